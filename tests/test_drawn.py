@@ -1,0 +1,130 @@
+"""The source `drawn`: the same bytes every time, balanced, and unlike between the splits."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import pickle
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tledge.errors import RecipeError
+from tledge.sources import drawn, hands
+from tledge.sources.hands import Look, Placement, Pose, draw_hand
+
+SMALL = {"train": 9, "test": 6, "size": 32}
+
+
+def read_all(**options: int) -> dict[str, bytes]:
+    return {record.id: record.read() for record in drawn.records({**SMALL, **options})}
+
+
+def test_same_options_same_bytes() -> None:
+    assert read_all(seed=3) == read_all(seed=3)
+
+
+def test_more_images_keep_earlier_ones() -> None:
+    few, many = read_all(), read_all(train=12)
+    assert len(many) == len(few) + 3
+    assert few.items() <= many.items()
+
+
+def test_other_seed_other_bytes() -> None:
+    first, second = read_all(seed=0), read_all(seed=1)
+    assert first.keys() == second.keys()
+    assert all(first[key] != second[key] for key in first)
+
+
+def test_splits_and_labels_balanced() -> None:
+    records = list(drawn.records({}))
+    counts = Counter((record.split, record.label) for record in records)
+    assert counts == {
+        (split, label): share
+        for split, share in (("train", 600), ("test", 200))
+        for label in ("paper", "rock", "scissors")
+    }
+
+
+def test_ids_unique_and_telling() -> None:
+    records = list(drawn.records({}))
+    assert len({record.id for record in records}) == len(records)
+    assert records[1].id == "train/rock/0000"
+    assert all(record.id.startswith(f"{record.split}/{record.label}/") for record in records)
+
+
+@pytest.mark.parametrize("size", [16, 96, 131])
+def test_size_is_honoured(size: int) -> None:
+    record = next(iter(drawn.records({"size": size})))
+    image = Image.open(io.BytesIO(record.read()))
+    assert (image.size, image.mode, image.format) == ((size, size), "RGB", "JPEG")
+
+
+def test_no_two_images_equal() -> None:
+    images = read_all()
+    assert len(set(images.values())) == len(images) == 15
+
+
+def test_labels_draw_different_hands() -> None:
+    # The same index differs by its label alone: a hand without label would be the same.
+    look = Look(skin=(218, 164, 126), sleeve=None, cuff=0.0, outline=0.03)
+    place = Placement(x=0.5, y=0.5, scale=0.4, angle=0.0, squash=1.0, light=-1.5)
+    shapes = {
+        draw_hand(Pose(label, 12.0, 0.2, 0.5, (0, 0, 0, 0), palm_side, False), look, place, 32)
+        .getchannel("A")
+        .tobytes()
+        for label in drawn.LABELS
+        for palm_side in (True, False)
+    }
+    assert len(shapes) >= 5  # paper has the same silhouette from both sides
+
+
+def test_splits_use_other_ranges() -> None:
+    train, test = drawn.RANGES["train"], drawn.RANGES["test"]
+    for field in dataclasses.fields(train):
+        assert getattr(train, field.name) != getattr(test, field.name), field.name
+    assert not set(train.sleeves) & set(test.sleeves)
+    assert sum(train.skins) == pytest.approx(1.0) == sum(test.skins)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_every_background_draws(split: str) -> None:
+    for kind in drawn.RANGES[split].backgrounds:
+        ground = drawn._background(kind, 24, np.random.default_rng(0))
+        assert ground.shape == (24, 24, 3)
+        assert 0 <= ground.min() <= ground.max() <= 255
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"train": 0}, {"test": -3}, {"size": 8}, {"size": 96.0}, {"seed": -1}, {"train": True}],
+)
+def test_bad_values_are_refused(options: dict[str, object]) -> None:
+    key = next(iter(options))
+    with pytest.raises(RecipeError, match=f"{key} = .*expected a whole number"):
+        drawn.records(options)
+
+
+def test_unknown_key_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"'pixels'.*train, test, size, seed"):
+        drawn.records({"pixels": 96})
+
+
+def test_fingerprint_follows_the_options() -> None:
+    assert drawn.fingerprint({}) == drawn.fingerprint(drawn.OPTIONS)
+    assert drawn.fingerprint({}) != drawn.fingerprint({"seed": 1})
+
+
+def test_fingerprint_follows_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = drawn.fingerprint({})
+    (tmp_path / "hands.py").write_text("other code")
+    monkeypatch.setattr(hands, "__file__", str(tmp_path / "hands.py"))
+    assert drawn.fingerprint({}) != before
+
+
+def test_record_read_can_pickle() -> None:
+    record = next(iter(drawn.records(SMALL)))
+    assert pickle.loads(pickle.dumps(record)).read() == record.read()

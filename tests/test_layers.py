@@ -1,0 +1,115 @@
+"""The two structural rules: modules import only lower layers; the command line starts light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "tledge"
+LAYERS: list[set[str]] = [
+    {"tledge", "errors", "progress"},
+    {
+        "quiet",
+        "shipped",
+        "tables",
+        "contract",
+        "statistics",
+        "plots",
+        "sources.base",
+        "formats.tflite_metadata",
+    },
+    {"images", "runs", "runtime", "sources.hands"},
+    {"sources.folder", "sources.tfds", "sources.drawn", "backbones", "formats.base", "golden", "reader"},
+    {"sources", "model", "quantization", "similarity", "gates"},
+    {"dataset", "formats.saved_model"},
+    {"formats.tflite", "formats.onnx"},
+    {"formats"},
+    {"formats.__main__", "recipe", "parity"},
+    {"fitting", "listing"},
+    {"train", "export", "verify", "bundle", "predict"},
+    {"console"},
+    {"cli"},
+    {"__main__"},
+]
+HEAVY = {
+    "numpy", "PIL", "keras", "tensorflow", "tensorflow_datasets", "tf2onnx", "onnx",
+    "onnxruntime", "ai_edge_litert", "flatbuffers", "matplotlib", "h5py", "jax", "rich",
+}  # fmt: skip
+
+
+def level(name: str) -> int:
+    for number, names in enumerate(LAYERS):
+        if name in names:
+            return number
+    pytest.fail(f"tledge module {name!r} is in no layer: add it to LAYERS")
+
+
+def module_name(path: Path) -> str:
+    parts = list(path.relative_to(PACKAGE).with_suffix("").parts)
+    if parts[-1] == "__init__":
+        parts.pop()
+    return ".".join(parts) or "tledge"
+
+
+def imported_modules(tree: ast.AST) -> set[str]:
+    """Names of tledge modules imported anywhere in `tree`."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import: write the whole name"
+            module = node.module or ""
+            for alias in node.names:
+                path = PACKAGE.parent / f"{module}.{alias.name}".replace(".", "/")
+                is_module = path.with_suffix(".py").exists() or path.is_dir()
+                found.add(f"{module}.{alias.name}" if is_module else module)
+    own = {name for name in found if name == "tledge" or name.startswith("tledge.")}
+    return {name.removeprefix("tledge.") for name in own}
+
+
+def upward_imports(source: str, name: str) -> set[str]:
+    return {other for other in imported_modules(ast.parse(source)) if level(other) >= level(name)}
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_imports_only_lower_layers(path: Path) -> None:
+    assert upward_imports(path.read_text(), module_name(path)) == set()
+
+
+def test_upward_import_is_caught() -> None:
+    source = "def late():\n    from tledge.recipe import load\n"
+    assert upward_imports(source, "images") == {"recipe"}
+
+
+def heavy_imports(source: str) -> set[str]:
+    """Heavy libraries imported at module level, guarded type-checking imports aside."""
+    found: set[str] = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Import):
+            found.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").split(".")[0])
+    return found & HEAVY
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_no_heavy_import_at_module_level(path: Path) -> None:
+    assert heavy_imports(path.read_text()) == set()
+
+
+def test_heavy_import_is_caught() -> None:
+    assert heavy_imports("import numpy as np\nfrom PIL import Image\n") == {"numpy", "PIL"}
+
+
+def test_help_starts_light() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "tledge", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "click" in loaded
+    assert loaded & HEAVY == set()

@@ -1,0 +1,197 @@
+"""The bundle stage: what leaves the house, as a folder and as a zip whose bytes repeat."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tledge import __version__, contract, golden, images, progress, runs
+from tledge.contract import GoldenCase, Manifest, Shipped
+from tledge.errors import MissingError, ParityFailed, RunError
+from tledge.formats import VARIANTS
+from tledge.runs import ParityReport, ParityRow, RunFolder, TrainedRun
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """Where a bundle lies, and which variants were left out because they did not pass."""
+
+    folder: Path
+    zip: Path
+    sha256: str
+    variants: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def bundle(
+    folder: RunFolder,
+    *,
+    unverified: bool = False,
+    watch: progress.Progress = progress.SILENT,
+) -> Bundled:
+    """Put every artifact with a passing row of `parity.json` into `bundle/` and a zip.
+
+    With `unverified`, artifacts that did not pass come along and the manifest says so. Raises
+    ParityFailed where none may ship, RunError where nothing was verified yet.
+    """
+    run = folder.read_run()
+    report = folder.read_parity()
+    chosen = _chosen(folder, report, unverified)
+    left_out = tuple(row.variant for row in report.rows if row not in chosen)
+    if not chosen:
+        raise ParityFailed(
+            f"{folder.path}: no artifact passed, so there is nothing to bundle. "
+            "See the reasons above, or bundle anyway with --unverified."
+        )
+    archive = folder.path / f"{run.name}-{run.version}.zip"
+    with progress.task(watch, "bundle") as task, runs.replacing(folder.bundle) as made:
+        made.mkdir()
+        _fill(made, folder, run, chosen, unverified)
+        task.advance(1)
+        with runs.replacing(archive) as packed:
+            runs.canonical_zip(made, packed)
+    variants = tuple(row.variant for row in chosen)
+    return Bundled(folder.bundle, archive, runs.sha256(archive), variants, left_out)
+
+
+def _chosen(folder: RunFolder, report: ParityReport, unverified: bool) -> list[ParityRow]:
+    """Rows that may ship; a file that changed since its row was written may not."""
+    chosen = []
+    for row in report.rows:
+        path = folder.path / row.path
+        if not path.exists():
+            continue
+        if row.verdict != "passed" and not unverified:
+            continue
+        if runs.sha256(path) != row.sha256:
+            raise RunError(f"{path}: changed after it was verified. Run `tledge verify {folder.path}`.")
+        chosen.append(row)
+    return chosen
+
+
+def _fill(
+    made: Path, folder: RunFolder, run: TrainedRun, rows: Sequence[ParityRow], unverified: bool
+) -> None:
+    for row in rows:
+        source, target = folder.path / row.path, made / Path(row.path).name
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copyfile(source, target)
+    cases = _golden(made / "golden", folder, run, rows)
+    manifest = _manifest(run, rows, cases, unverified)
+    (made / "manifest.json").write_text(contract.manifest_json(manifest), encoding="utf-8")
+    (made / "labels.txt").write_text(contract.labels_text(run.labels), encoding="utf-8")
+    (made / "README.md").write_text(_readme(manifest, run), encoding="utf-8")
+    sums = [
+        f"{runs.sha256(path)}  {path.relative_to(made).as_posix()}\n"
+        for path in sorted(one for one in made.rglob("*") if one.is_file())
+    ]
+    (made / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+
+
+def _manifest(
+    run: TrainedRun, rows: Sequence[ParityRow], cases: tuple[GoldenCase, ...], unverified: bool
+) -> Manifest:
+    shipped = tuple(
+        Shipped(
+            row.variant, Path(row.path).name, row.sha256, row.bytes, row.verdict,
+            row.accuracy, row.agreement, row.kernels,
+        )
+        for row in rows
+    )  # fmt: skip
+    return Manifest(
+        name=run.name,
+        version=run.version,
+        description=run.description,
+        synthetic=run.synthetic,
+        labels=run.labels,
+        input=run.input,
+        parameters=run.parameters,
+        artifacts=shipped,
+        golden=cases,
+        unverified=unverified and any(row.verdict != "passed" for row in rows),
+        tledge=__version__,
+    )
+
+
+def _golden(
+    target: Path, folder: RunFolder, run: TrainedRun, rows: Sequence[ParityRow]
+) -> tuple[GoldenCase, ...]:
+    """Encoded photos, and `expected.npz` with prepared pixels and every artifact's answers."""
+    import numpy as np
+
+    target.mkdir()
+    reference = golden.load(folder.golden)
+    index = json.loads((folder.photos / "photos.json").read_text(encoding="utf-8"))
+    size = (run.input.height, run.input.width)
+    cases, numbers, pixels = [], [], []
+    for number, entry in enumerate(index):
+        shutil.copyfile(folder.photos / entry["photo"], target / entry["photo"])
+        pixels.append(images.prepare(target / entry["photo"], size))
+        row = int(entry["row"])
+        numbers.append(row)
+        label = run.labels[int(reference.labels[row])]
+        answer = run.labels[int(reference.probabilities[row].argmax())]
+        cases.append(GoldenCase(entry["photo"], label, answer, number))
+    prepared = np.stack(pixels)
+    arrays: dict[str, NDArray[Any]] = {"pixels": prepared, "keras": reference.probabilities[numbers]}
+    for row_ in rows:
+        arrays |= _expected(folder.path / row_.path, row_.variant, prepared)
+    golden.write_npz(target / "expected.npz", arrays)
+    return tuple(cases)
+
+
+def _expected(path: Path, name: str, prepared: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    """Answers of an artifact to the golden pixels; for LiteRT by kernel family."""
+    variant = VARIANTS[name]
+    try:
+        if variant.format.suffix != ".tflite":
+            return {name: variant.format.open(path, "").run(prepared)}
+        return {
+            f"{name}.{kernels}": variant.format.open(path, kernels).run(prepared)
+            for kernels in ("xnnpack", "reference")
+        }
+    except MissingError:
+        return {}
+
+
+def _readme(manifest: Manifest, run: TrainedRun) -> str:
+    synthetic = "\nTrained on synthetic images that tledge drew itself, not on photos.\n"
+    test = run.test
+    lines = [
+        f"# {manifest.name} {manifest.version}\n",
+        (manifest.description + "\n") if manifest.description else "",
+        synthetic if manifest.synthetic else "",
+        f"Classes: {', '.join(manifest.labels)}. Input: RGB bytes 0 to 255, "
+        f"{manifest.input.height} x {manifest.input.width}, stretched to size with antialiased "
+        "bilinear resizing. Output: a probability for each class, in the order of `labels.txt`.\n",
+        f"Keras scored {test.accuracy:.4f} on {test.images} test images "
+        f"(95 % interval {test.low:.4f} to {test.high:.4f}).\n",
+        "| artifact | KiB | accuracy | agreement with Keras | verdict |",
+        "|---|---|---|---|---|",
+        *(
+            f"| `{one.path}` | {one.bytes / 1024:.0f} | {_share(one.accuracy)} | "
+            f"{_share(one.agreement)} | {one.verdict} |"
+            for one in manifest.artifacts
+        ),
+        "\nTry it, and check it on your machine:\n",
+        "    pip install tledge",
+        "    tledge predict . photo.jpg",
+        "    tledge verify .\n",
+        "`golden/` holds test photos, the pixels they prepare to and the answers to expect. "
+        "`manifest.json` says all of this for programs.\n",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

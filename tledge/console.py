@@ -1,0 +1,151 @@
+"""What a person sees: progress on stderr, tables on stdout, drawn with rich."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tledge.progress import SILENT, Progress, Task
+from tledge.runs import ParityReport, ParityRow, Score, TrainedRun
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "skipped": "dim"}
+
+
+class _RichTask:
+    def __init__(self, bars: Any, number: Any) -> None:
+        self._bars = bars
+        self.number = number
+
+    def advance(self, steps: int = 1, **figures: object) -> None:
+        self._bars.update(self.number, advance=steps, figures=_figures(figures))
+
+
+def _figures(figures: dict[str, object]) -> str:
+    names = {"images_s": "img/s"}
+    return "  ".join(
+        f"{names.get(name, name)} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in figures.items()
+    )
+
+
+class RichProgress:
+    """Draws tasks as bars on stderr, and keeps said lines above them."""
+
+    def __init__(self, bars: Any) -> None:
+        self._bars = bars
+
+    def start(self, what: str, total: int | None = None) -> Task:
+        return _RichTask(self._bars, self._bars.add_task(what, total=total, figures=""))
+
+    def finish(self, task: Task) -> None:
+        assert isinstance(task, _RichTask)
+        self._bars.remove_task(task.number)
+
+    def say(self, line: str) -> None:
+        self._bars.console.print(line, highlight=False, markup=False)
+
+
+@contextmanager
+def watching(quiet: bool) -> Iterator[Progress]:
+    """A `Progress` for one command: bars on a terminal, plain lines elsewhere, nothing if quiet."""
+    if quiet:
+        yield SILENT
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description:22}"),
+        progress.BarColumn(24),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        progress.TextColumn("{task.fields[figures]}"),
+    )
+    err = Console(stderr=True)
+    with progress.Progress(*columns, console=err, transient=True) as bars:
+        yield RichProgress(bars)
+
+
+def stdout() -> Console:
+    """The console that results go to: as wide as the terminal, 120 columns in a pipe."""
+    from rich.console import Console
+
+    probe = Console()
+    return probe if probe.is_terminal else Console(width=120)
+
+
+def share(value: float | None) -> str:
+    """A share in 0..1 with four digits, a dash where there is none."""
+    return "–" if value is None else f"{value:.4f}"
+
+
+def interval(score: Score) -> str:
+    """`.9650 (.9410–.9790, 372 images)`, with top-5 where there is one."""
+    top5 = "" if score.top5 is None else f", top-5 {score.top5:.4f}"
+    return f"{score.accuracy:.4f} ({score.low:.4f}–{score.high:.4f}, {score.images} images{top5})"
+
+
+def training(run: TrainedRun) -> list[tuple[str, str]]:
+    """Rows of the table after training: name and value."""
+    synthetic = [("photos", "synthetic, drawn by tledge")] if run.synthetic else []
+    return [
+        *synthetic,
+        ("labels", ", ".join(run.labels[:12]) + (" …" if len(run.labels) > 12 else "")),
+        ("train", f"{run.train_images} images, {run.seconds:.0f} s"),
+        ("after the first stage", f"validation {interval(run.frozen)}"),
+        ("validation", interval(run.validation)),
+        ("test", interval(run.test)),
+    ]
+
+
+def parity_table(report: ParityReport) -> Any:
+    """The verdict table: Keras first, then a row for each artifact."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("variant", "KiB", "accuracy", "change", "agreement", "max Δp", "kernels", "verdict"):
+        numeric = name not in ("variant", "kernels", "verdict")
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    table.add_row("keras", "", share(report.reference.accuracy), "", "", "", "", "reference")
+    for row in report.rows:
+        verdict = Text(row.verdict, style=STYLES.get(row.verdict, ""))
+        table.add_row(row.variant, *_row_figures(row), verdict)
+        if row.without_bias_correction:
+            plain = row.without_bias_correction
+            change = plain["accuracy"] - report.reference.accuracy
+            table.add_row(
+                "  uncorrected", "", share(plain["accuracy"]), _points(change),
+                share(plain["agreement"]), f"{plain['max_abs_dp']:.1e}", "", "not shipped",
+                style="dim",
+            )  # fmt: skip
+    return table
+
+
+def _points(change: float | None) -> str:
+    return "–" if change is None else f"{100 * change:+.2f} pp"
+
+
+def _row_figures(row: ParityRow) -> list[str]:
+    worst = "–" if row.max_abs_dp is None else f"{row.max_abs_dp:.1e}"
+    kib = f"{row.bytes / 1024:.0f}"
+    return [kib, share(row.accuracy), _points(row.accuracy_change), share(row.agreement), worst, row.kernels]
+
+
+def reasons(report: ParityReport) -> list[str]:
+    """One line per reason of a row that did not pass."""
+    return [f"{row.variant}: {reason}" for row in report.rows for reason in row.reasons]
+
+
+def columns(rows: Sequence[tuple[str, ...]]) -> Any:
+    """A plain table without header."""
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,132 @@
+"""What a model takes and returns, and the manifest that says so to every runner.
+
+Every artifact takes RGB bytes `uint8[N, H, W, 3]` and returns class probabilities. The scaling
+that the backbone wants lives inside the model, so no runner knows a mean or a deviation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tledge.errors import ArtifactError
+
+MANIFEST_VERSION = 1
+INPUT_NAME = "image"
+OUTPUT_NAME = "probabilities"
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The input: RGB bytes 0 to 255, `[N, height, width, 3]`, stretched to size.
+
+    `resize` names the one preparation: Pillow's BILINEAR, which antialiases when it shrinks.
+    """
+
+    height: int
+    width: int
+    dtype: str = "uint8"
+    layout: str = "NHWC"
+    color: str = "RGB"
+    low: int = 0
+    high: int = 255
+    resize: str = "bilinear-antialias"
+    fit: str = "stretch"
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """One artifact in a bundle, with what verification found."""
+
+    variant: str
+    path: str
+    sha256: str
+    bytes: int
+    verdict: str
+    accuracy: float | None = None
+    agreement: float | None = None
+    kernels: str = ""
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """One photo of the bundle: its encoded original, its label and its class by Keras.
+
+    `tensor` is the row of `golden/expected.npz`, which holds the prepared pixels
+    `uint8[H, W, 3]` and the expected probabilities of Keras and of every artifact.
+    """
+
+    photo: str
+    label: str
+    keras: str
+    tensor: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`manifest.json` of a bundle: all that varies between two bundles of the same layout."""
+
+    name: str
+    version: str
+    description: str
+    synthetic: bool
+    labels: tuple[str, ...]
+    input: InputSpec
+    parameters: int
+    artifacts: tuple[Shipped, ...]
+    golden: tuple[GoldenCase, ...] = ()
+    unverified: bool = False
+    output: str = OUTPUT_NAME
+    tledge: str = ""
+    manifest_version: int = MANIFEST_VERSION
+
+    def label_index(self, label: str) -> int:
+        """Index of `label` in the output; raises ValueError where there is none."""
+        return self.labels.index(label)
+
+
+def manifest_json(manifest: Manifest) -> str:
+    """The text of `manifest.json`: sorted keys, two spaces, a newline at the end."""
+    return json.dumps(asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def parse_manifest(text: bytes, where: str) -> Manifest:
+    """The value of `manifest.json`.
+
+    Raises ArtifactError where it is damaged, incomplete or written by a later tledge.
+    """
+    try:
+        raw = json.loads(text)
+        version = raw["manifest_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{where}: not a readable tledge manifest ({error!r}).") from error
+    if version != MANIFEST_VERSION:
+        raise ArtifactError(
+            f"{where}: manifest version {version!r}, this tledge reads {MANIFEST_VERSION}. "
+            "Install a tledge as new as the one that made the bundle."
+        )
+    try:
+        return _manifest(raw)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{where}: the manifest is incomplete or changed ({error!r}).") from error
+
+
+def _manifest(raw: Mapping[str, Any]) -> Manifest:
+    parts = dict(raw)
+    parts["labels"] = tuple(str(label) for label in raw["labels"])
+    parts["input"] = InputSpec(**raw["input"])
+    parts["artifacts"] = tuple(Shipped(**entry) for entry in raw["artifacts"])
+    parts["golden"] = tuple(GoldenCase(**entry) for entry in raw["golden"])
+    return Manifest(**parts)
+
+
+def labels_text(labels: tuple[str, ...]) -> str:
+    """The text of `labels.txt`: one name a line, in index order."""
+    return "".join(f"{label}\n" for label in labels)
+
+
+def parse_labels(text: str) -> tuple[str, ...]:
+    """The names in the text of a labels file; empty lines at its end are ignored."""
+    return tuple(text.rstrip("\n").split("\n")) if text.strip() else ()

@@ -1,0 +1,175 @@
+"""SavedModel: signatures `serve` on bytes and `serve_jpeg` on encoded photos, labels as an asset."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tledge import contract, model, quiet, runs
+from tledge.errors import ArtifactError
+from tledge.formats.base import Format, Job, Mode, Port, Structure, is_zeroed
+from tledge.runtime import Session
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def tensorflow() -> Any:
+    """TensorFlow, quiet and on the CPU; raises MissingError where it is not installed."""
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    return quiet.load("tensorflow", "export")
+
+
+def convert(job: Job) -> dict[str, Any]:
+    """Write the SavedModel folder `job.out`; equal models give equal bytes."""
+    tf = tensorflow()
+    keras_model = model.load(Path(job.model))
+    with runs.replacing(Path(job.out)) as made, tempfile.TemporaryDirectory() as scratch:
+        labels = Path(scratch) / "labels.txt"
+        labels.write_text(contract.labels_text(job.labels), encoding="utf-8")
+        module, signatures = _module(tf, keras_model, labels)
+        tf.saved_model.save(module, str(made), signatures=signatures)
+        _make_canonical(tf, made)
+    return {"signatures": sorted(signatures)}
+
+
+def _module(tf: Any, keras_model: Any, labels: Path) -> tuple[Any, dict[str, Any]]:
+    height, width = keras_model.input_shape[1:3]
+    module = tf.Module()
+    module.model = keras_model
+    module.labels = tf.saved_model.Asset(str(labels))
+
+    def answer(images: Any) -> dict[str, Any]:
+        return {contract.OUTPUT_NAME: keras_model(tf.cast(images, tf.float32), training=False)}
+
+    def decode(encoded: Any) -> Any:
+        # Decodes PNG too; the accurate method is what Pillow uses. EXIF turns are not applied.
+        pixels = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+        pixels = tf.image.resize(pixels, (height, width), "bilinear", antialias=True)
+        return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
+
+    def answer_encoded(encoded: Any) -> dict[str, Any]:
+        return answer(tf.map_fn(decode, encoded, fn_output_signature=tf.uint8))
+
+    images = tf.TensorSpec((None, height, width, 3), tf.uint8, contract.INPUT_NAME)
+    encoded = tf.TensorSpec((None,), tf.string, "image_bytes")
+    serve = tf.function(answer).get_concrete_function(images)
+    serve_jpeg = tf.function(answer_encoded).get_concrete_function(encoded)
+    signatures = {"serving_default": serve, "serve": serve, "serve_jpeg": serve_jpeg}
+    return module, signatures
+
+
+def _make_canonical(tf: Any, folder: Path) -> None:
+    """Serialize the graph in one fixed order; drop the fingerprint, which holds a random number."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    del tf
+    (folder / "fingerprint.pb").unlink(missing_ok=True)
+    path = folder / "saved_model.pb"
+    proto = saved_model_pb2.SavedModel()
+    proto.ParseFromString(path.read_bytes())
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+class SavedModelSession:
+    """A SavedModel behind the `Session` seam, through its `serve` signature."""
+
+    def __init__(self, path: Path) -> None:
+        self.kernels = "tensorflow-cpu"
+        self._loaded = _load(path)
+        self._serve = self._loaded.signatures["serve"]
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        import numpy as np
+
+        tf = tensorflow()
+        parts = []
+        for start in range(0, len(images), 32):
+            batch = tf.constant(images[start : start + 32])
+            parts.append(self._serve(image=batch)[contract.OUTPUT_NAME].numpy())
+        return np.concatenate(parts)
+
+    def run_encoded(self, photos: list[bytes]) -> NDArray[np.float32]:
+        """Probabilities of encoded photos, through `serve_jpeg`: float32[N, classes]."""
+        tf = tensorflow()
+        answer = self._loaded.signatures["serve_jpeg"](image_bytes=tf.constant(photos))
+        found: NDArray[np.float32] = answer[contract.OUTPUT_NAME].numpy()
+        return found
+
+
+def _load(path: Path) -> Any:
+    tf = tensorflow()
+    try:
+        return tf.saved_model.load(str(path))
+    except Exception as error:  # TensorFlow raises many classes for a damaged folder
+        raise ArtifactError(f"{path}: TensorFlow does not load it ({error}).") from error
+
+
+def open_model(path: Path, kernels: str) -> Session:
+    """Open a SavedModel folder; `kernels` is for LiteRT and ignored."""
+    del kernels
+    return SavedModelSession(path)
+
+
+def inspect(path: Path) -> Structure:
+    """What is in a SavedModel: signatures, variables, operators, the labels asset."""
+    loaded = _load(path)
+    try:
+        serve = loaded.signatures["serve"]
+        graph = serve.graph
+    except KeyError as error:
+        raise ArtifactError(f"{path}: the SavedModel has no signature 'serve'.") from error
+    weights: dict[str, int] = {}
+    zeroed = []
+    for variable in serve.variables:
+        array = variable.numpy()
+        weights[array.dtype.name] = weights.get(array.dtype.name, 0) + array.nbytes
+        if is_zeroed(array):
+            zeroed.append(variable.name)
+    return Structure(
+        inputs=tuple(_port(tensor) for tensor in serve.structured_input_signature[1].values()),
+        outputs=tuple(_port(tensor, name) for name, tensor in serve.structured_outputs.items()),
+        weights=weights,
+        activations=tuple(sorted({out.dtype.name for op in graph.get_operations() for out in op.outputs})),
+        operators=tuple(sorted(_operators(graph))),
+        zeroed=tuple(zeroed),
+        labels=_labels(path),
+    )
+
+
+def _operators(graph: Any) -> set[str]:
+    """Operators of the graph and of the functions that it calls."""
+    proto = graph.as_graph_def()
+    nodes = list(proto.node) + [node for one in proto.library.function for node in one.node_def]
+    return {node.op for node in nodes}
+
+
+def _port(tensor: Any, name: str = "") -> Port:
+    shape = tuple(-1 if side is None else int(side) for side in tensor.shape)
+    return Port(name or tensor.name, tensor.dtype.name, shape)
+
+
+def _labels(path: Path) -> tuple[str, ...] | None:
+    asset = path / "assets" / "labels.txt"
+    return contract.parse_labels(asset.read_text(encoding="utf-8")) if asset.is_file() else None
+
+
+FORMAT = Format(
+    suffix="",
+    modes={
+        "": Mode(
+            "TensorFlow, for servers: bytes or encoded photos in",
+            "float",
+            "float32",
+            (3.5, 6.0),
+            overhead=8 << 20,
+        )
+    },
+    convert=convert,
+    open=open_model,
+    inspect=inspect,
+    needs_tensorflow=True,
+)

@@ -1,0 +1,293 @@
+"""The gates: what an artifact must be and must answer, and the likely cause where it does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING
+
+from tledge import golden, statistics
+from tledge.contract import InputSpec
+from tledge.formats.base import Mode, Port, Structure
+from tledge.golden import Golden
+from tledge.tables import Parity
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CLASS_IMAGES = 20
+"""A class with fewer images has no gate of its own: one image would weigh over 5 points."""
+
+MAX_REASONS = 3
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An artifact's answers beside Keras' for the same images; shares in 0..1."""
+
+    images: int
+    accuracy: float
+    reference_accuracy: float
+    change: float
+    change_low: float
+    change_high: float
+    mcnemar_p: float
+    agreement: float
+    agreement_low: float
+    agreement_high: float
+    max_abs_dp: float
+    worst_class: str
+    worst_class_change: float
+    vanished: tuple[str, ...]
+
+
+def compare(
+    labels: NDArray[np.int64],
+    keras: NDArray[np.float32],
+    found: NDArray[np.float32],
+    names: tuple[str, ...],
+) -> Comparison:
+    """Compare probabilities float32[N, classes] of Keras and of an artifact; labels int64[N]."""
+    import numpy as np
+
+    before, after = keras.argmax(1), found.argmax(1)
+    was_right, is_right = before == labels, after == labels
+    same = int((before == after).sum())
+    low, high = statistics.wilson(same, len(labels))
+    change_low, change_high = statistics.paired_interval(was_right, is_right)
+    worst_class, worst_change = _worst_class(labels, was_right, is_right, names)
+    lost, won = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
+    return Comparison(
+        images=len(labels),
+        accuracy=float(is_right.mean()),
+        reference_accuracy=float(was_right.mean()),
+        change=(won - lost) / len(labels),
+        change_low=change_low,
+        change_high=change_high,
+        mcnemar_p=statistics.mcnemar(lost, won),
+        agreement=same / len(labels),
+        agreement_low=low,
+        agreement_high=high,
+        max_abs_dp=float(np.abs(keras - found).max()),
+        worst_class=worst_class,
+        worst_class_change=worst_change,
+        vanished=tuple(
+            name for index, name in enumerate(names)
+            if (before == index).sum() >= 2 and not (after == index).any()
+        ),
+    )  # fmt: skip
+
+
+def _worst_class(
+    labels: NDArray[np.int64],
+    was_right: NDArray[np.bool_],
+    is_right: NDArray[np.bool_],
+    names: tuple[str, ...],
+) -> tuple[str, float]:
+    """The class of at least 20 images whose recall fell most, and by how much (negative)."""
+    changes = []
+    for index, name in enumerate(names):
+        own = labels == index
+        if own.sum() >= CLASS_IMAGES:
+            changes.append((float(is_right[own].mean() - was_right[own].mean()), name))
+    change, name = min(changes, default=(0.0, ""))
+    return name, change
+
+
+def judge(found: Comparison, gate: str, limits: Parity) -> tuple[str, tuple[str, ...]]:
+    """Verdict "passed", "failed" or "undecided", and the reasons of what did not pass."""
+    failed: list[str] = []
+    undecided: list[str] = []
+    wanted = {
+        "float": limits.float_agreement,
+        "fp16": limits.fp16_agreement,
+        "int8": limits.int8_agreement,
+    }[gate]
+    _agreement(found, wanted, failed, undecided)
+    if gate == "float" and found.max_abs_dp > limits.float_max_dp:
+        failed.append(
+            f"a probability differs by {found.max_abs_dp:.2g}, at most {limits.float_max_dp:g} allowed"
+        )
+    if gate == "int8":
+        _accuracy(found, limits, failed, undecided)
+    if failed:
+        return "failed", tuple(failed)
+    return ("undecided", tuple(undecided)) if undecided else ("passed", ())
+
+
+def resolution(tolerance: float) -> int:
+    """Images below which a single changed answer already exceeds `tolerance`: ceil(1 / it)."""
+    return ceil(1 / tolerance - 1e-9) if tolerance > 0 else 0
+
+
+def _agreement(found: Comparison, wanted: float, failed: list[str], undecided: list[str]) -> None:
+    needed = resolution(1 - wanted)
+    shown = f"agreement {found.agreement:.4f}, gate {wanted:g}"
+    if found.images >= needed:
+        if found.agreement < wanted:
+            failed.append(shown)
+    elif found.agreement_high < wanted:
+        failed.append(f"{shown}, even the interval's upper end {found.agreement_high:.4f} is below")
+    else:
+        undecided.append(f"{shown}: {found.images} images cannot show it, it takes {needed}")
+
+
+def _accuracy(found: Comparison, limits: Parity, failed: list[str], undecided: list[str]) -> None:
+    needed = resolution(limits.max_drop)
+    shown = f"accuracy {found.accuracy:.4f} against Keras' {found.reference_accuracy:.4f}"
+    too_low = found.accuracy < limits.int8_accuracy * found.reference_accuracy
+    dropped = -found.change > limits.max_drop + 1e-12
+    if found.images < needed and not found.change_high < -limits.max_drop:
+        undecided.append(f"{shown}: {found.images} images cannot show a drop of "
+                         f"{limits.max_drop:.1%}, it takes {needed}")  # fmt: skip
+        return
+    if dropped or too_low:
+        failed.append(f"{shown}: lost {-found.change:.1%}, at most {limits.max_drop:.1%} allowed")
+    if -found.worst_class_change > limits.max_class_drop + 1e-12:
+        failed.append(f"class {found.worst_class} lost {-found.worst_class_change:.1%} of recall, "
+                      f"at most {limits.max_class_drop:.0%} allowed")  # fmt: skip
+    if found.vanished:
+        failed.append(f"never answers {', '.join(found.vanished)}")
+
+
+def causes(reference: Golden, found: NDArray[np.float32], names: tuple[str, ...]) -> tuple[str, ...]:
+    """What most likely went wrong with an artifact whose answers `found` do not fit."""
+    import numpy as np
+
+    if not np.isfinite(found).all():
+        return ("its answers are not numbers: the weights were dropped, or calibration saw NaN",)
+    if (np.ptp(found, axis=0) < 1e-6).all():
+        return ("it answers the same to every image: weights dropped, or its input is crushed",)
+    fault = _nearest_fault(reference, found)
+    if fault:
+        return (fault,)
+    renamed = _renaming(reference.probabilities.argmax(1), found.argmax(1), names)
+    return (renamed,) if renamed else ()
+
+
+def _nearest_fault(reference: Golden, found: NDArray[np.float32]) -> str | None:
+    """The known fault whose answers by Keras are far nearer than Keras' right ones."""
+    import numpy as np
+
+    best: tuple[float, str] | None = None
+    for fault in golden.FAULTS:
+        expected = reference.faults.get(fault.name)
+        if expected is None or not len(expected):
+            continue
+        own = found[: len(expected)]
+        right = float(np.abs(own - reference.probabilities[: len(expected)]).mean())
+        wrong = float(np.abs(own - expected).mean())
+        if wrong < right / 3 and (best is None or wrong < best[0]):
+            best = (wrong, fault.message)
+    return best[1] if best else None
+
+
+def _renaming(before: NDArray[np.int64], after: NDArray[np.int64], names: tuple[str, ...]) -> str | None:
+    """A message where the answers are Keras' under other names: the labels are shuffled."""
+    import numpy as np
+
+    counts = np.zeros((len(names), len(names)), int)
+    np.add.at(counts, (before, after), 1)
+    seen = counts.sum(1) > 0
+    target = counts.argmax(1)
+    moved = [index for index in np.flatnonzero(seen) if target[index] != index]
+    is_one_to_one = len(set(target[seen].tolist())) == int(seen.sum())
+    if not moved or not is_one_to_one or counts.max(1).sum() < 0.9 * len(before):
+        return None
+    pairs = ", ".join(f"{names[index]} → {names[target[index]]}" for index in moved[:5])
+    return f"labels are shuffled: it answers {pairs}"
+
+
+def structure_reasons(
+    found: Structure,
+    mode: Mode,
+    *,
+    labels: tuple[str, ...],
+    spec: InputSpec,
+    parameters: int,
+    file_bytes: int,
+) -> list[str]:
+    """Everything about the file itself that breaks the contract; empty where nothing does."""
+    return [
+        *_port_reasons(found, mode, labels, spec),
+        *_operator_reasons(found.operators),
+        *_weight_reasons(found, mode, parameters, file_bytes),
+        *_label_reasons(found, labels),
+        *(f"all weights of {name} are zero" for name in found.zeroed[:MAX_REASONS]),
+    ]
+
+
+def _port_reasons(found: Structure, mode: Mode, labels: tuple[str, ...], spec: InputSpec) -> list[str]:
+    if len(found.inputs) != 1 or len(found.outputs) != 1:
+        return [f"has {len(found.inputs)} inputs and {len(found.outputs)} outputs, expected one each"]
+    taken, given = found.inputs[0], found.outputs[0]
+    batch = mode.batch or -1
+    reasons = []
+    wanted = (batch, spec.height, spec.width, 3)
+    if taken.shape != wanted:
+        reasons.append(f"takes {taken.dtype}{list(taken.shape)}, the contract says {list(wanted)}")
+    if given.shape[-1] != len(labels):
+        reasons.append(f"gives {given.shape[-1]} values for {len(labels)} labels")
+    return reasons + _input_reasons(taken, mode)
+
+
+def _input_reasons(taken: Port, mode: Mode) -> list[str]:
+    if taken.dtype == "int16" and mode.weights == "int8" and mode.integer_only:
+        return []
+    if taken.dtype != "uint8":
+        return [f"takes {taken.dtype} input, the contract says uint8 bytes"]
+    if mode.calibrated and (abs(taken.scale - 1) > 1e-6 or taken.zero_point != 0):
+        cause = (
+            "calibrated on images scaled to 0..1"
+            if abs(taken.scale * 255 - 1) < 0.01
+            else ("the calibration set does not span 0..255")
+        )
+        return [f"input scale {taken.scale:.6g} and zero point {taken.zero_point}, expected 1 and 0: {cause}"]
+    return []
+
+
+def _operator_reasons(operators: tuple[str, ...]) -> list[str]:
+    reasons = []
+    flex = [name for name in operators if name.startswith("Flex")]
+    held = [name for name in operators if name in ("READ_VARIABLE", "VAR_HANDLE")]
+    chance = [name for name in operators if "random" in name.lower() or "bernoulli" in name.lower()]
+    if flex:
+        reasons.append(f"needs TensorFlow operators that LiteRT lacks: {', '.join(flex)}")
+    if held:
+        reasons.append(f"reads its weights from variables ({', '.join(held)}): the weights were dropped")
+    if chance:
+        reasons.append(f"has random operators ({', '.join(chance)}): augmentation was left in the graph")
+    return reasons
+
+
+def _weight_reasons(found: Structure, mode: Mode, parameters: int, file_bytes: int) -> list[str]:
+    total = sum(found.weights.values())
+    own = found.weights.get(mode.weights, 0)
+    reasons = []
+    floats = [name for name in ("float32", "float16") if name in (*found.weights, *found.activations)]
+    if mode.integer_only and floats:
+        share = sum(found.weights.get(name, 0) for name in floats) / max(1, total)
+        cause = ": a float model under an integer name, as an empty calibration set gives" * (share > 0.5)
+        reasons.append(f"holds {' and '.join(floats)} tensors ({share:.0%} of the weights){cause}")
+    elif own < 0.5 * total:
+        held = max(found.weights, key=lambda name: found.weights[name], default="no")
+        reasons.append(f"weights are {held}, expected {mode.weights}")
+    low, high = (parameters * share for share in mode.size)
+    if not low <= file_bytes <= high + mode.overhead:
+        cause = "the weights were dropped" if file_bytes < low else "it holds more than the model"
+        reasons.append(
+            f"{file_bytes} bytes for {parameters} parameters, expected {low:.0f} to "
+            f"{high + mode.overhead:.0f}: {cause}"
+        )
+    return reasons
+
+
+def _label_reasons(found: Structure, labels: tuple[str, ...]) -> list[str]:
+    if found.labels is None:
+        return ["carries no labels"]
+    if found.labels != labels:
+        wrong = next((pair for pair in zip(found.labels, labels, strict=False) if pair[0] != pair[1]), None)
+        where = f": {wrong[0]!r} where labels.txt says {wrong[1]!r}" if wrong else ""
+        return [f"its labels differ from labels.txt{where}; labels are shuffled or of another model"]
+    return []

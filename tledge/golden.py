@@ -1,0 +1,120 @@
+"""The golden set: what Keras answered right after training, the reference of every comparison.
+
+`golden.npz` of a run holds the prepared test images, their labels, Keras' probabilities, and
+Keras' answers when it is fed *wrongly* in known ways (`FAULTS`): an artifact that answers like
+one of those has that fault, so verification can name the cause and not only the symptom.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tledge.errors import RunError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_BYTES = 1 << 29
+"""Prepared images are kept up to this size; above, a stratified part of the test split."""
+
+FAULT_IMAGES = 64
+"""Images that the fault answers are computed on; enough to tell faults apart."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A known mistake: how it changes the float32 bytes that reach the model, and its name."""
+
+    name: str
+    message: str
+    apply: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+def _swapped(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    return images[..., ::-1]
+
+
+def _scaled_to_one(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    return images / 255.0
+
+
+def _scaled_around_zero(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    return images / 127.5 - 1.0
+
+
+FAULTS = (
+    Fault("channels-swapped", "it sees BGR instead of RGB: the colour channels are swapped", _swapped),
+    Fault(
+        "scaled-twice-to-one",
+        "pixels are scaled twice: something divides by 255 before the model's own scaling",
+        _scaled_to_one,
+    ),
+    Fault(
+        "scaled-twice-around-zero",
+        "pixels are scaled twice: something maps to [-1, 1] before the model's own scaling",
+        _scaled_around_zero,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Golden:
+    """images uint8[N, H, W, 3], labels int64[N], probabilities float32[N, classes], ids[N].
+
+    `faults` maps a fault's name to Keras' float32[M, classes] on the first M images fed so.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    ids: tuple[str, ...]
+    faults: dict[str, NDArray[np.float32]]
+
+
+def save(path: Path, golden: Golden) -> None:
+    """Write `golden.npz`, compressed, with fixed times, so that equal content is equal bytes."""
+    import numpy as np
+
+    arrays: dict[str, NDArray[Any]] = {
+        "images": golden.images,
+        "labels": golden.labels,
+        "probabilities": golden.probabilities,
+        "ids": np.array(golden.ids),
+        **{f"fault.{name}": values for name, values in golden.faults.items()},
+    }
+    write_npz(path, arrays)
+
+
+def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """An `.npz` whose bytes depend on the arrays alone (numpy's own carries the time of day)."""
+    import numpy as np
+
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with packed.open(entry, "w", force_zip64=True) as out:
+                np.lib.format.write_array(out, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def load(path: Path) -> Golden:
+    """Read `golden.npz`; raises RunError where it is missing or damaged."""
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as packed:
+            arrays = {name: packed[name] for name in packed.files}
+        return Golden(
+            images=arrays["images"],
+            labels=arrays["labels"],
+            probabilities=arrays["probabilities"],
+            ids=tuple(str(one) for one in arrays["ids"]),
+            faults={k.removeprefix("fault."): v for k, v in arrays.items() if k.startswith("fault.")},
+        )
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path}: no readable golden set ({error}). Train again.") from error

@@ -1,0 +1,82 @@
+"""The one preparation of an image, used for training, calibration, verification and devices.
+
+decode (Pillow) → EXIF orientation → RGB → resize (Pillow's BILINEAR, which antialiases) →
+uint8[H, W, 3]. Change nothing here without a new `PREPARATION` and new golden pixels.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tledge.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+PREPARATION = 1
+"""Version of the preparation; part of every cache key."""
+
+MAX_PIXELS = 100_000_000
+"""Larger photos are refused: decoding one would take more than 300 MB."""
+
+
+def prepare(source: bytes | Path | NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The pixels a model sees: uint8[height, width, 3], RGB 0..255.
+
+    `source` is an encoded photo, the path of one, or a decoded uint8[h, w, 3]; `size` is
+    (height, width). Transparent pixels are laid on white. Raises DataError for what does not
+    decode or is too large, and FileNotFoundError for a path that does not exist.
+    """
+    import numpy as np
+
+    image = to_rgb(_open(source))
+    height, width = size
+    if image.size != (width, height):
+        from PIL import Image
+
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def to_rgb(image: Image) -> Image:
+    """Upright RGB of a decoded image: EXIF orientation applied, transparency laid on white."""
+    from PIL import Image, ImageOps
+
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I;16"):
+        upright = upright.point(lambda value: value / 256).convert("L")
+    if upright.mode in ("RGBA", "LA", "PA", "La") or "transparency" in upright.info:
+        layer = upright.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        upright = Image.alpha_composite(white, layer)
+    return upright.convert("RGB")
+
+
+def _open(source: bytes | Path | NDArray[np.uint8]) -> Image:
+    from PIL import Image, UnidentifiedImageError
+
+    if not isinstance(source, (bytes, Path)):
+        return Image.fromarray(source)
+    data = source.read_bytes() if isinstance(source, Path) else source
+    what = str(source) if isinstance(source, Path) else f"{len(data)} bytes"
+    if not data:
+        raise DataError(f"{what}: empty, expected a photo.")
+    try:
+        image = Image.open(BytesIO(data))
+        if image.width * image.height > MAX_PIXELS:
+            raise DataError(
+                f"{what}: {image.width}x{image.height} pixels, at most {MAX_PIXELS} are read. "
+                "Make a smaller copy."
+            )
+        image.load()
+    except UnidentifiedImageError as error:
+        raise DataError(f"{what}: not an image that Pillow can read.") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{what}: {error}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{what}: damaged ({error}).") from error
+    return image

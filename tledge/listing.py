@@ -1,0 +1,82 @@
+"""The rows of `tledge list` and the facts of `tledge inspect`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tledge import recipe, shipped
+from tledge.backbones import BACKBONES
+from tledge.errors import RecipeError, TledgeError
+from tledge.formats import FORMATS, VARIANTS
+from tledge.runs import RunFolder
+from tledge.sources import SOURCES
+
+
+def recipes() -> list[tuple[str, ...]]:
+    """Name, source, backbone and description of every shipped recipe."""
+    rows: list[tuple[str, ...]] = []
+    for name, path in shipped.recipes().items():
+        made = recipe.load(path)
+        rows.append((name, made.data.source, made.model.backbone, made.recipe.description))
+    return rows
+
+
+def runs(root: Path = Path("runs")) -> list[tuple[str, ...]]:
+    """Path, state, test accuracy and verdicts of every run below `root`."""
+    return [_run(RunFolder(path.parent)) for path in sorted(root.glob("*/recipe.toml"))]
+
+
+def _run(folder: RunFolder) -> tuple[str, ...]:
+    try:
+        trained = folder.read_run()
+    except TledgeError:
+        return (str(folder.path), "unfinished", "", "")
+    score = f"test {trained.test.accuracy:.4f}"
+    if not folder.parity.is_file():
+        return (str(folder.path), "trained", score, "")
+    verdicts = (f"{row.variant} {row.verdict}" for row in folder.read_parity().rows)
+    return (str(folder.path), "exported", score, ", ".join(verdicts))
+
+
+def variants() -> list[tuple[str, ...]]:
+    """Name and meaning of every variant."""
+    return [(name, variant.mode.summary) for name, variant in VARIANTS.items()]
+
+
+def backbones() -> list[tuple[str, ...]]:
+    """Name, meaning and width multipliers of every backbone."""
+    return [
+        (name, one.summary, "alpha " + ", ".join(f"{alpha:g}" for alpha in one.alphas) if one.alphas else "")
+        for name, one in BACKBONES.items()
+    ]
+
+
+def sources() -> list[tuple[str, ...]]:
+    """Name, meaning and options of every source."""
+    return [(name, one.summary, ", ".join(one.module.OPTIONS)) for name, one in SOURCES.items()]
+
+
+TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {
+    "recipes": recipes,
+    "runs": runs,
+    "variants": variants,
+    "backbones": backbones,
+    "sources": sources,
+}
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """Facts about an artifact of any format, also one made elsewhere.
+
+    Raises RecipeError for what is no artifact, ArtifactError for a damaged one.
+    """
+    if not path.exists():
+        raise RecipeError(f"{path}: no such file or folder.")
+    suffix = "" if path.is_dir() else path.suffix
+    for name, format in FORMATS.items():
+        if format.suffix == suffix:
+            return {"format": name, **asdict(format.inspect(path))}
+    raise RecipeError(f"{path}: expected a .tflite or .onnx file or a SavedModel folder.")

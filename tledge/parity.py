@@ -1,0 +1,157 @@
+"""One artifact against the golden set: structure, answers, verdict, and the cause of a failure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tledge import gates, progress, runs
+from tledge.contract import InputSpec
+from tledge.errors import ArtifactError
+from tledge.formats import VARIANTS
+from tledge.golden import Golden
+from tledge.runs import Artifact, ParityRow
+from tledge.runtime import Session
+from tledge.tables import Parity
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CHUNK = 32
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What every artifact of a run is held to."""
+
+    labels: tuple[str, ...]
+    input: InputSpec
+    parameters: int
+    limits: Parity
+
+
+def check(
+    root: Path,
+    artifact: Artifact,
+    golden: Golden,
+    standard: Standard,
+    *,
+    kernels: str = "xnnpack",
+    watch: progress.Progress = progress.SILENT,
+) -> ParityRow:
+    """Verify one artifact of the run at `root`; raises MissingError where its runtime is not here."""
+    variant = VARIANTS[artifact.variant]
+    path = root / artifact.path
+    if not path.exists():
+        return _broken(artifact, [f"{artifact.path} is missing; export again"])
+    row = ParityRow(
+        artifact.variant, artifact.path, runs.sha256(path), runs.size_of(path), "failed",
+        gate=variant.mode.gate,
+    )  # fmt: skip
+    reasons: list[str] = []
+    if row.sha256 != artifact.sha256:
+        reasons.append("the file changed after it was exported (SHA-256 differs)")
+    reasons += inspected(path, row.variant, standard)
+    try:
+        session = variant.format.open(path, kernels)
+        found = answers(session, golden.images, artifact.variant, watch)
+    except ArtifactError as error:
+        return replace(row, structural=True, reasons=(*reasons, str(error)))
+    row = _compared(row, session, found, golden, standard)
+    reasons += row.reasons
+    if not _repeats(session, golden.images):
+        reasons.append("answers differently to the same image: something random is in the graph")
+    structural = len(reasons) > len(row.reasons)
+    verdict = "failed" if structural else row.verdict
+    return replace(row, verdict=verdict, structural=structural, reasons=tuple(dict.fromkeys(reasons)))
+
+
+def inspected(path: Path, variant_name: str, standard: Standard) -> list[str]:
+    """What is structurally wrong with the file at `path`, as reasons."""
+    variant = VARIANTS[variant_name]
+    try:
+        structure = variant.format.inspect(path)
+    except ArtifactError as error:
+        return [str(error)]
+    return gates.structure_reasons(
+        structure,
+        variant.mode,
+        labels=standard.labels,
+        spec=standard.input,
+        parameters=standard.parameters,
+        file_bytes=runs.size_of(path),
+    )
+
+
+def _broken(artifact: Artifact, reasons: list[str]) -> ParityRow:
+    return ParityRow(
+        artifact.variant, artifact.path, artifact.sha256, artifact.bytes, "failed",
+        structural=True, reasons=tuple(reasons),
+    )  # fmt: skip
+
+
+def _compared(
+    row: ParityRow,
+    session: Session,
+    found: NDArray[np.float32],
+    golden: Golden,
+    standard: Standard,
+) -> ParityRow:
+    import numpy as np
+
+    if found.shape != golden.probabilities.shape:
+        return replace(row, structural=True, reasons=(f"gives {found.shape[1:]} values an image",))
+    if not np.isfinite(found).all():
+        return replace(row, reasons=gates.causes(golden, found, standard.labels))
+    result = gates.compare(golden.labels, golden.probabilities, found, standard.labels)
+    verdict, reasons = gates.judge(result, row.gate, standard.limits)
+    likely = gates.causes(golden, found, standard.labels) if verdict == "failed" else ()
+    return replace(
+        row,
+        verdict=verdict,
+        images=result.images,
+        accuracy=result.accuracy,
+        accuracy_change=result.change,
+        change_low=result.change_low,
+        change_high=result.change_high,
+        mcnemar_p=result.mcnemar_p,
+        agreement=result.agreement,
+        agreement_low=result.agreement_low,
+        agreement_high=result.agreement_high,
+        max_abs_dp=result.max_abs_dp,
+        kernels=session.kernels,
+        reasons=(*likely, *reasons),
+    )
+
+
+def answers(
+    session: Session,
+    images: NDArray[np.uint8],
+    what: str,
+    watch: progress.Progress = progress.SILENT,
+) -> NDArray[np.float32]:
+    """Probabilities float32[N, classes] of all images, in chunks, with progress."""
+    import numpy as np
+
+    starts = range(0, len(images), CHUNK)
+    parts = [
+        session.run(images[start : start + CHUNK])
+        for start in progress.track(watch, starts, f"verify {what}", len(starts))
+    ]
+    return np.concatenate(parts)
+
+
+def _repeats(session: Session, images: NDArray[np.uint8]) -> bool:
+    import numpy as np
+
+    few = images[:4]
+    return bool(np.array_equal(session.run(few), session.run(few), equal_nan=True))
+
+
+def figures(session: Session, golden: Golden, standard: Standard) -> dict[str, Any]:
+    """Accuracy and agreement of an artifact that is shown for comparison and not shipped."""
+    found = answers(session, golden.images, "for comparison")
+    result = gates.compare(golden.labels, golden.probabilities, found, standard.labels)
+    return {"accuracy": result.accuracy, "agreement": result.agreement, "max_abs_dp": result.max_abs_dp}

@@ -1,0 +1,251 @@
+"""The run folder: names of its files, the frozen values in them, atomic writes, SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tledge.contract import InputSpec
+from tledge.errors import RunError
+
+UNCORRECTED = "uncorrected"
+"""Key in an artifact's details: the same conversion without bias correction, kept as evidence."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy on a split with its 95 % Wilson interval; `top5` where there are over 5 classes."""
+
+    images: int
+    accuracy: float
+    low: float
+    high: float
+    top5: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """`run.json`: what training made."""
+
+    name: str
+    version: str
+    seed: int
+    description: str
+    synthetic: bool
+    labels: tuple[str, ...]
+    input: InputSpec
+    backbone: str
+    parameters: int
+    train_images: int
+    validation: Score
+    test: Score
+    frozen: Score
+    """Validation score at the end of the first stage, to show what the later ones brought."""
+    seconds: float
+    cache: str
+    """Folder of the prepared photos; calibration images come from its train split."""
+    skipped: tuple[str, ...] = ()
+    expected: float = 0.0
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """`artifacts/<variant>.json`: one converted model and how it came about."""
+
+    variant: str
+    path: str
+    sha256: str
+    bytes: int
+    seconds: float
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ParityRow:
+    """One artifact against Keras; shares in 0..1, `reasons` say what failed or is undecided."""
+
+    variant: str
+    path: str
+    sha256: str
+    bytes: int
+    verdict: str
+    images: int = 0
+    accuracy: float | None = None
+    accuracy_change: float | None = None
+    change_low: float | None = None
+    change_high: float | None = None
+    mcnemar_p: float | None = None
+    agreement: float | None = None
+    agreement_low: float | None = None
+    agreement_high: float | None = None
+    max_abs_dp: float | None = None
+    kernels: str = ""
+    gate: str = ""
+    structural: bool = False
+    """True where the verdict is about the file itself and not about its answers."""
+    reasons: tuple[str, ...] = ()
+    without_bias_correction: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What Keras scored on the images that the artifacts were compared on."""
+
+    accuracy: float
+    images: int
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """`parity.json`: every artifact against the Keras model."""
+
+    passed: bool
+    reference: Reference
+    rows: tuple[ParityRow, ...]
+
+
+class RunFolder:
+    """Names of what lies in a run folder; reads and writes its values."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.toml"
+        self.environment = path / "environment.json"
+        self.run = path / "run.json"
+        self.history = path / "history.csv"
+        self.model = path / "model.keras"
+        self.labels = path / "labels.txt"
+        self.golden = path / "golden.npz"
+        self.photos = path / "golden"
+        self.checkpoints = path / "checkpoints"
+        self.artifacts = path / "artifacts"
+        self.logs = path / "logs"
+        self.parity = path / "parity.json"
+        self.bundle = path / "bundle"
+
+    def read_run(self) -> TrainedRun:
+        """Read `run.json`; raises RunError where training has not finished here."""
+        raw = read_json(self.run, "a finished run", "Run `tledge train` first.")
+        raw["input"] = InputSpec(**raw["input"])
+        for name in ("validation", "test", "frozen"):
+            raw[name] = Score(**raw[name])
+        return TrainedRun(**_tuples(raw, "labels", "skipped"))
+
+    def read_artifacts(self) -> list[Artifact]:
+        """Every artifact that was exported here, by variant name."""
+        paths = sorted(self.artifacts.glob("*.json"))
+        return [Artifact(**read_json(path, "an artifact", "Export again.")) for path in paths]
+
+    def read_parity(self) -> ParityReport:
+        """Read `parity.json`; raises RunError where nothing was verified here."""
+        raw = read_json(self.parity, "a verified run", "Run `tledge verify` first.")
+        rows = tuple(ParityRow(**_tuples(row, "reasons")) for row in raw["rows"])
+        return ParityReport(raw["passed"], Reference(**raw["reference"]), rows)
+
+
+def _tuples(raw: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: tuple(value) if key in names else value for key, value in raw.items()}
+
+
+def read_json(path: Path, what: str, advice: str) -> dict[str, Any]:
+    """The object in a JSON file of a run; raises RunError with `what` was expected, and advice."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path.parent}: not {what}, {path.name} is missing. {advice}") from None
+    except ValueError as error:
+        raise RunError(f"{path}: damaged ({error}). {advice}") from error
+    if not isinstance(raw, dict):
+        raise RunError(f"{path}: expected a JSON object. {advice}")
+    return raw
+
+
+def newest_run(root: Path) -> RunFolder:
+    """The finished run below `root` that ended last; raises RunError where there is none."""
+    found = sorted(root.glob("*/run.json"), key=lambda path: (path.stat().st_mtime_ns, path))
+    if not found:
+        raise RunError(f"{root}: no finished run here. Run `tledge train RECIPE`, or name a run folder.")
+    return RunFolder(found[-1].parent)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it if the block ends well, else removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        made = folder / path.name
+        yield made
+        if made.is_dir() and path.exists():
+            shutil.rmtree(path)
+        os.replace(made, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text under its final name at once."""
+    with replacing(path) as made:
+        made.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a frozen dataclass or a plain object as JSON under its final name at once."""
+    plain = value if isinstance(value, (dict, list)) else asdict(value)
+    write_text(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, or of a folder: of its files' names and hashes, in order of name."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for child in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{child.relative_to(path).as_posix()}\0{sha256(child)}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    if path.is_dir():
+        return sum(child.stat().st_size for child in path.rglob("*") if child.is_file())
+    return path.stat().st_size
+
+
+def canonical_zip(source: Path, target: Path, rewrite: Callable[[str, bytes], bytes] | None = None) -> None:
+    """Zip a folder, or re-zip a zip, with sorted names and fixed times, so equal content is equal bytes.
+
+    `rewrite(name, data)` may change a member on its way.
+    """
+    import zipfile
+
+    change = rewrite or (lambda _name, data: data)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as out:
+        for name, data in _members(source):
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            out.writestr(entry, change(name, data))
+
+
+def _members(source: Path) -> Iterator[tuple[str, bytes]]:
+    import zipfile
+
+    if source.is_dir():
+        for child in sorted(p for p in source.rglob("*") if p.is_file()):
+            yield child.relative_to(source).as_posix(), child.read_bytes()
+        return
+    with zipfile.ZipFile(source) as packed:
+        for name in sorted(packed.namelist()):
+            yield name, packed.read(name)

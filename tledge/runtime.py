@@ -1,0 +1,186 @@
+"""Running artifacts on a device: LiteRT and ONNX Runtime behind one seam, without TensorFlow.
+
+`Session.run(uint8[N, H, W, 3]) -> float32[N, classes]` is all a caller needs to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tledge.errors import ArtifactError, MissingError, RecipeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+KERNELS = ("xnnpack", "builtin", "reference")
+"""LiteRT's kernel families; their int8 numbers differ, so every figure names one."""
+
+
+class Session(Protocol):
+    """An opened artifact."""
+
+    kernels: str
+    """Which kernels compute, as shown beside every figure."""
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Class probabilities float32[N, classes] of RGB bytes uint8[N, H, W, 3]."""
+
+
+def quantize(values: NDArray[np.float32], scale: float, zero_point: int, dtype: Any) -> NDArray[Any]:
+    """Real values to integers: round(value / scale) + zero point, clipped to the type's range."""
+    import numpy as np
+
+    info = np.iinfo(dtype)
+    made: NDArray[Any] = np.clip(np.round(values / scale) + zero_point, info.min, info.max)
+    return made.astype(dtype)
+
+
+def dequantize(values: NDArray[Any], scale: float, zero_point: int) -> NDArray[np.float32]:
+    """Integers to real values: scale * (value - zero point), the LiteRT quantization scheme."""
+    import numpy as np
+
+    return (np.float32(scale) * (values.astype(np.int32) - zero_point)).astype(np.float32)
+
+
+def top_k(probabilities: NDArray[np.float32], labels: Sequence[str], k: int) -> list[tuple[str, float]]:
+    """The k most probable (label, probability) of one image, best first; ties by label order."""
+    import numpy as np
+
+    order = np.argsort(-probabilities, kind="stable")[:k]
+    return [(labels[index], float(probabilities[index])) for index in order]
+
+
+class LiteRTSession:
+    """A `.tflite` model in LiteRT's `Interpreter`.
+
+    Float input or int8 input of files made elsewhere is served too: bytes are quantized with
+    the input's own scale where it has one. Raises ArtifactError where the file does not load.
+    """
+
+    def __init__(self, model: bytes, name: str, kernels: str = "xnnpack", threads: int = 1) -> None:
+        self.kernels = kernels
+        self._name = name
+        self._interpreter = _interpreter(model, name, kernels, threads)
+        self._input = self._interpreter.get_input_details()[0]
+        self._output = self._interpreter.get_output_details()[0]
+        self.input_shape = tuple(int(side) for side in self._input["shape"])
+        self.output_shape = tuple(int(side) for side in self._output["shape"])
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        import numpy as np
+
+        self._check(images)
+        rows = [self._one(image) for image in images]
+        return np.concatenate(rows) if rows else np.zeros((0, self.output_shape[-1]), np.float32)
+
+    def _check(self, images: NDArray[np.uint8]) -> None:
+        wanted = self.input_shape[1:]
+        if images.shape[1:] != wanted:
+            raise ArtifactError(f"{self._name}: takes images {wanted}, got {images.shape[1:]}.")
+
+    def _one(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self._interpreter.set_tensor(self._input["index"], self._encode(image)[None])
+        self._interpreter.invoke()
+        return self._decode(self._interpreter.get_tensor(self._output["index"]))
+
+    def _encode(self, image: NDArray[np.uint8]) -> NDArray[Any]:
+        import numpy as np
+
+        dtype = self._input["dtype"]
+        scale, zero_point = self._input["quantization"]
+        if dtype == np.uint8 and scale in (0.0, 1.0):
+            return image
+        values = image.astype(np.float32)
+        return quantize(values, scale, zero_point, dtype) if scale else values.astype(dtype)
+
+    def _decode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        import numpy as np
+
+        scale, zero_point = self._output["quantization"]
+        return dequantize(raw, scale, zero_point) if scale else raw.astype(np.float32)
+
+
+def _interpreter(model: bytes, name: str, kernels: str, threads: int) -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError as error:
+        raise MissingError(f"LiteRT is not installed ({error}): pip install ai-edge-litert") from error
+    resolvers = {
+        "xnnpack": OpResolverType.AUTO,
+        "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        "reference": OpResolverType.BUILTIN_REF,
+    }
+    if kernels not in resolvers:
+        raise RecipeError(f"{kernels}: no such LiteRT kernels. Known: {', '.join(KERNELS)}.")
+    check_tflite(model, name)
+    try:
+        made = Interpreter(
+            model_content=model,
+            experimental_op_resolver_type=resolvers[kernels],
+            num_threads=threads,
+        )
+        made.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ArtifactError(f"{name}: LiteRT does not load it ({str(error).strip()[:300]}).") from error
+    return made
+
+
+def check_tflite(model: bytes, name: str) -> None:
+    """Refuse what is plainly no whole `.tflite` file, before native code reads it.
+
+    Raises ArtifactError. LiteRT itself verifies the flatbuffer's offsets after this.
+    """
+    if len(model) < 64 or model[4:8] != b"TFL3":
+        raise ArtifactError(
+            f"{name}: not a TFLite file ({len(model)} bytes, no TFL3 mark); truncated or another format."
+        )
+
+
+class OnnxSession:
+    """A `.onnx` model in ONNX Runtime on the CPU; raises ArtifactError where it does not load."""
+
+    def __init__(self, model: bytes, name: str, threads: int = 1, batch: int = 32) -> None:
+        self.kernels = "onnxruntime-cpu"
+        self._batch = batch
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingError(
+                f"{name}: needs ONNX Runtime, which is not installed: pip install onnxruntime"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises classes of its own, one per status
+            raise ArtifactError(f"{name}: ONNX Runtime does not load it ({error}).") from error
+        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        self.input = self._session.get_inputs()[0]
+        self.output = self._session.get_outputs()[0]
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        import numpy as np
+
+        dtype = np.uint8 if "uint8" in self.input.type else np.float32
+        parts = [
+            self._session.run(None, {self.input.name: images[start : start + self._batch].astype(dtype)})
+            for start in range(0, len(images), self._batch)
+        ]
+        return np.concatenate([part[0] for part in parts]).astype(np.float32)
+
+
+def open_session(path: Path, kernels: str = "xnnpack", threads: int = 1) -> Session:
+    """Open a `.tflite` or `.onnx` file.
+
+    Raises ArtifactError where it is damaged or of another kind, MissingError where its runtime
+    is not installed.
+    """
+    if path.suffix == ".tflite":
+        return LiteRTSession(path.read_bytes(), path.name, kernels, threads)
+    if path.suffix == ".onnx":
+        return OnnxSession(path.read_bytes(), path.name, threads)
+    raise ArtifactError(f"{path}: runs neither in LiteRT (.tflite) nor in ONNX Runtime (.onnx).")

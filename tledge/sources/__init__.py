@@ -1,0 +1,25 @@
+"""The table of data sources. To add one, write a module like its neighbours and a line here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tledge.sources import drawn, folder, tfds
+from tledge.sources.base import Source
+
+
+@dataclass(frozen=True)
+class SourceEntry:
+    """A source, the option that the text after the colon of its name sets, and what it is."""
+
+    module: Source
+    argument: str
+    summary: str
+    synthetic: bool = False
+
+
+SOURCES: dict[str, SourceEntry] = {
+    "drawn": SourceEntry(drawn, "", "hands drawn by tledge itself; synthetic, no download", True),
+    "folder": SourceEntry(folder, "path", "photos in folders, by split and label or by label"),
+    "tfds": SourceEntry(tfds, "name", "an image classification set of TensorFlow Datasets"),
+}

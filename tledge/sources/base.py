@@ -1,0 +1,40 @@
+"""What a data source is: a name in the `SOURCES` table and a stream of records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Record:
+    """One labelled photo, not yet decoded.
+
+    `id` is unique within the source and stable between runs, `split` is the source's own name
+    for the part it belongs to, and `read()` gives the encoded bytes when they are wanted; it can
+    be pickled, so another process may read.
+    """
+
+    id: str
+    label: str
+    split: str
+    read: Callable[[], bytes]
+
+
+class Source(Protocol):
+    """The interface of a module in the `SOURCES` table."""
+
+    OPTIONS: dict[str, object]
+    """Known `[data]` keys of this source, each with its default."""
+
+    def fingerprint(self, options: Mapping[str, object]) -> str:
+        """Text that changes when the source's content does; part of the cache key."""
+
+    def records(self, options: Mapping[str, object]) -> Iterator[Record]:
+        """Yield every record of the source, in an order that never changes."""
+
+
+def constant(data: bytes) -> bytes:
+    """The bytes themselves, for `Record.read` of a source that already holds them."""
+    return data

@@ -1,0 +1,100 @@
+"""Source `tfds`: any image classification set of TensorFlow Datasets, read as encoded bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tledge import quiet
+from tledge.errors import DataError, MissingError, RecipeError
+from tledge.sources.base import Record, constant
+
+OPTIONS: dict[str, object] = {"name": "", "image": "image", "label": "label"}
+
+
+def fingerprint(options: Mapping[str, object]) -> str:
+    """Name, version and split sizes of the data set."""
+    builder = _builder(options)
+    splits = {name: split.num_examples for name, split in builder.info.splits.items()}
+    return repr((builder.info.full_name, sorted(splits.items())))
+
+
+def records(options: Mapping[str, object]) -> Iterator[Record]:
+    """Every example of every split, in the order of the files.
+
+    Raises RecipeError for an unknown set, MissingError where it is not here and cannot be
+    downloaded, DataError where it is no classification of images.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = _builder(options)
+    image, label = str(options["image"]), str(options["label"])
+    names = _label_names(builder, image, label)
+    for split in sorted(builder.info.splits):
+        data = builder.as_dataset(
+            split=split,
+            shuffle_files=False,
+            decoders={image: tfds.decode.SkipDecoding()},
+            read_config=tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1),
+        )
+        for example in data.as_numpy_iterator():
+            number = example["tfds_id"].decode().rsplit("__", 1)[-1]
+            shard = example["tfds_id"].decode().split("tfrecord-")[-1][:5]
+            yield Record(
+                f"{split}/{shard}-{int(number):06d}",
+                names[int(example[label])],
+                split,
+                partial(constant, bytes(example[image])),
+            )
+
+
+def _builder(options: Mapping[str, object]) -> Any:
+    name = str(options["name"])
+    tfds = quiet.load("tensorflow_datasets", "train")
+    root = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    try:
+        builder = tfds.builder(name, data_dir=str(root))
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        raise RecipeError(f"tfds:{name}: TensorFlow Datasets knows no such set.") from error
+    try:
+        with _quiet_downloads():
+            builder.download_and_prepare(file_format=None)
+    except Exception as error:  # every data set downloads in its own way and fails in its own
+        raise MissingError(_missing(name, builder, error)) from error
+    return builder
+
+
+def _missing(name: str, builder: Any, error: Exception) -> str:
+    return (
+        f"tfds:{name} is not on this machine and could not be downloaded ({type(error).__name__}). "
+        f"Put its prepared files (dataset_info.json, features.json and "
+        f"{builder.info.name}-<split>.tfrecord-*) into {builder.data_dir}, "
+        "or point TFDS_DATA_DIR at a folder that holds them."
+    )
+
+
+def _quiet_downloads() -> Any:
+    """TFDS draws progress bars of its own; this command line draws them itself."""
+    import contextlib
+
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()
+    return contextlib.nullcontext()
+
+
+def _label_names(builder: Any, image: str, label: str) -> list[str]:
+    features = builder.info.features
+    for key in (image, label):
+        if key not in features:
+            raise DataError(
+                f"tfds:{builder.info.name}: has no feature {key!r}; it has {', '.join(features)}. "
+                "Name the right ones with [data] image = and label = ."
+            )
+    names = getattr(features[label], "names", None)
+    if not names:
+        raise DataError(f"tfds:{builder.info.name}: feature {label!r} has no class names.")
+    return list(names)

@@ -1,0 +1,71 @@
+"""The statistics behind verdicts, in plain Python and numpy, each with its source."""
+
+from __future__ import annotations
+
+from math import ceil, comb, sqrt
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Z95 = 1.959963984540054
+"""Two-sided 95 % quantile of the normal distribution."""
+
+
+def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
+    """Wilson's score interval of a proportion (Wilson 1927), as (low, high) in 0..1.
+
+    Raises ValueError where `trials` is not positive or `successes` not within 0..trials.
+    """
+    if trials <= 0 or not 0 <= successes <= trials:
+        raise ValueError(f"{successes} successes of {trials} trials is no proportion")
+    share = successes / trials
+    scale = 1 + z * z / trials
+    middle = share + z * z / (2 * trials)
+    spread = z * sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    low = 0.0 if successes == 0 else (middle - spread) / scale
+    high = 1.0 if successes == trials else (middle + spread) / scale
+    return low, high
+
+
+def mcnemar(lost: int, won: int) -> float:
+    """Exact two-sided p of McNemar's test: binomial on the discordant pairs (McNemar 1947).
+
+    `lost`: right before and wrong now; `won`: wrong before and right now.
+    """
+    discordant = lost + won
+    if discordant == 0:
+        return 1.0
+    tail = sum(comb(discordant, k) for k in range(min(lost, won) + 1)) / 2**discordant
+    return float(min(1.0, 2 * tail))
+
+
+def paired_interval(
+    before: NDArray[np.bool_], after: NDArray[np.bool_], *, seed: int = 0, rounds: int = 2000
+) -> tuple[float, float]:
+    """95 % percentile-bootstrap interval of `accuracy(after) - accuracy(before)`.
+
+    `before` and `after` are bool[N], right or wrong for the same images, which are resampled in
+    pairs (Efron and Tibshirani 1993, chapter 13). Deterministic for a seed.
+    """
+    import numpy as np
+
+    change = after.astype(np.int8) - before.astype(np.int8)
+    counts = np.array([(change == value).sum() for value in (-1, 0, 1)])
+    drawn = np.random.default_rng(seed).multinomial(len(change), counts / len(change), rounds)
+    changes = (drawn[:, 2] - drawn[:, 0]) / len(change)
+    low, high = np.quantile(changes, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def images_to_decide(tolerance: float) -> int:
+    """Images it takes before zero failures show a failure rate below `tolerance` at 95 %.
+
+    The exact form of the rule of three (Hanley and Lippman-Hand 1983): .95 confidence needs
+    n with (1 - tolerance)^n <= .05. Below that number no result, not even a perfect one,
+    can show that the gate holds.
+    """
+    from math import log
+
+    return ceil(log(0.05) / log(1 - tolerance))

@@ -1,0 +1,179 @@
+"""The recipe's tables as frozen values: every key, its type, default, range and meaning.
+
+Nothing is read or checked against other tables here; `recipe` does that. A key is added by adding
+a field: the parser, the error messages and the reference are made from these fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def key(
+    default: Any,
+    meaning: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A dataclass field with its meaning and limits; a mutable default is copied."""
+    metadata = {"meaning": meaning, "low": low, "high": high, "choices": choices}
+    if isinstance(default, (dict, list)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class About:
+    """`[recipe]`: what this is."""
+
+    name: str = key("", "name of the run folder and the bundle; letters, digits, - and _")
+    version: str = key("1", "version of the model, part of the bundle's file name")
+    seed: int = key(0, "seed of every random choice", low=0, high=2**31 - 1)
+    description: str = key("", "one sentence for lists and the bundle")
+
+
+@dataclass(frozen=True)
+class Take:
+    """Where a split comes from: a source split, or a share of one."""
+
+    origin: str
+    fraction: float | None = None
+
+
+@dataclass(frozen=True)
+class Splits:
+    """`[data.splits]`: each is a source split's name, or { from = NAME, fraction = SHARE }."""
+
+    train: Take = Take("train")
+    validation: Take = Take("train", 0.15)
+    test: Take = Take("test")
+
+
+@dataclass(frozen=True)
+class Data:
+    """`[data]`: the photos. Further keys are options of the source."""
+
+    source: str = key("", "source name, with its argument after a colon: tfds:beans, folder:photos")
+    group: str = key(
+        "none",
+        "keep near-duplicate photos on one side of a split",
+        choices=("none", "near-duplicates"),
+    )
+    on_bad: str = key("stop", "what a photo that does not decode does", choices=("stop", "skip"))
+    splits: Splits = Splits()
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Model:
+    """`[model]`: backbone and head."""
+
+    backbone: str = key("mobilenetv2", "a name from `tledge list backbones`")
+    alpha: float = key(1.0, "width multiplier, where the backbone has one", low=0.01, high=4)
+    weights: str = key("imagenet", "imagenet, none, or a .weights.h5 file of the backbone")
+    image_size: int = key(224, "side of the square input in pixels", low=16, high=2048)
+    dropout: float = key(0.2, "dropout before the last layer", low=0, high=0.95)
+    head: tuple[int, ...] = key((), "units of hidden ReLU layers between pooling and logits")
+
+
+@dataclass(frozen=True)
+class Augment:
+    """`[augment]`: random changes to training images; 0 or "none" switches one off.
+
+    Each is the Keras layer of that name with that factor, on values 0 to 255.
+    """
+
+    flip: str = key("none", "mirror", choices=("none", "horizontal", "vertical", "horizontal_and_vertical"))
+    rotation: float = key(0.0, "up to this share of a full turn, both ways", low=0, high=0.5)
+    zoom: float = key(0.0, "in and out by up to this share", low=0, high=0.9)
+    translation: float = key(0.0, "shift by up to this share of the side", low=0, high=0.9)
+    perspective: float = key(0.0, "scale of a random perspective", low=0, high=1)
+    brightness: float = key(0.0, "lighter or darker by up to this share of 255", low=0, high=1)
+    contrast: float = key(0.0, "contrast up or down by up to this share", low=0, high=1)
+    saturation: float = key(0.0, "saturation factor, .5 leaves it unchanged", low=0, high=1)
+    hue: float = key(0.0, "hue shift by up to this share of the circle", low=0, high=1)
+    grayscale: float = key(0.0, "share of images turned grey", low=0, high=1)
+    erasing: float = key(0.0, "share of images with a random rectangle erased", low=0, high=1)
+    fill: str = key("nearest", "what lies outside the image", choices=("nearest", "reflect", "constant"))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`[[stage]]`: one training stage; stages run in the order of the file."""
+
+    name: str = key("", "name in the progress and the history")
+    epochs: int = key(5, "passes over the train split", low=0, high=100000)
+    unfreeze: str | int = key(
+        "none", "what is trained beside the head: none, all, from this layer on, or the top N layers"
+    )
+    batch_norm: str = key(
+        "inference",
+        "batch norm of the backbone while training: with its stored statistics, or updating them",
+        choices=("inference", "train"),
+    )
+    batch_norm_momentum: float = key(
+        0.0, "momentum of the batch-norm statistics, 0 leaves the backbone's own", low=0, high=0.9999
+    )
+    optimizer: str = key("adam", "Keras optimizer", choices=("sgd", "rmsprop", "adam", "adamw", "adamax"))
+    learning_rate: float = key(1e-3, "initial learning rate", low=0, high=100)
+    schedule: str = key("constant", "how it decays over the stage", choices=("constant", "cosine"))
+    momentum: float = key(0.0, "momentum (sgd, rmsprop)", low=0, high=1)
+    nesterov: bool = key(False, "Nesterov momentum (sgd)")
+    weight_decay: float = key(0.0, "decoupled weight decay", low=0, high=10)
+    ema: float = key(0.0, "momentum of a moving average of the weights, 0 is off", low=0, high=0.99999)
+    label_smoothing: float = key(0.0, "share of the label given to all classes", low=0, high=0.9)
+    mixup: float = key(0.0, "alpha of mixup's beta distribution, 0 is off", low=0, high=10)
+    batch_size: int = key(32, "images per step", low=1, high=65536)
+    patience: int = key(0, "epochs without improvement before the stage stops, 0 never", low=0)
+    monitor: str = key("val_loss", "what says which epoch was best", choices=("val_loss", "val_accuracy"))
+    restore_best: bool = key(True, "end with the best epoch's weights instead of the last")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """`[export.calibration]`: the images an int8 conversion measures ranges on."""
+
+    images: int = key(200, "how many, drawn from the train split by class", low=0, high=100000)
+
+
+@dataclass(frozen=True)
+class Int8:
+    """`[export.int8]`: how an int8 artifact is made."""
+
+    bias_correction: bool = key(True, "correct biases for the mean error of rounded weights")
+
+
+@dataclass(frozen=True)
+class Export:
+    """`[export]`: what to make."""
+
+    variants: tuple[str, ...] = key(
+        ("saved_model", "tflite-fp32", "onnx-fp32"), "made by every export; flags add to it"
+    )
+    timeout: int = key(900, "seconds one conversion may take", low=1)
+    calibration: Calibration = Calibration()
+    int8: Int8 = Int8()
+
+
+@dataclass(frozen=True)
+class Parity:
+    """`[parity]`: the gates. Defaults: MLPerf Mobile asks 98 % of the float accuracy."""
+
+    float_agreement: float = key(1.0, "least agreement of float32 artifacts", low=0, high=1)
+    float_max_dp: float = key(1e-4, "largest probability difference of float32 artifacts", low=0, high=1)
+    fp16_agreement: float = key(0.995, "least agreement of fp16 artifacts", low=0, high=1)
+    int8_agreement: float = key(0.98, "least agreement of quantized artifacts", low=0, high=1)
+    int8_accuracy: float = key(0.98, "least share of Keras' accuracy", low=0, high=1)
+    max_drop: float = key(0.01, "largest accuracy drop, as a share of the images", low=0, high=1)
+    max_class_drop: float = key(0.05, "largest drop of recall in a class of 20 images or more", low=0, high=1)
+
+
+@dataclass(frozen=True)
+class Expect:
+    """`[expect]`: what the recipe promises; a run that falls short says so."""
+
+    test_accuracy: float = key(0.0, "least accuracy on the test split", low=0, high=1)

@@ -1,0 +1,299 @@
+"""The training stage: recipe → run folder with model, history, plots, golden set and `run.json`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tledge import (
+    __version__,
+    contract,
+    dataset,
+    fitting,
+    golden,
+    model,
+    plots,
+    progress,
+    quiet,
+    runs,
+    statistics,
+)
+from tledge.contract import InputSpec
+from tledge.errors import RunError
+from tledge.recipe import Recipe
+from tledge.runs import RunFolder, Score, TrainedRun
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PHOTOS = 12
+"""Encoded test photos kept with the run for the bundle's golden cases."""
+
+
+def train(
+    recipe: Recipe,
+    text: str,
+    out: Path,
+    *,
+    settings: Sequence[str] = (),
+    resume: bool = False,
+    force: bool = False,
+    watch: progress.Progress = progress.SILENT,
+) -> TrainedRun:
+    """Train `recipe` (whose file holds `text`) into the run folder `out`.
+
+    Raises RunError where `out` already holds a run and neither `resume` nor `force` says what to
+    do with it, MissingError where data, weights or Keras are not here, DataError for bad photos.
+    """
+    folder = RunFolder(out)
+    _claim(folder, text, settings, resume=resume, force=force)
+    started = time.monotonic()
+    quiet.load("keras", "train")
+    prepared = dataset.prepare(recipe.data, recipe.model.image_size, watch)
+    rows = dataset.split(prepared, recipe.data, recipe.recipe.seed)
+    _seed(recipe.recipe.seed)
+    core = model.build(recipe.model, len(prepared.labels))
+    out.mkdir(parents=True, exist_ok=True)
+    runs.write_text(folder.recipe, text)
+    runs.write_json(folder.environment, environment(recipe.recipe.seed, settings))
+    runs.write_text(folder.labels, contract.labels_text(prepared.labels))
+    state = _stages(recipe, core, prepared, rows, folder, watch)
+    run = _finish(recipe, core, prepared, rows, state, folder, watch)
+    run = replace(run, seconds=round(time.monotonic() - started, 1))
+    runs.write_json(folder.run, run)
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    return run
+
+
+def _claim(folder: RunFolder, text: str, settings: Sequence[str], *, resume: bool, force: bool) -> None:
+    """Make sure the folder is ours to write: new, to be resumed, or to be replaced."""
+    if force and folder.path.exists():
+        if any(folder.path.iterdir()) and not folder.recipe.is_file():
+            raise RunError(f"{folder.path}: not a run folder, so --force does not empty it.")
+        shutil.rmtree(folder.path)
+    if not folder.path.exists() or not any(folder.path.iterdir()):
+        return
+    if folder.run.is_file():
+        raise RunError(
+            f"{folder.path}: holds a finished run. Train into another folder with --out, "
+            "or replace it with --force."
+        )
+    if not resume:
+        raise RunError(
+            f"{folder.path}: holds an unfinished run. Go on with --resume, or start over with --force."
+        )
+    asked = runs.read_json(folder.environment, "an unfinished run", "Start over with --force.")
+    same = folder.recipe.read_text(encoding="utf-8") == text and asked["settings"] == list(settings)
+    if not same:
+        raise RunError(f"{folder.path}: was begun with another recipe or --set. Start over with --force.")
+
+
+def _seed(seed: int) -> None:
+    """Seed every generator and ask for deterministic kernels."""
+    keras = quiet.load("keras", "train")
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        tensorflow = quiet.load("tensorflow", "train")
+        tensorflow.config.experimental.enable_op_determinism()
+
+
+def environment(seed: int, settings: Sequence[str]) -> dict[str, Any]:
+    """Versions, machine and settings that a repetition would want to know."""
+    packages = ("keras", "tensorflow", "jax", "numpy", "Pillow", "ai-edge-litert", "tf2onnx", "onnx")
+    return {
+        "tledge": __version__,
+        "seed": seed,
+        "settings": list(settings),
+        "backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "packages": {name: version for name in packages if (version := _version(name))},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _stages(
+    recipe: Recipe,
+    core: Any,
+    prepared: dataset.Prepared,
+    rows: dict[str, NDArray[np.int64]],
+    folder: RunFolder,
+    watch: progress.Progress,
+) -> fitting.State:
+    """Run every stage that is still to run, going on from the checkpoint where there is one."""
+    parts = {name: _examples(prepared, rows[name]) for name in ("train", "validation")}
+    checkpoint = folder.checkpoints / "state.npz"
+    state = fitting.read_state(checkpoint)
+    seed = recipe.recipe.seed
+    if state.stage and not state.epoch:
+        core.set_weights(fitting.load_checkpoint(checkpoint, None))
+    for number in range(state.stage, len(recipe.stage)):
+        stage = recipe.stage[number]
+        count = model.set_trainable(core, stage)
+        watch.say(f"stage {stage.name}: {count} backbone layers frozen, up to {stage.epochs} epochs")
+        whole = model.with_augmentation(core, recipe.augment, seed)
+        fitting.fit(
+            whole, stage, state, parts["train"], parts["validation"],
+            seed=seed, checkpoint=checkpoint, watch=watch,
+        )  # fmt: skip
+        if state.frozen is None:
+            state.frozen = asdict(_score_split(core, prepared, rows["validation"], watch))
+        state.stage, state.epoch, state.best, state.wait = number + 1, 0, None, 0
+        state.stopped = False
+        fitting.save_checkpoint(checkpoint, None, state, core.get_weights())
+    return state
+
+
+def _examples(prepared: dataset.Prepared, rows: NDArray[np.int64]) -> fitting.Examples:
+    import numpy as np
+
+    one_hot = np.eye(len(prepared.labels), dtype=np.float32)[prepared.label_indices()]
+    return fitting.Examples(prepared.images(), one_hot, rows)
+
+
+def predict(
+    core: Any, images: NDArray[np.uint8], watch: progress.Progress = progress.SILENT
+) -> NDArray[np.float32]:
+    """Keras' probabilities float32[N, classes] of prepared images uint8[N, H, W, 3]."""
+    import numpy as np
+
+    starts = range(0, len(images), 32)
+    parts = [
+        np.asarray(core.predict_on_batch(images[start : start + 32].astype(np.float32)))
+        for start in progress.track(watch, starts, "score", len(starts))
+    ]
+    return np.concatenate(parts)
+
+
+def score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> Score:
+    """Accuracy with its 95 % Wilson interval, and top-5 where there are more than 5 classes."""
+    import numpy as np
+
+    right = int((probabilities.argmax(1) == labels).sum())
+    low, high = statistics.wilson(right, len(labels))
+    top5 = None
+    if probabilities.shape[1] > 5:
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
+        top5 = float((best == labels[:, None]).any(1).mean())
+    return Score(len(labels), right / len(labels), low, high, top5)
+
+
+def _score_split(
+    core: Any, prepared: dataset.Prepared, rows: NDArray[np.int64], watch: progress.Progress
+) -> Score:
+    probabilities = predict(core, prepared.images()[rows], watch)
+    return score(probabilities, prepared.label_indices()[rows])
+
+
+def _finish(
+    recipe: Recipe,
+    core: Any,
+    prepared: dataset.Prepared,
+    rows: dict[str, NDArray[np.int64]],
+    state: fitting.State,
+    folder: RunFolder,
+    watch: progress.Progress,
+) -> TrainedRun:
+    """Write model, history, golden set and plots; gives the value of `run.json`."""
+    model.save(core, folder.model)
+    runs.write_text(folder.history, _csv(state.history))
+    validation = _score_split(core, prepared, rows["validation"], watch)
+    labels = prepared.label_indices()[rows["test"]]
+    probabilities = predict(core, prepared.images()[rows["test"]], watch)
+    _write_golden(folder, prepared, rows["test"], probabilities, core)
+    _plot(folder, state, labels, probabilities, prepared.labels)
+    assert state.frozen is not None
+    return TrainedRun(
+        name=recipe.recipe.name,
+        version=recipe.recipe.version,
+        seed=recipe.recipe.seed,
+        description=recipe.recipe.description,
+        synthetic=recipe.synthetic,
+        labels=prepared.labels,
+        input=InputSpec(recipe.model.image_size, recipe.model.image_size),
+        backbone=recipe.model.backbone,
+        parameters=int(core.count_params()),
+        train_images=len(rows["train"]),
+        validation=validation,
+        test=score(probabilities, labels),
+        frozen=Score(**state.frozen),
+        seconds=0.0,
+        cache=str(prepared.folder),
+        skipped=prepared.skipped,
+        expected=recipe.expect.test_accuracy,
+    )
+
+
+def _write_golden(
+    folder: RunFolder,
+    prepared: dataset.Prepared,
+    rows: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    core: Any,
+) -> None:
+    """`golden.npz`, and some encoded photos in `golden/` with their rows in `photos.json`."""
+    import numpy as np
+
+    one = int(np.prod(prepared.images().shape[1:]))
+    kept = np.arange(len(rows))
+    if len(rows) * one > golden.MAX_BYTES:
+        kept = kept[:: -(-len(rows) * one // golden.MAX_BYTES)]
+    images = prepared.images()[rows[kept]]
+    few = images[: golden.FAULT_IMAGES].astype(np.float32)
+    made = golden.Golden(
+        images,
+        prepared.label_indices()[rows[kept]],
+        probabilities[kept],
+        tuple(prepared.rows[row].id for row in rows[kept].tolist()),
+        {fault.name: np.asarray(core.predict_on_batch(fault.apply(few))) for fault in golden.FAULTS},
+    )
+    with runs.replacing(folder.golden) as path:
+        golden.save(path, made)
+    place = {row: number for number, row in enumerate(rows[kept].tolist())}
+    with runs.replacing(folder.photos) as path:
+        path.mkdir()
+        index: list[dict[str, Any]] = []
+        for row in dataset.pick_originals(prepared, rows[kept], PHOTOS):
+            name = f"{len(index):02d}{Path(prepared.rows[row].original).suffix}"
+            shutil.copyfile(prepared.folder / "originals" / prepared.rows[row].original, path / name)
+            index.append({"photo": name, "row": place[row]})
+        runs.write_json(path / "photos.json", index)
+
+
+def _csv(history: list[dict[str, Any]]) -> str:
+    out = io.StringIO()
+    names = list(dict.fromkeys(name for row in history for name in row))
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return out.getvalue()
+
+
+def _plot(
+    folder: RunFolder,
+    state: fitting.State,
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    names: tuple[str, ...],
+) -> None:
+    with runs.replacing(folder.path / "curves.png") as path:
+        plots.curves(state.history, path)
+    with runs.replacing(folder.path / "confusion.png") as path:
+        plots.confusion(labels, probabilities.argmax(1), names, path)

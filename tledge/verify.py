@@ -1,0 +1,218 @@
+"""The verification stage: a run's artifacts against its golden set, or a bundle against its own."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tledge import contract, golden, images, parity, progress, runs
+from tledge.contract import Shipped
+from tledge.errors import ArtifactError, MissingError, RunError
+from tledge.formats import VARIANTS
+from tledge.parity import Standard
+from tledge.reader import Bundle, bundle_session, open_bundle
+from tledge.runs import UNCORRECTED, Artifact, ParityReport, ParityRow, Reference, RunFolder
+from tledge.tables import Parity
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SKIPPED = "skipped"
+"""Verdict of a row whose runtime is not on this machine: not checked, and said so."""
+
+STEP = {"float": 1e-4, "fp16": 1e-4, "int8": 2.5 / 256}
+"""Largest probability difference from the outputs recorded at export, by gate.
+
+Float kernels differ in the order of their sums; two int8 steps cover another processor's kernels.
+"""
+
+
+def verify_run(
+    folder: RunFolder,
+    limits: Parity,
+    *,
+    variants: Sequence[str] | None = None,
+    kernels: str = "xnnpack",
+    watch: progress.Progress = progress.SILENT,
+) -> ParityReport:
+    """Hold every artifact of a run to the golden set and write `parity.json`.
+
+    Raises RunError where there is nothing to verify.
+    """
+    run = folder.read_run()
+    reference = golden.load(folder.golden)
+    standard = Standard(run.labels, run.input, run.parameters, limits)
+    artifacts = [one for one in folder.read_artifacts() if not variants or one.variant in variants]
+    if not artifacts:
+        raise RunError(f"{folder.path}: no artifacts to verify. Run `tledge export {folder.path}`.")
+    order = list(VARIANTS)
+    rows = []
+    for artifact in sorted(artifacts, key=lambda one: order.index(one.variant)):
+        row = _row(folder, artifact, reference, standard, kernels, watch)
+        rows.append(_with_uncorrected(folder, row, artifact, reference, standard))
+    right = reference.probabilities.argmax(1) == reference.labels
+    report = ParityReport(
+        passed=all(row.verdict in ("passed", SKIPPED) for row in rows)
+        and any(row.verdict == "passed" for row in rows),
+        reference=Reference(float(right.mean()), len(reference.labels)),
+        rows=tuple(rows),
+    )
+    runs.write_json(folder.parity, report)
+    return report
+
+
+def _row(
+    folder: RunFolder,
+    artifact: Artifact,
+    reference: golden.Golden,
+    standard: Standard,
+    kernels: str,
+    watch: progress.Progress,
+) -> ParityRow:
+    try:
+        return parity.check(folder.path, artifact, reference, standard, kernels=kernels, watch=watch)
+    except MissingError as error:
+        return ParityRow(
+            artifact.variant, artifact.path, artifact.sha256, artifact.bytes, SKIPPED,
+            reasons=(str(error),),
+        )  # fmt: skip
+
+
+def _with_uncorrected(
+    folder: RunFolder,
+    row: ParityRow,
+    artifact: Artifact,
+    reference: golden.Golden,
+    standard: Standard,
+) -> ParityRow:
+    """Add what the converter alone would have given, where the export kept it."""
+    path = folder.path / str(artifact.details.get(UNCORRECTED, ""))
+    if UNCORRECTED not in artifact.details or not path.is_file():
+        return row
+    try:
+        session = VARIANTS[artifact.variant].format.open(path, row.kernels or "xnnpack")
+        found = parity.figures(session, reference, standard)
+    except ArtifactError:
+        return row  # evidence only: a damaged extra file must not fail the shipped one
+    return replace(row, without_bias_correction=found)
+
+
+def verify_bundle(
+    path: Path, *, kernels: str = "xnnpack", watch: progress.Progress = progress.SILENT
+) -> ParityReport:
+    """Check a bundle on this machine: hashes, labels, preparation, structure, golden answers.
+
+    Raises ArtifactError for damage that concerns the bundle as a whole.
+    """
+    bundle = open_bundle(path)
+    expected = bundle.golden()
+    _check_sums(bundle)
+    _check_labels(bundle)
+    _check_preparation(bundle, expected)
+    rows = []
+    for entry in progress.track(watch, bundle.manifest.artifacts, "verify", len(bundle.manifest.artifacts)):
+        rows.append(_shipped_row(bundle, entry, expected, kernels))
+    labels = [bundle.manifest.label_index(case.label) for case in bundle.manifest.golden]
+    right = [int(answer) == label for answer, label in zip(expected["keras"].argmax(1), labels, strict=True)]
+    return ParityReport(
+        passed=all(row.verdict in ("passed", SKIPPED) for row in rows)
+        and any(row.verdict == "passed" for row in rows),
+        reference=Reference(sum(right) / len(right) if right else 0.0, len(right)),
+        rows=tuple(rows),
+    )
+
+
+def _check_sums(bundle: Bundle) -> None:
+    """Every file stands in SHA256SUMS with its hash, and nothing else lies in the bundle."""
+    listed = {}
+    for line in bundle.files.read("SHA256SUMS").decode("utf-8").splitlines():
+        digest, _, name = line.partition("  ")
+        listed[name] = digest
+    present = [name for name in bundle.files.names() if name != "SHA256SUMS"]
+    strange = sorted(set(present) ^ set(listed))
+    if strange:
+        raise ArtifactError(f"{bundle.path}: files and SHA256SUMS differ: {', '.join(strange[:5])}.")
+    for name in present:
+        if hashlib.sha256(bundle.files.read(name)).hexdigest() != listed[name]:
+            raise ArtifactError(f"{bundle.path}: {name} was changed or damaged (SHA-256 differs).")
+
+
+def _check_labels(bundle: Bundle) -> None:
+    listed = contract.parse_labels(bundle.files.read("labels.txt").decode("utf-8"))
+    if listed != bundle.manifest.labels:
+        raise ArtifactError(f"{bundle.path}: labels.txt and manifest.json name other labels.")
+
+
+def _check_preparation(bundle: Bundle, expected: dict[str, NDArray[Any]]) -> None:
+    """The golden photos prepared here give the golden pixels, within 1 grey level."""
+    import numpy as np
+
+    spec = bundle.manifest.input
+    for case in bundle.manifest.golden:
+        pixels = images.prepare(bundle.files.read(f"golden/{case.photo}"), (spec.height, spec.width))
+        worst = int(np.abs(pixels.astype(int) - expected["pixels"][case.tensor]).max())
+        if worst > 1:
+            raise ArtifactError(
+                f"{bundle.path}: golden/{case.photo} prepared on this machine differs from the "
+                f"golden pixels by {worst} grey levels, at most 1 allowed. Another Pillow?"
+            )
+
+
+def _shipped_row(
+    bundle: Bundle, entry: Shipped, expected: dict[str, NDArray[Any]], kernels: str
+) -> ParityRow:
+    gate = VARIANTS[entry.variant].mode.gate if entry.variant in VARIANTS else "int8"
+    row = ParityRow(entry.variant, entry.path, entry.sha256, entry.bytes, "passed", gate=gate)
+    wanted = expected.get(f"{entry.variant}.{kernels}", expected.get(entry.variant))
+    if wanted is None:
+        return replace(row, verdict=SKIPPED, reasons=("no recorded answers for it in the bundle",))
+    try:
+        reasons = _structure(bundle, entry)
+        session = bundle_session(bundle, entry, kernels)
+        found = session.run(expected["pixels"])
+    except MissingError as error:
+        return replace(row, verdict=SKIPPED, reasons=(str(error),))
+    except ArtifactError as error:
+        return replace(row, verdict="failed", structural=True, reasons=(str(error),))
+    return _answered(row, session.kernels, found, wanted, reasons)
+
+
+def _answered(
+    row: ParityRow,
+    kernels: str,
+    found: NDArray[np.float32],
+    wanted: NDArray[np.float32],
+    reasons: list[str],
+) -> ParityRow:
+    import numpy as np
+
+    worst = float(np.abs(found - wanted).max())
+    same = float((found.argmax(1) == wanted.argmax(1)).mean())
+    structural = bool(reasons)
+    if worst > STEP[row.gate]:
+        reasons.append(f"answers differ from those recorded at export by {worst:.2g}")
+    return replace(
+        row,
+        verdict="failed" if reasons else "passed",
+        structural=structural,
+        images=len(found),
+        agreement=same,
+        max_abs_dp=worst,
+        kernels=kernels,
+        reasons=tuple(reasons),
+    )
+
+
+def _structure(bundle: Bundle, entry: Shipped) -> list[str]:
+    """Structural reasons of a shipped file; formats inspect files, so it is put into one."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / Path(entry.path).name
+        path.write_bytes(bundle.files.read(entry.path))
+        manifest = bundle.manifest
+        standard = Standard(manifest.labels, manifest.input, manifest.parameters, Parity())
+        return parity.inspected(path, entry.variant, standard)
