@@ -24,27 +24,22 @@ class Backbone:
     summary: str
 
 
-def _mobilenet(inputs: Any, alpha: float, weights: str | None) -> Any:
-    import keras
+def _application(name: str, takes_alpha: bool) -> Callable[[Any, float, str | None], Any]:
+    """A base of `keras.applications`; Keras picks its weight file by alpha and input size."""
 
-    return keras.applications.MobileNet(
-        input_tensor=inputs, alpha=alpha, weights=weights, include_top=False
-    ).output
+    def build(inputs: Any, alpha: float, weights: str | None) -> Any:
+        import keras
 
+        options = {"alpha": alpha} if takes_alpha else {}
+        return getattr(keras.applications, name)(
+            input_tensor=inputs,
+            input_shape=tuple(inputs.shape[1:]),
+            weights=weights,
+            include_top=False,
+            **options,
+        ).output
 
-def _mobilenetv2(inputs: Any, alpha: float, weights: str | None) -> Any:
-    import keras
-
-    return keras.applications.MobileNetV2(
-        input_tensor=inputs, alpha=alpha, weights=weights, include_top=False
-    ).output
-
-
-def _xception(inputs: Any, alpha: float, weights: str | None) -> Any:
-    import keras
-
-    del alpha
-    return keras.applications.Xception(input_tensor=inputs, weights=weights, include_top=False).output
+    return build
 
 
 def _tiny(inputs: Any, alpha: float, weights: str | None) -> Any:
@@ -70,10 +65,18 @@ def _block(x: Any, name: str, width: int, strides: int, *, depthwise: bool) -> A
 
 
 BACKBONES: dict[str, Backbone] = {
-    "mobilenet": Backbone(_mobilenet, 1 / 127.5, -1.0, (0.25, 0.5, 0.75, 1.0), 224, True, "MobileNet v1"),
-    "mobilenetv2": Backbone(
-        _mobilenetv2, 1 / 127.5, -1.0, (0.35, 0.5, 0.75, 1.0, 1.3, 1.4), 224, True, "MobileNet v2"
+    "mobilenet": Backbone(
+        _application("MobileNet", True), 1 / 127.5, -1.0, (0.25, 0.5, 0.75, 1.0), 224, True, "MobileNet v1"
     ),
-    "xception": Backbone(_xception, 1 / 127.5, -1.0, (), 299, True, "Xception"),
+    "mobilenetv2": Backbone(
+        _application("MobileNetV2", True),
+        1 / 127.5,
+        -1.0,
+        (0.35, 0.5, 0.75, 1.0, 1.3, 1.4),
+        224,
+        True,
+        "MobileNet v2",
+    ),
+    "xception": Backbone(_application("Xception", False), 1 / 127.5, -1.0, (), 299, True, "Xception"),
     "tiny": Backbone(_tiny, 1 / 127.5, -1.0, (), 96, False, "tledge's own small base, trained from scratch"),
 }

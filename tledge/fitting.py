@@ -208,7 +208,7 @@ def _keeper(train_model: Any, stage: Stage, state: State, checkpoint: Path) -> A
             row = {"stage": stage.name, "epoch": epoch + 1, **figures, "seconds": seconds}
             state.history.append(row)
             if judge(stage, state, figures, epoch + 1) or not stage.restore_best:
-                self.kept = [np.asarray(variable) for variable in train_model.weights]
+                self.kept = [np.array(variable) for variable in train_model.weights]
             self.model.stop_training = state.stopped
             save_checkpoint(checkpoint, train_model, state, self.kept or [])
 
@@ -254,7 +254,7 @@ def save_checkpoint(path: Path, train_model: Any | None, state: State, kept: lis
     arrays |= {f"kept.{n:05d}": values for n, values in enumerate(kept)}
     arrays["state"] = np.array(json.dumps(vars(state)))
     with runs.replacing(path) as made:
-        golden.write_npz(made, arrays)
+        golden.write_npz(made, arrays, compress=False)
 
 
 def read_state(path: Path) -> State:

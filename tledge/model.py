@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +49,11 @@ def _backbone(backbone: Backbone, table: Model, scaled: Any) -> Any:
     import keras
 
     if table.weights in ("imagenet", "none"):
+        weights = "imagenet" if table.weights == "imagenet" else None
         try:
-            weights = "imagenet" if table.weights == "imagenet" else None
-            return backbone.build(scaled, table.alpha, weights)
+            # Keras announces downloads on stdout, which belongs to results.
+            with redirect_stdout(sys.stderr):
+                return backbone.build(scaled, table.alpha, weights)
         except Exception as error:  # Keras wraps every failed download in a bare Exception
             raise _explained(error) from error
     features = backbone.build(scaled, table.alpha, None)

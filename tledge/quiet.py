@@ -1,35 +1,44 @@
-"""Importing TensorFlow without its greeting: native code writes it before any setting is read."""
+"""Keeping native code quiet: it greets on stderr before, and whatever, any setting says."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tledge.errors import MissingError
 
 
-def load(module: str, extra: str) -> Any:
-    """Import a heavy module with the process' stderr closed off while it loads.
-
-    Raises MissingError, naming the extra of tledge to install, where it is not there. What the
-    import raises is not silenced.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if module in sys.modules:
-        return sys.modules[module]
+@contextmanager
+def native_stderr_closed() -> Iterator[None]:
+    """Close off the process' stderr for a block; Python exceptions pass as ever."""
     sys.stderr.flush()
     kept = os.dup(2)
     sink = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(sink, 2)
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingError(
-            f"{module} is not installed or does not load ({error}): pip install 'tledge[{extra}]'"
-        ) from error
+        yield
     finally:
         os.dup2(kept, 2)
         os.close(sink)
         os.close(kept)
+
+
+def load(module: str, extra: str) -> Any:
+    """Import a heavy module without its greeting.
+
+    Raises MissingError, naming the extra of tledge to install, where it is not there.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if module in sys.modules:
+        return sys.modules[module]
+    try:
+        with native_stderr_closed():
+            return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingError(
+            f"{module} is not installed or does not load ({error}): pip install 'tledge[{extra}]'"
+        ) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tledge.errors import ArtifactError, MissingError, RecipeError
+from tledge.quiet import native_stderr_closed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -117,12 +118,13 @@ def _interpreter(model: bytes, name: str, kernels: str, threads: int) -> Any:
         raise RecipeError(f"{kernels}: no such LiteRT kernels. Known: {', '.join(KERNELS)}.")
     check_tflite(model, name)
     try:
-        made = Interpreter(
-            model_content=model,
-            experimental_op_resolver_type=resolvers[kernels],
-            num_threads=threads,
-        )
-        made.allocate_tensors()
+        with native_stderr_closed():
+            made = Interpreter(
+                model_content=model,
+                experimental_op_resolver_type=resolvers[kernels],
+                num_threads=threads,
+            )
+            made.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise ArtifactError(f"{name}: LiteRT does not load it ({str(error).strip()[:300]}).") from error
     return made

@@ -54,8 +54,8 @@ def _thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     made = np.empty((count, SIDE * SIDE * channels), np.float32)
     for start in range(0, count, 256):
         block: NDArray[np.float32] = images[start : start + 256].astype(np.float32)
-        block = np.add.reduceat(np.add.reduceat(block, rows, axis=1), columns, axis=2) / area
-        made[start : start + 256] = block.reshape(len(block), -1)
+        means = np.add.reduceat(np.add.reduceat(block, rows, axis=1), columns, axis=2) / area
+        made[start : start + 256] = means.reshape(len(means), -1)
     return made
 
 

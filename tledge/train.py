@@ -28,7 +28,7 @@ from tledge import (
     statistics,
 )
 from tledge.contract import InputSpec
-from tledge.errors import RunError
+from tledge.errors import MissingError, RunError
 from tledge.recipe import Recipe
 from tledge.runs import RunFolder, Score, TrainedRun
 
@@ -59,7 +59,7 @@ def train(
     _claim(folder, text, settings, resume=resume, force=force)
     started = time.monotonic()
     quiet.load("keras", "train")
-    prepared = dataset.prepare(recipe.data, recipe.model.image_size, watch)
+    prepared = _prepared(recipe, watch)
     rows = dataset.split(prepared, recipe.data, recipe.recipe.seed)
     _seed(recipe.recipe.seed)
     core = model.build(recipe.model, len(prepared.labels))
@@ -73,6 +73,18 @@ def train(
     runs.write_json(folder.run, run)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return run
+
+
+def _prepared(recipe: Recipe, watch: progress.Progress) -> dataset.Prepared:
+    """The prepared photos; where they cannot be had, the message names missing weights as well."""
+    try:
+        return dataset.prepare(recipe.data, recipe.model.image_size, watch)
+    except MissingError as error:
+        try:
+            model.build(recipe.model, classes=2)
+        except MissingError as other:
+            raise MissingError(f"{error}\n{other}") from error
+        raise
 
 
 def _claim(folder: RunFolder, text: str, settings: Sequence[str], *, resume: bool, force: bool) -> None:

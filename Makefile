@@ -1,0 +1,34 @@
+# Two commands from nothing but Python (3.11 or later) and make: `make demo` and `make test`.
+# Both create .venv here and install into it the versions that constraints.txt pins.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test extras clean
+
+demo: $(VENV)/all.installed  ## train, export, verify, bundle and predict on drawn hands
+	$(BIN)/tledge train recipes/quickstart.toml --out runs/quickstart --force
+	$(BIN)/tledge export runs/quickstart --int8
+	$(BIN)/tledge verify runs/quickstart/bundle
+	$(BIN)/tledge predict runs/quickstart/bundle runs/quickstart/bundle/golden/0*.jpg
+
+test: $(VENV)/dev.installed  ## all checks and all tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m ""
+
+extras:  ## install each extra alone into an environment of its own and import what it promises
+	$(PYTHON) tests/extras.py
+
+clean:
+	rm -rf $(VENV) runs build dist
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/%.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) --editable ".[$*]"
+	touch $@

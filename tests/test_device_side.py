@@ -1,0 +1,71 @@
+"""The default install alone, with no TensorFlow: what a device has."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of a new environment that holds the default install and nothing else."""
+    folder = tmp_path_factory.mktemp("device")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "-c", str(ROOT / "constraints.txt"), str(ROOT)], check=True)
+    return python
+
+
+def tledge(python: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [str(python), "-m", "tledge", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=python.parent)
+
+
+def test_heavy_libraries_are_absent(device: Path) -> None:
+    code = "import importlib.util as u; print([m for m in ('tensorflow', 'keras', 'onnx') if u.find_spec(m)])"
+    done = subprocess.run([str(device), "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("model", ["bundle", "small-1.zip", "bundle/tflite-fp32.tflite"])
+def test_predicts_golden_photos_as_keras(device: Path, small_run: Path, model: str) -> None:
+    bundle = small_run / "bundle"
+    cases = json.loads((bundle / "manifest.json").read_text())["golden"]
+    photos = [bundle / "golden" / case["photo"] for case in cases]
+    variant = () if model.endswith(".tflite") else ("--variant", "tflite-fp32")
+    done = tledge(device, "predict", small_run / model, *photos, "--json", *variant)
+    answers = [one["predictions"][0]["label"] for one in json.loads(done.stdout)]
+    assert done.returncode == 0 and len(answers) == 12
+    assert answers == [case["keras"] for case in cases]
+
+
+def test_bundle_verifies_without_tensorflow(device: Path, small_run: Path) -> None:
+    done = tledge(device, "verify", small_run / "bundle", "--json")
+    verdicts = {row["variant"]: row["verdict"] for row in json.loads(done.stdout)["rows"]}
+    assert done.returncode == 0, done.stderr
+    assert verdicts["tflite-int8"] == verdicts["tflite-fp32"] == "passed"
+    assert verdicts["saved_model"] == verdicts["onnx-fp32"] == "skipped"
+
+
+def test_shipped_recipes_are_found(device: Path) -> None:
+    done = tledge(device, "list", "recipes")
+    assert done.returncode == 0 and "quickstart" in done.stdout and "rps" in done.stdout
+
+
+def test_training_names_missing_library(device: Path) -> None:
+    done = tledge(device, "train", "quickstart")
+    assert done.returncode == 5
+    assert "keras" in done.stderr and "pip install 'tledge[train]'" in done.stderr
+    assert not (device.parent / "runs").exists()
+
+
+def test_help_loads_no_heavy_library(device: Path) -> None:
+    command = [str(device), "-X", "importtime", "-m", "tledge", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert not any(name in done.stderr for name in ("numpy", "PIL", "rich", "ai_edge"))

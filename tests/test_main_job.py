@@ -1,0 +1,218 @@
+"""The main job on a small network: train, export, verify, bundle, predict, and how each repeats."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SMALL, Done
+
+pytestmark = pytest.mark.slow
+Cli = Callable[..., Done]
+SHORT = ("--set", "stage.0.epochs=3", "--set", "data.train=300", "--quiet")
+
+
+def test_run_folder_is_complete(small_run: Path) -> None:
+    run = json.loads((small_run / "run.json").read_text())
+    assert run["labels"] == ["paper", "rock", "scissors"]
+    assert run["input"]["height"] == run["input"]["width"] == 48
+    assert run["test"]["low"] < run["test"]["accuracy"] < run["test"]["high"]
+    assert run["test"]["accuracy"] > 0.6 and run["synthetic"] is True
+    history = (small_run / "history.csv").read_text().splitlines()
+    assert len(history) == 15 and "val_accuracy" in history[0]
+
+
+def test_parity_rows_are_complete(small_run: Path) -> None:
+    parity = json.loads((small_run / "parity.json").read_text())
+    rows = {row["variant"]: row for row in parity["rows"]}
+    assert parity["passed"] is True
+    assert list(rows) == ["saved_model", "tflite-fp32", "tflite-int8", "onnx-fp32"]
+    assert all(row["verdict"] == "passed" and row["images"] == 300 for row in rows.values())
+    assert rows["tflite-int8"]["kernels"] == "xnnpack"
+    assert rows["tflite-int8"]["without_bias_correction"]["agreement"] > 0.5
+
+
+def test_golden_answers_differ(small_run: Path) -> None:
+    from tledge import golden
+
+    found = golden.load(small_run / "golden.npz")
+    assert found.images.shape == (300, 48, 48, 3)
+    assert np.ptp(found.probabilities, axis=0).min() > 0.5
+
+
+def test_int8_file_keeps_contract(small_run: Path) -> None:
+    from tledge.formats import tflite
+
+    found = tflite.inspect(small_run / "bundle" / "tflite-int8.tflite")
+    taken = found.inputs[0]
+    assert (taken.dtype, taken.shape, taken.zero_point) == ("uint8", (1, 48, 48, 3), 0)
+    assert taken.scale == pytest.approx(1, abs=1e-6)
+    assert not {"float32", "float16"} & {*found.weights, *found.activations}
+    assert found.labels == ("paper", "rock", "scissors")
+
+
+def test_labels_equal_in_every_artifact(small_run: Path) -> None:
+    from tledge.contract import parse_labels
+    from tledge.formats import VARIANTS
+
+    bundle = small_run / "bundle"
+    wanted = parse_labels((bundle / "labels.txt").read_text())
+    entries = json.loads((bundle / "manifest.json").read_text())["artifacts"]
+    assert len(entries) == 4
+    for entry in entries:
+        format = VARIANTS[entry["variant"]].format
+        assert format.inspect(bundle / entry["path"]).labels == wanted
+
+
+def test_serve_jpeg_prepares_alike(small_run: Path) -> None:
+    from tledge.formats.saved_model import SavedModelSession
+    from tledge.images import prepare
+
+    photos = sorted((small_run / "bundle" / "golden").glob("*.jpg"))
+    session = SavedModelSession(small_run / "bundle" / "saved_model")
+    encoded = session.run_encoded([photo.read_bytes() for photo in photos])
+    prepared = session.run(np.stack([prepare(photo, (48, 48)) for photo in photos]))
+    assert len(photos) == 12
+    assert np.abs(encoded - prepared).max() < 0.05
+
+
+def test_predict_folder_zip_and_file(small_run: Path, cli: Cli) -> None:
+    cases = json.loads((small_run / "bundle" / "manifest.json").read_text())["golden"]
+    photos = [small_run / "bundle" / "golden" / case["photo"] for case in cases]
+    shown = []
+    for model in ("bundle", "small-1.zip", "bundle/tflite-int8.tflite"):
+        done = cli("predict", small_run / model, *photos, "--json")
+        shown.append(json.loads(done.out))
+    assert shown[0] == shown[1] == shown[2]
+    assert all(0 < one["predictions"][0]["probability"] <= 1 for one in shown[0])
+    right = [one["predictions"][0]["label"] == c["keras"] for one, c in zip(shown[0], cases, strict=True)]
+    assert sum(right) >= 11
+
+
+def test_predict_names_bad_photo(small_run: Path, cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "bad photo.jpg").write_bytes(b"not a photo")
+    good = next((small_run / "bundle" / "golden").glob("*.jpg"))
+    done = cli("predict", small_run / "bundle", tmp_path / "bad photo.jpg", good)
+    assert done.code == 1
+    assert "bad photo.jpg" in done.out and "not an image" in done.out and str(good) in done.out
+
+
+def test_verify_bundle_and_zip(small_run: Path, cli: Cli) -> None:
+    for path in ("bundle", "small-1.zip"):
+        done = cli("verify", small_run / path, "--json")
+        report = json.loads(done.out)
+        assert done.code == 0
+        assert {row["variant"] for row in report["rows"] if row["verdict"] == "passed"} >= {
+            "tflite-int8",
+            "tflite-fp32",
+            "onnx-fp32",
+        }
+
+
+@pytest.mark.parametrize(
+    "name", ["tflite-int8.tflite", "labels.txt", "golden/00.jpg", "golden/expected.npz", "manifest.json"]
+)
+def test_one_changed_byte_in_bundle(own_run: Path, cli: Cli, name: str) -> None:
+    path = own_run / "bundle" / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x01
+    path.write_bytes(data)
+    done = cli("verify", own_run / "bundle")
+    assert done.code == 4
+    assert name.split("/")[0] in done.err
+
+
+def test_export_repeats_byte_for_byte(own_run: Path, small_run: Path, cli: Cli) -> None:
+    from tledge import runs
+
+    done = cli("export", own_run, "--int8", "--quiet")
+    assert done.code == 0, done.out + done.err
+    for path in sorted((small_run / "artifacts").iterdir()):
+        if path.suffix != ".json":
+            assert runs.sha256(own_run / "artifacts" / path.name) == runs.sha256(path), path.name
+    assert runs.sha256(own_run / "small-1.zip") == runs.sha256(small_run / "small-1.zip")
+
+
+def train(folder: Path, *extra: str) -> subprocess.CompletedProcess[str]:
+    folder.mkdir(exist_ok=True)
+    (folder / "small.toml").write_text(SMALL)
+    command = [sys.executable, "-m", "tledge", "train", "small.toml", *SHORT, *extra]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_training_repeats_and_resumes(tmp_path: Path) -> None:
+    """The same recipe gives the same bytes, also where the process died after two epochs."""
+    from tledge import runs
+
+    assert train(tmp_path / "one").returncode == 0
+    dying = tmp_path / "two"
+    code = (
+        "import os, sys\n"
+        "from tledge import fitting\n"
+        "whole = fitting.save_checkpoint\n"
+        "def last(path, model, state, kept):\n"
+        "    whole(path, model, state, kept)\n"
+        "    state.epoch == 2 and os._exit(9)\n"
+        "fitting.save_checkpoint = last\n"
+        "from tledge.cli import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    dying.mkdir()
+    (dying / "small.toml").write_text(SMALL)
+    arguments = ["train", "small.toml", *SHORT]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=dying, capture_output=True)
+    assert done.returncode == 9 and not (dying / "runs/small/run.json").exists()
+    assert train(dying).returncode == 1
+    resumed = train(dying, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    for name in ("model.keras", "golden.npz"):
+        one, two = (tmp_path / part / "runs/small" / name for part in ("one", "two"))
+        assert runs.sha256(one) == runs.sha256(two), name
+
+
+def test_finished_run_is_kept(small_run: Path, cli: Cli, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(small_run, tmp_path / "runs" / "small"))
+    before = (run / "model.keras").read_bytes()
+    done = cli("train", small_run.parent.parent / "small.toml", "--out", run)
+    assert done.code == 1 and "--force" in done.err
+    assert (run / "model.keras").read_bytes() == before
+
+
+def test_crashing_converter_is_explained(
+    own_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tledge import export
+
+    def crash(command: list[str], log: object, env: dict[str, str], conversion: object) -> int:
+        return -11
+
+    monkeypatch.setattr(export, "_run", crash)
+    done = cli("export", own_run, "--quiet")
+    assert done.code == 1
+    assert "the converter crashed (SIGSEGV)" in done.err and "saved_model.log" in done.err
+
+
+def test_failed_gate_makes_no_bundle(own_run: Path, cli: Cli) -> None:
+    recipe = own_run / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("int8_agreement = 0.9", "int8_agreement = 1.0"))
+    shutil.rmtree(own_run / "bundle")
+    done = cli("export", own_run, "--int8", "--quiet")
+    assert done.code == 3 and "tflite-int8: agreement" in done.out
+    assert not (own_run / "bundle").exists()
+
+
+def test_small_set_is_undecided(own_run: Path, cli: Cli) -> None:
+    from tledge import golden
+
+    whole = golden.load(own_run / "golden.npz")
+    few = golden.Golden(
+        whole.images[:15], whole.labels[:15], whole.probabilities[:15], whole.ids[:15], {}
+    )
+    golden.save(own_run / "golden.npz", few)
+    done = cli("verify", own_run)
+    assert done.code == 3
+    assert "15 images cannot show" in done.out and "undecided" in done.out
