@@ -166,12 +166,15 @@ def test_augmentation_left_in_graph(own_run: Path, cli: Cli, monkeypatch: pytest
     flip = keras.layers.RandomFlip("horizontal", seed=1)
 
     class Augmenting(keras.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.core, self.flip = core, flip
+
         def call(self, images: Any, training: bool = False) -> Any:
-            return core(flip(images, training=True), training=False)
+            return self.core(self.flip(images, training=True), training=False)
 
     leaky = Augmenting()
     leaky.build((None, 48, 48, 3))
-    leaky.core, leaky.flip = core, flip
     monkeypatch.setattr(type(leaky), "input_shape", (None, 48, 48, 3))
     monkeypatch.setattr(saved_model.model, "load", lambda path: leaky)
     from tledge.formats.base import Job
@@ -192,9 +195,7 @@ def test_dropped_weights_are_caught(own_run: Path, cli: Cli) -> None:
     core = model.load(own_run / "model.keras")
     spec = tf.TensorSpec((1, 48, 48, 3), tf.uint8, name="image")
     function = tf.function(lambda image: core(tf.cast(image, tf.float32), training=False))
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [function.get_concrete_function(spec)], core
-    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function(spec)], core)
     (own_run / "artifacts" / "tflite-fp32.tflite").write_bytes(converter.convert())
     record(own_run, "tflite-fp32")
     done = cli("verify", own_run)

@@ -13,6 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -88,9 +89,16 @@ def source_options(data: Data) -> dict[str, object]:
             f"[data] source {name!r} has no option {unknown[0]!r}. "
             f"Its options: {', '.join(sorted(entry.module.OPTIONS))}."
         )
+    for key, value in data.options.items():
+        if type(value) is not type(entry.module.OPTIONS[key]):
+            raise RecipeError(f"[data] {key}: expected such as {entry.module.OPTIONS[key]!r}, got {value!r}.")
     chosen = {**entry.module.OPTIONS, **data.options}
-    if argument and entry.argument:
+    if argument and not entry.argument:
+        raise RecipeError(f"[data] source {name!r} takes nothing after a colon, got {argument!r}.")
+    if argument:
         chosen[entry.argument] = argument
+    if entry.argument and not chosen[entry.argument]:
+        raise RecipeError(f'[data] source {name!r} needs its {entry.argument}: "{name}:...".')
     return chosen
 
 
@@ -115,8 +123,9 @@ def prepare(data: Data, size: int, watch: progress.Progress = progress.SILENT) -
 def open_cache(folder: Path) -> Prepared:
     """Open a cache folder; raises RunError where it is gone or damaged."""
     raw = runs.read_json(folder / "index.json", "a prepared cache", "Run `tledge data RECIPE`.")
-    rows = tuple(Row(**row) for row in raw["rows"])
-    return Prepared(folder, tuple(raw["labels"]), rows, tuple(raw["skipped"]))
+    with runs.complete(folder / "index.json", "Remove the folder and run `tledge data RECIPE`."):
+        rows = tuple(Row(**row) for row in raw["rows"])
+        return Prepared(folder, tuple(raw["labels"]), rows, tuple(raw["skipped"]))
 
 
 def _fill(folder: Path, records: Iterator[Record], size: int, on_bad: str, watch: progress.Progress) -> None:
@@ -125,8 +134,9 @@ def _fill(folder: Path, records: Iterator[Record], size: int, on_bad: str, watch
     rows: list[Row] = []
     skipped: list[str] = []
     kept: Counter[tuple[str, str]] = Counter()
-    with (folder / "pixels").open("wb") as out:
-        for record, pixels, data in progress.track(watch, _decoded(records, size), "prepare", None):
+    tracked = progress.track(watch, _decoded(records, size), "prepare", None)
+    with (folder / "pixels").open("wb") as out, closing(tracked) as done:
+        for record, pixels, data in done:
             if isinstance(pixels, DataError):
                 _refuse(record, pixels, on_bad, skipped)
                 continue
@@ -207,8 +217,8 @@ def split(prepared: Prepared, data: Data, seed: int) -> dict[str, NDArray[np.int
     for name in sorted(wanted, key=lambda one: wanted[one].fraction is None):
         take = wanted[name]
         _require(prepared, name, take)
-        candidates = np.flatnonzero((origin == take.origin) & free)
-        made[name] = _share(prepared, candidates, groups, take.fraction, seed)
+        whole = np.flatnonzero(origin == take.origin)
+        made[name] = _share(prepared, whole, free[whole], groups, take.fraction, seed)
         free[made[name]] = False
     for name, rows in made.items():
         if not len(rows):
@@ -242,23 +252,26 @@ def _groups(prepared: Prepared) -> NDArray[np.int64]:
 
 def _share(
     prepared: Prepared,
-    candidates: NDArray[np.int64],
+    whole: NDArray[np.int64],
+    free: NDArray[np.bool_],
     groups: NDArray[np.int64],
     fraction: float | None,
     seed: int,
 ) -> NDArray[np.int64]:
-    """All candidates, or about `fraction` of each class in whole groups, in seeded order."""
+    """The free rows of a source split, or about `fraction` of its classes from them, in whole groups."""
     import numpy as np
 
+    candidates = whole[free]
     if fraction is None:
         return candidates
     labels = prepared.label_indices()[candidates]
     members = groups[candidates]
+    all_labels = prepared.label_indices()[whole]
     rng = np.random.default_rng([seed, len(candidates)])
     taken: set[int] = set()
     for label in np.unique(labels):
         own = members[labels == label]
-        goal = fraction * len(own)
+        goal = fraction * int((all_labels == label).sum())
         order = rng.permutation(np.unique(own))
         taken |= _fill_up(own, order, goal)
     return candidates[np.isin(members, sorted(taken))]

@@ -186,7 +186,6 @@ def _reporter(task: progress.Task, stage: Stage) -> Any:
 def _keeper(train_model: Any, stage: Stage, state: State, checkpoint: Path) -> Any:
     """The callback that notes history, finds the best epoch, stops early and writes checkpoints."""
     import keras
-    import numpy as np
 
     class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -208,7 +207,7 @@ def _keeper(train_model: Any, stage: Stage, state: State, checkpoint: Path) -> A
             row = {"stage": stage.name, "epoch": epoch + 1, **figures, "seconds": seconds}
             state.history.append(row)
             if judge(stage, state, figures, epoch + 1) or not stage.restore_best:
-                self.kept = [np.array(variable) for variable in train_model.weights]
+                self.kept = [_values(variable) for variable in train_model.weights]
             self.model.stop_training = state.stopped
             save_checkpoint(checkpoint, train_model, state, self.kept or [])
 
@@ -236,6 +235,14 @@ def judge(stage: Stage, state: State, figures: dict[str, float], epoch: int) -> 
     return better
 
 
+def _values(variable: Any) -> NDArray[Any]:
+    """A copy of a Keras variable that later steps do not change."""
+    import keras
+    import numpy as np
+
+    return np.array(keras.ops.convert_to_numpy(variable))
+
+
 def _all_variables(train_model: Any) -> list[Any]:
     """Weights, random generators and optimizer state, in Keras' order."""
     optimizer = train_model.optimizer
@@ -250,7 +257,7 @@ def save_checkpoint(path: Path, train_model: Any | None, state: State, kept: lis
     import numpy as np
 
     variables = _all_variables(train_model) if train_model is not None else []
-    arrays = {f"now.{n:05d}": np.asarray(v) for n, v in enumerate(variables)}
+    arrays = {f"now.{n:05d}": _values(v) for n, v in enumerate(variables)}
     arrays |= {f"kept.{n:05d}": values for n, values in enumerate(kept)}
     arrays["state"] = np.array(json.dumps(vars(state)))
     with runs.replacing(path) as made:
@@ -264,7 +271,7 @@ def read_state(path: Path) -> State:
     if not path.is_file():
         return State()
     with np.load(path, allow_pickle=False) as packed:
-        return State(**json.loads(str(packed["state"])))
+        return State(**json.loads(str(packed["state"].reshape(-1)[0])))
 
 
 def load_checkpoint(path: Path, train_model: Any | None) -> list[NDArray[Any]]:

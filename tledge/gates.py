@@ -21,6 +21,9 @@ CLASS_IMAGES = 20
 
 MAX_REASONS = 3
 
+CHANCE = ("random", "bernoulli", "multinomial")
+"""Parts of the names of operators that draw random numbers."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -142,8 +145,11 @@ def _accuracy(found: Comparison, limits: Parity, failed: list[str], undecided: l
         undecided.append(f"{shown}: {found.images} images cannot show a drop of "
                          f"{limits.max_drop:.1%}, it takes {needed}")  # fmt: skip
         return
-    if dropped or too_low:
+    if dropped:
         failed.append(f"{shown}: lost {-found.change:.1%}, at most {limits.max_drop:.1%} allowed")
+    if too_low and found.reference_accuracy:
+        share = found.accuracy / found.reference_accuracy
+        failed.append(f"{shown}: {share:.1%} of it, at least {limits.int8_accuracy:.0%} wanted")
     if -found.worst_class_change > limits.max_class_drop + 1e-12:
         failed.append(f"class {found.worst_class} lost {-found.worst_class_change:.1%} of recall, "
                       f"at most {limits.max_class_drop:.0%} allowed")  # fmt: skip
@@ -233,10 +239,10 @@ def _port_reasons(found: Structure, mode: Mode, labels: tuple[str, ...], spec: I
 
 
 def _input_reasons(taken: Port, mode: Mode) -> list[str]:
-    if taken.dtype == "int16" and mode.weights == "int8" and mode.integer_only:
+    if taken.dtype != mode.input:
+        return [f"takes {taken.dtype} input, the contract says {mode.input}"]
+    if mode.input == "int16":
         return []
-    if taken.dtype != "uint8":
-        return [f"takes {taken.dtype} input, the contract says uint8 bytes"]
     if mode.calibrated and (abs(taken.scale - 1) > 1e-6 or taken.zero_point != 0):
         cause = (
             "calibrated on images scaled to 0..1"
@@ -251,7 +257,7 @@ def _operator_reasons(operators: tuple[str, ...]) -> list[str]:
     reasons = []
     flex = [name for name in operators if name.startswith("Flex")]
     held = [name for name in operators if name in ("READ_VARIABLE", "VAR_HANDLE")]
-    chance = [name for name in operators if "random" in name.lower() or "bernoulli" in name.lower()]
+    chance = [name for name in operators if any(word in name.lower() for word in CHANCE)]
     if flex:
         reasons.append(f"needs TensorFlow operators that LiteRT lacks: {', '.join(flex)}")
     if held:
@@ -270,7 +276,7 @@ def _weight_reasons(found: Structure, mode: Mode, parameters: int, file_bytes: i
         share = sum(found.weights.get(name, 0) for name in floats) / max(1, total)
         cause = ": a float model under an integer name, as an empty calibration set gives" * (share > 0.5)
         reasons.append(f"holds {' and '.join(floats)} tensors ({share:.0%} of the weights){cause}")
-    elif own < 0.5 * total:
+    elif not own or own < 0.5 * total:
         held = max(found.weights, key=lambda name: found.weights[name], default="no")
         reasons.append(f"weights are {held}, expected {mode.weights}")
     low, high = (parameters * share for share in mode.size)

@@ -44,16 +44,39 @@ def prepare(source: bytes | Path | NDArray[np.uint8], size: tuple[int, int]) -> 
 
 def to_rgb(image: Image) -> Image:
     """Upright RGB of a decoded image: EXIF orientation applied, transparency laid on white."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    upright = ImageOps.exif_transpose(image)
+    upright = _upright(image)
     if upright.mode.startswith("I;16"):
-        upright = upright.point(lambda value: value / 256).convert("L")
+        upright = upright.convert("I").point(lambda value: value / 256).convert("L")
     if upright.mode in ("RGBA", "LA", "PA", "La") or "transparency" in upright.info:
         layer = upright.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         upright = Image.alpha_composite(white, layer)
     return upright.convert("RGB")
+
+
+def _upright(image: Image) -> Image:
+    """The image turned as its EXIF says; EXIF that cannot be read says nothing."""
+    import struct
+
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    try:
+        orientation = image.getexif().get(0x0112)
+    except (OSError, SyntaxError, ValueError, struct.error):
+        return image
+    turn = turns.get(orientation or 1)
+    return image if turn is None else image.transpose(turn)
 
 
 def _open(source: bytes | Path | NDArray[np.uint8]) -> Image:
@@ -65,6 +88,7 @@ def _open(source: bytes | Path | NDArray[np.uint8]) -> Image:
     what = str(source) if isinstance(source, Path) else f"{len(data)} bytes"
     if not data:
         raise DataError(f"{what}: empty, expected a photo.")
+    Image.MAX_IMAGE_PIXELS = None  # its own limit warns on stderr; ours is below
     try:
         image = Image.open(BytesIO(data))
         if image.width * image.height > MAX_PIXELS:
@@ -75,8 +99,6 @@ def _open(source: bytes | Path | NDArray[np.uint8]) -> Image:
         image.load()
     except UnidentifiedImageError as error:
         raise DataError(f"{what}: not an image that Pillow can read.") from error
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{what}: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{what}: damaged ({error}).") from error
     return image

@@ -5,7 +5,7 @@ Stages report through a `Progress`; the command line draws it, tests and scripts
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
@@ -64,7 +64,7 @@ def task(progress: Progress, what: str, total: int | None = None) -> Iterator[Ta
         progress.finish(opened)
 
 
-def track(progress: Progress, items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
+def track(progress: Progress, items: Iterable[T], what: str, total: int | None) -> Generator[T]:
     """Yield `items`, advancing a task by one for each."""
     with task(progress, what, total) as opened:
         for item in items:

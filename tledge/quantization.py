@@ -101,7 +101,7 @@ def _mean_shifts(model: Any, layers: list[Any], images: NDArray[np.uint8]) -> li
     for batch in _batches(images):
         found = inputs(batch, training=False)
         for number, (twin, values) in enumerate(zip(twins, _listed(found), strict=True)):
-            shift = np.asarray(twin(values), np.float64)
+            shift = keras.ops.convert_to_numpy(twin(values)).astype(np.float64)
             sums[number] = sums[number] + shift.mean(axis=tuple(range(1, shift.ndim - 1))).sum(0)
     return [total / len(images) for total in sums]
 

@@ -60,18 +60,17 @@ def parse(text: str, where: str, settings: Sequence[str] = ()) -> Recipe:
     """A checked recipe from TOML text; `where` names it in messages. Raises RecipeError."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, endless numbers and nesting
         raise RecipeError(f"{where}: not valid TOML: {error}.") from error
     for setting in settings:
         _override(raw, setting)
     try:
         made = _recipe(raw)
+        if not made.recipe.name:
+            made = replace(made, recipe=replace(made.recipe, name=Path(where).stem))
         _check(made)
-    except RecipeError as error:
+    except (RecipeError, ValueError) as error:  # ValueError: a number too long to print
         raise RecipeError(f"{where}: {error}") from None
-    if not made.recipe.name:
-        about = replace(made.recipe, name=Path(where).stem)
-        made = replace(made, recipe=about)
     return made
 
 
@@ -89,7 +88,7 @@ def _recipe(raw: dict[str, Any]) -> Recipe:
         data=_data(raw["data"]),
         model=_table(tables.Model, raw["model"], "[model]"),
         augment=_table(tables.Augment, raw.get("augment", {}), "[augment]"),
-        stage=tuple(_stage(one, number) for number, one in enumerate(stages)),
+        stage=tuple(_stage(one, number) for number, one in enumerate(stages, 1)),
         export=_table(tables.Export, raw.get("export", {}), "[export]"),
         parity=_table(tables.Parity, raw.get("parity", {}), "[parity]"),
         expect=_table(tables.Expect, raw.get("expect", {}), "[expect]"),
@@ -98,14 +97,16 @@ def _recipe(raw: dict[str, Any]) -> Recipe:
 
 def _stage(raw: object, number: int) -> tables.Stage:
     stage = _table(tables.Stage, raw, f"[[stage]] {number}")
-    return stage if stage.name else replace(stage, name=f"stage {number + 1}")
+    return stage if stage.name else replace(stage, name=f"stage {number}")
 
 
 def _data(raw: object) -> tables.Data:
     """`[data]`: its own keys are checked here, the others go to the source as options."""
     table = _expect_table(raw, "[data]")
     own = {one.name for one in fields(tables.Data)} - {"options"}
-    name = str(table.get("source", "")).partition(":")[0]
+    if "source" not in table:
+        raise RecipeError(f"[data] source is missing; one of {', '.join(SOURCES)}.")
+    name = str(table["source"]).partition(":")[0]
     if name not in SOURCES:
         raise RecipeError(_unknown("[data] source", "source", name, SOURCES))
     options = {key: value for key, value in table.items() if key not in own}
@@ -161,17 +162,19 @@ def _value(value: Any, field: Field[Any], hint: Any, where: str) -> Any:
     if field.default is not MISSING and hasattr(field.default, "__dataclass_fields__"):
         return _table(hint, value, f"{where.replace('] ', '.')}]")
     if str(hint).startswith("tuple"):
-        return _list(value, hint, where)
+        return _list(value, field, hint, where)
     if not _fits(value, hint):
         raise RecipeError(f"{where}: expected {_type_name(hint)}, got {value!r}.")
     _check_range(value, field, where)
     return float(value) if hint is float else value
 
 
-def _list(value: Any, hint: Any, where: str) -> tuple[Any, ...]:
+def _list(value: Any, field: Field[Any], hint: Any, where: str) -> tuple[Any, ...]:
     item = hint.__args__[0]
     if not isinstance(value, list) or not all(_fits(one, item) for one in value):
-        raise RecipeError(f"{where}: expected a list of {_type_name(item)}, got {value!r}.")
+        raise RecipeError(f"{where}: expected a list, each {_type_name(item)}, got {value!r}.")
+    for one in value:
+        _check_range(one, field, where)
     return tuple(value)
 
 
@@ -194,7 +197,7 @@ def _check_range(value: Any, field: Field[Any], where: str) -> None:
         raise RecipeError(_unknown(where, "value", value, choices))
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
-    if (low is not None and value < low) or (high is not None and value > high):
+    if (low is not None and not value >= low) or (high is not None and not value <= high):  # NaN too
         limits = {"at least": low, "at most": high}
         wanted = " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if limit is not None)
         raise RecipeError(f"{where}: expected {wanted}, got {value}.")
@@ -231,7 +234,7 @@ def _override(raw: dict[str, Any], setting: str) -> None:
 
 def _step(place: Any, name: str, setting: str) -> Any:
     if isinstance(place, list):
-        if not name.isdigit() or int(name) >= len(place):
+        if not name.isdecimal() or int(name) >= len(place):
             raise RecipeError(f"--set {setting}: {name!r} is no number from 0 to {len(place) - 1}.")
         return place[int(name)]
     if isinstance(place, dict):
@@ -242,14 +245,17 @@ def _step(place: Any, name: str, setting: str) -> Any:
 def _toml_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
 def _check(recipe: Recipe) -> None:
     """What no single key shows: names in other tables, and keys that exclude each other."""
     if recipe.recipe.name and not re.fullmatch(r"[\w-]+", recipe.recipe.name):
-        raise RecipeError("[recipe] name: expected letters, digits, - and _ only.")
+        raise RecipeError(
+            f"[recipe] name: expected letters, digits, - and _ only, got {recipe.recipe.name!r} "
+            "(the file's name, where the recipe has none)."
+        )
     if not re.fullmatch(r"[\w.+-]+", recipe.recipe.version):
         raise RecipeError("[recipe] version: expected letters, digits, . + - and _ only.")
     source_options(recipe.data)
@@ -265,6 +271,10 @@ def _check(recipe: Recipe) -> None:
 def _check_model(model: tables.Model) -> None:
     if model.backbone not in BACKBONES:
         raise RecipeError(_unknown("[model] backbone", "backbone", model.backbone, BACKBONES))
+    if model.weights not in ("imagenet", "none") and not model.weights.endswith(".h5"):
+        raise RecipeError(
+            f'[model] weights: expected "imagenet", "none" or an .h5 file, got {model.weights!r}.'
+        )
     backbone = BACKBONES[model.backbone]
     if model.weights == "imagenet" and not backbone.pretrained:
         raise RecipeError(f'[model] weights: {model.backbone} has no ImageNet weights; set "none".')

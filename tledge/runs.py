@@ -134,21 +134,37 @@ class RunFolder:
     def read_run(self) -> TrainedRun:
         """Read `run.json`; raises RunError where training has not finished here."""
         raw = read_json(self.run, "a finished run", "Run `tledge train` first.")
-        raw["input"] = InputSpec(**raw["input"])
-        for name in ("validation", "test", "frozen"):
-            raw[name] = Score(**raw[name])
-        return TrainedRun(**_tuples(raw, "labels", "skipped"))
+        with complete(self.run, "Train again."):
+            raw["input"] = InputSpec(**raw["input"])
+            for name in ("validation", "test", "frozen"):
+                raw[name] = Score(**raw[name])
+            return TrainedRun(**_tuples(raw, "labels", "skipped"))
 
     def read_artifacts(self) -> list[Artifact]:
         """Every artifact that was exported here, by variant name."""
-        paths = sorted(self.artifacts.glob("*.json"))
-        return [Artifact(**read_json(path, "an artifact", "Export again.")) for path in paths]
+        return [_artifact(path) for path in sorted(self.artifacts.glob("*.json"))]
 
     def read_parity(self) -> ParityReport:
         """Read `parity.json`; raises RunError where nothing was verified here."""
         raw = read_json(self.parity, "a verified run", "Run `tledge verify` first.")
-        rows = tuple(ParityRow(**_tuples(row, "reasons")) for row in raw["rows"])
-        return ParityReport(raw["passed"], Reference(**raw["reference"]), rows)
+        with complete(self.parity, "Verify again."):
+            rows = tuple(ParityRow(**_tuples(row, "reasons")) for row in raw["rows"])
+            return ParityReport(raw["passed"], Reference(**raw["reference"]), rows)
+
+
+def _artifact(path: Path) -> Artifact:
+    raw = read_json(path, "an artifact", "Export again.")
+    with complete(path, "Export again."):
+        return Artifact(**raw)
+
+
+@contextmanager
+def complete(path: Path, advice: str) -> Iterator[None]:
+    """Turn a missing or unknown field of the JSON file at `path` into a RunError with advice."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: incomplete, or of another tledge ({error!r}). {advice}") from error
 
 
 def _tuples(raw: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -235,6 +251,7 @@ def canonical_zip(source: Path, target: Path, rewrite: Callable[[str, bytes], by
         for name, data in _members(source):
             entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # Unix, also where made on Windows
             entry.external_attr = 0o644 << 16
             out.writestr(entry, change(name, data))
 
@@ -243,8 +260,9 @@ def _members(source: Path) -> Iterator[tuple[str, bytes]]:
     import zipfile
 
     if source.is_dir():
-        for child in sorted(p for p in source.rglob("*") if p.is_file()):
-            yield child.relative_to(source).as_posix(), child.read_bytes()
+        files = {p.relative_to(source).as_posix(): p for p in source.rglob("*") if p.is_file()}
+        for name in sorted(files):
+            yield name, files[name].read_bytes()
         return
     with zipfile.ZipFile(source) as packed:
         for name in sorted(packed.namelist()):

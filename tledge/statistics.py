@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, comb, sqrt
+from math import comb, sqrt
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,15 +57,3 @@ def paired_interval(
     changes = (drawn[:, 2] - drawn[:, 0]) / len(change)
     low, high = np.quantile(changes, [0.025, 0.975])
     return float(low), float(high)
-
-
-def images_to_decide(tolerance: float) -> int:
-    """Images it takes before zero failures show a failure rate below `tolerance` at 95 %.
-
-    The exact form of the rule of three (Hanley and Lippman-Hand 1983): .95 confidence needs
-    n with (1 - tolerance)^n <= .05. Below that number no result, not even a perfect one,
-    can show that the gate holds.
-    """
-    from math import log
-
-    return ceil(log(0.05) / log(1 - tolerance))

@@ -77,7 +77,7 @@ class Model:
     weights: str = key("imagenet", "imagenet, none, or a .weights.h5 file of the backbone")
     image_size: int = key(224, "side of the square input in pixels", low=16, high=2048)
     dropout: float = key(0.2, "dropout before the last layer", low=0, high=0.95)
-    head: tuple[int, ...] = key((), "units of hidden ReLU layers between pooling and logits")
+    head: tuple[int, ...] = key((), "units of hidden ReLU layers between pooling and logits", low=1)
 
 
 @dataclass(frozen=True)

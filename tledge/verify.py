@@ -14,7 +14,7 @@ from tledge.contract import Shipped
 from tledge.errors import ArtifactError, MissingError, RunError
 from tledge.formats import VARIANTS
 from tledge.parity import Standard
-from tledge.reader import Bundle, bundle_session, open_bundle
+from tledge.reader import Bundle, open_bundle
 from tledge.runs import UNCORRECTED, Artifact, ParityReport, ParityRow, Reference, RunFolder
 from tledge.tables import Parity
 
@@ -166,20 +166,40 @@ def _check_preparation(bundle: Bundle, expected: dict[str, NDArray[Any]]) -> Non
 def _shipped_row(
     bundle: Bundle, entry: Shipped, expected: dict[str, NDArray[Any]], kernels: str
 ) -> ParityRow:
-    gate = VARIANTS[entry.variant].mode.gate if entry.variant in VARIANTS else "int8"
-    row = ParityRow(entry.variant, entry.path, entry.sha256, entry.bytes, "passed", gate=gate)
+    row = ParityRow(entry.variant, entry.path, entry.sha256, entry.bytes, "failed", structural=True)
+    if entry.variant not in VARIANTS:
+        return replace(row, reasons=(f"no such variant: {entry.variant}",))
+    variant = VARIANTS[entry.variant]
+    row = replace(row, gate=variant.mode.gate)
     wanted = expected.get(f"{entry.variant}.{kernels}", expected.get(entry.variant))
     if wanted is None:
-        return replace(row, verdict=SKIPPED, reasons=("no recorded answers for it in the bundle",))
+        return replace(row, verdict=SKIPPED, reasons=("the bundle holds no answers for it",))
+    manifest = bundle.manifest
+    standard = Standard(manifest.labels, manifest.input, manifest.parameters, Parity())
     try:
-        reasons = _structure(bundle, entry)
-        session = bundle_session(bundle, entry, kernels)
-        found = session.run(expected["pixels"])
+        with tempfile.TemporaryDirectory() as scratch:
+            path = _put(bundle, entry, Path(scratch))
+            reasons = parity.inspected(path, entry.variant, standard)
+            session = variant.format.open(path, kernels)
+            found = session.run(expected["pixels"])
     except MissingError as error:
-        return replace(row, verdict=SKIPPED, reasons=(str(error),))
+        return replace(row, verdict=SKIPPED, structural=False, reasons=(str(error),))
     except ArtifactError as error:
-        return replace(row, verdict="failed", structural=True, reasons=(str(error),))
+        return replace(row, reasons=(str(error),))
     return _answered(row, session.kernels, found, wanted, reasons)
+
+
+def _put(bundle: Bundle, entry: Shipped, scratch: Path) -> Path:
+    """Write an artifact's file or folder below `scratch`: formats inspect paths."""
+    for name in bundle.files.names():
+        if name != entry.path and not name.startswith(f"{entry.path}/"):
+            continue
+        target = (scratch / name).resolve()
+        if not target.is_relative_to(scratch.resolve()):
+            raise ArtifactError(f"{bundle.path}: {name} points out of the bundle.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(bundle.files.read(name))
+    return scratch / entry.path
 
 
 def _answered(
@@ -206,13 +226,3 @@ def _answered(
         kernels=kernels,
         reasons=tuple(reasons),
     )
-
-
-def _structure(bundle: Bundle, entry: Shipped) -> list[str]:
-    """Structural reasons of a shipped file; formats inspect files, so it is put into one."""
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / Path(entry.path).name
-        path.write_bytes(bundle.files.read(entry.path))
-        manifest = bundle.manifest
-        standard = Standard(manifest.labels, manifest.input, manifest.parameters, Parity())
-        return parity.inspected(path, entry.variant, standard)

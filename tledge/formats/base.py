@@ -84,6 +84,8 @@ class Mode:
     integer_only: bool = False
     calibrated: bool = False
     batch: int | None = None
+    input: str = "uint8"
+    """dtype that the artifact takes."""
     overhead: int = 256 << 10
     """Bytes a file may have beyond its weights: graph, names, metadata."""
 

@@ -274,7 +274,7 @@ FORMAT = Format(
         ),
         "int16x8": Mode(
             "int8 weights, int16 activations",
-            "int8", "int8", (0.9, 2.8), integer_only=True, calibrated=True, batch=1,
+            "int8", "int8", (0.9, 2.8), integer_only=True, calibrated=True, batch=1, input="int16",
         ),
     },
     convert=convert,

@@ -1,0 +1,128 @@
+"""The manifest and the labels: written, read back, and refused when they are not whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tledge.contract import (
+    MANIFEST_VERSION,
+    GoldenCase,
+    InputSpec,
+    Manifest,
+    Shipped,
+    labels_text,
+    manifest_json,
+    parse_labels,
+    parse_manifest,
+)
+from tledge.errors import ArtifactError
+
+MANIFEST = Manifest(
+    name="flowers",
+    version="1.2",
+    description="Blümchen, 花",
+    synthetic=False,
+    labels=("daisy", "red rose", "チューリップ"),
+    input=InputSpec(96, 128),
+    parameters=12_345,
+    artifacts=(
+        Shipped("tflite-int8", "models/tflite-int8.tflite", "ab" * 32, 4321, "passed", 0.91, 0.99, "xnnpack"),
+        Shipped("onnx-fp32", "models/onnx-fp32.onnx", "cd" * 32, 98765, "undecided"),
+    ),
+    golden=(GoldenCase("golden/000.jpg", "daisy", "red rose", 0),),
+    tledge="1.0",
+)
+
+
+def changed(**parts: Any) -> bytes:
+    """The manifest as JSON with some of its entries replaced."""
+    return json.dumps(json.loads(manifest_json(MANIFEST)) | parts).encode()
+
+
+def without(name: str) -> bytes:
+    raw = json.loads(manifest_json(MANIFEST))
+    del raw[name]
+    return json.dumps(raw).encode()
+
+
+def test_manifest_comes_back_whole() -> None:
+    assert parse_manifest(manifest_json(MANIFEST).encode(), "here") == MANIFEST
+
+
+def test_manifest_without_extras_comes_back() -> None:
+    bare = replace(MANIFEST, artifacts=(), golden=(), tledge="", unverified=True)
+    assert parse_manifest(manifest_json(bare).encode(), "here") == bare
+
+
+def test_manifest_text_is_readable() -> None:
+    text = manifest_json(MANIFEST)
+    assert text.endswith("}\n")
+    assert "チューリップ" in text
+    assert list(json.loads(text)) == sorted(json.loads(text))
+
+
+def test_label_index_finds_label() -> None:
+    assert MANIFEST.label_index("red rose") == 1
+    with pytest.raises(ValueError, match="not in"):
+        MANIFEST.label_index("tulip")
+
+
+@pytest.mark.parametrize("version", [MANIFEST_VERSION + 1, 0, "1", None])
+def test_other_version_is_refused(version: object) -> None:
+    with pytest.raises(ArtifactError, match=rf"here: manifest version {version!r}.*Install"):
+        parse_manifest(changed(manifest_version=version), "here")
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"3", b'"text"', b"{}", b"\xff\xfe", b"null"])
+def test_damaged_manifest_is_refused(text: bytes) -> None:
+    with pytest.raises(ArtifactError, match=r"zip/manifest\.json: not a readable tledge manifest"):
+        parse_manifest(text, "zip/manifest.json")
+
+
+@pytest.mark.parametrize("name", ["name", "labels", "input", "artifacts", "golden", "parameters"])
+def test_incomplete_manifest_is_refused(name: str) -> None:
+    with pytest.raises(ArtifactError, match=rf"here: the manifest is incomplete.*{name}"):
+        parse_manifest(without(name), "here")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"labels": None},
+        {"input": None},
+        {"input": {"height": 3}},
+        {"artifacts": [{"variant": "onnx-fp32"}]},
+        {"artifacts": 3},
+        {"golden": [None]},
+        {"surprise": 1},
+    ],
+    ids=str,
+)
+def test_changed_manifest_is_refused(parts: dict[str, Any]) -> None:
+    with pytest.raises(ArtifactError, match="here: the manifest is incomplete or changed"):
+        parse_manifest(changed(**parts), "here")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        (),
+        ("one",),
+        ("Gänseblümchen", "バラ", "🌷 tulip"),
+        (" leading", "trailing ", "two  spaces"),
+        ("line\u2028separator", "no-break\u00a0space"),
+        ("a", " "),
+    ],
+    ids=repr,
+)
+def test_labels_come_back_exactly(labels: tuple[str, ...]) -> None:
+    assert parse_labels(labels_text(labels)) == labels
+
+
+def test_labels_are_one_a_line() -> None:
+    assert labels_text(("rock", "paper")) == "rock\npaper\n"
+    assert parse_labels("rock\npaper") == ("rock", "paper")

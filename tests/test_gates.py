@@ -1,0 +1,391 @@
+"""The gates: each just inside and just outside, the cause of a failure, and faults of structure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tledge import gates
+from tledge.contract import InputSpec
+from tledge.formats import VARIANTS
+from tledge.formats.base import Port, Structure
+from tledge.gates import Comparison
+from tledge.golden import FAULTS, Golden
+from tledge.tables import Parity
+
+Answers = NDArray[np.float32]
+
+NAMES = ("cat", "dog", "emu", "fox")
+SAME = Comparison(
+    images=1000,
+    accuracy=0.9,
+    reference_accuracy=0.9,
+    change=0.0,
+    change_low=0.0,
+    change_high=0.0,
+    mcnemar_p=1.0,
+    agreement=1.0,
+    agreement_low=0.996,
+    agreement_high=1.0,
+    max_abs_dp=0.0,
+    worst_class="",
+    worst_class_change=0.0,
+    vanished=(),
+)
+
+
+def sure(classes: NDArray[np.int64], share: float = 0.91) -> Answers:
+    """Probabilities that answer these classes."""
+    made = np.full((len(classes), len(NAMES)), (1 - share) / (len(NAMES) - 1), np.float32)
+    made[np.arange(len(classes)), classes] = share
+    return made
+
+
+def compared(images: int, *, lost: int = 0, won: int = 0, moved: int = 0) -> Comparison:
+    """`lost` right answers turn wrong, `won` wrong ones right, `moved` go from wrong to wrong."""
+    labels = np.arange(images) % len(NAMES)
+    before, after = labels.copy(), labels.copy()
+    after[:lost] = (labels[:lost] + 1) % 4
+    before[lost : lost + won] = (labels[lost : lost + won] + 1) % 4
+    place = slice(lost + won, lost + won + moved)
+    before[place], after[place] = (labels[place] + 1) % 4, (labels[place] + 2) % 4
+    return gates.compare(labels, sure(before), sure(after), NAMES)
+
+
+def verdict(found: Comparison, gate: str, **limits: float) -> str:
+    return gates.judge(found, gate, Parity(**limits))[0]
+
+
+def reasons(found: Comparison, gate: str) -> str:
+    return "; ".join(gates.judge(found, gate, Parity())[1])
+
+
+def test_comparison_counts_answers() -> None:
+    found = compared(200, lost=5, won=2, moved=3)
+    assert found.images == 200
+    assert found.agreement == pytest.approx(190 / 200)
+    assert found.reference_accuracy == pytest.approx(195 / 200)
+    assert found.accuracy == pytest.approx(192 / 200)
+    assert found.change == pytest.approx(-3 / 200)
+    assert found.change_low <= found.change <= found.change_high
+    assert found.agreement_low < found.agreement < found.agreement_high
+    assert 0.4 < found.mcnemar_p < 0.5
+
+
+def test_comparison_measures_probabilities() -> None:
+    labels = np.array([0, 1, 2, 3])
+    keras, found = sure(labels), sure(labels)
+    found[2, 1] += 0.04
+    assert gates.compare(labels, keras, found, NAMES).max_abs_dp == pytest.approx(0.04)
+
+
+def test_worst_class_is_named() -> None:
+    labels = np.repeat(np.arange(4), [40, 40, 20, 19])
+    after = labels.copy()
+    after[[0, 40, 41, 80, 99, 100]] = 3
+    found = gates.compare(labels, sure(labels), sure(after), NAMES)
+    assert (found.worst_class, found.worst_class_change) == ("emu", pytest.approx(-0.1))
+
+
+def test_small_class_has_no_gate() -> None:
+    labels = np.repeat(np.arange(4), [40, 40, 40, gates.CLASS_IMAGES - 1])
+    after = np.where(labels == 3, 0, labels)
+    found = gates.compare(labels, sure(labels), sure(after), NAMES)
+    assert found.worst_class_change == 0.0
+    assert found.vanished == ("fox",)
+
+
+def test_once_answered_class_cannot_vanish() -> None:
+    labels = np.array([0] * 30 + [1, 1, 2])
+    after = np.zeros(33, np.int64)
+    assert gates.compare(labels, sure(labels), sure(after), NAMES).vanished == ("dog",)
+
+
+@pytest.mark.parametrize("gate", ["float", "fp16", "int8"])
+def test_equal_answers_pass(gate: str) -> None:
+    assert gates.judge(compared(200), gate, Parity()) == ("passed", ())
+
+
+@pytest.mark.parametrize(
+    ("gate", "images", "moved", "expected"),
+    [
+        ("float", 1000, 0, "passed"),
+        ("float", 1000, 1, "failed"),
+        ("fp16", 1000, 5, "passed"),
+        ("fp16", 1000, 6, "failed"),
+        ("int8", 1000, 20, "passed"),
+        ("int8", 1000, 21, "failed"),
+        ("int8", 50, 1, "undecided"),
+        ("int8", 100, 2, "passed"),
+        ("int8", 100, 3, "failed"),
+    ],
+)
+def test_agreement_gate(gate: str, images: int, moved: int, expected: str) -> None:
+    same = replace(compared(images, moved=moved), max_abs_dp=0.0)
+    assert verdict(same, gate) == expected
+    assert ("agreement" in reasons(same, gate)) == (expected == "failed")
+
+
+@pytest.mark.parametrize(("largest", "expected"), [(1e-4, "passed"), (1.01e-4, "failed")])
+def test_probability_gate_for_floats(largest: float, expected: str) -> None:
+    found = replace(SAME, max_abs_dp=largest)
+    assert verdict(found, "float") == expected
+    assert verdict(found, "fp16") == verdict(found, "int8") == "passed"
+
+
+@pytest.mark.parametrize(("lost", "expected"), [(10, "passed"), (11, "failed")])
+def test_accuracy_drop_gate(lost: int, expected: str) -> None:
+    found = compared(1000, lost=lost)
+    assert verdict(found, "int8") == expected
+    assert verdict(found, "float", float_agreement=0.9, float_max_dp=1) == "passed"
+
+
+@pytest.mark.parametrize(("accuracy", "expected"), [(0.2451, "passed"), (0.2449, "failed")])
+def test_accuracy_share_gate(accuracy: float, expected: str) -> None:
+    found = replace(SAME, reference_accuracy=0.25, accuracy=accuracy, change=accuracy - 0.25)
+    assert verdict(found, "int8") == expected
+
+
+def test_accuracy_share_is_the_reason() -> None:
+    found = replace(SAME, reference_accuracy=0.25, accuracy=0.244, change=-0.006)
+    assert "98" in reasons(found, "int8")
+
+
+@pytest.mark.parametrize(("change", "expected"), [(-0.05, "passed"), (-0.051, "failed")])
+def test_class_drop_gate(change: float, expected: str) -> None:
+    found = replace(SAME, worst_class="dog", worst_class_change=change)
+    assert verdict(found, "int8") == expected
+    assert ("class dog lost" in reasons(found, "int8")) == (expected == "failed")
+
+
+def test_vanished_class_fails() -> None:
+    found = replace(SAME, vanished=("cat", "emu"))
+    assert verdict(found, "int8") == "failed"
+    assert "never answers cat, emu" in reasons(found, "int8")
+
+
+def test_won_accuracy_never_fails() -> None:
+    assert verdict(compared(1000, won=20), "int8") == "passed"
+
+
+@pytest.mark.parametrize(
+    ("gate", "images", "needed"), [("int8", 49, "it takes 50"), ("int8", 99, "100"), ("fp16", 199, "200")]
+)
+def test_small_set_is_undecided(gate: str, images: int, needed: str) -> None:
+    assert verdict(compared(images), gate) == "undecided"
+    assert f"{images} images cannot show" in reasons(compared(images), gate)
+    assert needed in reasons(compared(images), gate)
+
+
+@pytest.mark.parametrize(("gate", "images"), [("int8", 100), ("fp16", 200), ("float", 1)])
+def test_large_enough_set_is_decided(gate: str, images: int) -> None:
+    assert verdict(compared(images), gate) == "passed"
+
+
+def test_small_set_can_still_fail() -> None:
+    found = compared(40, lost=12)
+    assert verdict(found, "int8") == "failed"
+    assert "even the interval's upper end" in reasons(found, "int8")
+    assert verdict(replace(compared(3, moved=1), max_abs_dp=0.0), "float") == "failed"
+
+
+def test_limits_of_the_recipe_count() -> None:
+    assert verdict(compared(1000, lost=40), "int8") == "failed"
+    lenient = {"int8_agreement": 0.9, "int8_accuracy": 0.9, "max_drop": 0.05, "max_class_drop": 0.2}
+    assert verdict(compared(1000, lost=40), "int8", **lenient) == "passed"
+
+
+@pytest.mark.parametrize(("tolerance", "images"), [(0.02, 50), (0.01, 100), (0.005, 200), (0.0, 0), (1.0, 1)])
+def test_resolution_is_one_image(tolerance: float, images: int) -> None:
+    assert gates.resolution(tolerance) == images
+
+
+def golden(images: int = 80, seed: int = 0) -> Golden:
+    """A golden set of random answers, by Keras and by each known fault."""
+    rng = np.random.default_rng(seed)
+    answers = {name: softmax(rng.normal(0, 3, (images, 4))) for name in ("keras", *(f.name for f in FAULTS))}
+    keras = answers.pop("keras")
+    pixels = np.zeros((images, 8, 8, 3), np.uint8)
+    few = {name: values[:64] for name, values in answers.items()}
+    return Golden(pixels, keras.argmax(1), keras, tuple(map(str, range(images))), few)
+
+
+def softmax(values: NDArray[np.float64]) -> Answers:
+    raised = np.exp(values - values.max(1, keepdims=True))
+    return (raised / raised.sum(1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("channels-swapped", "colour channels are swapped"),
+        ("scaled-twice-to-one", "scaled twice.*divides by 255"),
+        ("scaled-twice-around-zero", r"scaled twice.*\[-1, 1\]"),
+    ],
+)
+def test_known_fault_is_named(fault: str, message: str) -> None:
+    reference = golden()
+    noise = np.random.default_rng(1).normal(0, 0.01, (80, 4)).astype(np.float32)
+    found = np.concatenate([reference.faults[fault], reference.probabilities[64:]]) + noise
+    (cause,) = gates.causes(reference, found, NAMES)
+    assert re.search(message, cause)
+
+
+def test_shuffled_labels_are_named() -> None:
+    reference = golden()
+    (cause,) = gates.causes(reference, reference.probabilities[:, [1, 0, 2, 3]], NAMES)
+    assert cause == "labels are shuffled: it answers cat → dog, dog → cat"
+
+
+def test_constant_answers_are_named() -> None:
+    reference = golden()
+    found = np.broadcast_to(reference.probabilities[:1], (80, 4))
+    (cause,) = gates.causes(reference, found, NAMES)
+    assert "answers the same to every image" in cause
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_missing_numbers_are_named(value: float) -> None:
+    found = golden().probabilities.copy()
+    found[3, 1] = value
+    (cause,) = gates.causes(golden(), found, NAMES)
+    assert "not numbers" in cause
+
+
+def test_unknown_cause_is_not_guessed() -> None:
+    reference = golden()
+    assert gates.causes(reference, reference.probabilities, NAMES) == ()
+    assert gates.causes(reference, golden(seed=9).probabilities, NAMES) == ()
+    bare = replace(reference, faults={})
+    assert gates.causes(bare, reference.faults["channels-swapped"].repeat(2, 0)[:80], NAMES) == ()
+
+
+SPEC = InputSpec(32, 48)
+PARAMETERS = 1_000_000
+INT8 = Structure(
+    inputs=(Port("image", "uint8", (1, 32, 48, 3), 1.0, 0),),
+    outputs=(Port("probabilities", "uint8", (1, 4), 1 / 256, 0),),
+    weights={"int8": 1_000_000, "int32": 20_000},
+    activations=("int8", "uint8"),
+    operators=("CONV_2D", "DEPTHWISE_CONV_2D", "QUANTIZE", "SOFTMAX"),
+    zeroed=(),
+    labels=NAMES,
+)
+FLOAT = Structure(
+    inputs=(Port("image", "uint8", (1, 32, 48, 3)),),
+    outputs=(Port("probabilities", "float32", (1, 4)),),
+    weights={"float32": 4_000_000, "int32": 200},
+    activations=("float32",),
+    operators=("CAST", "CONV_2D"),
+    zeroed=(),
+    labels=NAMES,
+)
+
+
+def faults(found: Structure, variant: str = "tflite-int8", size: int = 1_100_000) -> list[str]:
+    return gates.structure_reasons(
+        found, VARIANTS[variant].mode, labels=NAMES, spec=SPEC, parameters=PARAMETERS, file_bytes=size
+    )
+
+
+def port(**parts: Any) -> tuple[Port, ...]:
+    return (replace(INT8.inputs[0], **parts),)
+
+
+HALF = replace(FLOAT, weights={"float16": 2_000_000})
+EIGHT = replace(FLOAT, weights={"int8": 990_000, "float32": 20_000})
+ANY_BATCH = replace(FLOAT, inputs=(Port("image", "uint8", (-1, 32, 48, 3)),))
+
+
+@pytest.mark.parametrize(
+    ("found", "variant", "size"),
+    [
+        (INT8, "tflite-int8", 1_100_000),
+        (FLOAT, "tflite-fp32", 4_050_000),
+        (HALF, "tflite-fp16", 2_050_000),
+        (EIGHT, "tflite-dynamic", 1_100_000),
+        (ANY_BATCH, "onnx-fp32", 4_050_000),
+        (ANY_BATCH, "saved_model", 5_000_000),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_good_structure_has_no_reasons(found: Structure, variant: str, size: int) -> None:
+    assert faults(found, variant, size) == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"inputs": port(dtype="float32", scale=0.0)}, "takes float32 input, the contract says uint8"),
+        ({"inputs": port(dtype="int8")}, "takes int8 input"),
+        ({"inputs": port(dtype="int16")}, "takes int16 input"),
+        ({"inputs": port(scale=1 / 255)}, "calibrated on images scaled to 0..1"),
+        ({"inputs": port(scale=0.93)}, "the calibration set does not span 0..255"),
+        ({"inputs": port(zero_point=3)}, "zero point 3, expected 1 and 0"),
+        ({"inputs": port(shape=(-1, 32, 48, 3))}, "[-1, 32, 48, 3], the contract says [1, 32, 48, 3]"),
+        ({"inputs": port(shape=(1, 48, 32, 3))}, "the contract says [1, 32, 48, 3]"),
+        ({"inputs": port(shape=(1, 3, 32, 48))}, "the contract says [1, 32, 48, 3]"),
+        ({"inputs": port() * 2}, "has 2 inputs and 1 outputs, expected one each"),
+        ({"outputs": ()}, "has 1 inputs and 0 outputs"),
+        ({"outputs": (replace(INT8.outputs[0], shape=(1, 5)),)}, "gives 5 values for 4 labels"),
+        ({"operators": ("CONV_2D", "FlexErf")}, "operators that LiteRT lacks: FlexErf"),
+        ({"operators": ("READ_VARIABLE", "VAR_HANDLE")}, "from variables (READ_VARIABLE, VAR_HANDLE)"),
+        ({"operators": ("RANDOM_UNIFORM",)}, "random operators (RANDOM_UNIFORM)"),
+        ({"operators": ("BERNOULLI",)}, "random operators (BERNOULLI)"),
+        ({"operators": ("MULTINOMIAL",)}, "random operators (MULTINOMIAL)"),
+        ({"weights": {"float32": 4_000_000}}, "holds float32 tensors (100% of the weights): a float model"),
+        ({"activations": ("float32", "int8")}, "holds float32 tensors (0% of the weights)"),
+        ({"labels": None}, "carries no labels"),
+        ({"labels": ("dog", "cat", "emu", "fox")}, "'dog' where labels.txt says 'cat'; labels are shuffled"),
+        ({"labels": NAMES[:3]}, "its labels differ from labels.txt"),
+        ({"zeroed": ("conv_1", "dense")}, "all weights of dense are zero"),
+    ],
+    ids=lambda one: one.replace(" ", "-") if isinstance(one, str) else "",
+)
+def test_planted_fault_gives_reason(parts: dict[str, Any], message: str) -> None:
+    (*_others, reason) = faults(replace(INT8, **parts))
+    assert message in reason
+
+
+def test_one_fault_gives_one_reason() -> None:
+    assert len(faults(replace(INT8, inputs=port(scale=1 / 255)))) == 1
+    assert len(faults(replace(INT8, operators=("FlexErf", "FlexRoll")))) == 1
+    assert len(faults(replace(INT8, zeroed=tuple("abcdef")))) == gates.MAX_REASONS
+
+
+@pytest.mark.parametrize(
+    ("found", "variant", "held", "wanted"),
+    [
+        (FLOAT, "tflite-fp16", "float32", "float16"),
+        (FLOAT, "tflite-dynamic", "float32", "int8"),
+        (HALF, "tflite-fp32", "float16", "float32"),
+        (replace(FLOAT, weights={}), "tflite-fp16", "no", "float16"),
+    ],
+)
+def test_wrong_weight_dtype_is_named(found: Structure, variant: str, held: str, wanted: str) -> None:
+    size = int(PARAMETERS * VARIANTS[variant].mode.size[0]) + 1000
+    assert f"weights are {held}, expected {wanted}" in faults(found, variant, size)
+
+
+@pytest.mark.parametrize(
+    ("variant", "found", "small", "large"),
+    [
+        ("tflite-int8", INT8, 899_999, 2_800_000),
+        ("tflite-fp16", HALF, 1_799_999, 3_800_000),
+        ("tflite-fp32", FLOAT, 3_499_999, 6_300_000),
+    ],
+)
+def test_wrong_file_size_is_named(variant: str, found: Structure, small: int, large: int) -> None:
+    assert faults(found, variant, small + 1) == []
+    assert "the weights were dropped" in faults(found, variant, small)[0]
+    assert "holds more than the model" in faults(found, variant, large)[0]
+
+
+def test_every_fault_is_told() -> None:
+    broken = replace(INT8, inputs=port(dtype="float32"), operators=("FlexErf",), zeroed=("dense",), labels=())
+    assert len(faults(broken, size=1000)) == 5

@@ -1,0 +1,271 @@
+"""Recipes: what is filled in, what is refused and how it is said, and what --set may change."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tledge import tables
+from tledge.errors import RecipeError
+from tledge.recipe import Recipe, load, parse
+
+ROOT = Path(__file__).parent.parent
+BROKEN = sorted((Path(__file__).parent / "broken_recipes").glob("*.toml"))
+SHIPPED = sorted((ROOT / "recipes").glob("**/*.toml"))
+SMALL = """\
+[data]
+source = "drawn"
+
+[model]
+backbone = "tiny"
+weights = "none"
+
+[[stage]]
+epochs = 1
+"""
+FULL = """\
+[recipe]
+name = "hands"
+version = "2.1"
+seed = 7
+
+[data]
+source = "drawn"
+size = 64
+group = "near-duplicates"
+
+[data.splits]
+validation = { from = "train", fraction = 0.25 }
+test = "test"
+
+[model]
+backbone = "mobilenetv2"
+alpha = 0.35
+head = [64, 32]
+
+[augment]
+flip = "horizontal"
+rotation = 0.1
+
+[[stage]]
+name = "head"
+epochs = 3
+
+[[stage]]
+unfreeze = "block_15_expand"
+learning_rate = 1
+
+[export]
+variants = ["tflite-int8"]
+
+[export.calibration]
+images = 50
+
+[expect]
+test_accuracy = 0.9
+"""
+TEXT = st.text("abeflnrtx0195_-+.=[]{}#,:\"'\\ \n\t²é🌷\0", max_size=30)
+ANYTHING = settings(max_examples=80, deadline=None, database=None, derandomize=True)
+
+
+def ends_well(text: str, *overrides: str) -> None:
+    """Nothing but a Recipe or a RecipeError."""
+    try:
+        assert isinstance(parse(text, "fuzz.toml", overrides), Recipe)
+    except RecipeError as error:
+        assert str(error).startswith(("fuzz.toml: ", "--set "))
+
+
+@pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
+def test_broken_recipe_is_explained(path: Path) -> None:
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    with pytest.raises(RecipeError) as caught:
+        load(path)
+    assert first.removeprefix("# expect: ") in str(caught.value)
+    assert path.name in str(caught.value)
+
+
+def test_broken_recipes_say_why() -> None:
+    assert len(BROKEN) >= 15
+    assert all(path.read_text(encoding="utf-8").startswith("# expect: ") for path in BROKEN)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_recipe_loads(path: Path) -> None:
+    assert load(path).recipe.name
+
+
+def test_defaults_are_filled_in() -> None:
+    made = parse(SMALL, "small.toml")
+    assert (made.recipe.version, made.recipe.seed) == ("1", 0)
+    assert made.data.splits == tables.Splits()
+    assert made.data.splits.validation == tables.Take("train", 0.15)
+    assert made.model.image_size == 224
+    assert made.augment == tables.Augment()
+    assert made.export.calibration.images == 200
+    assert made.parity == tables.Parity()
+
+
+def test_full_recipe_is_read() -> None:
+    made = parse(FULL, "other.toml")
+    assert made.recipe == tables.About("hands", "2.1", 7)
+    assert made.data.options == {"size": 64}
+    assert made.data.splits.validation == tables.Take("train", 0.25)
+    assert made.model.head == (64, 32)
+    assert made.export.variants == ("tflite-int8",)
+    assert made.export.calibration == tables.Calibration(50)
+    assert made.expect.test_accuracy == 0.9
+
+
+def test_stages_keep_their_order() -> None:
+    stages = parse(FULL, "other.toml").stage
+    assert [stage.name for stage in stages] == ["head", "stage 2"]
+    assert [stage.epochs for stage in stages] == [3, 5]
+    assert stages[1].unfreeze == "block_15_expand"
+
+
+def test_whole_number_becomes_float() -> None:
+    rate = parse(FULL, "other.toml").stage[1].learning_rate
+    assert (rate, type(rate)) == (1.0, float)
+
+
+def test_recipe_is_frozen() -> None:
+    with pytest.raises(AttributeError):
+        parse(SMALL, "small.toml").model.alpha = 2.0  # type: ignore[misc]
+
+
+def test_name_defaults_to_stem(tmp_path: Path) -> None:
+    path = tmp_path / "my-hands.toml"
+    path.write_text(SMALL)
+    assert load(path).recipe.name == "my-hands"
+
+
+def test_stem_must_be_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "my hands.toml"
+    path.write_text(SMALL)
+    with pytest.raises(RecipeError, match="name"):
+        load(path)
+
+
+def test_drawn_photos_are_synthetic() -> None:
+    assert parse(SMALL, "small.toml").synthetic
+    assert not parse(SMALL.replace('"drawn"', '"folder:photos"'), "small.toml").synthetic
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"nothing\.toml: the recipe cannot be read"):
+        load(tmp_path / "nothing.toml")
+
+
+def test_binary_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photo.toml").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(RecipeError, match=r"photo\.toml: the recipe cannot be read"):
+        load(tmp_path / "photo.toml")
+
+
+def test_settings_change_numbers() -> None:
+    made = parse(FULL, "x.toml", ["stage.0.epochs=9", "recipe.seed = 3", "model.alpha=0.5"])
+    assert (made.stage[0].epochs, made.recipe.seed, made.model.alpha) == (9, 3, 0.5)
+    assert made.stage[1] == parse(FULL, "x.toml").stage[1]
+
+
+def test_settings_change_text() -> None:
+    chosen = ["recipe.name=other", 'recipe.description="two = words"', "stage.1.unfreeze=all"]
+    made = parse(FULL, "x.toml", chosen)
+    assert (made.recipe.name, made.recipe.description) == ("other", "two = words")
+    assert made.stage[1].unfreeze == "all"
+
+
+def test_settings_make_tables() -> None:
+    made = parse(SMALL, "x.toml", ['export.variants=["onnx-fp32"]', "export.calibration.images=7"])
+    assert made.export.variants == ("onnx-fp32",)
+    assert made.export.calibration.images == 7
+
+
+def test_last_setting_wins() -> None:
+    assert parse(SMALL, "x.toml", ["recipe.seed=1", "recipe.seed=2"]).recipe.seed == 2
+
+
+def test_settings_are_checked_too() -> None:
+    with pytest.raises(RecipeError, match="Did you mean 'epochs'"):
+        parse(SMALL, "x.toml", ["stage.0.epoch=2"])
+    with pytest.raises(RecipeError, match="expected a whole number, got 'many'"):
+        parse(SMALL, "x.toml", ["stage.0.epochs=many"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("stage.0.epochs", "expected TABLE.KEY=VALUE"),
+        ("=3", "expected TABLE.KEY=VALUE"),
+        ("stage..epochs=3", "expected TABLE.KEY=VALUE"),
+        ("stage.1.epochs=3", "'1' is no number from 0 to 0"),
+        ("stage.first.epochs=3", "'first' is no number"),
+        ("stage.².epochs=3", "'²' is no number"),
+        ("stage.epochs=3", "'stage' is not a table"),
+        ("data.source.path=x", "'source' is not a table"),
+        ("data.source.path.more=x", "no table 'path'"),
+    ],
+)
+def test_bad_setting_is_explained(setting: str, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse(SMALL, "x.toml", [setting])
+    assert message in str(caught.value)
+    assert setting in str(caught.value)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 5000], ids=["decimal", "hexadecimal"])
+def test_endless_number_is_refused(number: str) -> None:
+    with pytest.raises(RecipeError, match=r"^(x\.toml|--set)"):
+        parse(SMALL.replace("epochs = 1", f"epochs = {number}"), "x.toml")
+    with pytest.raises(RecipeError, match=r"^(x\.toml|--set)"):
+        parse(SMALL, "x.toml", [f"stage.0.epochs={number}"])
+
+
+def test_endless_nesting_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"x\.toml"):
+        parse("data = " + "[" * 5000 + "]" * 5000, "x.toml")
+
+
+@ANYTHING
+@given(TEXT)
+def test_any_text_ends_well(text: str) -> None:
+    ends_well(text)
+    ends_well(f"{SMALL}{text}")
+
+
+@ANYTHING
+@given(st.integers(0, len(FULL)), st.integers(0, 30), TEXT)
+def test_mutated_recipe_ends_well(place: int, cut: int, text: str) -> None:
+    ends_well(FULL[:place] + text + FULL[place + cut :])
+
+
+@ANYTHING
+@given(st.permutations(FULL.splitlines()), st.integers(0, 50))
+def test_shuffled_recipe_ends_well(lines: list[str], kept: int) -> None:
+    ends_well("\n".join(lines[:kept]))
+
+
+PATHS = st.sampled_from([
+    "data", "stage", "stage.0", "stage.0.unfreeze", "stage.0.epochs", "data.source", "data.splits",
+    "data.splits.train", "data.size", "model", "model.head", "model.alpha", "model.weights", "export",
+    "export.int8", "export.variants", "recipe.name", "augment.flip", "parity.max_drop",
+])  # fmt: skip
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3), max_leaves=4)
+
+
+@ANYTHING
+@given(PATHS, VALUES)
+def test_any_value_ends_well(path: str, value: object) -> None:
+    ends_well(FULL, f"{path}={json.dumps(value).lower()}")
+
+
+@ANYTHING
+@given(st.lists(TEXT, max_size=3))
+def test_any_setting_ends_well(overrides: list[str]) -> None:
+    ends_well(FULL, *overrides)
