@@ -125,7 +125,7 @@ def augmentation(table: Augment, seed: int) -> list[Any]:
         (table.perspective, "RandomPerspective", 1.0, {"scale": table.perspective}),
         (table.brightness, "RandomBrightness", table.brightness, span),
         (table.contrast, "RandomContrast", table.contrast, span),
-        (table.saturation, "RandomSaturation", table.saturation, span),
+        (table.saturation, "RandomSaturation", (0.5 - table.saturation, 0.5 + table.saturation), span),
         (table.hue, "RandomHue", table.hue, span),
         (table.grayscale, "RandomGrayscale", table.grayscale, {}),
         (table.erasing, "RandomErasing", table.erasing, span),

@@ -94,11 +94,11 @@ class Augment:
     perspective: float = key(0.0, "scale of a random perspective", low=0, high=1)
     brightness: float = key(0.0, "lighter or darker by up to this share of 255", low=0, high=1)
     contrast: float = key(0.0, "contrast up or down by up to this share", low=0, high=1)
-    saturation: float = key(0.0, "saturation factor, .5 leaves it unchanged", low=0, high=1)
+    saturation: float = key(0.0, "colours paler or stronger by up to this share, .5 at most", low=0, high=0.5)
     hue: float = key(0.0, "hue shift by up to this share of the circle", low=0, high=1)
     grayscale: float = key(0.0, "share of images turned grey", low=0, high=1)
     erasing: float = key(0.0, "share of images with a random rectangle erased", low=0, high=1)
-    fill: str = key("nearest", "what lies outside the image", choices=("nearest", "reflect", "constant"))
+    fill: str = key("reflect", "what lies outside the image", choices=("reflect", "nearest", "constant"))
 
 
 @dataclass(frozen=True)
