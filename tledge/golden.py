@@ -99,7 +99,7 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], *, compress: bool 
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
             with packed.open(entry, "w", force_zip64=True) as out:
-                np.lib.format.write_array(out, np.ascontiguousarray(array), allow_pickle=False)
+                np.lib.format.write_array(out, array, allow_pickle=False)
 
 
 def load(path: Path) -> Golden:
