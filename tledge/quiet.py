@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ def load(module: str, extra: str) -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if module in sys.modules:
         return sys.modules[module]
+    # TensorFlow announces its own deprecations through this logger.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         with native_stderr_closed():
             return importlib.import_module(module)
