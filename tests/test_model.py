@@ -111,7 +111,7 @@ def test_every_augmentation_builds() -> None:
     from tledge import model
 
     for one in fields(tables.Augment):
-        if one.name == "fill":
+        if one.name in ("fill", "views"):
             continue
         value = "vertical" if one.name == "flip" else 0.2
         (layer,) = model.augmentation(tables.Augment(**{one.name: value}), seed=0)
@@ -235,3 +235,30 @@ def test_moving_average_of_weights_is_kept(net: Any, tmp_path: Path) -> None:
     )  # fmt: skip
     after = net.get_layer("logits").kernel.numpy()
     assert state.epoch == 3 and not np.array_equal(before, after) and np.isfinite(after).all()
+
+
+def test_views_are_drawn_once_in_turns(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from tledge import progress, recipe
+    from tledge.train import _with_views
+
+    text = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
+    made = recipe.parse(text, "views.toml")
+    made = replace(made, augment=tables.Augment(flip="horizontal", rotation=0.2, views=2))
+    plain = fitting.Examples(images(), one_hot(), np.arange(4, 12))
+    first, again = (
+        _with_views(plain, made, tmp_path / name / "views.npy", progress.SILENT) for name in ("a", "b")
+    )
+    assert first.views is not None and first.views.shape == (2, 8, 32, 32, 3)
+    assert np.array_equal(first.views, again.views)
+    taken = [first.take(np.arange(8), epoch) for epoch in range(3)]
+    assert np.array_equal(taken[0], taken[2]) and not np.array_equal(taken[0], taken[1])
+
+
+def test_views_of_nothing_are_refused() -> None:
+    from tledge import recipe
+
+    text = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n[augment]\nviews = 3'
+    with pytest.raises(RecipeError, match="nothing to draw"):
+        recipe.parse(text, "views.toml")

@@ -25,11 +25,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Examples:
-    """Part of the cache: rows of images uint8[N, H, W, 3] and one-hot labels float32[N, classes]."""
+    """Part of the cache: rows of images uint8[N, H, W, 3] and one-hot labels float32[N, classes].
+
+    `views` holds augmented copies uint8[views, rows, H, W, 3] that epochs take in turn.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.float32]
     rows: NDArray[np.int64]
+    views: NDArray[np.uint8] | None = None
+
+    def take(self, positions: NDArray[np.int64], epoch: int) -> NDArray[np.float32]:
+        """Pixels float32[len(positions), H, W, 3] in 0..255 of these positions in `rows`."""
+        import numpy as np
+
+        if self.views is not None:
+            view = self.views[epoch % len(self.views)]
+            return np.stack([view[position] for position in positions]).astype(np.float32)
+        return np.stack([self.images[row] for row in self.rows[positions]]).astype(np.float32)
 
 
 @dataclass
@@ -59,8 +72,8 @@ def batches(examples: Examples, stage: Stage, seed: int, epoch: int, *, train: b
 
         def _shuffled(self) -> NDArray[np.int64]:
             if not train:
-                return examples.rows
-            return np.random.default_rng([seed, self.epoch]).permutation(examples.rows)
+                return np.arange(len(examples.rows))
+            return np.random.default_rng([seed, self.epoch]).permutation(len(examples.rows))
 
         def on_epoch_end(self) -> None:
             self.epoch += 1
@@ -71,8 +84,8 @@ def batches(examples: Examples, stage: Stage, seed: int, epoch: int, *, train: b
 
         def __getitem__(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             part = self.order[number * stage.batch_size : (number + 1) * stage.batch_size]
-            images = np.stack([examples.images[row] for row in part]).astype(np.float32)
-            labels = examples.labels[part]
+            images = examples.take(part, self.epoch)
+            labels = examples.labels[examples.rows[part]]
             if train and stage.mixup:
                 rng = np.random.default_rng([seed, self.epoch, number])
                 return mixed(images, labels, stage.mixup, rng)

@@ -263,6 +263,8 @@ def _check(recipe: Recipe) -> None:
     for variant in recipe.export.variants:
         if variant not in VARIANTS:
             raise RecipeError(_unknown("[export] variants", "variant", variant, VARIANTS))
+    if recipe.augment.views and replace(recipe.augment, views=0) == tables.Augment(fill=recipe.augment.fill):
+        raise RecipeError("[augment] views: there is nothing to draw; no random change is switched on.")
     for stage in recipe.stage:
         if isinstance(stage.unfreeze, int) and stage.unfreeze < 0:
             raise RecipeError(f"[[stage]] {stage.name}: unfreeze is a count of layers, 0 or more.")

@@ -98,6 +98,9 @@ class Augment:
     hue: float = key(0.0, "hue shift by up to this share of the circle", low=0, high=1)
     grayscale: float = key(0.0, "share of images turned grey", low=0, high=1)
     erasing: float = key(0.0, "share of images with a random rectangle erased", low=0, high=1)
+    views: int = key(
+        0, "draw this many views of every image once and take turns; 0 draws anew in every epoch", low=0
+    )
     fill: str = key("reflect", "what lies outside the image", choices=("reflect", "nearest", "constant"))
 
 

@@ -151,6 +151,10 @@ def _stages(
 ) -> fitting.State:
     """Run every stage that is still to run, going on from the checkpoint where there is one."""
     parts = {name: _examples(prepared, rows[name]) for name in ("train", "validation")}
+    views = recipe.augment.views
+    if views:
+        path = folder.checkpoints / "views.npy"
+        parts["train"] = _with_views(parts["train"], recipe, path, watch)
     checkpoint = folder.checkpoints / "state.npz"
     state = fitting.read_state(checkpoint)
     seed = recipe.recipe.seed
@@ -160,7 +164,7 @@ def _stages(
         stage = recipe.stage[number]
         count = model.set_trainable(core, stage)
         watch.say(f"stage {stage.name}: {count} backbone layers frozen, up to {stage.epochs} epochs")
-        whole = model.with_augmentation(core, recipe.augment, seed)
+        whole = core if views else model.with_augmentation(core, recipe.augment, seed)
         fitting.fit(
             whole, stage, state, parts["train"], parts["validation"],
             seed=seed, checkpoint=checkpoint, watch=watch,
@@ -178,6 +182,28 @@ def _examples(prepared: dataset.Prepared, rows: NDArray[np.int64]) -> fitting.Ex
 
     one_hot = np.eye(len(prepared.labels), dtype=np.float32)[prepared.label_indices()]
     return fitting.Examples(prepared.images(), one_hot, rows)
+
+
+def _with_views(
+    examples: fitting.Examples, recipe: Recipe, path: Path, watch: progress.Progress
+) -> fitting.Examples:
+    """Draw the augmented views of the train split into a memory-mapped file beside the checkpoint."""
+    import keras
+    import numpy as np
+
+    count, images = recipe.augment.views, examples.images
+    shape = (count, len(examples.rows), *images.shape[1:])
+    if not path.is_file():
+        draw = keras.Sequential(model.augmentation(recipe.augment, recipe.recipe.seed))
+        batches = [(view, start) for view in range(count) for start in range(0, len(examples.rows), 64)]
+        with runs.replacing(path) as made:
+            out = np.lib.format.open_memmap(made, "w+", np.uint8, shape)
+            for view, start in progress.track(watch, batches, "augment", len(batches)):
+                part = images[examples.rows[start : start + 64]].astype(np.float32)
+                drawn = keras.ops.convert_to_numpy(draw(part, training=True))
+                out[view, start : start + 64] = np.clip(np.round(drawn), 0, 255).astype(np.uint8)
+            out.flush()
+    return replace(examples, views=np.load(path, mmap_mode="r"))
 
 
 def predict(
