@@ -259,6 +259,6 @@ def test_views_are_drawn_once_in_turns(tmp_path: Path) -> None:
 def test_views_of_nothing_are_refused() -> None:
     from tledge import recipe
 
-    text = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n[augment]\nviews = 3'
+    text = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
     with pytest.raises(RecipeError, match="nothing to draw"):
-        recipe.parse(text, "views.toml")
+        recipe.parse(text, "views.toml", ["augment.views=3"])
