@@ -188,6 +188,8 @@ def _show_and_bundle(
     from tledge.bundle import bundle as bundle_run
 
     if not as_json:
+        if folder.read_run().synthetic:
+            click.echo("Figures on synthetic photos, drawn by tledge:")
         _show(report)
     if not report.passed and not unverified:
         if as_json:
@@ -301,6 +303,8 @@ def predict(
     from tledge.reader import open_predictor
 
     predictor = open_predictor(model, variant, kernels)
+    if predictor.synthetic and not quiet:
+        click.echo("This model was trained on synthetic photos.", err=True)
     with console.watching(quiet or len(photos) < 20) as watch:
         found = list(progress.track(watch, answers(predictor, photos, top), "predict", len(photos)))
     if as_json:

@@ -34,7 +34,7 @@ def _run(folder: RunFolder) -> tuple[str, ...]:
         trained = folder.read_run()
     except TledgeError:
         return (str(folder.path), "unfinished", "", "")
-    score = f"test {trained.test.accuracy:.4f}"
+    score = f"test {trained.test.accuracy:.4f}" + (" on synthetic photos" if trained.synthetic else "")
     if not folder.parity.is_file():
         return (str(folder.path), "trained", score, "")
     verdicts = (f"{row.variant} {row.verdict}" for row in folder.read_parity().rows)

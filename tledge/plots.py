@@ -30,9 +30,10 @@ def _save(figure: Any, path: Path) -> None:
     _pyplot().close(figure)
 
 
-def curves(history: list[dict[str, Any]], path: Path) -> None:
+def curves(history: list[dict[str, Any]], path: Path, title: str) -> None:
     """Loss and accuracy over all epochs, train and validation, with the stages marked."""
-    figure, axes = _pyplot().subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    figure, axes = _pyplot().subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure.suptitle(title)
     epochs = range(1, len(history) + 1)
     for axis, figure_name in zip(axes, ("loss", "accuracy"), strict=True):
         for prefix, label, color in (("", "train", BLUE), ("val_", "validation", ORANGE)):
@@ -40,6 +41,7 @@ def curves(history: list[dict[str, Any]], path: Path) -> None:
             axis.plot(epochs, values, "o-", label=label, color=color, markersize=3)
         _mark_stages(axis, history)
         axis.set(xlabel="epoch", ylabel=figure_name)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.25)
     axes[0].legend(frameon=False)
     _save(figure, path)
@@ -54,7 +56,11 @@ def _mark_stages(axis: Any, history: list[dict[str, Any]]) -> None:
 
 
 def confusion(
-    labels: NDArray[np.int64], answers: NDArray[np.int64], names: tuple[str, ...], path: Path
+    labels: NDArray[np.int64],
+    answers: NDArray[np.int64],
+    names: tuple[str, ...],
+    path: Path,
+    title: str,
 ) -> None:
     """Confusion matrix: rows are the true labels int64[N], columns the answers int64[N]."""
     import numpy as np
@@ -67,6 +73,7 @@ def confusion(
     axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axis.set_yticks(range(len(names)), names)
     axis.set(xlabel="answer", ylabel="label")
+    figure.suptitle(title)
     if len(names) <= 25:
         for (row, column), count in np.ndenumerate(counts):
             light = count > 0.5 * max(1, counts[row].sum())

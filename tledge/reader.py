@@ -108,12 +108,16 @@ def open_bundle(path: Path) -> Bundle:
 
 @dataclass(frozen=True)
 class Predictor:
-    """An opened model with its labels and its input size (height, width)."""
+    """An opened model with its labels and its input size (height, width).
+
+    `synthetic` is True where a bundle says that it was trained on drawn photos.
+    """
 
     session: Session
     labels: tuple[str, ...]
     size: tuple[int, int]
     variant: str
+    synthetic: bool = False
 
 
 def open_predictor(path: Path, variant: str | None = None, kernels: str = "xnnpack") -> Predictor:
@@ -136,7 +140,8 @@ def _from_bundle(bundle: Bundle, variant: str | None, kernels: str) -> Predictor
     entry = _choose(bundle, variant)
     session = bundle_session(bundle, entry, kernels)
     spec = bundle.manifest.input
-    return Predictor(session, bundle.manifest.labels, (spec.height, spec.width), entry.variant)
+    size = (spec.height, spec.width)
+    return Predictor(session, bundle.manifest.labels, size, entry.variant, bundle.manifest.synthetic)
 
 
 def _choose(bundle: Bundle, variant: str | None) -> Shipped:

@@ -256,7 +256,11 @@ def _finish(
     labels = prepared.label_indices()[rows["test"]]
     probabilities = predict(core, prepared.images()[rows["test"]], watch)
     _write_golden(folder, prepared, rows["test"], probabilities, core)
-    _plot(folder, state, labels, probabilities, prepared.labels)
+    title = recipe.recipe.name + (" (synthetic photos)" if recipe.synthetic else "")
+    with runs.replacing(folder.path / "curves.png") as path:
+        plots.curves(state.history, path, title)
+    with runs.replacing(folder.path / "confusion.png") as path:
+        plots.confusion(labels, probabilities.argmax(1), prepared.labels, path, f"{title}, test split")
     assert state.frozen is not None
     return TrainedRun(
         name=recipe.recipe.name,
@@ -322,16 +326,3 @@ def _csv(history: list[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(history)
     return out.getvalue()
-
-
-def _plot(
-    folder: RunFolder,
-    state: fitting.State,
-    labels: NDArray[np.int64],
-    probabilities: NDArray[np.float32],
-    names: tuple[str, ...],
-) -> None:
-    with runs.replacing(folder.path / "curves.png") as path:
-        plots.curves(state.history, path)
-    with runs.replacing(folder.path / "confusion.png") as path:
-        plots.confusion(labels, probabilities.argmax(1), names, path)
