@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
-HEAD_ONLY = ("--set", "stage.0.epochs=2", "--set", "stage.1.epochs=0")
+HEAD_ONLY = ("--set", "stage.0.epochs=2", "--set", "stage.1.epochs=0", "--set", "augment.views=1")
 
 
 def tledge(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,165 @@
+"""The command line's words and exit codes, without training or converting anything."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Done
+
+from tledge import __version__
+
+Cli = Callable[..., Done]
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Commands run in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_version_and_help(cli: Cli) -> None:
+    assert cli("--version").out == f"tledge, version {__version__}\n"
+    done = cli("export", "--help")
+    assert done.code == 0 and "tledge export runs/rps --int8" in done.out
+
+
+@pytest.mark.parametrize("arguments", [["trian"], ["train"], ["list", "planets"], ["train", "a", "--fast"]])
+def test_wrong_usage_is_two(cli: Cli, arguments: list[str]) -> None:
+    done = cli(*arguments)
+    assert done.code == 2
+    assert "Usage:" in done.err
+
+
+def test_recipe_typo_writes_nothing(cli: Cli, somewhere: Path) -> None:
+    (somewhere / "pets.toml").write_text('[data]\nsource = "drawn"\n[model]\n[[stage]]\nepoch = 3\n')
+    done = cli("train", "pets.toml")
+    assert done.code == 2
+    assert "pets.toml: [[stage]] 1 has no key 'epoch'. Did you mean 'epochs'?" in done.err
+    assert [path.name for path in somewhere.iterdir()] == ["pets.toml"]
+
+
+def test_unknown_recipe_lists_shipped(cli: Cli) -> None:
+    done = cli("train", "quickstrat")
+    assert done.code == 2
+    assert "quickstart" in done.err and "rps" in done.err
+
+
+def test_no_run_yet(cli: Cli) -> None:
+    done = cli("export", "--int8")
+    assert done.code == 1
+    assert "no finished run here" in done.err and "tledge train" in done.err
+
+
+@pytest.mark.parametrize("command", ["export", "verify", "bundle"])
+def test_missing_run_folder(cli: Cli, command: str) -> None:
+    done = cli(command, "runs/none")
+    assert done.code == 1
+    assert "runs/none: no such run folder" in done.err
+
+
+def test_unfinished_run_is_explained(cli: Cli, somewhere: Path) -> None:
+    (somewhere / "runs" / "half").mkdir(parents=True)
+    done = cli("export", "runs/half")
+    assert done.code == 1
+    assert "run.json is missing" in done.err and "tledge train" in done.err
+
+
+def test_unknown_variant_is_two(cli: Cli) -> None:
+    from tledge import cli as module
+
+    with pytest.raises(module.RecipeError, match="tflite-int4: no such variant"):
+        module._variants(None, [], ("tflite-int4",), False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("what", ["recipes", "variants", "backbones", "sources"])
+def test_lists_are_filled(cli: Cli, what: str) -> None:
+    done = cli("list", what)
+    listed = json.loads(cli("list", what, "--json").out)
+    assert done.code == 0 and len(listed) >= 2
+    assert all(name in done.out for name in listed)
+
+
+def test_list_of_no_runs(cli: Cli) -> None:
+    assert json.loads(cli("list", "runs", "--json").out) == {}
+
+
+def test_predict_without_model(cli: Cli) -> None:
+    done = cli("predict", "none.tflite", "photo.jpg")
+    assert done.code == 2
+    assert "none.tflite: no such model, bundle or run" in done.err
+
+
+@pytest.mark.parametrize("size", [0, 10, 5000])
+def test_predict_with_garbage(cli: Cli, somewhere: Path, size: int) -> None:
+    (somewhere / "bad.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(size))
+    done = cli("predict", "bad.tflite", "photo.jpg")
+    assert done.code == 4
+    assert "bad.tflite" in done.err
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 truncated", b"<html>"])
+def test_damaged_zip_is_four(cli: Cli, somewhere: Path, content: bytes) -> None:
+    (somewhere / "bundle.zip").write_bytes(content)
+    for command in (["predict", "bundle.zip", "photo.jpg"], ["verify", "bundle.zip"]):
+        done = cli(*command)
+        assert done.code == 4
+        assert "bundle.zip: not a zip file" in done.err
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [("{}", "not a readable tledge manifest"), ('{"manifest_version": 99}', "Install a tledge as new")],
+)
+def test_manifest_from_elsewhere(cli: Cli, somewhere: Path, manifest: str, message: str) -> None:
+    (somewhere / "bundle").mkdir()
+    (somewhere / "bundle" / "manifest.json").write_text(manifest)
+    done = cli("predict", "bundle", "photo.jpg")
+    assert done.code == 4
+    assert message in done.err
+
+
+def test_interrupt_is_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tledge.listing.TABLES", {"runs": interrupted})
+    done = cli("list", "runs")
+    assert done.code == 130
+    assert "--resume" in done.err
+
+
+def test_data_reports_counts(cli: Cli, somewhere: Path) -> None:
+    (somewhere / "tiny.toml").write_text(
+        '[data]\nsource = "drawn"\ntrain = 12\ntest = 6\nsize = 32\n'
+        '[data.splits]\nvalidation = { from = "train", fraction = 0.25 }\n'
+        '[model]\nbackbone = "tiny"\nweights = "none"\nimage_size = 32\n[[stage]]\n'
+    )
+    done = cli("data", "tiny.toml", "--json", "--quiet")
+    found = json.loads(done.out)
+    assert found["counts"]["train"] == {"paper": 3, "rock": 3, "scissors": 3}
+    assert sum(found["counts"]["validation"].values()) == 3
+    assert "Next: tledge train tiny.toml" in cli("data", "tiny.toml", "--quiet").out
+
+
+def test_undecodable_photo_stops_or_skips(cli: Cli, somewhere: Path) -> None:
+    from PIL import Image
+
+    for split in ("train", "test"):
+        for label in ("cat", "dog"):
+            (somewhere / "photos" / split / label).mkdir(parents=True)
+            for number in range(4):
+                image = Image.new("RGB", (40, 40), (60 * number, 9, 200))
+                image.save(somewhere / "photos" / split / label / f"{number}.png")
+    (somewhere / "photos" / "train" / "cat" / "my broken.jpg").write_bytes(b"\xff\xd8 broken")
+    text = (
+        '[data]\nsource = "folder:photos"\non_bad = "stop"\n'
+        '[data.splits]\nvalidation = { from = "train", fraction = 0.25 }\n'
+        '[model]\nbackbone = "tiny"\nweights = "none"\nimage_size = 32\n[[stage]]\n'
+    )
+    (somewhere / "own.toml").write_text(text)
+    done = cli("data", "own.toml", "--quiet")
+    assert done.code == 1 and "train/cat/my broken.jpg" in done.err and 'on_bad = "skip"' in done.err
+    done = cli("data", "own.toml", "--quiet", "--set", "data.on_bad=skip")
+    assert done.code == 0 and "skipped train/cat/my broken.jpg" in done.out
