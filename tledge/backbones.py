@@ -22,6 +22,8 @@ class Backbone:
     default_size: int
     pretrained: bool
     summary: str
+    min_size: int = 32
+    """Smallest input side that Keras builds it for."""
 
 
 def _application(name: str, takes_alpha: bool) -> Callable[[Any, float, str | None], Any]:
@@ -77,6 +79,8 @@ BACKBONES: dict[str, Backbone] = {
         True,
         "MobileNet v2",
     ),
-    "xception": Backbone(_application("Xception", False), 1 / 127.5, -1.0, (), 299, True, "Xception"),
+    "xception": Backbone(
+        _application("Xception", False), 1 / 127.5, -1.0, (), 299, True, "Xception", min_size=71
+    ),
     "tiny": Backbone(_tiny, 1 / 127.5, -1.0, (), 96, False, "tledge's own small base, trained from scratch"),
 }

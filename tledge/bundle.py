@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import __version__, contract, golden, images, progress, runs
+from tledge import __version__, contract, golden, images, progress, runs, runtime
 from tledge.contract import GoldenCase, Manifest, Shipped
 from tledge.errors import MissingError, ParityFailed, RunError
 from tledge.formats import VARIANTS
@@ -158,7 +158,7 @@ def _expected(path: Path, name: str, prepared: NDArray[np.uint8]) -> dict[str, N
             return {name: variant.format.open(path, "").run(prepared)}
         return {
             f"{name}.{kernels}": variant.format.open(path, kernels).run(prepared)
-            for kernels in ("xnnpack", "reference")
+            for kernels in runtime.KERNELS
         }
     except MissingError:
         return {}
@@ -183,8 +183,7 @@ def _readme(manifest: Manifest, run: TrainedRun) -> str:
             f"{_share(one.agreement)} | {one.verdict} |"
             for one in manifest.artifacts
         ),
-        "\nTry it, and check it on your machine:\n",
-        "    pip install tledge",
+        "\nTry it, and check it on your machine, with tledge installed:\n",
         "    tledge predict . photo.jpg",
         "    tledge verify .\n",
         "`golden/` holds test photos, the pixels they prepare to and the answers to expect. "

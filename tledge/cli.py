@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        click.echo(f"tledge: {error}", err=True)
+        sys.exit(1)
     sys.exit(0)
 
 
@@ -54,6 +57,15 @@ def _common(command: F) -> F:
     """Options of every command that computes."""
     command = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
     return click.option("--quiet", is_flag=True, help="No progress.")(command)
+
+
+_kernels = click.option(
+    "--kernels",
+    type=click.Choice(["xnnpack", "builtin", "reference"]),
+    default="xnnpack",
+    show_default=True,
+    help="LiteRT's kernels.",
+)
 
 
 def _print_json(value: object) -> None:
@@ -94,9 +106,9 @@ def data(recipe_name: str, settings: tuple[str, ...], quiet: bool, as_json: bool
         _print_json({**facts, "counts": counts, "skipped": prepared.skipped})
         return
     out = console.stdout()
-    header = ("", *prepared.labels, "all")
-    body = [(name, *map(str, one.values()), str(sum(one.values()))) for name, one in counts.items()]
-    out.print(console.columns([header, *body]))
+    body = [(label, *(str(one[label]) for one in counts.values())) for label in prepared.labels]
+    totals = ("all", *(str(sum(one.values())) for one in counts.values()))
+    out.print(console.columns([("", *counts), *body, totals]))
     for line in prepared.skipped:
         click.echo(f"skipped {line}")
     click.echo(f"Cache: {prepared.folder}")
@@ -127,6 +139,8 @@ def train(
     folder = out or Path("runs") / recipe.recipe.name
     with console.watching(quiet) as watch:
         run = train_run(recipe, text, folder, settings=settings, resume=resume, force=force, watch=watch)
+    for line in run.skipped:
+        click.echo(f"skipped {line}", err=True)
     if as_json:
         _print_json({"path": str(folder), **asdict(run)})
         return
@@ -166,7 +180,7 @@ def export(
     wanted = _variants(recipe, [name for name, on in flags.items() if on], named, everything)
     with console.watching(quiet) as watch:
         export_run(folder, recipe, wanted, watch)
-    report = _verify_run(folder, recipe, wanted, "xnnpack", quiet)
+    report = _verify_run(folder, recipe, "xnnpack", quiet)
     _show_and_bundle(folder, report, unverified, quiet, as_json)
 
 
@@ -226,7 +240,7 @@ def _fail(report: ParityReport) -> NoReturn:
 
 @tledge.command(epilog=_example("tledge verify runs/rps"))
 @click.argument("path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path))
-@click.option("--kernels", default="xnnpack", help="LiteRT kernels: xnnpack, builtin or reference.")
+@_kernels
 @_common
 def verify(path: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
     """Check a run's artifacts against Keras' golden set, or a bundle on this machine."""
@@ -239,7 +253,7 @@ def verify(path: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
         following = f"tledge predict {path} PHOTO.jpg"
     else:
         folder, recipe = _run(path)
-        report = _verify_run(folder, recipe, None, kernels, quiet)
+        report = _verify_run(folder, recipe, kernels, quiet)
         following = f"tledge bundle {folder.path}"
     if as_json:
         _print_json(asdict(report))
@@ -250,14 +264,12 @@ def verify(path: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
     _next(following, as_json)
 
 
-def _verify_run(
-    folder: RunFolder, recipe: Recipe, variants: Sequence[str] | None, kernels: str, quiet: bool
-) -> ParityReport:
+def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) -> ParityReport:
     from tledge import console
     from tledge.verify import verify_run
 
     with console.watching(quiet) as watch:
-        return verify_run(folder, recipe.parity, variants=variants, kernels=kernels, watch=watch)
+        return verify_run(folder, recipe.parity, kernels=kernels, watch=watch)
 
 
 @tledge.command(epilog=_example("tledge bundle runs/rps"))
@@ -286,7 +298,7 @@ def bundle(run: Path | None, unverified: bool, quiet: bool, as_json: bool) -> No
 @click.argument("photos", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Answers a photo.")
 @click.option("--variant", metavar="NAME", help="Artifact of a bundle [tflite-int8 where there is one].")
-@click.option("--kernels", default="xnnpack", help="LiteRT kernels: xnnpack, builtin or reference.")
+@_kernels
 @_common
 def predict(
     model: Path,
@@ -303,8 +315,8 @@ def predict(
     from tledge.reader import open_predictor
 
     predictor = open_predictor(model, variant, kernels)
-    if predictor.synthetic and not quiet:
-        click.echo("This model was trained on synthetic photos.", err=True)
+    for remark in predictor.remarks if not quiet else ():
+        click.echo(remark, err=True)
     with console.watching(quiet or len(photos) < 20) as watch:
         found = list(progress.track(watch, answers(predictor, photos, top), "predict", len(photos)))
     if as_json:
@@ -362,4 +374,4 @@ def _run(path: Path | None) -> tuple[RunFolder, Recipe]:
         raise RunError(f"{folder.path}: no such run folder.")
     folder.read_run()
     asked = runs.read_json(folder.environment, "a finished run", "Run `tledge train` first.")
-    return folder, recipe.load(folder.recipe, asked["settings"])
+    return folder, recipe.load(folder.recipe, asked.get("settings", []))

@@ -59,11 +59,11 @@ def watching(quiet: bool) -> Iterator[Progress]:
     from rich.console import Console
 
     columns = (
-        progress.TextColumn("{task.description:22}"),
+        progress.TextColumn("{task.description:22}", markup=False),
         progress.BarColumn(24),
         progress.MofNCompleteColumn(),
         progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        progress.TextColumn("{task.fields[figures]}"),
+        progress.TextColumn("{task.fields[figures]}", markup=False),
     )
     err = Console(stderr=True)
     with progress.Progress(*columns, console=err, transient=True) as bars:
@@ -126,14 +126,19 @@ def parity_table(report: ParityReport) -> Any:
     return table
 
 
-def _points(change: float | None) -> str:
-    return "–" if change is None else f"{100 * change:+.2f} pp"
+def _points(change: float | None, low: float | None = None, high: float | None = None) -> str:
+    """A change in percentage points, with its 95 % interval where there is one."""
+    if change is None:
+        return "–"
+    span = "" if low is None or high is None else f" ({100 * low:+.1f}…{100 * high:+.1f})"
+    return f"{100 * change:+.2f} pp{span}"
 
 
 def _row_figures(row: ParityRow) -> list[str]:
     worst = "–" if row.max_abs_dp is None else f"{row.max_abs_dp:.1e}"
     kib = f"{row.bytes / 1024:.0f}"
-    return [kib, share(row.accuracy), _points(row.accuracy_change), share(row.agreement), worst, row.kernels]
+    change = _points(row.accuracy_change, row.change_low, row.change_high)
+    return [kib, share(row.accuracy), change, share(row.agreement), worst, row.kernels]
 
 
 def reasons(report: ParityReport) -> list[str]:
@@ -144,8 +149,9 @@ def reasons(report: ParityReport) -> list[str]:
 def columns(rows: Sequence[tuple[str, ...]]) -> Any:
     """A plain table without header."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # names of labels and files are text, not markup
     return table

@@ -100,7 +100,7 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
     try:
         raw = json.loads(text)
         version = raw["manifest_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(f"{where}: not a readable tledge manifest ({error!r}).") from error
     if version != MANIFEST_VERSION:
         raise ArtifactError(

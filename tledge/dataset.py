@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from tledge import images, progress, runs
 from tledge.errors import DataError, RecipeError
-from tledge.similarity import near_duplicate_groups
+from tledge.similarity import GROUPING, near_duplicate_groups
 from tledge.sources import SOURCES
 from tledge.sources.base import Record
 from tledge.tables import Data, Splits, Take
@@ -164,11 +164,14 @@ def _decoded(
     """Prepare records in parallel, in order; Pillow lets other threads run while it decodes."""
 
     def one(record: Record) -> tuple[Record, NDArray[np.uint8] | DataError, bytes]:
-        data = record.read()
+        data = b""
         try:
+            data = record.read()
             return record, images.prepare(data, (size, size)), data
         except DataError as error:
             return record, error, data
+        except OSError as error:
+            return record, DataError(f"cannot be read ({error})."), data
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         while block := list(islice(records, 256)):
@@ -223,6 +226,11 @@ def split(prepared: Prepared, data: Data, seed: int) -> dict[str, NDArray[np.int
     for name, rows in made.items():
         if not len(rows):
             raise DataError(f"[data.splits] {name}: no photo is left for it.")
+    labels = prepared.label_indices()
+    lacking = set(range(len(prepared.labels))) - set(labels[made["train"]].tolist())
+    if lacking:
+        names = ", ".join(prepared.labels[one] for one in sorted(lacking))
+        raise DataError(f"[data.splits] train: no photo of {names} is left for it.")
     return {name: made[name] for name in SPLITS}
 
 
@@ -242,7 +250,7 @@ def _groups(prepared: Prepared) -> NDArray[np.int64]:
     """Near-duplicate groups of a cache, computed once and kept beside it."""
     import numpy as np
 
-    path = prepared.folder / "groups.npy"
+    path = prepared.folder / f"groups-{GROUPING}.npy"
     if not path.is_file():
         with runs.replacing(path) as made:
             np.save(made, near_duplicate_groups(prepared.images()))
@@ -283,7 +291,8 @@ def _fill_up(own: NDArray[np.int64], order: NDArray[np.int64], goal: float) -> s
     total = 0.0
     taken: set[int] = set()
     for group in order.tolist():
-        if total + sizes[group] / 2 <= goal or (not taken and goal >= 1 and group == order[-1]):
+        is_last_chance = not taken and goal >= 1 and group == order[-1] and len(order) > 1
+        if total + sizes[group] / 2 <= goal or is_last_chance:
             taken.add(group)
             total += sizes[group]
     return taken

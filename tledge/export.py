@@ -159,6 +159,11 @@ def _calibration(
         prepared = dataset.open_cache(cached)
     else:
         prepared = dataset.prepare(recipe.data, recipe.model.image_size, watch)
+        if prepared.folder.name != cached.name:
+            raise DataError(
+                f"{cached}: the prepared photos of this run are gone, and the source has other photos "
+                "now. Calibration would see photos that training did not. Train again."
+            )
     rows = dataset.split(prepared, recipe.data, run.seed)["train"]
     chosen = dataset.by_class_in_turn(prepared.label_indices()[rows], count, run.seed)
     path = folder.path / "evidence" / "calibration.npy"

@@ -116,7 +116,7 @@ def optimizer(stage: Stage, steps: int) -> Any:
     if stage.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(stage.learning_rate, max(1, steps))
     options: dict[str, Any] = {"learning_rate": rate}
-    if stage.weight_decay:
+    if stage.weight_decay or stage.optimizer == "adamw":  # AdamW's own default is not 0
         options["weight_decay"] = stage.weight_decay
     if stage.ema:
         options |= {"use_ema": True, "ema_momentum": stage.ema}
@@ -161,6 +161,8 @@ def fit(
     if state.epoch < stage.epochs and not state.stopped:
         with progress.task(watch, stage.name, (stage.epochs - state.epoch) * steps) as task:
             extra = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if stage.ema else []
+            for swap in extra if state.epoch else ():
+                swap._ema_weights_in_model = True  # checkpoints are written while swapped in
             train_model.fit(
                 data,
                 validation_data=batches(validation, stage, stage_seed, 0, train=False),
@@ -168,7 +170,7 @@ def fit(
                 epochs=stage.epochs,
                 shuffle=False,
                 verbose=0,
-                callbacks=[*extra, keeper, _reporter(task, stage)],
+                callbacks=[*extra, keeper, _reporter(task, stage, watch)],
             )
     keeper.finish()
 
@@ -181,7 +183,7 @@ def _reset_generators(train_model: Any, seed: int) -> None:
         generator.assign([seed + number, 0])
 
 
-def _reporter(task: progress.Task, stage: Stage) -> Any:
+def _reporter(task: progress.Task, stage: Stage, watch: progress.Progress) -> Any:
     import keras
 
     class Reporter(keras.callbacks.Callback):  # type: ignore[misc]
@@ -192,6 +194,11 @@ def _reporter(task: progress.Task, stage: Stage) -> Any:
             self.seen += stage.batch_size
             rate = self.seen / max(1e-9, time.monotonic() - self.begun)
             task.advance(1, epoch=f"{self.epoch + 1}/{stage.epochs}", images_s=rate, **(logs or {}))
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            figures = "  ".join(f"{name} {float(value):.4f}" for name, value in (logs or {}).items())
+            seconds = time.monotonic() - self.begun
+            watch.say(f"  {stage.name} {epoch + 1}/{stage.epochs}  {figures}  {seconds:.0f} s")
 
     return Reporter()
 
@@ -211,7 +218,7 @@ def _keeper(train_model: Any, stage: Stage, state: State, checkpoint: Path) -> A
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             figures = {name: float(value) for name, value in (logs or {}).items()}
-            if not math.isfinite(figures["loss"]):
+            if not all(map(math.isfinite, figures.values())):
                 raise RunError(
                     f"stage {stage.name}: the loss is not a number after epoch {epoch + 1}. "
                     "Try a tenth of the learning rate."

@@ -21,6 +21,9 @@ CLASS_IMAGES = 20
 
 MAX_REASONS = 3
 
+WIDTHS = {"float64": 8, "float32": 4, "int32": 4, "int64": 8, "float16": 2, "int16": 2}
+"""Bytes a value takes, 1 where not listed."""
+
 CHANCE = ("random", "bernoulli", "multinomial")
 """Parts of the names of operators that draw random numbers."""
 
@@ -269,15 +272,16 @@ def _operator_reasons(operators: tuple[str, ...]) -> list[str]:
 
 def _weight_reasons(found: Structure, mode: Mode, parameters: int, file_bytes: int) -> list[str]:
     total = sum(found.weights.values())
-    own = found.weights.get(mode.weights, 0)
+    counts = {name: held / WIDTHS.get(name, 1) for name, held in found.weights.items()}
+    own = counts.get(mode.weights, 0)
     reasons = []
     floats = [name for name in ("float32", "float16") if name in (*found.weights, *found.activations)]
     if mode.integer_only and floats:
         share = sum(found.weights.get(name, 0) for name in floats) / max(1, total)
         cause = ": a float model under an integer name, as an empty calibration set gives" * (share > 0.5)
         reasons.append(f"holds {' and '.join(floats)} tensors ({share:.0%} of the weights){cause}")
-    elif not own or own < 0.5 * total:
-        held = max(found.weights, key=lambda name: found.weights[name], default="no")
+    elif not own or own < 0.5 * sum(counts.values()):
+        held = max(counts, key=lambda name: counts[name], default="no")
         reasons.append(f"weights are {held}, expected {mode.weights}")
     low, high = (parameters * share for share in mode.size)
     if not low <= file_bytes <= high + mode.overhead:

@@ -8,6 +8,7 @@ one of those has that fault, so verification can name the cause and not only the
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,5 +117,5 @@ def load(path: Path) -> Golden:
             ids=tuple(str(one) for one in arrays["ids"]),
             faults={k.removeprefix("fault."): v for k, v in arrays.items() if k.startswith("fault.")},
         )
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise RunError(f"{path}: no readable golden set ({error}). Train again.") from error

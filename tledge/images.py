@@ -6,6 +6,8 @@ uint8[H, W, 3]. Change nothing here without a new `PREPARATION` and new golden p
 
 from __future__ import annotations
 
+import struct
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +24,14 @@ PREPARATION = 1
 
 MAX_PIXELS = 100_000_000
 """Larger photos are refused: decoding one would take more than 300 MB."""
+
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+"""What counts as a photo; Pillow would also hand EPS files to Ghostscript."""
+
+_DAMAGE = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, struct.error, zlib.error,
+           LookupError, TypeError)  # fmt: skip
+"""What Pillow's decoders raise for damaged files."""
 
 
 def prepare(source: bytes | Path | NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -58,8 +68,6 @@ def to_rgb(image: Image) -> Image:
 
 def _upright(image: Image) -> Image:
     """The image turned as its EXIF says; EXIF that cannot be read says nothing."""
-    import struct
-
     from PIL.Image import Transpose
 
     turns = {
@@ -90,7 +98,7 @@ def _open(source: bytes | Path | NDArray[np.uint8]) -> Image:
         raise DataError(f"{what}: empty, expected a photo.")
     Image.MAX_IMAGE_PIXELS = None  # its own limit warns on stderr; ours is below
     try:
-        image = Image.open(BytesIO(data))
+        image = Image.open(BytesIO(data), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
             raise DataError(
                 f"{what}: {image.width}x{image.height} pixels, at most {MAX_PIXELS} are read. "
@@ -99,6 +107,6 @@ def _open(source: bytes | Path | NDArray[np.uint8]) -> Image:
         image.load()
     except UnidentifiedImageError as error:
         raise DataError(f"{what}: not an image that Pillow can read.") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{what}: damaged ({error}).") from error
     return image

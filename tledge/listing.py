@@ -37,7 +37,11 @@ def _run(folder: RunFolder) -> tuple[str, ...]:
     score = f"test {trained.test.accuracy:.4f}" + (" on synthetic photos" if trained.synthetic else "")
     if not folder.parity.is_file():
         return (str(folder.path), "trained", score, "")
-    verdicts = (f"{row.variant} {row.verdict}" for row in folder.read_parity().rows)
+    try:
+        rows = folder.read_parity().rows
+    except TledgeError as error:
+        return (str(folder.path), "damaged", score, str(error))
+    verdicts = (f"{row.variant} {row.verdict}" for row in rows)
     return (str(folder.path), "exported", score, ", ".join(verdicts))
 
 

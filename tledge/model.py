@@ -60,13 +60,18 @@ def _backbone(backbone: Backbone, table: Model, scaled: Any) -> Any:
     path = Path(table.weights)
     if not path.is_file():
         raise MissingError(f"{path}: no such weights file ([model] weights).")
-    keras.Model(scaled, features).load_weights(path)
+    try:
+        keras.Model(scaled, features).load_weights(path)
+    except (ValueError, OSError) as error:
+        raise RecipeError(f"[model] weights {path}: not of this backbone ({error}).") from error
     return features
 
 
 def _explained(error: Exception) -> Exception:
     """A failed download as MissingError with the file to put where; any other error as it is."""
     url = re.search(r"https?://\S+/([\w.%-]+\.(?:h5|keras))", str(error))
+    if isinstance(error, ValueError):
+        return RecipeError(f"[model] {error}")
     if not url:
         return error
     home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
@@ -77,15 +82,14 @@ def _explained(error: Exception) -> Exception:
     )
 
 
-def set_trainable(model: Any, stage: Stage, classes_from: str = POOL) -> int:
+def set_trainable(model: Any, stage: Stage) -> int:
     """Make trainable what the stage says, and the head always; gives the number of frozen layers.
 
     Batch norm in "inference" mode is frozen wherever it lies in the backbone: in Keras a frozen
     batch norm uses its stored statistics.
     """
-    names = [layer.name for layer in model.layers]
-    border = names.index(classes_from)
-    start = _first_trainable(names[:border], stage)
+    border = _backbone_layers(model)
+    start = first_trainable(model, stage)
     for number, layer in enumerate(model.layers):
         is_batch_norm = type(layer).__name__ == "BatchNormalization"
         keep = is_batch_norm and stage.batch_norm == "inference" and number < border
@@ -95,7 +99,14 @@ def set_trainable(model: Any, stage: Stage, classes_from: str = POOL) -> int:
     return sum(not layer.trainable for layer in model.layers[:border])
 
 
-def _first_trainable(names: list[str], stage: Stage) -> int:
+def _backbone_layers(model: Any) -> int:
+    """How many layers, from the input on, are the backbone's."""
+    return [layer.name for layer in model.layers].index(POOL)
+
+
+def first_trainable(model: Any, stage: Stage) -> int:
+    """Number of the first layer that the stage trains; raises RecipeError for a name it lacks."""
+    names = [layer.name for layer in model.layers[: _backbone_layers(model)]]
     if isinstance(stage.unfreeze, int):
         return max(0, len(names) - stage.unfreeze)
     if stage.unfreeze in ("none", "all"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import gates, progress, runs
 from tledge.contract import InputSpec
-from tledge.errors import ArtifactError
+from tledge.errors import ArtifactError, TledgeError
 from tledge.formats import VARIANTS
 from tledge.golden import Golden
 from tledge.runs import Artifact, ParityRow
@@ -132,14 +132,22 @@ def answers(
     what: str,
     watch: progress.Progress = progress.SILENT,
 ) -> NDArray[np.float32]:
-    """Probabilities float32[N, classes] of all images, in chunks, with progress."""
+    """Probabilities float32[N, classes] of all images, in chunks, with progress.
+
+    Raises ArtifactError where the artifact loads and then does not run.
+    """
     import numpy as np
 
     starts = range(0, len(images), CHUNK)
-    parts = [
-        session.run(images[start : start + CHUNK])
-        for start in progress.track(watch, starts, f"verify {what}", len(starts))
-    ]
+    try:
+        parts = [
+            session.run(images[start : start + CHUNK])
+            for start in progress.track(watch, starts, f"verify {what}", len(starts))
+        ]
+    except TledgeError:
+        raise
+    except Exception as error:  # each runtime fails in classes of its own
+        raise ArtifactError(f"{what}: loads but does not run ({error}).") from error
     return np.concatenate(parts)
 
 

@@ -67,7 +67,7 @@ def confusion(
 
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (labels, answers), 1)
-    side = max(3.5, 0.45 * len(names) + 2)
+    side = min(40.0, max(3.5, 0.45 * len(names) + 2))
     figure, axis = _pyplot().subplots(figsize=(side, side), layout="constrained")
     axis.imshow(counts / np.maximum(1, counts.sum(1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
     axis.set_xticks(range(len(names)), names, rotation=45, ha="right")

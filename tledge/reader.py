@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +21,7 @@ from tledge.runtime import LiteRTSession, OnnxSession, Session
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_MEMBER = 1 << 31
+MAX_MEMBER = 1 << 29
 """Larger members of a zip are refused before they are read."""
 
 PREFERRED = ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic")
@@ -62,14 +65,14 @@ class ZipFiles:
             raise ArtifactError(f"{path}: not a zip file, or truncated ({error}).") from error
 
     def names(self) -> list[str]:
-        return sorted(self._zip.namelist())
+        return sorted(name for name in self._zip.namelist() if not name.endswith("/"))
 
     def read(self, name: str) -> bytes:
         try:
             if self._zip.getinfo(name).file_size > MAX_MEMBER:
                 raise ArtifactError(f"{self._path}: {name} is larger than {MAX_MEMBER} bytes.")
             return self._zip.read(name)
-        except (KeyError, zipfile.BadZipFile, OSError, RuntimeError) as error:
+        except (KeyError, zipfile.BadZipFile, OSError, RuntimeError, EOFError, zlib.error) as error:
             raise ArtifactError(f"{self._path}: cannot read {name} ({error}).") from error
 
 
@@ -88,7 +91,7 @@ class Bundle:
         try:
             with np.load(io.BytesIO(self.files.read("golden/expected.npz")), allow_pickle=False) as npz:
                 return {name: npz[name] for name in npz.files}
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
+        except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise ArtifactError(f"{self.path}: golden/expected.npz is damaged ({error}).") from error
 
 
@@ -110,14 +113,14 @@ def open_bundle(path: Path) -> Bundle:
 class Predictor:
     """An opened model with its labels and its input size (height, width).
 
-    `synthetic` is True where a bundle says that it was trained on drawn photos.
+    `remarks` are what its user should know: synthetic photos, not verified.
     """
 
     session: Session
     labels: tuple[str, ...]
     size: tuple[int, int]
     variant: str
-    synthetic: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 def open_predictor(path: Path, variant: str | None = None, kernels: str = "xnnpack") -> Predictor:
@@ -141,7 +144,12 @@ def _from_bundle(bundle: Bundle, variant: str | None, kernels: str) -> Predictor
     session = bundle_session(bundle, entry, kernels)
     spec = bundle.manifest.input
     size = (spec.height, spec.width)
-    return Predictor(session, bundle.manifest.labels, size, entry.variant, bundle.manifest.synthetic)
+    remarks = []
+    if bundle.manifest.synthetic:
+        remarks.append("This model was trained on synthetic photos.")
+    if entry.verdict != "passed":
+        remarks.append(f"{entry.path} was bundled without passing verification ({entry.verdict}).")
+    return Predictor(session, bundle.manifest.labels, size, entry.variant, tuple(remarks))
 
 
 def _choose(bundle: Bundle, variant: str | None) -> Shipped:
@@ -153,11 +161,17 @@ def _choose(bundle: Bundle, variant: str | None) -> Shipped:
 
 
 def bundle_session(bundle: Bundle, entry: Shipped, kernels: str = "xnnpack") -> Session:
-    """Open an artifact of a bundle; raises ArtifactError for one that needs TensorFlow."""
-    if entry.path.endswith(".tflite"):
-        return LiteRTSession(bundle.files.read(entry.path), entry.path, kernels)
-    if entry.path.endswith(".onnx"):
-        return OnnxSession(bundle.files.read(entry.path), entry.path)
+    """Open an artifact of a bundle.
+
+    Raises ArtifactError where its hash is not the manifest's, MissingError for a SavedModel.
+    """
+    if entry.path.endswith((".tflite", ".onnx")):
+        data = bundle.files.read(entry.path)
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise ArtifactError(f"{bundle.path}: {entry.path} was changed or damaged (SHA-256 differs).")
+        if entry.path.endswith(".tflite"):
+            return LiteRTSession(data, entry.path, kernels)
+        return OnnxSession(data, entry.path)
     raise MissingError(
         f"{entry.path}: a SavedModel; serve it with TensorFlow, or predict with another variant."
     )
@@ -166,19 +180,27 @@ def bundle_session(bundle: Bundle, entry: Shipped, kernels: str = "xnnpack") -> 
 def _loose(path: Path, kernels: str) -> Predictor:
     session = runtime.open_session(path, kernels)
     if isinstance(session, OnnxSession):
-        import json
-
-        labels: Sequence[str] | None = json.loads(session.metadata.get("labels", "null"))
+        labels: Sequence[str] | None = _listed(session.metadata.get("labels", "null"), path)
         shape, classes = session.input.shape, session.output.shape[-1]
     else:
         assert isinstance(session, LiteRTSession)
         found = tflite_metadata.read_metadata(path.read_bytes()).get("labels")
         labels = found if isinstance(found, (list, tuple)) else None
         shape, classes = session.input_shape, session.output_shape[-1]
+    if len(shape) != 4 or shape[3] != 3 or not all(isinstance(one, int) for one in (*shape[1:], classes)):
+        raise ArtifactError(f"{path}: takes {list(shape)}, expected one image as [N, height, width, 3].")
     names = tuple(labels) if labels else _neighbour_labels(path, int(classes))
     if len(names) != int(classes):
         raise ArtifactError(f"{path}: gives {classes} values and carries {len(names)} labels.")
     return Predictor(session, names, (int(shape[1]), int(shape[2])), path.stem)
+
+
+def _listed(text: str, path: Path) -> list[str] | None:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: its labels property is no JSON list ({error}).") from error
+    return [str(one) for one in found] if isinstance(found, list) else None
 
 
 def _neighbour_labels(path: Path, classes: int) -> tuple[str, ...]:

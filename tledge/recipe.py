@@ -278,6 +278,10 @@ def _check_model(model: tables.Model) -> None:
             f'[model] weights: expected "imagenet", "none" or an .h5 file, got {model.weights!r}.'
         )
     backbone = BACKBONES[model.backbone]
+    if model.image_size < backbone.min_size:
+        raise RecipeError(
+            f"[model] image_size: {model.backbone} takes {backbone.min_size} or more, got {model.image_size}."
+        )
     if model.weights == "imagenet" and not backbone.pretrained:
         raise RecipeError(f'[model] weights: {model.backbone} has no ImageNet weights; set "none".')
     if model.weights == "imagenet" and backbone.alphas and model.alpha not in backbone.alphas:

@@ -200,8 +200,8 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         made = folder / path.name
         yield made
-        if made.is_dir() and path.exists():
-            shutil.rmtree(path)
+        if path.is_dir():  # aside first: a folder cannot be renamed onto another
+            os.replace(path, folder / "old")
         os.replace(made, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -57,8 +57,8 @@ def top_k(probabilities: NDArray[np.float32], labels: Sequence[str], k: int) -> 
 class LiteRTSession:
     """A `.tflite` model in LiteRT's `Interpreter`.
 
-    Float input or int8 input of files made elsewhere is served too: bytes are quantized with
-    the input's own scale where it has one. Raises ArtifactError where the file does not load.
+    Files made elsewhere are served too: float input takes the bytes as numbers, int8 and int16
+    input takes them quantized with its own scale. Raises ArtifactError where it does not load.
     """
 
     def __init__(self, model: bytes, name: str, kernels: str = "xnnpack", threads: int = 1) -> None:
@@ -92,8 +92,8 @@ class LiteRTSession:
 
         dtype = self._input["dtype"]
         scale, zero_point = self._input["quantization"]
-        if dtype == np.uint8 and scale in (0.0, 1.0):
-            return image
+        if dtype == np.uint8:
+            return image  # a byte input takes the byte, whatever real number it stands for
         values = image.astype(np.float32)
         return quantize(values, scale, zero_point, dtype) if scale else values.astype(dtype)
 

@@ -32,7 +32,8 @@ def find_recipe(wanted: str) -> Path:
     if path.is_file():
         return path
     shipped = recipes()
-    if path.name.removesuffix(".toml") in shipped and len(path.parts) <= 2:
+    is_plain = path.parts in ((path.name,), ("recipes", path.name))
+    if is_plain and path.name.removesuffix(".toml") in shipped:
         return shipped[path.name.removesuffix(".toml")]
     raise RecipeError(
         f"{wanted}: no such recipe. Give the path of a .toml file, or one of the shipped names: "

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+GROUPING = 1
+"""Version of the grouping; raise it when the same images fall into other groups."""
+
 SIDE = 16
 LEVEL = 16.0
 RELATIVE = 0.25

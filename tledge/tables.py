@@ -119,7 +119,7 @@ class Stage:
         choices=("inference", "train"),
     )
     batch_norm_momentum: float = key(
-        0.0, "momentum of the batch-norm statistics, 0 leaves the backbone's own", low=0, high=0.9999
+        0.0, "momentum of the batch-norm statistics, 0 leaves it as it is", low=0, high=0.9999
     )
     optimizer: str = key("adam", "Keras optimizer", choices=("sgd", "rmsprop", "adam", "adamw", "adamax"))
     learning_rate: float = key(1e-3, "initial learning rate", low=0, high=100)

@@ -59,13 +59,17 @@ def train(
     _claim(folder, text, settings, resume=resume, force=force)
     started = time.monotonic()
     quiet.load("keras", "train")
+    quiet.load("matplotlib", "train")
     prepared = _prepared(recipe, watch)
     rows = dataset.split(prepared, recipe.data, recipe.recipe.seed)
     _seed(recipe.recipe.seed)
     core = model.build(recipe.model, len(prepared.labels))
-    out.mkdir(parents=True, exist_ok=True)
-    runs.write_text(folder.recipe, text)
+    for stage in recipe.stage:
+        model.first_trainable(core, stage)  # a misspelt layer ends here, before anything is written
+    if force:
+        shutil.rmtree(out, ignore_errors=True)
     runs.write_json(folder.environment, environment(recipe.recipe.seed, settings))
+    runs.write_text(folder.recipe, text)
     runs.write_text(folder.labels, contract.labels_text(prepared.labels))
     state = _stages(recipe, core, prepared, rows, folder, watch)
     run = _finish(recipe, core, prepared, rows, state, folder, watch)
@@ -89,11 +93,15 @@ def _prepared(recipe: Recipe, watch: progress.Progress) -> dataset.Prepared:
 
 def _claim(folder: RunFolder, text: str, settings: Sequence[str], *, resume: bool, force: bool) -> None:
     """Make sure the folder is ours to write: new, to be resumed, or to be replaced."""
-    if force and folder.path.exists():
-        if any(folder.path.iterdir()) and not folder.recipe.is_file():
-            raise RunError(f"{folder.path}: not a run folder, so --force does not empty it.")
-        shutil.rmtree(folder.path)
-    if not folder.path.exists() or not any(folder.path.iterdir()):
+    if folder.path.exists() and not folder.path.is_dir():
+        raise RunError(f"{folder.path}: a file; --out takes a folder.")
+    # A killed command may leave temporary names, which begin with a dot.
+    if not folder.path.exists() or all(one.name.startswith(".") for one in folder.path.iterdir()):
+        return
+    if force:
+        is_run = folder.recipe.is_file() and folder.environment.is_file()
+        if not is_run or Path.cwd().resolve().is_relative_to(folder.path.resolve()):
+            raise RunError(f"{folder.path}: not a run folder of its own, so --force does not empty it.")
         return
     if folder.run.is_file():
         raise RunError(
@@ -105,8 +113,8 @@ def _claim(folder: RunFolder, text: str, settings: Sequence[str], *, resume: boo
             f"{folder.path}: holds an unfinished run. Go on with --resume, or start over with --force."
         )
     asked = runs.read_json(folder.environment, "an unfinished run", "Start over with --force.")
-    same = folder.recipe.read_text(encoding="utf-8") == text and asked["settings"] == list(settings)
-    if not same:
+    known = folder.recipe.read_text(encoding="utf-8") if folder.recipe.is_file() else text
+    if known != text or asked.get("settings") != list(settings):
         raise RunError(f"{folder.path}: was begun with another recipe or --set. Start over with --force.")
 
 
@@ -126,7 +134,7 @@ def environment(seed: int, settings: Sequence[str]) -> dict[str, Any]:
         "tledge": __version__,
         "seed": seed,
         "settings": list(settings),
-        "backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
+        "backend": quiet.load("keras", "train").backend.backend(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processors": os.cpu_count(),
@@ -158,6 +166,8 @@ def _stages(
     checkpoint = folder.checkpoints / "state.npz"
     state = fitting.read_state(checkpoint)
     seed = recipe.recipe.seed
+    for stage in recipe.stage[: state.stage]:
+        model.set_trainable(core, stage)  # as an uninterrupted run left it
     if state.stage and not state.epoch:
         core.set_weights(fitting.load_checkpoint(checkpoint, None))
     for number in range(state.stage, len(recipe.stage)):
@@ -255,7 +265,7 @@ def _finish(
     validation = _score_split(core, prepared, rows["validation"], watch)
     labels = prepared.label_indices()[rows["test"]]
     probabilities = predict(core, prepared.images()[rows["test"]], watch)
-    _write_golden(folder, prepared, rows["test"], probabilities, core)
+    _write_golden(folder, prepared, rows["test"], probabilities, core, recipe.recipe.seed)
     title = recipe.recipe.name + (" (synthetic photos)" if recipe.synthetic else "")
     with runs.replacing(folder.path / "curves.png") as path:
         plots.curves(state.history, path, title)
@@ -289,19 +299,19 @@ def _write_golden(
     rows: NDArray[np.int64],
     probabilities: NDArray[np.float32],
     core: Any,
+    run_seed: int,
 ) -> None:
     """`golden.npz`, and some encoded photos in `golden/` with their rows in `photos.json`."""
     import numpy as np
 
     one = int(np.prod(prepared.images().shape[1:]))
-    kept = np.arange(len(rows))
-    if len(rows) * one > golden.MAX_BYTES:
-        kept = kept[:: -(-len(rows) * one // golden.MAX_BYTES)]
+    labels = prepared.label_indices()[rows]
+    kept = dataset.by_class_in_turn(labels, golden.MAX_BYTES // one, run_seed)
     images = prepared.images()[rows[kept]]
     few = images[: golden.FAULT_IMAGES].astype(np.float32)
     made = golden.Golden(
         images,
-        prepared.label_indices()[rows[kept]],
+        labels[kept],
         probabilities[kept],
         tuple(prepared.rows[row].id for row in rows[kept].tolist()),
         {fault.name: np.asarray(core.predict_on_batch(fault.apply(few))) for fault in golden.FAULTS},
@@ -316,7 +326,20 @@ def _write_golden(
             name = f"{len(index):02d}{Path(prepared.rows[row].original).suffix}"
             shutil.copyfile(prepared.folder / "originals" / prepared.rows[row].original, path / name)
             index.append({"photo": name, "row": place[row]})
+        _fill_up(path, index, made, run_seed)
         runs.write_json(path / "photos.json", index)
+
+
+def _fill_up(path: Path, index: list[dict[str, Any]], made: golden.Golden, seed: int) -> None:
+    """Where too few originals fell into the test split, add prepared images: they prepare to themselves."""
+    from PIL import Image
+
+    used = {entry["row"] for entry in index}
+    others = [n for n in dataset.by_class_in_turn(made.labels, 2 * PHOTOS, seed).tolist() if n not in used]
+    for row in others[: PHOTOS - len(index)]:
+        name = f"{len(index):02d}.png"
+        Image.fromarray(made.images[row]).save(path / name)
+        index.append({"photo": name, "row": row})
 
 
 def _csv(history: list[dict[str, Any]]) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import contract, golden, images, parity, progress, runs
 from tledge.contract import Shipped
-from tledge.errors import ArtifactError, MissingError, RunError
+from tledge.errors import ArtifactError, DataError, MissingError, RunError, TledgeError
 from tledge.formats import VARIANTS
 from tledge.parity import Standard
 from tledge.reader import Bundle, open_bundle
@@ -36,7 +35,6 @@ def verify_run(
     folder: RunFolder,
     limits: Parity,
     *,
-    variants: Sequence[str] | None = None,
     kernels: str = "xnnpack",
     watch: progress.Progress = progress.SILENT,
 ) -> ParityReport:
@@ -47,7 +45,7 @@ def verify_run(
     run = folder.read_run()
     reference = golden.load(folder.golden)
     standard = Standard(run.labels, run.input, run.parameters, limits)
-    artifacts = [one for one in folder.read_artifacts() if not variants or one.variant in variants]
+    artifacts = [one for one in folder.read_artifacts() if one.variant in VARIANTS]
     if not artifacts:
         raise RunError(f"{folder.path}: no artifacts to verify. Run `tledge export {folder.path}`.")
     order = list(VARIANTS)
@@ -97,7 +95,7 @@ def _with_uncorrected(
     try:
         session = VARIANTS[artifact.variant].format.open(path, row.kernels or "xnnpack")
         found = parity.figures(session, reference, standard)
-    except ArtifactError:
+    except TledgeError:
         return row  # evidence only: a damaged extra file must not fail the shipped one
     return replace(row, without_bias_correction=found)
 
@@ -109,9 +107,15 @@ def verify_bundle(
 
     Raises ArtifactError for damage that concerns the bundle as a whole.
     """
-    bundle = open_bundle(path)
-    expected = bundle.golden()
+    try:
+        return _verify_bundle(open_bundle(path), kernels, watch)
+    except (KeyError, IndexError, TypeError, ValueError, DataError) as error:
+        raise ArtifactError(f"{path}: the bundle contradicts itself ({error!r}).") from error
+
+
+def _verify_bundle(bundle: Bundle, kernels: str, watch: progress.Progress) -> ParityReport:
     _check_sums(bundle)
+    expected = bundle.golden()
     _check_labels(bundle)
     _check_preparation(bundle, expected)
     rows = []
@@ -173,7 +177,7 @@ def _shipped_row(
     row = replace(row, gate=variant.mode.gate)
     wanted = expected.get(f"{entry.variant}.{kernels}", expected.get(entry.variant))
     if wanted is None:
-        return replace(row, verdict=SKIPPED, reasons=("the bundle holds no answers for it",))
+        return replace(row, reasons=("the bundle holds no answers for it",))
     manifest = bundle.manifest
     standard = Standard(manifest.labels, manifest.input, manifest.parameters, Parity())
     try:
@@ -181,7 +185,7 @@ def _shipped_row(
             path = _put(bundle, entry, Path(scratch))
             reasons = parity.inspected(path, entry.variant, standard)
             session = variant.format.open(path, kernels)
-            found = session.run(expected["pixels"])
+            found = parity.answers(session, expected["pixels"], entry.variant)
     except MissingError as error:
         return replace(row, verdict=SKIPPED, structural=False, reasons=(str(error),))
     except ArtifactError as error:
@@ -190,7 +194,10 @@ def _shipped_row(
 
 
 def _put(bundle: Bundle, entry: Shipped, scratch: Path) -> Path:
-    """Write an artifact's file or folder below `scratch`: formats inspect paths."""
+    """Write an artifact's file or folder below `scratch`: formats inspect paths.
+
+    Raises ArtifactError where it is not in the bundle or not what the manifest names.
+    """
     for name in bundle.files.names():
         if name != entry.path and not name.startswith(f"{entry.path}/"):
             continue
@@ -199,7 +206,12 @@ def _put(bundle: Bundle, entry: Shipped, scratch: Path) -> Path:
             raise ArtifactError(f"{bundle.path}: {name} points out of the bundle.")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(bundle.files.read(name))
-    return scratch / entry.path
+    path = (scratch / entry.path).resolve()
+    if not path.is_relative_to(scratch.resolve()) or not path.exists():
+        raise ArtifactError(f"{bundle.path}: {entry.path} is not in the bundle.")
+    if runs.sha256(path) != entry.sha256:
+        raise ArtifactError(f"{entry.path}: not the file that manifest.json names (SHA-256 differs).")
+    return path
 
 
 def _answered(

@@ -80,6 +80,8 @@ class SavedModelSession:
     def __init__(self, path: Path) -> None:
         self.kernels = "tensorflow-cpu"
         self._loaded = _load(path)
+        if "serve" not in self._loaded.signatures:
+            raise ArtifactError(f"{path}: the SavedModel has no signature 'serve'.")
         self._serve = self._loaded.signatures["serve"]
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -77,13 +77,14 @@ def _missing(name: str, builder: Any, error: Exception) -> str:
 
 
 def _quiet_downloads() -> Any:
-    """TFDS draws progress bars of its own; this command line draws them itself."""
+    """TFDS announces downloads on stdout, which belongs to results, and draws bars of its own."""
     import contextlib
+    import sys
 
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    return contextlib.nullcontext()
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def _label_names(builder: Any, image: str, label: str) -> list[str]:
