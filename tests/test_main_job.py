@@ -13,7 +13,16 @@ from conftest import SMALL, Done
 
 pytestmark = pytest.mark.slow
 Cli = Callable[..., Done]
-SHORT = ("--set", "stage.0.epochs=3", "--set", "data.train=300", "--quiet")
+SHORT = ("--set", "stage.0.epochs=2", "--set", "data.train=300", "--quiet")
+TWO_STAGES = SMALL.replace(
+    "[parity]",
+    """[[stage]]
+name = "top"
+epochs = 3
+unfreeze = "block_4_depthwise"
+ema = 0.9
+[parity]""",
+)
 
 
 def test_run_folder_is_complete(small_run: Path) -> None:
@@ -139,13 +148,13 @@ def test_export_repeats_byte_for_byte(own_run: Path, small_run: Path, cli: Cli) 
 
 def train(folder: Path, *extra: str) -> subprocess.CompletedProcess[str]:
     folder.mkdir(exist_ok=True)
-    (folder / "small.toml").write_text(SMALL)
+    (folder / "small.toml").write_text(TWO_STAGES)
     command = [sys.executable, "-m", "tledge", "train", "small.toml", *SHORT, *extra]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_training_repeats_and_resumes(tmp_path: Path) -> None:
-    """The same recipe gives the same bytes, also where the process died after two epochs."""
+    """The same recipe gives the same bytes, also where the process died within the second stage."""
     from tledge import runs
 
     assert train(tmp_path / "one").returncode == 0
@@ -156,13 +165,13 @@ def test_training_repeats_and_resumes(tmp_path: Path) -> None:
         "whole = fitting.save_checkpoint\n"
         "def last(path, model, state, kept):\n"
         "    whole(path, model, state, kept)\n"
-        "    state.epoch == 2 and os._exit(9)\n"
+        "    (state.stage, state.epoch) == (1, 2) and os._exit(9)\n"
         "fitting.save_checkpoint = last\n"
         "from tledge.cli import main\n"
         "main(sys.argv[1:])\n"
     )
     dying.mkdir()
-    (dying / "small.toml").write_text(SMALL)
+    (dying / "small.toml").write_text(TWO_STAGES)
     arguments = ["train", "small.toml", *SHORT]
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=dying, capture_output=True, check=False
@@ -214,3 +223,56 @@ def test_small_set_is_undecided(own_run: Path, cli: Cli) -> None:
     done = cli("verify", own_run)
     assert done.code == 3
     assert "15 images cannot show" in done.out and "undecided" in done.out
+
+
+def test_misspelt_layer_writes_nothing(small_run: Path, cli: Cli, tmp_path: Path) -> None:
+    recipe = small_run.parent.parent / "small.toml"
+    done = cli("train", recipe, "--out", tmp_path / "new", "--set", "stage.0.unfreeze=block_9", "--quiet")
+    assert done.code == 2 and "'block_9' is no layer of the backbone" in done.err
+    assert not (tmp_path / "new").exists()
+
+
+def test_force_spares_other_folders(small_run: Path, cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(SMALL)
+    (tmp_path / "photo.jpg").write_bytes(b"precious")
+    done = cli("train", tmp_path / "recipe.toml", "--out", tmp_path, "--force")
+    assert done.code == 1 and "not a run folder of its own" in done.err
+    assert (tmp_path / "photo.jpg").read_bytes() == b"precious"
+
+
+def test_failed_force_keeps_old_run(own_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tledge import dataset, errors
+
+    def gone(*_: object) -> None:
+        raise errors.MissingError("photos are gone")
+
+    monkeypatch.setattr(dataset, "prepare", gone)
+    done = cli("train", own_run / "recipe.toml", "--out", own_run, "--force")
+    assert done.code == 5
+    assert (own_run / "run.json").is_file() and (own_run / "bundle").is_dir()
+
+
+def test_damaged_bundle_does_not_predict(own_run: Path, cli: Cli) -> None:
+    path = own_run / "bundle" / "tflite-int8.tflite"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x01
+    path.write_bytes(data)
+    done = cli("predict", own_run / "bundle", own_run / "bundle" / "golden" / "00.jpg")
+    assert done.code == 4 and "SHA-256 differs" in done.err
+
+
+@pytest.mark.parametrize("where", ["/etc/hostname", "../../run.json", "gone.tflite"])
+def test_manifest_cannot_point_outside(own_run: Path, cli: Cli, where: str) -> None:
+    """A hostile bundle whose sums are consistent and whose manifest names another file."""
+    import hashlib
+
+    bundle = own_run / "bundle"
+    text = (bundle / "manifest.json").read_text().replace('"tflite-int8.tflite"', json.dumps(where))
+    (bundle / "manifest.json").write_text(text)
+    lines = (bundle / "SHA256SUMS").read_text().splitlines()
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    fixed = [f"{digest}  manifest.json" if line.endswith("  manifest.json") else line for line in lines]
+    (bundle / "SHA256SUMS").write_text("\n".join(fixed) + "\n")
+    done = cli("verify", bundle)
+    assert done.code == 4
+    assert "is not in the bundle" in done.out

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import sys
 from contextlib import redirect_stdout
@@ -39,7 +40,8 @@ def build(table: Model, classes: int) -> Any:
     x = layers.GlobalAveragePooling2D(name=POOL)(x)
     for number, units in enumerate(table.head, 1):
         x = layers.Dense(units, "relu", name=f"hidden_{number}")(x)
-    x = layers.Dropout(table.dropout, name="dropout")(x)
+    # Drawn here and not by Keras, so that the saved model carries it.
+    x = layers.Dropout(table.dropout, seed=random.randint(1, 10**9), name="dropout")(x)
     logits = layers.Dense(classes, name="logits")(x)
     return Model(inputs, layers.Softmax(name=OUTPUT_NAME)(logits), name=table.backbone)
 
@@ -170,7 +172,8 @@ def with_augmentation(model: Any, table: Augment, seed: int) -> Any:
 def save(model: Any, path: Path) -> None:
     """Save as `.keras` whose bytes depend on architecture and weights alone.
 
-    Keras writes the time of day into the archive and its metadata; both are fixed here.
+    Keras writes the time of day into the archive and its metadata; both are fixed here. A copy
+    without optimizer is saved: its state and name would tell how often training was resumed.
     """
 
     def undated(name: str, data: bytes) -> bytes:
@@ -180,9 +183,11 @@ def save(model: Any, path: Path) -> None:
         metadata.pop("date_saved", None)
         return json.dumps(metadata, sort_keys=True).encode()
 
+    plain = type(model).from_config(model.get_config())
+    plain.set_weights(model.get_weights())
     with runs.replacing(path) as made:
         dated = made.with_name("dated.keras")
-        model.save(dated)
+        plain.save(dated)
         runs.canonical_zip(dated, made, undated)
 
 
