@@ -46,7 +46,7 @@ class RichProgress:
         self._bars.remove_task(task.number)
 
     def say(self, line: str) -> None:
-        self._bars.console.print(line, highlight=False, markup=False)
+        self._bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
