@@ -63,7 +63,7 @@ def check(
     reasons += row.reasons
     if not _repeats(session, golden.images):
         reasons.append("answers differently to the same image: something random is in the graph")
-    structural = len(reasons) > len(row.reasons)
+    structural = row.structural or len(reasons) > len(row.reasons)
     verdict = "failed" if structural else row.verdict
     return replace(row, verdict=verdict, structural=structural, reasons=tuple(dict.fromkeys(reasons)))
 

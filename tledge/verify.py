@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,14 +55,15 @@ def verify_run(
         row = _row(folder, artifact, reference, standard, kernels, watch)
         rows.append(_with_uncorrected(folder, row, artifact, reference, standard))
     right = reference.probabilities.argmax(1) == reference.labels
-    report = ParityReport(
-        passed=all(row.verdict in ("passed", SKIPPED) for row in rows)
-        and any(row.verdict == "passed" for row in rows),
-        reference=Reference(float(right.mean()), len(reference.labels)),
-        rows=tuple(rows),
-    )
+    report = _report(Reference(float(right.mean()), len(reference.labels)), rows)
     runs.write_json(folder.parity, report)
     return report
+
+
+def _report(reference: Reference, rows: Sequence[ParityRow]) -> ParityReport:
+    """Passed where something was checked and nothing that was checked fell short."""
+    checked = [row.verdict == "passed" for row in rows if row.verdict != SKIPPED]
+    return ParityReport(passed=bool(checked) and all(checked), reference=reference, rows=tuple(rows))
 
 
 def _row(
@@ -123,12 +125,7 @@ def _verify_bundle(bundle: Bundle, kernels: str, watch: progress.Progress) -> Pa
         rows.append(_shipped_row(bundle, entry, expected, kernels))
     labels = [bundle.manifest.label_index(case.label) for case in bundle.manifest.golden]
     right = [int(answer) == label for answer, label in zip(expected["keras"].argmax(1), labels, strict=True)]
-    return ParityReport(
-        passed=all(row.verdict in ("passed", SKIPPED) for row in rows)
-        and any(row.verdict == "passed" for row in rows),
-        reference=Reference(sum(right) / len(right) if right else 0.0, len(right)),
-        rows=tuple(rows),
-    )
+    return _report(Reference(sum(right) / len(right) if right else 0.0, len(right)), rows)
 
 
 def _check_sums(bundle: Bundle) -> None:

@@ -99,7 +99,6 @@ class Format:
     convert: Callable[[Job], dict[str, Any]]
     open: Callable[[Path, str], Session]
     inspect: Callable[[Path], Structure]
-    needs_tensorflow: bool = False
 
 
 @dataclass(frozen=True)

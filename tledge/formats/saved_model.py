@@ -173,5 +173,4 @@ FORMAT = Format(
     convert=convert,
     open=open_model,
     inspect=inspect,
-    needs_tensorflow=True,
 )
