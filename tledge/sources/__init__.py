@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tledge.sources import drawn, folder, tfds
+from tledge.sources import csv, drawn, folder, tfds, tfrecord
 from tledge.sources.base import Source
 
 
@@ -19,7 +19,9 @@ class SourceEntry:
 
 
 SOURCES: dict[str, SourceEntry] = {
+    "csv": SourceEntry(csv, "path", "photos listed in a CSV file, with their labels"),
     "drawn": SourceEntry(drawn, "", "hands drawn by tledge itself; synthetic, no download", True),
     "folder": SourceEntry(folder, "path", "photos in folders, by split and label or by label"),
     "tfds": SourceEntry(tfds, "name", "an image classification set of TensorFlow Datasets"),
+    "tfrecord": SourceEntry(tfrecord, "pattern", "photos in TFRecord files, as tf.train.Example"),
 }

@@ -13,13 +13,15 @@ class Record:
 
     `id` is unique within the source and stable between runs, `split` is the source's own name
     for the part it belongs to, and `read()` gives the encoded bytes when they are wanted; it can
-    be pickled, so another process may read.
+    be pickled, so another process may read. `file` names the file that holds many records, where
+    there is one, so that a split can take whole files.
     """
 
     id: str
     label: str
     split: str
     read: Callable[[], bytes]
+    file: str = ""
 
 
 class Source(Protocol):
@@ -30,6 +32,9 @@ class Source(Protocol):
 
     def fingerprint(self, options: Mapping[str, object]) -> str:
         """Text that changes when the source's content does; part of the cache key."""
+
+    def count(self, options: Mapping[str, object]) -> int:
+        """How many records there are, found without decoding a photo."""
 
     def records(self, options: Mapping[str, object]) -> Iterator[Record]:
         """Yield every record of the source, in an order that never changes."""

@@ -109,6 +109,12 @@ def fingerprint(options: Mapping[str, object]) -> str:
     return repr((sorted(_checked(options).items()), digest, PIL.__version__, np.__version__))
 
 
+def count(options: Mapping[str, object]) -> int:
+    """How many images the splits have together."""
+    checked = _checked(options)
+    return sum(checked[split] for split in RANGES)
+
+
 def records(options: Mapping[str, object]) -> Iterator[Record]:
     """Yield the train records, then the test records, the labels in turn.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,34 +11,93 @@ from tledge.errors import DataError, MissingError
 from tledge.sources.base import Record
 
 OPTIONS: dict[str, object] = {"path": ""}
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff",
+    ".heic", ".heif", ".avif",
+}  # fmt: skip
+_CLUTTER = {"__MACOSX", "@eaDir"}
+"""Folders of previews that macOS and NAS systems leave; names with a leading dot are skipped too."""
 
 
 def fingerprint(options: Mapping[str, object]) -> str:
     """Names, sizes and times of all photos: changes when a photo does."""
     root = _root(options)
-    stats = [(path.relative_to(root).as_posix(), path.stat()) for path in _photos(root)]
+    stats = [(path.relative_to(root).as_posix(), path.stat()) for path in photos(root)]
     return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+
+
+def count(options: Mapping[str, object]) -> int:
+    """How many photos there are."""
+    return sum(1 for _path in photos(_root(options)))
 
 
 def records(options: Mapping[str, object]) -> Iterator[Record]:
     """Every photo, in order of path; photos without a split folder are all in split `train`.
 
-    Raises MissingError where the folder is not there, DataError where it holds no photos or
-    photos at mixed depths.
+    Raises MissingError where the folder is not there, DataError where it holds no photos, photos
+    at mixed depths, and what `photos` raises.
     """
     root = _root(options)
-    photos = list(_photos(root))
-    depths = {len(path.relative_to(root).parts) for path in photos}
-    if not photos or not depths <= {2, 3} or len(depths) > 1:
+    found = [(path, path.relative_to(root).parts) for path in photos(root)]
+    _check_depths(root, [parts for _path, parts in found])
+    for path, parts in found:
+        *split, label, _name = parts
+        yield Record("/".join(parts), label, split[0] if split else "train", partial(Path.read_bytes, path))
+
+
+def photos(root: Path) -> Iterator[Path]:
+    """Every photo below `root`, in order of path, through links to files and folders.
+
+    Hidden files and folders and those in `__MACOSX` and `@eaDir` are no photos. Raises DataError
+    for a folder that cannot be listed and a link with the name of a photo that leads nowhere.
+    """
+    yield from _walk(root, frozenset())
+
+
+def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    stat = folder.stat()
+    here = (stat.st_dev, stat.st_ino)
+    if here in above:  # a link back to a folder that it lies in
+        return
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be listed ({error.strerror}). Allow it or move it away."
+        ) from error
+    for entry in entries:
+        path = folder / entry.name
+        if entry.name.startswith(".") or entry.name in _CLUTTER:
+            continue
+        if entry.is_dir():
+            yield from _walk(path, above | {here})
+        elif path.suffix.lower() in SUFFIXES and _is_photo(entry):
+            yield path
+
+
+def _is_photo(entry: os.DirEntry[str]) -> bool:
+    if entry.is_symlink() and not Path(entry.path).exists():
+        raise DataError(
+            f"{entry.path}: a link to {os.readlink(entry.path)}, which is not there. "
+            "Get the photo or remove the link."
+        )
+    return entry.is_file()
+
+
+def _check_depths(root: Path, found: list[tuple[str, ...]]) -> None:
+    if not found:
+        raise DataError(
+            f"{root}: holds no photos, expected <split>/<label>/photo or <label>/photo with one of "
+            f"the endings {' '.join(sorted(SUFFIXES))}."
+        )
+    examples = {len(parts): "/".join(parts) for parts in reversed(found)}
+    if not examples.keys() <= {2, 3} or len(examples) > 1:
+        listed = "; ".join(f"depth {depth}: {examples[depth]}" for depth in sorted(examples))
         raise DataError(
             f"{root}: expected photos as <split>/<label>/photo or <label>/photo, found "
-            f"{len(photos)} photos at depths {sorted(depths)}."
+            f"{len(found)} photos at depths {sorted(examples)} ({listed}). Move or remove those that stray."
         )
-    for path in photos:
-        *split, label, _name = path.relative_to(root).parts
-        name = path.relative_to(root).as_posix()
-        yield Record(name, label, split[0] if split else "train", partial(Path.read_bytes, path))
 
 
 def _root(options: Mapping[str, object]) -> Path:
@@ -45,9 +105,3 @@ def _root(options: Mapping[str, object]) -> Path:
     if not root.is_dir():
         raise MissingError(f'{root}: no such folder of photos. Set [data] source = "folder:PATH".')
     return root
-
-
-def _photos(root: Path) -> Iterator[Path]:
-    for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            yield path

@@ -22,8 +22,13 @@ def fingerprint(options: Mapping[str, object]) -> str:
     return repr((builder.info.full_name, sorted(splits.items())))
 
 
+def count(options: Mapping[str, object]) -> int:
+    """How many examples the splits have together."""
+    return sum(split.num_examples for split in _builder(options).info.splits.values())
+
+
 def records(options: Mapping[str, object]) -> Iterator[Record]:
-    """Every example of every split, in the order of the files.
+    """Every labelled example of every split, in the order of the files.
 
     Raises RecipeError for an unknown set, MissingError where it is not here and cannot be
     downloaded, DataError where it is no classification of images.
@@ -37,10 +42,14 @@ def records(options: Mapping[str, object]) -> Iterator[Record]:
         data = builder.as_dataset(
             split=split,
             shuffle_files=False,
-            decoders={image: tfds.decode.SkipDecoding()},
+            decoders=tfds.decode.PartialDecoding(
+                {image: True, label: True}, decoders={image: tfds.decode.SkipDecoding()}
+            ),
             read_config=tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1),
         )
         for example in data.as_numpy_iterator():
+            if int(example[label]) < 0:  # how TFDS marks what has no label
+                continue
             number = example["tfds_id"].decode().rsplit("__", 1)[-1]
             shard = example["tfds_id"].decode().split("tfrecord-")[-1][:5]
             yield Record(

@@ -1,0 +1,150 @@
+"""Source `csv`: photos listed in a CSV file, a line each, with their labels."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tledge.errors import DataError, MissingError, RecipeError
+from tledge.sources.base import Record
+
+OPTIONS: dict[str, object] = {"path": "", "image": "path", "label": "label", "split": "", "delimiter": ","}
+"""`image`, `label`, `split`: names of columns; without `split` every photo is in split "train"."""
+
+SHOWN = 10
+"""Bad lines that one message quotes."""
+
+
+def fingerprint(options: Mapping[str, object]) -> str:
+    """Hash of the CSV file, and name, size and time of every photo in it."""
+    digest = hashlib.sha256(_table(options).read_bytes()).hexdigest()
+    stats = [(line.photo, line.path.stat()) for line in _lines(options)]
+    return repr((digest, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]))
+
+
+def count(options: Mapping[str, object]) -> int:
+    """How many photos the CSV file lists; raises what `records` raises."""
+    return len(_lines(options))
+
+
+def records(options: Mapping[str, object]) -> Iterator[Record]:
+    """Every listed photo, in the order of the lines; its id is its path as written.
+
+    Blanks around a cell do not count. Raises MissingError where there is no CSV file, RecipeError
+    for a delimiter that is none, and DataError, quoting the lines, for a column that is not there,
+    an empty row or cell, and a photo that is missing or listed twice.
+    """
+    for line in _lines(options):
+        yield Record(line.photo, line.label, line.split, partial(Path.read_bytes, line.path))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One photo: its path as written and as it is on disk."""
+
+    photo: str
+    label: str
+    split: str
+    path: Path
+
+
+def _table(options: Mapping[str, object]) -> Path:
+    path = Path(str(options["path"])).expanduser()
+    if not path.is_file():
+        raise MissingError(f'{path}: no such CSV file. Set [data] source = "csv:PATH".')
+    return path
+
+
+def _lines(options: Mapping[str, object]) -> list[_Line]:
+    """All lines of the table, or one DataError about those that cannot be used."""
+    table = _table(options)
+    rows = _rows(table, str(options["delimiter"]))
+    _number, header = next(rows, (1, []))
+    columns = _columns(table, header, options)
+    lines: list[_Line] = []
+    faults: list[str] = []
+    first: dict[str, int] = {}
+    for number, cells in rows:
+        try:
+            line = _line(table, cells, len(header), columns)
+            _refuse_again(line, first, number)
+        except ValueError as fault:
+            faults.append(f"{table}:{number}: {fault}")
+        else:
+            lines.append(line)
+    if faults:
+        rest = f"\nand {len(faults) - SHOWN} more lines" if len(faults) > SHOWN else ""
+        raise DataError("\n".join(faults[:SHOWN]) + rest)
+    if not lines:
+        raise DataError(f"{table}: lists no photo, expected a line for each below the header.")
+    return lines
+
+
+def _rows(table: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the number of the line on which each starts; cells without blanks around them."""
+    if len(delimiter) != 1 or delimiter in '\r\n"':
+        raise RecipeError(f'[data] delimiter = {delimiter!r}: expected one character, such as "," or "\\t".')
+    try:
+        text = table.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{table}: not UTF-8 ({error}). Save it as UTF-8.") from error
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    number = 1
+    try:
+        for cells in reader:
+            yield number, [cell.strip() for cell in cells]
+            number = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{table}:{number}: no CSV ({error}). Look at the quotes of this row.") from error
+
+
+def _columns(table: Path, header: list[str], options: Mapping[str, object]) -> dict[str, int]:
+    """Where the columns of the path, the label and, where asked for, the split are, by name."""
+    wanted = {key: str(options[key]) for key in ("image", "label", "split") if options[key]}
+    for key, name in wanted.items():
+        if header.count(name) != 1:
+            problem = "more than one column" if name in header else "no column"
+            raise DataError(
+                f"{table}:1: {problem} {name!r}; the columns are {', '.join(map(repr, header)) or 'none'}. "
+                f"Name the right one with [data] {key}, and what separates columns with [data] delimiter."
+            )
+    return {key: header.index(name) for key, name in wanted.items()}
+
+
+def _line(table: Path, cells: list[str], width: int, columns: Mapping[str, int]) -> _Line:
+    """One row; raises ValueError, with the rest of a sentence, where it cannot be used."""
+    if not any(cells):
+        raise ValueError("an empty row. Remove it.")
+    if len(cells) != width:
+        raise ValueError(
+            f"{len(cells)} cells {cells!r}, expected {width} as in the header. "
+            "Put a cell that holds the delimiter into double quotes."
+        )
+    found = {key: cells[place] for key, place in columns.items()}
+    for key, cell in found.items():
+        if not cell:
+            raise ValueError(f"the {key} of {cells!r} is empty. Fill it in or remove the row.")
+    path = table.parent / found["image"]
+    if not path.is_file():
+        raise ValueError(
+            f"{found['image']!r}: no such photo. Expected a path from {table.parent} "
+            "or an absolute one, folders separated by '/'."
+        )
+    return _Line(found["image"], found["label"], found.get("split", "train"), path)
+
+
+def _refuse_again(line: _Line, first: dict[str, int], number: int) -> None:
+    """Remember the photo's line; raises ValueError for a photo that was listed before."""
+    key = os.path.normpath(line.path)
+    before = first.setdefault(key, number)
+    if before != number:
+        raise ValueError(
+            f"{line.photo!r} with label {line.label!r} was listed before, on line {before}. "
+            "Expected every photo once."
+        )

@@ -1,0 +1,191 @@
+"""Source `tfrecord`: TFRecord files whose records are `tf.train.Example` with an encoded photo."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from tledge import quiet
+from tledge.errors import DataError, MissingError, RecipeError
+from tledge.sources.base import Record, constant
+
+OPTIONS: dict[str, object] = {
+    "pattern": "",
+    "image": "image",
+    "label": "class",
+    "labels": [],
+    "compression": "",
+}
+"""`image`: bytes feature of the photo; `label`: feature of an index or a name; `labels`: names by index."""
+
+_COMPRESSIONS = ("", "GZIP", "ZLIB")
+_FRAME = 16  # bytes around a record: its length and two checksums
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """The options, checked, and the files: name below the fixed part of the pattern, and path."""
+
+    files: tuple[tuple[str, Path], ...]
+    image: str
+    label: str
+    names: tuple[str, ...]
+    compression: str
+
+
+def fingerprint(options: Mapping[str, object]) -> str:
+    """Names, sizes and times of the files."""
+    return _fingerprint(_reading(options))
+
+
+def count(options: Mapping[str, object]) -> int:
+    """How many records the files hold: reads them once, unless they were read since they changed."""
+    reading = _reading(options)
+    return _survey(reading, _fingerprint(reading))[0]
+
+
+def records(options: Mapping[str, object]) -> Iterator[Record]:
+    """Every record, in the order of the sorted files, all in split "train".
+
+    Without `labels`, a label that is an index becomes a number with leading zeros, so that text
+    sorts as numbers do; a first pass over the files finds the highest one. Raises RecipeError for
+    `labels` or `compression` that cannot be, MissingError where no file matches or TensorFlow is
+    not installed, and DataError, with file and record, for damage and features that do not fit.
+    """
+    reading = _reading(options)
+    width = 0 if reading.names else len(str(_survey(reading, _fingerprint(reading))[1]))
+    for name, path in reading.files:
+        for number, example in enumerate(_examples(path, reading.compression)):
+            where = f"{path}, record {number}"
+            photo = _value(example, reading.image, "image", ("bytes_list",), where)
+            label = _named(_label(example, reading, where), reading.names, width, where)
+            yield Record(f"{name}/{number:06d}", label, "train", partial(constant, photo), name)
+
+
+def _reading(options: Mapping[str, object]) -> _Reading:
+    names, compression = options["labels"], str(options["compression"])
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise RecipeError(f"[data] labels: expected a list of names, got {names!r}.")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RecipeError(f"[data] labels: {', '.join(map(repr, twice))} stands there more than once.")
+    if compression not in _COMPRESSIONS:
+        raise RecipeError(f"[data] compression = {compression!r}: expected one of {_COMPRESSIONS}.")
+    files = tuple(_files(str(options["pattern"])))
+    return _Reading(files, str(options["image"]), str(options["label"]), tuple(names), compression)
+
+
+def _files(pattern: str) -> Iterator[tuple[str, Path]]:
+    path = Path(pattern).expanduser()
+    if path.is_file():  # a name may hold brackets that mean themselves
+        yield path.name, path
+        return
+    root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+    found = {Path(one) for one in glob.glob(str(path), recursive=True) if Path(one).is_file()}
+    if not found:
+        raise MissingError(
+            f"{pattern}: no file matches. Expected a pattern of TFRecord files: "
+            '[data] source = "tfrecord:flowers/*.tfrec".'
+        )
+    for one in sorted(found):
+        yield one.relative_to(root).as_posix(), one
+
+
+def _fingerprint(reading: _Reading) -> str:
+    stats = [(name, path.stat()) for name, path in reading.files]
+    return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+
+
+@lru_cache(maxsize=4)
+def _survey(reading: _Reading, fingerprint: str) -> tuple[int, int]:
+    """Count of the records and highest label index (0 for names); `fingerprint` dates the answer."""
+    del fingerprint
+    total = highest = 0
+    for _name, path in reading.files:
+        for number, example in enumerate(_examples(path, reading.compression)):
+            value = _label(example, reading, f"{path}, record {number}")
+            highest = max(highest, value if isinstance(value, int) else 0)
+            total += 1
+    return total, highest
+
+
+def _examples(path: Path, compression: str) -> Iterator[Any]:
+    tf = quiet.load("tensorflow", "train")
+    decode_error = quiet.load("google.protobuf.message", "train").DecodeError
+    for number, payload in enumerate(_payloads(path, compression)):
+        try:
+            yield tf.train.Example.FromString(payload)
+        except decode_error as error:
+            raise DataError(f"{path}, record {number}: expected a tf.train.Example ({error}).") from error
+
+
+def _payloads(path: Path, compression: str) -> Iterator[bytes]:
+    """The records of a file; raises DataError where it ends too early or is damaged."""
+    tf = quiet.load("tensorflow", "train")
+    size = 0
+    try:
+        for payload in tf.data.TFRecordDataset(str(path), compression).as_numpy_iterator():
+            size += len(payload) + _FRAME
+            yield payload
+    except tf.errors.DataLossError as error:
+        reason = error.message.split("}}")[-1].split("[Op:")[0].strip()
+        raise DataError(_damaged(path, compression, reason)) from error
+    # TensorFlow takes a file that breaks off within a record's header for one that ends before it.
+    if not size or (not compression and size != path.stat().st_size):
+        raise DataError(_damaged(path, compression, f"{size} bytes of whole records"))
+
+
+def _damaged(path: Path, compression: str, reason: str) -> str:
+    return (
+        f"{path}: truncated, damaged or not a TFRecord file with [data] compression = "
+        f"{compression!r} ({reason}). Get it again, or set the right one of {_COMPRESSIONS}."
+    )
+
+
+def _label(example: Any, reading: _Reading, where: str) -> int | str:
+    value = _value(example, reading.label, "label", ("int64_list", "bytes_list"), where)
+    if isinstance(value, int):
+        return value
+    try:
+        return str(value, "utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: feature {reading.label!r} is {value!r}, expected UTF-8 text.") from error
+
+
+def _value(example: Any, name: str, key: str, kinds: tuple[str, ...], where: str) -> Any:
+    """The one value of a feature that has to be of one of these kinds."""
+    features = example.features.feature
+    if name not in features:
+        raise DataError(
+            f"{where}: has no feature {name!r}; it has {', '.join(sorted(features)) or 'none'}. "
+            f"Name the right one with [data] {key}."
+        )
+    kind = features[name].WhichOneof("kind")
+    values: Any = getattr(features[name], kind).value if kind else ()
+    if kind not in kinds or len(values) != 1:
+        raise DataError(
+            f"{where}: feature {name!r} has {len(values)} values of {kind}, expected one of "
+            f"{' or '.join(kinds)}. Name the right one with [data] {key}."
+        )
+    return values[0]
+
+
+def _named(value: int | str, names: tuple[str, ...], width: int, where: str) -> str:
+    if isinstance(value, str):
+        if not value:
+            raise DataError(f"{where}: the label is empty, expected a name. Remove the record.")
+        if names and value not in names:
+            raise DataError(f"{where}: label {value!r} is not in [data] labels. Add it there.")
+        return value
+    if value < 0 or (names and value >= len(names)):
+        known = f"from 0 to {len(names) - 1}, as [data] labels has {len(names)} names" if names else "from 0"
+        raise DataError(
+            f"{where}: label {value}, expected an index {known}. "
+            "Set labels to the names of all indices, in their order, or remove the record."
+        )
+    return names[value] if names else f"{value:0{width}d}"
