@@ -1,26 +1,30 @@
-"""The prepared cache, its splits, and what is picked from them."""
+"""The prepared cache: what is in it, what is refused, and what is picked from it."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge import dataset, images
+from tledge import dataset, images, progress
 from tledge.dataset import Prepared, Row
 from tledge.errors import DataError, MissingError, RecipeError, RunError
-from tledge.tables import Data, Splits, Take
+from tledge.sources import folder as folder_source
+from tledge.sources.base import Record
+from tledge.tables import Data
 
 Pixels = NDArray[np.uint8]
-Rows = dict[str, NDArray[np.int64]]
 
 
 def pixels(seed: int, side: int = 20) -> Pixels:
@@ -94,7 +98,7 @@ def test_few_originals_a_class(tmp_path: Path) -> None:
 
 def test_second_call_decodes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = dataset.prepare(data_of(folder), 16)
-    monkeypatch.setattr(images, "prepare", refuse)
+    monkeypatch.setattr(images, "examine", refuse)
     assert dataset.prepare(data_of(folder), 16) == first
 
 
@@ -113,7 +117,7 @@ def test_other_size_other_cache(folder: Path) -> None:
 
 def test_bad_photo_stops_cleanly(folder: Path, root: Path) -> None:
     (folder / "train" / "dog" / "bad.png").write_bytes(photo(1)[:200])
-    with pytest.raises(DataError, match=r'train/dog/bad\.png: .*damaged.*on_bad = "skip"'):
+    with pytest.raises(DataError, match=r'(?s)on_bad = "skip".*train/dog/bad\.png: '):
         dataset.prepare(data_of(folder), 16)
     assert list(root.iterdir()) == []
 
@@ -129,7 +133,7 @@ def test_bad_photo_is_skipped(folder: Path) -> None:
 def test_only_bad_photos_fail(tmp_path: Path, root: Path) -> None:
     (tmp_path / "photos" / "cat").mkdir(parents=True)
     (tmp_path / "photos" / "cat" / "bad.png").write_bytes(b"no photo")
-    with pytest.raises(DataError, match="No photo could be used; 1 did not decode"):
+    with pytest.raises(DataError, match="1 of 1 photos cannot be used"):
         dataset.prepare(data_of(tmp_path / "photos", on_bad="skip"), 16)
     assert list(root.iterdir()) == []
 
@@ -156,6 +160,107 @@ def test_unknown_option_is_refused(folder: Path) -> None:
         dataset.prepare(replace(data_of(folder), options={"depth": 3}), 16)
 
 
+def test_rows_know_facts(folder: Path) -> None:
+    out = BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (30, 20), 7).save(out, "JPEG", exif=exif)
+    (folder / "train" / "cat" / "0.png").write_bytes(out.getvalue())
+    rows = {row.id: row for row in dataset.prepare(data_of(folder), 16).rows}
+    turned, plain = rows["train/cat/0.png"], rows["train/cat/1.jpeg"]
+    assert (turned.format, turned.mode, turned.orientation) == ("JPEG", "L", 6)
+    assert (turned.width, turned.height, turned.bytes) == (20, 30, len(out.getvalue()))
+    assert (plain.format, plain.mode, plain.width, plain.height) == ("JPEG", "RGB", 20, 20)
+    assert plain.orientation == 1 and plain.file == ""
+
+
+def test_rows_know_their_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = folder_source.records
+
+    def packed(options: dict[str, object]) -> Iterator[Record]:
+        return (replace(record, file=f"{record.label}.tfrecord") for record in plain(options))
+
+    monkeypatch.setattr(folder_source, "records", packed)
+    made = dataset.prepare(data_of(folder), 16)
+    assert {row.file for row in made.rows} == {"cat.tfrecord", "dog.tfrecord"}
+
+
+def test_other_layout_other_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = dataset.prepare(data_of(folder), 16)
+    monkeypatch.setattr(dataset, "LAYOUT", dataset.LAYOUT + 1)
+    assert dataset.prepare(data_of(folder), 16).folder != first.folder
+
+
+def test_one_photo_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "one" / "cat").mkdir(parents=True)
+    (tmp_path / "one" / "cat" / "0.png").write_bytes(photo(1))
+    made = dataset.prepare(data_of(tmp_path / "one"), 20)
+    assert np.array_equal(made.images(), pixels(1)[None])
+
+
+@pytest.mark.parametrize("count", [1, 10, 100_000, 10**9])
+@pytest.mark.parametrize("side", [1, 224, 2048])
+def test_header_is_numpys_own(count: int, side: int) -> None:
+    shape = (count, side, side, 3)
+    made = dataset._npy_header(shape)
+    out = BytesIO()
+    description = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, description)
+    assert made == out.getvalue() and len(made) == dataset.HEADER
+
+
+def test_every_bad_photo_is_named(folder: Path, root: Path) -> None:
+    bad = {"train/cat/a.png": photo(1)[:200], "train/dog/b.jpg": b"<html>", "test/dog/c.gif": b""}
+    for name, content in bad.items():
+        (folder / name).write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        dataset.prepare(data_of(folder), 16)
+    text = str(caught.value)
+    assert text.startswith("3 of 13 photos cannot be used.") and 'on_bad = "skip"' in text
+    assert all(f"\n  {name}: " in text for name in bad)
+    assert list(root.iterdir()) == []
+
+
+def test_long_list_of_bad_photos_is_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "MAX_LISTED", 2)
+    for index in range(5):
+        (folder / "train" / "dog" / f"bad{index}.png").write_bytes(b"no photo")
+    with pytest.raises(DataError, match=r"(?s)5 of 15 .*bad0\.png: .*bad1\.png: .*\n  and 3 more$"):
+        dataset.prepare(data_of(folder), 16)
+
+
+def test_vanished_photo_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = folder_source.records
+
+    def vanishing(options: dict[str, object]) -> Iterator[Record]:
+        for record in plain(options):
+            (folder / "train" / "dog" / "1.jpeg").unlink(missing_ok=True)
+            yield record
+
+    monkeypatch.setattr(folder_source, "records", vanishing)
+    with pytest.raises(DataError, match=r"1 of 10 photos[^\n]*\n  train/dog/1\.jpeg: cannot be read"):
+        dataset.prepare(data_of(folder), 16)
+
+
+def test_heic_without_reader_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Phones give HEIC: who meets it wants to know which photos and what to install."""
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (folder / "train" / "dog" / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises((DataError, MissingError), match=r"(?s)train/dog/phone\.heic: .*tledge\[heic\]"):
+        dataset.prepare(data_of(folder), 16)
+
+
+def test_cache_size_is_said(folder: Path) -> None:
+    class Watch(progress.Silent):
+        said: ClassVar[list[str]] = []
+
+        def say(self, line: str) -> None:
+            self.said.append(line)
+
+    dataset.prepare(data_of(folder), 500, Watch())
+    assert Watch.said[0].startswith("10 photos to prepare at 500x500: 8 MB in ")
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"rows": [{}], "labels": [], "skipped": []}'])
 def test_damaged_cache_is_run_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "index.json").write_text(text)
@@ -178,121 +283,6 @@ def prepared(counts: dict[tuple[str, str], int], folder: Path = Path("none")) ->
         for index in range(count)
     ]
     return Prepared(folder, tuple(sorted({row.label for row in rows})), tuple(rows), ())
-
-
-MANY = {("train", "cat"): 200, ("train", "dog"): 100, ("train", "emu"): 40, ("test", "cat"): 30}
-
-
-def splits_of(*, train: Take, validation: Take, test: Take, group: str = "none") -> Data:
-    return Data(source="folder:x", group=group, splits=Splits(train, validation, test))
-
-
-def test_splits_disjoint_and_complete() -> None:
-    made = dataset.split(prepared(MANY), Data(source="folder:x"), seed=1)
-    assert list(made) == ["train", "validation", "test"]
-    together = np.concatenate(list(made.values()))
-    assert sorted(together.tolist()) == [*range(370)]
-    assert all((np.diff(rows) > 0).all() for rows in made.values())
-
-
-def test_split_same_for_a_seed() -> None:
-    cache = prepared(MANY)
-    first, again, other = (dataset.split(cache, Data(source="folder:x"), seed) for seed in (1, 1, 2))
-    assert all(np.array_equal(first[name], again[name]) for name in first)
-    assert not np.array_equal(first["validation"], other["validation"])
-
-
-def test_split_takes_share_by_class() -> None:
-    cache = prepared(MANY)
-    made = dataset.split(cache, Data(source="folder:x"), seed=1)
-    counts = dataset.counts(cache, made)
-    assert counts["validation"] == {"cat": 30, "dog": 15, "emu": 6}
-    assert counts["train"] == {"cat": 170, "dog": 85, "emu": 34}
-    assert counts["test"] == {"cat": 30, "dog": 0, "emu": 0}
-
-
-def test_two_shares_of_one_split() -> None:
-    cache = prepared({("all", "cat"): 100, ("all", "dog"): 50})
-    share = Take("all", 0.2)
-    made = dataset.split(cache, splits_of(train=Take("all"), validation=share, test=share), seed=0)
-    counts = dataset.counts(cache, made)
-    assert counts["validation"] == {"cat": 20, "dog": 10}
-    assert counts["test"] == {"cat": 20, "dog": 10}
-    assert counts["train"] == {"cat": 60, "dog": 30}
-
-
-def test_unknown_split_is_explained() -> None:
-    wanted = splits_of(train=Take("train"), validation=Take("train", 0.1), test=Take("tset"))
-    with pytest.raises(DataError, match=r"test: the source has no split 'tset'\. It has test, train\."):
-        dataset.split(prepared(MANY), wanted, seed=0)
-
-
-def test_empty_split_is_refused() -> None:
-    wanted = splits_of(train=Take("train"), validation=Take("test", 0.001), test=Take("test"))
-    with pytest.raises(DataError, match="validation: no photo is left"):
-        dataset.split(prepared(MANY), wanted, seed=0)
-    twice = splits_of(train=Take("train"), validation=Take("train"), test=Take("test"))
-    with pytest.raises(DataError, match="no photo is left"):
-        dataset.split(prepared(MANY), twice, seed=0)
-
-
-def filmed(tmp_path: Path, films: int, frames: int) -> Prepared:
-    """A cache of films: near-duplicate frames of different scenes, labels in turn."""
-    cache = tmp_path / "filmed"
-    cache.mkdir()
-    coarse = np.random.default_rng(0).integers(0, 256, (films, 4, 4, 3), np.uint8)
-    scenes = coarse.repeat(8, axis=1).repeat(8, axis=2).repeat(frames, axis=0)
-    noise = np.random.default_rng(1).integers(-8, 9, scenes.shape)
-    np.save(cache / "images.npy", (scenes + noise).clip(0, 255).astype(np.uint8))
-    rows = [
-        Row(f"{film}/{frame}", "cat" if film % 2 else "dog", "all", "")
-        for film in range(films)
-        for frame in range(frames)
-    ]
-    return Prepared(cache, ("cat", "dog"), tuple(rows), ())
-
-
-def films_of(cache: Prepared, made: Rows) -> dict[str, set[str]]:
-    return {name: {cache.rows[row].id.split("/")[0] for row in rows} for name, rows in made.items()}
-
-
-def test_groups_keep_films_together(tmp_path: Path) -> None:
-    cache = filmed(tmp_path, films=40, frames=5)
-    shares = {"train": Take("all"), "validation": Take("all", 0.2), "test": Take("all", 0.25)}
-    found = films_of(cache, dataset.split(cache, splits_of(**shares, group="near-duplicates"), seed=0))
-    assert sum(len(films) for films in found.values()) == 40
-    assert len(found["validation"]) == 8
-    loose = films_of(cache, dataset.split(cache, splits_of(**shares), seed=0))
-    assert loose["train"] & loose["validation"]
-
-
-def test_groups_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = filmed(tmp_path, films=10, frames=3)
-    shares = {"train": Take("all"), "validation": Take("all", 0.2), "test": Take("all", 0.2)}
-    first = dataset.split(cache, splits_of(**shares, group="near-duplicates"), seed=0)
-    monkeypatch.setattr(dataset, "near_duplicate_groups", refuse)
-    again = dataset.split(cache, splits_of(**shares, group="near-duplicates"), seed=0)
-    assert all(np.array_equal(first[name], again[name]) for name in first)
-
-
-@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5, 0.8])
-def test_group_shares_near_fraction(tmp_path: Path, fraction: float) -> None:
-    cache = filmed(tmp_path, films=40, frames=4)
-    wanted = splits_of(
-        train=Take("all"), validation=Take("all", fraction), test=Take("all", 0.1), group="near-duplicates"
-    )
-    made = dataset.split(cache, wanted, seed=3)
-    assert len(made["validation"]) == pytest.approx(160 * fraction, abs=4)
-
-
-def test_counts_every_label() -> None:
-    cache = prepared({("train", "cat"): 3, ("test", "dog"): 2})
-    rows = {"train": np.array([0, 1, 2]), "test": np.array([3, 4]), "none": np.array([], np.int64)}
-    assert dataset.counts(cache, rows) == {
-        "train": {"cat": 3, "dog": 0},
-        "test": {"cat": 0, "dog": 2},
-        "none": {"cat": 0, "dog": 0},
-    }
 
 
 def test_originals_picked_in_turn() -> None:

@@ -45,13 +45,13 @@ def test_head_learns_real_hands(rps: Path) -> None:
 
 
 def test_validation_holds_whole_groups(rps: Path) -> None:
-    from tledge import dataset, recipe
+    from tledge import dataset, recipe, splits
 
     run = json.loads((rps / "run.json").read_text())
     made = recipe.load(rps / "recipe.toml")
     prepared = dataset.open_cache(Path(run["cache"]))
-    rows = dataset.split(prepared, made.data, made.recipe.seed)
-    groups = dataset._groups(prepared)
+    rows = splits.split(prepared, made.data, made.recipe.seed)
+    groups = splits.near_duplicates(prepared)
     train, validation = (set(groups[rows[name]].tolist()) for name in ("train", "validation"))
     assert len(validation) >= 3 and not train & validation
 
@@ -76,3 +76,23 @@ def test_missing_data_names_files(places: dict[str, str], tmp_path: Path) -> Non
     assert "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5" in done.stderr
     assert str(tmp_path / "keras" / "models") in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_own_photos_become_a_bundle(places: dict[str, str], real_data: Path, tmp_path: Path) -> None:
+    """`tledge init` on a folder of flowers, its recipe untouched but for a shorter schedule."""
+    short = ("--set", "stage.0.epochs=4", "--set", "stage.1.epochs=1", "--set", "augment.views=1")
+    for arguments in (
+        ("init", str(real_data / "photos" / "flowers")),
+        ("train", "flowers.toml", "--quiet", *short),
+        ("export", "runs/flowers", "--int8", "--quiet"),
+    ):
+        done = tledge(tmp_path, *arguments, TLEDGE_CACHE=str(tmp_path / "cache"), **places)
+        assert done.returncode in ((0, 3) if arguments[0] == "export" else (0,)), done.stderr
+    run = json.loads((tmp_path / "runs/flowers/run.json").read_text())
+    assert run["input"]["height"] == 224 and run["test"]["images"] == 200
+    assert run["test"]["accuracy"] > 0.7
+    rows = {
+        row["variant"]: row for row in json.loads((tmp_path / "runs/flowers/parity.json").read_text())["rows"]
+    }
+    assert rows["tflite-fp32"]["verdict"] == rows["onnx-fp32"]["verdict"] == "passed"
+    assert not rows["tflite-int8"]["structural"] and rows["tflite-int8"]["agreement"] > 0.9

@@ -1,8 +1,9 @@
-"""The prepared data: every photo decoded once into a memory-mapped cache, then split.
+"""The prepared data: every photo decoded once into a memory-mapped cache.
 
 A cache folder holds `images.npy` (uint8[N, H, W, 3]), `index.json` (a row per image), and
 `originals/`: some encoded photos of each class and source split, for the golden set. Its name is a hash of
-the source, its options, its content and the size, so a changed photo makes another cache.
+the source, its options, its content and the size, so a changed photo makes another cache. While it
+is made it lies under a name that begins with a dot, and a killed command goes on from there.
 """
 
 from __future__ import annotations
@@ -10,41 +11,68 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from tledge import images, progress, runs
-from tledge.errors import DataError, RecipeError
-from tledge.similarity import GROUPING, near_duplicate_groups
+from tledge.errors import DataError, MissingError, RecipeError, RunError, TledgeError
+from tledge.images import Facts
 from tledge.sources import SOURCES
-from tledge.sources.base import Record
-from tledge.tables import Data, Splits, Take
+from tledge.sources.base import Record, Source
+from tledge.tables import Data
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Decoded = tuple[Record, NDArray[np.uint8], Facts, bytes] | tuple[Record, TledgeError]
+
+LAYOUT = 2
+"""Version of the cache folder; part of every cache key."""
+
 ORIGINALS = 6
 """Encoded photos kept per class and source split."""
 
-SPLITS = ("train", "validation", "test")
+SUFFIXES = {"JPEG": ".jpg", "PNG": ".png"}
+"""Formats of which originals are kept: every device reads them."""
+
+HEADER = 128
+"""Bytes before the pixels in `images.npy`; its shape is filled in when all are there."""
+
+BLOCK = 256
+"""Photos decoded between two moments that a killed command can go on from."""
+
+MAX_LISTED = 200
+"""Unusable photos named in one message."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One prepared image: the source's id, label and split, and the SHA-256 of the photo."""
+    """One prepared image: the source's id, label and split, and what the photo was.
+
+    `sha256` and `bytes` are of the encoded photo, `mode` is Pillow's, `width` and `height` are
+    upright, `orientation` is the EXIF tag, `file` names the file that held many records.
+    """
 
     id: str
     label: str
     split: str
     sha256: str
     original: str = ""
+    file: str = ""
+    format: str = ""
+    mode: str = ""
+    width: int = 0
+    height: int = 0
+    orientation: int = 1
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,19 +133,83 @@ def source_options(data: Data) -> dict[str, object]:
 def prepare(data: Data, size: int, watch: progress.Progress = progress.SILENT) -> Prepared:
     """Decode every photo of the source to `size` x `size`, or find the cache that has them.
 
-    Raises DataError for a photo that does not decode (unless `on_bad` is "skip"), and what the
-    source raises. Nothing is left under the cache's name unless it is complete.
+    Raises DataError naming every photo that does not decode (unless `on_bad` is "skip"),
+    MissingError where a library is missing to decode some, RunError where the disk is too small or
+    another command is preparing the same, and what the source raises. Nothing stands under the
+    cache's name unless it is complete.
     """
     options = source_options(data)
     source = SOURCES[data.source.partition(":")[0]].module
     parts = (data.source, sorted(options.items()), source.fingerprint(options), size)
-    text = repr((*parts, data.on_bad, images.PREPARATION))
+    text = repr((*parts, data.on_bad, images.PREPARATION, LAYOUT))
     folder = cache_root() / hashlib.sha256(text.encode()).hexdigest()[:24]
     if not (folder / "index.json").is_file():
-        with runs.replacing(folder) as made:
-            made.mkdir()
-            _fill(made, source.records(options), size, data.on_bad, watch)
+        _make(folder, source, options, size, data.on_bad, watch)
     return open_cache(folder)
+
+
+def _make(
+    folder: Path,
+    source: Source,
+    options: Mapping[str, object],
+    size: int,
+    on_bad: str,
+    watch: progress.Progress,
+) -> None:
+    """Fill the partial folder, going on where a killed command stopped, and rename it."""
+    count = source.count(options)
+    partial = folder.with_name(f".{folder.name}.partial")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        if (folder / "index.json").is_file():  # another command was faster
+            return
+        try:
+            if not (partial / "index.json").is_file():
+                _require_space(partial, count, size, watch)
+                partial.mkdir(exist_ok=True)
+                _fill(partial, source.records(options), count, size, watch)
+                _finish(partial, size, on_bad)
+        except (DataError, MissingError):
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        (partial / "rows.jsonl").unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+
+
+def _require_space(partial: Path, count: int, size: int, watch: progress.Progress) -> None:
+    """Say how large the cache will be; raises RunError where the disk cannot hold it."""
+    there = partial / "images.npy"
+    done = there.stat().st_size if there.is_file() else 0
+    wanted, free = count * size * size * 3 - done, shutil.disk_usage(partial.parent).free
+    watch.say(f"{count} photos to prepare at {size}x{size}: {wanted / 1e6:.0f} MB in {partial.parent}")
+    if wanted > free:
+        raise RunError(
+            f"{partial.parent}: {count} photos at {size}x{size} take {wanted / 1e9:.2f} GB more, "
+            f"{free / 1e9:.2f} GB are free. Point TLEDGE_CACHE at a larger disk, or lower image_size."
+        )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the lock beside the cache folder; raises RunError where another command has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock
+        yield
+        return
+    path = folder.with_name(f".{folder.name}.lock")
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                raise OSError("the lock was given back in between")
+        except OSError as error:
+            raise RunError(f"{folder}: another command is preparing these photos; wait for it.") from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def open_cache(folder: Path) -> Prepared:
@@ -128,183 +220,135 @@ def open_cache(folder: Path) -> Prepared:
         return Prepared(folder, tuple(raw["labels"]), rows, tuple(raw["skipped"]))
 
 
-def _fill(folder: Path, records: Iterator[Record], size: int, on_bad: str, watch: progress.Progress) -> None:
-    import numpy as np
+def _fill(folder: Path, records: Iterator[Record], count: int, size: int, watch: progress.Progress) -> None:
+    """Append every record that is not there yet: pixels to `images.npy`, a line to `rows.jsonl`."""
+    with (folder / "images.npy").open("ab") as pixels, (folder / "rows.jsonl").open("ab+") as lines:
+        done = _go_on(pixels, lines, size * size * 3)
+        kept = Counter((row["split"], row["label"]) for row in done if row.get("original"))
+        waiting: list[bytes] = []
+        decoded = _decoded(islice(records, len(done), None), size)
+        left = None if count < len(done) else count - len(done)
+        with closing(progress.track(watch, decoded, "prepare", left)) as tracked:
+            for one in tracked:
+                waiting.append(_line(folder, one, pixels, kept))
+                if len(waiting) == BLOCK:
+                    _flush(pixels, lines, waiting)
+        _flush(pixels, lines, waiting)
 
-    rows: list[Row] = []
-    skipped: list[str] = []
-    kept: Counter[tuple[str, str]] = Counter()
-    tracked = progress.track(watch, _decoded(records, size), "prepare", None)
-    with (folder / "pixels").open("wb") as out, closing(tracked) as done:
-        for record, pixels, data in done:
-            if isinstance(pixels, DataError):
-                _refuse(record, pixels, on_bad, skipped)
-                continue
-            out.write(pixels.tobytes())
-            original = _keep_original(folder, record, data, kept)
-            digest = hashlib.sha256(data).hexdigest()
-            rows.append(Row(record.id, record.label, record.split, digest, original))
+
+def _line(folder: Path, one: Decoded, pixels: IO[bytes], kept: Counter[tuple[str, str]]) -> bytes:
+    """Write one photo's pixels; gives its line of `rows.jsonl`."""
+    record = one[0]
+    if isinstance(one[1], TledgeError):
+        kind = type(one[1]).__name__
+        return json.dumps({"skipped": f"{record.id}: {one[1]}", "kind": kind}).encode() + b"\n"
+    _, image, facts, data = one
+    pixels.write(image.tobytes())
+    original = _keep_original(folder, record, data, facts.format, kept) if facts.format in SUFFIXES else ""
+    digest = hashlib.sha256(data).hexdigest()
+    row = Row(record.id, record.label, record.split, digest, original, record.file, **asdict(facts))
+    return json.dumps(vars(row)).encode() + b"\n"
+
+
+def _flush(pixels: IO[bytes], lines: IO[bytes], waiting: list[bytes]) -> None:
+    """Pixels first: a line that stands means that its pixels do."""
+    pixels.flush()
+    os.fsync(pixels.fileno())
+    lines.writelines(waiting)
+    lines.flush()
+    waiting.clear()
+
+
+def _go_on(pixels: IO[bytes], lines: IO[bytes], each: int) -> list[dict[str, str]]:
+    """Cut both files back to the last whole photo; gives what stands before it."""
+    lines.seek(0)
+    whole: list[dict[str, str]] = []
+    if pixels.tell() < HEADER:
+        pixels.write(bytes(HEADER - pixels.tell()))
+    images_left, end = (pixels.tell() - HEADER) // each, 0
+    for line in lines:
+        if not line.endswith(b"\n"):
+            break
+        try:
+            row = json.loads(line)
+        except ValueError:  # what a power failure left
+            break
+        images_left -= "skipped" not in row
+        if images_left < 0:
+            break
+        whole.append(row)
+        end += len(line)
+    lines.truncate(end)
+    lines.seek(end)
+    pixels.truncate(HEADER + each * sum("skipped" not in row for row in whole))
+    pixels.seek(0, os.SEEK_END)
+    return whole
+
+
+def _finish(folder: Path, size: int, on_bad: str) -> None:
+    """Complete the header of `images.npy`, and turn the lines into `index.json`."""
+    entries = [json.loads(line) for line in (folder / "rows.jsonl").read_bytes().splitlines()]
+    skipped = [entry["skipped"] for entry in entries if "skipped" in entry]
+    rows = [entry for entry in entries if "skipped" not in entry]
+    if lacking := [entry["skipped"] for entry in entries if entry.get("kind") == "MissingError"]:
+        raise MissingError(_refusal(lacking, len(entries), "skip"))
+    if skipped and (on_bad != "skip" or not rows):
+        raise DataError(_refusal(skipped, len(entries), on_bad))
     if not rows:
-        raise DataError(f"No photo could be used; {len(skipped)} did not decode.")
-    _to_npy(folder / "pixels", folder / "images.npy", (len(rows), size, size, 3), np.dtype(np.uint8))
-    labels = sorted({row.label for row in rows})
-    index = {"labels": labels, "skipped": skipped, "rows": [vars(row) for row in rows]}
-    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+        raise DataError("[data] source: it holds no photos. Expected some; check what it points at.")
+    with (folder / "images.npy").open("r+b") as pixels:
+        pixels.write(_npy_header((len(rows), size, size, 3)))
+    index = {"labels": sorted({row["label"] for row in rows}), "skipped": skipped, "rows": rows}
+    (folder / "index").write_text(json.dumps(index), encoding="utf-8")
+    os.replace(folder / "index", folder / "index.json")
 
 
-def _refuse(record: Record, error: DataError, on_bad: str, skipped: list[str]) -> None:
-    if on_bad != "skip":
-        raise DataError(f'{record.id}: {error} Remove it, or set [data] on_bad = "skip" to go on without it.')
-    skipped.append(f"{record.id}: {error}")
+def _refusal(skipped: list[str], total: int, on_bad: str) -> str:
+    """All unusable photos by name, and what to do."""
+    more = len(skipped) - MAX_LISTED
+    listed = [*skipped[:MAX_LISTED], *([f"and {more} more"] if more > 0 else [])]
+    advice = "" if on_bad == "skip" else ' Remove them, or set [data] on_bad = "skip" to go on without them.'
+    head = f"{len(skipped)} of {total} photos cannot be used.{advice}"
+    return "\n  ".join([head, *listed])
 
 
-def _decoded(
-    records: Iterator[Record], size: int
-) -> Iterator[tuple[Record, NDArray[np.uint8] | DataError, bytes]]:
+def _decoded(records: Iterator[Record], size: int) -> Iterator[Decoded]:
     """Prepare records in parallel, in order; Pillow lets other threads run while it decodes."""
 
-    def one(record: Record) -> tuple[Record, NDArray[np.uint8] | DataError, bytes]:
-        data = b""
+    def one(record: Record) -> Decoded:
         try:
             data = record.read()
-            return record, images.prepare(data, (size, size)), data
-        except DataError as error:
-            return record, error, data
+            pixels, facts = images.examine(data, (size, size))
+            return record, pixels, facts, data
+        except (DataError, MissingError) as error:
+            return record, error
         except OSError as error:
-            return record, DataError(f"cannot be read ({error})."), data
+            return record, DataError(f"cannot be read ({error}).")
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        while block := list(islice(records, 256)):
+        while block := list(islice(records, BLOCK)):
             yield from pool.map(one, block)
 
 
-def _keep_original(folder: Path, record: Record, data: bytes, kept: Counter[tuple[str, str]]) -> str:
+def _keep_original(
+    folder: Path, record: Record, data: bytes, kind: str, kept: Counter[tuple[str, str]]
+) -> str:
     """Keep the first few photos of a class and split as they came; gives the file's name."""
     place = (record.split, record.label)
     if kept[place] >= ORIGINALS:
         return ""
     kept[place] += 1
-    suffix = ".png" if data.startswith(b"\x89PNG") else ".jpg"
-    name = f"{len(kept):03d}-{sum(kept.values()):04d}{suffix}"
+    name = f"{len(kept):03d}-{sum(kept.values()):04d}{SUFFIXES[kind]}"
     (folder / "originals").mkdir(exist_ok=True)
     (folder / "originals" / name).write_bytes(data)
     return name
 
 
-def _to_npy(raw: Path, target: Path, shape: tuple[int, ...], dtype: np.dtype[np.uint8]) -> None:
-    """Put an `.npy` header before raw pixels without holding them in memory."""
-    import shutil
-
-    import numpy as np
-
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    with target.open("wb") as out, raw.open("rb") as pixels:
-        np.lib.format.write_array_header_2_0(out, header)
-        shutil.copyfileobj(pixels, out, 1 << 20)
-    raw.unlink()
-
-
-def split(prepared: Prepared, data: Data, seed: int) -> dict[str, NDArray[np.int64]]:
-    """Row numbers of "train", "validation" and "test", disjoint, ascending, the same for a seed.
-
-    A share of a source split is taken by class and, with `group`, by whole near-duplicate groups.
-    Raises DataError for a source split that does not exist or a split that ends up empty.
-    """
-    import numpy as np
-
-    groups = _groups(prepared) if data.group == "near-duplicates" else np.arange(len(prepared.rows))
-    origin = np.array([row.split for row in prepared.rows])
-    free = np.ones(len(prepared.rows), bool)
-    made: dict[str, NDArray[np.int64]] = {}
-    wanted = _takes(data.splits)
-    for name in sorted(wanted, key=lambda one: wanted[one].fraction is None):
-        take = wanted[name]
-        _require(prepared, name, take)
-        whole = np.flatnonzero(origin == take.origin)
-        made[name] = _share(prepared, whole, free[whole], groups, take.fraction, seed)
-        free[made[name]] = False
-    for name, rows in made.items():
-        if not len(rows):
-            raise DataError(f"[data.splits] {name}: no photo is left for it.")
-    labels = prepared.label_indices()
-    lacking = set(range(len(prepared.labels))) - set(labels[made["train"]].tolist())
-    if lacking:
-        names = ", ".join(prepared.labels[one] for one in sorted(lacking))
-        raise DataError(f"[data.splits] train: no photo of {names} is left for it.")
-    return {name: made[name] for name in SPLITS}
-
-
-def _takes(splits: Splits) -> dict[str, Take]:
-    return {"train": splits.train, "validation": splits.validation, "test": splits.test}
-
-
-def _require(prepared: Prepared, name: str, take: Take) -> None:
-    known = sorted({row.split for row in prepared.rows})
-    if take.origin not in known:
-        raise DataError(
-            f"[data.splits] {name}: the source has no split {take.origin!r}. It has {', '.join(known)}."
-        )
-
-
-def _groups(prepared: Prepared) -> NDArray[np.int64]:
-    """Near-duplicate groups of a cache, computed once and kept beside it."""
-    import numpy as np
-
-    path = prepared.folder / f"groups-{GROUPING}.npy"
-    if not path.is_file():
-        with runs.replacing(path) as made:
-            np.save(made, near_duplicate_groups(prepared.images()))
-    found: NDArray[np.int64] = np.load(path)
-    return found
-
-
-def _share(
-    prepared: Prepared,
-    whole: NDArray[np.int64],
-    free: NDArray[np.bool_],
-    groups: NDArray[np.int64],
-    fraction: float | None,
-    seed: int,
-) -> NDArray[np.int64]:
-    """The free rows of a source split, or about `fraction` of its classes from them, in whole groups."""
-    import numpy as np
-
-    candidates = whole[free]
-    if fraction is None:
-        return candidates
-    labels = prepared.label_indices()[candidates]
-    members = groups[candidates]
-    all_labels = prepared.label_indices()[whole]
-    rng = np.random.default_rng([seed, len(candidates)])
-    taken: set[int] = set()
-    for label in np.unique(labels):
-        own = members[labels == label]
-        goal = fraction * int((all_labels == label).sum())
-        order = rng.permutation(np.unique(own))
-        taken |= _fill_up(own, order, goal)
-    return candidates[np.isin(members, sorted(taken))]
-
-
-def _fill_up(own: NDArray[np.int64], order: NDArray[np.int64], goal: float) -> set[int]:
-    """Groups in this order whose sizes add up to the goal, never past it by over half a group."""
-    sizes = Counter(own.tolist())
-    total = 0.0
-    taken: set[int] = set()
-    for group in order.tolist():
-        is_last_chance = not taken and goal >= 1 and group == order[-1] and len(order) > 1
-        if total + sizes[group] / 2 <= goal or is_last_chance:
-            taken.add(group)
-            total += sizes[group]
-    return taken
-
-
-def counts(prepared: Prepared, rows: Mapping[str, NDArray[np.int64]]) -> dict[str, dict[str, int]]:
-    """Images per split and label."""
-    labels = [row.label for row in prepared.rows]
-    return {
-        name: {label: sum(labels[row] == label for row in chosen) for label in prepared.labels}
-        for name, chosen in rows.items()
-    }
+def _npy_header(shape: tuple[int, ...]) -> bytes:
+    """The header of an `.npy` file of uint8 (format 1.0), padded to the place kept for it."""
+    facts = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
+    text = facts.ljust(HEADER - 11).encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
 
 
 def pick_originals(prepared: Prepared, rows: NDArray[np.int64], count: int) -> list[int]:

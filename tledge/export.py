@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tledge import dataset, errors, progress, runs
+from tledge import dataset, errors, progress, runs, splits
 from tledge.errors import ConversionError, DataError, TledgeError
 from tledge.formats import VARIANTS
 from tledge.formats.base import Job
@@ -164,7 +164,7 @@ def _calibration(
                 f"{cached}: the prepared photos of this run are gone, and the source has other photos "
                 "now. Calibration would see photos that training did not. Train again."
             )
-    rows = dataset.split(prepared, recipe.data, run.seed)["train"]
+    rows = splits.split(prepared, recipe.data, run.seed)["train"]
     chosen = dataset.by_class_in_turn(prepared.label_indices()[rows], count, run.seed)
     path = folder.path / "evidence" / "calibration.npy"
     with runs.replacing(path) as made:
