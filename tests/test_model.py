@@ -1,4 +1,4 @@
-"""Building, freezing, augmenting and correcting the Keras model, on a small network."""
+"""Building, freezing, augmenting and correcting the Keras model, on a small network; one logit."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tledge import fitting, tables
-from tledge.errors import MissingError, RecipeError, RunError
+from tledge import fitting, progress, tables
+from tledge.errors import MissingError, RecipeError
 
 pytestmark = pytest.mark.slow
 SMALL = tables.Model(backbone="tiny", weights="none", image_size=32)
@@ -180,85 +180,131 @@ def test_depthwise_rounds_by_channel() -> None:
     assert _channel_axes(type("Conv2D", (SimpleNamespace,), {})(), kernel) == (0, 1, 2)
 
 
-def test_best_epoch_and_patience() -> None:
-    stage, state = tables.Stage(patience=2), fitting.State()
-    better = [
-        fitting.judge(stage, state, {"val_loss": loss}, epoch)
-        for epoch, loss in enumerate((0.9, 0.5, 0.6, 0.7), 1)
-    ]
-    assert better == [True, True, False, False]
-    assert state.best_epoch == 2 and state.stopped and state.epoch == 4
+PAIR = tables.Model(backbone="tiny", weights="none", image_size=32, loss="binary")
 
 
-def test_mixup_blends_labels_alike() -> None:
-    batch, labels = images().astype(np.float32), one_hot()
-    made, blended = fitting.mixed(batch, labels, 0.4, np.random.default_rng(1))
-    assert made.shape == batch.shape and np.allclose(blended.sum(1), 1)
-    assert not np.allclose(made, batch) and made.max() <= 255
+@pytest.fixture
+def pair() -> Any:
+    """A model of two classes that ends in one logit."""
+    import keras
+
+    from tledge import model
+
+    keras.utils.set_random_seed(0)
+    return model.build(PAIR, 2)
 
 
-@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adam", "adamw", "adamax"])
-def test_optimizers_take_their_options(name: str) -> None:
-    stage = tables.Stage(
-        optimizer=name, learning_rate=0.02, momentum=0.5, schedule="cosine", weight_decay=0.1
-    )
-    made = fitting.optimizer(stage, steps=10)
-    assert float(made.learning_rate) == pytest.approx(0.02)
-    assert type(made).__name__.lower() == name and made.weight_decay == 0.1
+def logits(net: Any, batch: Any) -> Any:
+    import keras
+
+    return keras.Model(net.input, net.get_layer("logits").output).predict(batch, verbose=0)
 
 
-def test_loss_that_is_no_number_stops(net: Any, tmp_path: Path) -> None:
-    from tledge import model, progress
+def fit(net: Any, stage: tables.Stage, labels: Any, folder: Path) -> fitting.State:
+    from tledge import model
 
-    stage = tables.Stage(name="wild", epochs=2, optimizer="sgd", learning_rate=100.0, unfreeze="all")
     model.set_trainable(net, stage)
-    net.get_layer("logits").kernel.assign(net.get_layer("logits").kernel * np.float32("nan"))
-    examples = fitting.Examples(images(), one_hot(), np.arange(16))
-    with pytest.raises(RunError, match="wild: the loss is not a number"):
-        fitting.fit(
-            net, stage, fitting.State(), examples, examples,
-            seed=0, checkpoint=tmp_path / "state.npz", watch=progress.SILENT,
-        )  # fmt: skip
-
-
-def test_moving_average_of_weights_is_kept(net: Any, tmp_path: Path) -> None:
-    from tledge import model, progress
-
-    stage = tables.Stage(name="ema", epochs=3, ema=0.9, learning_rate=0.05, restore_best=False)
-    model.set_trainable(net, stage)
-    before = net.get_layer("logits").kernel.numpy()
-    state = fitting.State()
-    examples = fitting.Examples(images(), one_hot(), np.arange(16))
+    state, examples = fitting.State(), fitting.Examples(images(), labels, np.arange(16))
     fitting.fit(
         net, stage, state, examples, examples,
-        seed=0, checkpoint=tmp_path / "state.npz", watch=progress.SILENT,
+        seed=0, checkpoint=folder / "state.npz", watch=progress.SILENT,
     )  # fmt: skip
-    after = net.get_layer("logits").kernel.numpy()
-    assert state.epoch == 3 and not np.array_equal(before, after) and np.isfinite(after).all()
+    return state
 
 
-def test_views_are_drawn_once_in_turns(tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from tledge import progress, recipe
-    from tledge.train import _with_views
-
-    text = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
-    made = recipe.parse(text, "views.toml")
-    made = replace(made, augment=tables.Augment(flip="horizontal", rotation=0.2, views=2))
-    plain = fitting.Examples(images(), one_hot(), np.arange(4, 12))
-    first, again = (
-        _with_views(plain, made, tmp_path / name / "views.npy", progress.SILENT) for name in ("a", "b")
-    )
-    assert first.views is not None and first.views.shape == (2, 8, 32, 32, 3)
-    assert np.array_equal(first.views, again.views)
-    taken = [first.take(np.arange(8), epoch) for epoch in range(3)]
-    assert np.array_equal(taken[0], taken[2]) and not np.array_equal(taken[0], taken[1])
+@pytest.mark.parametrize("largest", [1.0, 30.0])
+def test_pair_is_sigmoid_of_one_logit(pair: Any, largest: float) -> None:
+    layer, batch = pair.get_layer("logits"), images().astype(np.float32)
+    layer.bias.assign([-np.median(logits(pair, batch))])
+    spread = np.abs(logits(pair, batch)).max()
+    layer.set_weights([weight * (largest / spread) for weight in layer.get_weights()])
+    z = logits(pair, batch).astype(np.float64)
+    assert z.shape == (16, 1) and np.ptp(z) > largest
+    p = 1 / (1 + np.exp(-z))
+    assert np.allclose(pair.predict(batch, verbose=0), np.hstack([1 - p, p]), atol=1e-6)
 
 
-def test_views_of_nothing_are_refused() -> None:
-    from tledge import recipe
+def test_pair_is_for_two_classes() -> None:
+    from tledge import model
 
-    text = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
-    with pytest.raises(RecipeError, match="nothing to draw"):
-        recipe.parse(text, "views.toml", ["augment.views=3"])
+    for classes in (1, 3):
+        with pytest.raises(RecipeError, match=f"for two classes, the photos have {classes}"):
+            model.build(PAIR, classes)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_pair_loss_is_cross_entropy_of_p(pair: Any, smoothing: float) -> None:
+    """In a compiled model: Keras' losses reach past a softmax for what went into it."""
+    pair.get_layer("logits").bias.assign([3.0])
+    labels, batch = one_hot()[:, :2], images().astype(np.float32)
+    labels[:, 0] = 1 - labels[:, 1]
+    p, soft = pair.predict(batch, verbose=0)[:, 1], labels[:, 1] * (1 - smoothing) + smoothing / 2
+    wanted = -(soft * np.log(p) + (1 - soft) * np.log(1 - p)).mean()
+    pair.compile(loss=fitting.loss(tables.Stage(label_smoothing=smoothing)))
+    assert pair.evaluate(batch, labels, verbose=0) == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("unfreeze", ["none", "all", 4, "block_5_conv"])
+def test_pair_never_trains(pair: Any, unfreeze: str | int, tmp_path: Path) -> None:
+    stage = tables.Stage(epochs=1, unfreeze=unfreeze, weight_decay=0.1, learning_rate=0.1)
+    before = pair.get_layer("logits").kernel.numpy()
+    fit(pair, stage, one_hot()[:, :2], tmp_path)
+    assert pair.get_layer("pair").kernel.numpy().tolist() == [[-0.5, 0.5]]
+    assert not np.array_equal(pair.get_layer("logits").kernel.numpy(), before)
+    assert not any("pair" in one.path for one in pair.trainable_variables)
+
+
+def test_pair_learns_the_second_label(pair: Any, tmp_path: Path) -> None:
+    """Labels the right way round: all photos are of class 1, and its probability rises."""
+    labels = np.tile(np.float32([0, 1]), (16, 1))
+    batch = images().astype(np.float32)
+    before = pair.predict(batch, verbose=0)[:, 1].mean()
+    state = fit(pair, tables.Stage(epochs=4, learning_rate=1.0), labels, tmp_path)
+    answers = pair.predict(batch, verbose=0)
+    assert answers[:, 1].mean() > max(before, 0.9)
+    best = state.history[state.best_epoch - 1]
+    assert best["val_loss"] == pytest.approx(-np.log(answers[:, 1]).mean(), rel=1e-3)
+    assert best["val_accuracy"] == 1
+
+
+def test_pair_is_saved(pair: Any, tmp_path: Path) -> None:
+    from tledge import model
+
+    model.save(pair, tmp_path / "pair.keras")
+    again = model.load(tmp_path / "pair.keras")
+    batch = images().astype(np.float32)
+    assert np.array_equal(pair.predict(batch, verbose=0), again.predict(batch, verbose=0))
+    model.set_trainable(again, tables.Stage(unfreeze="all", batch_norm="train"))
+    assert not again.get_layer("pair").trainable
+
+
+def test_pair_is_rounded_without_loss(pair: Any) -> None:
+    """Bias correction has nothing to do at the fixed layer, and int8 holds -.5 and .5 exactly."""
+    from tledge.quantization import correct_biases, round_weights
+
+    done = correct_biases(pair, images(4))
+    assert "logits" in [one.layer for one in done] and "pair" not in [one.layer for one in done]
+    kernel = pair.get_layer("pair").kernel.numpy()
+    assert np.array_equal(round_weights(kernel, (0,)), kernel)
+
+
+@pytest.mark.parametrize("unfreeze", ["none", "all"])
+def test_head_batch_norm_moves_alone(unfreeze: str, tmp_path: Path) -> None:
+    """The backbone's batch norm keeps its statistics, that of the head learns its own."""
+    from tledge import model
+
+    table = tables.Model("tiny", weights="none", image_size=32, head=(8,), head_batch_norm=True)
+    net = model.build(table, 2)
+    names = [layer.name for layer in net.layers]
+    assert names[names.index("pool") :] == [
+        "pool", "head_BN", "hidden_1", "dropout", "logits", "probabilities",
+    ]  # fmt: skip
+    norms = [layer for layer in net.layers if type(layer).__name__ == "BatchNormalization"]
+    before = [[weight.copy() for weight in layer.get_weights()] for layer in norms]
+    fit(net, tables.Stage(epochs=1, unfreeze=unfreeze), one_hot()[:, :2], tmp_path)
+    moved = {
+        layer.name: [not np.array_equal(a, b) for a, b in zip(old, layer.get_weights(), strict=True)]
+        for layer, old in zip(norms, before, strict=True)
+    }
+    assert all(moved.pop("head_BN")) and len(moved) == 11
+    assert not any(map(any, moved.values()))

@@ -2,54 +2,97 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tledge import hub
+from tledge.tables import Model
+
+Build = Callable[[Any, Model, str | None], Any]
+Values = float | tuple[float, float, float]
+
 
 @dataclass(frozen=True)
 class Backbone:
-    """A convolutional base: `build(inputs, alpha, weights)` gives its last feature map.
+    """A convolutional base: `build(inputs, table, weights)` gives its last feature map.
 
-    `scale` and `offset` map bytes 0..255 to what the base was trained on: x * scale + offset.
-    `alphas` lists the width multipliers that have ImageNet weights; empty where there is none.
+    `scale` and `offset` map bytes 0..255 to what the base was trained on, x * scale + offset, one
+    number or one for each of red, green and blue. `bgr` says that its first kernel was trained on
+    blue, green, red; it is turned to RGB when weights are loaded, so that nothing is reordered on
+    a device. `alphas` lists the width multipliers that have ImageNet weights; empty where there
+    is none, and `takes_alpha` says whether there are other widths. `min_size` is the smallest side
+    of the input that Keras builds it for.
     """
 
-    build: Callable[[Any, float, str | None], Any]
-    scale: float
-    offset: float
-    alphas: tuple[float, ...]
-    default_size: int
-    pretrained: bool
+    build: Build
     summary: str
+    scale: Values = 1 / 127.5
+    offset: Values = -1.0
+    alphas: tuple[float, ...] = ()
+    default_size: int = 224
+    pretrained: bool = True
+    takes_alpha: bool = False
     min_size: int = 32
-    """Smallest input side that Keras builds it for."""
+    bgr: bool = False
 
 
-def _application(name: str, takes_alpha: bool) -> Callable[[Any, float, str | None], Any]:
+def split_name(text: str) -> tuple[str, str]:
+    """`[model] backbone` as a row's name and its argument: "hub:PATH" is ("hub", "PATH")."""
+    name, _, argument = text.partition(":")
+    return name, argument
+
+
+def _application(name: str, *, takes_alpha: bool = False, **fixed: Any) -> Build:
     """A base of `keras.applications`; Keras picks its weight file by alpha and input size."""
 
-    def build(inputs: Any, alpha: float, weights: str | None) -> Any:
+    def build(inputs: Any, table: Model, weights: str | None) -> Any:
         import keras
 
-        options = {"alpha": alpha} if takes_alpha else {}
-        return getattr(keras.applications, name)(
+        options = {**fixed, "alpha": table.alpha} if takes_alpha else fixed
+        made = getattr(keras.applications, name)(
             input_tensor=inputs,
             input_shape=tuple(inputs.shape[1:]),
             weights=weights,
             include_top=False,
             **options,
-        ).output
+        )
+        _keep_all(made)
+        _fix_names(made)
+        return made.output
 
     return build
 
 
-def _tiny(inputs: Any, alpha: float, weights: str | None) -> Any:
+def _keep_all(model: Any) -> None:
+    """Switch off dropouts inside a base (EfficientNet's skipped blocks): the head has its own.
+
+    A frozen base then gives the same for an image every time, as `training=False` would.
+    """
+    for layer in model.layers:
+        if hasattr(layer, "seed_generator"):
+            layer.rate = 0.0
+
+
+def _fix_names(model: Any) -> None:
+    """Number the layers that Keras named itself from the start: it counts on from model to model."""
+    seen: Counter[str] = Counter()
+    for layer in model.layers[1:]:
+        words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
+        plain = re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
+        if re.fullmatch(rf"{plain}(_\d+)?", layer.name):
+            layer.name = plain if not seen[plain] else f"{plain}_{seen[plain]}"
+            seen[plain] += 1
+
+
+def _tiny(inputs: Any, table: Model, weights: str | None) -> Any:
     """Six depthwise-separable blocks, for microcontrollers and for tests; no weights exist."""
     del weights
-    x = _block(inputs, "stem", max(8, int(16 * alpha)), 2, depthwise=False)
+    x = _block(inputs, "stem", max(8, int(16 * table.alpha)), 2, depthwise=False)
     for number, (width, strides) in enumerate([(24, 2), (32, 2), (48, 1), (64, 2), (96, 1)], 1):
-        x = _block(x, f"block_{number}", max(8, int(width * alpha)), strides, depthwise=True)
+        x = _block(x, f"block_{number}", max(8, int(width * table.alpha)), strides, depthwise=True)
     return x
 
 
@@ -66,21 +109,65 @@ def _block(x: Any, name: str, width: int, strides: int, *, depthwise: bool) -> A
     return layers.ReLU(6.0, name=f"{name}_conv_relu")(x)
 
 
+def _hub(inputs: Any, table: Model, weights: str | None) -> Any:
+    """A feature vector (or map) of TensorFlow Hub, or any SavedModel folder."""
+    del weights
+    return hub.build(split_name(table.backbone)[1], inputs)
+
+
+# Means and deviations of ImageNet as Keras' `imagenet_utils.preprocess_input` has them: "caffe"
+# takes BGR less its mean, "torch" divides by 255 and normalizes. Here in RGB order.
+CAFFE: dict[str, Any] = {"scale": 1.0, "offset": (-123.68, -116.779, -103.939), "bgr": True}
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+TORCH: dict[str, Any] = {
+    "scale": tuple(1 / 255 / deviation for deviation in _DEVIATION),
+    "offset": tuple(-mean / deviation for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)),
+}
+_BARE = {"include_preprocessing": False}
+_V1, _V2, _V3 = (0.25, 0.5, 0.75, 1.0), (0.35, 0.5, 0.75, 1.0, 1.3, 1.4), (0.75, 1.0)
+
 BACKBONES: dict[str, Backbone] = {
     "mobilenet": Backbone(
-        _application("MobileNet", True), 1 / 127.5, -1.0, (0.25, 0.5, 0.75, 1.0), 224, True, "MobileNet v1"
+        _application("MobileNet", takes_alpha=True), "MobileNet v1", alphas=_V1, takes_alpha=True
     ),
     "mobilenetv2": Backbone(
-        _application("MobileNetV2", True),
-        1 / 127.5,
-        -1.0,
-        (0.35, 0.5, 0.75, 1.0, 1.3, 1.4),
-        224,
-        True,
-        "MobileNet v2",
+        _application("MobileNetV2", takes_alpha=True), "MobileNet v2", alphas=_V2, takes_alpha=True
     ),
-    "xception": Backbone(
-        _application("Xception", False), 1 / 127.5, -1.0, (), 299, True, "Xception", min_size=71
+    "mobilenetv3small": Backbone(
+        _application("MobileNetV3Small", takes_alpha=True, **_BARE),
+        "MobileNet v3 Small",
+        alphas=_V3,
+        takes_alpha=True,
     ),
-    "tiny": Backbone(_tiny, 1 / 127.5, -1.0, (), 96, False, "tledge's own small base, trained from scratch"),
+    "mobilenetv3large": Backbone(
+        _application("MobileNetV3Large", takes_alpha=True, **_BARE),
+        "MobileNet v3 Large",
+        alphas=_V3,
+        takes_alpha=True,
+    ),
+    "efficientnetv2b0": Backbone(_application("EfficientNetV2B0", **_BARE), "EfficientNet v2 B0", **TORCH),
+    "efficientnetv2b1": Backbone(
+        _application("EfficientNetV2B1", **_BARE), "EfficientNet v2 B1", default_size=240, **TORCH
+    ),
+    "efficientnetv2b2": Backbone(
+        _application("EfficientNetV2B2", **_BARE), "EfficientNet v2 B2", default_size=260, **TORCH
+    ),
+    "efficientnetv2b3": Backbone(
+        _application("EfficientNetV2B3", **_BARE), "EfficientNet v2 B3", default_size=300, **TORCH
+    ),
+    "xception": Backbone(_application("Xception"), "Xception", default_size=299, min_size=71),
+    "inceptionv3": Backbone(_application("InceptionV3"), "Inception v3", default_size=299, min_size=75),
+    "vgg16": Backbone(_application("VGG16"), "VGG 16", **CAFFE),
+    "vgg19": Backbone(_application("VGG19"), "VGG 19", **CAFFE),
+    "resnet50": Backbone(_application("ResNet50"), "ResNet 50", **CAFFE),
+    "resnet50v2": Backbone(_application("ResNet50V2"), "ResNet 50 v2"),
+    "densenet121": Backbone(_application("DenseNet121"), "DenseNet 121", **TORCH),
+    "hub": Backbone(_hub, "hub:PATH_OR_HANDLE, a feature vector of TensorFlow Hub or a SavedModel"),
+    "tiny": Backbone(
+        _tiny,
+        "tledge's own small base, trained from scratch",
+        default_size=96,
+        pretrained=False,
+        takes_alpha=True,
+    ),
 }

@@ -12,61 +12,131 @@ import os
 import random
 import re
 import sys
+import warnings
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tledge import quiet, runs
-from tledge.backbones import BACKBONES, Backbone
+from tledge import hub, quiet, runs
+from tledge.backbones import BACKBONES, Backbone, Values, split_name
 from tledge.contract import INPUT_NAME, OUTPUT_NAME
-from tledge.errors import MissingError, RecipeError
+from tledge.errors import MissingError, RecipeError, TledgeError
 from tledge.tables import Augment, Model, Stage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 POOL = "pool"
 """Name of the pooling layer, the border between backbone and head."""
+
+PAIR = "pair"
+"""Name of the fixed layer that turns one logit into two."""
+
+HUB_RANGE = (0.0, 1.0)
+"""What image modules take by the common signature of TensorFlow Hub."""
 
 
 def build(table: Model, classes: int) -> Any:
     """A Keras model float32[N, H, W, 3] in 0..255 → probabilities float32[N, classes].
 
-    Raises MissingError where ImageNet weights are not here and cannot be downloaded.
+    Raises MissingError where ImageNet weights are not here and cannot be downloaded, RecipeError
+    where the binary loss is asked for other than two classes.
     """
     from keras import Input, Model, layers
 
-    backbone = BACKBONES[table.backbone]
+    if table.loss == "binary" and classes != 2:
+        raise RecipeError(f'[model] loss = "binary" is for two classes, the photos have {classes}.')
+    name, _ = split_name(table.backbone)
+    backbone = BACKBONES[name]
     inputs = Input((table.image_size, table.image_size, 3), dtype="float32", name=INPUT_NAME)
-    scaled = layers.Rescaling(backbone.scale, backbone.offset, name="scale")(inputs)
-    x = _backbone(backbone, table, scaled)
-    x = layers.GlobalAveragePooling2D(name=POOL)(x)
+    scale, offset = _scaling(backbone, table)
+    scaled = layers.Rescaling(scale, offset, name="scale")(inputs)
+    logits = _head(_pooled(_backbone(backbone, table, inputs, scaled)), table, classes)
+    return Model(inputs, layers.Softmax(name=OUTPUT_NAME)(logits), name=name)
+
+
+def _scaling(backbone: Backbone, table: Model) -> tuple[Any, Any]:
+    """Scale and offset that map bytes to what the backbone takes."""
+    if split_name(table.backbone)[0] != "hub":
+        return _plain(backbone.scale), _plain(backbone.offset)
+    low, high = table.input_range or HUB_RANGE
+    return (high - low) / 255, low
+
+
+def _plain(values: Values) -> float | list[float]:
+    """As Keras writes it into a model's configuration: a tuple would come back as a list."""
+    return list(values) if isinstance(values, tuple) else values
+
+
+def _pooled(features: Any) -> Any:
+    """A feature vector [N, F]; backbones that pool themselves are left as they are."""
+    from keras import layers
+
+    is_map = len(features.shape) == 4
+    return (layers.GlobalAveragePooling2D if is_map else layers.Identity)(name=POOL)(features)
+
+
+def _head(x: Any, table: Model, classes: int) -> Any:
+    """Logits [N, classes] from pooled features; one logit z becomes the pair (-z/2, z/2).
+
+    The softmax of the pair is (1 - sigmoid(z), sigmoid(z)), so every model ends alike.
+    """
+    from keras import layers
+
+    if table.head_batch_norm:
+        x = layers.BatchNormalization(name="head_BN")(x)
     for number, units in enumerate(table.head, 1):
         x = layers.Dense(units, "relu", name=f"hidden_{number}")(x)
     # Drawn here and not by Keras, so that the saved model carries it.
     x = layers.Dropout(table.dropout, seed=random.randint(1, 10**9), name="dropout")(x)
-    logits = layers.Dense(classes, name="logits")(x)
-    return Model(inputs, layers.Softmax(name=OUTPUT_NAME)(logits), name=table.backbone)
+    if table.loss == "categorical":
+        return layers.Dense(classes, name="logits")(x)
+    pair = layers.Dense(2, use_bias=False, trainable=False, name=PAIR)
+    logits = pair(layers.Dense(1, name="logits")(x))
+    pair.kernel.assign([[-0.5, 0.5]])
+    return logits
 
 
-def _backbone(backbone: Backbone, table: Model, scaled: Any) -> Any:
+def _backbone(backbone: Backbone, table: Model, inputs: Any, scaled: Any) -> Any:
     """The backbone's feature map, with its weights loaded by Keras' own names and files."""
     import keras
 
-    if table.weights in ("imagenet", "none"):
-        weights = "imagenet" if table.weights == "imagenet" else None
-        try:
-            # Keras announces downloads on stdout, which belongs to results.
-            with redirect_stdout(sys.stderr):
-                return backbone.build(scaled, table.alpha, weights)
-        except Exception as error:  # Keras wraps every failed download in a bare Exception
-            raise _explained(error) from error
-    features = backbone.build(scaled, table.alpha, None)
-    path = Path(table.weights)
+    weights = "imagenet" if table.weights == "imagenet" and backbone.pretrained else None
+    try:
+        # Keras announces downloads on stdout, which belongs to results.
+        with redirect_stdout(sys.stderr):
+            features = backbone.build(scaled, table, weights)
+    except TledgeError:
+        raise
+    except Exception as error:  # Keras wraps every failed download in a bare Exception
+        raise _explained(error) from error
+    # From the very input: a model of a part would be a copy that hangs on the same layers.
+    base = keras.Model(inputs, features)
+    if table.weights not in ("imagenet", "none"):
+        _load_weights(base, Path(table.weights))
+    if backbone.bgr and table.weights != "none":
+        _to_rgb(base)
+    return features
+
+
+def _load_weights(base: Any, path: Path) -> None:
     if not path.is_file():
         raise MissingError(f"{path}: no such weights file ([model] weights).")
     try:
-        keras.Model(scaled, features).load_weights(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras remarks on what it then refuses
+            base.load_weights(path)
     except (ValueError, OSError) as error:
         raise RecipeError(f"[model] weights {path}: not of this backbone ({error}).") from error
-    return features
+
+
+def _to_rgb(base: Any) -> None:
+    """Turn the first kernel [h, w, 3, out] from blue, green, red to red, green, blue."""
+    first = next(layer for layer in base.layers if type(layer).__name__ == "Conv2D")
+    weights = first.get_weights()
+    first.set_weights([weights[0][:, :, ::-1, :], *weights[1:]])
 
 
 def _explained(error: Exception) -> Exception:
@@ -95,7 +165,7 @@ def set_trainable(model: Any, stage: Stage) -> int:
     for number, layer in enumerate(model.layers):
         is_batch_norm = type(layer).__name__ == "BatchNormalization"
         keep = is_batch_norm and stage.batch_norm == "inference" and number < border
-        layer.trainable = number >= start and not keep
+        layer.trainable = number >= start and not keep and layer.name != PAIR
         if is_batch_norm and stage.batch_norm_momentum:
             layer.momentum = stage.batch_norm_momentum
     return sum(not layer.trainable for layer in model.layers[:border])
@@ -109,6 +179,11 @@ def _backbone_layers(model: Any) -> int:
 def first_trainable(model: Any, stage: Stage) -> int:
     """Number of the first layer that the stage trains; raises RecipeError for a name it lacks."""
     names = [layer.name for layer in model.layers[: _backbone_layers(model)]]
+    if stage.unfreeze != "none" and hub.LAYER in names and not hub.trains(model.get_layer(hub.LAYER)):
+        raise RecipeError(
+            f"[[stage]] {stage.name}: the SavedModel has no variables that train; it was exported frozen. "
+            'Set unfreeze = "none", or take another.'
+        )
     if isinstance(stage.unfreeze, int):
         return max(0, len(names) - stage.unfreeze)
     if stage.unfreeze in ("none", "all"):
@@ -148,6 +223,20 @@ def augmentation(table: Augment, seed: int) -> list[Any]:
         if wanted:
             made.append(_random_layer(layers, name, factor, options, seed + number))
     return made
+
+
+def view_maker(table: Augment, seed: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    """A function that draws changed views of a batch uint8[N, H, W, 3], others at each call."""
+    import keras
+    import numpy as np
+
+    layers = keras.Sequential(augmentation(table, seed))
+
+    def draw(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        drawn = keras.ops.convert_to_numpy(layers(images.astype(np.float32), training=True))
+        return np.asarray(np.clip(np.round(drawn), 0, 255), np.uint8)
+
+    return draw
 
 
 def _random_layer(layers: Any, name: str, factor: Any, options: dict[str, Any], seed: int) -> Any:
@@ -194,4 +283,5 @@ def save(model: Any, path: Path) -> None:
 def load(path: Path) -> Any:
     """Load a `.keras` file in safe mode, without its optimizer; raises MissingError without Keras."""
     keras = quiet.load("keras", "export")
+    hub.register()
     return keras.models.load_model(path, compile=False, safe_mode=True)

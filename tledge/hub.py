@@ -1,0 +1,402 @@
+"""TF-Hub modules and other SavedModels as a Keras 3 layer that trains, saves and converts like any other.
+
+`hub.KerasLayer` belongs to Keras 2 and `keras.layers.TFSMLayer` does not train. Here the graph of a
+SavedModel is taken apart instead: its structure, without one value of a variable, goes into the
+layer's config, and its variables become ordinary Keras weights that the graph takes as inputs. A
+`.keras` file with this layer in it needs the SavedModel no more.
+
+The inference branch of the SavedModel is used (`training=False`). When the layer is trained, kernels
+and scales move, dropout inside stays off, and batch norm keeps the statistics it came with.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import socket
+import tempfile
+import zlib
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from tledge import quiet
+from tledge.errors import MissingError, RecipeError
+
+LAYER = "features"
+"""Name of the layer in a model."""
+
+IMAGE, OUTPUT = "image", "features"
+"""Names of the graph's input and output; its weights are `weight_0`, `weight_1` and so on."""
+
+SIGNATURES = ("serving_default", "default", "image_feature_vector", "serve")
+"""Signatures to look for where the SavedModel cannot be called itself, the best first."""
+
+FILES = "saved_model.pb and variables/"
+PATIENCE = 30.0
+"""Seconds without a byte after which a download is given up."""
+
+
+def build(handle: str, inputs: Any) -> Any:
+    """Apply the SavedModel behind `handle` to a KerasTensor float32[N, H, W, 3]: its features.
+
+    The values must be in the range that the SavedModel was trained on; modules of TF-Hub for images
+    take 0..1. The layer is named "features", holds the SavedModel's weights, and gives
+    float32[N, F], or float32[N, h, w, F] where the SavedModel ends in a feature map.
+
+    Raises MissingError where the SavedModel or TensorFlow is not here, and RecipeError where the
+    SavedModel does not take such images or is not a pure function of image and variables.
+    """
+    config, values = _take(resolve(handle), tuple(inputs.shape[1:]))
+    layer = _layer_class()(**config, name=LAYER)
+    features = layer(inputs)
+    for weight, value in zip(layer.values, values, strict=True):
+        weight.assign(value)
+    return features
+
+
+def register() -> None:
+    """Make the layer known to Keras; needed before `keras.models.load_model(..., safe_mode=True)`."""
+    _layer_class()
+
+
+def trains(layer: Any) -> bool:
+    """True where a layer made by `build` has weights that its SavedModel lists as trainable."""
+    return any(trainable for *_rest, trainable in layer.get_config()["variables"])
+
+
+def resolve(handle: str) -> Path:
+    """The folder of a SavedModel: a local path, or a TF-Hub address `https://...`.
+
+    Addresses are looked up, and downloaded, in the cache of tensorflow_hub (TFHUB_CACHE_DIR). Raises
+    MissingError, with the files to put where, for what is not here and cannot be downloaded.
+    """
+    is_address = handle.startswith("https://")
+    folder = _cache_folder(handle) if is_address else Path(handle).expanduser()
+    is_here = (folder / "saved_model.pb").is_file
+    reason = _download(handle) if is_address and not is_here() else ""
+    if is_here():
+        return folder
+    if is_address:
+        raise MissingError(
+            f"{handle} is not on this machine and could not be downloaded ({reason}). Put its {FILES} "
+            f"into {folder}, or give the path of a folder that holds them."
+        )
+    raise MissingError(
+        f"{folder}: no SavedModel here. Expected a folder with {FILES}, or an address https://..."
+    )
+
+
+def _download(handle: str) -> str:
+    """Let tensorflow_hub fill its cache; gives what to say if that was not enough."""
+    hub = quiet.load("tensorflow_hub", "hub")
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)  # it sets none: behind a silent firewall it waits for minutes
+    try:
+        hub.resolve(handle)
+    except Exception as error:  # network, archive and TensorFlow errors, each with a class of its own
+        return str(error)
+    finally:
+        socket.setdefaulttimeout(before)
+    return "what came has no saved_model.pb"
+
+
+def _cache_folder(handle: str) -> Path:
+    """Where tensorflow_hub keeps an address: the SHA-1 of its text, below the cache folder."""
+    root = os.environ.get("TFHUB_CACHE_DIR") or Path(tempfile.gettempdir()) / "tfhub_modules"
+    return Path(root) / hashlib.sha1(handle.encode()).hexdigest()
+
+
+def _tensorflow() -> Any:
+    """TensorFlow, which must be Keras' backend: the graph and its gradients are TensorFlow's."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise RecipeError(
+            "a TF-Hub or SavedModel backbone runs on TensorFlow alone, and Keras runs on "
+            f"{keras.backend.backend()}: set KERAS_BACKEND=tensorflow."
+        )
+    return quiet.load("tensorflow", "hub")
+
+
+def _take(folder: Path, shape: tuple[int, ...]) -> tuple[dict[str, Any], list[Any]]:
+    """Take the SavedModel in `folder` apart, for images of `shape` (H, W, 3): layer config and weights."""
+    tf = _tensorflow()
+    loaded = _loaded(tf, folder)
+    function = _traced(tf, folder, loaded, shape)
+    constants, variables = _frozen(folder, function)
+    graph, order = _structure(tf, constants, set(variables))
+    used = [variables[name] for name in order]
+    if not used:
+        raise RecipeError(f"{folder}: the SavedModel holds no variables (a frozen graph?): nothing to train.")
+    if reason := _impurity(graph):
+        raise RecipeError(f"{folder}: the SavedModel {reason}; expected a pure function of the image.")
+    # What a reusable SavedModel lists counts; others say it variable by variable.
+    trainable = {id(one) for one in getattr(loaded, "trainable_variables", function.trainable_variables)}
+    rows = [
+        [name, one.shape.as_list(), one.dtype.name, id(one) in trainable]
+        for name, one in zip(_names([one.name for one in used]), used, strict=True)
+    ]
+    config = {"graph": _as_text(graph), "variables": rows, "output_shape": _output_shape(tf, folder, graph)}
+    return config, [one.numpy() for one in used]
+
+
+def _loaded(tf: Any, folder: Path) -> Any:
+    if (folder / "tfhub_module.pb").is_file():
+        raise RecipeError(
+            f"{folder}: a TF-Hub module in the format of TensorFlow 1, which does not train in "
+            "TensorFlow 2. Take a newer version of the module, a TF2 SavedModel."
+        )
+    try:
+        return tf.saved_model.load(str(folder))
+    except Exception as error:  # TensorFlow raises many classes for a damaged folder
+        raise MissingError(
+            f"{folder}: TensorFlow does not load it ({error}). Expected a whole SavedModel: {FILES}."
+        ) from error
+
+
+def _traced(tf: Any, folder: Path, loaded: Any, shape: tuple[int, ...]) -> Any:
+    """The SavedModel as a ConcreteFunction: image float32[N, H, W, 3] → features."""
+    call, expected = _callable(folder, loaded)
+    spec = tf.TensorSpec((None, *shape), tf.float32, IMAGE)
+    function = tf.function(lambda image: _single(folder, call(image)), autograph=False)
+    try:
+        return function.get_concrete_function(spec)
+    except (TypeError, ValueError, tf.errors.OpError) as error:
+        raise RecipeError(
+            f"{folder}: the SavedModel does not take float32 images of shape {spec.shape}; "
+            f"it takes {', '.join(expected) or 'something else'}. Set [model] image_size accordingly."
+        ) from error
+
+
+def _callable(folder: Path, loaded: Any) -> tuple[Callable[[Any], Any], list[str]]:
+    """What to call with an image, and descriptions of the inputs that it takes."""
+    if callable(loaded):
+        import inspect
+
+        takes_training = "training" in inspect.signature(loaded.__call__).parameters
+        options = {"training": False} if takes_training else {}
+        expected = [_inputs(one) for one in getattr(loaded.__call__, "concrete_functions", [])]
+        return lambda image: loaded(image, **options), sorted(set(expected))
+    name = next((name for name in SIGNATURES if name in loaded.signatures), None)
+    if name is None:
+        raise RecipeError(
+            f"{folder}: the SavedModel can neither be called nor has a signature named "
+            f"{', '.join(SIGNATURES)}; it has {sorted(loaded.signatures)}."
+        )
+    signature = loaded.signatures[name]
+    key = next(iter(signature.structured_input_signature[1]))
+    return lambda image: signature(**{key: image}), [_inputs(signature)]
+
+
+def _inputs(function: Any) -> str:
+    args, named = function.structured_input_signature
+    specs = [one for one in (*args, *named.values()) if hasattr(one, "shape")]
+    return " and ".join(f"{one.dtype.name}{one.shape}" for one in specs)
+
+
+def _single(folder: Path, answer: Any) -> Any:
+    """The one tensor in an answer; modules with many name the features "default"."""
+    if isinstance(answer, Mapping):
+        found = [answer["default"]] if "default" in answer else list(answer.values())
+    else:
+        found = list(answer) if isinstance(answer, (list, tuple)) else [answer]
+    if len(found) != 1:
+        raise RecipeError(f"{folder}: the SavedModel gives {len(found)} outputs; expected one, the features.")
+    return found[0]
+
+
+def _frozen(folder: Path, function: Any) -> tuple[Any, dict[str, Any]]:
+    """The function's GraphDef with constants for variables, and the variables by those constants' names."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    by_handle = {id(one.handle): one for one in function.graph.variables if one.dtype.is_floating}
+    variables = {
+        inner.op.name: by_handle[id(outer)]
+        for outer, inner in function.graph.captures
+        if id(outer) in by_handle
+    }
+    try:
+        frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    except Exception as error:  # it raises KeyError, ValueError and more for resources it does not know
+        raise RecipeError(f"{folder}: the SavedModel cannot be frozen ({error!r}).") from error
+    graph = frozen.graph.as_graph_def()
+    output = graph.node.add(op="Identity", name=OUTPUT, input=[frozen.outputs[0].name])
+    output.attr["T"].type = frozen.outputs[0].dtype.as_datatype_enum
+    return graph, variables
+
+
+def _structure(tf: Any, frozen: Any, variables: set[str]) -> tuple[Any, list[str]]:
+    """The part of `frozen` behind its output, with placeholders for `variables`; and their order.
+
+    Names and order follow from the structure alone, for those of TensorFlow carry counters of the
+    process. Control edges go, since nothing here has an effect. So do attributes with "_" in front:
+    they hold shapes, places and numbered Python gradients, which no other process knows; operators
+    are differentiated by their own gradients instead.
+    """
+    nodes = {node.name: node for node in frozen.node}
+    made = tf.compat.v1.GraphDef(versions=frozen.versions)
+    names: dict[str, str] = {}
+    order: list[str] = []
+    for name in _sorted(nodes, OUTPUT):
+        node = made.node.add()
+        node.CopyFrom(nodes[name])
+        if name in variables:
+            names[name] = f"weight_{len(order)}"
+            order.append(name)
+            _become_placeholder(node)
+        else:
+            names[name] = name if name in (IMAGE, OUTPUT) else f"{node.op.lower()}_{len(names)}"
+        _clean(node, names)
+    return made, order
+
+
+def _sorted(nodes: Mapping[str, Any], output: str) -> list[str]:
+    """Names of the nodes that `output` needs, each behind those that it needs itself."""
+    found, seen, waiting = [], set(), [(output, False)]
+    while waiting:
+        name, is_ready = waiting.pop()
+        if is_ready:
+            found.append(name)
+        elif name not in seen:
+            seen.add(name)
+            waiting.append((name, True))
+            waiting.extend((one.partition(":")[0], False) for one in reversed(_data_inputs(nodes[name])))
+    return found
+
+
+def _data_inputs(node: Any) -> list[str]:
+    return [one for one in node.input if not one.startswith("^")]
+
+
+def _become_placeholder(node: Any) -> None:
+    value = node.attr["value"].tensor
+    node.op = "Placeholder"  # of the constant's dtype and shape
+    node.attr["shape"].shape.CopyFrom(value.tensor_shape)
+    del node.attr["value"]
+
+
+def _clean(node: Any, names: Mapping[str, str]) -> None:
+    node.name = names[node.name]
+    parts = [one.partition(":") for one in _data_inputs(node)]
+    node.input[:] = [names[name] + mark + place for name, mark, place in parts]
+    node.device = ""
+    node.ClearField("experimental_debug_info")
+    for key in [key for key in node.attr if key.startswith("_")]:
+        del node.attr[key]
+
+
+def _impurity(graph: Any) -> str:
+    """Why a graph is more than arithmetic, empty where it is not.
+
+    A layer is loaded from files of other people, and an operator can read and write files too. So
+    nothing that has a state, handles text (a file name) or calls a function is let in.
+    """
+    from tensorflow.core.framework.types_pb2 import DT_RESOURCE, DT_STRING, DT_VARIANT
+    from tensorflow.python.framework import op_def_registry
+
+    for node in graph.node:
+        known = op_def_registry.get(node.op)
+        kinds = {kind for one in node.attr.values() for kind in (one.type, *one.list.type)}
+        calls = any(one.HasField("func") or one.list.func for one in node.attr.values())
+        if known is None:
+            return f"needs the operator {node.op}, which this TensorFlow does not know"
+        fixed = {one.type for one in (*known.input_arg, *known.output_arg)}
+        if known.is_stateful or calls or (kinds | fixed) & {DT_STRING, DT_RESOURCE, DT_VARIANT}:
+            return f"holds the operator {node.op}, which does more than arithmetic"
+    return ""
+
+
+def _names(originals: list[str]) -> list[str]:
+    """Weight names that Keras takes, unique, still readable: "Conv1/kernel:0" is Conv1_kernel."""
+    made: list[str] = []
+    for original in originals:
+        plain = re.sub(r"\W+", "_", original.partition(":")[0]).strip("_") or "weight"
+        choices = (f"{plain}_{number}" if number > 1 else plain for number in count(1))
+        made.append(next(name for name in choices if name not in made))
+    return made
+
+
+def _output_shape(tf: Any, folder: Path, graph: Any) -> list[int | None]:
+    """The features' shape, the batch as None; raises RecipeError unless it is float32[N, ..., F]."""
+    with tf.Graph().as_default():
+        (output,) = tf.graph_util.import_graph_def(graph, return_elements=[f"{OUTPUT}:0"])
+    sides = output.shape.as_list()[1:] if output.shape.rank in (2, 4) else [None]
+    if None in sides or output.dtype != tf.float32:
+        raise RecipeError(
+            f"{folder}: the SavedModel gives {output.dtype.name}{output.shape}; expected a feature "
+            "vector float32[N, F] or a feature map float32[N, h, w, F] of known size."
+        )
+    return [None, *sides]
+
+
+def _as_text(graph: Any) -> str:
+    return base64.b64encode(zlib.compress(graph.SerializeToString(deterministic=True), 9)).decode()
+
+
+@lru_cache(maxsize=8)
+def _runner(text: str) -> Any:
+    """The graph in `text` as a tf.function of an image batch and the list of its weights.
+
+    Kept beside the layers and not in them: Keras and TensorFlow would track and save it.
+    """
+    tf = _tensorflow()
+    graph = tf.compat.v1.GraphDef()
+    graph.ParseFromString(zlib.decompress(base64.b64decode(text)))
+    if reason := _impurity(graph):
+        raise RecipeError(f"the saved layer's graph {reason}; it is refused.")
+
+    def run(image: Any, weights: list[Any]) -> Any:
+        feeds = {f"weight_{number}:0": weight for number, weight in enumerate(weights)}
+        (features,) = tf.graph_util.import_graph_def(
+            graph, input_map={f"{IMAGE}:0": image, **feeds}, return_elements=[f"{OUTPUT}:0"]
+        )
+        return features
+
+    return tf.function(run, autograph=False, reduce_retracing=True)
+
+
+@cache
+def _layer_class() -> Any:
+    """The layer's class, made once: at import time there is no Keras to make it from."""
+    keras = quiet.load("keras", "hub")
+
+    @keras.saving.register_keras_serializable(package="tledge")
+    class SavedModelFeatures(keras.layers.Layer):  # type: ignore[misc, name-defined]
+        """The graph of a SavedModel, float32[N, H, W, 3] → features, over Keras weights.
+
+        `graph` is a compressed GraphDef as text, `variables` lists its weights as
+        [name, shape, dtype, trainable] and `output_shape` has None for the batch.
+        """
+
+        def __init__(
+            self, *, graph: str, variables: list[list[Any]], output_shape: list[int | None], **options: Any
+        ) -> None:
+            # Mixed precision stops here: the graph is float32.
+            super().__init__(**{**options, "dtype": "float32"})
+            self._graph, self._variables, self._output_shape = graph, variables, tuple(output_shape)
+
+        def build(self, input_shape: Any) -> None:
+            del input_shape
+            _runner(self._graph)  # refuses a graph that is not safe; Keras would hide the words elsewhere
+            self.values = [
+                self.add_weight(tuple(shape), "zeros", dtype, trainable=trainable, name=name)
+                for name, shape, dtype, trainable in self._variables
+            ]
+
+        def call(self, image: Any) -> Any:
+            tf = _tensorflow()
+            return _runner(self._graph)(image, [tf.convert_to_tensor(weight) for weight in self.values])
+
+        def compute_output_shape(self, input_shape: Any) -> Any:
+            return (input_shape[0], *self._output_shape[1:])
+
+        def get_config(self) -> dict[str, Any]:
+            own = {"graph": self._graph, "variables": self._variables, "output_shape": self._output_shape}
+            return {**super().get_config(), **own}
+
+    return SavedModelFeatures
