@@ -27,13 +27,24 @@ if TYPE_CHECKING:
 class Examples:
     """Part of the cache: rows of images uint8[N, H, W, 3] and one-hot labels float32[N, classes].
 
-    `views` holds augmented copies uint8[views, rows, H, W, 3] that epochs take in turn.
+    `views` holds augmented copies uint8[views, rows, H, W, 3], or what frozen layers make of them
+    as float32[views, rows, ...]; epochs take them in turn.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.float32]
     rows: NDArray[np.int64]
-    views: NDArray[np.uint8] | None = None
+    views: NDArray[np.uint8] | NDArray[np.float32] | None = None
+
+    def class_weights(self) -> NDArray[np.float32]:
+        """Weights float32[classes] that make every class of `rows` count alike, 1 on average.
+
+        N / (classes * images of the class), as scikit-learn's "balanced" has it.
+        """
+        import numpy as np
+
+        counts = self.labels[self.rows].sum(0)
+        return np.asarray(len(self.rows) / (len(counts) * np.maximum(1, counts)), np.float32)
 
     def take(self, positions: NDArray[np.int64], epoch: int) -> NDArray[np.float32]:
         """Pixels float32[len(positions), H, W, 3] in 0..255 of these positions in `rows`."""
@@ -64,6 +75,8 @@ def batches(examples: Examples, stage: Stage, seed: int, epoch: int, *, train: b
     import keras
     import numpy as np
 
+    weights = examples.class_weights() if train and stage.class_weights == "balanced" else None
+
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__(workers=1)
@@ -82,14 +95,14 @@ def batches(examples: Examples, stage: Stage, seed: int, epoch: int, *, train: b
         def __len__(self) -> int:
             return math.ceil(len(self.order) / stage.batch_size)
 
-        def __getitem__(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        def __getitem__(self, number: int) -> tuple[NDArray[np.float32], ...]:
             part = self.order[number * stage.batch_size : (number + 1) * stage.batch_size]
             images = examples.take(part, self.epoch)
             labels = examples.labels[examples.rows[part]]
             if train and stage.mixup:
                 rng = np.random.default_rng([seed, self.epoch, number])
-                return mixed(images, labels, stage.mixup, rng)
-            return images, labels
+                images, labels = mixed(images, labels, stage.mixup, rng)
+            return (images, labels) if weights is None else (images, labels, labels @ weights)
 
     return Batches()
 
@@ -112,10 +125,7 @@ def optimizer(stage: Stage, steps: int) -> Any:
     """The Keras optimizer of a stage that takes `steps` steps in all."""
     import keras
 
-    rate: Any = stage.learning_rate
-    if stage.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(stage.learning_rate, max(1, steps))
-    options: dict[str, Any] = {"learning_rate": rate}
+    options: dict[str, Any] = {"learning_rate": _rate(stage, steps)}
     if stage.weight_decay or stage.optimizer == "adamw":  # AdamW's own default is not 0
         options["weight_decay"] = stage.weight_decay
     if stage.ema:
@@ -126,6 +136,39 @@ def optimizer(stage: Stage, steps: int) -> Any:
         options["nesterov"] = stage.nesterov
     kinds = {"sgd": "SGD", "rmsprop": "RMSprop", "adam": "Adam", "adamw": "AdamW", "adamax": "Adamax"}
     return getattr(keras.optimizers, kinds[stage.optimizer])(**options)
+
+
+def _rate(stage: Stage, steps: int) -> Any:
+    """The learning rate: a number, or Keras' schedule of that name over `steps` steps."""
+    from keras.optimizers import schedules
+
+    first = stage.learning_rate
+    if stage.schedule == "cosine":
+        return schedules.CosineDecay(first, max(1, steps))
+    if stage.schedule == "exponential":
+        return schedules.ExponentialDecay(first, max(1, steps // max(1, stage.epochs)), stage.decay)
+    if stage.schedule == "inverse-time":
+        return schedules.InverseTimeDecay(first, 1, stage.decay)
+    return first
+
+
+def loss(stage: Stage) -> Any:
+    """Cross-entropy of probabilities [N, classes] against one-hot labels.
+
+    Of the pair (1 - p, p) that one logit gives this is its binary cross-entropy. Keras' own
+    BinaryCrossentropy would not do: behind a softmax it takes the softmax' inputs for logits of p.
+    """
+    import keras
+
+    return keras.losses.CategoricalCrossentropy(label_smoothing=stage.label_smoothing)
+
+
+def metrics(classes: int) -> list[Any]:
+    """Accuracy, and top-5 accuracy where there are more than five classes."""
+    import keras
+
+    top5 = keras.metrics.TopKCategoricalAccuracy(5, name="top5")
+    return ["accuracy", top5] if classes > 5 else ["accuracy"]
 
 
 def fit(
@@ -150,8 +193,8 @@ def fit(
     steps = len(data)
     train_model.compile(
         optimizer=optimizer(stage, stage.epochs * steps),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=stage.label_smoothing),
-        metrics=["accuracy"],
+        loss=loss(stage),
+        metrics=metrics(train.labels.shape[1]),
     )
     train_model.optimizer.build(train_model.trainable_variables)
     _reset_generators(train_model, stage_seed)

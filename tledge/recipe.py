@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from tledge import tables
-from tledge.backbones import BACKBONES
+from tledge.backbones import BACKBONES, split_name
 from tledge.dataset import source_options
 from tledge.errors import RecipeError
 from tledge.formats import VARIANTS
@@ -126,18 +128,52 @@ def _splits(raw: object) -> tables.Splits:
 def _take(raw: object, name: str) -> tables.Take:
     where = f"[data.splits] {name}"
     if isinstance(raw, str):
-        return tables.Take(raw)
+        first, *others = [_slice(part, where) for part in raw.split("+")]
+        return replace(first, also=tuple(others))
     if not isinstance(raw, dict):
-        raise RecipeError(f"{where}: expected a source split's name or {{ from = NAME, fraction = SHARE }}.")
-    _refuse_unknown(where, raw, ["from", "fraction"], "key")
-    fraction = raw.get("fraction")
-    if not isinstance(raw.get("from"), str) or not _is_share(fraction):
-        raise RecipeError(f'{where}: expected from = "NAME" and fraction between 0 and 1, got {raw}.')
-    return tables.Take(raw["from"], fraction)
+        raise RecipeError(
+            f'{where}: expected a source split such as "train" or "train[:90%]", or {{ from = NAME }} '
+            f"with one of {', '.join(SHARES)}; got {raw!r}."
+        )
+    _refuse_unknown(where, raw, ["from", *SHARES], "key")
+    kinds = [kind for kind in SHARES if kind in raw]
+    if not isinstance(raw.get("from"), str) or len(kinds) != 1:
+        raise RecipeError(f'{where}: expected from = "NAME" and one of {", ".join(SHARES)}, got {raw}.')
+    is_fine, expected = SHARES[kinds[0]]
+    if not is_fine(raw[kinds[0]]):
+        raise RecipeError(f"{where} {kinds[0]}: expected {expected}, got {raw[kinds[0]]!r}.")
+    if "+" in raw["from"]:
+        raise RecipeError(f"{where}: a share is taken from one source split, not from {raw['from']!r}.")
+    return replace(_slice(raw["from"], where), **{kinds[0]: raw[kinds[0]]})
+
+
+def _slice(text: str, where: str) -> tables.Take:
+    """A source split's name, or a slice of one as TensorFlow Datasets writes it: "train[:90%]"."""
+    found = re.fullmatch(r"([^\[\]]+)(?:\[(-?\d{1,12}%?)?:(-?\d{1,12}%?)?\])?", text.strip())
+    if not found:
+        raise RecipeError(f'{where}: expected a split such as "train" or "train[10%:90%]", got {text!r}.')
+    bounds = [bound or "" for bound in found.groups()[1:]]
+    for bound in bounds:
+        if bound.endswith("%") and abs(int(bound[:-1])) > 100:
+            raise RecipeError(f"{where}: {bound} of a split does not exist, in {text!r}.")
+    return tables.Take(found[1].strip(), start=bounds[0], stop=bounds[1])
 
 
 def _is_share(value: object) -> bool:
     return isinstance(value, float) and 0 < value < 1
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
+SHARES: dict[str, tuple[Callable[[object], bool], str]] = {
+    "fraction": (_is_share, "a share between 0 and 1"),
+    "count": (_is_count, "a whole number above 0"),
+    "files": (_is_share, "a share of the files between 0 and 1"),
+    "pattern": (lambda value: isinstance(value, str) and bool(value), "a glob for ids, such as *_val_*"),
+}
+"""Ways to take a part of a source split: what each accepts, and how that is put in words."""
 
 
 def _expect_table(raw: object, where: str) -> dict[str, Any]:
@@ -259,25 +295,73 @@ def _check(recipe: Recipe) -> None:
     if not re.fullmatch(r"[\w.+-]+", recipe.recipe.version):
         raise RecipeError("[recipe] version: expected letters, digits, . + - and _ only.")
     source_options(recipe.data)
+    _check_grouping(recipe.data)
     _check_model(recipe.model)
     for variant in recipe.export.variants:
         if variant not in VARIANTS:
             raise RecipeError(_unknown("[export] variants", "variant", variant, VARIANTS))
-    if recipe.augment.views and replace(recipe.augment, views=0) == tables.Augment(fill=recipe.augment.fill):
+    if recipe.augment.views and recipe.augment.is_off:
         raise RecipeError("[augment] views: there is nothing to draw; no random change is switched on.")
     for stage in recipe.stage:
-        if isinstance(stage.unfreeze, int) and stage.unfreeze < 0:
-            raise RecipeError(f"[[stage]] {stage.name}: unfreeze is a count of layers, 0 or more.")
+        _check_stage(stage, recipe.model)
+
+
+def _check_stage(stage: tables.Stage, model: tables.Model) -> None:
+    where = f"[[stage]] {stage.name}"
+    if isinstance(stage.unfreeze, int) and stage.unfreeze < 0:
+        raise RecipeError(f"{where}: unfreeze is a count of layers, 0 or more.")
+    decays = stage.schedule in ("exponential", "inverse-time")
+    if decays != bool(stage.decay):
+        raise RecipeError(
+            f'{where}: decay goes with schedule = "exponential" or "inverse-time", and they need it.'
+        )
+    if split_name(model.backbone)[0] == "hub" and stage.batch_norm == "train":
+        raise RecipeError(
+            f"{where}: batch norm of a hub backbone keeps its stored statistics; leave batch_norm out."
+        )
+
+
+def _check_grouping(data: tables.Data) -> None:
+    """A grouping that is none of the names is a regular expression with one group."""
+    if data.group == "none":
+        return
+    takes = (data.splits.train, data.splits.validation, data.splits.test)
+    if any(take.is_slice or take.files or take.pattern or take.also for take in takes):
+        raise RecipeError(
+            "[data] group: slices, unions, files and patterns say exactly which photos to take, so groups "
+            'would be cut. Take a fraction or a count of one source split, or set group = "none".'
+        )
+    if data.group == "near-duplicates":
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of spellings that a later Python may read otherwise
+            groups = re.compile(data.group).groups
+    except (re.error, OverflowError, RecursionError) as error:
+        raise RecipeError(f"[data] group: not a regular expression ({error}).") from None
+    if groups != 1:
+        raise RecipeError(
+            '[data] group: expected "none", "near-duplicates" or a regular expression with one group in '
+            f"parentheses, such as (person\\d+)_, got {data.group!r}."
+        )
 
 
 def _check_model(model: tables.Model) -> None:
-    if model.backbone not in BACKBONES:
-        raise RecipeError(_unknown("[model] backbone", "backbone", model.backbone, BACKBONES))
+    name, argument = split_name(model.backbone)
+    if name not in BACKBONES:
+        raise RecipeError(_unknown("[model] backbone", "backbone", name, BACKBONES))
+    if bool(argument) != (name == "hub") or (":" in model.backbone and not argument):
+        raise RecipeError(
+            f'[model] backbone: expected "hub:PATH_OR_HANDLE" or a name alone, got {model.backbone!r}.'
+        )
+    _check_input_range(model, name)
     if model.weights not in ("imagenet", "none") and not model.weights.endswith(".h5"):
         raise RecipeError(
             f'[model] weights: expected "imagenet", "none" or an .h5 file, got {model.weights!r}.'
         )
-    backbone = BACKBONES[model.backbone]
+    backbone = BACKBONES[name]
+    if model.alpha != 1.0 and not backbone.takes_alpha:
+        raise RecipeError(f"[model] alpha: {name} has one width only; leave alpha out.")
     if model.image_size < backbone.min_size:
         raise RecipeError(
             f"[model] image_size: {model.backbone} takes {backbone.min_size} or more, got {model.image_size}."
@@ -287,3 +371,13 @@ def _check_model(model: tables.Model) -> None:
     if model.weights == "imagenet" and backbone.alphas and model.alpha not in backbone.alphas:
         known = ", ".join(f"{alpha:g}" for alpha in backbone.alphas)
         raise RecipeError(f"[model] alpha: ImageNet weights exist for {known}, not {model.alpha:g}.")
+
+
+def _check_input_range(model: tables.Model, name: str) -> None:
+    values = model.input_range
+    if values and name != "hub":
+        raise RecipeError(f"[model] input_range: {name} knows its own; only hub backbones take it.")
+    if values and not (len(values) == 2 and -math.inf < values[0] < values[1] < math.inf):
+        raise RecipeError(f"[model] input_range: expected [least, largest], got {list(values)}.")
+    if name == "hub" and model.weights != "imagenet":
+        raise RecipeError("[model] weights: a hub backbone brings its own; leave weights out.")

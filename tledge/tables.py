@@ -7,7 +7,7 @@ a field: the parser, the error messages and the reference are made from these fi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -38,15 +38,35 @@ class About:
 
 @dataclass(frozen=True)
 class Take:
-    """Where a split comes from: a source split, or a share of one."""
+    """Where a split comes from: a source split, a slice of one, or a share of one.
+
+    `origin` is the source split; `start` and `stop` cut a slice out of it in the source's own
+    order ("90%", "100", "-50"), which for folders is by label. Of what they leave, at most one of
+    these is taken: a `fraction` of each class, a `count` of images spread over the classes alike,
+    a share of its `files`, or the photos whose id fits a glob `pattern`. `also` is joined to it.
+    """
 
     origin: str
     fraction: float | None = None
+    count: int | None = None
+    files: float | None = None
+    pattern: str | None = None
+    start: str = ""
+    stop: str = ""
+    also: tuple[Take, ...] = ()
+
+    @property
+    def is_slice(self) -> bool:
+        """True where a part is cut out by position."""
+        return bool(self.start or self.stop)
 
 
 @dataclass(frozen=True)
 class Splits:
-    """`[data.splits]`: each is a source split's name, or { from = NAME, fraction = SHARE }."""
+    """`[data.splits]`: source splits ("train", "train[:90%]", "train+extra"), or parts of one:
+    { from = NAME, fraction = SHARE }, { from, count = IMAGES }, { from, files = SHARE } or
+    { from, pattern = GLOB }. Whole splits take what the others left.
+    """
 
     train: Take = Take("train")
     validation: Take = Take("train", 0.15)
@@ -60,8 +80,8 @@ class Data:
     source: str = key("", "source name, with its argument after a colon: tfds:beans, folder:photos")
     group: str = key(
         "none",
-        "keep near-duplicate photos on one side of a split",
-        choices=("none", "near-duplicates"),
+        "photos that stay together when shares of a source split are taken: near-duplicates, or those "
+        "whose ids give the same text for the group of this regular expression",
     )
     on_bad: str = key("stop", "what a photo that does not decode does", choices=("stop", "skip"))
     splits: Splits = Splits()
@@ -72,12 +92,21 @@ class Data:
 class Model:
     """`[model]`: backbone and head."""
 
-    backbone: str = key("mobilenetv2", "a name from `tledge list backbones`")
+    backbone: str = key("mobilenetv2", "a name from `tledge list backbones`; hub:PATH_OR_HANDLE")
     alpha: float = key(1.0, "width multiplier, where the backbone has one", low=0.01, high=4)
     weights: str = key("imagenet", "imagenet, none, or a .weights.h5 file of the backbone")
+    input_range: tuple[float, ...] = key(
+        (), "least and largest value that a hub backbone takes, [0, 1] where nothing is said"
+    )
     image_size: int = key(224, "side of the square input in pixels", low=16, high=2048)
     dropout: float = key(0.2, "dropout before the last layer", low=0, high=0.95)
     head: tuple[int, ...] = key((), "units of hidden ReLU layers between pooling and logits", low=1)
+    head_batch_norm: bool = key(False, "batch norm right behind the pooling")
+    loss: str = key(
+        "categorical",
+        "cross-entropy of a softmax, or of one logit for two classes",
+        choices=("categorical", "binary"),
+    )
 
 
 @dataclass(frozen=True)
@@ -103,6 +132,11 @@ class Augment:
     )
     fill: str = key("reflect", "what lies outside the image", choices=("reflect", "nearest", "constant"))
 
+    @property
+    def is_off(self) -> bool:
+        """True where no random change is switched on."""
+        return replace(self, views=0, fill="reflect") == Augment()
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -123,13 +157,31 @@ class Stage:
     )
     optimizer: str = key("adam", "Keras optimizer", choices=("sgd", "rmsprop", "adam", "adamw", "adamax"))
     learning_rate: float = key(1e-3, "initial learning rate", low=0, high=100)
-    schedule: str = key("constant", "how it decays over the stage", choices=("constant", "cosine"))
+    schedule: str = key(
+        "constant",
+        "how it decays over the stage",
+        choices=("constant", "cosine", "exponential", "inverse-time"),
+    )
+    decay: float = key(
+        0.0,
+        "inverse-time: the rate is divided by 1 + decay * step; exponential: factor per epoch",
+        low=0,
+        high=1,
+    )
     momentum: float = key(0.0, "momentum (sgd, rmsprop)", low=0, high=1)
     nesterov: bool = key(False, "Nesterov momentum (sgd)")
     weight_decay: float = key(0.0, "decoupled weight decay", low=0, high=10)
     ema: float = key(0.0, "momentum of a moving average of the weights, 0 is off", low=0, high=0.99999)
     label_smoothing: float = key(0.0, "share of the label given to all classes", low=0, high=0.9)
+    class_weights: str = key(
+        "none", "weigh images so that every class counts alike", choices=("none", "balanced")
+    )
     mixup: float = key(0.0, "alpha of mixup's beta distribution, 0 is off", low=0, high=10)
+    reuse_frozen: bool = key(
+        True,
+        "compute once what the layers in front of all that trains give; not with mixup, nor with "
+        "augmentation that is drawn anew in every epoch",
+    )
     batch_size: int = key(32, "images per step", low=1, high=65536)
     patience: int = key(0, "epochs without improvement before the stage stops, 0 never", low=0)
     monitor: str = key("val_loss", "what says which epoch was best", choices=("val_loss", "val_accuracy"))
