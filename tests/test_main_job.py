@@ -276,3 +276,44 @@ def test_manifest_cannot_point_outside(own_run: Path, cli: Cli, where: str) -> N
     done = cli("verify", bundle)
     assert done.code == 4
     assert "is not in the bundle" in done.out
+
+
+def test_turned_photo_answers_as_upright(small_run: Path, cli: Cli, tmp_path: Path) -> None:
+    """A phone's JPEG on its side, with the EXIF tag that says so, is the same photo to every runner."""
+    from PIL import Image
+
+    from tledge.reader import open_bundle
+
+    bundle = open_bundle(small_run / "bundle")
+    upright = Image.fromarray(bundle.golden()["pixels"][0])
+    upright.save(tmp_path / "upright.png")
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=tags)
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "tag lost.png")
+    paths = [tmp_path / name for name in ("upright.png", "turned.png", "tag lost.png")]
+    done = cli("predict", small_run / "bundle", *paths, "--json")
+    first, second, third = (one["predictions"] for one in json.loads(done.out))
+    assert first == second != third
+
+
+def test_other_photos_are_not_gone_on_with(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was begun on other photos: its drawn views would get the labels of these."""
+    from fake_data import photos
+
+    from tledge import fitting
+
+    monkeypatch.chdir(tmp_path)
+    folder = photos(tmp_path / "photos", {"train": 40, "test": 12}, ("cat", "dog"))
+    text = SMALL.replace('source = "drawn"', f'source = "folder:{folder}"')
+    for line in ("train = 900\n", "test = 300\n", "size = 64\n"):
+        text = text.replace(line, "", 1)
+    (tmp_path / "small.toml").write_text(text)
+    with monkeypatch.context() as broken:
+        broken.setattr(fitting, "judge", None)  # ends the run after its first epoch
+        with pytest.raises(TypeError):
+            cli("train", "small.toml", "--quiet")
+    (folder / "train" / "cat" / "0000.jpg").unlink()
+    done = cli("train", "small.toml", "--resume", "--quiet")
+    assert done.code == 1 and "not those that this run was begun with" in done.err
+    assert cli("train", "small.toml", "--force", "--quiet", "--set", "stage.0.epochs=1").code == 0

@@ -22,9 +22,11 @@ from tledge import (
     golden,
     model,
     plots,
+    prefix,
     progress,
     quiet,
     runs,
+    splits,
     statistics,
 )
 from tledge.contract import InputSpec
@@ -61,14 +63,16 @@ def train(
     quiet.load("keras", "train")
     quiet.load("matplotlib", "train")
     prepared = _prepared(recipe, watch)
-    rows = dataset.split(prepared, recipe.data, recipe.recipe.seed)
+    _require_same_photos(folder, prepared, resume=resume and not force)
+    rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
     _seed(recipe.recipe.seed)
     core = model.build(recipe.model, len(prepared.labels))
     for stage in recipe.stage:
         model.first_trainable(core, stage)  # a misspelt layer ends here, before anything is written
     if force:
         shutil.rmtree(out, ignore_errors=True)
-    runs.write_json(folder.environment, environment(recipe.recipe.seed, settings))
+    facts = {**environment(recipe.recipe.seed, settings), "cache": prepared.folder.name}
+    runs.write_json(folder.environment, facts)
     runs.write_text(folder.recipe, text)
     runs.write_text(folder.labels, contract.labels_text(prepared.labels))
     state = _stages(recipe, core, prepared, rows, folder, watch)
@@ -118,6 +122,17 @@ def _claim(folder: RunFolder, text: str, settings: Sequence[str], *, resume: boo
         raise RunError(f"{folder.path}: was begun with another recipe or --set. Start over with --force.")
 
 
+def _require_same_photos(folder: RunFolder, prepared: dataset.Prepared, *, resume: bool) -> None:
+    """Refuse to go on with a run whose photos have changed since it was begun."""
+    if not resume or not folder.environment.is_file():
+        return
+    begun = runs.read_json(folder.environment, "an unfinished run", "Start over with --force.").get("cache")
+    if begun != prepared.folder.name:
+        raise RunError(
+            f"{folder.path}: the photos are not those that this run was begun with. Start over with --force."
+        )
+
+
 def _seed(seed: int) -> None:
     """Seed every generator and ask for deterministic kernels."""
     keras = quiet.load("keras", "train")
@@ -159,31 +174,30 @@ def _stages(
 ) -> fitting.State:
     """Run every stage that is still to run, going on from the checkpoint where there is one."""
     parts = {name: _examples(prepared, rows[name]) for name in ("train", "validation")}
-    views = recipe.augment.views
-    if views:
+    if recipe.augment.views:
         path = folder.checkpoints / "views.npy"
         parts["train"] = _with_views(parts["train"], recipe, path, watch)
-    checkpoint = folder.checkpoints / "state.npz"
+    checkpoint, begin = folder.checkpoints / "state.npz", folder.checkpoints / "stage.npz"
     state = fitting.read_state(checkpoint)
-    seed = recipe.recipe.seed
     for stage in recipe.stage[: state.stage]:
         model.set_trainable(core, stage)  # as an uninterrupted run left it
-    if state.stage and not state.epoch:
-        core.set_weights(fitting.load_checkpoint(checkpoint, None))
+    if state.stage:
+        core.set_weights(fitting.load_checkpoint(begin, None))
     for number in range(state.stage, len(recipe.stage)):
         stage = recipe.stage[number]
         count = model.set_trainable(core, stage)
         watch.say(f"stage {stage.name}: {count} backbone layers frozen, up to {stage.epochs} epochs")
-        whole = core if views else model.with_augmentation(core, recipe.augment, seed)
+        whole, train, validation = prefix.stage_input(recipe, stage, core, prepared, parts, folder, watch)
         fitting.fit(
-            whole, stage, state, parts["train"], parts["validation"],
-            seed=seed, checkpoint=checkpoint, watch=watch,
+            whole, stage, state, train, validation,
+            seed=recipe.recipe.seed, checkpoint=checkpoint, watch=watch,
         )  # fmt: skip
         if state.frozen is None:
             state.frozen = asdict(_score_split(core, prepared, rows["validation"], watch))
         state.stage, state.epoch, state.best, state.wait = number + 1, 0, None, 0
         state.stopped = False
-        fitting.save_checkpoint(checkpoint, None, state, core.get_weights())
+        for path in (begin, checkpoint):
+            fitting.save_checkpoint(path, None, state, core.get_weights())
     return state
 
 
@@ -198,20 +212,17 @@ def _with_views(
     examples: fitting.Examples, recipe: Recipe, path: Path, watch: progress.Progress
 ) -> fitting.Examples:
     """Draw the augmented views of the train split into a memory-mapped file beside the checkpoint."""
-    import keras
     import numpy as np
 
     count, images = recipe.augment.views, examples.images
     shape = (count, len(examples.rows), *images.shape[1:])
     if not path.is_file():
-        draw = keras.Sequential(model.augmentation(recipe.augment, recipe.recipe.seed))
+        draw = model.view_maker(recipe.augment, recipe.recipe.seed)
         batches = [(view, start) for view in range(count) for start in range(0, len(examples.rows), 64)]
         with runs.replacing(path) as made:
             out = np.lib.format.open_memmap(made, "w+", np.uint8, shape)
             for view, start in progress.track(watch, batches, "augment", len(batches)):
-                part = images[examples.rows[start : start + 64]].astype(np.float32)
-                drawn = keras.ops.convert_to_numpy(draw(part, training=True))
-                out[view, start : start + 64] = np.clip(np.round(drawn), 0, 255).astype(np.uint8)
+                out[view, start : start + 64] = draw(images[examples.rows[start : start + 64]])
             out.flush()
     return replace(examples, views=np.load(path, mmap_mode="r"))
 

@@ -1,0 +1,198 @@
+"""The frozen front of a network, computed once: what a stage does not train gives the same every epoch.
+
+The network is cut at the last single tensor in front of everything that trains or is random. What
+that tensor holds for every image (pooled features for a frozen base, a feature map when the top
+of the base is trained too) is written to a file, and the stage trains the rest of the network on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tledge import dataset, fitting, model, progress, runs
+from tledge.recipe import Recipe
+from tledge.runs import RunFolder
+from tledge.tables import Stage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+BATCH = 32
+
+VERSION = 1
+"""Raise it when the same front gives other outputs."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A model in two: `front` gives what `rest` takes. Both share the model's layers."""
+
+    front: Any
+    rest: Any
+
+    @property
+    def width(self) -> int:
+        """Values that one image comes to between the two."""
+        import numpy as np
+
+        return int(np.prod(self.front.output_shape[1:]))
+
+
+def cut(net: Any) -> Cut | None:
+    """Cut a model where nothing before trains or is random; None where that saves nothing."""
+    import keras
+
+    layers = net.layers
+    active = next((number for number, layer in enumerate(layers) if _is_active(layer)), len(layers))
+    places = [number for number in range(active) if _crossing(layers, number) is not None]
+    if not places or not any(layer.weights for layer in layers[: places[-1] + 1]):
+        return None
+    tensor = _crossing(layers, places[-1])
+    # Names of our own: Keras' count on, and they are part of the key.
+    front = keras.Model(net.input, tensor, name="front")
+    return Cut(front, keras.Model(tensor, net.output, name="rest"))
+
+
+def _is_active(layer: Any) -> bool:
+    """True for a layer whose output changes from step to step."""
+    is_random = hasattr(layer, "seed_generator") and getattr(layer, "rate", 1.0) > 0
+    return bool(layer.trainable_weights or is_random)
+
+
+def _crossing(layers: Sequence[Any], number: int) -> Any | None:
+    """The one tensor that leads from layers[: number + 1] to the others, None where there are more."""
+    before = {id(layer.output): layer.output for layer in layers[: number + 1]}
+    used = {id(one) for layer in layers[number + 1 :] for one in _inputs(layer) if id(one) in before}
+    return before[used.pop()] if len(used) == 1 else None
+
+
+def _inputs(layer: Any) -> list[Any]:
+    found = layer.input
+    return list(found) if isinstance(found, (list, tuple)) else [found]
+
+
+def key(front: Any, *parts: object) -> str:
+    """Name of a cache: changes with the front's structure or weights, with what computes it and `parts`."""
+    import keras
+
+    config = json.dumps(front.get_config(), sort_keys=True, default=str)
+    config = re.sub(r'"trainable": (true|false)', "", config)  # says nothing about the output
+    machine = (VERSION, keras.__version__, keras.backend.backend(), keras.distribution.list_devices())
+    digest = hashlib.sha256(repr((config, machine, parts)).encode())
+    for weight in front.get_weights():
+        digest.update(weight.tobytes())
+    return digest.hexdigest()[:24]
+
+
+def outputs(
+    front: Any,
+    images: NDArray[Any],
+    rows: NDArray[np.int64],
+    path: Path,
+    watch: progress.Progress = progress.SILENT,
+) -> NDArray[np.float32]:
+    """The front's output for images[view, row]: float32[views, rows, ...], memory-mapped from `path`.
+
+    `images` is uint8[views, N, H, W, 3] and `rows` are of N. The file is used as it is where it
+    stands with the SHA-256 beside it, and made anew where it does not.
+    """
+    import numpy as np
+
+    note = path.with_suffix(".sha256")
+    if not _is_whole(path, note):
+        shape = (len(images), len(rows), *front.output_shape[1:])
+        with runs.replacing(path) as made:
+            _compute(front, images, rows, np.lib.format.open_memmap(made, "w+", np.float32, shape), watch)
+        runs.write_text(note, runs.sha256(path))
+    found: NDArray[np.float32] = np.load(path, mmap_mode="r")
+    return found
+
+
+def _is_whole(path: Path, note: Path) -> bool:
+    return path.is_file() and note.is_file() and note.read_text(encoding="utf-8") == runs.sha256(path)
+
+
+def _compute(
+    front: Any,
+    images: NDArray[Any],
+    rows: NDArray[np.int64],
+    out: NDArray[np.float32],
+    watch: progress.Progress,
+) -> None:
+    import numpy as np
+
+    parts = [(view, start) for view in range(len(images)) for start in range(0, len(rows), BATCH)]
+    for view, start in progress.track(watch, parts, "frozen layers", len(parts)):
+        batch = np.stack([images[view, row] for row in rows[start : start + BATCH]]).astype(np.float32)
+        out[view, start : start + BATCH] = np.asarray(front.predict_on_batch(batch))
+    out.flush()  # type: ignore[attr-defined]
+
+
+def stage_input(
+    recipe: Recipe,
+    stage: Stage,
+    core: Any,
+    prepared: dataset.Prepared,
+    parts: dict[str, fitting.Examples],
+    folder: RunFolder,
+    watch: progress.Progress,
+) -> tuple[Any, fitting.Examples, fitting.Examples]:
+    """What a stage trains and on what: the network on pixels, or its rest on what the front gives."""
+    seed, table = recipe.recipe.seed, recipe.augment
+    is_fresh = not table.is_off and not table.views
+    halves = None if is_fresh or stage.mixup or not stage.reuse_frozen else cut(core)
+    if halves is None or not _is_worth(halves, parts, folder, watch):
+        whole = model.with_augmentation(core, table, seed) if is_fresh else core
+        return whole, parts["train"], parts["validation"]
+    made = {name: _through(halves, part, prepared, folder, watch) for name, part in parts.items()}
+    return halves.rest, made["train"], made["validation"]
+
+
+def _is_worth(
+    halves: Cut, parts: dict[str, fitting.Examples], folder: RunFolder, watch: progress.Progress
+) -> bool:
+    """Whether the front gives no more values than an image has, and the disk holds them."""
+    images = sum(len(part.rows) * (1 if part.views is None else len(part.views)) for part in parts.values())
+    wanted, free = 4 * halves.width * images, shutil.disk_usage(folder.path).free
+    if halves.width > parts["train"].images[0].size:
+        return False
+    if wanted > free:
+        watch.say(
+            f"{wanted / 1e9:.1f} GB to keep what frozen layers give, {free / 1e9:.1f} GB free: computed anew"
+        )
+    return wanted <= free
+
+
+def _through(
+    halves: Cut,
+    part: fitting.Examples,
+    prepared: dataset.Prepared,
+    folder: RunFolder,
+    watch: progress.Progress,
+) -> fitting.Examples:
+    """The same examples with the front's outputs in place of pixels.
+
+    Vectors of the photos themselves are small and serve other runs too: they are kept beside the
+    prepared photos. Feature maps, and whatever views give, go with the run's checkpoints.
+    """
+    import numpy as np
+
+    views = part.views
+    drawn = "" if views is None else runs.sha256(Path(views.filename))  # type: ignore[union-attr]
+    name = key(halves.front, prepared.folder.name, part.rows.tobytes(), drawn)
+    lasting = views is None and len(halves.front.output_shape) == 2 and os.access(prepared.folder, os.W_OK)
+    path = (prepared.folder if lasting else folder.checkpoints) / "features" / f"{name}.npy"
+    if views is None:
+        found = outputs(halves.front, part.images[None], part.rows, path, watch)
+    else:
+        found = outputs(halves.front, views, np.arange(len(part.rows)), path, watch)
+    return replace(part, views=found)
