@@ -1,12 +1,17 @@
-"""Near-duplicate groups: noisy copies and slow films together, different photos apart."""
+"""Near-duplicate groups: noisy copies and slow films together, different photos apart; and twins."""
 
 from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
-from tledge.similarity import near_duplicate_groups
+from tledge.images import prepare
+from tledge.similarity import Twin, duplicates, near_duplicate_groups
 
 Pixels = NDArray[np.uint8]
 
@@ -91,3 +96,198 @@ def test_similar_set_is_not_one_group() -> None:
     """In a set of one kind of scene, what is near is measured by what the set varies."""
     calm = (scenes(60) * 0.1 + 100).astype(np.uint8)
     assert near_duplicate_groups(calm).tolist() == [*range(60)]
+
+
+SAVED_AGAIN = "same picture"
+TURNED = "turned or mirrored"
+
+
+def photo(seed: int, size: tuple[int, int] = (300, 220)) -> Image.Image:
+    """A picture with soft areas, edges and texture, (width, height) pixels."""
+    rng = np.random.default_rng(seed)
+    made = np.zeros((size[1], size[0], 3))
+    for cells, weight in ((4, 0.55), (18, 0.3), (90, 0.15)):
+        coarse = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), np.uint8))
+        made += weight * np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))
+    return Image.fromarray(made.astype(np.uint8))
+
+
+def jpeg(image: Image.Image, quality: int = 92, orientation: int = 1) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    out = BytesIO()
+    image.save(out, "JPEG", quality=quality, exif=exif)
+    return out.getvalue()
+
+
+def halved(image: Image.Image) -> Image.Image:
+    return image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
+
+
+def twins(*photos: bytes, size: int = 128) -> list[Twin]:
+    """Twins of encoded photos; the bytes themselves serve as their digests."""
+    prepared = np.stack([prepare(one, (size, size)) for one in photos])
+    return duplicates(prepared, [one.hex() for one in photos])
+
+
+def of_pixels(images: Pixels) -> list[Twin]:
+    """Twins of images whose files all differ."""
+    return duplicates(images, [str(number) for number in range(len(images))])
+
+
+def test_same_bytes_are_twins() -> None:
+    first, other = jpeg(photo(1)), jpeg(photo(2))
+    assert twins(other, first, first) == [Twin(1, 2, "same bytes")]
+
+
+@pytest.mark.parametrize("size", [48, 96, 100, 128, 224, 299])
+def test_saved_again_is_twin(size: int) -> None:
+    image = photo(1)
+    photos = [jpeg(photo(2)), jpeg(image), jpeg(image, 75), jpeg(halved(image), 75)]
+    assert twins(*photos, size=size) == [Twin(1, 2, SAVED_AGAIN), Twin(1, 3, SAVED_AGAIN)]
+
+
+def test_other_format_is_twin() -> None:
+    out = BytesIO()
+    photo(1).save(out, "WEBP", quality=60)
+    assert twins(jpeg(photo(1)), out.getvalue()) == [Twin(0, 1, SAVED_AGAIN)]
+
+
+def test_turned_pixels_with_undoing_tag() -> None:
+    turned = photo(1).transpose(Image.Transpose.ROTATE_90)
+    assert twins(jpeg(photo(1)), jpeg(turned, 75, orientation=6)) == [Twin(0, 1, SAVED_AGAIN)]
+
+
+@pytest.mark.parametrize("size", [96, 100, 224, 299])
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_other_tag_is_turned(orientation: int, size: int) -> None:
+    first, second = jpeg(photo(1)), jpeg(halved(photo(1)), 75, orientation)
+    assert twins(first, second, size=size) == [Twin(0, 1, TURNED)]
+
+
+def test_mirrored_is_twin() -> None:
+    mirrored = photo(1).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    assert twins(jpeg(photo(1)), jpeg(mirrored, 80)) == [Twin(0, 1, TURNED)]
+
+
+def test_turned_in_oblong_images() -> None:
+    image = prepare(jpeg(photo(1)), (96, 128))
+    turned = prepare(jpeg(photo(1).transpose(Image.Transpose.ROTATE_90)), (96, 128))
+    assert of_pixels(np.stack([image, turned])) == [Twin(0, 1, TURNED)]
+
+
+def test_symmetric_picture_is_not_turned() -> None:
+    half = np.asarray(photo(1))
+    image = Image.fromarray(np.concatenate([half, half[:, ::-1]], axis=1))
+    assert twins(jpeg(image), jpeg(image, 75)) == [Twin(0, 1, SAVED_AGAIN)]
+
+
+def test_different_photos_are_no_twins() -> None:
+    assert twins(*(jpeg(photo(seed)) for seed in range(40))) == []
+    assert of_pixels(scenes(300)) == []
+
+
+def test_same_composition_is_no_twin() -> None:
+    """Equal at 16 x 16, different in what is drawn there."""
+    soft = np.asarray(photo(1, (128, 128)), float)
+    grain = np.random.default_rng(0).normal(0, 15, (2, 16, 4, 16, 4, 3))
+    grain -= grain.mean((2, 4), keepdims=True)
+    both = soft + grain.reshape(2, 64, 64, 3).repeat(2, 1).repeat(2, 2)
+    assert of_pixels(both.clip(0, 255).astype(np.uint8)) == []
+
+
+def test_low_contrast_photos_stay_apart() -> None:
+    calm = (scenes(60) * 0.1 + 100).astype(np.uint8)
+    assert of_pixels(calm) == []
+
+
+def test_faint_photos_stay_apart() -> None:
+    """Patches that differ by 4 levels RMS, which two photos saved again may."""
+    assert of_pixels((scenes(40, 64) * 0.04 + 100).astype(np.uint8)) == []
+
+
+def test_plain_colours_stay_apart() -> None:
+    levels = np.arange(20, 240, 4, dtype=np.uint8)
+    assert of_pixels(np.broadcast_to(levels[:, None, None, None], (len(levels), 64, 64, 3))) == []
+
+
+def test_equal_plain_pictures_are_twins() -> None:
+    plain = np.full((3, 64, 64, 3), 120, np.uint8)
+    plain[2] += 1
+    assert of_pixels(plain)[0] == Twin(0, 1, SAVED_AGAIN)
+
+
+def moved(pixels: int) -> Pixels:
+    """A still room with one thing, `pixels` to the right of where it is at 0."""
+    room = np.asarray(photo(3, (128, 128))).copy()
+    room[40:90, 30 + pixels : 70 + pixels] = np.asarray(photo(4, (40, 50)))
+    return room
+
+
+def test_frames_with_motion_are_no_twins() -> None:
+    assert of_pixels(np.stack([moved(pixels) for pixels in (0, 1, 4, 8)])) == []
+
+
+def test_still_frames_are_twins() -> None:
+    film = noisy(np.stack([moved(0)] * 3), 3)
+    assert of_pixels(film) == [Twin(0, 1, SAVED_AGAIN), Twin(0, 2, SAVED_AGAIN)]
+
+
+def test_cluster_gives_pairs_to_first() -> None:
+    found = of_pixels(noisy(scenes(2)[[0] * 300 + [1] * 200], 2))
+    assert found == [Twin(0 if row < 300 else 300, row, SAVED_AGAIN) for row in range(1, 500) if row != 300]
+
+
+def test_each_image_repeats_one() -> None:
+    """Same bytes go before same pixels, and a copy is compared through its first."""
+    first, again = jpeg(photo(1)), jpeg(photo(1), 75)
+    assert twins(first, again, first, again) == [
+        Twin(0, 1, SAVED_AGAIN),
+        Twin(0, 2, "same bytes"),
+        Twin(1, 3, "same bytes"),
+    ]
+
+
+def test_rows_count_copies_too() -> None:
+    first, again = jpeg(photo(1)), jpeg(photo(1), 75)
+    other = jpeg(photo(2))
+    assert twins(other, other, first, again)[1:] == [Twin(2, 3, SAVED_AGAIN)]
+
+
+def test_twins_across_blocks() -> None:
+    photos = scenes(300)
+    found = of_pixels(np.concatenate([photos, noisy(photos, 3)[:, ::-1]]))
+    assert found == [Twin(number, number + 300, TURNED) for number in range(300)]
+
+
+def test_twins_of_mapped_images(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", scenes(4)[[0, 1, 0, 2]])
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    assert of_pixels(mapped) == [Twin(0, 2, SAVED_AGAIN)]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_for_twins(count: int) -> None:
+    assert of_pixels(scenes(3)[:count]) == []
+
+
+@pytest.mark.parametrize("name", ["COARSE_LEVEL", "FINE_DETAIL"])
+def test_no_tolerance_finds_no_twin(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"tledge.similarity.{name}", 0.0)
+    monkeypatch.setattr("tledge.similarity.FLOOR", 0.0)
+    assert twins(jpeg(photo(1)), jpeg(photo(1), 75)) == []
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", ["flowers", "beans"])
+def test_twins_among_real_photos(name: str, real_data: Path) -> None:
+    """Different photos are no twins; every one finds the copies of it that are planted."""
+    paths = sorted((real_data / "photos" / name / "train").rglob("*.jpg"))[::4]
+    photos = [path.read_bytes() for path in paths]
+    copies = [jpeg(halved(Image.open(path).convert("RGB")), 75) for path in paths]
+    turned = [jpeg(Image.open(path).convert("RGB"), 85, orientation=6) for path in paths]
+    assert twins(*photos, size=160) == []
+    for made, kind in ((copies, SAVED_AGAIN), (turned, TURNED)):
+        found = twins(*photos, *made, size=160)
+        assert {(twin.second - twin.first, twin.kind) for twin in found} == {(len(photos), kind)}
+        assert len(found) > 0.97 * len(photos)

@@ -1,0 +1,201 @@
+"""What is in the prepared photos, and what is wrong with them: the report of `tledge data`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tledge import contact, model, progress, quiet, runs, similarity
+from tledge.dataset import Prepared, Row, by_class_in_turn
+from tledge.tables import Augment
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Rows = Mapping[str, NDArray[np.int64]]
+
+PHOTOS, VIEWS = 6, 9
+"""Photos on the sheet of augmentations, and views of each."""
+
+IMBALANCE = 3.0
+"""The largest class over the smallest from which on the report calls the set uneven."""
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two photos that show the same, by id, and where each stands: "train/rose".
+
+    `kind` is "same bytes", "same picture" or "turned or mirrored".
+    """
+
+    kind: str
+    first: str
+    second: str
+    first_place: str
+    second_place: str
+
+    @property
+    def crosses_splits(self) -> bool:
+        """True where the two are in different splits, so that what is measured was seen before."""
+        return _split(self.first_place) != _split(self.second_place)
+
+    @property
+    def crosses_classes(self) -> bool:
+        """True where the two have different labels: one of them is wrong."""
+        return _label(self.first_place) != _label(self.second_place)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Figures of a prepared set; sizes are (width, height) in upright pixels of the photos."""
+
+    photos: int
+    unused: int
+    smallest: tuple[int, int]
+    median: tuple[int, int]
+    largest: tuple[int, int]
+    formats: dict[str, int]
+    modes: dict[str, int]
+    orientations: dict[str, int]
+    small: tuple[str, ...]
+    """Ids of photos with a side shorter than the model's input: they are enlarged."""
+    imbalance: float
+    """Train photos of the largest class over those of the smallest."""
+    lacking: tuple[str, ...]
+    """Labels that validation or test have no photo of, as "test: rose"."""
+    skipped: tuple[str, ...]
+    duplicates: tuple[Duplicate, ...]
+
+
+def take(prepared: Prepared, rows: Rows, watch: progress.Progress = progress.SILENT) -> Inventory:
+    """Look at a prepared set and its splits; compares every photo with every other."""
+    used = [prepared.rows[row] for part in rows.values() for row in part.tolist()]
+    side = prepared.images().shape[1]
+    by_area = sorted((row.width * row.height, row.width, row.height) for row in used)
+    sizes = [(width, height) for _area, width, height in by_area]
+    train = Counter(prepared.rows[row].label for row in rows["train"].tolist())
+    return Inventory(
+        photos=len(used),
+        unused=len(prepared.rows) - len(used),
+        smallest=sizes[0],
+        median=sizes[len(sizes) // 2],
+        largest=sizes[-1],
+        formats=_counted(row.format for row in used),
+        modes=_counted(row.mode for row in used),
+        orientations=_counted(str(row.orientation) for row in used),
+        small=tuple(row.id for row in used if min(row.width, row.height) < side),
+        imbalance=max(train.values()) / min(train.values()),
+        lacking=tuple(
+            f"{name}: {label}"
+            for name, part in rows.items()
+            for label in prepared.labels
+            if label not in {prepared.rows[row].label for row in part.tolist()}
+        ),
+        skipped=prepared.skipped,
+        duplicates=_duplicates(prepared, rows, watch),
+    )
+
+
+def _counted(values: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(values).most_common())
+
+
+def _duplicates(prepared: Prepared, rows: Rows, watch: progress.Progress) -> tuple[Duplicate, ...]:
+    """Pairs of equal photos, those across splits or classes first."""
+    import numpy as np
+
+    used = np.sort(np.concatenate(list(rows.values())))
+    watch.say(f"comparing {len(used)} photos with each other")
+    split_of = {row: name for name, part in rows.items() for row in part.tolist()}
+    found = [
+        Duplicate(
+            twin.kind,
+            *(prepared.rows[row].id for row in (twin.first, twin.second)),
+            *(_place(prepared.rows[row], split_of[row]) for row in (twin.first, twin.second)),
+        )
+        for twin in similarity.duplicates(prepared.images(), [row.sha256 for row in prepared.rows], used)
+    ]
+    return tuple(sorted(found, key=lambda one: -(2 * one.crosses_classes + one.crosses_splits)))
+
+
+def _place(row: Row, split: str) -> str:
+    return f"{split}/{row.label}"
+
+
+def _split(place: str) -> str:
+    return place.partition("/")[0]
+
+
+def _label(place: str) -> str:
+    return place.partition("/")[2]
+
+
+def problems(found: Inventory) -> list[str]:
+    """What a person should know of the photos used, one line each; empty where all is well."""
+    lines = [_said(one) for one in found.duplicates if one.crosses_splits or one.crosses_classes]
+    within = sum(not one.crosses_splits and not one.crosses_classes for one in found.duplicates)
+    if within:
+        lines.append(f"{within} duplicates within one class of one split")
+    lines += [f"no photo at all in {place}: the score says nothing about it" for place in found.lacking]
+    if found.photos > similarity.COMPARED:
+        lines.append(
+            f"more than {similarity.COMPARED} photos: only equal files were looked for, not equal pictures"
+        )
+    if found.imbalance > IMBALANCE:
+        lines.append(
+            f"the largest class has {found.imbalance:.1f} times the train photos of the smallest; "
+            'class_weights = "balanced" in a [[stage]] evens that out'
+        )
+    if found.small:
+        lines.append(
+            f"{len(found.small)} photos are smaller than the model's input, such as {found.small[0]}"
+        )
+    return lines
+
+
+def _said(one: Duplicate) -> str:
+    where = "two classes" if one.crosses_classes else "two splits"
+    if one.crosses_classes and one.crosses_splits:
+        where = "two classes and two splits"
+    return f"{one.kind} in {where}: {one.first} ({one.first_place}) and {one.second} ({one.second_place})"
+
+
+def sheets(prepared: Prepared, rows: Rows, folder: Path, seed: int) -> list[Path]:
+    """Write one contact sheet PNG per split, classes in turn; gives their paths."""
+    made = []
+    for name, part in rows.items():
+        chosen = part[by_class_in_turn(prepared.label_indices()[part], contact.MOST, seed)]
+        captions = [prepared.rows[row].label for row in chosen.tolist()]
+        with runs.replacing(folder / f"{name}.png") as path:
+            title = f"{name}: {len(chosen)} of {len(part)} photos"
+            contact.sheet(prepared.images()[chosen], captions, path, title)
+        made.append(folder / f"{name}.png")
+    return made
+
+
+def augmented(
+    prepared: Prepared, train: NDArray[np.int64], table: Augment, folder: Path, seed: int
+) -> list[Path]:
+    """Write `augmented.png`: a few train photos, each followed by changed views of it.
+
+    Gives its path; nothing where the recipe changes nothing. Raises MissingError without Keras.
+    """
+    import numpy as np
+
+    if table.is_off:
+        return []
+    quiet.load("keras", "train")
+    chosen = train[by_class_in_turn(prepared.label_indices()[train], PHOTOS, seed)]
+    images = prepared.images()[chosen]
+    draw = model.view_maker(table, seed)
+    views = [draw(images) for _ in range(VIEWS)]
+    rows = np.stack([images, *views], axis=1)
+    captions = [prepared.rows[row].label if view == 0 else "" for row in chosen for view in range(VIEWS + 1)]
+    with runs.replacing(folder / "augmented.png") as path:
+        flat = rows.reshape(-1, *images.shape[1:])
+        contact.sheet(flat, captions, path, "train photos, each with augmented views")
+    return [folder / "augmented.png"]
