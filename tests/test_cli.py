@@ -1,13 +1,16 @@
 """The command line's words and exit codes, without training or converting anything."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import Done
+from fake_data import photos
 
 from tledge import __version__
+from tledge.errors import RecipeError
 
 Cli = Callable[..., Done]
 
@@ -67,10 +70,10 @@ def test_unfinished_run_is_explained(cli: Cli, somewhere: Path) -> None:
 
 
 def test_unknown_variant_is_two(cli: Cli) -> None:
-    from tledge import cli as module
+    from tledge.commands import shipping
 
-    with pytest.raises(module.RecipeError, match="tflite-int4: no such variant"):
-        module._variants(None, [], ("tflite-int4",), False)  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match="tflite-int4: no such variant"):
+        shipping._variants(None, [], ("tflite-int4",), False)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("what", ["recipes", "variants", "backbones", "sources"])
@@ -163,3 +166,23 @@ def test_undecodable_photo_stops_or_skips(cli: Cli, somewhere: Path) -> None:
     assert done.code == 1 and "train/cat/my broken.jpg" in done.err and 'on_bad = "skip"' in done.err
     done = cli("data", "own.toml", "--quiet", "--set", "data.on_bad=skip")
     assert done.code == 0 and "skipped train/cat/my broken.jpg" in done.out
+
+
+def test_init_never_replaces_a_folder(cli: Cli, somewhere: Path) -> None:
+    photos(somewhere / "photos", {"": 12}, ("cat", "dog"))
+    (somewhere / "keep").mkdir()
+    (somewhere / "keep" / "precious.txt").write_text("here")
+    done = cli("init", "photos", "--out", "keep", "--force")
+    assert done.code == 1 and "keep: a folder" in done.err
+    assert (somewhere / "keep" / "precious.txt").read_text() == "here"
+
+
+@pytest.mark.parametrize("name", ["beans.v2.toml", "my photos.toml", "deep/er.toml"])
+def test_init_writes_what_data_reads(cli: Cli, somewhere: Path, name: str) -> None:
+    photos(somewhere / "photos", {"": 24}, ("cat", "dog"))
+    done = cli("init", "photos", "--out", name)
+    assert done.code == 0 and done.out.splitlines()[-1] == f"Next: tledge data {name}"
+    assert f"tledge train {shlex.quote(name)}" in Path(name).read_text()
+    assert cli("init", "photos", "--out", name).code == 1  # it is there
+    done = cli("data", name, "--set", "augment.views=0", "--set", "model.image_size=96", "--quiet")
+    assert done.code in (0, 5), done.err

@@ -12,6 +12,8 @@ from tledge.runs import ParityReport, ParityRow, Score, TrainedRun
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tledge.inventory import Inventory
+
 STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "skipped": "dim"}
 
 
@@ -99,6 +101,24 @@ def training(run: TrainedRun) -> list[tuple[str, str]]:
         ("after the first stage", f"validation {interval(run.frozen)}"),
         ("validation", interval(run.validation)),
         ("test", interval(run.test)),
+    ]
+
+
+def photos(found: Inventory) -> list[tuple[str, str]]:
+    """Rows of the table about photos: name and value."""
+
+    def shares(counts: dict[str, int]) -> str:
+        return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+    sizes = " / ".join(f"{width}x{height}" for width, height in (found.smallest, found.median, found.largest))
+    unused = [("in no split", str(found.unused))] if found.unused else []
+    return [
+        ("photos", str(found.photos)),
+        *unused,
+        ("smallest / median / largest", sizes),
+        ("formats", shares(found.formats)),
+        ("colour modes", shares(found.modes)),
+        ("EXIF orientations", shares(found.orientations)),
     ]
 
 

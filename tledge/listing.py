@@ -51,9 +51,14 @@ def variants() -> list[tuple[str, ...]]:
 
 
 def backbones() -> list[tuple[str, ...]]:
-    """Name, meaning and width multipliers of every backbone."""
+    """Name, meaning, usual input size and width multipliers of every backbone."""
     return [
-        (name, one.summary, "alpha " + ", ".join(f"{alpha:g}" for alpha in one.alphas) if one.alphas else "")
+        (
+            name,
+            one.summary,
+            f"{one.default_size} px",
+            "alpha " + ", ".join(f"{alpha:g}" for alpha in one.alphas) if one.alphas else "",
+        )
         for name, one in BACKBONES.items()
     ]
 

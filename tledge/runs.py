@@ -208,7 +208,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text under its final name at once."""
+    """Write UTF-8 text under its final name at once; raises RunError where a folder has that name."""
+    if path.is_dir():
+        raise RunError(f"{path}: a folder stands where a file is to be written. Move it, or name another.")
     with replacing(path) as made:
         made.write_text(text, encoding="utf-8", newline="\n")
 

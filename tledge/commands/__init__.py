@@ -1,0 +1,73 @@
+"""The command line's commands, by what a person does; here what they share.
+
+Commands import what they need when they run, so that `tledge --help` loads no heavy library. They
+and `cli` are the only places that print.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tledge.errors import RunError
+
+if TYPE_CHECKING:
+    from tledge.recipe import Recipe
+    from tledge.runs import RunFolder
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def example(text: str) -> str:
+    """The last lines of a command's help."""
+    return f"\b\nExample:\n  {text}"
+
+
+def common(command: F) -> F:
+    """Options of every command that computes."""
+    command = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
+    return click.option("--quiet", is_flag=True, help="No progress.")(command)
+
+
+kernels = click.option(
+    "--kernels",
+    type=click.Choice(["xnnpack", "builtin", "reference"]),
+    default="xnnpack",
+    show_default=True,
+    help="LiteRT's kernels.",
+)
+
+
+def print_json(value: object) -> None:
+    """Print the one JSON object of a command."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def next_step(command: str, as_json: bool = False) -> None:
+    """Name the next command to type."""
+    if not as_json:
+        click.echo(f"Next: {command}")
+
+
+def read_recipe(name: str, settings: Sequence[str]) -> tuple[Recipe, str]:
+    """A recipe by path or shipped name, and the text of its file."""
+    from tledge import recipe, shipped
+
+    path = shipped.find_recipe(name)
+    return recipe.load(path, settings), recipe.read_text(path)
+
+
+def finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
+    """A finished run (the newest in runs/ without a path), and the recipe it was made with."""
+    from tledge import recipe, runs
+
+    folder = runs.newest_run(Path("runs")) if path is None else runs.RunFolder(path)
+    if not folder.path.is_dir():
+        raise RunError(f"{folder.path}: no such run folder.")
+    folder.read_run()
+    asked = runs.read_json(folder.environment, "a finished run", "Run `tledge train` first.")
+    return folder, recipe.load(folder.recipe, asked.get("settings", []))

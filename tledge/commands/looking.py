@@ -1,0 +1,75 @@
+"""`tledge predict`, `list` and `inspect`: what there is and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from tledge.commands import common, example, kernels, print_json
+from tledge.errors import TledgeError
+
+
+@click.command(epilog=example("tledge predict runs/rps/bundle photo.jpg"))
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("photos", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Answers a photo.")
+@click.option("--variant", metavar="NAME", help="Artifact of a bundle [tflite-int8 where there is one].")
+@kernels
+@common
+def predict(
+    model: Path,
+    photos: tuple[Path, ...],
+    top: int,
+    variant: str | None,
+    kernels: str,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Classify photos with a bundle, a run or a loose .tflite or .onnx file; needs no TensorFlow."""
+    from tledge import console, progress
+    from tledge.predict import predict as answers
+    from tledge.reader import open_predictor
+
+    predictor = open_predictor(model, variant, kernels)
+    for remark in predictor.remarks if not quiet else ():
+        click.echo(remark, err=True)
+    with console.watching(quiet or len(photos) < 20) as watch:
+        found = list(progress.track(watch, answers(predictor, photos, top), "predict", len(photos)))
+    if as_json:
+        print_json([{k: v for k, v in asdict(one).items() if v or k != "error"} for one in found])
+    for one in found if not as_json else ():
+        best = "  ".join(f"{two.label} {two.probability:.3f}" for two in one.predictions)
+        click.echo(f"{one.image}: {one.error or best}")
+    bad = [one for one in found if one.error]
+    if bad:
+        raise TledgeError(f"{len(bad)} of {len(found)} photos could not be read.")
+
+
+@click.command("list", epilog=example("tledge list recipes"))
+@click.argument("what", type=click.Choice(["recipes", "runs", "variants", "backbones", "sources"]))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def list_(what: str, as_json: bool) -> None:
+    """What there is: recipes, runs in runs/, variants, backbones, data sources."""
+    from tledge import console, listing
+
+    rows = listing.TABLES[what]()
+    if as_json:
+        print_json({name: facts for name, *facts in rows})
+        return
+    console.stdout().print(console.columns(rows))
+
+
+@click.command(epilog=example("tledge inspect runs/rps/artifacts/tflite-int8.tflite"))
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def inspect(file: Path, as_json: bool) -> None:
+    """What is inside a .tflite or .onnx file or a SavedModel folder, read without running it."""
+    from tledge import console, listing
+
+    facts = listing.inspect(file)
+    if as_json:
+        print_json(facts)
+        return
+    console.stdout().print(console.columns([(name, str(value)) for name, value in facts.items()]))

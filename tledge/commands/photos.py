@@ -1,0 +1,97 @@
+"""`tledge init` and `tledge data`: look at the photos before anything is trained."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tledge.commands import common, example, next_step, print_json, read_recipe
+from tledge.errors import MissingError, RunError
+
+if TYPE_CHECKING:
+    from tledge.dataset import Prepared
+    from tledge.inventory import Inventory
+
+SHOWN = 25
+"""Lines about duplicates and the like that are printed; the JSON file has all."""
+
+
+@click.command(epilog=example("tledge init photos --out flowers.toml"))
+@click.argument("photos", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Recipe to write [<name of the folder>.toml].")
+@click.option("--force", is_flag=True, help="Replace the recipe that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
+    """Look at a folder of PHOTOS (by label, or by split and label) and write a recipe for it."""
+    from tledge import runs, starter
+
+    path = out or Path(f"{starter.default_name(photos)}.toml")
+    if path.is_dir():
+        raise RunError(f"{path}: a folder; --out takes a file, such as {path / 'recipe.toml'}.")
+    if path.exists() and not force:
+        raise RunError(f"{path}: exists already. Write another with --out, or replace it with --force.")
+    found = starter.look(photos)
+    runs.write_text(path, starter.recipe_text(found, starter.default_name(Path(path.stem)), str(path)))
+    if as_json:
+        print_json({"recipe": str(path), "labels": list(found.labels), "splits": found.splits})
+        return
+    for split, counts in found.splits.items():
+        click.echo(f"{split}: " + ", ".join(f"{label} {count}" for label, count in counts.items()))
+    click.echo(f"Recipe: {path}, with the reason for each choice in it.")
+    next_step(f"tledge data {path}")
+
+
+@click.command(epilog=example("tledge data recipes/rps.toml"))
+@click.argument("recipe_name", metavar="RECIPE")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a recipe key.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the sheets [runs/<name>-data].")
+@common
+def data(recipe_name: str, settings: tuple[str, ...], out: Path | None, quiet: bool, as_json: bool) -> None:
+    """Prepare the photos of RECIPE once, count them, and name what is wrong with them.
+
+    Writes a contact sheet of each split, one with the augmentations applied, and report.json.
+    """
+    from tledge import console, dataset, inventory, runs, splits
+
+    recipe, _text = read_recipe(recipe_name, settings)
+    folder = out or Path("runs") / f"{recipe.recipe.name}-data"
+    with console.watching(quiet) as watch:
+        prepared = dataset.prepare(recipe.data, recipe.model.image_size, watch)
+        rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
+        found = inventory.take(prepared, rows, watch)
+        counts = splits.counts(prepared, rows)
+        facts = {"labels": prepared.labels, "cache": str(prepared.folder), "counts": counts, **asdict(found)}
+        runs.write_json(folder / "report.json", facts)
+        sheets = inventory.sheets(prepared, rows, folder, recipe.recipe.seed)
+        try:
+            sheets += inventory.augmented(prepared, rows["train"], recipe.augment, folder, recipe.recipe.seed)
+        except MissingError as error:
+            watch.say(f"no sheet of augmentations: {error}")
+    if as_json:
+        print_json({**facts, "sheets": [str(path) for path in sheets]})
+        return
+    _show(prepared, counts, found)
+    click.echo(f"Sheets: {folder}/ ({', '.join(path.name for path in sheets)}), all of this in report.json")
+    click.echo(f"Cache: {prepared.folder}")
+    next_step(" ".join(["tledge train", recipe_name, *(f"--set {shlex.quote(one)}" for one in settings)]))
+
+
+def _show(prepared: Prepared, counts: dict[str, dict[str, int]], found: Inventory) -> None:
+    from tledge import console, inventory
+
+    out = console.stdout()
+    body = [(label, *(str(one[label]) for one in counts.values())) for label in prepared.labels]
+    totals = ("all", *(str(sum(one.values())) for one in counts.values()))
+    out.print(console.columns([("", *counts), *body, totals]))
+    out.print(console.columns(console.photos(found)))
+    for line in found.skipped:
+        click.echo(f"skipped {line}")
+    lines = inventory.problems(found)
+    for line in lines[:SHOWN]:
+        click.echo(line)
+    if len(lines) > SHOWN:
+        click.echo(f"and {len(lines) - SHOWN} more lines in report.json")

@@ -1,0 +1,158 @@
+"""`tledge export`, `verify` and `bundle`: from a run to what leaves the house."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from tledge.commands import common, example, finished_run, kernels, next_step, print_json
+from tledge.errors import ArtifactError, MissingError, ParityFailed, RecipeError
+
+if TYPE_CHECKING:
+    from tledge.recipe import Recipe
+    from tledge.runs import ParityReport, RunFolder
+
+
+@click.command(epilog=example("tledge export runs/rps --int8"))
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--int8", is_flag=True, help="Add tflite-int8: integers only.")
+@click.option("--fp16", is_flag=True, help="Add tflite-fp16: half the size.")
+@click.option("--dynamic", is_flag=True, help="Add tflite-dynamic: int8 weights, float activations.")
+@click.option("--all", "everything", is_flag=True, help="Add every variant.")
+@click.option("--variant", "named", multiple=True, metavar="NAME", help="Add one variant by name.")
+@click.option("--unverified", is_flag=True, help="Bundle what did not pass too, marked as such.")
+@common
+def export(
+    run: Path | None,
+    int8: bool,
+    fp16: bool,
+    dynamic: bool,
+    everything: bool,
+    named: tuple[str, ...],
+    unverified: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Convert RUN (the newest finished one if left out), verify every artifact, and bundle."""
+    from tledge import console
+    from tledge.export import export as export_run
+
+    folder, recipe = finished_run(run)
+    flags = {"tflite-int8": int8, "tflite-fp16": fp16, "tflite-dynamic": dynamic}
+    wanted = _variants(recipe, [name for name, on in flags.items() if on], named, everything)
+    with console.watching(quiet) as watch:
+        export_run(folder, recipe, wanted, watch)
+    report = _verify_run(folder, recipe, "xnnpack", quiet)
+    _show_and_bundle(folder, report, unverified, quiet, as_json)
+
+
+def _variants(recipe: Recipe, flagged: list[str], named: tuple[str, ...], everything: bool) -> list[str]:
+    from tledge.formats import VARIANTS
+
+    for name in named:
+        if name not in VARIANTS:
+            raise RecipeError(f"--variant {name}: no such variant. Known: {', '.join(VARIANTS)}.")
+    if everything:
+        return list(VARIANTS)
+    return [*recipe.export.variants, *flagged, *named]
+
+
+def _show_and_bundle(
+    folder: RunFolder, report: ParityReport, unverified: bool, quiet: bool, as_json: bool
+) -> None:
+    from tledge import console
+    from tledge.bundle import bundle as bundle_run
+
+    if not as_json:
+        if folder.read_run().synthetic:
+            click.echo("Figures on synthetic photos, drawn by tledge:")
+        _show(report)
+    if not report.passed and not unverified:
+        if as_json:
+            print_json({"run": str(folder.path), "bundle": None, **asdict(report)})
+        _fail(report)
+    with console.watching(quiet) as watch:
+        made = bundle_run(folder, unverified=unverified, watch=watch)
+    if as_json:
+        paths = {"run": str(folder.path), "bundle": str(made.folder), "zip": str(made.zip)}
+        print_json({**paths, "sha256": made.sha256, **asdict(report)})
+        return
+    click.echo(f"Bundle: {made.folder}\n   Zip: {made.zip}")
+    next_step(f"tledge predict {made.folder} PHOTO.jpg")
+
+
+def _show(report: ParityReport) -> None:
+    from tledge import console
+
+    console.stdout().print(console.parity_table(report))
+    for line in console.reasons(report):
+        click.echo(line)
+
+
+def _fail(report: ParityReport) -> NoReturn:
+    """End with exit code 4 where a file is wrong in itself, else 3."""
+    bad = [row for row in report.rows if row.verdict not in ("passed", "skipped")]
+    if not bad:
+        raise MissingError("No artifact could be checked here; the reasons above say what is missing.")
+    names = ", ".join(row.variant for row in bad)
+    if any(row.structural for row in bad):
+        raise ArtifactError(f"verification failed: {names}. The reasons are above.")
+    raise ParityFailed(f"verification did not pass: {names}. The reasons are above.")
+
+
+@click.command(epilog=example("tledge verify runs/rps"))
+@click.argument("path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path))
+@kernels
+@common
+def verify(path: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
+    """Check a run's artifacts against Keras' golden set, or a bundle on this machine."""
+    from tledge import console, reader
+    from tledge.verify import verify_bundle
+
+    if path is not None and reader.is_bundle(path):
+        with console.watching(quiet) as watch:
+            report = verify_bundle(path, kernels=kernels, watch=watch)
+        following = f"tledge predict {path} PHOTO.jpg"
+    else:
+        folder, recipe = finished_run(path)
+        report = _verify_run(folder, recipe, kernels, quiet)
+        following = f"tledge bundle {folder.path}"
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _show(report)
+    if not report.passed:
+        _fail(report)
+    next_step(following, as_json)
+
+
+def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) -> ParityReport:
+    from tledge import console
+    from tledge.verify import verify_run
+
+    with console.watching(quiet) as watch:
+        return verify_run(folder, recipe.parity, kernels=kernels, watch=watch)
+
+
+@click.command(epilog=example("tledge bundle runs/rps"))
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--unverified", is_flag=True, help="Take what did not pass too, marked as such.")
+@common
+def bundle(run: Path | None, unverified: bool, quiet: bool, as_json: bool) -> None:
+    """Put the artifacts of RUN that passed into a bundle folder and a zip."""
+    from tledge import console
+    from tledge.bundle import bundle as bundle_run
+
+    folder, _ = finished_run(run)
+    with console.watching(quiet) as watch:
+        made = bundle_run(folder, unverified=unverified, watch=watch)
+    if as_json:
+        print_json({**asdict(made), "folder": str(made.folder), "zip": str(made.zip)})
+        return
+    for name in made.left_out:
+        click.echo(f"left out: {name} did not pass")
+    click.echo(f"Bundle: {made.folder}\n   Zip: {made.zip}")
+    next_step(f"tledge predict {made.folder} PHOTO.jpg")
