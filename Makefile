@@ -18,7 +18,7 @@ test: $(VENV)/dev.installed  ## all checks and all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -m "" --numprocesses auto --dist loadfile
 
 extras:  ## install each extra alone into an environment of its own and import what it promises
 	$(PYTHON) tests/extras.py

@@ -15,6 +15,8 @@ IMPORTS = {
     "train": "tledge, keras, tensorflow, tensorflow_datasets, matplotlib",
     "export": "tledge, tensorflow, tf2onnx, onnx, onnxruntime",
     "jax": "tledge, jax, keras, h5py, matplotlib",
+    "heic": "tledge, pillow_heif",
+    "hub": "tledge, tensorflow_hub",
 }
 
 
