@@ -8,6 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tledge.tables import Model
+
+SMALL = Model(backbone="tiny", weights="none", image_size=32)
+
+
+def small_net() -> Any:
+    """The smallest network that tledge builds, for three classes, always with the same weights."""
+    import keras
+
+    from tledge import model
+
+    keras.utils.set_random_seed(0)
+    return model.build(SMALL, 3)
+
+
+def images(count: int = 16) -> NDArray[np.uint8]:
+    """Noise for it: uint8[count, 32, 32, 3]."""
+    return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
+
 
 def feature_vector(folder: Path, *, size: int, features: int) -> Path:
     """A SavedModel like one of TensorFlow Hub: float32[N, size, size, 3] in 0..1 → float32[N, features]."""

@@ -8,26 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_models import SMALL, images, small_net
 
 from tledge import fitting, progress, recipe, tables
 from tledge.errors import RecipeError, RunError
 
-SMALL = tables.Model(backbone="tiny", weights="none", image_size=32)
 TEXT = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
 
 
 @pytest.fixture
 def net() -> Any:
-    import keras
-
-    from tledge import model
-
-    keras.utils.set_random_seed(0)
-    return model.build(SMALL, 3)
-
-
-def images(count: int = 16) -> Any:
-    return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
+    return small_net()
 
 
 def one_hot(count: int = 16, classes: int = 3) -> Any:

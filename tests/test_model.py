@@ -5,26 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_models import images, small_net
 
 from tledge import fitting, progress, tables
 from tledge.errors import MissingError, RecipeError
 
 pytestmark = pytest.mark.slow
-SMALL = tables.Model(backbone="tiny", weights="none", image_size=32)
 
 
 @pytest.fixture
 def net() -> Any:
-    import keras
-
-    from tledge import model
-
-    keras.utils.set_random_seed(0)
-    return model.build(SMALL, 3)
-
-
-def images(count: int = 16) -> Any:
-    return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
+    return small_net()
 
 
 def one_hot(count: int = 16) -> Any:

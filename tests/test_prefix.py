@@ -83,6 +83,24 @@ def test_halves_make_the_whole(net: Any, images: NDArray[np.uint8], unfreeze: st
     assert np.ptp(whole, axis=0).max() > 0
 
 
+@pytest.mark.parametrize("unfreeze", ["none", 20, 45, 70])
+def test_cut_minds_bare_operations(unfreeze: str | int) -> None:
+    """MobileNetV3 adds and multiplies with operations that are no layers."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    made = model.build(Model("mobilenetv3small", 1.0, weights="none", image_size=32), 3)
+    batch = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype(np.float32)
+    calibrate(made, batch)
+    model.set_trainable(made, Stage(unfreeze=unfreeze))
+    found = prefix.cut(made)
+    assert found is not None and not found.front.trainable_weights
+    assert len(found.rest.trainable_weights) == len(made.trainable_weights)
+    whole = made.predict_on_batch(batch)
+    np.testing.assert_array_equal(found.rest.predict_on_batch(found.front.predict_on_batch(batch)), whole)
+    assert np.ptp(whole, axis=0).max() > 0
+
+
 def test_nothing_frozen_nothing_cut(net: Any) -> None:
     model.set_trainable(net, Stage(unfreeze="all"))
     assert prefix.cut(net) is None

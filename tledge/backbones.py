@@ -77,9 +77,9 @@ def _keep_all(model: Any) -> None:
 
 
 def _fix_names(model: Any) -> None:
-    """Number the layers that Keras named itself from the start: it counts on from model to model."""
+    """Number what Keras named itself from the start, bare operations too: it counts on and on."""
     seen: Counter[str] = Counter()
-    for layer in model.layers[1:]:
+    for layer in model.operations[1:]:
         words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
         plain = re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
         if re.fullmatch(rf"{plain}(_\d+)?", layer.name):

@@ -51,10 +51,10 @@ def cut(net: Any) -> Cut | None:
     """Cut a model where nothing before trains or is random; None where that saves nothing."""
     import keras
 
-    layers = net.layers
+    layers = net.operations  # in the order of computing; `layers` leaves out bare operations
     active = next((number for number, layer in enumerate(layers) if _is_active(layer)), len(layers))
     places = [number for number in range(active) if _crossing(layers, number) is not None]
-    if not places or not any(layer.weights for layer in layers[: places[-1] + 1]):
+    if not places or not any(_weights(layer) for layer in layers[: places[-1] + 1]):
         return None
     tensor = _crossing(layers, places[-1])
     # Names of our own: Keras' count on, and they are part of the key.
@@ -65,7 +65,12 @@ def cut(net: Any) -> Cut | None:
 def _is_active(layer: Any) -> bool:
     """True for a layer whose output changes from step to step."""
     is_random = hasattr(layer, "seed_generator") and getattr(layer, "rate", 1.0) > 0
-    return bool(layer.trainable_weights or is_random)
+    return bool(_weights(layer, "trainable_weights") or is_random)
+
+
+def _weights(layer: Any, which: str = "weights") -> list[Any]:
+    """The weights of a layer; a bare operation has none."""
+    return getattr(layer, which, [])
 
 
 def _crossing(layers: Sequence[Any], number: int) -> Any | None:
