@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import contact, model, progress, quiet, runs, similarity
+from tledge import contact, model, progress, quiet, runs, similarity, splits
 from tledge.dataset import Prepared, Row, by_class_in_turn
 from tledge.tables import Augment
 
@@ -77,7 +77,7 @@ def take(prepared: Prepared, rows: Rows, watch: progress.Progress = progress.SIL
     side = prepared.images().shape[1]
     by_area = sorted((row.width * row.height, row.width, row.height) for row in used)
     sizes = [(width, height) for _area, width, height in by_area]
-    train = Counter(prepared.rows[row].label for row in rows["train"].tolist())
+    counts = splits.counts(prepared, rows)
     return Inventory(
         photos=len(used),
         unused=len(prepared.rows) - len(used),
@@ -88,12 +88,9 @@ def take(prepared: Prepared, rows: Rows, watch: progress.Progress = progress.SIL
         modes=_counted(row.mode for row in used),
         orientations=_counted(str(row.orientation) for row in used),
         small=tuple(row.id for row in used if min(row.width, row.height) < side),
-        imbalance=max(train.values()) / min(train.values()),
+        imbalance=max(counts["train"].values()) / min(counts["train"].values()),
         lacking=tuple(
-            f"{name}: {label}"
-            for name, part in rows.items()
-            for label in prepared.labels
-            if label not in {prepared.rows[row].label for row in part.tolist()}
+            f"{name}: {label}" for name, part in counts.items() for label, count in part.items() if not count
         ),
         skipped=prepared.skipped,
         duplicates=_duplicates(prepared, rows, watch),

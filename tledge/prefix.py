@@ -53,10 +53,10 @@ def cut(net: Any) -> Cut | None:
 
     layers = net.operations  # in the order of computing; `layers` leaves out bare operations
     active = next((number for number, layer in enumerate(layers) if _is_active(layer)), len(layers))
-    places = [number for number in range(active) if _crossing(layers, number) is not None]
-    if not places or not any(_weights(layer) for layer in layers[: places[-1] + 1]):
+    crossings = ((number, _crossing(layers, number)) for number in reversed(range(active)))
+    last, tensor = next((found for found in crossings if found[1] is not None), (-1, None))
+    if not any(_weights(layer) for layer in layers[: last + 1]):
         return None
-    tensor = _crossing(layers, places[-1])
     # Names of our own: Keras' count on, and they are part of the key.
     front = keras.Model(net.input, tensor, name="front")
     return Cut(front, keras.Model(tensor, net.output, name="rest"))

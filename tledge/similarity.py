@@ -33,6 +33,10 @@ FINE_DETAIL = 0.5
 EVENNESS = 0.9  # 99 in 100 saved again reach 0.95, half of the close frames of a video 0.85
 
 
+COMPARED = 20_000
+"""Images up to which each is compared with each other; the time grows with their square."""
+
+
 def near_duplicate_groups(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Group number int64[N] of prepared images uint8[N, H, W, 3], in order of first appearance.
 
@@ -134,10 +138,6 @@ def duplicates(
     different = np.array([*seen.values()], np.int64)
     pictures = _same_pictures(images, different) if 2 <= len(different) <= COMPARED else ()
     return sorted([*copies, *pictures], key=lambda twin: twin.second)
-
-
-COMPARED = 20_000
-"""Images up to which each is compared with each other; the time grows with their square."""
 
 
 def _same_pictures(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> Iterator[Twin]:

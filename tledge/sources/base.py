@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 
@@ -43,3 +44,9 @@ class Source(Protocol):
 def constant(data: bytes) -> bytes:
     """The bytes themselves, for `Record.read` of a source that already holds them."""
     return data
+
+
+def stamps(files: Iterable[tuple[str, Path]]) -> list[tuple[str, int, int]]:
+    """Name, size and time of every file: what a fingerprint tells a changed file by."""
+    stats = [(name, path.stat()) for name, path in files]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from tledge.errors import DataError, MissingError, RecipeError
-from tledge.sources.base import Record
+from tledge.sources.base import Record, stamps
 
 OPTIONS: dict[str, object] = {"path": "", "image": "path", "label": "label", "split": "", "delimiter": ","}
 """`image`, `label`, `split`: names of columns; without `split` every photo is in split "train"."""
@@ -24,8 +24,7 @@ SHOWN = 10
 def fingerprint(options: Mapping[str, object]) -> str:
     """Hash of the CSV file, and name, size and time of every photo in it."""
     digest = hashlib.sha256(_table(options).read_bytes()).hexdigest()
-    stats = [(line.photo, line.path.stat()) for line in _lines(options)]
-    return repr((digest, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]))
+    return repr((digest, stamps((line.photo, line.path) for line in _lines(options))))
 
 
 def count(options: Mapping[str, object]) -> int:

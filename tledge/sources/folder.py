@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from tledge.errors import DataError, MissingError
-from tledge.sources.base import Record
+from tledge.sources.base import Record, stamps
 
 OPTIONS: dict[str, object] = {"path": ""}
 SUFFIXES = {
@@ -22,8 +22,7 @@ _CLUTTER = {"__MACOSX", "@eaDir"}
 def fingerprint(options: Mapping[str, object]) -> str:
     """Names, sizes and times of all photos: changes when a photo does."""
     root = _root(options)
-    stats = [(path.relative_to(root).as_posix(), path.stat()) for path in photos(root)]
-    return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+    return repr(stamps((path.relative_to(root).as_posix(), path) for path in photos(root)))
 
 
 def count(options: Mapping[str, object]) -> int:

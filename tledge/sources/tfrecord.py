@@ -12,7 +12,7 @@ from typing import Any
 
 from tledge import quiet
 from tledge.errors import DataError, MissingError, RecipeError
-from tledge.sources.base import Record, constant
+from tledge.sources.base import Record, constant, stamps
 
 OPTIONS: dict[str, object] = {
     "pattern": "",
@@ -97,8 +97,7 @@ def _files(pattern: str) -> Iterator[tuple[str, Path]]:
 
 
 def _fingerprint(reading: _Reading) -> str:
-    stats = [(name, path.stat()) for name, path in reading.files]
-    return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+    return repr(stamps(reading.files))
 
 
 @lru_cache(maxsize=4)
