@@ -203,21 +203,6 @@ def test_second_build_is_the_same(name: str, tmp_path: Path) -> None:
     assert (tmp_path / "0.keras").read_bytes() == (tmp_path / "1.keras").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["mobilenetv2", "vgg16", "tiny"])
-def test_biases_of_new_model_are_corrected(name: str) -> None:
-    """A model just built is corrected where the same model from a file is."""
-    import keras
-
-    from tledge import model
-    from tledge.quantization import correct_biases
-
-    core = model.build(tables.Model(name, alpha=0.35, weights="none", image_size=32), 3)
-    loaded = keras.Model.from_config(core.get_config())
-    images = photos(32).astype(np.uint8)
-    done, wanted = ([one.target for one in correct_biases(net, images)] for net in (core, loaded))
-    assert done == wanted and len(done) > 6
-
-
 def test_names_are_split() -> None:
     assert split_name("mobilenetv2") == ("mobilenetv2", "")
     assert split_name("hub:https://example.org/x:y/4") == ("hub", "https://example.org/x:y/4")

@@ -1,6 +1,6 @@
 """Faults planted in a good run: each must be caught by `verify`, with the cause in its message."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -123,10 +123,10 @@ def test_float_under_int8_name(own_run: Path, cli: Cli) -> None:
 
 
 def test_empty_calibration_is_caught(own_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(images: Any) -> Iterator[Any]:
-        yield from ()
+    from tledge.calibration import Measured
 
-    monkeypatch.setattr("tledge.formats.tflite._representative", nothing)
+    nothing = Measured(0, {}, {}, ())
+    monkeypatch.setattr("tledge.formats.tflite_conversion.measure", lambda *_rest: nothing)
     converted(own_run, "tflite-int8", keep)
     done = cli("verify", own_run)
     assert done.code == 4
@@ -142,14 +142,12 @@ def test_empty_calibration_is_refused(own_run: Path, cli: Cli) -> None:
 
 
 def test_calibration_on_scaled_images(own_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tledge.formats import tflite
+    from tledge.calibration import measure
 
-    whole = tflite._representative
+    def scaled(model: bytes, images: Any, *which: Any) -> Any:
+        return measure(model, images / np.float32(255), *which)
 
-    def scaled(images: Any) -> Iterator[Any]:
-        yield from whole(images / np.float32(255))
-
-    monkeypatch.setattr("tledge.formats.tflite._representative", scaled)
+    monkeypatch.setattr("tledge.formats.tflite_conversion.measure", scaled)
     converted(own_run, "tflite-int8", keep)
     done = cli("verify", own_run)
     assert done.code == 4

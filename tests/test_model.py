@@ -120,57 +120,6 @@ def test_saved_model_repeats_bytes(net: Any, tmp_path: Path) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(net.get_weights(), again.get_weights(), strict=True))
 
 
-def shifts(net: Any, rounded: Any, batch: Any, layer: str) -> Any:
-    """Difference of the means of a layer's outputs, float against rounded weights, by channel."""
-    import keras
-
-    means = []
-    for one in (net, rounded):
-        part = keras.Model(one.input, one.get_layer(layer).output)
-        means.append(part.predict(batch, verbose=0).mean((0, 1, 2)))
-    return np.abs(means[0] - means[1])
-
-
-def test_bias_correction_removes_shift(net: Any) -> None:
-    """An independent look: round the kernels for real and compare channel means before and after."""
-    import keras
-
-    from tledge.quantization import correct_biases, round_weights
-
-    batch = images(32) // 8 + 220  # bright: rounding shifts a mean only where the mean is not 0
-    corrected = keras.models.clone_model(net)
-    corrected.set_weights(net.get_weights())
-    done = correct_biases(corrected, batch)
-    plain = keras.models.clone_model(net)
-    plain.set_weights(net.get_weights())
-    for one in (corrected, plain):
-        layer = one.get_layer("stem_conv")
-        layer.set_weights([round_weights(layer.get_weights()[0], (0, 1, 2))])
-    before = shifts(net, plain, batch.astype(np.float32), "stem_conv_BN")
-    after = shifts(net, corrected, batch.astype(np.float32), "stem_conv_BN")
-    assert len(done) == 12 and done[0].target == "stem_conv_BN"
-    assert before.max() > 1e-3 and after.max() < before.max() / 50
-
-
-def test_rounding_matches_worked_example() -> None:
-    from tledge.quantization import round_weights
-
-    kernel = np.array([[1.27, 0.004], [-0.006, -2.54]], np.float32)
-    wanted = np.array([[1.27, 0.0], [-0.01, -2.54]], np.float32)
-    assert np.allclose(round_weights(kernel, (0,)), wanted, atol=1e-6)
-    assert np.array_equal(round_weights(np.zeros((2, 2), np.float32), (0,)), np.zeros((2, 2)))
-
-
-def test_depthwise_rounds_by_channel() -> None:
-    from types import SimpleNamespace
-
-    from tledge.quantization import _channel_axes
-
-    kernel = np.zeros((3, 3, 8, 1), np.float32)
-    assert _channel_axes(type("DepthwiseConv2D", (SimpleNamespace,), {})(), kernel) == (0, 1)
-    assert _channel_axes(type("Conv2D", (SimpleNamespace,), {})(), kernel) == (0, 1, 2)
-
-
 PAIR = tables.Model(backbone="tiny", weights="none", image_size=32, loss="binary")
 
 
@@ -267,16 +216,6 @@ def test_pair_is_saved(pair: Any, tmp_path: Path) -> None:
     assert np.array_equal(pair.predict(batch, verbose=0), again.predict(batch, verbose=0))
     model.set_trainable(again, tables.Stage(unfreeze="all", batch_norm="train"))
     assert not again.get_layer("pair").trainable
-
-
-def test_pair_is_rounded_without_loss(pair: Any) -> None:
-    """Bias correction has nothing to do at the fixed layer, and int8 holds -.5 and .5 exactly."""
-    from tledge.quantization import correct_biases, round_weights
-
-    done = correct_biases(pair, images(4))
-    assert "logits" in [one.layer for one in done] and "pair" not in [one.layer for one in done]
-    kernel = pair.get_layer("pair").kernel.numpy()
-    assert np.array_equal(round_weights(kernel, (0,)), kernel)
 
 
 @pytest.mark.parametrize("unfreeze", ["none", "all"])

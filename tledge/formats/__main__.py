@@ -1,7 +1,9 @@
-"""One conversion in a process of its own: `python -m tledge.formats JOB.json RESULT.json`.
+"""Conversions in a process of their own: `python -m tledge.formats`, which reads jobs from stdin.
 
 Converters leak memory, print from native code and may crash; the exporting process only reads
-the result file. A failure that tledge can explain is written there too.
+result files. A line names a job file, its result file and its log, as a JSON list; the answer to
+each is one line on stdout, when the result is written. Jobs of one process share what they have in
+common: TensorFlow, the loaded model, the frozen graph.
 """
 
 from __future__ import annotations
@@ -17,22 +19,35 @@ from tledge.errors import TledgeError
 from tledge.formats import VARIANTS
 from tledge.formats.base import Job
 
+UNWANTED = ("jax", "matplotlib")
+"""What TensorFlow and Keras import where it is there, and converting never uses: half a second each."""
 
-def main(job_path: str, result_path: str) -> int:
-    """Do the job; 0 where the artifact was written."""
+
+def main() -> None:
+    """Do the jobs that stdin names, until it ends."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    raw = json.loads(Path(job_path).read_text(encoding="utf-8"))
+    for name in UNWANTED:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    for line in sys.stdin:
+        job, result, log = json.loads(line)
+        with Path(log).open("ab") as out:
+            os.dup2(out.fileno(), 1)
+            os.dup2(out.fileno(), 2)
+        runs.write_json(Path(result), done(Path(job)))
+        print("done", file=answers, flush=True)
+
+
+def done(job_path: Path) -> dict[str, Any]:
+    """Do one job; its details, or a failure that tledge can explain."""
+    raw = json.loads(job_path.read_text(encoding="utf-8"))
     variant = VARIANTS[raw.pop("variant")]
     job = Job(**{**raw, "labels": tuple(raw["labels"])})
-    result: dict[str, Any] = {}
     try:
-        result["details"] = variant.format.convert(job)
+        return {"details": variant.format.convert(job)}
     except TledgeError as error:
-        result["error"] = str(error)
-        result["kind"] = type(error).__name__
-    runs.write_json(Path(result_path), result)
-    return 1 if "error" in result else 0
+        return {"error": str(error), "kind": type(error).__name__}
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    main()

@@ -24,7 +24,8 @@ KERNEL_SIZE = 9
 class Job:
     """One conversion, as plain values, so that another process can do it.
 
-    `calibration` is an `.npy` of uint8[N, H, W, 3] for modes that want one.
+    `calibration` is an `.npy` of uint8[N, H, W, 3] for modes that want one; `uncorrected` names a
+    second file for the same conversion without bias correction.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Job:
     labels: tuple[str, ...]
     calibration: str | None = None
     bias_correction: bool = False
+    uncorrected: str | None = None
 
 
 @dataclass(frozen=True)

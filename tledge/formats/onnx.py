@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tledge import contract, model, runs
+from tledge import contract, runs
 from tledge.errors import ArtifactError, ConversionError, MissingError
 from tledge.formats.base import Format, Job, Mode, Port, Structure, is_zeroed
-from tledge.formats.saved_model import tensorflow
-from tledge.runtime import OnnxSession, Session
+from tledge.formats.frozen import keras_model, tensorflow
+from tledge.runtime import OnnxSession, Session, SessionPool
 
 OPSET = 17
 
@@ -31,11 +31,11 @@ def convert(job: Job) -> dict[str, Any]:
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "0")
     import tf2onnx
 
-    keras_model = model.load(Path(job.model))
-    height, width = keras_model.input_shape[1:3]
+    net = keras_model(Path(job.model))
+    height, width = net.input_shape[1:3]
     spec = tf.TensorSpec((None, height, width, 3), tf.uint8, contract.INPUT_NAME)
     function = tf.function(
-        lambda image: keras_model(tf.cast(image, tf.float32), training=False),
+        lambda image: net(tf.cast(image, tf.float32), training=False),
         input_signature=[spec],
     )
     made, _ = tf2onnx.convert.from_function(function, [spec], opset=OPSET)
@@ -105,9 +105,9 @@ def _describe(onnx: Any, made: Any, job: Job) -> None:
 
 
 def open_model(path: Path, kernels: str) -> Session:
-    """Open in ONNX Runtime; `kernels` is for LiteRT and ignored."""
+    """Open in ONNX Runtime, to be run from a thread for every processor; `kernels` is for LiteRT."""
     del kernels
-    return OnnxSession(path.read_bytes(), path.name, threads=os.cpu_count() or 1)
+    return SessionPool([OnnxSession(path.read_bytes(), path.name)] * (os.cpu_count() or 1))
 
 
 def inspect(path: Path) -> Structure:

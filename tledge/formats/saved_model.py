@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import contract, model, quiet, runs
+from tledge import contract, runs
 from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Job, Mode, Port, Structure, is_zeroed
+from tledge.formats.frozen import keras_model, tensorflow
 from tledge.runtime import Session
 
 if TYPE_CHECKING:
@@ -17,33 +17,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def tensorflow() -> Any:
-    """TensorFlow, quiet and on the CPU; raises MissingError where it is not installed."""
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    return quiet.load("tensorflow", "export")
-
-
 def convert(job: Job) -> dict[str, Any]:
     """Write the SavedModel folder `job.out`; equal models give equal bytes."""
     tf = tensorflow()
-    keras_model = model.load(Path(job.model))
+    net = keras_model(Path(job.model))
     with runs.replacing(Path(job.out)) as made, tempfile.TemporaryDirectory() as scratch:
         labels = Path(scratch) / "labels.txt"
         labels.write_text(contract.labels_text(job.labels), encoding="utf-8")
-        module, signatures = _module(tf, keras_model, labels)
+        module, signatures = _module(tf, net, labels)
         tf.saved_model.save(module, str(made), signatures=signatures)
         _make_canonical(tf, made)
     return {"signatures": sorted(signatures)}
 
 
-def _module(tf: Any, keras_model: Any, labels: Path) -> tuple[Any, dict[str, Any]]:
-    height, width = keras_model.input_shape[1:3]
+def _module(tf: Any, net: Any, labels: Path) -> tuple[Any, dict[str, Any]]:
+    height, width = net.input_shape[1:3]
     module = tf.Module()
-    module.model = keras_model
+    module.model = net
     module.labels = tf.saved_model.Asset(str(labels))
 
     def answer(images: Any) -> dict[str, Any]:
-        return {contract.OUTPUT_NAME: keras_model(tf.cast(images, tf.float32), training=False)}
+        return {contract.OUTPUT_NAME: net(tf.cast(images, tf.float32), training=False)}
 
     def decode(encoded: Any) -> Any:
         # Decodes PNG too; the accurate method is what Pillow uses. EXIF turns are not applied.
@@ -52,7 +46,8 @@ def _module(tf: Any, keras_model: Any, labels: Path) -> tuple[Any, dict[str, Any
         return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
 
     def answer_encoded(encoded: Any) -> dict[str, Any]:
-        return answer(tf.map_fn(decode, encoded, fn_output_signature=tf.uint8))
+        found: dict[str, Any] = serve(tf.map_fn(decode, encoded, fn_output_signature=tf.uint8))
+        return found
 
     images = tf.TensorSpec((None, height, width, 3), tf.uint8, contract.INPUT_NAME)
     encoded = tf.TensorSpec((None,), tf.string, "image_bytes")

@@ -4,142 +4,21 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tledge import contract, model, runs
-from tledge.errors import ArtifactError, ConversionError, DataError, MissingError
+from tledge.errors import ArtifactError, MissingError
 from tledge.formats import tflite_metadata
-from tledge.formats.base import KERNEL_SIZE, Format, Job, Mode, Port, Structure
-from tledge.formats.saved_model import tensorflow
-from tledge.quantization import correct_biases
-from tledge.runtime import LiteRTSession, Session, check_tflite
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-SIGNATURE = "serving_default"
-
-
-def convert(job: Job) -> dict[str, Any]:
-    """Write the `.tflite` file `job.out` with metadata and labels inside.
-
-    Raises DataError for calibration images that are missing, empty or out of range, and
-    ConversionError where the converter gives up.
-    """
-    tf = tensorflow()
-    keras_model = model.load(Path(job.model))
-    images = calibration_images(job) if FORMAT.modes[job.mode].calibrated else None
-    details: dict[str, Any] = {}
-    if images is not None:
-        details["calibration_images"] = len(images)
-        if job.bias_correction:
-            details["bias_correction"] = [asdict(one) for one in correct_biases(keras_model, images)]
-    with tempfile.TemporaryDirectory() as scratch:
-        # Integer models take float here: the converter itself turns that input into bytes.
-        _frozen_input(tf, keras_model, Path(scratch) / "model", as_bytes=images is None)
-        converter = tf.lite.TFLiteConverter.from_saved_model(
-            str(Path(scratch) / "model"), signature_keys=[SIGNATURE]
-        )
-        _configure(tf, converter, job.mode, images)
-        data = _converted(converter)
-    _write(job, data)
-    return details
-
-
-def calibration_images(job: Job) -> NDArray[np.uint8]:
-    """Calibration images uint8[N, H, W, 3] with one all-0 and one all-255 image added.
-
-    The two make the input range exactly 0..255, so that a byte is its own quantized value.
-    Raises DataError where there are none: the converter would write a float model and say
-    nothing.
-    """
-    import numpy as np
-
-    if job.calibration is None:
-        raise DataError(f"{job.mode}: no calibration set; an int8 model cannot be made without one.")
-    images = np.load(job.calibration, allow_pickle=False)
-    if images.ndim != 4 or not len(images) or images.dtype != np.uint8:
-        raise DataError(
-            f"{job.mode}: the calibration set holds {len(images)} images of {images.dtype}; "
-            "expected at least one, as uint8 pixels. Set [export.calibration] images."
-        )
-    blank = np.zeros_like(images[:1])
-    return np.concatenate([images, blank, blank + np.uint8(255)])
-
-
-def _frozen_input(tf: Any, keras_model: Any, folder: Path, *, as_bytes: bool) -> None:
-    """A SavedModel with batch 1, one signature, contract names, and the weights as constants.
-
-    Without freezing, converters of some versions keep the variables and drop their values.
-    """
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    height, width = keras_model.input_shape[1:3]
-    dtype = tf.uint8 if as_bytes else tf.float32
-    spec = tf.TensorSpec((1, height, width, 3), dtype, contract.INPUT_NAME)
-
-    def answer(image: Any) -> Any:
-        values = tf.cast(image, tf.float32) if as_bytes else image
-        return keras_model(values, training=False)
-
-    function = tf.function(answer, input_signature=[spec]).get_concrete_function()
-    frozen = convert_variables_to_constants_v2(function)
-    module = tf.Module()
-    module.answer = tf.function(
-        lambda image: {contract.OUTPUT_NAME: frozen(image)[0]}, input_signature=[spec]
-    )
-    tf.saved_model.save(module, str(folder), signatures={SIGNATURE: module.answer})
-
-
-def _configure(tf: Any, converter: Any, mode: str, images: NDArray[np.uint8] | None) -> None:
-    """Set everything a mode asks of the converter; one place, so that nothing is overwritten."""
-    ops = tf.lite.OpsSet
-    if mode == "fp32":
-        return
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if mode == "fp16":
-        converter.target_spec.supported_types = [tf.float16]
-    if images is None:
-        return
-    converter.representative_dataset = lambda: _representative(images)
-    wide = mode == "int16x8"
-    converter.target_spec.supported_ops = [
-        ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8 if wide else ops.TFLITE_BUILTINS_INT8
-    ]
-    converter.inference_input_type = tf.int16 if wide else tf.uint8
-    converter.inference_output_type = tf.int16 if wide else tf.uint8
-
-
-def _representative(images: NDArray[np.uint8]) -> Iterator[dict[str, NDArray[np.float32]]]:
-    import numpy as np
-
-    for image in images:
-        yield {contract.INPUT_NAME: image[None].astype(np.float32)}
-
-
-def _converted(converter: Any) -> bytes:
-    try:
-        return bytes(converter.convert())
-    except Exception as error:  # the converter raises bare Exceptions and its own classes
-        raise ConversionError(f"the TFLite converter gave up: {error}") from error
-
-
-def _write(job: Job, data: bytes) -> None:
-    data = tflite_metadata.write_metadata(
-        data, name=job.name, description=job.description, version=job.version, labels=job.labels
-    )
-    with runs.replacing(Path(job.out)) as made:
-        made.write_bytes(data)
+from tledge.formats.base import KERNEL_SIZE, Format, Mode, Port, Structure
+from tledge.formats.tflite_conversion import convert
+from tledge.runtime import LiteRTSession, Session, SessionPool, check_tflite
 
 
 def open_model(path: Path, kernels: str) -> Session:
-    """Open in LiteRT with the named kernels."""
-    return LiteRTSession(path.read_bytes(), path.name, kernels, threads=os.cpu_count() or 1)
+    """Open in LiteRT with the named kernels, once for every processor."""
+    data = path.read_bytes()
+    return SessionPool([LiteRTSession(data, path.name, kernels) for _ in range(os.cpu_count() or 1)])
 
 
 def inspect(path: Path) -> Structure:
