@@ -7,7 +7,7 @@ import re
 import sys
 import zipfile
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +170,19 @@ def test_crash_after_the_result_is_named(bundle: Path, monkeypatch: pytest.Monke
     assert rows[0].status == "failed" and "crashed (SIGSEGV)" in rows[0].reason
 
 
+def test_result_of_another_is_never_taken(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first process answers, the second ends without a word."""
+    reading = {"reading": asdict(READING)}
+    code = (
+        "import json, sys; job = json.load(open(sys.argv[1]))\n"
+        f"if job['threads'] == 1: json.dump({reading!r}, open(sys.argv[2], 'w'))"
+    )
+    command = [sys.executable, "-c", code]
+    monkeypatch.setattr(bench, "worker_command", lambda *paths: [*command, *map(str, paths)])
+    rows = bench.bench(bundle, threads=[1, 2], variants=["onnx-fp32"]).rows
+    assert [(row.status, row.p50_ms) for row in rows] == [("measured", 2.25), ("failed", None)]
+
+
 def test_crash_of_one_leaves_the_others(cli: Cli, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(job: Job, _scratch: Path) -> Reading:
         if job.model.endswith(".onnx"):
@@ -283,8 +296,6 @@ def test_table_names_machine_and_caution(cli: Cli, bundle: Path, jobs: list[Job]
 
 
 def test_busy_machine_is_said(bundle: Path, jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     assert not any("load average" in line for line in bench.bench(bundle).remarks)
     monkeypatch.setattr(bench.machine, "here", lambda: replace(MACHINE, load=3.5))
     assert any("load average 3.5 on 4 cores" in line for line in bench.bench(bundle).remarks)

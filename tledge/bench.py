@@ -180,7 +180,7 @@ def _measured(
     plan: Sequence[_Configuration], images: str, minimum: Minimum, scratch: Path, watch: progress.Progress
 ) -> Iterator[Measure]:
     if minimum == OFFICIAL:
-        watch.say(f"{len(plan)} configurations of at least {minimum.seconds:g} s each")
+        watch.say(f"configurations: {len(plan)}, each at least {minimum.seconds:g} s")
     with progress.task(watch, "bench", len(plan)) as task:
         for one in plan:
             row = _row(one, images, minimum, scratch)
