@@ -295,6 +295,14 @@ def test_table_names_machine_and_caution(cli: Cli, bundle: Path, jobs: list[Job]
     )
 
 
+def test_synthetic_photos_are_said(tmp_path: Path, bundle: Path, jobs: list[Job]) -> None:
+    folder = fake_artifacts.run(tmp_path / "run")
+    for path, file in ((bundle, bundle / "manifest.json"), (folder, folder / "run.json")):
+        assert bench.SYNTHETIC not in bench.bench(path).remarks
+        file.write_text(json.dumps({**json.loads(file.read_text()), "synthetic": True}))
+        assert bench.SYNTHETIC in bench.bench(path).remarks
+
+
 def test_busy_machine_is_said(bundle: Path, jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any("load average" in line for line in bench.bench(bundle).remarks)
     monkeypatch.setattr(bench.machine, "here", lambda: replace(MACHINE, load=3.5))

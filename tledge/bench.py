@@ -45,6 +45,7 @@ CAUTION = (
 ONE_THREAD = "LiteRT's reference kernels use one thread, so they were measured with one."
 NO_XNNPACK = "{}: XNNPACK computes no int16 activations, so LiteRT's built-in kernels were measured."
 SERVER = "a server format that no device runtime opens; TensorFlow Serving measures it under its own load."
+SYNTHETIC = "Accuracy is on synthetic photos, drawn by tledge."
 OTHER_KERNELS = (
     "Accuracy is verification's, found with {}: the other kernels above may differ by a few photos."
 )
@@ -146,7 +147,7 @@ def bench(
         plan = [one for subject in wanted for one in _configurations(subject, kernels, counts)]
         images = str(found.images or "")
         rows = list(_measured(plan, images, minimum, Path(scratch), watch))
-    remarks = _remarks(rows, counts, kernels, here)
+    remarks = ((SYNTHETIC,) if found.synthetic else ()) + _remarks(rows, counts, kernels, here)
     return BenchReport(found.name, str(path), here, official, minimum, tuple(rows), remarks)
 
 

@@ -111,12 +111,15 @@ def tradeoff(points: Sequence[Point], path: Path, title: str, subtitle: str) -> 
     for variant, name in dict.fromkeys((one.variant, one.kernels) for one in points):
         mine = [one for one in points if (one.variant, one.kernels) == (variant, name)]
         xs, ys = [one.latency_ms for one in mine], [100 * one.accuracy for one in mine]
-        color, mark = f"C{variants.index(variant)}", MARKS[kernels.index(name) % len(MARKS)]
+        number, mark = variants.index(variant), MARKS[kernels.index(name) % len(MARKS)]
+        color = f"C{number}"
         axis.plot(xs, ys, mark, color=color, markersize=8, alpha=0.8, label=f"{variant}, {name}")
+        place = {
+            "xytext": (0, -18 if number % 2 else 8),  # equal accuracies lie on one line
+            "textcoords": "offset points", "ha": "center", "color": color,
+        }  # fmt: skip
         for one, x, y in zip(mine, xs, ys, strict=True):
-            axis.annotate(
-                str(one.threads), (x, y), (0, 8), textcoords="offset points", ha="center", color=color
-            )
+            axis.annotate(str(one.threads), (x, y), **place)
     _latency_axis(axis, [one.latency_ms for one in points])
     _accuracy_axis(axis, [100 * one.accuracy for one in points])
     axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)

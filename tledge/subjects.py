@@ -52,6 +52,7 @@ class Subjects:
     name: str
     artifacts: tuple[Subject, ...]
     images: Path | None
+    synthetic: bool = False
 
 
 def is_run(path: Path) -> bool:
@@ -90,7 +91,7 @@ def _of_bundle(bundle: Bundle, scratch: Path) -> Subjects:
     images = _saved(pixels, scratch, f"{bundle.path}: golden/expected.npz holds no pixels to feed.")
     entries = enumerate(bundle.manifest.artifacts)
     artifacts = tuple(_shipped(bundle, one, scratch / str(number)) for number, one in entries)
-    return Subjects(bundle.manifest.name, artifacts, images)
+    return Subjects(bundle.manifest.name, artifacts, images, bundle.manifest.synthetic)
 
 
 def _shipped(bundle: Bundle, entry: Shipped, folder: Path) -> Subject:
@@ -120,7 +121,8 @@ def _of_run(folder: RunFolder, scratch: Path) -> Subjects:
     images = _saved(photos, scratch, f"{folder.golden}: holds no images to feed. Train again.")
     rows = folder.read_parity().rows if folder.parity.is_file() else ()
     found = sorted(artifacts, key=lambda one: order.index(one.variant))
-    return Subjects(folder.read_run().name, tuple(_exported(folder, one, rows) for one in found), images)
+    run = folder.read_run()
+    return Subjects(run.name, tuple(_exported(folder, one, rows) for one in found), images, run.synthetic)
 
 
 def _exported(folder: RunFolder, artifact: Artifact, rows: Sequence[ParityRow]) -> Subject:
