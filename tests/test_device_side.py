@@ -53,6 +53,16 @@ def test_bundle_verifies_without_tensorflow(device: Path, small_run: Path) -> No
     assert verdicts["saved_model"] == verdicts["onnx-fp32"] == "skipped"
 
 
+def test_bundle_is_measured_without_tensorflow(device: Path, small_run: Path) -> None:
+    options = ("--threads", "1", "--kernels", "xnnpack", "--json", "--quiet")
+    done = tledge(device, "bench", small_run / "bundle", *options)
+    rows = {row["variant"]: row for row in json.loads(done.stdout)["rows"]}
+    assert done.returncode == 0, done.stderr
+    assert rows["tflite-int8"]["status"] == rows["tflite-fp32"]["status"] == "measured"
+    assert rows["tflite-int8"]["queries"] >= 100 and rows["tflite-int8"]["seconds"] >= 1
+    assert "onnxruntime" in rows["onnx-fp32"]["reason"] and rows["saved_model"]["status"] == "skipped"
+
+
 def test_shipped_recipes_are_found(device: Path) -> None:
     done = tledge(device, "list", "recipes")
     assert done.returncode == 0 and "quickstart" in done.stdout and "rps" in done.stdout

@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from tledge import __version__
-from tledge.commands import looking, photos, shipping, training
+from tledge.commands import looking, measuring, photos, shipping, training
 from tledge.errors import TledgeError
 
 INTERRUPTED = 130
@@ -57,6 +57,7 @@ for command in (
     shipping.export,
     shipping.verify,
     shipping.bundle,
+    measuring.bench,
     looking.predict,
     looking.list_,
     looking.inspect,

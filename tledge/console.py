@@ -6,13 +6,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tledge.machine import Machine
 from tledge.progress import SILENT, Progress, Task
 from tledge.runs import ParityReport, ParityRow, Score, TrainedRun
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tledge.bench import BenchReport, Measure
     from tledge.inventory import Inventory
+
+BENCH_COLUMNS = (
+    "variant", "KiB", "accuracy", "kernels", "threads", "load ms", "p50 ms", "p90 ms", "p99 ms", "img/s",
+    "peak MiB", "model MiB",
+)  # fmt: skip
+BENCH_SPARE = ("model MiB", "p90 ms", "load ms", "KiB")
+"""Columns that a narrow window does without, the first first."""
 
 STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "skipped": "dim"}
 
@@ -164,6 +173,58 @@ def _row_figures(row: ParityRow) -> list[str]:
 def reasons(report: ParityReport) -> list[str]:
     """One line per reason of a row that did not pass."""
     return [f"{row.variant}: {reason}" for row in report.rows for reason in row.reasons]
+
+
+def bench_table(report: BenchReport, console: Console) -> tuple[Any, tuple[str, ...]]:
+    """A line for each configuration, and the names of columns left out to fit the console's width."""
+    boundless = console.options.update(max_width=1000)
+    for count in range(len(BENCH_SPARE) + 1):
+        hidden = BENCH_SPARE[:count]
+        table = _bench_table(report, hidden)
+        if console.measure(table, options=boundless).maximum <= console.width:
+            break
+    return table, hidden
+
+
+def _bench_table(report: BenchReport, hidden: Sequence[str]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = [name for name in BENCH_COLUMNS if name not in hidden]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in shown:
+        text = name in ("variant", "kernels")
+        table.add_column(name.replace(" ", "\n"), justify="left" if text else "right", no_wrap=True)
+    for row in report.rows:
+        cells = dict(zip(BENCH_COLUMNS, _bench_row(row), strict=True))
+        table.add_row(*(Text(cells[name]) for name in shown), style=STYLES.get(row.status, ""))
+    return table
+
+
+def _bench_row(row: Measure) -> list[str]:
+    head = [row.variant, f"{row.bytes / 1024:.0f}", share(row.accuracy)]
+    how = [row.kernels or row.status, "–" if row.threads is None else str(row.threads)]
+    times = (row.load_ms, row.p50_ms, row.p90_ms, row.p99_ms, row.images_per_second)
+    memory = (row.peak_mib, row.model_mib)
+    return [*head, *how, *map(_short, times), *("–" if one is None else f"{one:.1f}" for one in memory)]
+
+
+def _short(value: float | None) -> str:
+    """Three digits that matter, never an exponent."""
+    if value is None:
+        return "–"
+    digits = next((digits for top, digits in ((1, 3), (10, 2), (100, 1)) if value < top), 0)
+    return f"{value:.{digits}f}"
+
+
+def machine_line(one: Machine) -> str:
+    """What measured, in one sentence."""
+    memory = "" if one.memory_mib is None else f", {one.memory_mib / 1024:.0f} GiB"
+    packages = ", ".join(f"{name} {version}" for name, version in one.packages.items())
+    return (
+        f"Measured on {one.processor} ({one.architecture}, {one.cores} cores{memory}), {one.system}, "
+        f"Python {one.python}, {packages}."
+    )
 
 
 def columns(rows: Sequence[tuple[str, ...]]) -> Any:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge.errors import MissingError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#718096"
+MARKS = "osD^vP"
 
 
 def _pyplot() -> Any:
@@ -23,6 +27,11 @@ def _pyplot() -> Any:
     from matplotlib import pyplot
 
     return pyplot
+
+
+def check() -> None:
+    """Raise MissingError where there is nothing to draw with."""
+    _pyplot()
 
 
 def _save(figure: Any, path: Path) -> None:
@@ -79,3 +88,61 @@ def confusion(
             light = count > 0.5 * max(1, counts[row].sum())
             axis.text(column, row, count, ha="center", va="center", color="w" if light else "k")
     _save(figure, path)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A configuration in the plot of accuracy (0..1) against latency (ms)."""
+
+    variant: str
+    kernels: str
+    threads: int
+    latency_ms: float
+    accuracy: float
+
+
+def tradeoff(points: Sequence[Point], path: Path, title: str, subtitle: str) -> None:
+    """Accuracy against latency: a colour for each variant, a mark for its kernels, threads beside it."""
+    figure, axis = _pyplot().subplots(figsize=(8, 5), layout="constrained")
+    figure.suptitle(title)
+    axis.set_title(subtitle, fontsize=8, color=GREY)
+    variants = list(dict.fromkeys(one.variant for one in points))
+    kernels = list(dict.fromkeys(one.kernels for one in points))
+    for variant, name in dict.fromkeys((one.variant, one.kernels) for one in points):
+        mine = [one for one in points if (one.variant, one.kernels) == (variant, name)]
+        xs, ys = [one.latency_ms for one in mine], [100 * one.accuracy for one in mine]
+        number, mark = variants.index(variant), MARKS[kernels.index(name) % len(MARKS)]
+        color = f"C{number}"
+        axis.plot(xs, ys, mark, color=color, markersize=8, alpha=0.8, label=f"{variant}, {name}")
+        place = {
+            "xytext": (0, -18 if number % 2 else 8),  # equal accuracies lie on one line
+            "textcoords": "offset points", "ha": "center", "color": color,
+        }  # fmt: skip
+        for one, x, y in zip(mine, xs, ys, strict=True):
+            axis.annotate(str(one.threads), (x, y), **place)
+    _latency_axis(axis, [one.latency_ms for one in points])
+    _accuracy_axis(axis, [100 * one.accuracy for one in points])
+    axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
+    _save(figure, path)
+
+
+def _latency_axis(axis: Any, latencies: list[float]) -> None:
+    """From 0, or with a logarithm where the slowest takes over ten times as long as the fastest."""
+    if max(latencies) > 10 * min(latencies):
+        axis.set_xscale("log")
+        axis.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("")
+    else:
+        axis.set_xlim(0, 1.1 * max(latencies))
+    axis.set(
+        xlabel="p50 latency of one image in ms (numbers: threads)", ylabel="accuracy at verification in %"
+    )
+    axis.grid(alpha=0.25)
+
+
+def _accuracy_axis(axis: Any, accuracies: list[float]) -> None:
+    """At least two points high, so that a difference of one photo does not look like a cliff."""
+    low, high = min(accuracies), max(accuracies)
+    room = max(0.3, 1 - (high - low) / 2, 0.15 * (high - low))
+    axis.set_ylim(max(-room, low - room), min(100 + room, high + room))

@@ -1,0 +1,151 @@
+"""`tledge bench`: what an artifact costs on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tledge.commands import common, example, next_step, print_json
+from tledge.errors import ArtifactError, MissingError, RecipeError, RunError
+
+if TYPE_CHECKING:
+    from tledge.bench import BenchReport
+
+
+@click.command(epilog=example("tledge bench runs/rps/bundle --threads 1,4"))
+@click.argument("path", metavar="[BUNDLE|RUN|FILE]", required=False, type=click.Path(path_type=Path))
+@click.option("--official", is_flag=True, help="At least 1024 queries and 60 s each, as MLPerf asks.")
+@click.option("--threads", metavar="N,N", help="Thread counts [1, 2, 4 … and all cores].")
+@click.option(
+    "--kernels",
+    multiple=True,
+    type=click.Choice(["xnnpack", "builtin", "reference"]),
+    help="LiteRT's kernels, may be repeated [xnnpack and reference].",
+)
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this artifact.")
+@click.option("--out", type=click.Path(path_type=Path), help="Plot, a PNG [bench.png of a run].")
+@common
+def bench(
+    path: Path | None,
+    official: bool,
+    threads: str | None,
+    kernels: tuple[str, ...],
+    variants: tuple[str, ...],
+    out: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Measure load time, latency and memory of every artifact on this machine.
+
+    Takes a bundle (folder or zip), a run (the newest finished one if left out) or a loose .tflite
+    or .onnx file. A query is one image; decoding photos is not in it. A run gets bench.json and
+    bench.png, anything else only the plot that --out names.
+    """
+    from tledge import bench as stage
+    from tledge import console, runs, subjects
+
+    path = runs.newest_run(Path("runs")).path if path is None else path
+    counts = stage.parse_threads(threads) if threads is not None else ()
+    _check_plot(path, out)
+    with console.watching(quiet) as watch:
+        report = stage.bench(
+            path,
+            threads=counts,
+            kernels=kernels or stage.KERNELS,
+            variants=variants,
+            official=official,
+            watch=watch,
+        )
+    if subjects.is_run(path):
+        runs.write_json(path / "bench.json", report)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _show(report)
+    for line in _drawn(report, path, out):
+        click.echo(line, err=as_json)
+    _end(report)
+    next_step(f"tledge predict {path} PHOTO.jpg" if official else f"tledge bench {path} --official", as_json)
+
+
+def _check_plot(path: Path, out: Path | None) -> None:
+    """Refuse, before minutes are spent, a plot that could not be drawn or written."""
+    from tledge import plots, reader, subjects
+
+    if out is None:
+        return
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise RecipeError(f"--out {out}: the plot is a PNG file; name it such as bench.png.")
+    if path.is_file() and not reader.is_bundle(path):
+        raise RecipeError(
+            f"--out {out}: the plot shows accuracy against latency, and {path} is a single file "
+            "without a known accuracy. Measure its bundle or run, or leave --out away."
+        )
+    if reader.is_bundle(path) and not subjects.is_run(path) and out.resolve().is_relative_to(path.resolve()):
+        raise RecipeError(
+            f"--out {out}: a bundle holds what SHA256SUMS names, nothing else. Write elsewhere."
+        )
+    plots.check()
+
+
+def _show(report: BenchReport) -> None:
+    from tledge import console
+
+    out = console.stdout()
+    table, hidden = console.bench_table(report, out)
+    out.print(table)
+    if hidden:
+        click.echo(f"Not shown for want of width, and in --json: {', '.join(hidden)}.")
+    for row in report.rows:
+        if row.status != "measured":
+            kernels = f" {row.kernels} x {row.threads}" if row.kernels else ""
+            click.echo(f"{row.variant}{kernels} {row.status}: {row.reason}")
+    for line in (*report.remarks, console.machine_line(report.machine), report.note):
+        click.echo(line)
+
+
+def _drawn(report: BenchReport, path: Path, out: Path | None) -> list[str]:
+    """Draw the plot where it belongs, if anywhere; gives what to say about the files written."""
+    from tledge import plots, runs, subjects
+
+    of_run = subjects.is_run(path)
+    said = [f"Written: {path / 'bench.json'}"] if of_run else []
+    target = out or (path / "bench.png" if of_run else None)
+    if target is None:
+        return said
+    points = [
+        plots.Point(row.variant, row.kernels, row.threads or 1, row.p50_ms, row.accuracy)
+        for row in report.rows
+        if row.p50_ms is not None and row.accuracy is not None
+    ]
+    try:
+        if not points:
+            raise RunError("no measured artifact has a known accuracy; run `tledge verify` first.")
+        with runs.replacing(target) as made:
+            plots.tradeoff(points, made, f"{report.name}: accuracy against latency", _origin(report))
+    except (MissingError, RunError) as error:
+        if out is not None:
+            raise
+        return [*said, f"No plot: {error}"]
+    return [*said, f"Written: {target}"]
+
+
+def _origin(report: BenchReport) -> str:
+    """What stands below a plot's title: which machine, under which rules."""
+    one = report.machine
+    rules = "official" if report.official else "quick"
+    return (
+        f"{one.processor}, {one.cores} cores, {one.system}; {rules} run. A desktop says little about a phone."
+    )
+
+
+def _end(report: BenchReport) -> None:
+    """Exit code 4 where an artifact did not load, run or match its record; 5 where none could be tried."""
+    failed = list(dict.fromkeys(row.variant for row in report.rows if row.status == "failed"))
+    if failed:
+        raise ArtifactError(f"could not be measured: {', '.join(failed)}. The reasons are above.")
+    if not any(row.status == "measured" for row in report.rows):
+        raise MissingError("No artifact could be measured here; the reasons above say what is missing.")

@@ -1,0 +1,93 @@
+"""The machine that measures: what must stand beside every figure of time or memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+RUNTIMES = ("ai-edge-litert", "onnxruntime", "numpy")
+"""Packages whose version decides how fast an artifact runs."""
+
+_NAMES = (
+    (Path("/proc/cpuinfo"), re.compile(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", re.M)),
+    (Path("/sys/firmware/devicetree/base/model"), re.compile(r"^([^\0]+)")),
+)
+"""Where Linux names the processor, or the board that it sits on."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What measured. Memory in MiB, None where the system does not tell.
+
+    `cores` counts the logical cores that this process may use; `load` is the system's average of
+    running processes over the last minute, taken before measuring.
+    """
+
+    processor: str
+    architecture: str
+    cores: int
+    memory_mib: int | None
+    system: str
+    python: str
+    packages: dict[str, str]
+    load: float | None
+
+
+def here() -> Machine:
+    """This machine."""
+    return Machine(
+        processor=processor(),
+        architecture=platform.machine(),
+        cores=cores(),
+        memory_mib=_memory_mib(),
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        packages=_versions(RUNTIMES),
+        load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    )
+
+
+def cores() -> int:
+    """Logical cores that this process may use; at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The processor's name, or that of its board; at worst the architecture's."""
+    for path, pattern in _NAMES:
+        try:
+            found = pattern.search(path.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            continue
+        if found:
+            return found[1].strip()
+    if platform.system() == "Darwin":
+        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout.strip() or platform.machine()
+    return platform.processor() or platform.machine()
+
+
+def _memory_mib() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return None
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for name in packages:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,147 @@
+"""What there is to measure: the artifacts of a bundle, of a run, or one loose file.
+
+Each is laid where another process can open it, after its hash was compared with its record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tledge import golden, runs
+from tledge.contract import Shipped
+from tledge.errors import ArtifactError, RecipeError, RunError
+from tledge.formats import VARIANTS
+from tledge.reader import Bundle, is_bundle, open_bundle
+from tledge.runs import Artifact, ParityRow, RunFolder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_IMAGES = 64
+"""Photos of a run that are fed in turn; more would only fill memory."""
+
+DEVICE_SUFFIXES = (".tflite", ".onnx")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An artifact: its name and path as people know it, and the file to open.
+
+    `accuracy` is what verification found with `accuracy_kernels`, `verdict` what it said; both
+    are empty where nothing was verified. `fault` says why the file is not what its record says.
+    """
+
+    variant: str
+    path: str
+    file: Path
+    bytes: int
+    accuracy: float | None = None
+    accuracy_kernels: str = ""
+    verdict: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """A model's artifacts, and the `.npy` of images uint8[N, H, W, 3] for them (None: random bytes)."""
+
+    name: str
+    artifacts: tuple[Subject, ...]
+    images: Path | None
+    synthetic: bool = False
+
+
+def is_run(path: Path) -> bool:
+    """True for the folder of a finished run."""
+    return (path / "run.json").is_file()
+
+
+def find(path: Path, scratch: Path) -> Subjects:
+    """The artifacts at `path`; what must be unpacked is put below `scratch`.
+
+    Raises RecipeError where nothing there can be measured, ArtifactError for a bundle that is
+    damaged as a whole, RunError for a run without artifacts.
+    """
+    if is_run(path):
+        return _of_run(RunFolder(path), scratch)
+    if is_bundle(path):
+        return _of_bundle(open_bundle(path), scratch)
+    if not path.exists():
+        raise RecipeError(f"{path}: no such bundle, run or model file.")
+    if path.is_dir() or path.suffix not in DEVICE_SUFFIXES:
+        raise RecipeError(f"{path}: expected a bundle (folder or zip), a run, or a .tflite or .onnx file.")
+    return Subjects(path.name, (Subject(path.stem, str(path), path, runs.size_of(path)),), None)
+
+
+def chosen(subjects: Sequence[Subject], names: Sequence[str]) -> list[Subject]:
+    """Those of the named variants, all without names; raises RecipeError for one that is not there."""
+    there = [one.variant for one in subjects]
+    for name in names:
+        if name not in there:
+            raise RecipeError(f"--variant {name}: not here. There are {', '.join(there)}.")
+    return [one for one in subjects if not names or one.variant in names]
+
+
+def _of_bundle(bundle: Bundle, scratch: Path) -> Subjects:
+    pixels = bundle.golden().get("pixels")
+    images = _saved(pixels, scratch, f"{bundle.path}: golden/expected.npz holds no pixels to feed.")
+    entries = enumerate(bundle.manifest.artifacts)
+    artifacts = tuple(_shipped(bundle, one, scratch / str(number)) for number, one in entries)
+    return Subjects(bundle.manifest.name, artifacts, images, bundle.manifest.synthetic)
+
+
+def _shipped(bundle: Bundle, entry: Shipped, folder: Path) -> Subject:
+    file = folder / Path(entry.path).name
+    subject = Subject(
+        entry.variant, entry.path, file, entry.bytes, entry.accuracy, entry.kernels, entry.verdict
+    )
+    if not entry.path.endswith(DEVICE_SUFFIXES):
+        return subject
+    try:
+        data = bundle.files.read(entry.path)
+    except ArtifactError as error:
+        return replace(subject, fault=str(error))
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        return replace(subject, fault=f"{entry.path} was changed or damaged (SHA-256 differs).")
+    folder.mkdir()
+    file.write_bytes(data)
+    return subject
+
+
+def _of_run(folder: RunFolder, scratch: Path) -> Subjects:
+    order = list(VARIANTS)
+    artifacts = [one for one in folder.read_artifacts() if one.variant in VARIANTS]
+    if not artifacts:
+        raise RunError(f"{folder.path}: no artifacts to measure. Run `tledge export {folder.path}`.")
+    photos = golden.load(folder.golden).images[:MAX_IMAGES]
+    images = _saved(photos, scratch, f"{folder.golden}: holds no images to feed. Train again.")
+    rows = folder.read_parity().rows if folder.parity.is_file() else ()
+    found = sorted(artifacts, key=lambda one: order.index(one.variant))
+    run = folder.read_run()
+    return Subjects(run.name, tuple(_exported(folder, one, rows) for one in found), images, run.synthetic)
+
+
+def _exported(folder: RunFolder, artifact: Artifact, rows: Sequence[ParityRow]) -> Subject:
+    file = folder.path / artifact.path
+    subject = Subject(artifact.variant, artifact.path, file, artifact.bytes)
+    if not file.exists():
+        return replace(subject, fault=f"{artifact.path} is missing; export again.")
+    if runs.sha256(file) != artifact.sha256:
+        return replace(subject, fault=f"{artifact.path} changed after it was exported (SHA-256 differs).")
+    for row in rows:
+        if row.variant == artifact.variant and row.sha256 == artifact.sha256:
+            return replace(subject, accuracy=row.accuracy, accuracy_kernels=row.kernels, verdict=row.verdict)
+    return subject
+
+
+def _saved(images: NDArray[Any] | None, scratch: Path, complaint: str) -> Path:
+    import numpy as np
+
+    if images is None or images.ndim != 4 or not len(images) or images.dtype != np.uint8:
+        raise ArtifactError(complaint)
+    np.save(scratch / "images.npy", images)
+    return scratch / "images.npy"
