@@ -8,7 +8,7 @@ import pytest
 from fake_models import SMALL, calibrate, images, small_net
 from numpy.typing import NDArray
 
-from tledge.calibration import measure
+from tledge.calibration import Wanted, measure
 from tledge.errors import ConversionError
 from tledge.float_graph import FloatGraph, Linear
 from tledge.quantization import correct_biases, mean_patch, round_weights, shift
@@ -109,7 +109,7 @@ def test_byte_input_gives_the_same(flat: bytes) -> None:
 def test_measured_equals_one_by_one(flat: bytes) -> None:
     graph, batch = FloatGraph(flat), images(9)
     averaged = tuple({one.input for one in graph.linears})
-    found = measure(flat, batch, graph.activations, averaged)
+    found = measure(flat, batch, Wanted(graph.activations, averaged))
     for tensor in graph.activations:
         values = run(flat, batch, tensor)
         assert found.ranges[tensor] == (values.min(), values.max())
@@ -126,7 +126,7 @@ def test_measured_alike_on_any_number_of_cores(flat: bytes, monkeypatch: pytest.
     found = []
     for cores in (1, 3):
         monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
-        found.append(measure(flat, images(7), (), averaged).means)
+        found.append(measure(flat, images(7), Wanted(averaged=averaged)).means)
     assert all(np.array_equal(found[0][one], found[1][one]) for one in averaged)
 
 
@@ -135,7 +135,7 @@ def test_correction_undoes_the_shift(flat: bytes) -> None:
     """An independent look: round one kernel for real and compare the layer's channel means."""
     batch = images(32) // 8 + 220  # bright: rounding shifts a mean only where the mean is not 0
     graph = FloatGraph(flat)
-    means = measure(flat, batch, (), tuple({one.input for one in graph.linears})).means
+    means = measure(flat, batch, Wanted(averaged=tuple({one.input for one in graph.linears}))).means
     linear = graph.linears[2]
     kernel = graph.values(linear.weights)
     error = round_weights(kernel, linear.channel_axis) - kernel
@@ -167,7 +167,9 @@ def test_every_layer_is_corrected_alone(flat: bytes) -> None:
             shared = first[graph.values(operator.inputs[2]).shape]
             operator.inputs = [*operator.inputs[:2], shared]
     assert len({one.bias for one in graph.linears}) < len(graph.linears) - 2
-    means = measure(graph.pack(), images(8), (), tuple({one.input for one in graph.linears})).means
+    means = measure(
+        graph.pack(), images(8), Wanted(averaged=tuple({one.input for one in graph.linears}))
+    ).means
     before = {one.name: graph.bias(one) for one in graph.linears}
     done = correct_biases(graph, means)
     changes = {one.name: abs(graph.bias(one) - before[one.name]).max() for one in graph.linears}
@@ -182,7 +184,7 @@ def test_ranges_are_those_of_the_converters_own(flat: bytes) -> None:
     from tensorflow.lite.python.optimize.calibrator import Calibrator
 
     batch, graph = images(12), FloatGraph(flat)
-    ours = measure(flat, batch, graph.activations, ()).ranges
+    ours = measure(flat, batch, Wanted(graph.activations)).ranges
     theirs = FloatGraph(Calibrator(flat).calibrate(lambda: ([one[None].astype(np.float32)] for one in batch)))
     equal = 0
     for tensor, (low, high) in ours.items():
@@ -199,7 +201,7 @@ def test_quantized_graph_answers_alike(flat: bytes) -> None:
     from tensorflow.lite.python.convert import mlir_quantize
 
     batch, graph = images(12), FloatGraph(flat)
-    graph.set_ranges(measure(flat, batch, graph.activations, ()).ranges)
+    graph.set_ranges(measure(flat, batch, Wanted(graph.activations)).ranges)
     made = bytes(mlir_quantize(graph.pack(), input_data_type=tf.uint8, output_data_type=tf.uint8))
     wanted, found = run(flat, batch), run(made, batch) / 256
     assert abs(found - wanted).max() < 0.04 < np.ptp(wanted, axis=0).max()
@@ -212,7 +214,7 @@ def test_not_a_number_is_refused(flat: bytes) -> None:
     broken[0] = np.nan
     graph.set_values(graph.linears[0].weights, broken)
     with pytest.raises(ConversionError, match="NaN or infinity"):
-        measure(graph.pack(), images(2), graph.activations, ())
+        measure(graph.pack(), images(2), Wanted(graph.activations))
 
 
 @pytest.mark.slow

@@ -1,16 +1,16 @@
-"""What a float model's tensors hold on the calibration set: ranges, and the means of layer inputs.
+"""What a model's tensors hold on the calibration set: ranges, means, samples, channels.
 
-The converter's own calibrator computes the same ranges in one thread of slow kernels; here LiteRT
-runs the images in several interpreters, and the means come along for bias correction.
+The converter's own calibrator computes ranges in one thread of slow kernels; here LiteRT runs the
+images in several interpreters, and all that repairing quantization needs comes along.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tledge.errors import ConversionError
@@ -23,82 +23,126 @@ if TYPE_CHECKING:
 PARTS = 4
 """Shares that the images are measured in: fixed, so that sums do not depend on the processors."""
 
+SAMPLES = 1024
+"""Values taken of a tensor for each image, evenly spaced."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Numbers of the tensors to measure: their ranges, means, samples of values, channels."""
+
+    ranged: Sequence[int] = ()
+    averaged: Sequence[int] = ()
+    sampled: Sequence[int] = ()
+    spread: Sequence[int] = ()
+
 
 @dataclass(frozen=True)
 class Measured:
-    """By number of the tensor: (least, largest) value, and float32 mean over the images.
+    """By number of the tensor: (least, largest) value; float32 mean over the images; float32 sample
+    of the values; float32[channels] largest magnitude of every channel.
 
     `extremes` are the positions of images that hold the least or largest value of some tensor.
     """
 
     images: int
     ranges: Mapping[int, tuple[float, float]]
-    means: Mapping[int, NDArray[np.float32]]
-    extremes: tuple[int, ...]
+    means: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
+    samples: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
+    largest: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
+    extremes: tuple[int, ...] = ()
 
 
-def measure(
-    model: bytes, images: NDArray[np.uint8], ranged: tuple[int, ...], averaged: tuple[int, ...]
-) -> Measured:
-    """Run a float model on images uint8[N, H, W, 3] as float32 0..255.
+def measure(model: bytes, images: NDArray[np.uint8], wanted: Wanted) -> Measured:
+    """Run a model on images uint8[N, H, W, 3] and measure its tensors.
 
-    Gives the range of every tensor in `ranged` and the mean of every tensor in `averaged`. Raises
-    ConversionError where a tensor holds NaN or infinity.
+    A float input takes the bytes as numbers 0..255. Raises ConversionError where a tensor holds
+    NaN or infinity.
     """
-    parts = [range(first, len(images), PARTS) for first in range(min(PARTS, len(images)))]
+    import numpy as np
+
+    shares = [range(first, len(images), PARTS) for first in range(min(PARTS, len(images)))]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        found = list(pool.map(lambda part: _part(model, images, part, ranged, averaged), parts))
-    lowest = {one: min(part.low[one] for part in found) for one in ranged}
-    highest = {one: max(part.high[one] for part in found) for one in ranged}
-    ranges = {one: (lowest[one][0], highest[one][0]) for one in ranged}
+        parts = list(pool.map(lambda share: _part(model, images, share, wanted), shares))
+    lowest = {one: min(part.low[one] for part in parts) for one in wanted.ranged}
+    highest = {one: max(part.high[one] for part in parts) for one in wanted.ranged}
+    ranges = {one: (lowest[one][0], highest[one][0]) for one in wanted.ranged}
     if broken := [one for one, (low, high) in ranges.items() if not math.isfinite(high - low)]:
         raise ConversionError(f"{len(broken)} tensors of the float model hold NaN or infinity: train again.")
     return Measured(
         len(images),
         ranges,
-        {one: sum(part.sums[one] for part in found) / len(images) for one in averaged},
-        tuple(sorted({lowest[one][1] for one in ranged} | {-highest[one][1] for one in ranged})),
+        {one: sum(part.sums[one] for part in parts) / len(images) for one in wanted.averaged},
+        {
+            one: np.concatenate([some for part in parts for some in part.samples[one]])
+            for one in wanted.sampled
+        },
+        {one: np.max([part.largest[one] for part in parts], axis=0) for one in wanted.spread},
+        tuple(sorted({lowest[one][1] for one in lowest} | {-highest[one][1] for one in highest})),
     )
+
+
+def mean_outputs(
+    model: bytes, images: NDArray[np.uint8], names: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
+    """Mean float32[channels] of named tensors over images and positions, integers as real values."""
+    details = {one["name"]: one for one in interpreter(model).get_tensor_details()}
+    known = [details[name] for name in names if name in details]
+    means = measure(model, images, Wanted(averaged=[int(one["index"]) for one in known])).means
+    return {one["name"]: _real_mean(one, means[int(one["index"])]) for one in known}
+
+
+def _real_mean(detail: dict[str, Any], mean: NDArray[np.float32]) -> NDArray[np.float32]:
+    import numpy as np
+
+    scale, zero_point = detail["quantization"]
+    channels = mean.reshape(-1, mean.shape[-1]).mean(0)
+    return np.asarray((channels - zero_point) * scale if scale else channels, np.float32)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Of one share: the least value and its image, the largest and minus its image, and sums."""
+    """Of one share: the least value and its image, the largest and minus its image, and the rest."""
 
-    low: dict[int, tuple[float, int]]
-    high: dict[int, tuple[float, int]]
-    sums: dict[int, Any]
+    low: dict[int, tuple[float, int]] = field(default_factory=dict)
+    high: dict[int, tuple[float, int]] = field(default_factory=dict)
+    sums: dict[int, Any] = field(default_factory=dict)
+    samples: dict[int, list[Any]] = field(default_factory=dict)
+    largest: dict[int, Any] = field(default_factory=dict)
 
 
-def _part(
-    model: bytes,
-    images: NDArray[np.uint8],
-    part: range,
-    ranged: tuple[int, ...],
-    averaged: tuple[int, ...],
-) -> _Part:
-    import numpy as np
-
-    interpreter = _interpreter(model)
-    first = interpreter.get_input_details()[0]["index"]
-    found = _Part({}, {}, {})
-    for place in part:
-        interpreter.set_tensor(first, images[place][None].astype(np.float32))
-        interpreter.invoke()
-        # Views of LiteRT's memory must be gone before the next invoke.
-        for one in ranged:
-            low, high = float(interpreter.tensor(one)().min()), float(interpreter.tensor(one)().max())
-            found.low[one] = min(found.low.get(one, (low, place)), (low, place))
-            found.high[one] = max(found.high.get(one, (high, -place)), (high, -place))
-        for one in averaged:
-            if one in found.sums:
-                found.sums[one] += interpreter.tensor(one)()[0]
-            else:
-                found.sums[one] = interpreter.tensor(one)()[0].copy()
+def _part(model: bytes, images: NDArray[np.uint8], share: range, wanted: Wanted) -> _Part:
+    made = interpreter(model)
+    entry = made.get_input_details()[0]
+    found = _Part()
+    for place in share:
+        made.set_tensor(entry["index"], images[place][None].astype(entry["dtype"]))
+        made.invoke()
+        _note(made, place, wanted, found)
     return found
 
 
-def _interpreter(model: bytes) -> Any:
+def _note(made: Any, place: int, wanted: Wanted, found: _Part) -> None:
+    """Add one image. Views of LiteRT's memory must be gone before the next invoke, so none is kept."""
+    import numpy as np
+
+    for one in wanted.ranged:
+        low, high = float(made.tensor(one)().min()), float(made.tensor(one)().max())
+        found.low[one] = min(found.low.get(one, (low, place)), (low, place))
+        found.high[one] = max(found.high.get(one, (high, -place)), (high, -place))
+    for one in wanted.averaged:
+        found.sums[one] = found.sums.get(one, 0) + made.tensor(one)()[0].astype(np.float32)
+    for one in wanted.sampled:
+        step = max(1, made.tensor(one)().size // SAMPLES)
+        found.samples.setdefault(one, []).append(made.tensor(one)().reshape(-1)[::step].copy())
+    for one in wanted.spread:
+        last = made.tensor(one)().shape[-1]
+        largest = np.abs(made.tensor(one)().reshape(-1, last)).max(0)
+        found.largest[one] = np.maximum(found.largest.get(one, 0), largest)
+
+
+def interpreter(model: bytes) -> Any:
+    """LiteRT with one thread of builtin kernels, all computed tensors kept."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     with native_stderr_closed():

@@ -67,6 +67,11 @@ class FloatGraph:
         builder.Finish(self.model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Numbers of the tensors that the graph takes."""
+        return tuple(int(one) for one in self.graph.inputs)
+
     @cached_property
     def activations(self) -> tuple[int, ...]:
         """Numbers of the float tensors that are computed."""
@@ -77,15 +82,18 @@ class FloatGraph:
             if tensor.type == kind and not self._has_data(number)
         )
 
+    def operators(self) -> list[tuple[str, Any]]:
+        """Every operator and the name of its kind, in the order of computing."""
+        names = {code: name for name, code in vars(self._schema.BuiltinOperator).items()}
+        codes = [max(one.builtinCode, one.deprecatedBuiltinCode) for one in self.model.operatorCodes]
+        return [(names[codes[operator.opcodeIndex]], operator) for operator in self.graph.operators]
+
     @cached_property
     def linears(self) -> tuple[Linear, ...]:
         """Every operator with weights of its own, in the order of computing."""
-        names = {code: name for name, code in vars(self._schema.BuiltinOperator).items()}
-        codes = [max(one.builtinCode, one.deprecatedBuiltinCode) for one in self.model.operatorCodes]
-        pairs = [(names[codes[operator.opcodeIndex]], operator) for operator in self.graph.operators]
         return tuple(
             self._linear(kind, operator)
-            for kind, operator in pairs
+            for kind, operator in self.operators()
             if kind in CHANNEL_AXIS and self._has_data(operator.inputs[WEIGHTS])
         )
 

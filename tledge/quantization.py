@@ -83,29 +83,33 @@ def mean_patch(linear: Linear, kernel: tuple[int, int], mean: NDArray[np.float32
     """What each place of a kernel sees on average over its positions: float64[h, w, C]."""
     import numpy as np
 
-    rows, columns = (
-        _seen(size, taps, stride, dilation, linear.same_padding)
-        for size, taps, stride, dilation in zip(
-            mean.shape[:2], kernel, linear.strides, linear.dilations, strict=True
-        )
-    )
+    rows, columns = (_seen(linear, axis, mean.shape[axis], kernel[axis]) for axis in (0, 1))
     patch: NDArray[np.float64] = np.einsum("ay,yxc,bx->abc", rows, mean, columns, optimize=True)
     return patch
 
 
-def _seen(size: int, taps: int, stride: int, dilation: int, same: bool) -> NDArray[np.float64]:
-    """Share float64[taps, size] of the kernel's positions in which a tap lies on each input place.
-
-    Padding as TensorFlow's "SAME" has it: as little as covers the input, the odd one at the end.
-    """
+def _seen(linear: Linear, axis: int, size: int, taps: int) -> NDArray[np.float64]:
+    """Share float64[taps, size] of the kernel's positions in which a tap lies on each input place."""
     import numpy as np
 
-    span = (taps - 1) * dilation + 1
-    count = -(-size // stride) if same else (size - span) // stride + 1
-    before = max(0, (count - 1) * stride + span - size) // 2 if same else 0
+    stride, dilation = linear.strides[axis], linear.dilations[axis]
+    before, after = paddings(linear, axis, size, taps)
+    count = (size + before + after - (taps - 1) * dilation - 1) // stride + 1
     seen = np.zeros((taps, size))
     for tap in range(taps):
         places = np.arange(count) * stride + tap * dilation - before
         inside = places[(places >= 0) & (places < size)]
         seen[tap, inside] = 1 / count
     return seen
+
+
+def paddings(linear: Linear, axis: int, size: int, taps: int) -> tuple[int, int]:
+    """Zeros before and after an axis (0 down, 1 right) of an input of `size`.
+
+    As TensorFlow's "SAME" has it: as few as cover the input, the odd one at the end.
+    """
+    if not linear.same_padding:
+        return 0, 0
+    stride, span = linear.strides[axis], (taps - 1) * linear.dilations[axis] + 1
+    total = max(0, (-(-size // stride) - 1) * stride + span - size)
+    return total // 2, total - total // 2

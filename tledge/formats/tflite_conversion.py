@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import runs
-from tledge.calibration import Measured, measure
+from tledge.calibration import Measured, Wanted, measure
 from tledge.errors import ConversionError, DataError
 from tledge.float_graph import FloatGraph
 from tledge.formats import tflite_metadata
@@ -41,14 +41,14 @@ def convert(job: Job) -> dict[str, Any]:
 def _integer(job: Job) -> dict[str, Any]:
     images = calibration_images(job)
     graph = FloatGraph(float_tflite(Path(job.model)))
-    averaged = tuple(dict.fromkeys(one.input for one in graph.linears)) if job.bias_correction else ()
-    measured = measure(graph.pack(), images, graph.activations, averaged)
+    inputs = tuple(dict.fromkeys(one.input for one in graph.linears)) if job.bias_correction else ()
+    measured = measure(graph.pack(), images, Wanted(graph.activations, inputs))
     details: dict[str, Any] = {"calibration_images": len(images)}
     if job.bias_correction:
         if job.uncorrected:
             _write(job, job.uncorrected, _quantized(graph, measured, images, job.mode))
         details["bias_correction"] = [asdict(one) for one in correct_biases(graph, measured.means)]
-        measured = measure(graph.pack(), images, graph.activations, ())
+        measured = measure(graph.pack(), images, Wanted(graph.activations))
     _write(job, job.out, _quantized(graph, measured, images, job.mode))
     return details
 
