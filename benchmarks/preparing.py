@@ -58,7 +58,7 @@ ROWS = (
         "decode-epochs", "preparing",
         "train and validation batches of 10 epochs, test once, from JPEG files to the last batch",
         "decode.py: image_dataset_from_directory, decoding in every epoch",
-        None, epochs,
+        1.0, epochs,
     ),
 )  # fmt: skip
 

@@ -49,7 +49,7 @@ x = base(x, training=False)
 x = keras.layers.GlobalAveragePooling2D()(x)
 x = keras.layers.Dropout(0.2)(x)
 model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
-model.compile(keras.optimizers.RMSprop(1e-5), "sparse_categorical_crossentropy", ["accuracy"])
+model.compile(keras.optimizers.RMSprop(1e-5), "sparse_categorical_crossentropy", metrics=["accuracy"])
 
 started, cpu = time.perf_counter(), time.process_time()
 model.fit(train, validation_data=validation, epochs=args.epochs, verbose=0)
