@@ -16,6 +16,8 @@ import training
 
 FULL = {"train": 2520, "test": 372}
 SMALL = {"train": 108, "test": 60}
+DRAWN = 240
+"""Side in pixels of drawn photos; the real ones have 300, but drawing takes its time."""
 
 
 def photos(source: str, out: str, small: str) -> None:
@@ -23,7 +25,7 @@ def photos(source: str, out: str, small: str) -> None:
     from tledge.sources import SOURCES
 
     wanted = SMALL if small == "True" else FULL
-    own = {"name": "rock_paper_scissors"} if source == "tfds" else {**wanted, "size": 240}
+    own = {"name": "rock_paper_scissors"} if source == "tfds" else {**wanted, "size": DRAWN}
     module = SOURCES[source].module
     seen: Counter[tuple[str, str]] = Counter()
     for record in module.records({**module.OPTIONS, **own}):
