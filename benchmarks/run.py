@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, default=HERE / "results", help="folder of the JSON files [benchmarks/results]"
     )
-    parser.add_argument("--work", type=Path, help="where the work folder of 1 GB is made [the system's]")
+    parser.add_argument("--work", type=Path, help="where the work folder of 2 GB is made [the system's]")
     return parser
 
 
