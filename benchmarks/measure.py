@@ -178,9 +178,10 @@ def timed(work: Callable[[], object]) -> Timing:
 def in_turns(
     baseline: Callable[[], Timing], tledge: Callable[[], Timing], repeats: int
 ) -> tuple[tuple[Timing, ...], tuple[Timing, ...]]:
-    """Repeat both in alternation, each once before as a warm-up that does not count."""
-    baseline()
-    tledge()
+    """Alternate between both; where they are repeated, each runs once before as a warm-up."""
+    if repeats > 1:
+        baseline()
+        tledge()
     pairs = [(baseline(), tledge()) for _ in range(repeats)]
     return tuple(one for one, _ in pairs), tuple(one for _, one in pairs)
 
