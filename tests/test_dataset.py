@@ -17,9 +17,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge import dataset, images, progress
-from tledge.dataset import Prepared, Row
+from tledge import dataset, filling, images, progress
+from tledge.dataset import Prepared
 from tledge.errors import DataError, MissingError, RecipeError, RunError
+from tledge.index import HEADER, Row
 from tledge.sources import folder as folder_source
 from tledge.sources.base import Record
 from tledge.tables import Data
@@ -202,11 +203,11 @@ def test_one_photo_is_enough(tmp_path: Path) -> None:
 @pytest.mark.parametrize("side", [1, 224, 2048])
 def test_header_is_numpys_own(count: int, side: int) -> None:
     shape = (count, side, side, 3)
-    made = dataset._npy_header(shape)
+    made = filling.npy_header(shape)
     out = BytesIO()
     description = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(out, description)
-    assert made == out.getvalue() and len(made) == dataset.HEADER
+    assert made == out.getvalue() and len(made) == HEADER
 
 
 def test_every_bad_photo_is_named(folder: Path, root: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from test_dataset import photo
 
-from tledge import dataset, images
+from tledge import dataset, images, index
 from tledge.errors import DataError, RunError
 from tledge.sources import folder as folder_source
 from tledge.tables import Data
@@ -119,9 +119,9 @@ def lines_of(partial: Path) -> int:
         ("tledge.images:examine", BLOCK + 1, BLOCK),
         ("tledge.images:examine", 14, 2 * BLOCK),
         ("tledge.dataset:_keep_original", 11, 2 * BLOCK),
-        ("tledge.dataset:_flush", 3, 2 * BLOCK),
+        ("tledge.filling:flush", 3, 2 * BLOCK),
         ("tledge.dataset:_finish", 1, PHOTOS),
-        ("tledge.dataset:_npy_header", 1, PHOTOS),
+        ("tledge.filling:npy_header", 1, PHOTOS),
         ("os:replace", 1, PHOTOS),
     ],
 )
@@ -174,7 +174,7 @@ def images_without_lines(partial: Path) -> None:
 def lines_without_images(partial: Path) -> None:
     """Cannot come of a kill, but of a full disk or a power failure."""
     with (partial / "images.npy").open("r+b") as pixels:
-        pixels.truncate(dataset.HEADER + 5 * SIDE * SIDE * 3 + 11)
+        pixels.truncate(index.HEADER + 5 * SIDE * SIDE * 3 + 11)
 
 
 def half_a_header(partial: Path) -> None:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import golden, progress, runs
-from tledge.errors import RunError
+from tledge import golden, progress, runs, streaming
+from tledge.errors import RunError, TledgeError
+from tledge.streaming import Images, OneHot
 from tledge.tables import Stage
 
 if TYPE_CHECKING:
@@ -25,14 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Examples:
-    """Part of the cache: rows of images uint8[N, H, W, 3] and one-hot labels float32[N, classes].
+    """Some `rows` of images uint8[N, H, W, 3], in memory, on disk or streamed, and their one-hot labels.
+
+    `labels[rows]` is float32[rows, classes]: an array, or `OneHot` that makes it when asked.
 
     `views` holds augmented copies uint8[views, rows, H, W, 3], or what frozen layers make of them
     as float32[views, rows, ...]; epochs take them in turn.
     """
 
-    images: NDArray[np.uint8]
-    labels: NDArray[np.float32]
+    images: Images
+    labels: NDArray[np.float32] | OneHot
     rows: NDArray[np.int64]
     views: NDArray[np.uint8] | NDArray[np.float32] | None = None
 
@@ -43,7 +48,8 @@ class Examples:
         """
         import numpy as np
 
-        counts = self.labels[self.rows].sum(0)
+        parts = range(0, len(self.rows), 4096)
+        counts = sum(self.labels[self.rows[start : start + 4096]].sum(0) for start in parts)
         return np.asarray(len(self.rows) / (len(counts) * np.maximum(1, counts)), np.float32)
 
     def take(self, positions: NDArray[np.int64], epoch: int) -> NDArray[np.float32]:
@@ -51,9 +57,13 @@ class Examples:
         import numpy as np
 
         if self.views is not None:
-            view = self.views[epoch % len(self.views)]
-            return np.stack([view[position] for position in positions]).astype(np.float32)
-        return np.stack([self.images[row] for row in self.rows[positions]]).astype(np.float32)
+            return np.asarray(self.views[epoch % len(self.views)][positions], np.float32)
+        return np.asarray(self.images[self.rows[positions]], np.float32)
+
+    def expect(self, positions: NDArray[np.int64]) -> None:
+        """Say which positions `take` is asked for next: streamed photos are decoded meanwhile."""
+        if self.views is None:
+            streaming.expect(self.images, self.rows[positions])
 
 
 @dataclass
@@ -82,6 +92,7 @@ def batches(examples: Examples, stage: Stage, seed: int, epoch: int, *, train: b
             super().__init__(workers=1)
             self.epoch = epoch
             self.order = self._shuffled()
+            self.error: TledgeError | None = None
 
         def _shuffled(self) -> NDArray[np.int64]:
             if not train:
@@ -96,8 +107,15 @@ def batches(examples: Examples, stage: Stage, seed: int, epoch: int, *, train: b
             return math.ceil(len(self.order) / stage.batch_size)
 
         def __getitem__(self, number: int) -> tuple[NDArray[np.float32], ...]:
-            part = self.order[number * stage.batch_size : (number + 1) * stage.batch_size]
-            images = examples.take(part, self.epoch)
+            part, following = (
+                self.order[n * stage.batch_size :][: stage.batch_size] for n in (number, number + 1)
+            )
+            try:
+                images = examples.take(part, self.epoch)
+            except TledgeError as error:  # backends would tell of it in words of their own
+                self.error = error
+                raise
+            examples.expect(following)
             labels = examples.labels[examples.rows[part]]
             if train and stage.mixup:
                 rng = np.random.default_rng([seed, self.epoch, number])
@@ -206,16 +224,29 @@ def fit(
             extra = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if stage.ema else []
             for swap in extra if state.epoch else ():
                 swap._ema_weights_in_model = True  # checkpoints are written while swapped in
-            train_model.fit(
-                data,
-                validation_data=batches(validation, stage, stage_seed, 0, train=False),
-                initial_epoch=state.epoch,
-                epochs=stage.epochs,
-                shuffle=False,
-                verbose=0,
-                callbacks=[*extra, keeper, _reporter(task, stage, watch)],
-            )
+            held_out = batches(validation, stage, stage_seed, 0, train=False)
+            with _own_error(data, held_out):
+                train_model.fit(
+                    data,
+                    validation_data=held_out,
+                    initial_epoch=state.epoch,
+                    epochs=stage.epochs,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[*extra, keeper, _reporter(task, stage, watch)],
+                )
     keeper.finish()
+
+
+@contextmanager
+def _own_error(*data: Any) -> Iterator[None]:
+    """Raise what making a batch raised, and not what the backend makes of it."""
+    try:
+        yield
+    except Exception:
+        if error := next((one.error for one in data if one.error), None):
+            raise error from None
+        raise
 
 
 def _reset_generators(train_model: Any, seed: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tledge import dataset, fitting, model, progress, runs
 from tledge.recipe import Recipe
 from tledge.runs import RunFolder
+from tledge.streaming import Images, in_batches
 from tledge.tables import Stage
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ def key(front: Any, *parts: object) -> str:
 
 def outputs(
     front: Any,
-    images: NDArray[Any],
+    images: Sequence[Images] | NDArray[Any],
     rows: NDArray[np.int64],
     path: Path,
     watch: progress.Progress = progress.SILENT,
@@ -128,17 +130,22 @@ def _is_whole(path: Path, note: Path) -> bool:
 
 def _compute(
     front: Any,
-    images: NDArray[Any],
+    images: Sequence[Images] | NDArray[Any],
     rows: NDArray[np.int64],
     out: NDArray[np.float32],
     watch: progress.Progress,
 ) -> None:
     import numpy as np
 
-    parts = [(view, start) for view in range(len(images)) for start in range(0, len(rows), BATCH)]
-    for view, start in progress.track(watch, parts, "frozen layers", len(parts)):
-        batch = np.stack([images[view, row] for row in rows[start : start + BATCH]]).astype(np.float32)
-        out[view, start : start + BATCH] = np.asarray(front.predict_on_batch(batch))
+    batches = (
+        (view, number, batch)
+        for view in range(len(images))
+        for number, batch in enumerate(in_batches(images[view], rows, BATCH))
+    )
+    total = len(images) * math.ceil(len(rows) / BATCH)
+    for view, number, batch in progress.track(watch, batches, "frozen layers", total):
+        made = np.asarray(front.predict_on_batch(batch.astype(np.float32)))
+        out[view, number * BATCH :][: len(made)] = made
     out.flush()  # type: ignore[attr-defined]
 
 
@@ -168,7 +175,7 @@ def _is_worth(
     """Whether the front gives no more values than an image has, and the disk holds them."""
     images = sum(len(part.rows) * (1 if part.views is None else len(part.views)) for part in parts.values())
     wanted, free = 4 * halves.width * images, shutil.disk_usage(folder.path).free
-    if halves.width > parts["train"].images[0].size:
+    if halves.width > math.prod(parts["train"].images.shape[1:]):
         return False
     if wanted > free:
         watch.say(
@@ -197,7 +204,7 @@ def _through(
     lasting = views is None and len(halves.front.output_shape) == 2 and os.access(prepared.folder, os.W_OK)
     path = (prepared.folder if lasting else folder.checkpoints) / "features" / f"{name}.npy"
     if views is None:
-        found = outputs(halves.front, part.images[None], part.rows, path, watch)
+        found = outputs(halves.front, [part.images], part.rows, path, watch)
     else:
         found = outputs(halves.front, views, np.arange(len(part.rows)), path, watch)
     return replace(part, views=found)

@@ -302,6 +302,11 @@ def _check(recipe: Recipe) -> None:
             raise RecipeError(_unknown("[export] variants", "variant", variant, VARIANTS))
     if recipe.augment.views and recipe.augment.is_off:
         raise RecipeError("[augment] views: there is nothing to draw; no random change is switched on.")
+    if recipe.augment.views and not recipe.data.cache:
+        raise RecipeError(
+            "[augment] views: keeps copies of every photo on the disk, and [data] cache = false keeps none. "
+            "Set views = 0, which draws anew in every epoch, or leave cache out."
+        )
     for stage in recipe.stage:
         _check_stage(stage, recipe.model)
 

@@ -84,6 +84,11 @@ class Data:
         "whose ids give the same text for the group of this regular expression",
     )
     on_bad: str = key("stop", "what a photo that does not decode does", choices=("stop", "skip"))
+    cache: bool = key(
+        True,
+        "keep every decoded photo on the disk; false decodes photos whenever they are wanted, for sets "
+        "larger than the disk",
+    )
     splits: Splits = Splits()
     options: Mapping[str, object] = field(default_factory=dict)
 

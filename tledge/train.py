@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import platform
 import shutil
@@ -33,6 +34,7 @@ from tledge.contract import InputSpec
 from tledge.errors import MissingError, RunError
 from tledge.recipe import Recipe
 from tledge.runs import RunFolder, Score, TrainedRun
+from tledge.streaming import Images, OneHot, in_batches
 
 if TYPE_CHECKING:
     import numpy as np
@@ -202,9 +204,7 @@ def _stages(
 
 
 def _examples(prepared: dataset.Prepared, rows: NDArray[np.int64]) -> fitting.Examples:
-    import numpy as np
-
-    one_hot = np.eye(len(prepared.labels), dtype=np.float32)[prepared.label_indices()]
+    one_hot = OneHot(prepared.label_indices(), len(prepared.labels))
     return fitting.Examples(prepared.images(), one_hot, rows)
 
 
@@ -228,15 +228,15 @@ def _with_views(
 
 
 def predict(
-    core: Any, images: NDArray[np.uint8], watch: progress.Progress = progress.SILENT
+    core: Any, images: Images, rows: NDArray[np.int64], watch: progress.Progress = progress.SILENT
 ) -> NDArray[np.float32]:
-    """Keras' probabilities float32[N, classes] of prepared images uint8[N, H, W, 3]."""
+    """Keras' probabilities float32[rows, classes] of these rows of images uint8[N, H, W, 3]."""
     import numpy as np
 
-    starts = range(0, len(images), 32)
+    batches = in_batches(images, rows, 32)
     parts = [
-        np.asarray(core.predict_on_batch(images[start : start + 32].astype(np.float32)))
-        for start in progress.track(watch, starts, "score", len(starts))
+        np.asarray(core.predict_on_batch(batch.astype(np.float32)))
+        for batch in progress.track(watch, batches, "score", math.ceil(len(rows) / 32))
     ]
     return np.concatenate(parts)
 
@@ -257,7 +257,7 @@ def score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> Scor
 def _score_split(
     core: Any, prepared: dataset.Prepared, rows: NDArray[np.int64], watch: progress.Progress
 ) -> Score:
-    probabilities = predict(core, prepared.images()[rows], watch)
+    probabilities = predict(core, prepared.images(), rows, watch)
     return score(probabilities, prepared.label_indices()[rows])
 
 
@@ -275,7 +275,7 @@ def _finish(
     runs.write_text(folder.history, _csv(state.history))
     validation = _score_split(core, prepared, rows["validation"], watch)
     labels = prepared.label_indices()[rows["test"]]
-    probabilities = predict(core, prepared.images()[rows["test"]], watch)
+    probabilities = predict(core, prepared.images(), rows["test"], watch)
     _write_golden(folder, prepared, rows["test"], probabilities, core, recipe.recipe.seed)
     title = recipe.recipe.name + (" (synthetic photos)" if recipe.synthetic else "")
     with runs.replacing(folder.path / "curves.png") as path:
