@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
         "sources.base",
         "formats.tflite_metadata",
     },
-    {"images", "runs", "runtime", "sources.hands", "contact"},
+    {"hardware", "images", "runs", "runtime", "sources.hands", "contact"},
     {
         "sources.folder",
         "sources.tfds",
