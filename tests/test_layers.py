@@ -22,7 +22,17 @@ LAYERS: list[set[str]] = [
         "sources.base",
         "formats.tflite_metadata",
     },
-    {"images", "runs", "runtime", "sources.hands", "sources.frames", "contact", "float_graph", "calibration"},
+    {
+        "hardware",
+        "images",
+        "runs",
+        "runtime",
+        "sources.hands",
+        "sources.frames",
+        "contact",
+        "float_graph",
+        "calibration",
+    },
     {
         "index",
         "sources.folder",

@@ -7,16 +7,17 @@ on from the last whole epoch and ends with the same weights as an uninterrupted 
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import golden, progress, runs, streaming
+from tledge import golden, hardware, progress, runs, streaming
 from tledge.errors import RunError, TledgeError
 from tledge.streaming import Images, OneHot
 from tledge.tables import Stage
@@ -52,13 +53,17 @@ class Examples:
         counts = sum(self.labels[self.rows[start : start + 4096]].sum(0) for start in parts)
         return np.asarray(len(self.rows) / (len(counts) * np.maximum(1, counts)), np.float32)
 
-    def take(self, positions: NDArray[np.int64], epoch: int) -> NDArray[np.float32]:
-        """Pixels float32[len(positions), H, W, 3] in 0..255 of these positions in `rows`."""
+    def take(self, positions: NDArray[np.int64], epoch: int) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """Pixels uint8[len(positions), H, W, 3] of these positions in `rows`, or float32 features.
+
+        Pixels stay bytes as far as the device, where the network makes float32 of them: a quarter to
+        copy, and to convert on the host takes longer than to read.
+        """
         import numpy as np
 
         if self.views is not None:
-            return np.asarray(self.views[epoch % len(self.views)][positions], np.float32)
-        return np.asarray(self.images[self.rows[positions]], np.float32)
+            return np.asarray(self.views[epoch % len(self.views)][positions])
+        return np.asarray(self.images[self.rows[positions]])
 
     def expect(self, positions: NDArray[np.int64]) -> None:
         """Say which positions `take` is asked for next: streamed photos are decoded meanwhile."""
@@ -76,16 +81,34 @@ class State:
     best_epoch: int = 0
     wait: int = 0
     stopped: bool = False
+    accumulate: int = 1
+    """Gradients to an update in the running stage, above 1 where its batch did not fit."""
+    halved: dict[str, int] = field(default_factory=dict)
+    """Images at a time in the stages that did not fit, by name."""
     frozen: dict[str, Any] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def batches(examples: Examples, stage: Stage, seed: int, epoch: int, *, train: bool) -> Any:
-    """A `keras.utils.PyDataset` over examples; train order depends on (seed, epoch) alone."""
+def batches(
+    examples: Examples,
+    stage: Stage,
+    seed: int,
+    epoch: int,
+    *,
+    train: bool,
+    split: hardware.Split | None = None,
+) -> Any:
+    """A `keras.utils.PyDataset` over examples; train order depends on (seed, epoch) alone.
+
+    With a `split` that is not whole, every batch has weights: see `hardware.Split`.
+    """
     import keras
     import numpy as np
 
     weights = examples.class_weights() if train and stage.class_weights == "balanced" else None
+    pieces, even = split or hardware.Split(stage.batch_size), 1.0
+    if not train:
+        pieces, even = pieces.for_validation(len(examples.rows))
 
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -104,23 +127,25 @@ def batches(examples: Examples, stage: Stage, seed: int, epoch: int, *, train: b
             self.order = self._shuffled()
 
         def __len__(self) -> int:
-            return math.ceil(len(self.order) / stage.batch_size)
+            return pieces.count(len(self.order))
 
-        def __getitem__(self, number: int) -> tuple[NDArray[np.float32], ...]:
-            part, following = (
-                self.order[n * stage.batch_size :][: stage.batch_size] for n in (number, number + 1)
-            )
+        def __getitem__(self, number: int) -> tuple[NDArray[Any], ...]:
+            part, share = pieces.take(self.order, number)
             try:
                 images = examples.take(part, self.epoch)
             except TledgeError as error:  # backends would tell of it in words of their own
                 self.error = error
                 raise
-            examples.expect(following)
+            if number + 1 < len(self):
+                examples.expect(pieces.take(self.order, number + 1)[0])
             labels = examples.labels[examples.rows[part]]
             if train and stage.mixup:
                 rng = np.random.default_rng([seed, self.epoch, number])
-                images, labels = mixed(images, labels, stage.mixup, rng)
-            return (images, labels) if weights is None else (images, labels, labels @ weights)
+                images, labels = mixed(images.astype(np.float32), labels, stage.mixup, rng)
+            if pieces.is_whole:
+                return (images, labels) if weights is None else (images, labels, labels @ weights)
+            share = share if train else (share > 0) * np.float32(even)
+            return images, labels, share if weights is None else share * (labels @ weights)
 
     return Batches()
 
@@ -139,8 +164,8 @@ def mixed(
     return blended, labels * share[:, None] + labels[other] * (1 - share[:, None])
 
 
-def optimizer(stage: Stage, steps: int) -> Any:
-    """The Keras optimizer of a stage that takes `steps` steps in all."""
+def optimizer(stage: Stage, steps: int, accumulate: int = 1) -> Any:
+    """The Keras optimizer of a stage that makes `steps` updates in all, each of `accumulate` gradients."""
     import keras
 
     options: dict[str, Any] = {"learning_rate": _rate(stage, steps)}
@@ -153,7 +178,8 @@ def optimizer(stage: Stage, steps: int) -> Any:
     if stage.optimizer == "sgd":
         options["nesterov"] = stage.nesterov
     kinds = {"sgd": "SGD", "rmsprop": "RMSprop", "adam": "Adam", "adamw": "AdamW", "adamax": "Adamax"}
-    return getattr(keras.optimizers, kinds[stage.optimizer])(**options)
+    made = getattr(keras.optimizers, kinds[stage.optimizer])
+    return made(**hardware.accumulating(options, accumulate))
 
 
 def _rate(stage: Stage, steps: int) -> Any:
@@ -199,20 +225,62 @@ def fit(
     seed: int,
     checkpoint: Path,
     watch: progress.Progress,
+    engine: hardware.Engine = hardware.PLAIN,
 ) -> None:
     """Run one stage from where `state` stands; leaves its best (or last) weights in the model.
 
-    Raises RunError where the loss is no longer a number.
+    A stage that does not fit into memory begins again in smaller pieces where the recipe allows it.
+    Raises RunError where it does not, and where the loss is no longer a number.
     """
+    begin = train_model.get_weights()
+    while True:
+        split = hardware.Split(stage.batch_size, state.accumulate, engine.replicas)
+        try:
+            with engine.training():
+                here = engine.here(train_model)
+                _run(here, stage, state, train, validation, seed, checkpoint, watch, engine, split)
+            return
+        except Exception as error:  # the classes are the backend's
+            if not hardware.is_out_of_memory(error):
+                raise
+            accumulate = hardware.halved(engine.table, stage, split, watch)
+        gc.collect()  # what the error's frames still held
+        _begin_again(state, accumulate)
+        state.halved[stage.name] = replace(split, accumulate=accumulate).piece
+        train_model.set_weights(begin)
+
+
+def _begin_again(state: State, accumulate: int) -> None:
+    """Forget the running stage. Its checkpoints are of another optimizer, with other variables."""
+    state.history = state.history[: len(state.history) - state.epoch]
+    state.epoch, state.best, state.best_epoch, state.wait = 0, None, 0, 0
+    state.stopped, state.accumulate = False, accumulate
+
+
+def _run(
+    train_model: Any,
+    stage: Stage,
+    state: State,
+    train: Examples,
+    validation: Examples,
+    seed: int,
+    checkpoint: Path,
+    watch: progress.Progress,
+    engine: hardware.Engine,
+    split: hardware.Split,
+) -> None:
+    """One try of `fit`."""
     import keras
 
     stage_seed = seed + 1000 * (state.stage + 1)
-    data = batches(train, stage, stage_seed, state.epoch, train=True)
-    steps = len(data)
+    data = batches(train, stage, stage_seed, state.epoch, train=True, split=split)
+    steps, named = len(data), "metrics" if split.is_whole else "weighted_metrics"  # some images come twice
     train_model.compile(
-        optimizer=optimizer(stage, stage.epochs * steps),
+        optimizer=engine.scaled(optimizer(stage, stage.epochs * steps // split.accumulate, split.accumulate)),
         loss=loss(stage),
-        metrics=metrics(train.labels.shape[1]),
+        jit_compile=hardware.JIT[engine.table.jit_compile],
+        auto_scale_loss=False,
+        **{named: metrics(train.labels.shape[1])},
     )
     train_model.optimizer.build(train_model.trainable_variables)
     _reset_generators(train_model, stage_seed)
@@ -224,7 +292,8 @@ def fit(
             extra = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if stage.ema else []
             for swap in extra if state.epoch else ():
                 swap._ema_weights_in_model = True  # checkpoints are written while swapped in
-            held_out = batches(validation, stage, stage_seed, 0, train=False)
+            held_out = batches(validation, stage, stage_seed, 0, train=False, split=split)
+            reporter = _reporter(task, replace(stage, batch_size=split.piece), watch)
             with _own_error(data, held_out):
                 train_model.fit(
                     data,
@@ -233,7 +302,11 @@ def fit(
                     epochs=stage.epochs,
                     shuffle=False,
                     verbose=0,
-                    callbacks=[*extra, keeper, _reporter(task, stage, watch)],
+                    callbacks=[
+                        *extra,
+                        keeper,
+                        _reporter(task, replace(stage, batch_size=split.piece), watch),
+                    ],
                 )
     keeper.finish()
 

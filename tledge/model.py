@@ -42,7 +42,8 @@ def build(table: Model, classes: int) -> Any:
     """A Keras model float32[N, H, W, 3] in 0..255 → probabilities float32[N, classes].
 
     Raises MissingError where ImageNet weights are not here and cannot be downloaded, RecipeError
-    where the binary loss is asked for other than two classes.
+    where the binary loss is asked for other than two classes. Under a mixed dtype policy the ends
+    stay float32: scaled bytes, logits and probabilities would lose digits.
     """
     from keras import Input, Model, layers
 
@@ -52,9 +53,9 @@ def build(table: Model, classes: int) -> Any:
     backbone = BACKBONES[name]
     inputs = Input((table.image_size, table.image_size, 3), dtype="float32", name=INPUT_NAME)
     scale, offset = _scaling(backbone, table)
-    scaled = layers.Rescaling(scale, offset, name="scale")(inputs)
+    scaled = layers.Rescaling(scale, offset, dtype="float32", name="scale")(inputs)
     logits = _head(_pooled(_backbone(backbone, table, inputs, scaled)), table, classes)
-    return Model(inputs, layers.Softmax(name=OUTPUT_NAME)(logits), name=name)
+    return Model(inputs, layers.Softmax(dtype="float32", name=OUTPUT_NAME)(logits), name=name)
 
 
 def _scaling(backbone: Backbone, table: Model) -> tuple[Any, Any]:
@@ -92,9 +93,9 @@ def _head(x: Any, table: Model, classes: int) -> Any:
     # Drawn here and not by Keras, so that the saved model carries it.
     x = layers.Dropout(table.dropout, seed=random.randint(1, 10**9), name="dropout")(x)
     if table.loss == "categorical":
-        return layers.Dense(classes, name="logits")(x)
-    pair = layers.Dense(2, use_bias=False, trainable=False, name=PAIR)
-    logits = pair(layers.Dense(1, name="logits")(x))
+        return layers.Dense(classes, dtype="float32", name="logits")(x)
+    pair = layers.Dense(2, use_bias=False, trainable=False, dtype="float32", name=PAIR)
+    logits = pair(layers.Dense(1, dtype="float32", name="logits")(x))
     pair.kernel.assign([[-0.5, 0.5]])
     return logits
 

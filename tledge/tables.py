@@ -194,6 +194,35 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Hardware:
+    """`[hardware]`: how training uses the device; a run is written in float32 whatever it says."""
+
+    precision: str = key(
+        "float32",
+        "of layers while training; weights, logits and probabilities stay float32, and float16 scales the "
+        "loss. Not with hub backbones",
+        choices=("float32", "bfloat16", "float16"),
+    )
+    jit_compile: str = key(
+        "auto",
+        "compile a step with XLA: as Keras chooses (with JAX always; with TensorFlow never, since kernels "
+        "are deterministic here), always, or never. XLA has no deterministic form of some TensorFlow "
+        "kernels and then says so",
+        choices=("auto", "on", "off"),
+    )
+    halve_batch: bool = key(
+        False,
+        "where the device runs out of memory, begin the stage again with half the images at a time and "
+        "twice as many gradients to an update",
+    )
+    devices: str = key(
+        "one",
+        "train on one device or on all GPUs of this machine, which share every batch",
+        choices=("one", "all"),
+    )
+
+
+@dataclass(frozen=True)
 class Calibration:
     """`[export.calibration]`: the images an int8 conversion measures ranges on."""
 

@@ -21,6 +21,7 @@ from tledge import (
     dataset,
     fitting,
     golden,
+    hardware,
     model,
     plots,
     prefix,
@@ -68,7 +69,10 @@ def train(
     _require_same_photos(folder, prepared, resume=resume and not force)
     rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
     _seed(recipe.recipe.seed)
-    core = model.build(recipe.model, len(prepared.labels))
+    engine = hardware.engine(recipe.hardware, watch)
+    with engine.building():
+        core = model.build(recipe.model, len(prepared.labels))
+    core = engine.here(core)
     for stage in recipe.stage:
         model.first_trainable(core, stage)  # a misspelt layer ends here, before anything is written
     if force:
@@ -77,8 +81,8 @@ def train(
     runs.write_json(folder.environment, facts)
     runs.write_text(folder.recipe, text)
     runs.write_text(folder.labels, contract.labels_text(prepared.labels))
-    state = _stages(recipe, core, prepared, rows, folder, watch)
-    run = _finish(recipe, core, prepared, rows, state, folder, watch)
+    state = _stages(recipe, core, prepared, rows, folder, watch, engine)
+    run = _finish(recipe, engine.plain(core), prepared, rows, state, folder, watch)
     run = replace(run, seconds=round(time.monotonic() - started, 1))
     runs.write_json(folder.run, run)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
@@ -173,6 +177,7 @@ def _stages(
     rows: dict[str, NDArray[np.int64]],
     folder: RunFolder,
     watch: progress.Progress,
+    engine: hardware.Engine,
 ) -> fitting.State:
     """Run every stage that is still to run, going on from the checkpoint where there is one."""
     parts = {name: _examples(prepared, rows[name]) for name in ("train", "validation")}
@@ -192,12 +197,12 @@ def _stages(
         whole, train, validation = prefix.stage_input(recipe, stage, core, prepared, parts, folder, watch)
         fitting.fit(
             whole, stage, state, train, validation,
-            seed=recipe.recipe.seed, checkpoint=checkpoint, watch=watch,
+            seed=recipe.recipe.seed, checkpoint=checkpoint, watch=watch, engine=engine,
         )  # fmt: skip
         if state.frozen is None:
-            state.frozen = asdict(_score_split(core, prepared, rows["validation"], watch))
+            state.frozen = asdict(_score_split(engine.plain(core), prepared, rows["validation"], watch))
         state.stage, state.epoch, state.best, state.wait = number + 1, 0, None, 0
-        state.stopped = False
+        state.stopped, state.accumulate = False, 1
         for path in (begin, checkpoint):
             fitting.save_checkpoint(path, None, state, core.get_weights())
     return state
@@ -301,6 +306,7 @@ def _finish(
         cache=str(prepared.folder),
         skipped=prepared.skipped,
         expected=recipe.expect.test_accuracy,
+        halved=state.halved,
     )
 
 
