@@ -302,11 +302,7 @@ def _run(
                     epochs=stage.epochs,
                     shuffle=False,
                     verbose=0,
-                    callbacks=[
-                        *extra,
-                        keeper,
-                        _reporter(task, replace(stage, batch_size=split.piece), watch),
-                    ],
+                    callbacks=[*extra, keeper, reporter],
                 )
     keeper.finish()
 
