@@ -35,7 +35,7 @@ LAYERS: list[set[str]] = [
     },
     {"sources", "backbones", "quantization", "similarity", "gates"},
     {"dataset", "model", "starter"},
-    {"splits", "formats.saved_model"},
+    {"splits", "parcel", "formats.saved_model"},
     {"inventory", "formats.tflite", "formats.onnx"},
     {"formats"},
     {"formats.__main__", "recipe", "parity"},

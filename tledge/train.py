@@ -21,6 +21,7 @@ from tledge import (
     fitting,
     golden,
     model,
+    parcel,
     plots,
     prefix,
     progress,
@@ -50,9 +51,12 @@ def train(
     settings: Sequence[str] = (),
     resume: bool = False,
     force: bool = False,
+    cache: Path | None = None,
     watch: progress.Progress = progress.SILENT,
 ) -> TrainedRun:
     """Train `recipe` (whose file holds `text`) into the run folder `out`.
+
+    The photos come from `cache`, which `parcel.pack` wrote, or else from the recipe's source.
 
     Raises RunError where `out` already holds a run and neither `resume` nor `force` says what to
     do with it, MissingError where data, weights or Keras are not here, DataError for bad photos.
@@ -62,7 +66,7 @@ def train(
     started = time.monotonic()
     quiet.load("keras", "train")
     quiet.load("matplotlib", "train")
-    prepared = _prepared(recipe, watch)
+    prepared = _prepared(recipe, cache, watch)
     _require_same_photos(folder, prepared, resume=resume and not force)
     rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
     _seed(recipe.recipe.seed)
@@ -83,9 +87,11 @@ def train(
     return run
 
 
-def _prepared(recipe: Recipe, watch: progress.Progress) -> dataset.Prepared:
+def _prepared(recipe: Recipe, cache: Path | None, watch: progress.Progress) -> dataset.Prepared:
     """The prepared photos; where they cannot be had, the message names missing weights as well."""
     try:
+        if cache:
+            return parcel.unpack(cache, recipe.data, recipe.model.image_size, watch)
         return dataset.prepare(recipe.data, recipe.model.image_size, watch)
     except MissingError as error:
         try:

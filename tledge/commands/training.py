@@ -16,6 +16,7 @@ from tledge.commands import common, example, next_step, print_json, read_recipe
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder [runs/<name of the recipe>].")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run.")
 @click.option("--force", is_flag=True, help="Replace what is in the run folder.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Photos that `tledge data --pack` wrote.")
 @common
 def train(
     recipe_name: str,
@@ -23,6 +24,7 @@ def train(
     out: Path | None,
     resume: bool,
     force: bool,
+    cache: Path | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -33,7 +35,10 @@ def train(
     recipe, text = read_recipe(recipe_name, settings)
     folder = out or Path("runs") / recipe.recipe.name
     with console.watching(quiet) as watch:
-        run = train_run(recipe, text, folder, settings=settings, resume=resume, force=force, watch=watch)
+        run = train_run(
+            recipe, text, folder,
+            settings=settings, resume=resume, force=force, cache=cache, watch=watch,
+        )  # fmt: skip
     for line in run.skipped:
         click.echo(f"skipped {line}", err=True)
     if as_json:
