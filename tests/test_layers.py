@@ -32,6 +32,7 @@ LAYERS: list[set[str]] = [
         "formats.base",
         "golden",
         "reader",
+        "distribution",
     },
     {"sources", "backbones", "quantization", "similarity", "gates"},
     {"dataset", "model", "starter"},

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import golden, progress, runs
+from tledge import distribution, golden, progress, runs
+from tledge.distribution import ALONE, Hosts
 from tledge.errors import RunError
 from tledge.tables import Stage
 
@@ -70,12 +71,19 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def batches(examples: Examples, stage: Stage, seed: int, epoch: int, *, train: bool) -> Any:
-    """A `keras.utils.PyDataset` over examples; train order depends on (seed, epoch) alone."""
+def batches(
+    examples: Examples, stage: Stage, seed: int, epoch: int, *, train: bool, hosts: Hosts = ALONE
+) -> Any:
+    """A `keras.utils.PyDataset` over examples; train order depends on (seed, epoch) alone.
+
+    On several `hosts` each reads its share of a batch; with mixup, whose pairs cross shares, all of it.
+    """
     import keras
     import numpy as np
 
     weights = examples.class_weights() if train and stage.class_weights == "balanced" else None
+    mixes = train and stage.mixup > 0
+    scale = 0.0 if train else distribution.even_scale(hosts, len(examples.rows), stage.batch_size)
 
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -97,12 +105,15 @@ def batches(examples: Examples, stage: Stage, seed: int, epoch: int, *, train: b
 
         def __getitem__(self, number: int) -> tuple[NDArray[np.float32], ...]:
             part = self.order[number * stage.batch_size : (number + 1) * stage.batch_size]
+            share = distribution.share(hosts, len(part), scale)
+            part = part if mixes else part[share.positions]
             images = examples.take(part, self.epoch)
             labels = examples.labels[examples.rows[part]]
-            if train and stage.mixup:
+            if mixes:
                 rng = np.random.default_rng([seed, self.epoch, number])
                 images, labels = mixed(images, labels, stage.mixup, rng)
-            return (images, labels) if weights is None else (images, labels, labels @ weights)
+                images, labels = images[share.positions], labels[share.positions]
+            return share.batch(images, labels, None if weights is None else labels @ weights)
 
     return Batches()
 
@@ -163,12 +174,14 @@ def loss(stage: Stage) -> Any:
     return keras.losses.CategoricalCrossentropy(label_smoothing=stage.label_smoothing)
 
 
-def metrics(classes: int) -> list[Any]:
+def metrics(classes: int, hosts: Hosts = ALONE) -> list[Any]:
     """Accuracy, and top-5 accuracy where there are more than five classes."""
     import keras
 
-    top5 = keras.metrics.TopKCategoricalAccuracy(5, name="top5")
-    return ["accuracy", top5] if classes > 5 else ["accuracy"]
+    made = [keras.metrics.CategoricalAccuracy(name="accuracy")]
+    if classes > 5:
+        made.append(keras.metrics.TopKCategoricalAccuracy(5, name="top5"))
+    return made if hosts.is_alone else distribution.without_padding(made)
 
 
 def fit(
@@ -181,6 +194,7 @@ def fit(
     seed: int,
     checkpoint: Path,
     watch: progress.Progress,
+    hosts: Hosts = ALONE,
 ) -> None:
     """Run one stage from where `state` stands; leaves its best (or last) weights in the model.
 
@@ -189,12 +203,12 @@ def fit(
     import keras
 
     stage_seed = seed + 1000 * (state.stage + 1)
-    data = batches(train, stage, stage_seed, state.epoch, train=True)
+    data = batches(train, stage, stage_seed, state.epoch, train=True, hosts=hosts)
     steps = len(data)
     train_model.compile(
         optimizer=optimizer(stage, stage.epochs * steps),
         loss=loss(stage),
-        metrics=metrics(train.labels.shape[1]),
+        metrics=metrics(train.labels.shape[1], hosts),
     )
     train_model.optimizer.build(train_model.trainable_variables)
     _reset_generators(train_model, stage_seed)
@@ -208,7 +222,7 @@ def fit(
                 swap._ema_weights_in_model = True  # checkpoints are written while swapped in
             train_model.fit(
                 data,
-                validation_data=batches(validation, stage, stage_seed, 0, train=False),
+                validation_data=batches(validation, stage, stage_seed, 0, train=False, hosts=hosts),
                 initial_epoch=state.epoch,
                 epochs=stage.epochs,
                 shuffle=False,

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import dataset, fitting, model, progress, runs
+from tledge import dataset, distribution, fitting, model, progress, runs
+from tledge.distribution import ALONE, Hosts
 from tledge.recipe import Recipe
 from tledge.runs import RunFolder
 from tledge.tables import Stage
@@ -150,12 +151,16 @@ def stage_input(
     parts: dict[str, fitting.Examples],
     folder: RunFolder,
     watch: progress.Progress,
+    hosts: Hosts = ALONE,
 ) -> tuple[Any, fitting.Examples, fitting.Examples]:
-    """What a stage trains and on what: the network on pixels, or its rest on what the front gives."""
+    """What a stage trains and on what: the network on pixels, or its rest on what the front gives.
+
+    On several `hosts` each computes all of what the front gives, and all do so or none.
+    """
     seed, table = recipe.recipe.seed, recipe.augment
     is_fresh = not table.is_off and not table.views
     halves = None if is_fresh or stage.mixup or not stage.reuse_frozen else cut(core)
-    if halves is None or not _is_worth(halves, parts, folder, watch):
+    if halves is None or not distribution.agreed(hosts, _is_worth(halves, parts, folder, watch)):
         whole = model.with_augmentation(core, table, seed) if is_fresh else core
         return whole, parts["train"], parts["validation"]
     made = {name: _through(halves, part, prepared, folder, watch) for name, part in parts.items()}
