@@ -19,7 +19,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +88,7 @@ class Hosts:
 
 
 ALONE = Hosts()
+_HELD: list[ExitStack] = []
 
 
 def _is_address(text: str) -> bool:
@@ -114,14 +115,21 @@ def joined(hosts: Hosts) -> Iterator[Path]:
             f"several hosts train on JAX alone, and Keras runs on {keras.backend.backend()}: "
             "set KERAS_BACKEND=jax."
         )
-    with quiet.native_output_closed(), _scratch() as folder, _aborts_explained(folder):
+    with _scratch() as folder, ExitStack() as shielded:
+        shielded.enter_context(quiet.native_output_closed())
+        why = [_not_reached(hosts, "in time")]
+        shielded.enter_context(_aborts_explained(folder, why))
         try:
             _start(hosts)
+            why[0] = LOST
             yield folder
         except Exception as error:  # JAX has no class for it: ValueError and RuntimeError both occur
             if isinstance(error, TledgeError) or not SIGNS.search(str(error)):
                 raise
             raise RunError(LOST) from error
+        finally:
+            if is_joined():  # after an error: JAX may abort at any moment until this process ends
+                _HELD.append(shielded.pop_all())
 
 
 def is_joined() -> bool:
@@ -151,11 +159,7 @@ def _start(hosts: Hosts) -> None:
             shutdown_timeout_seconds=SHUTDOWN_SECONDS,
         )
     except RuntimeError as error:
-        raise RunError(
-            f"process {hosts.process} did not reach the {hosts.processes} processes at "
-            f"{hosts.coordinator} ({str(error).splitlines()[0]}). Start all of them within "
-            f"{JOIN_SECONDS} s, with the same --coordinator and --processes."
-        ) from error
+        raise RunError(_not_reached(hosts, str(error).splitlines()[0])) from error
     if jax.device_count() != hosts.processes * jax.local_device_count():
         raise RunError(
             f"process {hosts.process} has {jax.local_device_count()} of {jax.device_count()} devices; "
@@ -163,9 +167,17 @@ def _start(hosts: Hosts) -> None:
         )
 
 
+def _not_reached(hosts: Hosts, reason: str) -> str:
+    return (
+        f"process {hosts.process} did not meet the others at {hosts.coordinator} ({reason}). Start all "
+        f"{hosts.processes} processes within {JOIN_SECONDS} s, with the same --coordinator and --processes, "
+        "where that port is free and can be reached."
+    )
+
+
 @contextmanager
-def _aborts_explained(folder: Path) -> Iterator[None]:
-    """Where JAX' runtime aborts the process, as it does for want of heartbeats, say why and exit 1.
+def _aborts_explained(folder: Path, why: Sequence[str]) -> Iterator[None]:
+    """Where JAX' runtime aborts the process, as for want of heartbeats, say why[0] and exit 1.
 
     It cannot be told to do otherwise: the callback for missed heartbeats fails on its argument. The
     signal's handler is set in C, since Python's own runs only when native code comes back.
@@ -173,7 +185,7 @@ def _aborts_explained(folder: Path) -> Iterator[None]:
 
     def explain(_signal: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        print(f"\ntledge: {LOST}", file=sys.stderr, flush=True)
+        print(f"\ntledge: {why[0]}", file=sys.stderr, flush=True)
         os._exit(RunError.exit_code)
 
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(explain)
@@ -190,9 +202,7 @@ def require_batches(hosts: Hosts, stages: Sequence[Stage]) -> None:
     """Raise RecipeError for a batch that the devices of all processes cannot share alike."""
     if hosts.is_alone:
         return
-    import jax
-
-    devices = jax.device_count()
+    devices = _devices()
     for stage in stages:
         if over := stage.batch_size % devices:
             less = stage.batch_size - over
@@ -249,10 +259,14 @@ def even_scale(hosts: Hosts, total: int, batch_size: int) -> float:
 
 def _filled(count: int) -> int:
     """The next multiple of the number of all devices."""
+    devices = _devices()
+    return -(-count // devices) * devices
+
+
+def _devices() -> int:
     import jax
 
-    devices = int(jax.device_count())
-    return -(-count // devices) * devices
+    return int(jax.device_count())
 
 
 def without_padding(metrics: Sequence[Any]) -> list[Any]:
