@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tledge import fitting, hardware, model, quiet, runs, train  # noqa: E402
+from tledge import feeding, fitting, hardware, model, quiet, runs, train  # noqa: E402
 from tledge.tables import Hardware, Model, Stage  # noqa: E402
 
 CLASSES = 10
@@ -59,7 +59,7 @@ FULL = (Case(network("mobilenetv2", 224), 64, 30), Case(network("xception", 299)
 SMALL = (Case(network("mobilenetv2", 32, 0.35), 8, 8), Case(network("xception", 71), 2, 3))
 
 
-def bytes_on_disk(case: Case, folder: Path) -> fitting.Examples:
+def bytes_on_disk(case: Case, folder: Path) -> feeding.Examples:
     """Random photos, memory-mapped as the cache of prepared photos is."""
     import numpy as np
 
@@ -70,10 +70,10 @@ def bytes_on_disk(case: Case, folder: Path) -> fitting.Examples:
         out[row] = rng.integers(0, 256, out.shape[1:], np.uint8)
     out.flush()
     labels = np.eye(CLASSES, dtype=np.float32)[np.arange(count) % CLASSES]
-    return fitting.Examples(np.load(path, mmap_mode="r"), labels, np.arange(count))
+    return feeding.Examples(np.load(path, mmap_mode="r"), labels, np.arange(count))
 
 
-def by_hand(examples: fitting.Examples, batch: int) -> Any:
+def by_hand(examples: feeding.Examples, batch: int) -> Any:
     import keras
     import numpy as np
 
@@ -108,7 +108,7 @@ def epoch_seconds(net: Any, data: Any) -> float:
     return min(taken[1:])
 
 
-def resident_seconds(net: Any, examples: fitting.Examples, case: Case) -> float:
+def resident_seconds(net: Any, examples: feeding.Examples, case: Case) -> float:
     """As `epoch_seconds`, with one batch that is on the device."""
     import keras
 
@@ -153,10 +153,10 @@ def compiled(case: Case, precision: str) -> Any:
     return net
 
 
-def measure(case: Case, precision: str, examples: fitting.Examples) -> dict[str, Any]:
+def measure(case: Case, precision: str, examples: feeding.Examples) -> dict[str, Any]:
     stage = Stage(unfreeze="all", batch_size=case.batch)
     data: dict[str, Callable[[], Any]] = {
-        "tledge": lambda: fitting.batches(examples, stage, 0, 0, train=True),
+        "tledge": lambda: feeding.batches(examples, stage, 0, 0, train=True),
         "plain": lambda: by_hand(examples, case.batch),
     }
     images = case.batch * case.steps

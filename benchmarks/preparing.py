@@ -110,7 +110,7 @@ def inside_epochs(recipe_path: str) -> None:
     """Inside a child: prepare once, then every batch of every epoch as training and validation take them."""
     import numpy as np
 
-    from tledge import dataset, fitting, quiet, recipe, splits
+    from tledge import dataset, feeding, quiet, recipe, splits
 
     quiet.load("keras", "train")
     made = recipe.load(Path(recipe_path))
@@ -120,12 +120,12 @@ def inside_epochs(recipe_path: str) -> None:
         prepared = dataset.prepare(made.data, SIZE)
         rows = splits.split(prepared, made.data, made.recipe.seed)
         one_hot = np.eye(len(prepared.labels), dtype=np.float32)[prepared.label_indices()]
-        parts = {name: fitting.Examples(prepared.images(), one_hot, part) for name, part in rows.items()}
+        parts = {name: feeding.Examples(prepared.images(), one_hot, part) for name, part in rows.items()}
         order = ["train", "validation"] * stage.epochs + ["test"]
         return sum(
             len(labels)
             for epoch, name in enumerate(order)
-            for _, labels in _each(fitting.batches(parts[name], stage, 0, epoch, train=name == "train"))
+            for _, labels in _each(feeding.batches(parts[name], stage, 0, epoch, train=name == "train"))
         )
 
     images: list[int] = []

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fake_models import images, small_net
 
-from tledge import fitting, hardware, progress, recipe, runs, train
+from tledge import feeding, fitting, hardware, progress, recipe, runs, train
 from tledge.errors import RecipeError, RunError
 from tledge.hardware import Engine, Split
 from tledge.tables import Hardware, Stage
@@ -54,8 +54,8 @@ def one_hot(count: int) -> Any:
     return np.eye(3, dtype=np.float32)[np.arange(count) % 3]
 
 
-def examples(count: int = 19) -> fitting.Examples:
-    return fitting.Examples(images(count), one_hot(count), np.arange(count))
+def examples(count: int = 19) -> feeding.Examples:
+    return feeding.Examples(images(count), one_hot(count), np.arange(count))
 
 
 def fit(
@@ -196,14 +196,14 @@ def test_bytes_train_as_floats_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """The device's float32 of a byte is the host's."""
     first, stage = built(Hardware()), Stage(epochs=2, unfreeze="all", batch_size=8)
     fit(first, stage, tmp_path / "bytes")
-    before, kinds = fitting.Examples.take, set()
+    before, kinds = feeding.Examples.take, set()
 
     def floats(self: Any, *rest: Any) -> Any:
         found = before(self, *rest)
         kinds.add(found.dtype.name)
         return found.astype(np.float32)
 
-    monkeypatch.setattr(fitting.Examples, "take", floats)
+    monkeypatch.setattr(feeding.Examples, "take", floats)
     second = built(Hardware())
     fit(second, stage, tmp_path / "floats")
     assert kinds == {"uint8"}
@@ -219,7 +219,7 @@ def full_above(monkeypatch: pytest.MonkeyPatch, limit: int) -> list[int]:
     import tensorflow as tf
 
     seen: list[int] = []
-    before = fitting.batches
+    before = feeding.batches
 
     def planted(*rest: Any, **options: Any) -> Any:
         data = before(*rest, **options)

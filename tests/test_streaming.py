@@ -337,10 +337,10 @@ def thumbnails(count: int) -> None:
 
 
 def weigh(count: int) -> None:
-    from tledge import fitting
+    from tledge import feeding
 
     labels = OneHot(np.arange(count) % 500, 500)
-    assert fitting.Examples(Photos(count), labels, np.arange(count)).class_weights().shape == (500,)
+    assert feeding.Examples(Photos(count), labels, np.arange(count)).class_weights().shape == (500,)
 
 
 def all_at_once(count: int) -> None:
@@ -419,14 +419,14 @@ def test_photo_changed_in_training_is_named(data: Data, photos: Path, tmp_path: 
     """The backend would say UnknownError, and half of it in C++."""
     from fake_models import small_net
 
-    from tledge import fitting, progress
+    from tledge import feeding, fitting, progress
     from tledge.tables import Stage
 
     made = dataset.prepare(data, 32)
     rows = splits.split(made, data, 0)
     labels = OneHot(made.label_indices(), 3)
     train, held_out = (
-        fitting.Examples(made.images(), labels, rows[name]) for name in ("train", "validation")
+        feeding.Examples(made.images(), labels, rows[name]) for name in ("train", "validation")
     )
     changed = made.rows[int(rows["train"][-1])].id
     (photos / changed).write_bytes(b"another photo")

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,9 @@ SUFFIXES = {"JPEG": ".jpg", "PNG": ".png"}
 
 BLOCK = 256
 """Photos decoded between two moments that a killed command can go on from."""
+
+POLL = 0.2
+"""Seconds between two looks whether another command has finished."""
 
 MAX_LISTED = 200
 """Unusable photos named in one message."""
@@ -122,13 +126,16 @@ def source_options(data: Data) -> dict[str, object]:
     return chosen
 
 
-def prepare(data: Data, size: int, watch: progress.Progress = progress.SILENT) -> Prepared:
+def prepare(
+    data: Data, size: int, watch: progress.Progress = progress.SILENT, *, wait: bool = False
+) -> Prepared:
     """Decode every photo of the source to `size` x `size`, or find the cache that has them.
 
-    Raises DataError naming every photo that does not decode (unless `on_bad` is "skip"),
-    MissingError where a library is missing to decode some, RunError where the disk is too small or
-    another command is preparing the same, and what the source raises. Nothing stands under the
-    cache's name unless it is complete, and what was damaged since (`index.fault`) is made anew.
+    `wait` lets another command that is preparing the same finish first. Raises DataError naming
+    every photo that does not decode (unless `on_bad` is "skip"), MissingError where a library is
+    missing to decode some, RunError where the disk is too small or, without `wait`, another command
+    is at it, and what the source raises. Nothing stands under the cache's name unless it is
+    complete, and what was damaged since (`index.fault`) is made anew.
     """
     options = source_options(data)
     name = data.source.partition(":")[0]
@@ -141,7 +148,7 @@ def prepare(data: Data, size: int, watch: progress.Progress = progress.SILENT) -
     if found := _whole(folder, watch):
         return found
     head = Head((), (), size) if data.cache else Head((), (), size, source=name, options=options)
-    _make(folder, source, options, head, data.on_bad, watch)
+    _make(folder, source, options, head, data.on_bad, watch, wait=wait)
     return open_cache(folder)
 
 
@@ -167,12 +174,14 @@ def _make(
     head: Head,
     on_bad: str,
     watch: progress.Progress,
+    *,
+    wait: bool,
 ) -> None:
     """Fill the partial folder, going on where a killed command stopped, and rename it."""
     count = source.count(options)
     partial = folder.with_name(f".{folder.name}.partial")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with alone(folder, wait=wait):
         if _whole(folder, progress.SILENT):  # another command was faster
             return
         try:
@@ -204,25 +213,32 @@ def _require_space(partial: Path, count: int, size: int, watch: progress.Progres
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the lock beside the cache folder; raises RunError where another command has it."""
+def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock beside the cache folder; `wait` for another command that has it, or raise RunError."""
     try:
         import fcntl
     except ImportError:  # Windows has no such lock
         yield
         return
     path = folder.with_name(f".{folder.name}.lock")
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-                raise OSError("the lock was given back in between")
-        except OSError as error:
-            raise RunError(f"{folder}: another command is preparing these photos; wait for it.") from error
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    while True:
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                    raise OSError("the lock was given back in between")
+            except OSError as error:
+                if not wait:
+                    raise RunError(
+                        f"{folder}: another command is preparing these photos; wait for it."
+                    ) from error
+                time.sleep(POLL)
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
 
 
 def open_cache(folder: Path) -> Prepared:

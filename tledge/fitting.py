@@ -1,4 +1,4 @@
-"""One training stage: batches from the prepared cache, optimizer, checkpoints, best epoch.
+"""One training stage: optimizer, loss, checkpoints, best epoch.
 
 Everything that a stage's continuation needs is in one checkpoint file per epoch: weights,
 optimizer, random generators, best weights so far and the history. A stage that was killed goes
@@ -17,58 +17,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import golden, hardware, progress, runs, streaming
-from tledge.errors import RunError, TledgeError
-from tledge.streaming import Images, OneHot
+from tledge import distribution, golden, hardware, progress, runs
+from tledge.distribution import ALONE, Hosts
+from tledge.errors import RunError
+from tledge.feeding import Examples, batches
 from tledge.tables import Stage
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Some `rows` of images uint8[N, H, W, 3], in memory, on disk or streamed, and their one-hot labels.
-
-    `labels[rows]` is float32[rows, classes]: an array, or `OneHot` that makes it when asked.
-
-    `views` holds augmented copies uint8[views, rows, H, W, 3], or what frozen layers make of them
-    as float32[views, rows, ...]; epochs take them in turn.
-    """
-
-    images: Images
-    labels: NDArray[np.float32] | OneHot
-    rows: NDArray[np.int64]
-    views: NDArray[np.uint8] | NDArray[np.float32] | None = None
-
-    def class_weights(self) -> NDArray[np.float32]:
-        """Weights float32[classes] that make every class of `rows` count alike, 1 on average.
-
-        N / (classes * images of the class), as scikit-learn's "balanced" has it.
-        """
-        import numpy as np
-
-        parts = range(0, len(self.rows), 4096)
-        counts = sum(self.labels[self.rows[start : start + 4096]].sum(0) for start in parts)
-        return np.asarray(len(self.rows) / (len(counts) * np.maximum(1, counts)), np.float32)
-
-    def take(self, positions: NDArray[np.int64], epoch: int) -> NDArray[np.uint8] | NDArray[np.float32]:
-        """Pixels uint8[len(positions), H, W, 3] of these positions in `rows`, or float32 features.
-
-        Pixels stay bytes as far as the device, where the network makes float32 of them: a quarter to
-        copy, and to convert on the host takes longer than to read.
-        """
-        import numpy as np
-
-        if self.views is not None:
-            return np.asarray(self.views[epoch % len(self.views)][positions])
-        return np.asarray(self.images[self.rows[positions]])
-
-    def expect(self, positions: NDArray[np.int64]) -> None:
-        """Say which positions `take` is asked for next: streamed photos are decoded meanwhile."""
-        if self.views is None:
-            streaming.expect(self.images, self.rows[positions])
 
 
 @dataclass
@@ -87,81 +43,6 @@ class State:
     """Images at a time in the stages that did not fit, by name."""
     frozen: dict[str, Any] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
-
-
-def batches(
-    examples: Examples,
-    stage: Stage,
-    seed: int,
-    epoch: int,
-    *,
-    train: bool,
-    split: hardware.Split | None = None,
-) -> Any:
-    """A `keras.utils.PyDataset` over examples; train order depends on (seed, epoch) alone.
-
-    With a `split` that is not whole, every batch has weights: see `hardware.Split`.
-    """
-    import keras
-    import numpy as np
-
-    weights = examples.class_weights() if train and stage.class_weights == "balanced" else None
-    pieces, even = split or hardware.Split(stage.batch_size), 1.0
-    if not train:
-        pieces, even = pieces.for_validation(len(examples.rows))
-
-    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__(workers=1)
-            self.epoch = epoch
-            self.order = self._shuffled()
-            self.error: TledgeError | None = None
-
-        def _shuffled(self) -> NDArray[np.int64]:
-            if not train:
-                return np.arange(len(examples.rows))
-            return np.random.default_rng([seed, self.epoch]).permutation(len(examples.rows))
-
-        def on_epoch_end(self) -> None:
-            self.epoch += 1
-            self.order = self._shuffled()
-
-        def __len__(self) -> int:
-            return pieces.count(len(self.order))
-
-        def __getitem__(self, number: int) -> tuple[NDArray[Any], ...]:
-            part, share = pieces.take(self.order, number)
-            try:
-                images = examples.take(part, self.epoch)
-            except TledgeError as error:  # backends would tell of it in words of their own
-                self.error = error
-                raise
-            if number + 1 < len(self):
-                examples.expect(pieces.take(self.order, number + 1)[0])
-            labels = examples.labels[examples.rows[part]]
-            if train and stage.mixup:
-                rng = np.random.default_rng([seed, self.epoch, number])
-                images, labels = mixed(images.astype(np.float32), labels, stage.mixup, rng)
-            if pieces.is_whole:
-                return (images, labels) if weights is None else (images, labels, labels @ weights)
-            share = share if train else (share > 0) * np.float32(even)
-            return images, labels, share if weights is None else share * (labels @ weights)
-
-    return Batches()
-
-
-def mixed(
-    images: NDArray[np.float32],
-    labels: NDArray[np.float32],
-    alpha: float,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mixup (Zhang et al. 2018): each example blended with another by a share from Beta(a, a)."""
-    other = rng.permutation(len(images))
-    share = rng.beta(alpha, alpha, len(images)).astype(images.dtype)
-    wide = share[:, None, None, None]
-    blended = images * wide + images[other] * (1 - wide)
-    return blended, labels * share[:, None] + labels[other] * (1 - share[:, None])
 
 
 def optimizer(stage: Stage, steps: int, accumulate: int = 1) -> Any:
@@ -207,12 +88,17 @@ def loss(stage: Stage) -> Any:
     return keras.losses.CategoricalCrossentropy(label_smoothing=stage.label_smoothing)
 
 
-def metrics(classes: int) -> list[Any]:
-    """Accuracy, and top-5 accuracy where there are more than five classes."""
+def metrics(classes: int, split: hardware.Split | None = None) -> list[Any]:
+    """Accuracy, and top-5 accuracy where there are more than five classes; padding does not count."""
     import keras
 
-    top5 = keras.metrics.TopKCategoricalAccuracy(5, name="top5")
-    return ["accuracy", top5] if classes > 5 else ["accuracy"]
+    if split is None or split.is_whole:
+        top5 = keras.metrics.TopKCategoricalAccuracy(5, name="top5")
+        return ["accuracy", top5] if classes > 5 else ["accuracy"]
+    made = [keras.metrics.CategoricalAccuracy(name="accuracy")]
+    if classes > 5:
+        made.append(keras.metrics.TopKCategoricalAccuracy(5, name="top5"))
+    return hardware.without_padding(made)
 
 
 def fit(
@@ -226,6 +112,7 @@ def fit(
     checkpoint: Path,
     watch: progress.Progress,
     engine: hardware.Engine = hardware.PLAIN,
+    hosts: Hosts = ALONE,
 ) -> None:
     """Run one stage from where `state` stands; leaves its best (or last) weights in the model.
 
@@ -234,7 +121,8 @@ def fit(
     """
     begin = train_model.get_weights()
     while True:
-        split = hardware.Split(stage.batch_size, state.accumulate, engine.replicas)
+        replicas = engine.replicas if hosts.is_alone else distribution.devices()
+        split = hardware.Split(stage.batch_size, state.accumulate, replicas, hosts.processes, hosts.process)
         try:
             with engine.training():
                 here = engine.here(train_model)
@@ -274,13 +162,13 @@ def _run(
 
     stage_seed = seed + 1000 * (state.stage + 1)
     data = batches(train, stage, stage_seed, state.epoch, train=True, split=split)
-    steps, named = len(data), "metrics" if split.is_whole else "weighted_metrics"  # some images come twice
+    steps = len(data)
     train_model.compile(
         optimizer=engine.scaled(optimizer(stage, stage.epochs * steps // split.accumulate, split.accumulate)),
         loss=loss(stage),
         jit_compile=hardware.JIT[engine.table.jit_compile],
         auto_scale_loss=False,
-        **{named: metrics(train.labels.shape[1])},
+        metrics=metrics(train.labels.shape[1], split),
     )
     train_model.optimizer.build(train_model.trainable_variables)
     _reset_generators(train_model, stage_seed)

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import dataset, fitting, model, progress, runs
+from tledge import dataset, distribution, feeding, model, progress, runs
+from tledge.distribution import ALONE, Hosts
 from tledge.recipe import Recipe
 from tledge.runs import RunFolder
 from tledge.streaming import Images, in_batches
@@ -154,15 +155,19 @@ def stage_input(
     stage: Stage,
     core: Any,
     prepared: dataset.Prepared,
-    parts: dict[str, fitting.Examples],
+    parts: dict[str, feeding.Examples],
     folder: RunFolder,
     watch: progress.Progress,
-) -> tuple[Any, fitting.Examples, fitting.Examples]:
-    """What a stage trains and on what: the network on pixels, or its rest on what the front gives."""
+    hosts: Hosts = ALONE,
+) -> tuple[Any, feeding.Examples, feeding.Examples]:
+    """What a stage trains and on what: the network on pixels, or its rest on what the front gives.
+
+    On several `hosts` each computes all of what the front gives, and all do so or none.
+    """
     seed, table = recipe.recipe.seed, recipe.augment
     is_fresh = not table.is_off and not table.views
     halves = None if is_fresh or stage.mixup or not stage.reuse_frozen else cut(core)
-    if halves is None or not _is_worth(halves, parts, folder, watch):
+    if halves is None or not distribution.agreed(hosts, _is_worth(halves, parts, folder, watch)):
         whole = model.with_augmentation(core, table, seed) if is_fresh else core
         return whole, parts["train"], parts["validation"]
     made = {name: _through(halves, part, prepared, folder, watch) for name, part in parts.items()}
@@ -170,7 +175,7 @@ def stage_input(
 
 
 def _is_worth(
-    halves: Cut, parts: dict[str, fitting.Examples], folder: RunFolder, watch: progress.Progress
+    halves: Cut, parts: dict[str, feeding.Examples], folder: RunFolder, watch: progress.Progress
 ) -> bool:
     """Whether the front gives no more values than an image has, and the disk holds them."""
     images = sum(len(part.rows) * (1 if part.views is None else len(part.views)) for part in parts.values())
@@ -186,11 +191,11 @@ def _is_worth(
 
 def _through(
     halves: Cut,
-    part: fitting.Examples,
+    part: feeding.Examples,
     prepared: dataset.Prepared,
     folder: RunFolder,
     watch: progress.Progress,
-) -> fitting.Examples:
+) -> feeding.Examples:
     """The same examples with the front's outputs in place of pixels.
 
     Vectors of the photos themselves are small and serve other runs too: they are kept beside the
