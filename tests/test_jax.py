@@ -43,9 +43,12 @@ image_size = 32
 flip = "horizontal"
 contrast = 0.3
 [[stage]]
-name = "head"
+name = "all"
 epochs = 12
-learning_rate = 0.2
+unfreeze = "all"
+batch_norm = "train"
+batch_norm_momentum = 0.5
+learning_rate = 4e-3
 patience = 0
 restore_best = false
 batch_size = 16
@@ -132,8 +135,8 @@ def test_killed_run_resumes_to_same_bytes(away: Away) -> None:
     """Drawn anew in every epoch this time; killed after the third epoch or later."""
     whole = away.train("whole")
     killed = away.start("killed")
-    end = time.monotonic() + 300
-    while not re.search("head 3/12", (away.folder / "killed.log").read_text()):
+    end = time.monotonic() + 600
+    while not re.search("all 3/12", (away.folder / "killed.log").read_text()):
         assert time.monotonic() < end
         time.sleep(0.01)
     killed.kill()

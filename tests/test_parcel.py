@@ -237,7 +237,16 @@ def test_full_disk_is_said_first(packed: Path, away: Path, monkeypatch: pytest.M
     assert list(away.iterdir()) == []
 
 
-RECIPE = '[data]\nsource = "folder:photos"\n[model]\nbackbone = "tiny"\nweights = "none"\nimage_size = 32\n'
+RECIPE = """
+[data]
+source = "folder:photos"
+[data.splits]
+validation = { from = "train", fraction = 0.4 }
+[model]
+backbone = "tiny"
+weights = "none"
+image_size = 32
+"""
 
 
 def test_data_command_packs(cli: Cli, home: Path) -> None:
