@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -32,6 +31,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import machine  # noqa: E402
 
 from tledge import feeding, fitting, hardware, model, quiet, runs, train  # noqa: E402
 from tledge.tables import Hardware, Model, Stage  # noqa: E402
@@ -170,7 +171,7 @@ def measure(case: Case, precision: str, examples: feeding.Examples) -> dict[str,
     return found
 
 
-def machine() -> dict[str, Any]:
+def device() -> dict[str, Any]:
     """Where this ran: devices by the backend's own names, versions."""
     import keras
 
@@ -184,8 +185,7 @@ def machine() -> dict[str, Any]:
         details = tf.config.experimental.get_device_details
         gpus = tf.config.list_physical_devices("GPU")
         devices = [details(one).get("device_name", one.name) for one in gpus] or ["cpu"]
-    facts = train.environment(0, [])
-    return {"devices": devices, "machine": platform.machine(), **facts}
+    return {"devices": devices, "backend": keras.backend.backend(), **machine.describe()}
 
 
 HEADER = (
@@ -226,7 +226,7 @@ def main() -> None:
     backend = keras.backend.backend()
     rows: list[dict[str, Any]] = []
     base = 0.0
-    facts = machine()
+    facts = device()
     print(f"{', '.join(facts['devices'])}, {backend}; images/s")
     print(aligned(HEADER))
     with tempfile.TemporaryDirectory() as folder:

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = {
         "commit": machine.commit(ROOT), "small": args.small, "photos": _described(data), **machine.describe()
     }  # fmt: skip
-    print(f"{about['processor']}, {about['cores']} cores, load {about['load_before']}; {about['photos']}")
+    print(f"{about['processor']}, {about['cores']} cores, load {about['load']}; {about['photos']}")
     results: dict[str, list[Result]] = {}
     with tempfile.TemporaryDirectory(prefix="tledge-bench-", dir=args.work) as work:
         material = Material(Path(work), data, args.small)

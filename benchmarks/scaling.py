@@ -16,7 +16,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -25,6 +24,8 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import machine
 
 STEPS = (1, 4, 16)
 SCENES = 300
@@ -289,12 +290,7 @@ def main() -> None:
         found = table(run(base, steps, side, Path(scratch)))
     print(text(found))
     print("\nA million photos like these, on this machine:", *million(found, side), sep="\n- ")
-    machine = {
-        "processors": os.cpu_count(),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }
-    facts = {"base": base, "side": side, "steps": steps, **machine, "rows": found}
+    facts = {"base": base, "side": side, "steps": steps, "machine": machine.describe(), "rows": found}
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     chosen.out.write_text(json.dumps(facts, indent=2) + "\n")
 

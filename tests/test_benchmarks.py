@@ -141,7 +141,7 @@ def test_failed_row_is_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_machine_is_described() -> None:
     found = machine.describe()
     assert found["cores"] == os.cpu_count() and found["processor"] and found["system"]
-    assert found["memory_gib"] > 0 and found["python"].count(".") == 2
+    assert found["memory_mib"] > 0 and found["python"].count(".") == 2
     assert {"Pillow", "numpy", "ai-edge-litert"} <= set(found["packages"])
     assert machine.commit(Path("/")) is None
 

@@ -39,8 +39,8 @@ class Machine:
     load: float | None
 
 
-def here() -> Machine:
-    """This machine."""
+def here(packages: Sequence[str] = RUNTIMES) -> Machine:
+    """This machine, with the versions of those `packages` that are installed."""
     return Machine(
         processor=processor(),
         architecture=platform.machine(),
@@ -48,7 +48,7 @@ def here() -> Machine:
         memory_mib=_memory_mib(),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        packages=_versions(RUNTIMES),
+        packages=_versions(packages),
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     )
 
