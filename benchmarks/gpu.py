@@ -139,7 +139,7 @@ def compiled(case: Case, precision: str) -> Any:
     """The network as `tledge train` makes and compiles it."""
     table = Hardware(precision=precision)
     engine = hardware.Engine(table)
-    train._seed(0)
+    train._seed(0, Hardware())
     with engine.building():
         net = model.build(case.network, CLASSES)
     stage = Stage(unfreeze="all", learning_rate=1e-4, batch_size=case.batch)

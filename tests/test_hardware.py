@@ -31,14 +31,18 @@ backbone = "tiny"
 weights = "none"
 image_size = 32
 dropout = 0.0
+head_batch_norm = true
 [[stage]]
 name = "head"
 epochs = 1
+batch_size = 8
 [[stage]]
 name = "all"
-epochs = 2
+epochs = 3
 unfreeze = "all"
-batch_size = 16
+batch_norm = "train"
+batch_norm_momentum = 0.8
+batch_size = 8
 """
 
 
@@ -407,7 +411,7 @@ def test_mixed_run_is_written_in_float32(tmp_path: Path) -> None:
     assert parts(mixed)["config.json"] == parts(plain)["config.json"]
     assert b"mixed" not in parts(mixed)["config.json"]
     assert parts(mixed)["model.weights.h5"] != parts(plain)["model.weights.h5"]
-    assert losses(mixed) == pytest.approx(losses(plain), abs=0.05) and losses(mixed) != losses(plain)
+    assert losses(mixed) == pytest.approx(losses(plain), abs=0.1) and losses(mixed) != losses(plain)
     golden = np.load(mixed.golden)
     answers = model.load(mixed.model).predict_on_batch(golden["images"].astype(np.float32))
     np.testing.assert_array_equal(answers, golden["probabilities"])
@@ -435,16 +439,28 @@ def test_frozen_outputs_know_their_precision() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("jit", ["on", "off"])
-def test_compiled_steps_repeat(jit: str, tmp_path: Path) -> None:
-    """Deterministic kernels as training asks for; XLA on the CPU has them all."""
-    train._seed(0)
-    nets = []
-    for name in ("a", "b"):
-        nets.append(built(Hardware()))
-        fit(nets[-1], Stage(epochs=2, unfreeze="all"), tmp_path / name, Engine(Hardware(jit_compile=jit)))
-    assert nets[0].jit_compile == (jit == "on")
-    assert all(map(np.array_equal, nets[0].get_weights(), nets[1].get_weights()))
+@pytest.mark.parametrize(("jit", "asked"), [("auto", True), ("off", True), ("on", False)])
+def test_compiling_gives_up_determinism(jit: str, asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras compiles no step with TensorFlow while kernels have to be deterministic."""
+    import tensorflow as tf
+
+    calls: list[int] = []
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: calls.append(1))
+    train._seed(0, Hardware(jit_compile=jit))
+    assert bool(calls) == asked
+
+
+@pytest.mark.slow
+def test_compiled_steps_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from keras.src.trainers import trainer
+
+    # Other tests of this process have asked for determinism, which cannot be taken back.
+    monkeypatch.setattr(trainer, "model_supports_jit", lambda _model: True)
+    nets = [built(Hardware()) for _ in range(2)]
+    for net, jit in zip(nets, ("on", "off"), strict=True):
+        fit(net, Stage(epochs=2, unfreeze="all"), tmp_path / jit, Engine(Hardware(jit_compile=jit)))
+        assert net.jit_compile == (jit == "on")
+    assert near(*nets, atol=1e-4)
 
 
 # Devices
@@ -483,7 +499,7 @@ if keras.backend.backend() == "tensorflow":
     one = tf.config.LogicalDeviceConfiguration
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [one(), one()])
     hardware._devices = lambda: ["CPU:0", "CPU:1"]
-train._seed(0)
+train._seed(0, Hardware())
 engine = hardware.engine(Hardware(devices="all", precision=PRECISION))
 assert engine.replicas == 2
 stage, out = replace(HALVING, optimizer="adam"), Path(OUT)

@@ -205,9 +205,8 @@ class Hardware:
     )
     jit_compile: str = key(
         "auto",
-        "compile a step with XLA: as Keras chooses (with JAX always; with TensorFlow never, since kernels "
-        "are deterministic here), always, or never. XLA has no deterministic form of some TensorFlow "
-        "kernels and then says so",
+        "compile a step with XLA: as Keras chooses (with JAX always, with TensorFlow never), always, or "
+        "never. With TensorFlow, on gives up that a run repeats bit for bit",
         choices=("auto", "on", "off"),
     )
     halve_batch: bool = key(

@@ -41,6 +41,7 @@ from tledge.hardware import Engine
 from tledge.recipe import Recipe
 from tledge.runs import RunFolder, Score, TrainedRun
 from tledge.streaming import Images, OneHot, in_batches
+from tledge.tables import Hardware
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +81,7 @@ def train(
     _require_alike(recipe, prepared, hosts)
     _require_same_photos(folder, prepared, resume=resume and not force)
     rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
-    _seed(recipe.recipe.seed)
+    _seed(recipe.recipe.seed, recipe.hardware)
     # Several hosts share their devices themselves.
     engine = hardware.engine(recipe.hardware, watch) if hosts.is_alone else Engine(recipe.hardware)
     with engine.building():
@@ -174,11 +175,11 @@ def _require_same_photos(folder: RunFolder, prepared: dataset.Prepared, *, resum
         )
 
 
-def _seed(seed: int) -> None:
-    """Seed every generator and ask for deterministic kernels."""
+def _seed(seed: int, table: Hardware) -> None:
+    """Seed every generator; ask for deterministic kernels, with which Keras compiles nothing."""
     keras = quiet.load("keras", "train")
     keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow" and table.jit_compile != "on":
         tensorflow = quiet.load("tensorflow", "train")
         tensorflow.config.experimental.enable_op_determinism()
 
