@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from tledge import __version__, distribution
+from tledge import __version__
 from tledge.commands import looking, measuring, photos, shipping, training
 from tledge.errors import TledgeError
 
@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _exit(code: int) -> NoReturn:
     """Exit; at once where JAX would first wait for the other processes of a run."""
-    if distribution.is_joined():
+    distribution = sys.modules.get("tledge.distribution")  # loaded where there may be others
+    if distribution and distribution.is_joined():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, next_step, print_json, read_recipe
+from tledge.commands import common, example, next_step, plain, print_json, read_recipe
 from tledge.errors import MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def data(
         rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
         found = inventory.take(prepared, rows, watch)
         counts = splits.counts(prepared, rows)
-        facts = {"labels": prepared.labels, "cache": str(prepared.folder), "counts": counts, **asdict(found)}
+        facts = {"labels": prepared.labels, "cache": str(prepared.folder), "counts": counts, **plain(found)}
         runs.write_json(folder / "report.json", facts)
         sheets = inventory.sheets(prepared, rows, folder, recipe.recipe.seed)
         try:

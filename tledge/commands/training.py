@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, next_step, print_json, read_recipe
+from tledge.commands import common, example, next_step, plain, print_json, read_recipe
 from tledge.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def train(
     for line in run.skipped:
         click.echo(f"skipped {line}", err=True)
     if as_json:
-        print_json({"path": str(folder), **asdict(run)})
+        print_json({"path": str(folder), **plain(run)})
         return
     console.stdout().print(console.columns(console.training(run)))
     if run.test.accuracy < run.expected:
