@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
         "plots",
         "machine",
         "sources.base",
-        "formats.tflite_metadata",
+        "tflite_metadata",
     },
     {
         "hardware",
@@ -151,3 +151,12 @@ def test_help_starts_light() -> None:
     loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "click" in loaded
     assert loaded & HEAVY == set()
+
+
+def test_predicting_loads_no_converter() -> None:
+    """A device waits for what is imported: neither the formats nor the recipe are needed there."""
+    code = "import sys, tledge.predict\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "tledge.runtime" in loaded
+    assert not loaded & {"tledge.formats", "tledge.tables", "tledge.model"}

@@ -8,7 +8,6 @@ import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 RUNTIMES = ("ai-edge-litert", "onnxruntime", "numpy")
@@ -84,6 +83,8 @@ def _memory_mib() -> int | None:
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:
+    from importlib import metadata  # slow to load, and seldom wanted
+
     found = {}
     for name in packages:
         try:

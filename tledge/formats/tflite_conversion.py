@@ -10,11 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import runs
+from tledge import runs, tflite_metadata
 from tledge.calibration import Measured, measure
 from tledge.errors import ConversionError, DataError
 from tledge.float_graph import FloatGraph
-from tledge.formats import tflite_metadata
 from tledge.formats.base import Job
 from tledge.formats.frozen import float_tflite, tensorflow
 from tledge.quantization import correct_biases
