@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import ClassVar
@@ -318,3 +319,14 @@ def test_turns_are_balanced_and_seeded() -> None:
 def test_turns_end_with_the_images() -> None:
     assert dataset.by_class_in_turn(np.array([0, 1, 1]), 10, seed=0).tolist() == [0, 1, 2]
     assert dataset.by_class_in_turn(np.array([], np.int64), 10, seed=0).tolist() == []
+
+
+def test_order_is_kept_whatever_takes_longer() -> None:
+    import time
+
+    def read(number: int) -> bytes:
+        time.sleep(0.02 * (number % 3 == 0))
+        return photo(number)
+
+    records = (Record(str(number), "cat", "train", partial(read, number)) for number in range(9))
+    assert [one[0].id for one in dataset._decoded(records, 16)] == [str(number) for number in range(9)]

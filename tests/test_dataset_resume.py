@@ -46,7 +46,7 @@ def stop(*arguments, **options):
     return before(*arguments, **options)
 
 setattr(module, name, stop)
-dataset.BLOCK = {block}
+dataset.BLOCK, dataset.AHEAD = {block}, 1
 dataset.prepare(Data(source=f"folder:{folder}", on_bad="skip"), {side})
 """.replace("{block}", str(BLOCK)).replace("{side}", str(SIDE))
 
@@ -56,6 +56,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where caches lie in this test."""
     monkeypatch.setenv("TLEDGE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(dataset, "BLOCK", BLOCK)
+    monkeypatch.setattr(dataset, "AHEAD", 1)  # so that what was written follows from what was decoded
     return tmp_path / "cache"
 
 

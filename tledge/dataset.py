@@ -15,9 +15,9 @@ import json
 import os
 import shutil
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Decoded = tuple[Record, NDArray[np.uint8], Facts, bytes] | tuple[Record, TledgeError]
+    Decoded = tuple[Record, NDArray[np.uint8], Facts, bytes, str] | tuple[Record, TledgeError]
+    """A photo's pixels, facts, encoded bytes and their SHA-256; or why it cannot be used."""
 
 LAYOUT = 3
 """Version of the cache folder; part of every cache key."""
@@ -54,6 +55,9 @@ BLOCK = 256
 
 POLL = 0.2
 """Seconds between two looks whether another command has finished."""
+
+AHEAD = 64
+"""Photos that are decoded while earlier ones are written."""
 
 MAX_LISTED = 200
 """Unusable photos named in one message."""
@@ -274,12 +278,11 @@ def _line(folder: Path, one: Decoded, pixels: IO[bytes] | None, kept: Counter[tu
     if isinstance(one[1], TledgeError):
         kind = type(one[1]).__name__
         return json.dumps({"skipped": f"{record.id}: {one[1]}", "kind": kind}).encode() + b"\n"
-    _, image, facts, data = one
+    _, image, facts, data, digest = one
     if pixels:
-        pixels.write(image.tobytes())
+        pixels.write(image.data)
     offset = 0 if pixels else record.where()
     original = _keep_original(folder, record, data, facts.format, kept) if facts.format in SUFFIXES else ""
-    digest = hashlib.sha256(data).hexdigest()
     where = (record.id, record.label, record.split, digest, original, record.file)
     return index.line_of(Row(*where, **asdict(facts), offset=offset)) + b"\n"
 
@@ -329,15 +332,23 @@ def _decoded(records: Iterator[Record], size: int) -> Iterator[Decoded]:
         try:
             data = record.read()
             pixels, facts = images.examine(data, (size, size))
-            return record, pixels, facts, data
+            return record, pixels, facts, data, hashlib.sha256(data).hexdigest()
         except (DataError, MissingError) as error:
             return record, error
         except OSError as error:
             return record, DataError(f"cannot be read ({error}).")
 
+    coming: deque[Future[Decoded]] = deque()
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        while block := list(islice(records, BLOCK)):
-            yield from pool.map(one, block)
+        try:
+            for record in records:
+                coming.append(pool.submit(one, record))
+                if len(coming) == AHEAD:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _keep_original(
