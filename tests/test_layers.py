@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tledge"
 LAYERS: list[set[str]] = [
-    {"tledge", "errors", "progress"},
+    {"tledge", "errors", "progress", "parallel"},
     {
         "quiet",
         "shipped",

@@ -15,9 +15,8 @@ import json
 import os
 import shutil
 import time
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -29,6 +28,7 @@ from tledge import filling, images, index, progress, runs
 from tledge.errors import DataError, MissingError, RecipeError, RunError, TledgeError
 from tledge.images import Facts
 from tledge.index import Head, Row
+from tledge.parallel import in_order
 from tledge.sources import SOURCES
 from tledge.sources.base import Record, Source
 from tledge.streaming import Images, Streamed
@@ -325,7 +325,7 @@ def _refusal(skipped: list[str], total: int, on_bad: str) -> str:
     return "\n  ".join([head, *listed])
 
 
-def _decoded(records: Iterator[Record], size: int) -> Iterator[Decoded]:
+def _decoded(records: Iterator[Record], size: int) -> Generator[Decoded]:
     """Prepare records in parallel, in order; Pillow lets other threads run while it decodes."""
 
     def one(record: Record) -> Decoded:
@@ -338,17 +338,7 @@ def _decoded(records: Iterator[Record], size: int) -> Iterator[Decoded]:
         except OSError as error:
             return record, DataError(f"cannot be read ({error}).")
 
-    coming: deque[Future[Decoded]] = deque()
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        try:
-            for record in records:
-                coming.append(pool.submit(one, record))
-                if len(coming) == AHEAD:
-                    yield coming.popleft().result()
-            while coming:
-                yield coming.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    return in_order(one, records, os.cpu_count() or 1, AHEAD)
 
 
 def _keep_original(

@@ -13,7 +13,7 @@ import random
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from tledge import hub, quiet, runs
 from tledge.backbones import BACKBONES, Backbone, Values, split_name
 from tledge.contract import INPUT_NAME, OUTPUT_NAME
 from tledge.errors import MissingError, RecipeError, TledgeError
+from tledge.parallel import in_order
 from tledge.tables import Augment, Model, Stage
 
 if TYPE_CHECKING:
@@ -257,6 +258,27 @@ def with_augmentation(model: Any, table: Augment, seed: int) -> Any:
     for layer in extra:
         x = layer(x)
     return keras.Model(inputs, model(x), name="augmented")
+
+
+def answers(net: Any, batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
+    """What a network gives for batches [N, H, W, 3] of bytes, one after the other, as float32 [N, ...].
+
+    On TensorFlow every processor takes a batch: small networks do not keep them busy otherwise, and
+    a batch gives the same whatever is computed beside it.
+    """
+    import keras
+    import numpy as np
+
+    def one(batch: NDArray[Any]) -> NDArray[np.float32]:
+        return np.asarray(net.predict_on_batch(batch.astype(np.float32)), np.float32)
+
+    rest = iter(batches)
+    first = next(rest, None)
+    if first is None:
+        return
+    yield one(first)  # which makes the function that the others share
+    threads = (os.cpu_count() or 1) if keras.backend.backend() == "tensorflow" else 1
+    yield from in_order(one, rest, threads, threads + 1)
 
 
 def save(model: Any, path: Path) -> None:

@@ -136,17 +136,13 @@ def _compute(
     out: NDArray[np.float32],
     watch: progress.Progress,
 ) -> None:
-    import numpy as np
 
-    batches = (
-        (view, number, batch)
-        for view in range(len(images))
-        for number, batch in enumerate(in_batches(images[view], rows, BATCH))
-    )
-    total = len(images) * math.ceil(len(rows) / BATCH)
-    for view, number, batch in progress.track(watch, batches, "frozen layers", total):
-        made = np.asarray(front.predict_on_batch(batch.astype(np.float32)))
-        out[view, number * BATCH :][: len(made)] = made
+    each = math.ceil(len(rows) / BATCH)
+    batches = (batch for view in range(len(images)) for batch in in_batches(images[view], rows, BATCH))
+    tracked = progress.track(watch, model.answers(front, batches), "frozen layers", len(images) * each)
+    for number, made in enumerate(tracked):
+        view, place = divmod(number, each)
+        out[view, place * BATCH :][: len(made)] = made
     out.flush()  # type: ignore[attr-defined]
 
 

@@ -281,11 +281,8 @@ def predict(
     import numpy as np
 
     batches = in_batches(images, rows, 32)
-    parts = [
-        np.asarray(core.predict_on_batch(batch.astype(np.float32)))
-        for batch in progress.track(watch, batches, "score", math.ceil(len(rows) / 32))
-    ]
-    return np.concatenate(parts)
+    parts = progress.track(watch, model.answers(core, batches), "score", math.ceil(len(rows) / 32))
+    return np.concatenate(list(parts))
 
 
 def score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> Score:
