@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test extras clean
+.PHONY: demo test bench extras clean
 
 demo: $(VENV)/all.installed  ## train, export, verify, bundle and predict on drawn hands
 	$(BIN)/tledge train recipes/quickstart.toml --out runs/quickstart --force
@@ -19,6 +19,9 @@ test: $(VENV)/dev.installed  ## all checks and all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "" --numprocesses auto --dist loadfile
+
+bench: $(VENV)/all.installed  ## tledge beside plain Keras, ratios from one run; see benchmarks/README.md
+	$(BIN)/python benchmarks/run.py
 
 extras:  ## install each extra alone into an environment of its own and import what it promises
 	$(PYTHON) tests/extras.py

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import ClassVar
@@ -17,9 +18,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge import dataset, images, progress
-from tledge.dataset import Prepared, Row
+from tledge import dataset, filling, images, progress
+from tledge.dataset import Prepared
 from tledge.errors import DataError, MissingError, RecipeError, RunError
+from tledge.index import HEADER, Row
 from tledge.sources import folder as folder_source
 from tledge.sources.base import Record
 from tledge.tables import Data
@@ -202,11 +204,11 @@ def test_one_photo_is_enough(tmp_path: Path) -> None:
 @pytest.mark.parametrize("side", [1, 224, 2048])
 def test_header_is_numpys_own(count: int, side: int) -> None:
     shape = (count, side, side, 3)
-    made = dataset._npy_header(shape)
+    made = filling.npy_header(shape)
     out = BytesIO()
     description = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(out, description)
-    assert made == out.getvalue() and len(made) == dataset.HEADER
+    assert made == out.getvalue() and len(made) == HEADER
 
 
 def test_every_bad_photo_is_named(folder: Path, root: Path) -> None:
@@ -317,3 +319,14 @@ def test_turns_are_balanced_and_seeded() -> None:
 def test_turns_end_with_the_images() -> None:
     assert dataset.by_class_in_turn(np.array([0, 1, 1]), 10, seed=0).tolist() == [0, 1, 2]
     assert dataset.by_class_in_turn(np.array([], np.int64), 10, seed=0).tolist() == []
+
+
+def test_order_is_kept_whatever_takes_longer() -> None:
+    import time
+
+    def read(number: int) -> bytes:
+        time.sleep(0.02 * (number % 3 == 0))
+        return photo(number)
+
+    records = (Record(str(number), "cat", "train", partial(read, number)) for number in range(9))
+    assert [one[0].id for one in dataset._decoded(records, 16)] == [str(number) for number in range(9)]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from test_dataset import photo
 
-from tledge import dataset, images
+from tledge import dataset, images, index
 from tledge.errors import DataError, RunError
 from tledge.sources import folder as folder_source
 from tledge.tables import Data
@@ -46,7 +46,7 @@ def stop(*arguments, **options):
     return before(*arguments, **options)
 
 setattr(module, name, stop)
-dataset.BLOCK = {block}
+dataset.BLOCK, dataset.AHEAD = {block}, 1
 dataset.prepare(Data(source=f"folder:{folder}", on_bad="skip"), {side})
 """.replace("{block}", str(BLOCK)).replace("{side}", str(SIDE))
 
@@ -56,6 +56,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where caches lie in this test."""
     monkeypatch.setenv("TLEDGE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(dataset, "BLOCK", BLOCK)
+    monkeypatch.setattr(dataset, "AHEAD", 1)  # so that what was written follows from what was decoded
     return tmp_path / "cache"
 
 
@@ -119,9 +120,9 @@ def lines_of(partial: Path) -> int:
         ("tledge.images:examine", BLOCK + 1, BLOCK),
         ("tledge.images:examine", 14, 2 * BLOCK),
         ("tledge.dataset:_keep_original", 11, 2 * BLOCK),
-        ("tledge.dataset:_flush", 3, 2 * BLOCK),
+        ("tledge.filling:flush", 3, 2 * BLOCK),
         ("tledge.dataset:_finish", 1, PHOTOS),
-        ("tledge.dataset:_npy_header", 1, PHOTOS),
+        ("tledge.filling:npy_header", 1, PHOTOS),
         ("os:replace", 1, PHOTOS),
     ],
 )
@@ -174,7 +175,7 @@ def images_without_lines(partial: Path) -> None:
 def lines_without_images(partial: Path) -> None:
     """Cannot come of a kill, but of a full disk or a power failure."""
     with (partial / "images.npy").open("r+b") as pixels:
-        pixels.truncate(dataset.HEADER + 5 * SIDE * SIDE * 3 + 11)
+        pixels.truncate(index.HEADER + 5 * SIDE * SIDE * 3 + 11)
 
 
 def half_a_header(partial: Path) -> None:

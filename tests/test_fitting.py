@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fake_models import SMALL, images, small_net
 
-from tledge import fitting, progress, recipe, tables
+from tledge import feeding, fitting, progress, recipe, tables
 from tledge.errors import RecipeError, RunError
 
 TEXT = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
@@ -25,7 +25,7 @@ def one_hot(count: int = 16, classes: int = 3) -> Any:
     return np.eye(classes, dtype=np.float32)[np.arange(count) % classes]
 
 
-def fit(net: Any, stage: tables.Stage, examples: fitting.Examples, folder: Path) -> fitting.State:
+def fit(net: Any, stage: tables.Stage, examples: feeding.Examples, folder: Path) -> fitting.State:
     from tledge import model
 
     model.set_trainable(net, stage)
@@ -96,7 +96,7 @@ def test_rate_falls_while_training(net: Any, tmp_path: Path) -> None:
     stage = tables.Stage(
         epochs=3, batch_size=8, learning_rate=0.01, schedule="inverse-time", decay=0.5, optimizer="sgd"
     )
-    fit(net, stage, fitting.Examples(images(), one_hot(), np.arange(16)), tmp_path)
+    fit(net, stage, feeding.Examples(images(), one_hot(), np.arange(16)), tmp_path)
     assert int(net.optimizer.iterations) == 6
     assert float(net.optimizer.learning_rate) == pytest.approx(0.0025)
 
@@ -106,9 +106,9 @@ def test_rate_falls_while_training(net: Any, tmp_path: Path) -> None:
 UNEVEN = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2])
 
 
-def uneven(rows: Any = None) -> fitting.Examples:
+def uneven(rows: Any = None) -> feeding.Examples:
     labels = np.eye(3, dtype=np.float32)[UNEVEN]
-    return fitting.Examples(images(10), labels, np.arange(10) if rows is None else rows)
+    return feeding.Examples(images(10), labels, np.arange(10) if rows is None else rows)
 
 
 def test_class_weights_by_worked_example() -> None:
@@ -129,12 +129,12 @@ def test_class_weights_count_own_rows() -> None:
 @pytest.mark.slow
 def test_batches_carry_weights() -> None:
     stage = tables.Stage(class_weights="balanced", batch_size=4)
-    data = fitting.batches(uneven(), stage, seed=0, epoch=0, train=True)
+    data = feeding.batches(uneven(), stage, seed=0, epoch=0, train=True)
     parts = [data[number] for number in range(len(data))]
     assert [len(weights) for _images, _labels, weights in parts] == [4, 4, 2]
     for _images, labels, weights in parts:
         assert np.allclose(weights, np.array([10 / 18, 10 / 9, 10 / 3])[labels.argmax(1)])
-    plain = fitting.batches(uneven(), tables.Stage(batch_size=4), seed=0, epoch=0, train=True)
+    plain = feeding.batches(uneven(), tables.Stage(batch_size=4), seed=0, epoch=0, train=True)
     assert all(np.array_equal(one[1], plain[number][1]) for number, one in enumerate(parts))
     assert len(plain[0]) == 2
 
@@ -142,13 +142,13 @@ def test_batches_carry_weights() -> None:
 @pytest.mark.slow
 def test_validation_is_not_weighted() -> None:
     stage = tables.Stage(class_weights="balanced")
-    assert len(fitting.batches(uneven(), stage, seed=0, epoch=0, train=False)[0]) == 2
+    assert len(feeding.batches(uneven(), stage, seed=0, epoch=0, train=False)[0]) == 2
 
 
 @pytest.mark.slow
 def test_mixed_photos_have_mixed_weights() -> None:
     stage = tables.Stage(class_weights="balanced", mixup=0.4, batch_size=10)
-    _images, labels, weights = fitting.batches(uneven(), stage, seed=0, epoch=0, train=True)[0]
+    _images, labels, weights = feeding.batches(uneven(), stage, seed=0, epoch=0, train=True)[0]
     assert ((labels > 0).sum(1) > 1).sum() > 0  # some are blends of two classes
     assert np.allclose(weights, (labels * [10 / 18, 10 / 9, 10 / 3]).sum(1), atol=1e-5)
 
@@ -208,7 +208,7 @@ def test_top5_is_in_the_history(tmp_path: Path) -> None:
     from tledge import model
 
     net = model.build(SMALL, 8)
-    examples = fitting.Examples(images(24), one_hot(24, 8), np.arange(24))
+    examples = feeding.Examples(images(24), one_hot(24, 8), np.arange(24))
     state = fit(net, tables.Stage(epochs=1, learning_rate=0.0), examples, tmp_path)
     answers = net.predict(examples.images.astype(np.float32), verbose=0)
     best = np.argsort(-answers, axis=1)[:, :5]
@@ -229,7 +229,7 @@ def test_best_epoch_and_patience() -> None:
 
 def test_mixup_blends_labels_alike() -> None:
     batch, labels = images().astype(np.float32), one_hot()
-    made, blended = fitting.mixed(batch, labels, 0.4, np.random.default_rng(1))
+    made, blended = feeding.mixed(batch, labels, 0.4, np.random.default_rng(1))
     assert made.shape == batch.shape and np.allclose(blended.sum(1), 1)
     assert not np.allclose(made, batch) and made.max() <= 255
 
@@ -239,14 +239,14 @@ def test_loss_that_is_no_number_stops(net: Any, tmp_path: Path) -> None:
     stage = tables.Stage(name="wild", epochs=2, optimizer="sgd", learning_rate=100.0, unfreeze="all")
     net.get_layer("logits").kernel.assign(net.get_layer("logits").kernel * np.float32("nan"))
     with pytest.raises(RunError, match="wild: the loss is not a number"):
-        fit(net, stage, fitting.Examples(images(), one_hot(), np.arange(16)), tmp_path)
+        fit(net, stage, feeding.Examples(images(), one_hot(), np.arange(16)), tmp_path)
 
 
 @pytest.mark.slow
 def test_moving_average_of_weights_is_kept(net: Any, tmp_path: Path) -> None:
     stage = tables.Stage(name="ema", epochs=3, ema=0.9, learning_rate=0.05, restore_best=False)
     before = net.get_layer("logits").kernel.numpy()
-    state = fit(net, stage, fitting.Examples(images(), one_hot(), np.arange(16)), tmp_path)
+    state = fit(net, stage, feeding.Examples(images(), one_hot(), np.arange(16)), tmp_path)
     after = net.get_layer("logits").kernel.numpy()
     assert state.epoch == 3 and not np.array_equal(before, after) and np.isfinite(after).all()
 
@@ -257,7 +257,7 @@ def test_views_are_drawn_once_in_turns(tmp_path: Path) -> None:
 
     made = recipe.parse(TEXT, "views.toml")
     made = replace(made, augment=tables.Augment(flip="horizontal", rotation=0.2, views=2))
-    plain = fitting.Examples(images(), one_hot(), np.arange(4, 12))
+    plain = feeding.Examples(images(), one_hot(), np.arange(4, 12))
     first, again = (
         _with_views(plain, made, tmp_path / name / "views.npy", progress.SILENT) for name in ("a", "b")
     )

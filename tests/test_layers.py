@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tledge"
 LAYERS: list[set[str]] = [
-    {"tledge", "errors", "progress"},
+    {"tledge", "errors", "progress", "parallel"},
     {
         "quiet",
         "shipped",
@@ -20,10 +20,22 @@ LAYERS: list[set[str]] = [
         "plots",
         "machine",
         "sources.base",
-        "formats.tflite_metadata",
+        "tflite_metadata",
     },
-    {"images", "runs", "runtime", "sources.hands", "contact", "float_graph", "calibration"},
     {
+        "hardware",
+        "images",
+        "runs",
+        "runtime",
+        "sources.hands",
+        "sources.frames",
+        "contact",
+        "float_graph",
+        "calibration",
+        "ranges",
+    },
+    {
+        "index",
         "sources.folder",
         "sources.tfds",
         "sources.tfrecord",
@@ -34,15 +46,18 @@ LAYERS: list[set[str]] = [
         "golden",
         "reader",
         "bench_worker",
+        "distribution",
     },
-    {"sources", "backbones", "quantization", "similarity", "gates"},
-    {"dataset", "model", "starter"},
-    {"splits", "formats.frozen"},
+    {"sources", "backbones", "quantization", "equalization", "gates", "streaming", "filling"},
+    {"similarity", "rounding"},
+    {"dataset", "model", "starter", "ladder"},
+    {"splits", "parcel", "formats.frozen"},
     {"inventory", "formats.saved_model", "formats.tflite_conversion", "formats.onnx"},
     {"formats.tflite"},
     {"formats"},
     {"formats.__main__", "converter", "recipe", "parity", "subjects"},
-    {"fitting", "listing"},
+    {"feeding", "listing"},
+    {"fitting"},
     {"prefix"},
     {"train", "export", "verify", "bundle", "predict", "bench"},
     {"console"},
@@ -137,3 +152,12 @@ def test_help_starts_light() -> None:
     loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "click" in loaded
     assert loaded & HEAVY == set()
+
+
+def test_predicting_loads_no_converter() -> None:
+    """A device waits for what is imported: neither the formats nor the recipe are needed there."""
+    code = "import sys, tledge.predict\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "tledge.runtime" in loaded
+    assert not loaded & {"tledge.formats", "tledge.tables", "tledge.model"}

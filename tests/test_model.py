@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fake_models import images, small_net
 
-from tledge import fitting, progress, tables
+from tledge import feeding, fitting, progress, tables
 from tledge.errors import MissingError, RecipeError
 
 pytestmark = pytest.mark.slow
@@ -144,7 +144,7 @@ def fit(net: Any, stage: tables.Stage, labels: Any, folder: Path) -> fitting.Sta
     from tledge import model
 
     model.set_trainable(net, stage)
-    state, examples = fitting.State(), fitting.Examples(images(), labels, np.arange(16))
+    state, examples = fitting.State(), feeding.Examples(images(), labels, np.arange(16))
     fitting.fit(
         net, stage, state, examples, examples,
         seed=0, checkpoint=folder / "state.npz", watch=progress.SILENT,

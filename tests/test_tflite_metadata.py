@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tledge.errors import ArtifactError
-from tledge.formats.tflite_metadata import read_metadata, write_metadata
+from tledge.tflite_metadata import read_metadata, write_metadata
 
 flatbuffers = pytest.importorskip("flatbuffers")
 np = pytest.importorskip("numpy")

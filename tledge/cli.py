@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -26,17 +27,27 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted. What was finished is kept; train goes on with --resume.", err=True)
-        sys.exit(INTERRUPTED)
+        _exit(INTERRUPTED)
     except TledgeError as error:
         click.echo(f"tledge: {error}", err=True)
-        sys.exit(error.exit_code)
+        _exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
         click.echo(f"tledge: {error}", err=True)
-        sys.exit(1)
+        _exit(1)
     sys.exit(0)
+
+
+def _exit(code: int) -> NoReturn:
+    """Exit; at once where JAX would first wait for the other processes of a run."""
+    distribution = sys.modules.get("tledge.distribution")  # loaded where there may be others
+    if distribution and distribution.is_joined():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -3,7 +3,9 @@
 A cache folder holds `images.npy` (uint8[N, H, W, 3]), `index.json` (a row per image), and
 `originals/`: some encoded photos of each class and source split, for the golden set. Its name is a hash of
 the source, its options, its content and the size, so a changed photo makes another cache. While it
-is made it lies under a name that begins with a dot, and a killed command goes on from there.
+is made it lies under a name that begins with a dot, and a killed command goes on from there. A
+cache that is no longer as it was made is made anew. With `[data] cache = false` there is no
+`images.npy`: every photo is looked at once for the index, and decoded again whenever it is asked for.
 """
 
 from __future__ import annotations
@@ -12,29 +14,34 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from tledge import images, progress, runs
+from tledge import filling, images, index, progress, runs
 from tledge.errors import DataError, MissingError, RecipeError, RunError, TledgeError
 from tledge.images import Facts
+from tledge.index import Head, Row
+from tledge.parallel import in_order
 from tledge.sources import SOURCES
 from tledge.sources.base import Record, Source
+from tledge.streaming import Images, Streamed
 from tledge.tables import Data
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Decoded = tuple[Record, NDArray[np.uint8], Facts, bytes] | tuple[Record, TledgeError]
+    Decoded = tuple[Record, NDArray[np.uint8], Facts, bytes, str] | tuple[Record, TledgeError]
+    """A photo's pixels, facts, encoded bytes and their SHA-256; or why it cannot be used."""
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of the cache folder; part of every cache key."""
 
 ORIGINALS = 6
@@ -43,53 +50,46 @@ ORIGINALS = 6
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png"}
 """Formats of which originals are kept: every device reads them."""
 
-HEADER = 128
-"""Bytes before the pixels in `images.npy`; its shape is filled in when all are there."""
-
 BLOCK = 256
 """Photos decoded between two moments that a killed command can go on from."""
+
+POLL = 0.2
+"""Seconds between two looks whether another command has finished."""
+
+AHEAD = 64
+"""Photos that are decoded while earlier ones are written."""
 
 MAX_LISTED = 200
 """Unusable photos named in one message."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One prepared image: the source's id, label and split, and what the photo was.
-
-    `sha256` and `bytes` are of the encoded photo, `mode` is Pillow's, `width` and `height` are
-    upright, `orientation` is the EXIF tag, `file` names the file that held many records.
-    """
-
-    id: str
-    label: str
-    split: str
-    sha256: str
-    original: str = ""
-    file: str = ""
-    format: str = ""
-    mode: str = ""
-    width: int = 0
-    height: int = 0
-    orientation: int = 1
-    bytes: int = 0
-
-
-@dataclass(frozen=True)
 class Prepared:
-    """A cache folder and what is in it; `skipped` names photos that did not decode, and why."""
+    """A cache folder and what is in it; `skipped` names photos that did not decode, and why.
+
+    `streamed` is the head of an index without a cache of pixels.
+    """
 
     folder: Path
     labels: tuple[str, ...]
     rows: tuple[Row, ...]
     skipped: tuple[str, ...]
+    streamed: Head | None = None
 
-    def images(self) -> NDArray[np.uint8]:
-        """All images, memory-mapped: uint8[N, H, W, 3]."""
+    def images(self) -> Images:
+        """All images uint8[N, H, W, 3]: memory-mapped, or decoded when they are asked for."""
         import numpy as np
 
+        if self.streamed:
+            return self._stream
         found: NDArray[np.uint8] = np.load(self.folder / "images.npy", mmap_mode="r")
         return found
+
+    @cached_property
+    def _stream(self) -> Streamed:
+        assert self.streamed is not None
+        read = SOURCES[self.streamed.source].module.reader(self.streamed.options)
+        return Streamed(self.rows, read, self.streamed.side)
 
     def label_indices(self) -> NDArray[np.int64]:
         """Index of every image's label: int64[N]."""
@@ -130,45 +130,71 @@ def source_options(data: Data) -> dict[str, object]:
     return chosen
 
 
-def prepare(data: Data, size: int, watch: progress.Progress = progress.SILENT) -> Prepared:
+def prepare(
+    data: Data, size: int, watch: progress.Progress = progress.SILENT, *, wait: bool = False
+) -> Prepared:
     """Decode every photo of the source to `size` x `size`, or find the cache that has them.
 
-    Raises DataError naming every photo that does not decode (unless `on_bad` is "skip"),
-    MissingError where a library is missing to decode some, RunError where the disk is too small or
-    another command is preparing the same, and what the source raises. Nothing stands under the
-    cache's name unless it is complete.
+    `wait` lets another command that is preparing the same finish first. Raises DataError naming
+    every photo that does not decode (unless `on_bad` is "skip"), MissingError where a library is
+    missing to decode some, RunError where the disk is too small or, without `wait`, another command
+    is at it, and what the source raises. Nothing stands under the cache's name unless it is
+    complete, and what was damaged since (`index.fault`) is made anew.
     """
     options = source_options(data)
-    source = SOURCES[data.source.partition(":")[0]].module
+    name = data.source.partition(":")[0]
+    source = SOURCES[name].module
+    if not data.cache:
+        source.reader(options)  # refuses before anything is read
     parts = (data.source, sorted(options.items()), source.fingerprint(options), size)
-    text = repr((*parts, data.on_bad, images.PREPARATION, LAYOUT))
+    text = repr((*parts, data.on_bad, images.PREPARATION, LAYOUT, *(() if data.cache else ("streamed",))))
     folder = cache_root() / hashlib.sha256(text.encode()).hexdigest()[:24]
-    if not (folder / "index.json").is_file():
-        _make(folder, source, options, size, data.on_bad, watch)
+    if found := _whole(folder, watch):
+        return found
+    head = Head((), (), size) if data.cache else Head((), (), size, source=name, options=options)
+    _make(folder, source, options, head, data.on_bad, watch, wait=wait)
     return open_cache(folder)
+
+
+def _whole(folder: Path, watch: progress.Progress) -> Prepared | None:
+    """The cache in a folder; None where there is none, or, which is said, a damaged one."""
+    if not folder.is_dir():
+        return None
+    try:
+        head, rows = index.read(folder / "index.json")
+        damage = index.fault(folder, head, rows, watch)
+    except RunError as error:
+        damage = str(error)
+    if not damage:
+        return _prepared(folder, head, rows)
+    watch.say(f"{folder}: damaged, so the photos are prepared anew: {damage}")
+    return None
 
 
 def _make(
     folder: Path,
     source: Source,
     options: Mapping[str, object],
-    size: int,
+    head: Head,
     on_bad: str,
     watch: progress.Progress,
+    *,
+    wait: bool,
 ) -> None:
     """Fill the partial folder, going on where a killed command stopped, and rename it."""
     count = source.count(options)
     partial = folder.with_name(f".{folder.name}.partial")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
-        if (folder / "index.json").is_file():  # another command was faster
+    with alone(folder, wait=wait):
+        if _whole(folder, progress.SILENT):  # another command was faster
             return
         try:
             if not (partial / "index.json").is_file():
-                _require_space(partial, count, size, watch)
+                if not head.source:
+                    _require_space(partial, count, head.side, watch)
                 partial.mkdir(exist_ok=True)
-                _fill(partial, source.records(options), count, size, watch)
-                _finish(partial, size, on_bad)
+                _fill(partial, source.records(options), count, head, watch)
+                _finish(partial, head, on_bad)
         except (DataError, MissingError):
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -191,115 +217,102 @@ def _require_space(partial: Path, count: int, size: int, watch: progress.Progres
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the lock beside the cache folder; raises RunError where another command has it."""
+def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock beside the cache folder; `wait` for another command that has it, or raise RunError."""
     try:
         import fcntl
     except ImportError:  # Windows has no such lock
         yield
         return
     path = folder.with_name(f".{folder.name}.lock")
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-                raise OSError("the lock was given back in between")
-        except OSError as error:
-            raise RunError(f"{folder}: another command is preparing these photos; wait for it.") from error
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    while True:
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                    raise OSError("the lock was given back in between")
+            except OSError as error:
+                if not wait:
+                    raise RunError(
+                        f"{folder}: another command is preparing these photos; wait for it."
+                    ) from error
+                time.sleep(POLL)
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
 
 
 def open_cache(folder: Path) -> Prepared:
-    """Open a cache folder; raises RunError where it is gone or damaged."""
-    raw = runs.read_json(folder / "index.json", "a prepared cache", "Run `tledge data RECIPE`.")
-    with runs.complete(folder / "index.json", "Remove the folder and run `tledge data RECIPE`."):
-        rows = tuple(Row(**row) for row in raw["rows"])
-        return Prepared(folder, tuple(raw["labels"]), rows, tuple(raw["skipped"]))
+    """Open a cache folder; raises RunError where it is gone or its index is damaged."""
+    return _prepared(folder, *index.read(folder / "index.json"))
 
 
-def _fill(folder: Path, records: Iterator[Record], count: int, size: int, watch: progress.Progress) -> None:
+def _prepared(folder: Path, head: Head, rows: tuple[Row, ...]) -> Prepared:
+    return Prepared(folder, head.labels, rows, head.skipped, head if head.source else None)
+
+
+def _fill(folder: Path, records: Iterator[Record], count: int, head: Head, watch: progress.Progress) -> None:
     """Append every record that is not there yet: pixels to `images.npy`, a line to `rows.jsonl`."""
-    with (folder / "images.npy").open("ab") as pixels, (folder / "rows.jsonl").open("ab+") as lines:
-        done = _go_on(pixels, lines, size * size * 3)
-        kept = Counter((row["split"], row["label"]) for row in done if row.get("original"))
+    with (
+        nullcontext() if head.source else (folder / "images.npy").open("ab") as pixels,
+        (folder / "rows.jsonl").open("ab+") as lines,
+    ):
+        done, kept = filling.go_on(pixels, lines, head.side * head.side * 3)
         waiting: list[bytes] = []
-        decoded = _decoded(islice(records, len(done), None), size)
-        left = None if count < len(done) else count - len(done)
+        decoded = _decoded(islice(records, done, None), head.side)
+        left = None if count < done else count - done
         with closing(progress.track(watch, decoded, "prepare", left)) as tracked:
             for one in tracked:
                 waiting.append(_line(folder, one, pixels, kept))
                 if len(waiting) == BLOCK:
-                    _flush(pixels, lines, waiting)
-        _flush(pixels, lines, waiting)
+                    filling.flush(pixels, lines, waiting)
+        filling.flush(pixels, lines, waiting)
 
 
-def _line(folder: Path, one: Decoded, pixels: IO[bytes], kept: Counter[tuple[str, str]]) -> bytes:
+def _line(folder: Path, one: Decoded, pixels: IO[bytes] | None, kept: Counter[tuple[str, str]]) -> bytes:
     """Write one photo's pixels; gives its line of `rows.jsonl`."""
     record = one[0]
     if isinstance(one[1], TledgeError):
         kind = type(one[1]).__name__
         return json.dumps({"skipped": f"{record.id}: {one[1]}", "kind": kind}).encode() + b"\n"
-    _, image, facts, data = one
-    pixels.write(image.tobytes())
+    _, image, facts, data, digest = one
+    if pixels:
+        pixels.write(image.data)
+    offset = 0 if pixels else record.where()
     original = _keep_original(folder, record, data, facts.format, kept) if facts.format in SUFFIXES else ""
-    digest = hashlib.sha256(data).hexdigest()
-    row = Row(record.id, record.label, record.split, digest, original, record.file, **asdict(facts))
-    return json.dumps(vars(row)).encode() + b"\n"
+    where = (record.id, record.label, record.split, digest, original, record.file)
+    return index.line_of(Row(*where, **asdict(facts), offset=offset)) + b"\n"
 
 
-def _flush(pixels: IO[bytes], lines: IO[bytes], waiting: list[bytes]) -> None:
-    """Pixels first: a line that stands means that its pixels do."""
-    pixels.flush()
-    os.fsync(pixels.fileno())
-    lines.writelines(waiting)
-    lines.flush()
-    waiting.clear()
-
-
-def _go_on(pixels: IO[bytes], lines: IO[bytes], each: int) -> list[dict[str, str]]:
-    """Cut both files back to the last whole photo; gives what stands before it."""
-    lines.seek(0)
-    whole: list[dict[str, str]] = []
-    if pixels.tell() < HEADER:
-        pixels.write(bytes(HEADER - pixels.tell()))
-    images_left, end = (pixels.tell() - HEADER) // each, 0
-    for line in lines:
-        if not line.endswith(b"\n"):
-            break
-        try:
-            row = json.loads(line)
-        except ValueError:  # what a power failure left
-            break
-        images_left -= "skipped" not in row
-        if images_left < 0:
-            break
-        whole.append(row)
-        end += len(line)
-    lines.truncate(end)
-    lines.seek(end)
-    pixels.truncate(HEADER + each * sum("skipped" not in row for row in whole))
-    pixels.seek(0, os.SEEK_END)
-    return whole
-
-
-def _finish(folder: Path, size: int, on_bad: str) -> None:
+def _finish(folder: Path, head: Head, on_bad: str) -> None:
     """Complete the header of `images.npy`, and turn the lines into `index.json`."""
-    entries = [json.loads(line) for line in (folder / "rows.jsonl").read_bytes().splitlines()]
-    skipped = [entry["skipped"] for entry in entries if "skipped" in entry]
-    rows = [entry for entry in entries if "skipped" not in entry]
-    if lacking := [entry["skipped"] for entry in entries if entry.get("kind") == "MissingError"]:
-        raise MissingError(_refusal(lacking, len(entries), "skip"))
-    if skipped and (on_bad != "skip" or not rows):
-        raise DataError(_refusal(skipped, len(entries), on_bad))
-    if not rows:
+    count, labels = 0, set()
+    skipped: list[str] = []
+    lacking: list[str] = []
+    for entry in filling.entries(folder):
+        if "skipped" in entry:
+            (lacking if entry["kind"] == "MissingError" else skipped).append(entry["skipped"])
+        else:
+            count += 1
+            labels.add(entry["label"])
+    total = count + len(skipped) + len(lacking)
+    if lacking:
+        raise MissingError(_refusal(lacking, total, "skip"))
+    if skipped and (on_bad != "skip" or not count):
+        raise DataError(_refusal(skipped, total, on_bad))
+    if not count:
         raise DataError("[data] source: it holds no photos. Expected some; check what it points at.")
-    with (folder / "images.npy").open("r+b") as pixels:
-        pixels.write(_npy_header((len(rows), size, size, 3)))
-    index = {"labels": sorted({row["label"] for row in rows}), "skipped": skipped, "rows": rows}
-    (folder / "index").write_text(json.dumps(index), encoding="utf-8")
+    head = replace(head, labels=tuple(sorted(labels)), skipped=tuple(skipped))
+    if not head.source:
+        with (folder / "images.npy").open("r+b") as pixels:
+            pixels.write(filling.npy_header((count, head.side, head.side, 3)))
+        head = replace(head, pixels=runs.sha256(folder / "images.npy"))
+    with (folder / "rows.jsonl").open("rb") as lines:
+        index.write(folder / "index", head, (line for line in lines if not line.startswith(b'{"skipped"')))
+    index.note_checked(folder)
     os.replace(folder / "index", folder / "index.json")
 
 
@@ -312,22 +325,20 @@ def _refusal(skipped: list[str], total: int, on_bad: str) -> str:
     return "\n  ".join([head, *listed])
 
 
-def _decoded(records: Iterator[Record], size: int) -> Iterator[Decoded]:
+def _decoded(records: Iterator[Record], size: int) -> Generator[Decoded]:
     """Prepare records in parallel, in order; Pillow lets other threads run while it decodes."""
 
     def one(record: Record) -> Decoded:
         try:
             data = record.read()
             pixels, facts = images.examine(data, (size, size))
-            return record, pixels, facts, data
+            return record, pixels, facts, data, hashlib.sha256(data).hexdigest()
         except (DataError, MissingError) as error:
             return record, error
         except OSError as error:
             return record, DataError(f"cannot be read ({error}).")
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        while block := list(islice(records, BLOCK)):
-            yield from pool.map(one, block)
+    return in_order(one, records, os.cpu_count() or 1, AHEAD)
 
 
 def _keep_original(
@@ -342,13 +353,6 @@ def _keep_original(
     (folder / "originals").mkdir(exist_ok=True)
     (folder / "originals" / name).write_bytes(data)
     return name
-
-
-def _npy_header(shape: tuple[int, ...]) -> bytes:
-    """The header of an `.npy` file of uint8 (format 1.0), padded to the place kept for it."""
-    facts = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
-    text = facts.ljust(HEADER - 11).encode() + b"\n"
-    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
 
 
 def pick_originals(prepared: Prepared, rows: NDArray[np.int64], count: int) -> list[int]:

@@ -135,8 +135,12 @@ def _calibration(
             "at least one image, 100 to 500 are usual."
         )
     cached = Path(run.cache)
-    if (cached / "index.json").is_file():
-        prepared = dataset.open_cache(cached)
+    # A run that was trained on another machine knows the cache by the same name, elsewhere.
+    here = [
+        folder for folder in (cached, dataset.cache_root() / cached.name) if (folder / "index.json").is_file()
+    ]
+    if here:
+        prepared = dataset.open_cache(here[0])
     else:
         prepared = dataset.prepare(recipe.data, recipe.model.image_size, watch)
         if prepared.folder.name != cached.name:

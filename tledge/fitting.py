@@ -1,4 +1,4 @@
-"""One training stage: batches from the prepared cache, optimizer, checkpoints, best epoch.
+"""One training stage: optimizer, loss, checkpoints, best epoch.
 
 Everything that a stage's continuation needs is in one checkpoint file per epoch: weights,
 optimizer, random generators, best weights so far and the history. A stage that was killed goes
@@ -7,53 +7,24 @@ on from the last whole epoch and ends with the same weights as an uninterrupted 
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import golden, progress, runs
+from tledge import distribution, golden, hardware, progress, runs
+from tledge.distribution import ALONE, Hosts
 from tledge.errors import RunError
+from tledge.feeding import Examples, batches
 from tledge.tables import Stage
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Part of the cache: rows of images uint8[N, H, W, 3] and one-hot labels float32[N, classes].
-
-    `views` holds augmented copies uint8[views, rows, H, W, 3], or what frozen layers make of them
-    as float32[views, rows, ...]; epochs take them in turn.
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.float32]
-    rows: NDArray[np.int64]
-    views: NDArray[np.uint8] | NDArray[np.float32] | None = None
-
-    def class_weights(self) -> NDArray[np.float32]:
-        """Weights float32[classes] that make every class of `rows` count alike, 1 on average.
-
-        N / (classes * images of the class), as scikit-learn's "balanced" has it.
-        """
-        import numpy as np
-
-        counts = self.labels[self.rows].sum(0)
-        return np.asarray(len(self.rows) / (len(counts) * np.maximum(1, counts)), np.float32)
-
-    def take(self, positions: NDArray[np.int64], epoch: int) -> NDArray[np.float32]:
-        """Pixels float32[len(positions), H, W, 3] in 0..255 of these positions in `rows`."""
-        import numpy as np
-
-        if self.views is not None:
-            view = self.views[epoch % len(self.views)]
-            return np.stack([view[position] for position in positions]).astype(np.float32)
-        return np.stack([self.images[row] for row in self.rows[positions]]).astype(np.float32)
 
 
 @dataclass
@@ -66,63 +37,16 @@ class State:
     best_epoch: int = 0
     wait: int = 0
     stopped: bool = False
+    accumulate: int = 1
+    """Gradients to an update in the running stage, above 1 where its batch did not fit."""
+    halved: dict[str, int] = field(default_factory=dict)
+    """Images at a time in the stages that did not fit, by name."""
     frozen: dict[str, Any] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def batches(examples: Examples, stage: Stage, seed: int, epoch: int, *, train: bool) -> Any:
-    """A `keras.utils.PyDataset` over examples; train order depends on (seed, epoch) alone."""
-    import keras
-    import numpy as np
-
-    weights = examples.class_weights() if train and stage.class_weights == "balanced" else None
-
-    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__(workers=1)
-            self.epoch = epoch
-            self.order = self._shuffled()
-
-        def _shuffled(self) -> NDArray[np.int64]:
-            if not train:
-                return np.arange(len(examples.rows))
-            return np.random.default_rng([seed, self.epoch]).permutation(len(examples.rows))
-
-        def on_epoch_end(self) -> None:
-            self.epoch += 1
-            self.order = self._shuffled()
-
-        def __len__(self) -> int:
-            return math.ceil(len(self.order) / stage.batch_size)
-
-        def __getitem__(self, number: int) -> tuple[NDArray[np.float32], ...]:
-            part = self.order[number * stage.batch_size : (number + 1) * stage.batch_size]
-            images = examples.take(part, self.epoch)
-            labels = examples.labels[examples.rows[part]]
-            if train and stage.mixup:
-                rng = np.random.default_rng([seed, self.epoch, number])
-                images, labels = mixed(images, labels, stage.mixup, rng)
-            return (images, labels) if weights is None else (images, labels, labels @ weights)
-
-    return Batches()
-
-
-def mixed(
-    images: NDArray[np.float32],
-    labels: NDArray[np.float32],
-    alpha: float,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mixup (Zhang et al. 2018): each example blended with another by a share from Beta(a, a)."""
-    other = rng.permutation(len(images))
-    share = rng.beta(alpha, alpha, len(images)).astype(images.dtype)
-    wide = share[:, None, None, None]
-    blended = images * wide + images[other] * (1 - wide)
-    return blended, labels * share[:, None] + labels[other] * (1 - share[:, None])
-
-
-def optimizer(stage: Stage, steps: int) -> Any:
-    """The Keras optimizer of a stage that takes `steps` steps in all."""
+def optimizer(stage: Stage, steps: int, accumulate: int = 1) -> Any:
+    """The Keras optimizer of a stage that makes `steps` updates in all, each of `accumulate` gradients."""
     import keras
 
     options: dict[str, Any] = {"learning_rate": _rate(stage, steps)}
@@ -135,7 +59,8 @@ def optimizer(stage: Stage, steps: int) -> Any:
     if stage.optimizer == "sgd":
         options["nesterov"] = stage.nesterov
     kinds = {"sgd": "SGD", "rmsprop": "RMSprop", "adam": "Adam", "adamw": "AdamW", "adamax": "Adamax"}
-    return getattr(keras.optimizers, kinds[stage.optimizer])(**options)
+    made = getattr(keras.optimizers, kinds[stage.optimizer])
+    return made(**hardware.accumulating(options, accumulate))
 
 
 def _rate(stage: Stage, steps: int) -> Any:
@@ -163,12 +88,17 @@ def loss(stage: Stage) -> Any:
     return keras.losses.CategoricalCrossentropy(label_smoothing=stage.label_smoothing)
 
 
-def metrics(classes: int) -> list[Any]:
-    """Accuracy, and top-5 accuracy where there are more than five classes."""
+def metrics(classes: int, split: hardware.Split | None = None) -> list[Any]:
+    """Accuracy, and top-5 accuracy where there are more than five classes; padding does not count."""
     import keras
 
-    top5 = keras.metrics.TopKCategoricalAccuracy(5, name="top5")
-    return ["accuracy", top5] if classes > 5 else ["accuracy"]
+    if split is None or split.is_whole:
+        top5 = keras.metrics.TopKCategoricalAccuracy(5, name="top5")
+        return ["accuracy", top5] if classes > 5 else ["accuracy"]
+    made = [keras.metrics.CategoricalAccuracy(name="accuracy")]
+    if classes > 5:
+        made.append(keras.metrics.TopKCategoricalAccuracy(5, name="top5"))
+    return hardware.without_padding(made)
 
 
 def fit(
@@ -181,20 +111,64 @@ def fit(
     seed: int,
     checkpoint: Path,
     watch: progress.Progress,
+    engine: hardware.Engine = hardware.PLAIN,
+    hosts: Hosts = ALONE,
 ) -> None:
     """Run one stage from where `state` stands; leaves its best (or last) weights in the model.
 
-    Raises RunError where the loss is no longer a number.
+    A stage that does not fit into memory begins again in smaller pieces where the recipe allows it.
+    Raises RunError where it does not, and where the loss is no longer a number.
     """
+    begin = train_model.get_weights()
+    while True:
+        replicas = engine.replicas if hosts.is_alone else distribution.devices()
+        split = hardware.Split(stage.batch_size, state.accumulate, replicas, hosts.processes, hosts.process)
+        try:
+            with engine.training():
+                here = engine.here(train_model)
+                _run(here, stage, state, train, validation, seed, checkpoint, watch, engine, split)
+            return
+        except Exception as error:  # the classes are the backend's
+            if not hardware.is_out_of_memory(error):
+                raise
+            accumulate = hardware.halved(engine.table, stage, split, watch)
+        gc.collect()  # what the error's frames still held
+        _begin_again(state, accumulate)
+        state.halved[stage.name] = replace(split, accumulate=accumulate).piece
+        train_model.set_weights(begin)
+
+
+def _begin_again(state: State, accumulate: int) -> None:
+    """Forget the running stage. Its checkpoints are of another optimizer, with other variables."""
+    state.history = state.history[: len(state.history) - state.epoch]
+    state.epoch, state.best, state.best_epoch, state.wait = 0, None, 0, 0
+    state.stopped, state.accumulate = False, accumulate
+
+
+def _run(
+    train_model: Any,
+    stage: Stage,
+    state: State,
+    train: Examples,
+    validation: Examples,
+    seed: int,
+    checkpoint: Path,
+    watch: progress.Progress,
+    engine: hardware.Engine,
+    split: hardware.Split,
+) -> None:
+    """One try of `fit`."""
     import keras
 
     stage_seed = seed + 1000 * (state.stage + 1)
-    data = batches(train, stage, stage_seed, state.epoch, train=True)
+    data = batches(train, stage, stage_seed, state.epoch, train=True, split=split)
     steps = len(data)
     train_model.compile(
-        optimizer=optimizer(stage, stage.epochs * steps),
+        optimizer=engine.scaled(optimizer(stage, stage.epochs * steps // split.accumulate, split.accumulate)),
         loss=loss(stage),
-        metrics=metrics(train.labels.shape[1]),
+        jit_compile=hardware.JIT[engine.table.jit_compile],
+        auto_scale_loss=False,
+        metrics=metrics(train.labels.shape[1], split),
     )
     train_model.optimizer.build(train_model.trainable_variables)
     _reset_generators(train_model, stage_seed)
@@ -206,16 +180,30 @@ def fit(
             extra = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if stage.ema else []
             for swap in extra if state.epoch else ():
                 swap._ema_weights_in_model = True  # checkpoints are written while swapped in
-            train_model.fit(
-                data,
-                validation_data=batches(validation, stage, stage_seed, 0, train=False),
-                initial_epoch=state.epoch,
-                epochs=stage.epochs,
-                shuffle=False,
-                verbose=0,
-                callbacks=[*extra, keeper, _reporter(task, stage, watch)],
-            )
+            held_out = batches(validation, stage, stage_seed, 0, train=False, split=split)
+            reporter = _reporter(task, replace(stage, batch_size=split.piece), watch)
+            with _own_error(data, held_out):
+                train_model.fit(
+                    data,
+                    validation_data=held_out,
+                    initial_epoch=state.epoch,
+                    epochs=stage.epochs,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[*extra, keeper, reporter],
+                )
     keeper.finish()
+
+
+@contextmanager
+def _own_error(*data: Any) -> Iterator[None]:
+    """Raise what making a batch raised, and not what the backend makes of it."""
+    try:
+        yield
+    except Exception:
+        if error := next((one.error for one in data if one.error), None):
+            raise error from None
+        raise
 
 
 def _reset_generators(train_model: Any, seed: int) -> None:

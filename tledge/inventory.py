@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tledge import contact, model, progress, quiet, runs, similarity, splits
-from tledge.dataset import Prepared, Row, by_class_in_turn
+from tledge.dataset import Prepared, by_class_in_turn
+from tledge.index import Row
 from tledge.tables import Augment
 
 if TYPE_CHECKING:

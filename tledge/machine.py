@@ -8,7 +8,6 @@ import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 RUNTIMES = ("ai-edge-litert", "onnxruntime", "numpy")
@@ -39,8 +38,8 @@ class Machine:
     load: float | None
 
 
-def here() -> Machine:
-    """This machine."""
+def here(packages: Sequence[str] = RUNTIMES) -> Machine:
+    """This machine, with the versions of those `packages` that are installed."""
     return Machine(
         processor=processor(),
         architecture=platform.machine(),
@@ -48,7 +47,7 @@ def here() -> Machine:
         memory_mib=_memory_mib(),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        packages=_versions(RUNTIMES),
+        packages=_versions(packages),
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     )
 
@@ -84,6 +83,8 @@ def _memory_mib() -> int | None:
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:
+    from importlib import metadata  # slow to load, and seldom wanted
+
     found = {}
     for name in packages:
         try:

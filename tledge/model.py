@@ -13,7 +13,7 @@ import random
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from tledge import hub, quiet, runs
 from tledge.backbones import BACKBONES, Backbone, Values, split_name
 from tledge.contract import INPUT_NAME, OUTPUT_NAME
 from tledge.errors import MissingError, RecipeError, TledgeError
+from tledge.parallel import in_order
 from tledge.tables import Augment, Model, Stage
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def build(table: Model, classes: int) -> Any:
     """A Keras model float32[N, H, W, 3] in 0..255 → probabilities float32[N, classes].
 
     Raises MissingError where ImageNet weights are not here and cannot be downloaded, RecipeError
-    where the binary loss is asked for other than two classes.
+    where the binary loss is asked for other than two classes. Under a mixed dtype policy the ends
+    stay float32: scaled bytes, logits and probabilities would lose digits.
     """
     from keras import Input, Model, layers
 
@@ -52,9 +54,9 @@ def build(table: Model, classes: int) -> Any:
     backbone = BACKBONES[name]
     inputs = Input((table.image_size, table.image_size, 3), dtype="float32", name=INPUT_NAME)
     scale, offset = _scaling(backbone, table)
-    scaled = layers.Rescaling(scale, offset, name="scale")(inputs)
+    scaled = layers.Rescaling(scale, offset, dtype="float32", name="scale")(inputs)
     logits = _head(_pooled(_backbone(backbone, table, inputs, scaled)), table, classes)
-    return Model(inputs, layers.Softmax(name=OUTPUT_NAME)(logits), name=name)
+    return Model(inputs, layers.Softmax(dtype="float32", name=OUTPUT_NAME)(logits), name=name)
 
 
 def _scaling(backbone: Backbone, table: Model) -> tuple[Any, Any]:
@@ -92,9 +94,9 @@ def _head(x: Any, table: Model, classes: int) -> Any:
     # Drawn here and not by Keras, so that the saved model carries it.
     x = layers.Dropout(table.dropout, seed=random.randint(1, 10**9), name="dropout")(x)
     if table.loss == "categorical":
-        return layers.Dense(classes, name="logits")(x)
-    pair = layers.Dense(2, use_bias=False, trainable=False, name=PAIR)
-    logits = pair(layers.Dense(1, name="logits")(x))
+        return layers.Dense(classes, dtype="float32", name="logits")(x)
+    pair = layers.Dense(2, use_bias=False, trainable=False, dtype="float32", name=PAIR)
+    logits = pair(layers.Dense(1, dtype="float32", name="logits")(x))
     pair.kernel.assign([[-0.5, 0.5]])
     return logits
 
@@ -256,6 +258,27 @@ def with_augmentation(model: Any, table: Augment, seed: int) -> Any:
     for layer in extra:
         x = layer(x)
     return keras.Model(inputs, model(x), name="augmented")
+
+
+def answers(net: Any, batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
+    """What a network gives for batches [N, H, W, 3] of bytes, one after the other, as float32 [N, ...].
+
+    On TensorFlow every processor takes a batch: small networks do not keep them busy otherwise, and
+    a batch gives the same whatever is computed beside it.
+    """
+    import keras
+    import numpy as np
+
+    def one(batch: NDArray[Any]) -> NDArray[np.float32]:
+        return np.asarray(net.predict_on_batch(batch.astype(np.float32)), np.float32)
+
+    rest = iter(batches)
+    first = next(rest, None)
+    if first is None:
+        return
+    yield one(first)  # which makes the function that the others share
+    threads = (os.cpu_count() or 1) if keras.backend.backend() == "tensorflow" else 1
+    yield from in_order(one, rest, threads, threads + 1)
 
 
 def save(model: Any, path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -17,9 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import dataset, fitting, model, progress, runs
+from tledge import dataset, distribution, feeding, model, progress, runs
+from tledge.distribution import ALONE, Hosts
 from tledge.recipe import Recipe
 from tledge.runs import RunFolder
+from tledge.streaming import Images, in_batches
 from tledge.tables import Stage
 
 if TYPE_CHECKING:
@@ -100,7 +103,7 @@ def key(front: Any, *parts: object) -> str:
 
 def outputs(
     front: Any,
-    images: NDArray[Any],
+    images: Sequence[Images] | NDArray[Any],
     rows: NDArray[np.int64],
     path: Path,
     watch: progress.Progress = progress.SILENT,
@@ -128,17 +131,18 @@ def _is_whole(path: Path, note: Path) -> bool:
 
 def _compute(
     front: Any,
-    images: NDArray[Any],
+    images: Sequence[Images] | NDArray[Any],
     rows: NDArray[np.int64],
     out: NDArray[np.float32],
     watch: progress.Progress,
 ) -> None:
-    import numpy as np
 
-    parts = [(view, start) for view in range(len(images)) for start in range(0, len(rows), BATCH)]
-    for view, start in progress.track(watch, parts, "frozen layers", len(parts)):
-        batch = np.stack([images[view, row] for row in rows[start : start + BATCH]]).astype(np.float32)
-        out[view, start : start + BATCH] = np.asarray(front.predict_on_batch(batch))
+    each = math.ceil(len(rows) / BATCH)
+    batches = (batch for view in range(len(images)) for batch in in_batches(images[view], rows, BATCH))
+    tracked = progress.track(watch, model.answers(front, batches), "frozen layers", len(images) * each)
+    for number, made in enumerate(tracked):
+        view, place = divmod(number, each)
+        out[view, place * BATCH :][: len(made)] = made
     out.flush()  # type: ignore[attr-defined]
 
 
@@ -147,15 +151,19 @@ def stage_input(
     stage: Stage,
     core: Any,
     prepared: dataset.Prepared,
-    parts: dict[str, fitting.Examples],
+    parts: dict[str, feeding.Examples],
     folder: RunFolder,
     watch: progress.Progress,
-) -> tuple[Any, fitting.Examples, fitting.Examples]:
-    """What a stage trains and on what: the network on pixels, or its rest on what the front gives."""
+    hosts: Hosts = ALONE,
+) -> tuple[Any, feeding.Examples, feeding.Examples]:
+    """What a stage trains and on what: the network on pixels, or its rest on what the front gives.
+
+    On several `hosts` each computes all of what the front gives, and all do so or none.
+    """
     seed, table = recipe.recipe.seed, recipe.augment
     is_fresh = not table.is_off and not table.views
     halves = None if is_fresh or stage.mixup or not stage.reuse_frozen else cut(core)
-    if halves is None or not _is_worth(halves, parts, folder, watch):
+    if halves is None or not distribution.agreed(hosts, _is_worth(halves, parts, folder, watch)):
         whole = model.with_augmentation(core, table, seed) if is_fresh else core
         return whole, parts["train"], parts["validation"]
     made = {name: _through(halves, part, prepared, folder, watch) for name, part in parts.items()}
@@ -163,12 +171,12 @@ def stage_input(
 
 
 def _is_worth(
-    halves: Cut, parts: dict[str, fitting.Examples], folder: RunFolder, watch: progress.Progress
+    halves: Cut, parts: dict[str, feeding.Examples], folder: RunFolder, watch: progress.Progress
 ) -> bool:
     """Whether the front gives no more values than an image has, and the disk holds them."""
     images = sum(len(part.rows) * (1 if part.views is None else len(part.views)) for part in parts.values())
     wanted, free = 4 * halves.width * images, shutil.disk_usage(folder.path).free
-    if halves.width > parts["train"].images[0].size:
+    if halves.width > math.prod(parts["train"].images.shape[1:]):
         return False
     if wanted > free:
         watch.say(
@@ -179,11 +187,11 @@ def _is_worth(
 
 def _through(
     halves: Cut,
-    part: fitting.Examples,
+    part: feeding.Examples,
     prepared: dataset.Prepared,
     folder: RunFolder,
     watch: progress.Progress,
-) -> fitting.Examples:
+) -> feeding.Examples:
     """The same examples with the front's outputs in place of pixels.
 
     Vectors of the photos themselves are small and serve other runs too: they are kept beside the
@@ -197,7 +205,7 @@ def _through(
     lasting = views is None and len(halves.front.output_shape) == 2 and os.access(prepared.folder, os.W_OK)
     path = (prepared.folder if lasting else folder.checkpoints) / "features" / f"{name}.npy"
     if views is None:
-        found = outputs(halves.front, part.images[None], part.rows, path, watch)
+        found = outputs(halves.front, [part.images], part.rows, path, watch)
     else:
         found = outputs(halves.front, views, np.arange(len(part.rows)), path, watch)
     return replace(part, views=found)

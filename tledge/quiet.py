@@ -28,6 +28,32 @@ def native_stderr_closed() -> Iterator[None]:
         os.close(kept)
 
 
+@contextmanager
+def native_output_closed() -> Iterator[None]:
+    """Close off what native code writes to stdout and stderr for a block; Python's own still appears."""
+    before = sys.stdout, sys.stderr
+    for stream in before:
+        stream.flush()
+    kept = os.dup(1), os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number in (1, 2):
+            os.dup2(sink, number)
+        sys.stdout, sys.stderr = (
+            open(os.dup(one), "w", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115
+            for one in kept
+        )
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.close()
+        sys.stdout, sys.stderr = before
+        for number, one in zip((1, 2), kept, strict=True):
+            os.dup2(one, number)
+            os.close(one)
+        os.close(sink)
+
+
 def load(module: str, extra: str) -> Any:
     """Import a heavy module without its greeting.
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tledge import contract, runtime
+from tledge import contract, runtime, tflite_metadata
 from tledge.contract import Manifest, Shipped
 from tledge.errors import ArtifactError, MissingError, RecipeError
-from tledge.formats import tflite_metadata
 from tledge.runtime import LiteRTSession, OnnxSession, Session
 
 if TYPE_CHECKING:

@@ -31,6 +31,7 @@ class Recipe:
     model: tables.Model
     augment: tables.Augment
     stage: tuple[tables.Stage, ...]
+    hardware: tables.Hardware
     export: tables.Export
     parity: tables.Parity
     expect: tables.Expect
@@ -91,6 +92,7 @@ def _recipe(raw: dict[str, Any]) -> Recipe:
         model=_table(tables.Model, raw["model"], "[model]"),
         augment=_table(tables.Augment, raw.get("augment", {}), "[augment]"),
         stage=tuple(_stage(one, number) for number, one in enumerate(stages, 1)),
+        hardware=_table(tables.Hardware, raw.get("hardware", {}), "[hardware]"),
         export=_table(tables.Export, raw.get("export", {}), "[export]"),
         parity=_table(tables.Parity, raw.get("parity", {}), "[parity]"),
         expect=_table(tables.Expect, raw.get("expect", {}), "[expect]"),
@@ -297,11 +299,18 @@ def _check(recipe: Recipe) -> None:
     source_options(recipe.data)
     _check_grouping(recipe.data)
     _check_model(recipe.model)
+    if recipe.hardware.precision != "float32" and split_name(recipe.model.backbone)[0] == "hub":
+        raise RecipeError("[hardware] precision: a hub backbone computes in float32; leave precision out.")
     for variant in recipe.export.variants:
         if variant not in VARIANTS:
             raise RecipeError(_unknown("[export] variants", "variant", variant, VARIANTS))
     if recipe.augment.views and recipe.augment.is_off:
         raise RecipeError("[augment] views: there is nothing to draw; no random change is switched on.")
+    if recipe.augment.views and not recipe.data.cache:
+        raise RecipeError(
+            "[augment] views: keeps copies of every photo on the disk, and [data] cache = false keeps none. "
+            "Set views = 0, which draws anew in every epoch, or leave cache out."
+        )
     for stage in recipe.stage:
         _check_stage(stage, recipe.model)
 

@@ -54,6 +54,8 @@ class TrainedRun:
     """Folder of the prepared photos; calibration images come from its train split."""
     skipped: tuple[str, ...] = ()
     expected: float = 0.0
+    halved: dict[str, int] = field(default_factory=dict)
+    """Images at a time in the stages whose batch did not fit into memory, by stage."""
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,11 @@ class Data:
         "whose ids give the same text for the group of this regular expression",
     )
     on_bad: str = key("stop", "what a photo that does not decode does", choices=("stop", "skip"))
+    cache: bool = key(
+        True,
+        "keep every decoded photo on the disk; false decodes photos whenever they are wanted, for sets "
+        "larger than the disk",
+    )
     splits: Splits = Splits()
     options: Mapping[str, object] = field(default_factory=dict)
 
@@ -186,6 +191,34 @@ class Stage:
     patience: int = key(0, "epochs without improvement before the stage stops, 0 never", low=0)
     monitor: str = key("val_loss", "what says which epoch was best", choices=("val_loss", "val_accuracy"))
     restore_best: bool = key(True, "end with the best epoch's weights instead of the last")
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """`[hardware]`: how training uses the device; a run is written in float32 whatever it says."""
+
+    precision: str = key(
+        "float32",
+        "of layers while training; weights, logits and probabilities stay float32, and float16 scales the "
+        "loss. Not with hub backbones",
+        choices=("float32", "bfloat16", "float16"),
+    )
+    jit_compile: str = key(
+        "auto",
+        "compile a step with XLA: as Keras chooses (with JAX always, with TensorFlow never), always, or "
+        "never. With TensorFlow, on gives up that a run repeats bit for bit",
+        choices=("auto", "on", "off"),
+    )
+    halve_batch: bool = key(
+        False,
+        "where the device runs out of memory, begin the stage again with half the images at a time and "
+        "twice as many gradients to an update",
+    )
+    devices: str = key(
+        "one",
+        "train on one device or on all GPUs of this machine, which share every batch",
+        choices=("one", "all"),
+    )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import platform
 import shutil
@@ -18,9 +19,13 @@ from tledge import (
     __version__,
     contract,
     dataset,
+    distribution,
+    feeding,
     fitting,
     golden,
+    hardware,
     model,
+    parcel,
     plots,
     prefix,
     progress,
@@ -30,9 +35,13 @@ from tledge import (
     statistics,
 )
 from tledge.contract import InputSpec
-from tledge.errors import MissingError, RunError
+from tledge.distribution import ALONE, Hosts
+from tledge.errors import MissingError, RecipeError, RunError
+from tledge.hardware import Engine
 from tledge.recipe import Recipe
 from tledge.runs import RunFolder, Score, TrainedRun
+from tledge.streaming import Images, OneHot, in_batches
+from tledge.tables import Hardware
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,9 +59,15 @@ def train(
     settings: Sequence[str] = (),
     resume: bool = False,
     force: bool = False,
+    cache: Path | None = None,
+    hosts: Hosts = ALONE,
     watch: progress.Progress = progress.SILENT,
-) -> TrainedRun:
+) -> TrainedRun | None:
     """Train `recipe` (whose file holds `text`) into the run folder `out`.
+
+    The photos come from `cache`, which `parcel.pack` wrote, or else from the recipe's source. Several
+    `hosts` call this within `distribution.joined`, all but the first with an `out` that is thrown
+    away: they give None once the weights are trained.
 
     Raises RunError where `out` already holds a run and neither `resume` nor `force` says what to
     do with it, MissingError where data, weights or Keras are not here, DataError for bad photos.
@@ -62,31 +77,58 @@ def train(
     started = time.monotonic()
     quiet.load("keras", "train")
     quiet.load("matplotlib", "train")
-    prepared = _prepared(recipe, watch)
+    prepared = _prepared(recipe, cache, hosts, watch)
+    _require_alike(recipe, prepared, hosts)
     _require_same_photos(folder, prepared, resume=resume and not force)
     rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
-    _seed(recipe.recipe.seed)
-    core = model.build(recipe.model, len(prepared.labels))
+    _seed(recipe.recipe.seed, recipe.hardware)
+    # Several hosts share their devices themselves.
+    engine = hardware.engine(recipe.hardware, watch) if hosts.is_alone else Engine(recipe.hardware)
+    with engine.building():
+        core = model.build(recipe.model, len(prepared.labels))
+    core = engine.here(core)
     for stage in recipe.stage:
         model.first_trainable(core, stage)  # a misspelt layer ends here, before anything is written
     if force:
         shutil.rmtree(out, ignore_errors=True)
     facts = {**environment(recipe.recipe.seed, settings), "cache": prepared.folder.name}
+    facts |= {} if hosts.is_alone else {"processes": hosts.processes}
     runs.write_json(folder.environment, facts)
     runs.write_text(folder.recipe, text)
     runs.write_text(folder.labels, contract.labels_text(prepared.labels))
-    state = _stages(recipe, core, prepared, rows, folder, watch)
-    run = _finish(recipe, core, prepared, rows, state, folder, watch)
+    state = _stages(recipe, core, prepared, rows, folder, hosts, watch, engine)
+    distribution.leave(hosts, core)
+    if not hosts.writes:
+        return None
+    run = _finish(recipe, engine.plain(core), prepared, rows, state, folder, watch)
     run = replace(run, seconds=round(time.monotonic() - started, 1))
     runs.write_json(folder.run, run)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return run
 
 
-def _prepared(recipe: Recipe, watch: progress.Progress) -> dataset.Prepared:
+def _require_alike(recipe: Recipe, prepared: dataset.Prepared, hosts: Hosts) -> None:
+    """Refuse several processes that would not do the same, and batches that they cannot share."""
+    if hosts.is_alone:
+        return
+    photos = runs.sha256(prepared.folder / "index.json")  # the key would tell copied files by their times
+    for what, value in (("tledge", __version__), ("recipe or --set", recipe), ("photos", photos)):
+        distribution.require_same(hosts, repr(value).encode(), f"another {what}")
+    distribution.require_batches(hosts, recipe.stage)
+    if recipe.hardware.halve_batch:
+        raise RecipeError(
+            "[hardware] halve_batch: several processes cannot begin a stage again together. "
+            "Leave it out, and set a batch_size that fits."
+        )
+
+
+def _prepared(recipe: Recipe, cache: Path | None, hosts: Hosts, watch: progress.Progress) -> dataset.Prepared:
     """The prepared photos; where they cannot be had, the message names missing weights as well."""
     try:
-        return dataset.prepare(recipe.data, recipe.model.image_size, watch)
+        if cache:
+            return parcel.unpack(cache, recipe.data, recipe.model.image_size, watch)
+        # Processes on one machine share its caches: the first makes it, the others wait.
+        return dataset.prepare(recipe.data, recipe.model.image_size, watch, wait=not hosts.is_alone)
     except MissingError as error:
         try:
             model.build(recipe.model, classes=2)
@@ -133,11 +175,11 @@ def _require_same_photos(folder: RunFolder, prepared: dataset.Prepared, *, resum
         )
 
 
-def _seed(seed: int) -> None:
-    """Seed every generator and ask for deterministic kernels."""
+def _seed(seed: int, table: Hardware) -> None:
+    """Seed every generator; ask for deterministic kernels, with which Keras compiles nothing."""
     keras = quiet.load("keras", "train")
     keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow" and table.jit_compile != "on":
         tensorflow = quiet.load("tensorflow", "train")
         tensorflow.config.experimental.enable_op_determinism()
 
@@ -170,7 +212,9 @@ def _stages(
     prepared: dataset.Prepared,
     rows: dict[str, NDArray[np.int64]],
     folder: RunFolder,
+    hosts: Hosts,
     watch: progress.Progress,
+    engine: hardware.Engine,
 ) -> fitting.State:
     """Run every stage that is still to run, going on from the checkpoint where there is one."""
     parts = {name: _examples(prepared, rows[name]) for name in ("train", "validation")}
@@ -178,6 +222,8 @@ def _stages(
         path = folder.checkpoints / "views.npy"
         parts["train"] = _with_views(parts["train"], recipe, path, watch)
     checkpoint, begin = folder.checkpoints / "state.npz", folder.checkpoints / "stage.npz"
+    for path in (checkpoint, begin):
+        distribution.copy_from_first(hosts, path)
     state = fitting.read_state(checkpoint)
     for stage in recipe.stage[: state.stage]:
         model.set_trainable(core, stage)  # as an uninterrupted run left it
@@ -187,30 +233,31 @@ def _stages(
         stage = recipe.stage[number]
         count = model.set_trainable(core, stage)
         watch.say(f"stage {stage.name}: {count} backbone layers frozen, up to {stage.epochs} epochs")
-        whole, train, validation = prefix.stage_input(recipe, stage, core, prepared, parts, folder, watch)
-        fitting.fit(
-            whole, stage, state, train, validation,
-            seed=recipe.recipe.seed, checkpoint=checkpoint, watch=watch,
-        )  # fmt: skip
-        if state.frozen is None:
-            state.frozen = asdict(_score_split(core, prepared, rows["validation"], watch))
+        whole, train, validation = prefix.stage_input(
+            recipe, stage, core, prepared, parts, folder, watch, hosts
+        )
+        with distribution.replicated(hosts, whole) as network:
+            fitting.fit(
+                network, stage, state, train, validation,
+                seed=recipe.recipe.seed, checkpoint=checkpoint, watch=watch, engine=engine, hosts=hosts,
+            )  # fmt: skip
+        if state.frozen is None and hosts.writes:
+            state.frozen = asdict(_score_split(engine.plain(core), prepared, rows["validation"], watch))
         state.stage, state.epoch, state.best, state.wait = number + 1, 0, None, 0
-        state.stopped = False
+        state.stopped, state.accumulate = False, 1
         for path in (begin, checkpoint):
             fitting.save_checkpoint(path, None, state, core.get_weights())
     return state
 
 
-def _examples(prepared: dataset.Prepared, rows: NDArray[np.int64]) -> fitting.Examples:
-    import numpy as np
-
-    one_hot = np.eye(len(prepared.labels), dtype=np.float32)[prepared.label_indices()]
-    return fitting.Examples(prepared.images(), one_hot, rows)
+def _examples(prepared: dataset.Prepared, rows: NDArray[np.int64]) -> feeding.Examples:
+    one_hot = OneHot(prepared.label_indices(), len(prepared.labels))
+    return feeding.Examples(prepared.images(), one_hot, rows)
 
 
 def _with_views(
-    examples: fitting.Examples, recipe: Recipe, path: Path, watch: progress.Progress
-) -> fitting.Examples:
+    examples: feeding.Examples, recipe: Recipe, path: Path, watch: progress.Progress
+) -> feeding.Examples:
     """Draw the augmented views of the train split into a memory-mapped file beside the checkpoint."""
     import numpy as np
 
@@ -228,17 +275,14 @@ def _with_views(
 
 
 def predict(
-    core: Any, images: NDArray[np.uint8], watch: progress.Progress = progress.SILENT
+    core: Any, images: Images, rows: NDArray[np.int64], watch: progress.Progress = progress.SILENT
 ) -> NDArray[np.float32]:
-    """Keras' probabilities float32[N, classes] of prepared images uint8[N, H, W, 3]."""
+    """Keras' probabilities float32[rows, classes] of these rows of images uint8[N, H, W, 3]."""
     import numpy as np
 
-    starts = range(0, len(images), 32)
-    parts = [
-        np.asarray(core.predict_on_batch(images[start : start + 32].astype(np.float32)))
-        for start in progress.track(watch, starts, "score", len(starts))
-    ]
-    return np.concatenate(parts)
+    batches = in_batches(images, rows, 32)
+    parts = progress.track(watch, model.answers(core, batches), "score", math.ceil(len(rows) / 32))
+    return np.concatenate(list(parts))
 
 
 def score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> Score:
@@ -257,7 +301,7 @@ def score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> Scor
 def _score_split(
     core: Any, prepared: dataset.Prepared, rows: NDArray[np.int64], watch: progress.Progress
 ) -> Score:
-    probabilities = predict(core, prepared.images()[rows], watch)
+    probabilities = predict(core, prepared.images(), rows, watch)
     return score(probabilities, prepared.label_indices()[rows])
 
 
@@ -275,7 +319,7 @@ def _finish(
     runs.write_text(folder.history, _csv(state.history))
     validation = _score_split(core, prepared, rows["validation"], watch)
     labels = prepared.label_indices()[rows["test"]]
-    probabilities = predict(core, prepared.images()[rows["test"]], watch)
+    probabilities = predict(core, prepared.images(), rows["test"], watch)
     _write_golden(folder, prepared, rows["test"], probabilities, core, recipe.recipe.seed)
     title = recipe.recipe.name + (" (synthetic photos)" if recipe.synthetic else "")
     with runs.replacing(folder.path / "curves.png") as path:
@@ -301,6 +345,7 @@ def _finish(
         cache=str(prepared.folder),
         skipped=prepared.skipped,
         expected=recipe.expect.test_accuracy,
+        halved=state.halved,
     )
 
 

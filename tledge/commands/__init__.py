@@ -6,7 +6,6 @@ and `cli` are the only places that print.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +15,8 @@ import click
 from tledge.errors import RunError
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from tledge.recipe import Recipe
     from tledge.runs import RunFolder
 
@@ -44,7 +45,16 @@ kernels = click.option(
 
 def print_json(value: object) -> None:
     """Print the one JSON object of a command."""
+    import json
+
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def plain(value: DataclassInstance) -> dict[str, Any]:
+    """The fields of a dataclass, as JSON takes them."""
+    from dataclasses import asdict
+
+    return asdict(value)
 
 
 def next_step(command: str, as_json: bool = False) -> None:

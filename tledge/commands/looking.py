@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from tledge.commands import common, example, kernels, print_json
+from tledge.commands import common, example, kernels, plain, print_json
 from tledge.errors import TledgeError
 
 
@@ -38,7 +37,7 @@ def predict(
     with console.watching(quiet or len(photos) < 20) as watch:
         found = list(progress.track(watch, answers(predictor, photos, top), "predict", len(photos)))
     if as_json:
-        print_json([{k: v for k, v in asdict(one).items() if v or k != "error"} for one in found])
+        print_json([{k: v for k, v in plain(one).items() if v or k != "error"} for one in found])
     for one in found if not as_json else ():
         best = "  ".join(f"{two.label} {two.probability:.3f}" for two in one.predictions)
         click.echo(f"{one.image}: {one.error or best}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, next_step, print_json
+from tledge.commands import common, example, next_step, plain, print_json
 from tledge.errors import ArtifactError, MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def bench(
     if subjects.is_run(path):
         runs.write_json(path / "bench.json", report)
     if as_json:
-        print_json(asdict(report))
+        print_json(plain(report))
     else:
         _show(report)
     for line in _drawn(report, path, out):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, next_step, print_json, read_recipe
-from tledge.errors import MissingError, RunError
+from tledge.commands import common, example, next_step, plain, print_json, read_recipe
+from tledge.errors import MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
     from tledge.dataset import Prepared
@@ -49,34 +48,48 @@ def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
 @click.argument("recipe_name", metavar="RECIPE")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a recipe key.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the sheets [runs/<name>-data].")
+@click.option("--pack", type=click.Path(path_type=Path), help="Write the prepared photos as a zip as well.")
 @common
-def data(recipe_name: str, settings: tuple[str, ...], out: Path | None, quiet: bool, as_json: bool) -> None:
+def data(
+    recipe_name: str,
+    settings: tuple[str, ...],
+    out: Path | None,
+    pack: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
     """Prepare the photos of RECIPE once, count them, and name what is wrong with them.
 
-    Writes a contact sheet of each split, one with the augmentations applied, and report.json.
+    Writes a contact sheet of each split, one with the augmentations applied, and report.json. With
+    --pack cache.zip another machine can `tledge train RECIPE --cache cache.zip` without the photos.
     """
-    from tledge import console, dataset, inventory, runs, splits
+    from tledge import console, dataset, inventory, parcel, runs, splits
 
     recipe, _text = read_recipe(recipe_name, settings)
+    if out and out.suffix == ".zip" and not out.is_dir():
+        raise RecipeError(f"--out {out}: the folder of the sheets. The prepared photos go to --pack {out}.")
     folder = out or Path("runs") / f"{recipe.recipe.name}-data"
     with console.watching(quiet) as watch:
         prepared = dataset.prepare(recipe.data, recipe.model.image_size, watch)
         rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
         found = inventory.take(prepared, rows, watch)
         counts = splits.counts(prepared, rows)
-        facts = {"labels": prepared.labels, "cache": str(prepared.folder), "counts": counts, **asdict(found)}
+        facts = {"labels": prepared.labels, "cache": str(prepared.folder), "counts": counts, **plain(found)}
         runs.write_json(folder / "report.json", facts)
         sheets = inventory.sheets(prepared, rows, folder, recipe.recipe.seed)
         try:
             sheets += inventory.augmented(prepared, rows["train"], recipe.augment, folder, recipe.recipe.seed)
         except MissingError as error:
             watch.say(f"no sheet of augmentations: {error}")
+        if pack:
+            parcel.pack(prepared, recipe.data, recipe.model.image_size, pack, watch)
     if as_json:
-        print_json({**facts, "sheets": [str(path) for path in sheets]})
+        packed = {"packed": str(pack)} if pack else {}
+        print_json({**facts, "sheets": [str(path) for path in sheets], **packed})
         return
     _show(prepared, counts, found)
     click.echo(f"Sheets: {folder}/ ({', '.join(path.name for path in sheets)}), all of this in report.json")
-    click.echo(f"Cache: {prepared.folder}")
+    click.echo(f"Cache: {prepared.folder}" + (f", packed into {pack}" if pack else ""))
     next_step(" ".join(["tledge train", recipe_name, *(f"--set {shlex.quote(one)}" for one in settings)]))
 
 

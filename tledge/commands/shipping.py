@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from tledge.commands import common, example, finished_run, kernels, next_step, print_json
+from tledge.commands import common, example, finished_run, kernels, next_step, plain, print_json
 from tledge.errors import ArtifactError, MissingError, ParityFailed, RecipeError
 
 if TYPE_CHECKING:
@@ -72,13 +71,13 @@ def _show_and_bundle(
         _show(report)
     if not report.passed and not unverified:
         if as_json:
-            print_json({"run": str(folder.path), "bundle": None, **asdict(report)})
+            print_json({"run": str(folder.path), "bundle": None, **plain(report)})
         _fail(report)
     with console.watching(quiet) as watch:
         made = bundle_run(folder, unverified=unverified, watch=watch)
     if as_json:
         paths = {"run": str(folder.path), "bundle": str(made.folder), "zip": str(made.zip)}
-        print_json({**paths, "sha256": made.sha256, **asdict(report)})
+        print_json({**paths, "sha256": made.sha256, **plain(report)})
         return
     click.echo(f"Bundle: {made.folder}\n   Zip: {made.zip}")
     next_step(f"tledge predict {made.folder} PHOTO.jpg")
@@ -121,7 +120,7 @@ def verify(path: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
         report = _verify_run(folder, recipe, kernels, quiet)
         following = f"tledge bundle {folder.path}"
     if as_json:
-        print_json(asdict(report))
+        print_json(plain(report))
     else:
         _show(report)
     if not report.passed:
@@ -150,7 +149,7 @@ def bundle(run: Path | None, unverified: bool, quiet: bool, as_json: bool) -> No
     with console.watching(quiet) as watch:
         made = bundle_run(folder, unverified=unverified, watch=watch)
     if as_json:
-        print_json({**asdict(made), "folder": str(made.folder), "zip": str(made.zip)})
+        print_json({**plain(made), "folder": str(made.folder), "zip": str(made.zip)})
         return
     for name in made.left_out:
         click.echo(f"left out: {name} did not pass")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, next_step, print_json, read_recipe
+from tledge.commands import common, example, next_step, plain, print_json, read_recipe
+from tledge.errors import RecipeError
+
+if TYPE_CHECKING:
+    from tledge.distribution import Hosts
 
 
 @click.command(epilog=example("tledge train recipes/rps.toml --set stage.0.epochs=2 --out runs/try"))
@@ -16,6 +20,10 @@ from tledge.commands import common, example, next_step, print_json, read_recipe
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder [runs/<name of the recipe>].")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run.")
 @click.option("--force", is_flag=True, help="Replace what is in the run folder.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Photos that `tledge data --pack` wrote.")
+@click.option("--coordinator", metavar="HOST:PORT", help="Several hosts: where process 0 listens.")
+@click.option("--processes", type=int, metavar="N", help="Several hosts: how many processes, one a host.")
+@click.option("--process", type=int, metavar="I", help="Several hosts: number of this one, 0 to N-1.")
 @common
 def train(
     recipe_name: str,
@@ -23,24 +31,46 @@ def train(
     out: Path | None,
     resume: bool,
     force: bool,
+    cache: Path | None,
+    coordinator: str | None,
+    processes: int | None,
+    process: int | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Train the model of RECIPE (a file, or a name from `tledge list recipes`) into a run folder."""
-    from tledge import console
+    from tledge import console, distribution
     from tledge.train import train as train_run
 
+    hosts = _hosts(coordinator, processes, process)
     recipe, text = read_recipe(recipe_name, settings)
     folder = out or Path("runs") / recipe.recipe.name
-    with console.watching(quiet) as watch:
-        run = train_run(recipe, text, folder, settings=settings, resume=resume, force=force, watch=watch)
+    with distribution.joined(hosts) as scratch, console.watching(quiet) as watch:
+        run = train_run(
+            recipe, text, folder if hosts.writes else scratch / "run",
+            settings=settings, resume=resume, force=force, cache=cache, hosts=hosts, watch=watch,
+        )  # fmt: skip
+    if run is None:
+        click.echo(f"Process {hosts.process} is done; process 0 writes the run.", err=True)
+        return
     for line in run.skipped:
         click.echo(f"skipped {line}", err=True)
     if as_json:
-        print_json({"path": str(folder), **asdict(run)})
+        print_json({"path": str(folder), **plain(run)})
         return
     console.stdout().print(console.columns(console.training(run)))
     if run.test.accuracy < run.expected:
         click.echo(f"Below the recipe's own expectation of {run.expected:.4f} on the test split.")
     click.echo(f"Run: {folder}")
     next_step(f"tledge export {folder} --int8")
+
+
+def _hosts(coordinator: str | None, processes: int | None, process: int | None) -> Hosts:
+    """The three options that go together; none means one process."""
+    from tledge.distribution import ALONE, Hosts
+
+    if coordinator is None and processes is None and process is None:
+        return ALONE
+    if coordinator is None or processes is None or process is None:
+        raise RecipeError("--coordinator, --processes and --process go together: give all three or none.")
+    return Hosts(coordinator, processes, process)

@@ -14,7 +14,6 @@ from tledge import runs
 from tledge.calibration import Measured, Wanted, measure
 from tledge.errors import ConversionError, DataError
 from tledge.float_graph import FloatGraph
-from tledge.formats import tflite_metadata
 from tledge.formats.base import Job
 from tledge.formats.frozen import float_tflite, tensorflow
 from tledge.quantization import correct_biases

@@ -15,7 +15,8 @@ class Record:
     `id` is unique within the source and stable between runs, `split` is the source's own name
     for the part it belongs to, and `read()` gives the encoded bytes when they are wanted; it can
     be pickled, so another process may read. `file` names the file that holds many records, where
-    there is one, so that a split can take whole files.
+    there is one, so that a split can take whole files, and `where()` finds the offset in bytes at
+    which the photo begins there.
     """
 
     id: str
@@ -23,6 +24,11 @@ class Record:
     split: str
     read: Callable[[], bytes]
     file: str = ""
+    where: Callable[[], int] = int
+
+
+Reader = Callable[[str, int, int], bytes]
+"""Reads one encoded photo: of a record's id, its offset and its size in bytes. Threads may share it."""
 
 
 class Source(Protocol):
@@ -39,6 +45,9 @@ class Source(Protocol):
 
     def records(self, options: Mapping[str, object]) -> Iterator[Record]:
         """Yield every record of the source, in an order that never changes."""
+
+    def reader(self, options: Mapping[str, object]) -> Reader:
+        """What reads any single photo again; raises RecipeError where the source cannot."""
 
 
 def constant(data: bytes) -> bytes:

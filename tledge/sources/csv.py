@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from tledge.errors import DataError, MissingError, RecipeError
-from tledge.sources.base import Record, stamps
+from tledge.sources.base import Reader, Record, stamps
 
 OPTIONS: dict[str, object] = {"path": "", "image": "path", "label": "label", "split": "", "delimiter": ","}
 """`image`, `label`, `split`: names of columns; without `split` every photo is in split "train"."""
@@ -41,6 +41,12 @@ def records(options: Mapping[str, object]) -> Iterator[Record]:
     """
     for line in _lines(options):
         yield Record(line.photo, line.label, line.split, partial(Path.read_bytes, line.path))
+
+
+def reader(options: Mapping[str, object]) -> Reader:
+    """Reads the file that the id names, from the folder of the CSV file."""
+    root = _table(options).parent
+    return lambda name, _offset, _size: (root / name).read_bytes()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge.errors import RecipeError
 from tledge.sources import hands
-from tledge.sources.base import Record
+from tledge.sources.base import Reader, Record
 from tledge.sources.hands import Colour, Look, Placement, Pose, draw_hand
 
 if TYPE_CHECKING:
@@ -132,6 +132,18 @@ def _records(options: Mapping[str, int]) -> Iterator[Record]:
             name = f"{split}/{label}/{index // len(LABELS):04d}"
             read = partial(draw, split, index, options["size"], options["seed"])
             yield Record(id=name, label=label, split=split, read=read)
+
+
+def reader(options: Mapping[str, object]) -> Reader:
+    """Draws the photo of an id again."""
+    checked = _checked(options)
+
+    def read(name: str, _offset: int, _size: int) -> bytes:
+        split, label, number = name.split("/")
+        index = int(number) * len(LABELS) + LABELS.index(label)
+        return draw(split, index, checked["size"], checked["seed"])
+
+    return read
 
 
 def _checked(options: Mapping[str, object]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from tledge.errors import DataError, MissingError
-from tledge.sources.base import Record, stamps
+from tledge.sources.base import Reader, Record, stamps
 
 OPTIONS: dict[str, object] = {"path": ""}
 SUFFIXES = {
@@ -42,6 +42,12 @@ def records(options: Mapping[str, object]) -> Iterator[Record]:
     for path, parts in found:
         *split, label, _name = parts
         yield Record("/".join(parts), label, split[0] if split else "train", partial(Path.read_bytes, path))
+
+
+def reader(options: Mapping[str, object]) -> Reader:
+    """Reads the file that the id names."""
+    root = _root(options)
+    return lambda name, _offset, _size: (root / name).read_bytes()
 
 
 def photos(root: Path) -> Iterator[Path]:

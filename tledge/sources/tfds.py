@@ -10,7 +10,8 @@ from typing import Any
 
 from tledge import quiet
 from tledge.errors import DataError, MissingError, RecipeError
-from tledge.sources.base import Record, constant
+from tledge.sources import frames
+from tledge.sources.base import Reader, Record, constant
 
 OPTIONS: dict[str, object] = {"name": "", "image": "image", "label": "label"}
 
@@ -39,6 +40,7 @@ def records(options: Mapping[str, object]) -> Iterator[Record]:
     image, label = str(options["image"]), str(options["label"])
     names = _label_names(builder, image, label)
     for split in sorted(builder.info.splits):
+        files = _files(builder, split)
         data = builder.as_dataset(
             split=split,
             shuffle_files=False,
@@ -52,12 +54,37 @@ def records(options: Mapping[str, object]) -> Iterator[Record]:
                 continue
             number = example["tfds_id"].decode().rsplit("__", 1)[-1]
             shard = example["tfds_id"].decode().split("tfrecord-")[-1][:5]
+            photo = bytes(example[image])
             yield Record(
                 f"{split}/{shard}-{int(number):06d}",
                 names[int(example[label])],
                 split,
-                partial(constant, bytes(example[image])),
+                partial(constant, photo),
+                where=partial(frames.find, files[int(shard)], int(number), photo),
             )
+
+
+def reader(options: Mapping[str, object]) -> Reader:
+    """Reads a photo where it lies in its shard; raises RecipeError where shards are no TFRecord files."""
+    builder = _builder(options)
+    kind = builder.info.file_format.value
+    if kind != "tfrecord":
+        raise RecipeError(
+            f"[data] cache = false: photos of tfds:{builder.info.name} lie in {kind} files, and are read one "
+            "by one from tfrecord files only. Prepare the set as tfrecord, or leave cache out."
+        )
+    files = {split: _files(builder, split) for split in builder.info.splits}
+
+    def read(name: str, offset: int, size: int) -> bytes:
+        split, _, place = name.rpartition("/")
+        return frames.read(files[split][int(place[:5])], offset, size)
+
+    return read
+
+
+def _files(builder: Any, split: str) -> list[Path]:
+    """The shards of a split, in their order."""
+    return [Path(str(path)) for path in builder.info.splits[split].filepaths]
 
 
 def _builder(options: Mapping[str, object]) -> Any:

@@ -12,7 +12,8 @@ from typing import Any
 
 from tledge import quiet
 from tledge.errors import DataError, MissingError, RecipeError
-from tledge.sources.base import Record, constant, stamps
+from tledge.sources import frames
+from tledge.sources.base import Reader, Record, constant, stamps
 
 OPTIONS: dict[str, object] = {
     "pattern": "",
@@ -64,7 +65,20 @@ def records(options: Mapping[str, object]) -> Iterator[Record]:
             where = f"{path}, record {number}"
             photo = _value(example, reading.image, "image", ("bytes_list",), where)
             label = _named(_label(example, reading, where), reading.names, width, where)
-            yield Record(f"{name}/{number:06d}", label, "train", partial(constant, photo), name)
+            where_photo = partial(frames.find, path, number, photo)
+            yield Record(f"{name}/{number:06d}", label, "train", partial(constant, photo), name, where_photo)
+
+
+def reader(options: Mapping[str, object]) -> Reader:
+    """Reads a photo where it lies in its file; raises RecipeError where the files are compressed."""
+    reading = _reading(options)
+    if reading.compression:
+        raise RecipeError(
+            f"[data] cache = false: photos in files of compression {reading.compression!r} cannot be read "
+            "one by one. Write the files without compression, or leave cache out."
+        )
+    paths = dict(reading.files)
+    return lambda name, offset, size: frames.read(paths[name.rpartition("/")[0]], offset, size)
 
 
 def _reading(options: Mapping[str, object]) -> _Reading:

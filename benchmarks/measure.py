@@ -1,0 +1,192 @@
+"""What a row is, how its two sides are timed, and when it has reached what it should.
+
+A ratio is always the baseline's seconds over tledge's: above 1 tledge is faster. Both sides of a
+row run on the same machine in the same command, in turns where they run more than once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from material import Material
+
+HERE = Path(__file__).resolve().parent
+
+
+class BenchmarkError(Exception):
+    """A side of a row did not run."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Wall-clock seconds of one repetition, and CPU seconds of all its threads."""
+
+    seconds: float
+    cpu: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Both sides of a row, a Timing for each repetition.
+
+    `conditions` are what must hold beside the ratio, by what they say; `facts` go to the report.
+    """
+
+    baseline: tuple[Timing, ...]
+    tledge: tuple[Timing, ...]
+    conditions: dict[str, bool] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison: the same work by a plain baseline and by tledge.
+
+    `wanted` is the least ratio that tledge should reach, None where the ratio is only reported;
+    `once` says why the row is not repeated, empty where it is.
+    """
+
+    name: str
+    topic: str
+    work: str
+    baseline: str
+    wanted: float | None
+    measure: Callable[[Material], Measured]
+    once: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A measured row as it goes to JSON; `low` and `high` are the extremes of the repetitions' ratios."""
+
+    name: str
+    work: str
+    baseline: str
+    verdict: str
+    wanted: float | None
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
+    repeats: int = 0
+    once: str = ""
+    conditions: dict[str, bool] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+
+def judged(row: Row, measured: Measured, *, small: bool) -> Result:
+    """The row's medians, ratio and verdict; a small run is never judged."""
+    sides = {"baseline": measured.baseline, "tledge": measured.tledge}
+    seconds = {name: statistics.median(one.seconds for one in side) for name, side in sides.items()}
+    cpu = {name: statistics.median(one.cpu for one in side) for name, side in sides.items()}
+    pairs = zip(measured.baseline, measured.tledge, strict=True)
+    ratios = [plain.seconds / ours.seconds for plain, ours in pairs]
+    ratio = seconds["baseline"] / seconds["tledge"]
+    return Result(
+        name=row.name,
+        work=row.work,
+        baseline=row.baseline,
+        verdict="not judged" if small else verdict(ratio, row.wanted, measured.conditions),
+        wanted=row.wanted,
+        ratio=ratio,
+        low=min(ratios),
+        high=max(ratios),
+        seconds=seconds,
+        cpu=cpu,
+        repeats=len(ratios),
+        once=row.once,
+        conditions=measured.conditions,
+        facts=measured.facts,
+    )
+
+
+def verdict(ratio: float, wanted: float | None, conditions: Mapping[str, bool]) -> str:
+    """`reached`, `missed`, or `reported` where nothing is asked for."""
+    if wanted is None and not conditions:
+        return "reported"
+    reached = (wanted is None or ratio >= wanted) and all(conditions.values())
+    return "reached" if reached else "missed"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that ended well: its times, the largest memory of it or of a descendant, its output."""
+
+    timing: Timing
+    peak_mib: float
+    out: str
+    err: str
+
+    def value(self) -> dict[str, Any]:
+        """The JSON object in the last line of its output."""
+        found: dict[str, Any] = json.loads(self.out.strip().splitlines()[-1])
+        return found
+
+
+def process(command: Sequence[str | Path], env: Mapping[str, str]) -> Ended:
+    """Run a command to its end; raises BenchmarkError with the end of its stderr where it fails.
+
+    CPU seconds and peak memory include descendants that it waited for (`wait4`, getrusage(2)).
+    """
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        started = time.perf_counter()
+        child = subprocess.Popen(
+            [str(one) for one in command], env=dict(env), stdin=subprocess.DEVNULL, stdout=out, stderr=err
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - started
+        child.returncode = os.waitstatus_to_exitcode(status)
+        texts = [_content(one) for one in (out, err)]
+    if child.returncode:
+        tail = "\n".join(texts[1].strip().splitlines()[-12:])
+        raise BenchmarkError(f"{' '.join(map(str, command))} ended with {child.returncode}:\n{tail}")
+    timing = Timing(seconds, usage.ru_utime + usage.ru_stime)
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
+    return Ended(timing, usage.ru_maxrss / unit, *texts)
+
+
+def _content(file: Any) -> str:
+    file.seek(0)
+    return str(file.read())
+
+
+def script(name: str, *arguments: object) -> list[str]:
+    """The command that runs a script of this folder, such as "baselines/frozen.py"."""
+    return [sys.executable, str(HERE / name), *map(str, arguments)]
+
+
+def timed(work: Callable[[], object]) -> Timing:
+    """Time one call in this process."""
+    started, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Timing(time.perf_counter() - started, time.process_time() - cpu)
+
+
+def in_turns(
+    baseline: Callable[[], Timing], tledge: Callable[[], Timing], repeats: int
+) -> tuple[tuple[Timing, ...], tuple[Timing, ...]]:
+    """Alternate between both; where they are repeated, each runs once before as a warm-up."""
+    if repeats > 1:
+        baseline()
+        tledge()
+    pairs = [(baseline(), tledge()) for _ in range(repeats)]
+    return tuple(one for one, _ in pairs), tuple(one for _, one in pairs)
+
+
+def from_json(value: Mapping[str, Any], **more: Any) -> Measured:
+    """What a script of `inside.py` printed, as Measured; `more` are its conditions and facts."""
+    sides = {name: tuple(Timing(*one) for one in value[name]) for name in ("baseline", "tledge")}
+    return Measured(**sides, **more)

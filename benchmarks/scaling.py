@@ -1,0 +1,299 @@
+"""How time and memory of preparing, training and verifying grow with the number of photos.
+
+    python benchmarks/scaling.py [--quick] [--base N] [--side PIXELS] [--out FILE]
+
+Every stage runs at 1, 4 and 16 times N photos, each time in a process of its own. Photos are made
+from a few hundred drawn scenes; each file carries a JPEG comment of its own, so that no two are equal,
+while scenes repeat. `seconds` and `cpu s` are of the whole process, starting included; `ms/image` is
+the time of the photos added to the size before, which leaves starting out; an epoch is the second
+one, which leaves compiling out. `own MB` is the peak of what a process holds itself, `peak MB` counts
+the pages of memory-mapped files too, which the system takes back when it wants them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import machine
+
+STEPS = (1, 4, 16)
+SCENES = 300
+HERE = Path(__file__)
+
+RECIPE = """
+[recipe]
+name = "scaling"
+[data]
+source = "folder:{photos}"
+cache = {cache}
+[data.splits]
+validation = {{ from = "train", fraction = 0.1 }}
+test = {{ from = "train", fraction = 0.1 }}
+[model]
+backbone = "tiny"
+weights = "none"
+image_size = {side}
+[[stage]]
+name = "head"
+epochs = 2
+reuse_frozen = false
+[export]
+variants = ["tflite-fp32"]
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stage at one size; `epoch` is in seconds, 0 where there is none."""
+
+    stage: str
+    images: int
+    seconds: float
+    cpu: float
+    peak_mb: float
+    own_mb: float
+    epoch: float = 0.0
+
+
+# The stages, each in a process of its own: arguments are the working folder, photos and side.
+
+
+def prepare(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
+    from tledge import dataset
+    from tledge.tables import Data
+
+    dataset.prepare(Data(source=f"folder:{photos}", cache=cache), side)
+
+
+def train(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
+    from tledge import recipe
+    from tledge.train import train as train_run
+
+    text = RECIPE.format(photos=photos, side=side, cache=str(cache).lower())
+    folder.mkdir(parents=True)
+    (folder / "r.toml").write_text(text)
+    train_run(recipe.load(folder / "r.toml"), text, folder / "run")
+
+
+def verify(folder: Path, photos: Path, side: int) -> None:
+    from tledge import runs
+    from tledge.tables import Parity
+    from tledge.verify import verify_run
+
+    verify_run(runs.RunFolder(folder), Parity())
+
+
+def index(folder: Path, photos: Path, side: int) -> None:
+    prepare(folder, photos, side, cache=False)
+
+
+def stream(folder: Path, photos: Path, side: int) -> None:
+    train(folder, photos, side, cache=False)
+
+
+STAGES: dict[str, Callable[[Path, Path, int], None]] = {
+    "prepare": prepare,
+    "prepare, cache = false": index,
+    "train": train,
+    "train, cache = false": stream,
+    "verify": verify,
+}
+
+
+def measured(stage: str, count: int, folder: Path, photos: Path, side: int) -> Row:
+    """Run a stage in a process of its own and watch its memory."""
+    command = [sys.executable, str(HERE), "--stage", stage, str(folder), str(photos), str(side)]
+    started, own = time.monotonic(), 0
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while True:
+        pid, status, used = os.wait4(child.pid, os.WNOHANG)
+        if pid:
+            break
+        own = max(own, _own_kb(child.pid))
+        time.sleep(0.02)
+    seconds = time.monotonic() - started
+    if status:
+        raise SystemExit(f"{stage} failed:\n{child.stderr.read().decode()[-2000:] if child.stderr else ''}")
+    child.returncode = 0
+    cpu = used.ru_utime + used.ru_stime
+    epoch = _epoch(folder / "run" / "history.csv")
+    return Row(stage, count, seconds, cpu, used.ru_maxrss / 1024, own / 1024, epoch)
+
+
+def _own_kb(pid: int) -> int:
+    """Memory that belongs to the process alone; 0 where the system does not say."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
+
+
+def _epoch(history: Path) -> float:
+    if not history.is_file():
+        return 0.0
+    with history.open() as lines:
+        return float(list(csv.DictReader(lines))[-1]["seconds"])
+
+
+def make_photos(folder: Path, scenes: list[tuple[str, bytes]], count: int) -> Path:
+    """`count` JPEG files by label; a comment segment (ITU-T T.81, B.2.4.5) makes each one different."""
+    for number in range(count):
+        label, data = scenes[number % len(scenes)]
+        note = f"{number:010d}".encode()
+        segment = b"\xff\xfe" + (len(note) + 2).to_bytes(2, "big") + note
+        path = folder / label / f"{number:08d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data[:2] + segment + data[2:])
+    return folder
+
+
+def exported(folder: Path) -> Path:
+    """A run with its artifacts, for `verify`."""
+    from tledge import export, recipe, runs
+
+    made = recipe.load(folder / "r.toml")
+    export.export(runs.RunFolder(folder / "run"), made, made.export.variants)
+    return folder / "run"
+
+
+def with_golden(run: Path, target: Path, count: int) -> Path:
+    """A copy of the run whose golden set is its own, repeated to `count` images."""
+    import numpy as np
+
+    from tledge import golden
+
+    shutil.copytree(run, target)
+    found = golden.load(run / "golden.npz")
+    rows = np.arange(count) % len(found.labels)
+    ids = tuple(f"{found.ids[row]}-{number}" for number, row in enumerate(rows.tolist()))
+    parts = (found.images[rows], found.labels[rows], found.probabilities[rows], ids, found.faults)
+    golden.save(target / "golden.npz", golden.Golden(*parts))
+    return target
+
+
+def run(base: int, steps: tuple[int, ...], side: int, scratch: Path) -> list[Row]:
+    """All stages at all sizes."""
+    from tledge.sources import drawn
+
+    scenes = [(drawn.LABELS[n % 3], drawn.draw("train", n, max(160, side), 0)) for n in range(SCENES)]
+    rows = []
+    for step in steps:
+        count = base * step
+        os.environ["TLEDGE_CACHE"] = str(scratch / f"cache-{step}")  # children inherit it
+        photos = make_photos(scratch / f"photos-{step}", scenes, count)
+        for number, stage in enumerate(list(STAGES)[:4]):
+            rows.append(measured(stage, count, scratch / f"{step}-{number}", photos, side))
+            show(rows[-1:])
+    ready = exported(scratch / f"{steps[0]}-2")
+    for step in steps:
+        folder = with_golden(ready, scratch / f"verify-{step}", base * step)
+        rows.append(measured("verify", base * step, folder, folder, side))
+        show(rows[-1:])
+    return rows
+
+
+def marginal(rows: list[Row], row: Row) -> tuple[float, float]:
+    """Milliseconds, and of the processors, for each image more than at the size before."""
+    before = [one for one in rows if one.stage == row.stage and one.images < row.images]
+    if not before:
+        return 0.0, 0.0
+    more = row.images - before[-1].images
+    return 1000 * (row.seconds - before[-1].seconds) / more, 1000 * (row.cpu - before[-1].cpu) / more
+
+
+def table(rows: list[Row]) -> list[dict[str, object]]:
+    """The rows with their ratios to the smallest size of the same stage."""
+    made: list[dict[str, object]] = []
+    for row in rows:
+        first = next(one for one in rows if one.stage == row.stage)
+        wall, cpu = marginal(rows, row)
+        each, each_first = (one.epoch / one.images * 1000 for one in (row, first))
+        made.append(
+            {
+                **asdict(row),
+                "ms_image": wall,
+                "cpu_ms_image": cpu,
+                "epoch_ms_image": each,
+                "epoch_ratio": each / each_first if each_first else 0.0,
+                "peak_ratio": row.peak_mb / first.peak_mb,
+                "own_ratio": row.own_mb / first.own_mb if first.own_mb else 0.0,
+            }
+        )
+    return made
+
+
+HEADS = {
+    "stage": "stage", "images": "images", "seconds": "seconds", "cpu": "cpu s", "ms_image": "ms/image",
+    "cpu_ms_image": "cpu ms/image", "epoch_ms_image": "epoch ms/image", "epoch_ratio": "to 1x",
+    "peak_mb": "peak MB", "peak_ratio": "to 1x", "own_mb": "own MB", "own_ratio": "to 1x",
+}  # fmt: skip
+
+
+def show(rows: list[Row]) -> None:
+    """A line for each row while it is measured."""
+    for row in rows:
+        print(f"  {row.stage} {row.images}: {row.seconds:.1f} s, {row.own_mb:.0f} MB", file=sys.stderr)
+
+
+def text(found: list[dict[str, object]]) -> str:
+    """The table as Markdown."""
+    lines = [" | ".join(HEADS.values()), " | ".join("---" for _ in HEADS)]
+    for row in found:
+        cells = [row[name] for name in HEADS]
+        lines.append(" | ".join(_cell(one) for one in cells))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}" if 0 < abs(value) < 20 else f"{value:.0f}" if value else ""
+    return str(value)
+
+
+def million(found: list[dict[str, object]], side: int) -> list[str]:
+    """What a million photos like these come to, from the photos added last."""
+    last = {str(row["stage"]): row for row in found}
+    lines = [f"disk of a cache at {side} px: {1e6 * side * side * 3 / 1e9:.0f} GB; at 224 px: 151 GB"]
+    for stage in ("prepare", "prepare, cache = false"):
+        lines.append(f"{stage}: {float(str(last[stage]['ms_image'])) / 3.6:.1f} hours")
+    for stage in ("train", "train, cache = false"):
+        lines.append(f"{stage}, an epoch: {float(str(last[stage]['epoch_ms_image'])) / 3.6:.1f} hours")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--base", type=int, default=500)
+    parser.add_argument("--side", type=int, default=96)
+    parser.add_argument("--quick", action="store_true", help="60 and 960 photos of 32 pixels")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "results" / "scaling.json")
+    parser.add_argument("--stage", nargs=4, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.stage:
+        stage, folder, photos, side = chosen.stage
+        STAGES[stage](Path(folder), Path(photos), int(side))
+        return
+    base, side, steps = (60, 32, (1, 16)) if chosen.quick else (chosen.base, chosen.side, STEPS)
+    with tempfile.TemporaryDirectory() as scratch:
+        found = table(run(base, steps, side, Path(scratch)))
+    print(text(found))
+    print("\nA million photos like these, on this machine:", *million(found, side), sep="\n- ")
+    facts = {"base": base, "side": side, "steps": steps, "machine": machine.describe(), "rows": found}
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    chosen.out.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""The index of a prepared cache: a row per photo, read and written line by line, and whether all is whole.
+
+`index.json` is one JSON object: a line with the facts of the whole, a line per row, and a line with
+the SHA-256 of those before it, so that a cut or changed index shows. Neither reading nor writing
+holds the whole text: a million rows take 370 MB in memory, the text and its parse would add 900 MB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import IO, Any
+
+from tledge import progress, runs
+from tledge.errors import RunError
+
+HEADER = 128
+"""Bytes before the pixels in `images.npy`; its shape is filled in when all are there."""
+
+ALWAYS_HASHED = 1 << 30
+"""Pixels of up to so many bytes are hashed whenever a cache is used; SHA-256 takes about a second."""
+
+PATIENCE = 2.0
+"""Seconds of hashing after which a progress task says so."""
+
+_ADVICE = "Run `tledge data RECIPE`, which makes it anew."
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One prepared image: the source's id, label and split, and what the photo was.
+
+    `sha256` and `bytes` are of the encoded photo, `mode` is Pillow's, `width` and `height` are
+    upright, `orientation` is the EXIF tag, `file` names the file that held many records, and
+    `offset` is the photo's first byte in that file where photos are streamed from it.
+    """
+
+    id: str
+    label: str
+    split: str
+    sha256: str
+    original: str = ""
+    file: str = ""
+    format: str = ""
+    mode: str = ""
+    width: int = 0
+    height: int = 0
+    orientation: int = 1
+    bytes: int = 0
+    offset: int = 0
+
+
+_DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(Row)}
+_REPEATED = ("label", "split", "file", "format", "mode", "width", "height")
+"""Few values serve many rows: each is kept once."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the index says of all rows; `pixels` is the SHA-256 of `images.npy`, "" where none is kept.
+
+    `side` is that of the square images; `source` and `options` say where streamed photos are read.
+    """
+
+    labels: tuple[str, ...]
+    skipped: tuple[str, ...]
+    side: int
+    pixels: str = ""
+    source: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def line_of(row: Row) -> bytes:
+    """A row as JSON on one line; what has its default is left out."""
+    facts = ((name, default, getattr(row, name)) for name, default in _DEFAULTS.items())
+    return json.dumps({name: value for name, default, value in facts if value != default}).encode()
+
+
+def write(path: Path, head: Head, lines: Iterable[bytes]) -> None:
+    """Write an index of rows that are lines of JSON already."""
+    digest = hashlib.sha256()
+    with path.open("wb") as out:
+        for text in _text(head, lines):
+            digest.update(text)
+            out.write(text)
+        out.write(_end(digest.hexdigest()))
+
+
+def _end(digest: str) -> bytes:
+    return f'], "sha256": "{digest}"}}\n'.encode()
+
+
+def _text(head: Head, lines: Iterable[bytes]) -> Iterator[bytes]:
+    yield json.dumps(vars(head)).encode()[:-1] + b', "rows": [\n'
+    between = b""
+    for line in lines:
+        yield between + line.rstrip(b"\n")
+        between = b",\n"
+    yield b"\n"
+
+
+def read(path: Path) -> tuple[Head, tuple[Row, ...]]:
+    """The index at `path`; raises RunError where it is gone, cut, changed or of another tledge."""
+    try:
+        with path.open("rb") as file, runs.complete(path, _ADVICE):
+            return _read(file)
+    except OSError as error:
+        raise RunError(
+            f"{path.parent}: no prepared cache ({error.strerror}: {path.name}). {_ADVICE}"
+        ) from error
+
+
+def _read(file: IO[bytes]) -> tuple[Head, tuple[Row, ...]]:
+    """Raises ValueError and the like for what is no whole index."""
+    first = file.readline()
+    digest = hashlib.sha256(first)
+    facts = json.loads(first.removesuffix(b', "rows": [\n') + b"}")
+    rows: list[Row] = []
+    known: dict[Any, Any] = {}
+    for line in file:
+        if line.startswith(b"]"):
+            if line != _end(digest.hexdigest()):
+                raise ValueError("its SHA-256 differs: it was changed or damaged")
+            facts |= {"labels": tuple(facts["labels"]), "skipped": tuple(facts["skipped"])}
+            return Head(**facts), tuple(rows)
+        digest.update(line)
+        rows.append(_row(json.loads(line.rstrip(b",\n")), known))
+    raise ValueError("its end is missing")
+
+
+def _row(facts: dict[str, Any], known: dict[Any, Any]) -> Row:
+    for name in _REPEATED:
+        if name in facts:
+            facts[name] = known.setdefault(facts[name], facts[name])
+    return Row(**facts)
+
+
+def fault(folder: Path, head: Head, rows: tuple[Row, ...], watch: progress.Progress) -> str:
+    """What is damaged in a prepared cache, "" where nothing is.
+
+    Sizes are always compared. Hashing reads all pixels, at about 1.1 GB/s of one core and no faster
+    than the disk: a second for `ALWAYS_HASHED` bytes, two minutes and more for a million images of
+    224 pixels. So larger caches are hashed where size, time of change or time of the inode's change
+    (which no program sets) are not those of the last check; a byte that rots on the disk without
+    any of them shows only in smaller ones.
+    """
+    if damage := _wrong_size(folder, head, rows):
+        return damage
+    path = folder / "images.npy"
+    if head.pixels and path.stat().st_size > ALWAYS_HASHED and _checked(folder) == _stamp(path):
+        return ""
+    if head.pixels and _sha256(path, watch) != head.pixels:
+        return "images.npy was changed or damaged (SHA-256 differs)"
+    for row in rows:
+        if row.original and runs.sha256(folder / "originals" / row.original) != row.sha256:
+            return f"originals/{row.original} was changed or damaged (SHA-256 differs)"
+    note_checked(folder)
+    return ""
+
+
+def _wrong_size(folder: Path, head: Head, rows: tuple[Row, ...]) -> str:
+    """The first file that is missing or is not as long as it was."""
+    wanted = {f"originals/{row.original}": row.bytes for row in rows if row.original}
+    if head.pixels:
+        wanted["images.npy"] = HEADER + len(rows) * head.side * head.side * 3
+    for name, size in wanted.items():
+        path = folder / name
+        found = path.stat().st_size if path.is_file() else None
+        if found != size:
+            return f"{name} is missing" if found is None else f"{name} has {found} bytes, expected {size}"
+    return ""
+
+
+def note_checked(folder: Path) -> None:
+    """Remember that the pixels were whole just now, so that large ones need no hashing next time."""
+    path = folder / "images.npy"
+    if path.is_file() and path.stat().st_size > ALWAYS_HASHED:
+        with contextlib.suppress(OSError):  # a cache that is shared read-only
+            runs.write_json(folder / "checked.json", _stamp(path))
+
+
+def _checked(folder: Path) -> list[int] | None:
+    try:
+        found: list[int] = json.loads((folder / "checked.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def _stamp(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+
+
+def _sha256(path: Path, watch: progress.Progress) -> str:
+    """SHA-256 of a file, with a task where it takes long."""
+    digest, begun, size = hashlib.sha256(), time.monotonic(), 1 << 20
+    with path.open("rb") as file, contextlib.ExitStack() as stack:
+        task = None
+        while block := file.read(size):
+            digest.update(block)
+            if task:
+                task.advance()
+            elif time.monotonic() - begun > PATIENCE:
+                total = -(-path.stat().st_size // size)
+                task = stack.enter_context(progress.task(watch, "check the cache", total))
+                task.advance(file.tell() // size)
+    return digest.hexdigest()

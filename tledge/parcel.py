@@ -1,0 +1,245 @@
+"""A prepared cache as one file that travels: packed here, unpacked and trained from on another machine.
+
+The file is an uncompressed zip of the cache folder's members and of `cache.json`, which says what
+they were made from and holds their SHA-256. An unpacked cache lies below the cache root under the
+key that it has here, so a run knows it by the same name on both machines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from tledge import dataset, images, progress, runs
+from tledge.dataset import Prepared
+from tledge.errors import DataError, MissingError, RecipeError, RunError
+from tledge.tables import Data
+
+if TYPE_CHECKING:
+    import zipfile
+
+FORMAT = 1
+"""Version of the file; raise it when an older tledge could not read it."""
+
+NOTE = "cache.json"
+BLOCK = 1 << 20
+"""Bytes in memory at a time: a cache may be larger than memory."""
+
+MEMBER = re.compile(r"images\.npy|index\.json|originals/[\w-]+\.(jpg|png)")
+"""Names that a cache folder has; anything else is neither packed nor unpacked."""
+
+AGAIN = "Pack it again: tledge data RECIPE --pack cache.zip."
+COPY = "Copy it again from where it was packed."
+
+
+@dataclass(frozen=True)
+class Note:
+    """What `cache.json` says; `members` gives SHA-256 and size in bytes by name."""
+
+    key: str
+    source: str
+    options: dict[str, object]
+    image_size: int
+    on_bad: str
+    preparation: int
+    layout: int
+    members: dict[str, tuple[str, int]]
+    format: int = FORMAT
+
+
+def pack(
+    prepared: Prepared, data: Data, size: int, out: Path, watch: progress.Progress = progress.SILENT
+) -> None:
+    """Write the cache `prepared`, made from `data` at `size` pixels, as the zip file `out`.
+
+    The same cache gives the same bytes. Raises RunError where `out` is a folder or the disk is full,
+    RecipeError where the recipe keeps no cache.
+    """
+    import zipfile
+
+    if out.is_dir():
+        raise RunError(f"{out}: a folder; --pack takes the name of a file to write.")
+    if not data.cache:
+        raise RecipeError("[data] cache = false keeps no pixels, so there is nothing to pack. Leave it out.")
+    paths = {path.relative_to(prepared.folder).as_posix(): path for path in prepared.folder.rglob("*")}
+    names = sorted(name for name in paths if MEMBER.fullmatch(name))
+    wanted = sum(paths[name].stat().st_size for name in names)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _require_space(out.parent, wanted)
+    members: dict[str, tuple[str, int]] = {}
+    with (
+        runs.replacing(out) as made,
+        zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as packed,
+        progress.task(watch, "pack", wanted) as task,
+    ):
+        for name in names:
+            with paths[name].open("rb") as source, _new_member(packed, name) as target:
+                members[name] = _copy(source, target, task)
+        note = _note(prepared, data, size, members)
+        with _new_member(packed, NOTE) as target:
+            target.write((json.dumps(vars(note), indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _note(prepared: Prepared, data: Data, size: int, members: dict[str, tuple[str, int]]) -> Note:
+    return Note(**_asked(data, size), key=prepared.folder.name, members=members)
+
+
+def _asked(data: Data, size: int) -> dict[str, Any]:
+    """What a cache is made from beside the photos themselves, by the names of `Note`."""
+    return {
+        "source": data.source.partition(":")[0],
+        "options": dataset.source_options(data),
+        "image_size": size,
+        "on_bad": data.on_bad,
+        "preparation": images.PREPARATION,
+        "layout": dataset.LAYOUT,
+    }
+
+
+def _new_member(packed: zipfile.ZipFile, name: str) -> IO[bytes]:
+    """An uncompressed member without the time of day; zip64, so that no size is too large."""
+    import zipfile
+
+    entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    entry.create_system = 3  # Unix, also where made on Windows
+    entry.external_attr = 0o644 << 16
+    return packed.open(entry, "w", force_zip64=True)
+
+
+def _copy(
+    source: IO[bytes], target: IO[bytes], task: progress.Task, most: float = math.inf
+) -> tuple[str, int]:
+    """Copy block by block; gives SHA-256 and bytes, those so far where there are more than `most`."""
+    digest, count = hashlib.sha256(), 0
+    while count <= most and (block := source.read(BLOCK)):
+        digest.update(block)
+        target.write(block)
+        count += len(block)
+        task.advance(len(block))
+    return digest.hexdigest(), count
+
+
+def _require_space(folder: Path, wanted: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        raise RunError(
+            f"{folder}: the cache takes {wanted / 1e9:.2f} GB, {free / 1e9:.2f} GB are free. "
+            "Make room, or name a larger disk (TLEDGE_CACHE is where caches are unpacked)."
+        )
+
+
+def unpack(path: Path, data: Data, size: int, watch: progress.Progress = progress.SILENT) -> Prepared:
+    """The prepared cache in `path`, a file that `pack` wrote or a folder that it was unzipped to.
+
+    Its members are copied below the cache root, checked, unless they are there already. The source
+    is not touched. Options are compared as the recipe writes them, paths too: photos in
+    `folder:photos` need not be here, and need not have been in the same place.
+
+    Raises RecipeError where `data` or `size` ask for another cache, DataError naming what is
+    damaged or does not belong there, MissingError where there is no such file, RunError where the
+    disk is too small or another command is at it.
+    """
+    with _opened(path) as member:
+        note = _read_note(path, member)
+        _require_same(path, note, _asked(data, size))
+        folder = dataset.cache_root() / note.key
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with dataset.alone(folder, wait=True):
+            if not (folder / "index.json").is_file():
+                _fill(path, note, member, folder, watch)
+    return dataset.open_cache(folder)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Callable[[str], IO[bytes]]]:
+    """How to open a member by name; raises DataError for names that no cache has."""
+    import zipfile
+
+    if path.is_dir():
+        yield lambda name: (path / name).open("rb")
+        return
+    if not path.is_file():
+        raise MissingError(f"{path}: no such file or folder. Write it with `tledge data RECIPE --pack`.")
+    try:
+        packed = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path}: not a whole zip file, perhaps cut short ({error}). {COPY}") from error
+    with packed:
+        names = packed.namelist()
+        strange = [name for name in names if name != NOTE and not MEMBER.fullmatch(name)]
+        if strange or len(set(names)) < len(names):
+            raise DataError(f"{path}: {(strange or ['a name twice'])[0]} is no part of a cache. {AGAIN}")
+        yield packed.open
+
+
+def _read_note(path: Path, member: Callable[[str], IO[bytes]]) -> Note:
+    """Read and check `cache.json`."""
+    try:
+        with member(NOTE) as file:
+            raw = json.load(file)
+        raw["members"] = {name: (str(hash_), int(size)) for name, (hash_, size) in raw["members"].items()}
+        note = Note(**raw)
+        known = {"images.npy", "index.json"} <= note.members.keys() and all(
+            map(MEMBER.fullmatch, note.members)
+        )
+        if not re.fullmatch(r"[0-9a-f]{24}", note.key) or not known:
+            raise ValueError("unknown names")
+    except (KeyError, FileNotFoundError):
+        raise DataError(f"{path}: holds no {NOTE}, so it is no packed cache. {AGAIN}") from None
+    except Exception as error:  # whatever zipfile and json make of damage
+        raise DataError(f"{path}: {NOTE} is damaged ({error}). {COPY}") from error
+    if note.format != FORMAT:
+        raise DataError(f"{path}: format {note.format}, this tledge reads {FORMAT}. {AGAIN}")
+    return note
+
+
+def _require_same(path: Path, note: Note, asked: dict[str, Any]) -> None:
+    """Raise RecipeError naming everything in which the cache is not what the recipe asks for."""
+    wanted, found = (_flat(values) for values in (asked, vars(note)))
+    other = [
+        f"{name}: the recipe says {wanted.get(name)!r}, the cache was made with {found.get(name)!r}"
+        for name in wanted
+        if wanted.get(name) != found.get(name)
+    ]
+    if other:
+        raise RecipeError("\n  ".join([f"{path}: not the cache of this recipe.", *other]))
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options beside the rest, by the names that a recipe gives them."""
+    tables = {"image_size": "[model] image_size", "preparation": "preparation of photos", "layout": "layout"}
+    plain = {
+        tables.get(name, f"[data] {name}"): value
+        for name, value in values.items()
+        if name not in ("options", "key", "members", "format")
+    }
+    return plain | {f"[data] {name}": value for name, value in values["options"].items()}
+
+
+def _fill(
+    path: Path, note: Note, member: Callable[[str], IO[bytes]], folder: Path, watch: progress.Progress
+) -> None:
+    """Copy all members to the cache's folder, which stands only if every one is whole."""
+    import zipfile
+    import zlib
+
+    wanted = sum(size for _hash, size in note.members.values())
+    _require_space(folder.parent, wanted)
+    with runs.replacing(folder) as made, progress.task(watch, "unpack", wanted) as task:
+        (made / "originals").mkdir(parents=True)
+        for name, expected in note.members.items():
+            try:
+                with member(name) as source, (made / name).open("wb") as target:
+                    whole = _copy(source, target, task, most=expected[1]) == expected
+            except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+                raise DataError(f"{path}: {name} is damaged or missing ({error}). {COPY}") from error
+            if not whole:
+                raise DataError(f"{path}: {name} is damaged: not the bytes that were packed. {COPY}")
