@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +152,20 @@ def parity_table(report: ParityReport) -> Any:
                 share(plain["agreement"]), f"{plain['max_abs_dp']:.1e}", "", "not shipped",
                 style="dim",
             )  # fmt: skip
+    return table
+
+
+def ladder_table(variant: str, rungs: Sequence[Mapping[str, Any]], taken: str) -> Any:
+    """Every remedy that was tried on the held-out images, and which was taken."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False, title=f"{variant} on held-out images")
+    for name in ("remedy", "accuracy change", "agreement", "KiB", "seconds", "gates"):
+        table.add_column(name, justify="left" if name in ("remedy", "gates") else "right", no_wrap=True)
+    for rung in rungs:
+        name = rung["name"] + (" (taken)" if rung["name"] == taken else "")
+        figures = (f"{rung['bytes'] / 1024:.0f}", f"{rung['seconds']:.1f}", rung["verdict"])
+        table.add_row(name, _points(rung["accuracy_change"]), share(rung["agreement"]), *figures)
     return table
 
 

@@ -3,7 +3,8 @@
 A tensor has one scale for all channels; a channel a thousand times smaller than its neighbour is
 rounded away. Dividing channel c of a layer's output by s_c and multiplying the weights that read it
 by s_c changes nothing in exact arithmetic, as long as only linear operators and ReLU (which is
-positively homogeneous) lie in between. See Nagel et al. 2019, "Data-Free Quantization Through
+positively homogeneous) lie in between. Behind ReLU6 a channel is then cut at the largest value that
+calibration saw in it instead of at 6, as 8 bits cut the tensor anyway. See Nagel et al. 2019, "Data-Free Quantization Through
 Weight Equalization and Bias Correction", section 4.1; here the spread of a channel is measured.
 """
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 CARRIERS = {"ADD", "MEAN", "AVERAGE_POOL_2D", "MAX_POOL_2D", "RELU"}
 """Operators that give s_c times as much where every input channel c is s_c times as large."""
 
-HOMOGENEOUS = (0, 1)
-"""Fused activations that do so too: none, ReLU (schema.fbs, ActivationFunctionType)."""
+NONE, RELU, RELU6 = 0, 1, 3
+"""Fused activations (schema.fbs, ActivationFunctionType)."""
 
 SPREAD = 1e4
 """Largest ratio of two channels' factors."""
@@ -52,17 +53,21 @@ def streams(graph: FloatGraph) -> list[Stream]:
         if linear is not None:
             found[root[linear.input]].readers.append(linear)
             found[root[out]].writers.append(linear)
-            if not _homogeneous(operator):
+            if _activation(operator) not in (NONE, RELU, RELU6):
                 closed.add(root[out])
-        elif kind not in CARRIERS or not _homogeneous(operator) or not _alike(graph, kind, operator, given):
+        elif (
+            kind not in CARRIERS
+            or _activation(operator) not in (NONE, RELU)
+            or not _alike(graph, kind, operator, given)
+        ):
             closed.update(root[one] for one in [*given, out])
     ends = [int(one) for one in [*graph.graph.inputs, *graph.graph.outputs]]
     closed.update(root[one] for one in ends if one in root)
     return [one for top, one in found.items() if top not in closed and one.writers and one.readers]
 
 
-def _homogeneous(operator: Any) -> bool:
-    return getattr(operator.builtinOptions, "fusedActivationFunction", 0) in HOMOGENEOUS
+def _activation(operator: Any) -> int:
+    return int(getattr(operator.builtinOptions, "fusedActivationFunction", NONE))
 
 
 def _alike(graph: FloatGraph, kind: str, operator: Any, given: list[int]) -> bool:

@@ -9,15 +9,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
-from tledge import dataset, progress, runs, splits
+from tledge import dataset, held_out, progress, runs, splits
 from tledge.converter import Conversion, Converter
 from tledge.errors import DataError
 from tledge.formats import VARIANTS
 from tledge.formats.base import Job
 from tledge.recipe import Recipe
 from tledge.runs import UNCORRECTED, Artifact, RunFolder, TrainedRun
+
+HELD_OUT = "evidence/held_out.npz"
+"""Where in a run the images lie that remedies are chosen by."""
 
 LONE = "tflite"
 """The format whose modes get a process to themselves."""
@@ -36,6 +40,8 @@ def export(
     """
     run = folder.read_run()
     calibration = _calibration(folder, recipe, run, variants, watch)
+    if recipe.export.int8.repair and "tflite-int8" in variants:
+        _write_held_out(folder, recipe, run, watch)
     wanted = [name for name in VARIANTS if name in variants]
     made: dict[str, Artifact] = {}
 
@@ -88,6 +94,7 @@ def _one(
     started = time.monotonic()
     out = folder.artifacts / variant.filename
     correct = variant.mode.calibrated and recipe.export.int8.bias_correction
+    repair = name == "tflite-int8" and recipe.export.int8.repair
     uncorrected = folder.path / "evidence" / f"{name}-uncorrected{variant.format.suffix}"
     uncorrected.parent.mkdir(exist_ok=True)
     job = Job(
@@ -101,10 +108,12 @@ def _one(
         calibration=str(calibration.resolve()) if calibration and variant.mode.calibrated else None,
         bias_correction=correct,
         # The converter's own result, so that the report can show both.
-        uncorrected=str(uncorrected.resolve()) if correct else None,
+        uncorrected=str(uncorrected.resolve()) if correct or repair else None,
+        held_out=str((folder.path / HELD_OUT).resolve()) if repair else None,
+        limits=asdict(recipe.parity) if repair else {},
     )
     details = converter.convert(Conversion(name, job, folder.logs / f"{name}.log", recipe.export.timeout))
-    if correct:
+    if correct or repair:
         details[UNCORRECTED] = uncorrected.relative_to(folder.path).as_posix()
     return Artifact(
         variant=name,
@@ -134,6 +143,17 @@ def _calibration(
             "[export.calibration] images = 0: the calibration set is empty. An int8 model needs "
             "at least one image, 100 to 500 are usual."
         )
+    prepared = _photos(recipe, run, watch)
+    rows = splits.split(prepared, recipe.data, run.seed)["train"]
+    chosen = dataset.by_class_in_turn(prepared.label_indices()[rows], count, run.seed)
+    path = folder.path / "evidence" / "calibration.npy"
+    with runs.replacing(path) as made:
+        np.save(made, prepared.images()[rows[chosen]])
+    return path
+
+
+def _photos(recipe: Recipe, run: TrainedRun, watch: progress.Progress) -> dataset.Prepared:
+    """The prepared photos that the run was trained on."""
     cached = Path(run.cache)
     # A run that was trained on another machine knows the cache by the same name, elsewhere.
     here = [
@@ -148,9 +168,14 @@ def _calibration(
                 f"{cached}: the prepared photos of this run are gone, and the source has other photos "
                 "now. Calibration would see photos that training did not. Train again."
             )
-    rows = splits.split(prepared, recipe.data, run.seed)["train"]
-    chosen = dataset.by_class_in_turn(prepared.label_indices()[rows], count, run.seed)
-    path = folder.path / "evidence" / "calibration.npy"
-    with runs.replacing(path) as made:
-        np.save(made, prepared.images()[rows[chosen]])
-    return path
+    return prepared
+
+
+def _write_held_out(folder: RunFolder, recipe: Recipe, run: TrainedRun, watch: progress.Progress) -> None:
+    """Validation photos and changed copies of them, to choose remedies by."""
+    prepared = _photos(recipe, run, watch)
+    rows = splits.split(prepared, recipe.data, run.seed)["validation"]
+    most = held_out.MOST // (1 + len(held_out.CHANGES))
+    chosen = rows[dataset.by_class_in_turn(prepared.label_indices()[rows], most, run.seed)]
+    images, labels = held_out.varied(prepared.images()[chosen], prepared.label_indices()[chosen])
+    held_out.save(folder.path / HELD_OUT, images, labels)

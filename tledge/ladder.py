@@ -64,8 +64,8 @@ class Rung:
 
 def climb(
     model: bytes, calibration: NDArray[np.uint8], held_out: HeldOut, quantize: Quantize
-) -> tuple[bytes, list[Rung], int]:
-    """Try remedies on a float `.tflite`; gives the integer model, all rungs tried, the one taken."""
+) -> tuple[list[bytes], list[Rung], int]:
+    """Try remedies on a float `.tflite`; gives all models made, their rungs, the number of the one taken."""
     wanted = _answers(_with_bytes(model), held_out)
     made: list[bytes] = []
     tried: list[Rung] = []
@@ -80,7 +80,7 @@ def climb(
         if verdict == "passed":
             break
     taken = max(range(len(tried)), key=lambda one: (tried[one].verdict == "passed", tried[one].agreement))
-    return made[taken], tried, taken
+    return made, tried, taken
 
 
 def _with_bytes(model: bytes) -> bytes:

@@ -30,7 +30,7 @@ def percentile(values: NDArray[np.float32], seen: Range) -> Range:
 
     rest = (1 - SHARE) / 2
     low, high = (float(one) for one in np.quantile(values, [rest, 1 - rest]))
-    return max(seen[0], min(low, 0.0)), min(seen[1], max(high, 0.0))
+    return min(0.0, max(seen[0], low)), max(0.0, min(seen[1], high))
 
 
 def least_error(values: NDArray[np.float32], seen: Range) -> Range:

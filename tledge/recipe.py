@@ -390,3 +390,9 @@ def _check_input_range(model: tables.Model, name: str) -> None:
         raise RecipeError(f"[model] input_range: expected [least, largest], got {list(values)}.")
     if name == "hub" and model.weights != "imagenet":
         raise RecipeError("[model] weights: a hub backbone brings its own; leave weights out.")
+
+
+def with_repair(recipe: Recipe) -> Recipe:
+    """The same recipe with `[export.int8] repair = true`."""
+    int8 = replace(recipe.export.int8, repair=True)
+    return replace(recipe, export=replace(recipe.export, int8=int8))

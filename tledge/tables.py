@@ -233,6 +233,11 @@ class Int8:
     """`[export.int8]`: how an int8 artifact is made."""
 
     bias_correction: bool = key(True, "correct biases for the mean error of rounded weights")
+    repair: bool = key(
+        False,
+        "try remedies one after the other, judged on validation photos, until the gates pass; bias "
+        "correction is then one of them",
+    )
 
 
 @dataclass(frozen=True)

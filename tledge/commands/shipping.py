@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--fp16", is_flag=True, help="Add tflite-fp16: half the size.")
 @click.option("--dynamic", is_flag=True, help="Add tflite-dynamic: int8 weights, float activations.")
 @click.option("--all", "everything", is_flag=True, help="Add every variant.")
+@click.option("--repair", is_flag=True, help="Add tflite-int8, with remedies until its gates pass.")
 @click.option("--variant", "named", multiple=True, metavar="NAME", help="Add one variant by name.")
 @click.option("--unverified", is_flag=True, help="Bundle what did not pass too, marked as such.")
 @common
@@ -30,6 +31,7 @@ def export(
     fp16: bool,
     dynamic: bool,
     everything: bool,
+    repair: bool,
     named: tuple[str, ...],
     unverified: bool,
     quiet: bool,
@@ -38,12 +40,18 @@ def export(
     """Convert RUN (the newest finished one if left out), verify every artifact, and bundle."""
     from tledge import console
     from tledge.export import export as export_run
+    from tledge.recipe import with_repair
 
     folder, recipe = finished_run(run)
-    flags = {"tflite-int8": int8, "tflite-fp16": fp16, "tflite-dynamic": dynamic}
+    if repair:
+        recipe = with_repair(recipe)
+    flags = {"tflite-int8": int8 or repair, "tflite-fp16": fp16, "tflite-dynamic": dynamic}
     wanted = _variants(recipe, [name for name, on in flags.items() if on], named, everything)
     with console.watching(quiet) as watch:
-        export_run(folder, recipe, wanted, watch)
+        made = export_run(folder, recipe, wanted, watch)
+    for artifact in made if not as_json else ():
+        if rungs := artifact.details.get("rungs"):
+            console.stdout().print(console.ladder_table(artifact.variant, rungs, artifact.details["repair"]))
     report = _verify_run(folder, recipe, "xnnpack", quiet)
     _show_and_bundle(folder, report, unverified, quiet, as_json)
 

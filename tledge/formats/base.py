@@ -25,7 +25,8 @@ class Job:
     """One conversion, as plain values, so that another process can do it.
 
     `calibration` is an `.npy` of uint8[N, H, W, 3] for modes that want one; `uncorrected` names a
-    second file for the same conversion without bias correction.
+    second file for the same conversion without bias correction. Where `held_out` names an `.npz` of
+    images and labels, remedies are tried on it until they pass `limits`, the gates by name.
     """
 
     model: str
@@ -38,6 +39,8 @@ class Job:
     calibration: str | None = None
     bias_correction: bool = False
     uncorrected: str | None = None
+    held_out: str | None = None
+    limits: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

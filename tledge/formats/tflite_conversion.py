@@ -10,13 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import runs
+from tledge import runs, tflite_metadata
 from tledge.calibration import Measured, Wanted, measure
 from tledge.errors import ConversionError, DataError
 from tledge.float_graph import FloatGraph
 from tledge.formats.base import Job
 from tledge.formats.frozen import float_tflite, tensorflow
+from tledge.ladder import HeldOut, climb
 from tledge.quantization import correct_biases
+from tledge.tables import Parity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +42,8 @@ def convert(job: Job) -> dict[str, Any]:
 def _integer(job: Job) -> dict[str, Any]:
     images = calibration_images(job)
     graph = FloatGraph(float_tflite(Path(job.model)))
+    if job.held_out and job.mode == "int8":
+        return _repaired(job, graph.pack(), images)
     inputs = tuple(dict.fromkeys(one.input for one in graph.linears)) if job.bias_correction else ()
     measured = measure(graph.pack(), images, Wanted(graph.activations, inputs))
     details: dict[str, Any] = {"calibration_images": len(images)}
@@ -50,6 +54,24 @@ def _integer(job: Job) -> dict[str, Any]:
         measured = measure(graph.pack(), images, Wanted(graph.activations))
     _write(job, job.out, _quantized(graph, measured, images, job.mode))
     return details
+
+
+def _repaired(job: Job, model: bytes, images: NDArray[np.uint8]) -> dict[str, Any]:
+    """Climb the ladder; the first rung is the conversion without any remedy."""
+    import numpy as np
+
+    with np.load(str(job.held_out), allow_pickle=False) as packed:
+        held_out = HeldOut(packed["images"], packed["labels"], job.labels, Parity(**job.limits))
+    made, rungs, taken = climb(model, images, held_out, _to_int8)
+    if job.uncorrected:
+        _write(job, job.uncorrected, made[0])
+    _write(job, job.out, made[taken])
+    return {
+        "calibration_images": len(images),
+        "held_out_images": len(held_out.images),
+        "repair": rungs[taken].name,
+        "rungs": [asdict(one) for one in rungs],
+    }
 
 
 def calibration_images(job: Job) -> NDArray[np.uint8]:
@@ -79,12 +101,18 @@ def _quantized(graph: FloatGraph, measured: Measured, images: NDArray[np.uint8],
     graph.set_ranges(measured.ranges)
     try:
         if mode == "int8":
-            from tensorflow.lite.python.convert import mlir_quantize
-
-            return bytes(mlir_quantize(graph.pack(), input_data_type=tf.uint8, output_data_type=tf.uint8))
+            return _to_int8(graph.pack())
         return _wide(tf, graph.pack(), images[list(measured.extremes)])
     except Exception as error:  # the quantizers raise bare Exceptions and their own classes
         raise ConversionError(f"the TFLite quantizer gave up: {error}") from error
+
+
+def _to_int8(model: bytes) -> bytes:
+    """A float model with ranges in it as integers only, with byte input and output."""
+    tf = tensorflow()
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    return bytes(mlir_quantize(model, input_data_type=tf.uint8, output_data_type=tf.uint8))
 
 
 def _wide(tf: Any, model: bytes, images: NDArray[np.uint8]) -> bytes:
