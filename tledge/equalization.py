@@ -4,8 +4,9 @@ A tensor has one scale for all channels; a channel a thousand times smaller than
 rounded away. Dividing channel c of a layer's output by s_c and multiplying the weights that read it
 by s_c changes nothing in exact arithmetic, as long as only linear operators and ReLU (which is
 positively homogeneous) lie in between. Behind ReLU6 a channel is then cut at the largest value that
-calibration saw in it instead of at 6, as 8 bits cut the tensor anyway. See Nagel et al. 2019, "Data-Free Quantization Through
-Weight Equalization and Bias Correction", section 4.1; here the spread of a channel is measured.
+calibration saw in it instead of at 6, as 8 bits cut the tensor anyway. See Nagel et al. 2019,
+"Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.1; here the
+spread of a channel is measured.
 """
 
 from __future__ import annotations
@@ -55,11 +56,7 @@ def streams(graph: FloatGraph) -> list[Stream]:
             found[root[out]].writers.append(linear)
             if _activation(operator) not in (NONE, RELU, RELU6):
                 closed.add(root[out])
-        elif (
-            kind not in CARRIERS
-            or _activation(operator) not in (NONE, RELU)
-            or not _alike(graph, kind, operator, given)
-        ):
+        elif not _carries(graph, kind, operator, given):
             closed.update(root[one] for one in [*given, out])
     ends = [int(one) for one in [*graph.graph.inputs, *graph.graph.outputs]]
     closed.update(root[one] for one in ends if one in root)
@@ -70,8 +67,10 @@ def _activation(operator: Any) -> int:
     return int(getattr(operator.builtinOptions, "fusedActivationFunction", NONE))
 
 
-def _alike(graph: FloatGraph, kind: str, operator: Any, given: list[int]) -> bool:
-    """Whether all tensors have the same channels, and no constant is added to them."""
+def _carries(graph: FloatGraph, kind: str, operator: Any, given: list[int]) -> bool:
+    """Whether the operator hands scaled channels on: all the same ones, and no constant added to them."""
+    if kind not in CARRIERS or _activation(operator) not in (NONE, RELU):
+        return False
     channels = {int(graph.graph.tensors[one].shape[-1]) for one in [*given, int(operator.outputs[0])]}
     return len(channels) == 1 and (kind != "ADD" or len(given) == len(operator.inputs))
 
