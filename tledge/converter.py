@@ -17,6 +17,9 @@ from tledge import errors, runs
 from tledge.errors import ConversionError, TledgeError
 from tledge.formats.base import Job
 
+COMMAND = (sys.executable, "-m", "tledge.formats")
+"""What does the jobs."""
+
 
 @dataclass(frozen=True)
 class Conversion:
@@ -35,7 +38,7 @@ class Converter:
         # No GPU: converting has no use for one, and would take its memory.
         hidden = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tledge.formats"],
+            COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **hidden},
