@@ -239,7 +239,7 @@ def test_force_spares_other_folders(small_run: Path, cli: Cli, tmp_path: Path) -
 def test_failed_force_keeps_old_run(own_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from tledge import dataset, errors
 
-    def gone(*_: object) -> None:
+    def gone(*_rest: object, **_options: object) -> None:
         raise errors.MissingError("photos are gone")
 
     monkeypatch.setattr(dataset, "prepare", gone)
