@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tledge.converter import Conversion, Converter
-from tledge.errors import ConversionError, DataError
+from tledge.errors import ConversionError, DataError, kind_of, told
 from tledge.formats.base import Job
 
 HEAD = "import json, os, sys, time\nfor line in sys.stdin:\n    job, result, log = json.loads(line)\n    "
@@ -63,3 +63,10 @@ def test_result_of_an_earlier_job_does_not_count(monkeypatch: pytest.MonkeyPatch
     program(monkeypatch, "os._exit(1)")
     with Converter() as converter, pytest.raises(ConversionError, match="exit code 1"):
         converter.convert(conversion(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["Exception", "Mapping", "told", "NoSuch"])
+def test_unknown_kind_is_the_callers(name: str) -> None:
+    """Only classes of the error tree are raised, whatever a result names."""
+    assert kind_of({"kind": name}, ConversionError) is ConversionError
+    assert kind_of(told(DataError("no photos")), ConversionError) is DataError

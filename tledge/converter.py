@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from tledge import errors, runs
-from tledge.errors import ConversionError, TledgeError
+from tledge.errors import ConversionError
 from tledge.formats.base import Job
 
 COMMAND = (sys.executable, "-m", "tledge.formats")
@@ -75,7 +75,7 @@ class Converter:
             raise ConversionError(_crash(conversion, self._process.wait()))
         result = json.loads(result_path.read_text(encoding="utf-8"))
         if "error" in result:
-            failure: type[TledgeError] = getattr(errors, result["kind"], ConversionError)
+            failure = errors.kind_of(result, ConversionError)
             raise failure(f"{conversion.variant}: {result['error']} Log: {log}")
         details: dict[str, Any] = result["details"]
         return details
