@@ -104,7 +104,7 @@ def test_wrong_hardware_is_refused(setting: str) -> None:
 
 
 def test_hub_takes_no_mixed_precision() -> None:
-    hub = ["model.backbone=hub:net", "model.weights=imagenet"]
+    hub = ["model.backbone=hub:net", "model.weights=imagenet", "stage.1.batch_norm=inference"]
     recipe.parse(TEXT, "a.toml", hub)
     with pytest.raises(RecipeError, match="a hub backbone computes in float32"):
         recipe.parse(TEXT, "a.toml", [*hub, "hardware.precision=bfloat16"])

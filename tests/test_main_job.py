@@ -194,15 +194,11 @@ def test_finished_run_is_kept(small_run: Path, cli: Cli, tmp_path: Path) -> None
 
 
 def test_crashing_converter_is_explained(own_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tledge import export
-
-    def crash(command: list[str], log: object, env: dict[str, str], conversion: object) -> int:
-        return -11
-
-    monkeypatch.setattr(export, "_run", crash)
+    code = "import os, sys; sys.stdin.readline(); os.kill(os.getpid(), 11)"
+    monkeypatch.setattr("tledge.converter.COMMAND", (sys.executable, "-c", code))
     done = cli("export", own_run, "--quiet")
     assert done.code == 1
-    assert "the converter crashed (SIGSEGV)" in done.err and "saved_model.log" in done.err
+    assert "tflite-fp32: the converter crashed (SIGSEGV)" in done.err and "tflite-fp32.log" in done.err
 
 
 def test_failed_gate_makes_no_bundle(own_run: Path, cli: Cli) -> None:
@@ -243,7 +239,7 @@ def test_force_spares_other_folders(small_run: Path, cli: Cli, tmp_path: Path) -
 def test_failed_force_keeps_old_run(own_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from tledge import dataset, errors
 
-    def gone(*_: object) -> None:
+    def gone(*_rest: object, **_options: object) -> None:
         raise errors.MissingError("photos are gone")
 
     monkeypatch.setattr(dataset, "prepare", gone)

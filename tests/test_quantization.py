@@ -66,17 +66,33 @@ def test_shift_of_grouped_and_depthwise_kernels() -> None:
 # On a converted network
 
 
-@pytest.fixture(scope="module")
-def flat(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The small network as float `.tflite`, its statistics fitted so that answers differ."""
-    from tledge import model
+@pytest.mark.slow
+def test_float_graph_is_converted_once(flat: bytes, saved: Path) -> None:
+    """Other modes in between do not make int8 convert again."""
     from tledge.formats.frozen import float_tflite
+
+    modes = [float_tflite(saved, mode) for mode in ("fp16", "dynamic", "fp32")]
+    assert modes[2] is flat and modes[0] != modes[1]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small network, its statistics fitted so that answers differ."""
+    from tledge import model
 
     net = small_net()
     calibrate(net, images(16).astype(np.float32))
     path = tmp_path_factory.mktemp("flat") / "net.keras"
     model.save(net, path)
-    return float_tflite(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def flat(saved: Path) -> bytes:
+    """The same as float `.tflite`."""
+    from tledge.formats.frozen import float_tflite
+
+    return float_tflite(saved)
 
 
 def run(data: bytes, batch: NDArray[Any], tensor: int | None = None) -> NDArray[Any]:

@@ -230,8 +230,7 @@ def _apart(job: Job, scratch: Path) -> Reading:
         raise ArtifactError(f"{name}: the measuring process {_ending(done.returncode, done.stdout)}")
     result = json.loads(result_path.read_text(encoding="utf-8"))
     if "error" in result:
-        kind: type[TledgeError] = getattr(errors, result["kind"], ArtifactError)
-        raise kind(result["error"])
+        raise errors.kind_of(result, ArtifactError)(result["error"])
     if done.returncode:
         raise ArtifactError(f"{name}: the measuring process {_ending(done.returncode, done.stdout)}")
     return Reading(**result["reading"])

@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import runs, runtime
+from tledge import errors, runs, runtime
 from tledge.errors import ArtifactError, TledgeError
 from tledge.runtime import OnnxSession, Session
 
@@ -184,8 +184,7 @@ def main(job_path: str, result_path: str) -> int:
     try:
         result["reading"] = asdict(measure(job))
     except TledgeError as error:
-        result["error"] = str(error)
-        result["kind"] = type(error).__name__
+        result = errors.told(error)
     runs.write_json(Path(result_path), result)
     return 1 if "error" in result else 0
 

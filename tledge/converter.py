@@ -14,8 +14,11 @@ from types import TracebackType
 from typing import Any
 
 from tledge import errors, runs
-from tledge.errors import ConversionError, TledgeError
+from tledge.errors import ConversionError
 from tledge.formats.base import Job
+
+COMMAND = (sys.executable, "-m", "tledge.formats")
+"""What does the jobs."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Converter:
         # No GPU: converting has no use for one, and would take its memory.
         hidden = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tledge.formats"],
+            COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **hidden},
@@ -72,7 +75,7 @@ class Converter:
             raise ConversionError(_crash(conversion, self._process.wait()))
         result = json.loads(result_path.read_text(encoding="utf-8"))
         if "error" in result:
-            failure: type[TledgeError] = getattr(errors, result["kind"], ConversionError)
+            failure = errors.kind_of(result, ConversionError)
             raise failure(f"{conversion.variant}: {result['error']} Log: {log}")
         details: dict[str, Any] = result["details"]
         return details

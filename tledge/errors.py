@@ -14,6 +14,8 @@ Messages say what is wrong, where, what was expected and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class TledgeError(Exception):
     """Anything tledge knows how to explain; `exit_code` is what the command line ends with."""
@@ -55,3 +57,14 @@ class ConversionError(TledgeError):
 
 class RunError(TledgeError):
     """A run folder is not in the state that a command needs."""
+
+
+def told(error: TledgeError) -> dict[str, str]:
+    """A failure in words that go to JSON, for another process to raise."""
+    return {"error": str(error), "kind": type(error).__name__}
+
+
+def kind_of(result: Mapping[str, str], otherwise: type[TledgeError]) -> type[TledgeError]:
+    """The class of a failure that was `told`; `otherwise` where its name is unknown."""
+    found = globals().get(result["kind"])
+    return found if isinstance(found, type) and issubclass(found, TledgeError) else otherwise

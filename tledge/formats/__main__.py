@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tledge import runs
-from tledge.errors import TledgeError
+from tledge.errors import TledgeError, told
 from tledge.formats import VARIANTS
 from tledge.formats.base import Job
 
@@ -46,7 +46,7 @@ def done(job_path: Path) -> dict[str, Any]:
     try:
         return {"details": variant.format.convert(job)}
     except TledgeError as error:
-        return {"error": str(error), "kind": type(error).__name__}
+        return {**told(error)}
 
 
 if __name__ == "__main__":

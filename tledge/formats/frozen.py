@@ -1,7 +1,7 @@
 """The model on its way into a converter, each step done once in a process: loaded, frozen, as TFLite.
 
-Everything here is kept for the last model that was asked for, so that several conversions in one
-process share it. Callers do not change what they get.
+Everything here is kept for the last model that was asked for (in all its modes), so that several
+conversions in one process share it. Callers do not change what they get.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def float_tflite(path: Path, mode: str = "fp32") -> bytes:
     return _float_tflite(path, runs.sha256(path), mode)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=3)  # one a mode: the integer modes come last and take fp32 again
 def _float_tflite(path: Path, sha256: str, mode: str) -> bytes:
     tf = tensorflow()
     folder = str(_frozen(path, sha256))
