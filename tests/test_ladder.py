@@ -1,6 +1,7 @@
 """int8 models that are built to break, and what repairs them."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from conftest import Done
 
 from tledge import golden, runs
+from tledge.formats import VARIANTS
 
 pytestmark = pytest.mark.slow
 Cli = Callable[..., Done]
@@ -46,35 +48,76 @@ def outlier(channels: int) -> Any:
     return np.where(np.arange(channels) == 3, 1.0, 1 / 300)
 
 
+def lean(run: Path, more: str = "") -> None:
+    """Export nothing but fp32 unless asked: what else there was has another reference now."""
+    (run / "recipe.toml").write_text(
+        f'{(run / "recipe.toml").read_text()}\n[export]\nvariants = ["tflite-fp32"]\n{more}'
+    )
+    shutil.rmtree(run / "artifacts")
+
+
+def details(run: Path, variant: str) -> Any:
+    return runs.read_json(run / "artifacts" / f"{variant}.json", "", "")["details"]
+
+
 @pytest.mark.parametrize("factors", [thousandfold, outlier])
 def test_broken_model_fails_and_is_repaired(own_run: Path, cli: Cli, factors: Any) -> None:
     rescaled(own_run, "block_3", factors)
+    lean(own_run)
     done = cli("export", own_run, "--int8", "--quiet")
     assert done.code == 3, done.out
     row = {one["variant"]: one for one in json.loads((own_run / "parity.json").read_text())["rows"]}
     assert row["tflite-fp32"]["verdict"] == "passed"
     done = cli("export", own_run, "--repair", "--quiet")
     assert done.code == 0, done.out
-    details = runs.read_json(own_run / "artifacts" / "tflite-int8.json", "", "")["details"]
-    names = [rung["name"] for rung in details["rungs"]]
-    assert names[0] == "as converted" and details["repair"] == names[-1] != names[0]
-    assert all(rung["verdict"] == "failed" for rung in details["rungs"][:-1])
-    assert any("block_3_depthwise" in layer for layer in details["rungs"][-1]["layers"])
-    assert f"{names[-1]} (taken)" in done.out
+    found = details(own_run, "tflite-int8")
+    names = [rung["name"] for rung in found["rungs"]]
+    assert names[0] == "as converted" and found["repair"] == names[-1] != names[0]
+    assert all(rung["verdict"] == "failed" for rung in found["rungs"][:-1])
+    assert any("block_3_depthwise" in layer for layer in found["rungs"][-1]["layers"])
+    assert f"{names[-1]} (taken)" in done.out.replace(" *", "")
+    repaired = runs.sha256(own_run / "artifacts" / "tflite-int8.tflite")
+    assert cli("export", own_run, "--repair", "--quiet").code == 0
+    assert runs.sha256(own_run / "artifacts" / "tflite-int8.tflite") == repaired
 
 
 def test_sound_model_needs_no_remedy(own_run: Path, cli: Cli) -> None:
+    lean(own_run)
     done = cli("export", own_run, "--repair", "--quiet")
     assert done.code == 0, done.out
-    details = runs.read_json(own_run / "artifacts" / "tflite-int8.json", "", "")["details"]
-    assert len(details["rungs"]) <= 3
-    assert details["held_out_images"] >= 300
+    found = details(own_run, "tflite-int8")
+    assert len(found["rungs"]) <= 3
+    assert found["held_out_images"] >= 300
 
 
-def test_repair_repeats_byte_for_byte(own_run: Path, cli: Cli) -> None:
+def test_layers_in_float_go_by_their_own_name(own_run: Path, cli: Cli) -> None:
+    """The broken layer is left in float, and the file says so."""
     rescaled(own_run, "block_3", thousandfold)
-    found = []
-    for _ in range(2):
-        assert cli("export", own_run, "--repair", "--quiet").code == 0
-        found.append(runs.sha256(own_run / "artifacts" / "tflite-int8.tflite"))
-    assert found[0] == found[1]
+    lean(own_run)
+    done = cli("export", own_run, "--variant", "tflite-mixed", "--quiet")
+    assert done.code == 0, done.out
+    assert any(
+        "block_3_depthwise" in layer for layer in details(own_run, "tflite-mixed")["rungs"][-1]["layers"]
+    )
+    found = VARIANTS["tflite-mixed"].format.inspect(own_run / "artifacts" / "tflite-mixed.tflite")
+    assert "float32" in found.activations and "DEQUANTIZE" in found.operators
+    assert found.weights["int8"] > found.weights.get("float32", 0) / 4
+
+
+def test_what_integers_cannot_do_ends_under_another_name(own_run: Path, cli: Cli) -> None:
+    """Where no integer model may pass, --mixed goes on, and no tflite-int8 is left behind."""
+    rescaled(own_run, "block_3", outlier)
+    lean(own_run, "[parity]\nint8_agreement = 1.0\n")
+    assert cli("export", own_run, "--int8", "--quiet").code == 3
+    done = cli("export", own_run, "--repair", "--mixed", "--quiet")
+    left = sorted(path.stem for path in (own_run / "artifacts").glob("*.json"))
+    assert left[0] != "tflite-int8" and len(left) == 2, done.out
+    (other,) = set(left) - {"tflite-fp32"}
+    taken = details(own_run, other)["rungs"][-1]
+    assert other == f"tflite-{taken['mode']}" and taken["verdict"] == "passed"
+    assert done.code == 0, done.out
+
+
+def test_mixed_alone_is_refused(own_run: Path, cli: Cli) -> None:
+    done = cli("export", own_run, "--mixed")
+    assert done.code == 1 and "--repair" in done.err

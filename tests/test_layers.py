@@ -49,7 +49,7 @@ LAYERS: list[set[str]] = [
         "distribution",
     },
     {"sources", "backbones", "quantization", "equalization", "gates", "streaming", "filling"},
-    {"similarity", "rounding", "held_out"},
+    {"similarity", "rounding", "held_out", "mixed"},
     {"dataset", "model", "starter", "ladder"},
     {"splits", "parcel", "formats.frozen"},
     {"inventory", "formats.saved_model", "formats.tflite_conversion", "formats.onnx"},

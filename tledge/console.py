@@ -156,17 +156,33 @@ def parity_table(report: ParityReport) -> Any:
 
 
 def ladder_table(variant: str, rungs: Sequence[Mapping[str, Any]], taken: str) -> Any:
-    """Every remedy that was tried on the held-out images, and which was taken."""
+    """Every remedy that was tried on the held-out images, and which was taken.
+
+    A star marks those that no other one beats in agreement, size and latency at once.
+    """
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False, title=f"{variant} on held-out images")
-    for name in ("remedy", "accuracy change", "agreement", "KiB", "seconds", "gates"):
-        table.add_column(name, justify="left" if name in ("remedy", "gates") else "right", no_wrap=True)
+    left = ("remedy", "mode", "gates")
+    for name in ("remedy", "mode", "accuracy change", "agreement", "KiB", "ms", "tried in", "gates"):
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
     for rung in rungs:
-        name = rung["name"] + (" (taken)" if rung["name"] == taken else "")
-        figures = (f"{rung['bytes'] / 1024:.0f}", f"{rung['seconds']:.1f}", rung["verdict"])
-        table.add_row(name, _points(rung["accuracy_change"]), share(rung["agreement"]), *figures)
+        name = rung["name"] + " *" * _is_best(rung, rungs) + " (taken)" * (rung["name"] == taken)
+        answers = (_points(rung["accuracy_change"]), share(rung["agreement"]))
+        costs = (f"{rung['bytes'] / 1024:.0f}", f"{rung['milliseconds']:.2f}", f"{rung['seconds']:.1f} s")
+        table.add_row(name, rung["mode"], *answers, *costs, rung["verdict"])
     return table
+
+
+def _is_best(rung: Mapping[str, Any], rungs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a rung is on the Pareto front."""
+
+    def costs(one: Mapping[str, Any]) -> tuple[float, float, float]:
+        return -one["agreement"], one["bytes"], one["milliseconds"]
+
+    own = costs(rung)
+    others = [costs(one) for one in rungs if costs(one) != own]
+    return not any(all(a <= b for a, b in zip(one, own, strict=True)) for one in others)
 
 
 def _points(change: float | None, low: float | None = None, high: float | None = None) -> str:

@@ -5,23 +5,27 @@ TFLite modes share a float graph, so one process makes them all; the other forma
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tledge import dataset, held_out, progress, runs, splits
 from tledge.converter import Conversion, Converter
 from tledge.errors import DataError
 from tledge.formats import VARIANTS
-from tledge.formats.base import Job
+from tledge.formats.base import MODE, Job
 from tledge.recipe import Recipe
 from tledge.runs import UNCORRECTED, Artifact, RunFolder, TrainedRun
 
 HELD_OUT = "evidence/held_out.npz"
 """Where in a run the images lie that remedies are chosen by."""
+
+INT8, MIXED = "tflite-int8", "tflite-mixed"
 
 LONE = "tflite"
 """The format whose modes get a process to themselves."""
@@ -40,21 +44,26 @@ def export(
     """
     run = folder.read_run()
     calibration = _calibration(folder, recipe, run, variants, watch)
-    if recipe.export.int8.repair and "tflite-int8" in variants:
+    if any(_is_repaired(name, recipe) for name in variants):
         _write_held_out(folder, recipe, run, watch)
     wanted = [name for name in VARIANTS if name in variants]
     made: dict[str, Artifact] = {}
 
     def make(converter: Converter, name: str) -> None:
         artifact = _one(converter, folder, recipe, run, name, calibration)
-        runs.write_json(folder.artifacts / f"{name}.json", artifact)
-        watch.say(f"{name:16} {artifact.bytes / 1024:8.0f} KiB  {artifact.seconds:5.1f} s")
+        runs.write_json(folder.artifacts / f"{artifact.variant}.json", artifact)
+        watch.say(f"{artifact.variant:16} {artifact.bytes / 1024:8.0f} KiB  {artifact.seconds:5.1f} s")
         task.advance(1)
         made[name] = artifact
 
     with progress.task(watch, "export", len(wanted)) as task:
         _side_by_side([lane for lane in _lanes(wanted) if lane], make)
     return [made[name] for name in wanted]
+
+
+def _is_repaired(name: str, recipe: Recipe) -> bool:
+    """Whether held-out images decide how a variant is made."""
+    return name == MIXED or (name == INT8 and recipe.export.int8.repair)
 
 
 def _lanes(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -93,8 +102,8 @@ def _one(
     variant = VARIANTS[name]
     started = time.monotonic()
     out = folder.artifacts / variant.filename
-    correct = variant.mode.calibrated and recipe.export.int8.bias_correction
-    repair = name == "tflite-int8" and recipe.export.int8.repair
+    repair = _is_repaired(name, recipe)
+    correct = variant.mode.calibrated and recipe.export.int8.bias_correction and name != MIXED
     uncorrected = folder.path / "evidence" / f"{name}-uncorrected{variant.format.suffix}"
     uncorrected.parent.mkdir(exist_ok=True)
     job = Job(
@@ -108,12 +117,15 @@ def _one(
         calibration=str(calibration.resolve()) if calibration and variant.mode.calibrated else None,
         bias_correction=correct,
         # The converter's own result, so that the report can show both.
-        uncorrected=str(uncorrected.resolve()) if correct or repair else None,
+        uncorrected=str(uncorrected.resolve()) if correct or (repair and name == INT8) else None,
         held_out=str((folder.path / HELD_OUT).resolve()) if repair else None,
         limits=asdict(recipe.parity) if repair else {},
+        integer_only=recipe.export.int8.integer_only,
     )
     details = converter.convert(Conversion(name, job, folder.logs / f"{name}.log", recipe.export.timeout))
-    if correct or repair:
+    name = _filed(folder, name, details)
+    out = folder.artifacts / VARIANTS[name].filename
+    if job.uncorrected:
         details[UNCORRECTED] = uncorrected.relative_to(folder.path).as_posix()
     return Artifact(
         variant=name,
@@ -123,6 +135,17 @@ def _one(
         seconds=round(time.monotonic() - started, 1),
         details=details,
     )
+
+
+def _filed(folder: RunFolder, name: str, details: dict[str, Any]) -> str:
+    """Give a conversion's file the name of the variant that it turned out to be, and tell that."""
+    if MODE not in details:
+        return name
+    found = f"{LONE}-{details[MODE]}"
+    if found != name:
+        (folder.artifacts / f"{name}.json").unlink(missing_ok=True)
+        os.replace(folder.artifacts / VARIANTS[name].filename, folder.artifacts / VARIANTS[found].filename)
+    return found
 
 
 def _calibration(

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from tledge import golden, statistics
 from tledge.contract import InputSpec
-from tledge.formats.base import Mode, Port, Structure
 from tledge.golden import Golden
 from tledge.tables import Parity
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from tledge.formats.base import Mode, Port, Structure
 
 CLASS_IMAGES = 20
 """A class with fewer images has no gate of its own: one image would weigh over 5 points."""

@@ -11,7 +11,7 @@ feature map a layer is enough.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,13 +46,18 @@ def round_weights(kernel: NDArray[np.float32], axis: int) -> NDArray[np.float32]
     return (np.round(kernel / scale) * scale).astype(np.float32)
 
 
-def correct_biases(graph: FloatGraph, means: Mapping[int, NDArray[np.float32]]) -> list[Correction]:
+def correct_biases(
+    graph: FloatGraph, means: Mapping[int, NDArray[np.float32]], besides: Collection[str] = ()
+) -> list[Correction]:
     """Correct `graph` in place for 8-bit weights; gives one Correction per layer.
 
-    `means` holds the mean over the calibration images of every linear operator's input.
+    `means` holds the mean over the calibration images of every linear operator's input; layers named
+    in `besides` keep their biases.
     """
     made = []
     for linear in graph.linears:
+        if linear.name in besides:
+            continue
         kernel = graph.values(linear.weights)
         change = shift(linear, round_weights(kernel, linear.channel_axis) - kernel, means[linear.input])
         graph.set_bias(linear, graph.bias(linear) - change)

@@ -392,7 +392,7 @@ def _check_input_range(model: tables.Model, name: str) -> None:
         raise RecipeError("[model] weights: a hub backbone brings its own; leave weights out.")
 
 
-def with_repair(recipe: Recipe) -> Recipe:
-    """The same recipe with `[export.int8] repair = true`."""
-    int8 = replace(recipe.export.int8, repair=True)
+def with_repair(recipe: Recipe, integer_only: bool) -> Recipe:
+    """The same recipe with `[export.int8] repair = true`, and floats allowed or not."""
+    int8 = replace(recipe.export.int8, repair=True, integer_only=integer_only)
     return replace(recipe, export=replace(recipe.export, int8=int8))

@@ -238,6 +238,11 @@ class Int8:
         "try remedies one after the other, judged on validation photos, until the gates pass; bias "
         "correction is then one of them",
     )
+    integer_only: bool = key(
+        True,
+        "repair ends with integers. Without it, where they do not hold: layers in float, then float "
+        "activations, 16-bit activations, float16; each under the name of its variant",
+    )
 
 
 @dataclass(frozen=True)

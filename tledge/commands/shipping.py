@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--dynamic", is_flag=True, help="Add tflite-dynamic: int8 weights, float activations.")
 @click.option("--all", "everything", is_flag=True, help="Add every variant.")
 @click.option("--repair", is_flag=True, help="Add tflite-int8, with remedies until its gates pass.")
+@click.option("--mixed", is_flag=True, help="With --repair, also remedies that leave floats in the model.")
 @click.option("--variant", "named", multiple=True, metavar="NAME", help="Add one variant by name.")
 @click.option("--unverified", is_flag=True, help="Bundle what did not pass too, marked as such.")
 @common
@@ -32,6 +33,7 @@ def export(
     dynamic: bool,
     everything: bool,
     repair: bool,
+    mixed: bool,
     named: tuple[str, ...],
     unverified: bool,
     quiet: bool,
@@ -43,8 +45,10 @@ def export(
     from tledge.recipe import with_repair
 
     folder, recipe = finished_run(run)
+    if mixed and not repair:
+        raise RecipeError("--mixed says what --repair may do: give both, or --variant tflite-mixed.")
     if repair:
-        recipe = with_repair(recipe)
+        recipe = with_repair(recipe, integer_only=recipe.export.int8.integer_only and not mixed)
     flags = {"tflite-int8": int8 or repair, "tflite-fp16": fp16, "tflite-dynamic": dynamic}
     wanted = _variants(recipe, [name for name, on in flags.items() if on], named, everything)
     with console.watching(quiet) as watch:

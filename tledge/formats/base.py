@@ -20,13 +20,18 @@ KERNEL_SIZE = 9
 """Constants with fewer values are paddings and axes, not kernels."""
 
 
+MODE = "mode"
+"""Key in what a conversion tells: the mode of what it made, where remedies ended in another."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One conversion, as plain values, so that another process can do it.
 
     `calibration` is an `.npy` of uint8[N, H, W, 3] for modes that want one; `uncorrected` names a
     second file for the same conversion without bias correction. Where `held_out` names an `.npz` of
-    images and labels, remedies are tried on it until they pass `limits`, the gates by name.
+    images and labels, remedies are tried on it until they pass `limits`, the gates by name; those
+    that leave floats in the model only without `integer_only`.
     """
 
     model: str
@@ -41,6 +46,7 @@ class Job:
     uncorrected: str | None = None
     held_out: str | None = None
     limits: dict[str, float] = field(default_factory=dict)
+    integer_only: bool = True
 
 
 @dataclass(frozen=True)

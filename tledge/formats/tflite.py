@@ -151,6 +151,10 @@ FORMAT = Format(
             "integers only, byte input and output",
             "int8", "int8", (0.9, 2.5), integer_only=True, calibrated=True, batch=1,
         ),
+        "mixed": Mode(
+            "integers, with the layers in float that need it; byte input and output",
+            "int8", "int8", (0.9, 4.5), calibrated=True, batch=1,
+        ),
         "int16x8": Mode(
             "int8 weights, int16 activations",
             "int8", "int8", (0.9, 2.8), integer_only=True, calibrated=True, batch=1, input="int16",

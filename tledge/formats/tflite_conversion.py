@@ -1,11 +1,14 @@
 """Making `.tflite` files: one float conversion, from which every mode follows.
 
 fp16 and dynamic are the converter's own. Integer modes take the float file, measure its tensors
-on the calibration set, correct biases in it, and hand it to the converter's quantizer.
+on the calibration set, correct biases in it, and hand it to the converter's quantizer. Where repair
+is asked for, remedies are tried on held-out images instead, and the mode of what they end in is told.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +17,9 @@ from tledge import runs, tflite_metadata
 from tledge.calibration import Measured, Wanted, measure
 from tledge.errors import ConversionError, DataError
 from tledge.float_graph import FloatGraph
-from tledge.formats.base import Job
+from tledge.formats.base import MODE, Job
 from tledge.formats.frozen import float_tflite, tensorflow
-from tledge.ladder import HeldOut, climb
+from tledge.ladder import HeldOut, Material, Remedy, climb, integer_only, layers_in_float, others, with_bytes
 from tledge.quantization import correct_biases
 from tledge.tables import Parity
 
@@ -31,19 +34,17 @@ def convert(job: Job) -> dict[str, Any]:
     Raises DataError for calibration images that are missing, empty or out of range, and
     ConversionError where the converter gives up.
     """
+    if job.mode == "mixed" or job.held_out:
+        return _repaired(job)
     if job.mode in ("int8", "int16x8"):
         return _integer(job)
-    graph = FloatGraph(float_tflite(Path(job.model), job.mode))
-    graph.take_bytes()
-    _write(job, job.out, graph.pack())
+    _write(job, job.out, with_bytes(float_tflite(Path(job.model), job.mode)))
     return {}
 
 
 def _integer(job: Job) -> dict[str, Any]:
     images = calibration_images(job)
     graph = FloatGraph(float_tflite(Path(job.model)))
-    if job.held_out and job.mode == "int8":
-        return _repaired(job, graph.pack(), images)
     inputs = tuple(dict.fromkeys(one.input for one in graph.linears)) if job.bias_correction else ()
     measured = measure(graph.pack(), images, Wanted(graph.activations, inputs))
     details: dict[str, Any] = {"calibration_images": len(images)}
@@ -56,22 +57,55 @@ def _integer(job: Job) -> dict[str, Any]:
     return details
 
 
-def _repaired(job: Job, model: bytes, images: NDArray[np.uint8]) -> dict[str, Any]:
-    """Climb the ladder; the first rung is the conversion without any remedy."""
-    import numpy as np
-
-    with np.load(str(job.held_out), allow_pickle=False) as packed:
-        held_out = HeldOut(packed["images"], packed["labels"], job.labels, Parity(**job.limits))
-    made, rungs, taken = climb(model, images, held_out, _to_int8)
+def _repaired(job: Job) -> dict[str, Any]:
+    """Climb the ladder; what it ends in may be of another mode, which the caller files it under."""
+    given = Material(float_tflite(Path(job.model)), calibration_images(job), _to_int8)
+    held_out = _held_out(job)
+    made, rungs, taken = climb(_remedies(job, given, held_out), given.model, held_out)
     if job.uncorrected:
-        _write(job, job.uncorrected, made[0])
-    _write(job, job.out, made[taken])
+        _write(job, job.uncorrected, made[0].data)
+    _write(job, job.out, made[taken].data)
     return {
-        "calibration_images": len(images),
+        MODE: made[taken].mode,
+        "calibration_images": len(given.calibration),
         "held_out_images": len(held_out.images),
         "repair": rungs[taken].name,
         "rungs": [asdict(one) for one in rungs],
     }
+
+
+def _held_out(job: Job) -> HeldOut:
+    import numpy as np
+
+    if job.held_out is None:
+        raise DataError(f"{job.mode}: no held-out images; what to leave in float is chosen by them.")
+    with np.load(job.held_out, allow_pickle=False) as packed:
+        return HeldOut(packed["images"], packed["labels"], job.labels, Parity(**job.limits))
+
+
+def _remedies(job: Job, given: Material, held_out: HeldOut) -> Iterator[Remedy]:
+    if job.mode == "mixed":
+        yield from layers_in_float(given, held_out)
+        return
+    yield from integer_only(given)
+    if job.integer_only:
+        return
+    yield from layers_in_float(given, held_out)
+    yield from others(
+        {
+            "dynamic": lambda: with_bytes(float_tflite(Path(job.model), "dynamic")),
+            "int16x8": lambda: _sixteen_bit(given),
+            "fp16": lambda: with_bytes(float_tflite(Path(job.model), "fp16")),
+        }
+    )
+
+
+def _sixteen_bit(given: Material) -> bytes:
+    graph = FloatGraph(given.model)
+    inputs = tuple(dict.fromkeys(one.input for one in graph.linears))
+    correct_biases(graph, measure(graph.pack(), given.calibration, Wanted(averaged=inputs)).means)
+    measured = measure(graph.pack(), given.calibration, Wanted(graph.activations))
+    return _quantized(graph, measured, given.calibration, "int16x8")
 
 
 def calibration_images(job: Job) -> NDArray[np.uint8]:
@@ -97,28 +131,46 @@ def calibration_images(job: Job) -> NDArray[np.uint8]:
 
 def _quantized(graph: FloatGraph, measured: Measured, images: NDArray[np.uint8], mode: str) -> bytes:
     """Integers only, with byte (int8) or int16 input and output."""
-    tf = tensorflow()
     graph.set_ranges(measured.ranges)
+    if mode == "int8":
+        return _to_int8(graph.pack())
+    with _giving_up():
+        return _wide(graph.pack(), images[list(measured.extremes)])
+
+
+@contextmanager
+def _giving_up() -> Iterator[None]:
+    """The quantizers raise bare Exceptions and their own classes."""
     try:
-        if mode == "int8":
-            return _to_int8(graph.pack())
-        return _wide(tf, graph.pack(), images[list(measured.extremes)])
-    except Exception as error:  # the quantizers raise bare Exceptions and their own classes
+        yield
+    except Exception as error:
         raise ConversionError(f"the TFLite quantizer gave up: {error}") from error
 
 
-def _to_int8(model: bytes) -> bytes:
-    """A float model with ranges in it as integers only, with byte input and output."""
+def _to_int8(model: bytes, in_float: frozenset[str] = frozenset()) -> bytes:
+    """A float model with ranges in it as integers, with byte input and output.
+
+    Operators whose outputs are named in `in_float` are left as they are.
+    """
     tf = tensorflow()
     from tensorflow.lite.python.convert import mlir_quantize
 
-    return bytes(mlir_quantize(model, input_data_type=tf.uint8, output_data_type=tf.uint8))
+    with _giving_up():
+        made = mlir_quantize(
+            model,
+            input_data_type=tf.uint8,
+            output_data_type=tf.uint8,
+            denylisted_nodes=set(in_float) or None,
+        )
+        return bytes(made)
 
 
-def _wide(tf: Any, model: bytes, images: NDArray[np.uint8]) -> bytes:
+def _wide(model: bytes, images: NDArray[np.uint8]) -> bytes:
     """int16 activations: this quantizer measures ranges itself, so it gets the images that hold them."""
     import numpy as np
     from tensorflow.lite.python.optimize.calibrator import Calibrator
+
+    tf = tensorflow()
 
     def fed() -> Any:
         for image in images:
