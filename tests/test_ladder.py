@@ -48,11 +48,11 @@ def outlier(channels: int) -> Any:
     return np.where(np.arange(channels) == 3, 1.0, 1 / 300)
 
 
-def lean(run: Path, more: str = "") -> None:
+def lean(run: Path, agreement: float = 0.9) -> None:
     """Export nothing but fp32 unless asked: what else there was has another reference now."""
-    (run / "recipe.toml").write_text(
-        f'{(run / "recipe.toml").read_text()}\n[export]\nvariants = ["tflite-fp32"]\n{more}'
-    )
+    text = (run / "recipe.toml").read_text()
+    text = text.replace("int8_agreement = 0.9", f"int8_agreement = {agreement}")
+    (run / "recipe.toml").write_text(f'{text}\n[export]\nvariants = ["tflite-fp32"]\n')
     shutil.rmtree(run / "artifacts")
 
 
@@ -107,7 +107,7 @@ def test_layers_in_float_go_by_their_own_name(own_run: Path, cli: Cli) -> None:
 def test_what_integers_cannot_do_ends_under_another_name(own_run: Path, cli: Cli) -> None:
     """Where no integer model may pass, --mixed goes on, and no tflite-int8 is left behind."""
     rescaled(own_run, "block_3", outlier)
-    lean(own_run, "[parity]\nint8_agreement = 1.0\n")
+    lean(own_run, agreement=1.0)
     assert cli("export", own_run, "--int8", "--quiet").code == 3
     done = cli("export", own_run, "--repair", "--mixed", "--quiet")
     left = sorted(path.stem for path in (own_run / "artifacts").glob("*.json"))
@@ -120,4 +120,4 @@ def test_what_integers_cannot_do_ends_under_another_name(own_run: Path, cli: Cli
 
 def test_mixed_alone_is_refused(own_run: Path, cli: Cli) -> None:
     done = cli("export", own_run, "--mixed")
-    assert done.code == 1 and "--repair" in done.err
+    assert done.code == 2 and "--repair" in done.err

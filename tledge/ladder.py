@@ -112,7 +112,8 @@ def climb(
 def _judged(remedy: Remedy, wanted: NDArray[np.float32], held_out: HeldOut, started: float) -> Rung:
     answers = run_on_all_cores(remedy.data, remedy.name, held_out.images)
     found = gates.compare(held_out.labels, wanted, answers, held_out.names)
-    verdict, reasons = gates.judge(found, "int8", held_out.limits)
+    gate = "fp16" if remedy.mode == "fp16" else "int8"  # as verification will hold it
+    verdict, reasons = gates.judge(found, gate, held_out.limits)
     return Rung(
         name=remedy.name,
         mode=remedy.mode,
