@@ -1,8 +1,11 @@
 """Shared fixtures: where real data lies, a small trained run, and a way to run the command line."""
 
+import fcntl
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,17 +85,24 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
-    """A tiny network trained and exported through the command line; do not change it."""
-    import subprocess
-    import sys
+    """A tiny network trained and exported through the command line, once for all; do not change it."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "small"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            _make_small_run(folder)
+            (folder / "made").touch()
+    return folder / "runs" / "small"
 
-    folder = tmp_path_factory.mktemp("small")
+
+def _make_small_run(folder: Path) -> None:
     (folder / "small.toml").write_text(SMALL)
     command = [sys.executable, "-m", "tledge"]
-    for arguments in (["train", "small.toml", "--quiet"], ["export", "--int8", "--quiet"]):
+    for arguments in (["train", "small.toml", "--quiet", "--force"], ["export", "--int8", "--quiet"]):
         done = subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "runs" / "small"
 
 
 @pytest.fixture
