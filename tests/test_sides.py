@@ -68,6 +68,17 @@ def test_other_splits_are_warned_of(old: Path, tmp_path: Path) -> None:
     assert pair(bundle, old, tmp_path).cautions == ()
 
 
+def test_partly_shared_splits_are_warned_of(old: Path, tmp_path: Path) -> None:
+    new = fake_pairs.run(tmp_path / "new")
+    path = RunFolder(new).golden
+    kept = golden.load(path)
+    part = golden.Golden(kept.images[:60], kept.labels[:60], kept.probabilities[:60], kept.ids[:60], {})
+    golden.save(path, part)
+    (new / "golden" / "photos.json").write_text("[]")
+    (line,) = pair(old, new, tmp_path).cautions
+    assert line.startswith(f"60 of the {COUNT} test images known of {old} are among these")
+
+
 def test_runs_of_two_sizes_share_their_test_images(old: Path, tmp_path: Path) -> None:
     new = fake_pairs.enlarged(fake_pairs.run(tmp_path / "new"))
     made = pair(old, new, tmp_path)
@@ -127,7 +138,9 @@ def test_unknown_labels_are_left_out(old: Path, tmp_path: Path) -> None:
     assert len(made.a) == len(made.b) == len(made.labels) == COUNT - owls
 
 
-@pytest.mark.parametrize("text", ["{", "[{}]", '[{"photo": "00.png"}]', "[3]"])
+@pytest.mark.parametrize(
+    "text", ["{", "[{}]", '[{"photo": "00.png"}]', "[3]", '[{"photo": "00.png", "row": 999}]']
+)
 def test_damaged_list_of_photos_is_named(old: Path, tmp_path: Path, text: str) -> None:
     (old / "golden" / "photos.json").write_text(text)
     with pytest.raises(RunError, match=r"photos\.json: incomplete, or of another tledge"):
