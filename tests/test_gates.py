@@ -200,6 +200,30 @@ def test_limits_of_the_recipe_count() -> None:
     assert verdict(compared(1000, lost=40), "int8", **lenient) == "passed"
 
 
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (replace(SAME, agreement=0.1, max_abs_dp=1.0), "passed"),
+        (replace(SAME, change=-0.01, accuracy=0.89), "passed"),
+        (replace(SAME, change=-0.0101, accuracy=0.8899), "failed"),
+        (replace(SAME, worst_class="emu", worst_class_change=-0.051), "failed"),
+        (replace(SAME, vanished=("emu",)), "failed"),
+        (replace(SAME, images=99), "undecided"),
+        (replace(SAME, images=99, change=-0.2, change_high=-0.1, accuracy=0.7), "failed"),
+    ],
+)
+def test_change_has_gates_but_no_agreement(found: Comparison, expected: str) -> None:
+    result, lines = gates.judge_change(found, Parity(), "A")
+    assert result == expected
+    assert bool(lines) == (expected != "passed")
+
+
+def test_change_is_told_beside_the_other() -> None:
+    lines = gates.judge_change(compared(1000, lost=30), Parity(), "A")[1]
+    assert "accuracy 0.9700 against A's 1.0000: lost 3.0%, at most 1.0% allowed" in lines
+    assert "Keras'" in reasons(compared(1000, lost=30), "int8")
+
+
 @pytest.mark.parametrize(("tolerance", "images"), [(0.02, 50), (0.01, 100), (0.005, 200), (0.0, 0), (1.0, 1)])
 def test_resolution_is_one_image(tolerance: float, images: int) -> None:
     assert gates.resolution(tolerance) == images

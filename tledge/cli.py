@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from tledge import __version__
-from tledge.commands import looking, measuring, photos, shipping, training
+from tledge.commands import comparing, looking, measuring, photos, shipping, training
 from tledge.errors import TledgeError
 
 INTERRUPTED = 130
@@ -69,6 +69,7 @@ for command in (
     shipping.verify,
     shipping.bundle,
     measuring.bench,
+    comparing.compare,
     looking.predict,
     looking.list_,
     looking.inspect,

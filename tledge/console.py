@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tledge.bench import BenchReport, Measure
+    from tledge.compare import ComparedReport, ComparedRow
     from tledge.inventory import Inventory
 
 BENCH_COLUMNS = (
@@ -23,7 +24,17 @@ BENCH_COLUMNS = (
 BENCH_SPARE = ("model MiB", "p90 ms", "load ms", "KiB")
 """Columns that a narrow window does without, the first first."""
 
+COMPARED_COLUMNS = (
+    "variant", "accuracy A → B", "change", "p", "agree", "lost", "won", "KiB A → B", "p50 ms A → B",
+    "verdict",
+)  # fmt: skip
+COMPARED_SPARE = ("agree", "p", "won", "lost")
+
 STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "skipped": "dim"}
+COMPARED_STYLES = {
+    "not worse": "green", "same file": "green", "worse": "bold red", "broken": "bold red",
+    "undecided": "yellow", "not compared": "dim",
+}  # fmt: skip
 
 
 class _RichTask:
@@ -207,10 +218,17 @@ def reasons(report: ParityReport) -> list[str]:
 
 def bench_table(report: BenchReport, console: Console) -> tuple[Any, tuple[str, ...]]:
     """A line for each configuration, and the names of columns left out to fit the console's width."""
+    return _fitting(lambda hidden: _bench_table(report, hidden), BENCH_SPARE, console)
+
+
+def _fitting(
+    draw: Callable[[Sequence[str]], Any], spare: tuple[str, ...], console: Console
+) -> tuple[Any, tuple[str, ...]]:
+    """What `draw` makes without as few of the `spare` columns as fits, and the names of those left out."""
     boundless = console.options.update(max_width=1000)
-    for count in range(len(BENCH_SPARE) + 1):
-        hidden = BENCH_SPARE[:count]
-        table = _bench_table(report, hidden)
+    for count in range(len(spare) + 1):
+        hidden = spare[:count]
+        table = draw(hidden)
         if console.measure(table, options=boundless).maximum <= console.width:
             break
     return table, hidden
@@ -266,3 +284,40 @@ def columns(rows: Sequence[tuple[str, ...]]) -> Any:
     for row in rows:
         table.add_row(*map(Text, row))  # names of labels and files are text, not markup
     return table
+
+
+def compared_table(report: ComparedReport, console: Console) -> tuple[Any, tuple[str, ...]]:
+    """A line for each variant of both models, and the names of columns left out to fit the width."""
+    return _fitting(lambda hidden: _compared_table(report, hidden), COMPARED_SPARE, console)
+
+
+def _compared_table(report: ComparedReport, hidden: Sequence[str]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = [name for name in COMPARED_COLUMNS if name not in hidden]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in shown:
+        table.add_column(name, justify="left" if name in ("variant", "verdict") else "right", no_wrap=True)
+    for row in report.rows:
+        cells = dict(zip(COMPARED_COLUMNS, _compared_row(row), strict=True))
+        style = COMPARED_STYLES.get(row.verdict, "")
+        table.add_row(*(Text(cells[name], style=style if name == "verdict" else "") for name in shown))
+    return table
+
+
+def _compared_row(row: ComparedRow) -> list[str]:
+    def pair(one: float | None, two: float | None, show: Callable[[float | None], str]) -> str:
+        return "–" if one is None else f"{show(one)} → {show(two)}"
+
+    return [
+        row.variant,
+        pair(row.accuracy_a, row.accuracy_b, share),
+        _points(row.change, row.change_low, row.change_high),
+        _short(row.mcnemar_p),
+        share(row.agreement),
+        *("–" if count is None else str(count) for count in (row.lost, row.won)),
+        f"{row.bytes_a / 1024:.0f} → {row.bytes_b / 1024:.0f}",
+        pair(row.p50_ms_a, row.p50_ms_b, _short),
+        row.verdict,
+    ]

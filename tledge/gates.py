@@ -123,6 +123,19 @@ def judge(found: Comparison, gate: str, limits: Parity) -> tuple[str, tuple[str,
     return ("undecided", tuple(undecided)) if undecided else ("passed", ())
 
 
+def judge_change(found: Comparison, limits: Parity, before: str) -> tuple[str, tuple[str, ...]]:
+    """Verdict and reasons as `judge` gives them, of a model trained anew beside the one `before` it.
+
+    Its accuracy and its classes have gates; agreement has none, since training changes answers.
+    """
+    failed: list[str] = []
+    undecided: list[str] = []
+    _accuracy(found, limits, failed, undecided, f"{before}'s")
+    if failed:
+        return "failed", tuple(failed)
+    return ("undecided", tuple(undecided)) if undecided else ("passed", ())
+
+
 def resolution(tolerance: float) -> int:
     """Images below which a single changed answer already exceeds `tolerance`: ceil(1 / it)."""
     return ceil(1 / tolerance - 1e-9) if tolerance > 0 else 0
@@ -140,9 +153,11 @@ def _agreement(found: Comparison, wanted: float, failed: list[str], undecided: l
         undecided.append(f"{shown}: {found.images} images cannot show it, it takes {needed}")
 
 
-def _accuracy(found: Comparison, limits: Parity, failed: list[str], undecided: list[str]) -> None:
+def _accuracy(
+    found: Comparison, limits: Parity, failed: list[str], undecided: list[str], whose: str = "Keras'"
+) -> None:
     needed = resolution(limits.max_drop)
-    shown = f"accuracy {found.accuracy:.4f} against Keras' {found.reference_accuracy:.4f}"
+    shown = f"accuracy {found.accuracy:.4f} against {whose} {found.reference_accuracy:.4f}"
     too_low = found.accuracy < limits.int8_accuracy * found.reference_accuracy
     dropped = -found.change > limits.max_drop + 1e-12
     if found.images < needed and not found.change_high < -limits.max_drop:

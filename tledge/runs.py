@@ -165,7 +165,7 @@ def complete(path: Path, advice: str) -> Iterator[None]:
     """Turn a missing or unknown field of the JSON file at `path` into a RunError with advice."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise RunError(f"{path}: incomplete, or of another tledge ({error!r}). {advice}") from error
 
 

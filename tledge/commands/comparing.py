@@ -1,0 +1,93 @@
+"""`tledge compare`: may one model take the place of another?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tledge.commands import common, example, finished_run, kernels, next_step, plain, print_json
+from tledge.errors import ArtifactError, MissingError, ParityFailed, TledgeError
+
+if TYPE_CHECKING:
+    from tledge.compare import ComparedReport
+    from tledge.tables import Parity
+
+
+@click.command(epilog=example("tledge compare pets-1.zip runs/pets"))
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this artifact.")
+@kernels
+@common
+def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bool, as_json: bool) -> None:
+    """May B take the place of A? Each is a bundle (folder or zip) or a run.
+
+    Every artifact that both have answers the same test images: accuracy, lost and won images, size and
+    latency, and what an app built for A would find changed: labels, input, output. Ends with 0 where B is
+    not worse, and with 3 where it is worse beyond the [parity] gates, where the images are too few to
+    tell, or where labels or contract differ.
+    """
+    from tledge import compare as stage
+    from tledge import console, subjects
+
+    limits, whose = _limits(a, b)
+    with console.watching(quiet) as watch:
+        report = stage.compare(a, b, limits, variants=variants, kernels=kernels, watch=watch)
+    if as_json:
+        print_json(plain(report))
+    else:
+        _show(report, whose)
+    if report.verdict not in (stage.FINE, stage.SAME):
+        raise _failure(report)
+    next_step(f"tledge bundle {b}" if subjects.is_run(b) else f"tledge verify {b}", as_json)
+
+
+def _limits(a: Path, b: Path) -> tuple[Parity, str]:
+    """The gates of B's recipe, else of A's, and whose they are; the defaults where both are bundles."""
+    from tledge import subjects, tables
+
+    for path in (b, a):
+        if subjects.is_run(path):
+            return finished_run(path)[1].parity, f"[parity] of {path}"
+    return tables.Parity(), "tledge's own"
+
+
+def _show(report: ComparedReport, whose: str) -> None:
+    from tledge import console
+
+    for letter, one in (("A", report.a), ("B", report.b)):
+        click.echo(f"{letter}: {one.path} ({one.name} {one.version})")
+    out = console.stdout()
+    table, hidden = console.compared_table(report, out)
+    out.print(table)
+    if hidden:
+        click.echo(f"Not shown for want of width, and in --json: {', '.join(hidden)}.")
+    click.echo(report.summary)
+    for line in (*report.labels, *report.contract):
+        click.echo(line)
+    for row in report.rows:
+        for reason in row.reasons:
+            click.echo(f"{row.variant}: {reason}")
+    for letter, names in (("A", report.only_a), ("B", report.only_b)):
+        if names:
+            click.echo(f"Only in {letter}: {', '.join(names)}.")
+    limits = report.limits
+    click.echo(
+        f"Gates ({whose}): B may lose {limits.max_drop:.1%} of the images, a class "
+        f"{limits.max_class_drop:.1%} of its recall, and keeps {limits.int8_accuracy:.0%} of A's accuracy."
+    )
+    for line in (*report.remarks, console.machine_line(report.machine)):
+        click.echo(line)
+
+
+def _failure(report: ComparedReport) -> TledgeError:
+    """Exit code 4 for a damaged artifact, 5 where none could be compared, else 3."""
+    from tledge import compare as stage
+
+    if report.verdict == stage.BROKEN:
+        return ArtifactError(f"nothing is said of B where a file is damaged. {report.summary}")
+    if report.verdict == stage.SKIPPED:
+        return MissingError(f"{report.summary} The reasons are above.")
+    return ParityFailed(f"B cannot take A's place ({report.verdict}). The reasons are above.")
