@@ -14,7 +14,7 @@ from conftest import SMALL, Done
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge import contact, flips, golden, runs
+from tledge import contact, flips, golden, parity, runs
 from tledge.golden import Golden
 from tledge.runs import ParityReport, ParityRow, Reference, RunFolder
 from tledge.tables import Parity
@@ -40,7 +40,9 @@ LABELS = np.array([0, 1, 0, 1, 0])
 def reference(count: int = 5) -> Golden:
     """The five rows above, again and again."""
     rows = np.arange(count) % 5
-    pixels = np.broadcast_to((np.arange(count) * 3 % 250).astype(np.uint8)[:, None, None, None], (count, 8, 8, 3))
+    pixels = np.broadcast_to(
+        (np.arange(count) * 3 % 250).astype(np.uint8)[:, None, None, None], (count, 8, 8, 3)
+    )
     ids = tuple(f"photos/{number}.jpg" for number in range(count))
     return Golden(pixels, LABELS[rows], KERAS[rows], ids, {})
 
@@ -160,6 +162,28 @@ def test_broken_artifact_has_no_flips(tmp_path: Path) -> None:
     folder, report = verified(tmp_path / "run", changed=3)
     assert (report.rows[0].verdict, report.rows[0].lost, report.rows[0].flips) == ("failed", None, "")
     assert list((folder.path / "evidence").iterdir()) == []
+
+
+@pytest.mark.parametrize("answer", [np.full((40, 3), np.nan), np.full((40, 2), 0.5)])
+def test_incomparable_answers_are_no_flips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: NDArray[np.float64]
+) -> None:
+    folder, _report = verified(tmp_path / "run", changed=3)
+    monkeypatch.setattr(parity, "answers", lambda *_rest: answer.astype(np.float32))
+    (row,) = verify_run(folder, Parity()).rows
+    assert (row.verdict, row.lost, row.flips) == ("failed", None, "")
+
+
+def test_undecided_row_names_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, _report = verified(tmp_path / "run", changed=0)
+    limits = Parity(float_agreement=0.99, float_max_dp=1.0)
+    (broken,) = verify_run(folder, limits).rows
+    assert (broken.verdict, broken.images_needed) == ("failed", None)
+    monkeypatch.setattr(parity, "inspected", lambda *_rest: [])
+    (row,) = verify_run(folder, limits).rows
+    assert (row.verdict, row.images_needed) == ("undecided", 100)
+    (row,) = verify_run(folder, replace(limits, float_agreement=0.975)).rows
+    assert (row.verdict, row.images_needed) == ("passed", None)
 
 
 ROW = ParityRow(

@@ -177,6 +177,13 @@ def test_accuracy_share_gate(accuracy: float, expected: str) -> None:
     assert verdict(found, "int8") == expected
 
 
+@pytest.mark.parametrize(("accuracy", "expected"), [(0.09, "passed"), (0.089, "failed")])
+def test_rounding_fails_no_share(accuracy: float, expected: str) -> None:
+    """0.9 * 0.1 is a little more than 0.09 in floating point."""
+    found = replace(SAME, reference_accuracy=0.1, accuracy=accuracy, change=accuracy - 0.1)
+    assert verdict(found, "int8", int8_accuracy=0.9, max_drop=0.5) == expected
+
+
 def test_accuracy_share_is_the_reason() -> None:
     found = replace(SAME, reference_accuracy=0.25, accuracy=0.244, change=-0.006)
     assert "98" in reasons(found, "int8")

@@ -63,9 +63,7 @@ def _kind(label: int, before: int, after: int) -> str:
     return "lost" if before == label else "won" if after == label else "moved"
 
 
-def write(
-    run: Path, variant: str, golden: Golden, found: NDArray[np.float32], names: Sequence[str]
-) -> str:
+def write(run: Path, variant: str, golden: Golden, found: NDArray[np.float32], names: Sequence[str]) -> str:
     """List and draw in `evidence/` of a run what `variant` answers otherwise than Keras.
 
     Gives the list's path within the run, "" where there is nothing to list.

@@ -69,8 +69,9 @@ def check(
     if not _repeats(session, golden.images):
         reasons.append("answers differently to the same image: something random is in the graph")
     structural = row.structural or len(reasons) > len(row.reasons)
-    verdict = "failed" if structural else row.verdict
-    return replace(row, verdict=verdict, structural=structural, reasons=tuple(dict.fromkeys(reasons)))
+    if structural:
+        row = replace(row, verdict="failed", images_needed=None)
+    return replace(row, structural=structural, reasons=tuple(dict.fromkeys(reasons)))
 
 
 def inspected(path: Path, variant_name: str, standard: Standard) -> list[str]:
