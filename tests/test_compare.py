@@ -264,7 +264,7 @@ def test_two_bundles_decide_little(cli: Cli, old: Path, tmp_path: Path) -> None:
     assert done.code == 3
     assert f"undecided: tflite-fp32, onnx-fp32. Compared on {fake_pairs.PHOTOS} photos" in done.out
     assert "So few images decide little. Name the run folder in the place of a bundle" in done.out
-    assert "6 images cannot show a drop of 1.0%, it takes 100" in done.out
+    assert "6 images cannot show a drop of 1.00%, it takes 100" in done.out
     assert "Gates (tledge's own)" in done.out
 
 

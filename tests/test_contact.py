@@ -88,6 +88,21 @@ def test_text_is_drawn(tmp_path: Path) -> None:
     assert len(above) + len(below) == len(changed)
 
 
+def test_more_lines_stand_below(tmp_path: Path) -> None:
+    images = plain(COLUMNS + 1)
+    path = tmp_path / "sheet.png"
+    sheet(images, ["rock"] * 11, path, "hands", (["Keras 98% rock"] * 11, ["now 51% paper"] * 10 + [" "]))
+    with Image.open(path) as opened:
+        page = np.asarray(opened.convert("RGB"))
+    first, below, last = (area(page, images[place]) for place in (0, COLUMNS, 1))
+    between = page[first[:, 0].max() + 2 : below[:, 0].min() - 1, : last[:, 1].min() - 1]
+    written = (between != 255).any((1, 2))
+    starts = np.flatnonzero(written & ~np.roll(written, 1))
+    assert len(starts) == 3
+    assert page[below[:, 0].max() + 2 :].min() < 255
+    assert (page[-20:] == 255).all()
+
+
 def test_caption_stays_in_its_cell(tmp_path: Path) -> None:
     images = plain(2)
     page = drawn(tmp_path, images, ["a label that is far too long for its picture " * 3, " "])
@@ -155,6 +170,11 @@ def test_missing_caption_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="3 images need as many captions, got 2"):
         sheet(plain(3), ["rock", "paper"], tmp_path / "sheet.png", "hands")
     assert not list(tmp_path.iterdir())
+
+
+def test_missing_line_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="2 images need as many captions, got 1"):
+        sheet(plain(2), ["rock", "paper"], tmp_path / "sheet.png", "hands", (["Keras"] * 2, ["now"]))
 
 
 def test_needs_no_matplotlib(tmp_path: Path) -> None:

@@ -84,6 +84,30 @@ def test_comparison_measures_probabilities() -> None:
     assert gates.compare(labels, keras, found, NAMES).max_abs_dp == pytest.approx(0.04)
 
 
+def test_flips_are_told_apart() -> None:
+    found = compared(200, lost=5, won=2, moved=3)
+    assert (found.lost, found.won, found.moved) == (5, 2, 3)
+    same = compared(50)
+    assert (same.lost, same.won, same.moved) == (0, 0, 0)
+
+
+def test_confidence_is_held_to_accuracy() -> None:
+    """Every answer is 91 % sure; Keras is right on 91 of 100 and the artifact on 81."""
+    labels = np.zeros(100, np.int64)
+    before, after = (np.where(np.arange(100) < right, 0, 1) for right in (91, 81))
+    found = gates.compare(labels, sure(before), sure(after), NAMES)
+    assert found.reference_ece == pytest.approx(0.0, abs=1e-6)
+    assert found.ece == pytest.approx(0.1, abs=1e-6)
+
+
+def test_recall_of_every_class_with_images() -> None:
+    labels = np.repeat([0, 1, 3], [4, 2, 1])
+    before = np.array([0, 0, 0, 1, 1, 1, 0])
+    after = np.array([0, 0, 1, 1, 1, 0, 3])
+    found = gates.compare(labels, sure(before), sure(after), NAMES)
+    assert found.recall == {"cat": (4, 0.75, 0.5), "dog": (2, 1.0, 0.5), "fox": (1, 0.0, 1.0)}
+
+
 def test_worst_class_is_named() -> None:
     labels = np.repeat(np.arange(4), [40, 40, 20, 19])
     after = labels.copy()
@@ -145,15 +169,41 @@ def test_accuracy_drop_gate(lost: int, expected: str) -> None:
     assert verdict(found, "float", float_agreement=0.9, float_max_dp=1) == "passed"
 
 
-@pytest.mark.parametrize(("accuracy", "expected"), [(0.2451, "passed"), (0.2449, "failed")])
+@pytest.mark.parametrize(
+    ("accuracy", "expected"), [(0.2451, "passed"), (0.98 * 0.25, "passed"), (0.2449, "failed")]
+)
 def test_accuracy_share_gate(accuracy: float, expected: str) -> None:
     found = replace(SAME, reference_accuracy=0.25, accuracy=accuracy, change=accuracy - 0.25)
     assert verdict(found, "int8") == expected
 
 
+@pytest.mark.parametrize(("accuracy", "expected"), [(0.09, "passed"), (0.089, "failed")])
+def test_rounding_fails_no_share(accuracy: float, expected: str) -> None:
+    """0.9 * 0.1 is a little more than 0.09 in floating point."""
+    found = replace(SAME, reference_accuracy=0.1, accuracy=accuracy, change=accuracy - 0.1)
+    assert verdict(found, "int8", int8_accuracy=0.9, max_drop=0.5) == expected
+
+
 def test_accuracy_share_is_the_reason() -> None:
     found = replace(SAME, reference_accuracy=0.25, accuracy=0.244, change=-0.006)
     assert "98" in reasons(found, "int8")
+
+
+@pytest.mark.parametrize(("lost", "expected"), [(9, "passed"), (10, "failed")])
+def test_accuracy_share_at_its_boundary(lost: int, expected: str) -> None:
+    """Keras is right on 450 of 1000: 98 % of that is 441."""
+    found = compared(1000, moved=550, lost=lost)
+    assert verdict(found, "int8", int8_agreement=0.0) == expected
+
+
+@pytest.mark.parametrize(("lost", "expected"), [(1, "passed"), (2, "failed")])
+def test_class_drop_is_measured(lost: int, expected: str) -> None:
+    """One of 20 images is just 5 points."""
+    labels = np.repeat(np.arange(4), [500, 500, 20, 500])
+    after = labels.copy()
+    after[1000 : 1000 + lost] = 0
+    found = gates.compare(labels, sure(labels), sure(after), NAMES)
+    assert (found.worst_class, verdict(found, "int8")) == ("emu", expected)
 
 
 @pytest.mark.parametrize(("change", "expected"), [(-0.05, "passed"), (-0.051, "failed")])
@@ -169,6 +219,61 @@ def test_vanished_class_fails() -> None:
     assert "never answers cat, emu" in reasons(found, "int8")
 
 
+def skewed(*, kept: int = 0, images: int = 400) -> Comparison:
+    """Keras tells four classes apart; the artifact answers cat, and `kept` of the others as Keras does."""
+    labels = np.arange(images) % 4
+    others = np.flatnonzero(labels)[kept:]
+    after = labels.copy()
+    after[others] = 0
+    return gates.compare(labels, sure(labels), sure(after), NAMES)
+
+
+@pytest.mark.parametrize("gate", ["float", "fp16", "int8"])
+def test_constant_answer_fails(gate: str) -> None:
+    """Also where nothing else would: the gates of the recipe are wide open."""
+    limits = {"float_agreement": 0.0, "float_max_dp": 1.0, "fp16_agreement": 0.0, "int8_agreement": 0.0}
+    limits |= {"int8_accuracy": 0.0, "max_drop": 1.0, "max_class_drop": 1.0}
+    found = gates.judge(skewed(), gate, Parity(**limits))
+    assert found == ("failed", ("answers cat to every image, and tells no classes apart",))
+    (reason,) = gates.judge(skewed(kept=1), gate, Parity(**limits))[1]
+    assert reason == "never answers emu, fox"
+
+
+def test_two_other_answers_make_constant() -> None:
+    labels = np.array([0] * 30 + [1, 2])
+    after = np.zeros(32, np.int64)
+    assert gates.compare(labels, sure(labels), sure(after), NAMES).constant == "cat"
+    one = gates.compare(labels[:31], sure(labels[:31]), sure(after[:31]), NAMES)
+    assert (one.constant, one.vanished) == ("", ())
+    assert gates.compare(labels, sure(after), sure(after), NAMES).constant == ""
+
+
+@pytest.mark.parametrize("gate", ["float", "fp16", "int8"])
+def test_vanished_class_fails_every_gate(gate: str) -> None:
+    found = replace(SAME, vanished=("cat", "emu"))
+    assert verdict(found, gate) == "failed"
+    assert verdict(replace(found, vanished=()), gate) == "passed"
+
+
+def test_vanished_class_fails_small_sets() -> None:
+    found = gates.compare(*small_set(answered=2), NAMES)
+    assert verdict(found, "int8") == "failed"
+    assert reasons(found, "int8") == "never answers emu"
+    assert verdict(gates.compare(*small_set(answered=1), NAMES), "int8") == "undecided"
+
+
+def small_set(answered: int) -> tuple[NDArray[np.int64], Answers, Answers]:
+    """45 images of three classes, `answered` of them emus to Keras and dogs to the artifact."""
+    labels = np.array(([0, 1, 3] * 15)[: 45 - answered] + [2] * answered)
+    return labels, sure(labels), sure(np.where(labels == 2, 1, labels))
+
+
+def test_many_vanished_classes_are_counted() -> None:
+    found = replace(SAME, vanished=tuple("abcdefgh"))
+    assert reasons(found, "int8") == "never answers a, b, c, d, e and 3 more"
+    assert reasons(replace(SAME, vanished=tuple("abcde")), "int8") == "never answers a, b, c, d, e"
+
+
 def test_won_accuracy_never_fails() -> None:
     assert verdict(compared(1000, won=20), "int8") == "passed"
 
@@ -180,6 +285,26 @@ def test_small_set_is_undecided(gate: str, images: int, needed: str) -> None:
     assert verdict(compared(images), gate) == "undecided"
     assert f"{images} images cannot show" in reasons(compared(images), gate)
     assert needed in reasons(compared(images), gate)
+
+
+@pytest.mark.parametrize("gate", ["float", "fp16", "int8"])
+@pytest.mark.parametrize("accuracy", [1.0, 0.9, 0.3, 0.0])
+@pytest.mark.parametrize("limits", [Parity(), Parity(int8_accuracy=0.999), Parity(max_drop=0.003)])
+def test_named_number_of_images_decides(gate: str, accuracy: float, limits: Parity) -> None:
+    found = replace(SAME, reference_accuracy=accuracy, accuracy=accuracy)
+    needed = gates.images_needed(found, gate, limits)
+    assert gates.judge(replace(found, images=max(1, needed)), gate, limits)[0] == "passed"
+    few, reasons = gates.judge(replace(found, images=max(0, needed - 1)), gate, limits)
+    assert few == ("undecided" if needed else "passed")
+    assert not needed or any(f"it takes {needed}" in reason for reason in reasons)
+
+
+def test_weak_model_takes_more_images() -> None:
+    """Of 25 % accuracy one image in 100 is already 4 %."""
+    found = replace(SAME, images=100, reference_accuracy=0.25, accuracy=0.24, change=-0.01)
+    assert verdict(found, "int8") == "undecided"
+    assert "100 images cannot show a drop of 0.50%, it takes 200" in reasons(found, "int8")
+    assert verdict(replace(found, images=200), "int8") == "failed"
 
 
 @pytest.mark.parametrize(("gate", "images"), [("int8", 100), ("fp16", 200), ("float", 1)])

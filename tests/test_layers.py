@@ -48,7 +48,7 @@ LAYERS: list[set[str]] = [
         "bench_worker",
         "distribution",
     },
-    {"sources", "backbones", "quantization", "equalization", "gates", "streaming", "filling"},
+    {"sources", "backbones", "quantization", "equalization", "gates", "flips", "streaming", "filling"},
     {"similarity", "rounding", "held_out", "mixed"},
     {"dataset", "model", "starter", "ladder"},
     {"splits", "parcel", "formats.frozen"},

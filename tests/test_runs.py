@@ -37,12 +37,14 @@ RUN = TrainedRun(
 ROW = ParityRow("tflite-int8", "artifacts/tflite-int8.tflite", "ab" * 32, 4321, "undecided")
 REPORT = ParityReport(
     passed=False,
-    reference=Reference(0.91, 300),
+    reference=Reference(0.91, 300, 0.02),
     rows=(
         ROW,
         ParityRow(
             "onnx-fp32", "artifacts/onnx-fp32.onnx", "cd" * 32, 98765, "failed",
             accuracy=0.5, reasons=("weights dropped", "too small"), without_bias_correction={"accuracy": 0.1},
+            ece=0.03, lost=3, won=1, moved=0, flips="evidence/onnx-fp32-flips.json", worst_class="rock",
+            worst_class_change=-0.02, recall={"rock": (100, 0.95, 0.93), "手": (200, 0.89, 0.89)},
         ),
     ),
 )  # fmt: skip
@@ -226,6 +228,16 @@ def test_parity_comes_back_whole(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     runs.write_json(folder.parity, REPORT)
     assert folder.read_parity() == REPORT
+
+
+def test_parity_of_before_is_read(tmp_path: Path) -> None:
+    """As written when rows told neither flips nor classes, and the reference no calibration error."""
+    row = {"variant": "tflite-int8", "path": "artifacts/a", "sha256": "ab", "bytes": 1, "verdict": "passed"}
+    old = {"passed": True, "reference": {"accuracy": 0.9, "images": 30}, "rows": [{**row, "reasons": []}]}
+    runs.write_json(tmp_path / "parity.json", old)
+    found = RunFolder(tmp_path).read_parity()
+    assert found.reference.ece is None
+    assert (found.rows[0].flips, found.rows[0].lost, found.rows[0].recall) == ("", None, {})
 
 
 def test_artifacts_come_back_by_name(tmp_path: Path) -> None:

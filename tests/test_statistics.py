@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tledge.statistics import mcnemar, paired_interval, wilson
+from tledge.statistics import calibration_error, mcnemar, paired_interval, wilson
 
 stats = pytest.importorskip("scipy.stats")
 
@@ -90,3 +90,78 @@ def test_interval_covers_the_truth() -> None:
         low, high = paired_interval(before, after, seed=seed, rounds=500)
         covered += low <= -0.04 <= high
     assert 0.90 <= covered / 200 <= 0.99
+
+
+@pytest.mark.parametrize(("lost", "won", "same"), [(8, 2, 190), (30, 5, 165), (1, 0, 299), (60, 60, 880)])
+def test_interval_equals_scipy(lost: int, won: int, same: int) -> None:
+    before, after = rights(lost, won, same)
+    change = after.astype(float) - before
+    expected = stats.bootstrap((change,), np.mean, method="percentile", n_resamples=20000, rng=1)
+    step = 1 / len(change)  # quantiles of so coarse a statistic jump by whole images
+    found = paired_interval(before, after, rounds=20000)
+    assert found == pytest.approx(tuple(expected.confidence_interval), abs=1.01 * step)
+
+
+def confident(*answers: tuple[float, bool]) -> tuple[np.ndarray, np.ndarray]:
+    """Two-class probabilities with these confidences in class 0, and labels that make them right or not."""
+    sure = np.array([one for one, _right in answers], np.float32)
+    labels = np.array([0 if right else 1 for _one, right in answers])
+    return np.stack([sure, 1 - sure], axis=1), labels
+
+
+def test_calibration_error_worked_by_hand() -> None:
+    """Four images: bins (0.53, 0.6] and (0.93, 1] hold two each.
+
+    |1/2 - 0.575| * 2/4 + |1 - 0.95| * 2/4 = 0.0375 + 0.025 = 0.0625.
+    """
+    found = calibration_error(*confident((0.56, True), (0.59, False), (0.94, True), (0.96, True)))
+    assert found == pytest.approx(0.0625, abs=1e-6)
+
+
+def test_calibration_error_of_five_bins() -> None:
+    """(0.4, 0.6]: 0.51 wrong, 0.54 right; (0.6, 0.8]: 0.65, 0.75 right, 0.7 wrong; then 0.9 x 4, one wrong.
+
+    2/9 * |1/2 - 0.525| + 3/9 * |2/3 - 0.7| + 4/9 * |3/4 - 0.9| = (0.05 + 0.1 + 0.6) / 9.
+    """
+    answers = [(0.51, False), (0.54, True), (0.65, True), (0.75, True), (0.7, False)]
+    answers += [(0.9, True)] * 3 + [(0.9, False)]
+    assert calibration_error(*confident(*answers), bins=5) == pytest.approx(0.75 / 9, abs=1e-6)
+
+
+def plain_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> float:
+    """The sum of Guo et al. 2017, equation 3, bin by bin and image by image."""
+    total = 0.0
+    for number in range(bins):
+        members = [
+            (float(max(row)), int(np.argmax(row)) == label)
+            for row, label in zip(probabilities, labels, strict=True)
+            if number / bins < max(row) <= (number + 1) / bins
+        ]
+        if members:
+            accuracy = sum(right for _sure, right in members) / len(members)
+            sure = sum(sure for sure, _right in members) / len(members)
+            total += len(members) / len(labels) * abs(accuracy - sure)
+    return total
+
+
+@pytest.mark.parametrize("bins", [1, 7, 15])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_calibration_error_equals_loop(classes: int, bins: int) -> None:
+    rng = np.random.default_rng(classes)
+    probabilities = rng.dirichlet(np.full(classes, 0.4), 400).astype(np.float32)
+    labels = np.array([rng.choice(classes, p=row / row.sum()) for row in probabilities.astype(float)])
+    found = calibration_error(probabilities, labels, bins)
+    assert found == pytest.approx(plain_calibration_error(probabilities, labels, bins), abs=1e-7)
+
+
+def test_bin_holds_its_upper_edge() -> None:
+    """0.75 of four bins is in the third: with 0.7 wrong it averages, apart from it it would not."""
+    assert calibration_error(*confident((0.75, True), (0.7, False)), bins=4) == pytest.approx(0.225)
+    assert calibration_error(*confident((0.76, True), (0.7, False)), bins=4) == pytest.approx(0.47)
+
+
+def test_calibration_error_bounds() -> None:
+    assert calibration_error(*confident((1.0, True), (1.0, True))) == 0.0
+    assert calibration_error(*confident((1.0, False))) == 1.0
+    with pytest.raises(ValueError, match="no image"):
+        calibration_error(np.zeros((0, 3), np.float32), np.zeros(0, np.int64))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge.machine import Machine
 from tledge.progress import SILENT, Progress, Task
-from tledge.runs import ParityReport, ParityRow, Score, TrainedRun
+from tledge.runs import ParityReport, ParityRow, Reference, Score, TrainedRun
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -209,6 +210,35 @@ def _row_figures(row: ParityRow) -> list[str]:
     kib = f"{row.bytes / 1024:.0f}"
     change = _points(row.accuracy_change, row.change_low, row.change_high)
     return [kib, share(row.accuracy), change, share(row.agreement), worst, row.kernels]
+
+
+def differences(report: ParityReport, run: Path) -> list[str]:
+    """Two lines for each artifact with answers of its own; one where every answer is Keras'."""
+    lines = []
+    for row in report.rows:
+        if row.flips and row.lost is not None:
+            count = f"{row.lost + (row.won or 0) + (row.moved or 0)} of {row.images}"
+            kinds = f"{row.lost} lost, {row.won} won, {row.moved} wrong as before"
+            sheet = run / Path(row.flips).with_suffix(".png")
+            lines += [
+                f"{row.variant}: {count} answers differ ({kinds}): {sheet}",
+                f"{row.variant}: {_evidence(row, report.reference)}",
+            ]
+    if all(row.lost is not None and not row.flips for row in report.rows):
+        lines.append(f"Every answer is Keras', whose ECE is {share(report.reference.ece)}.")
+    return lines
+
+
+def _evidence(row: ParityRow, reference: Reference) -> str:
+    """The figures that the table has no room for; ECE is the expected calibration error."""
+    parts = [
+        f"agreement {share(row.agreement_low)}–{share(row.agreement_high)}",
+        f"McNemar p {row.mcnemar_p:.3g}",
+        f"ECE {share(row.ece)} (Keras {share(reference.ece)})",
+    ]
+    if row.worst_class_change is not None and row.worst_class_change < 0:
+        parts.append(f"worst class {row.worst_class} {_points(row.worst_class_change)} of recall")
+    return ", ".join(parts)
 
 
 def reasons(report: ParityReport) -> list[str]:

@@ -21,12 +21,20 @@ _GAP = 12
 _MARGIN = 24
 _TITLE_SIZE, _CAPTION_SIZE = 18, 12
 _TITLE_ROOM, _CAPTION_ROOM = 40, 22
+_LINE_ROOM = 16
 _WHITE, _DARK, _GREY, _LINE = "#ffffff", "#2d3748", "#4a5568", "#e2e8f0"
 
 
-def sheet(images: NDArray[np.uint8], captions: Sequence[str], path: Path, title: str) -> None:
+def sheet(
+    images: NDArray[np.uint8],
+    captions: Sequence[str],
+    path: Path,
+    title: str,
+    below: Sequence[Sequence[str]] = (),
+) -> None:
     """Draw the first 60 of uint8[N, H, W, 3], each over its caption, ten to a row, to a PNG at `path`.
 
+    Every entry of `below` is one more line of captions, a text for each image.
     Text that is too long ends in "…", and what its font lacks is a box. The bytes depend on the
     arguments and on Pillow's version alone. The file is written in place: give the path of a
     temporary one to have it appear at once.
@@ -34,13 +42,16 @@ def sheet(images: NDArray[np.uint8], captions: Sequence[str], path: Path, title:
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    if len(images) != len(captions):
-        raise ValueError(f"{len(images)} images need as many captions, got {len(captions)}.")
+    lines = (captions, *below)
+    for line in lines:
+        if len(images) != len(line):
+            raise ValueError(f"{len(images)} images need as many captions, got {len(line)}.")
+    cell = _SIDE + _CAPTION_ROOM + _LINE_ROOM * len(below) + _GAP
     count = min(len(images), MOST)
     columns = min(max(count, 4), COLUMNS)  # four leave the title some room
     rows = -(-count // COLUMNS)
     width = 2 * _MARGIN + columns * (_SIDE + _GAP) - _GAP
-    height = 2 * _MARGIN + _TITLE_ROOM + rows * (_SIDE + _CAPTION_ROOM + _GAP) - _GAP
+    height = 2 * _MARGIN + _TITLE_ROOM + rows * cell - _GAP
     page = Image.new("RGB", (width, height), _WHITE)
     pen = ImageDraw.Draw(page)
     heading, small = ImageFont.load_default(_TITLE_SIZE), ImageFont.load_default(_CAPTION_SIZE)
@@ -48,9 +59,11 @@ def sheet(images: NDArray[np.uint8], captions: Sequence[str], path: Path, title:
     for number in range(count):
         row, column = divmod(number, COLUMNS)
         left = _MARGIN + column * (_SIDE + _GAP)
-        top = _MARGIN + _TITLE_ROOM + row * (_SIDE + _CAPTION_ROOM + _GAP)
+        top = _MARGIN + _TITLE_ROOM + row * cell
         _place(page, pen, images[number], (left, top))
-        pen.text((left, top + _SIDE + 4), _fitted(captions[number], small, _SIDE), _GREY, small)
+        for under, line in enumerate(lines):
+            corner = (left, top + _SIDE + 4 + under * _LINE_ROOM)
+            pen.text(corner, _fitted(line[number], small, _SIDE), _GREY, small)
     page.save(path, "PNG", optimize=True)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,12 @@ CLASS_IMAGES = 20
 
 MAX_REASONS = 3
 
+MAX_NAMES = 5
+"""Classes that a reason lists."""
+
+Recall = tuple[int, float, float]
+"""Images of a class, the share that Keras gets right, the share that the artifact gets right."""
+
 WIDTHS = {"float64": 8, "float32": 4, "int32": 4, "int64": 8, "float16": 2, "int16": 2}
 """Bytes a value takes, 1 where not listed."""
 
@@ -31,7 +38,13 @@ CHANCE = ("random", "bernoulli", "multinomial")
 
 @dataclass(frozen=True)
 class Comparison:
-    """An artifact's answers beside Keras' for the same images; shares in 0..1."""
+    """An artifact's answers beside Keras' for the same images; shares in 0..1.
+
+    `lost` are images that Keras gets right and the artifact wrong, `won` the other way round,
+    `moved` wrong in both and differently. `ece` is the expected calibration error; `recall` has
+    every class with images. `vanished` classes get two answers or more from Keras and none from
+    the artifact; `constant` is the one class that it ever answers, where Keras does otherwise.
+    """
 
     images: int
     accuracy: float
@@ -47,6 +60,13 @@ class Comparison:
     worst_class: str
     worst_class_change: float
     vanished: tuple[str, ...]
+    constant: str = ""
+    lost: int = 0
+    won: int = 0
+    moved: int = 0
+    ece: float = 0.0
+    reference_ece: float = 0.0
+    recall: dict[str, Recall] = field(default_factory=dict)
 
 
 def compare(
@@ -63,7 +83,8 @@ def compare(
     same = int((before == after).sum())
     low, high = statistics.wilson(same, len(labels))
     change_low, change_high = statistics.paired_interval(was_right, is_right)
-    worst_class, worst_change = _worst_class(labels, was_right, is_right, names)
+    recall = _recall(labels, was_right, is_right, names)
+    worst_class, worst_change = _worst_class(recall)
     lost, won = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
     return Comparison(
         images=len(labels),
@@ -83,21 +104,41 @@ def compare(
             name for index, name in enumerate(names)
             if (before == index).sum() >= 2 and not (after == index).any()
         ),
+        constant=names[after[0]] if (after == after[0]).all() and (before != after[0]).sum() >= 2 else "",
+        lost=lost,
+        won=won,
+        moved=len(labels) - same - lost - won,
+        ece=statistics.calibration_error(found, labels),
+        reference_ece=statistics.calibration_error(keras, labels),
+        recall=recall,
     )  # fmt: skip
 
 
-def _worst_class(
+def _recall(
     labels: NDArray[np.int64],
     was_right: NDArray[np.bool_],
     is_right: NDArray[np.bool_],
     names: tuple[str, ...],
-) -> tuple[str, float]:
+) -> dict[str, Recall]:
+    """Images of each class that has any, and its recall before and after."""
+    import numpy as np
+
+    total, before, after = (
+        np.bincount(part, minlength=len(names)).tolist()
+        for part in (labels, labels[was_right], labels[is_right])
+    )
+    return {
+        name: (count, before[index] / count, after[index] / count)
+        for index, (name, count) in enumerate(zip(names, total, strict=True)) if count
+    }  # fmt: skip
+
+
+def _worst_class(recall: Mapping[str, Recall]) -> tuple[str, float]:
     """The class of at least 20 images whose recall fell most, and by how much (negative)."""
-    changes = []
-    for index, name in enumerate(names):
-        own = labels == index
-        if own.sum() >= CLASS_IMAGES:
-            changes.append((float(is_right[own].mean() - was_right[own].mean()), name))
+    changes = [
+        (after - before, name)
+        for name, (images, before, after) in recall.items() if images >= CLASS_IMAGES
+    ]  # fmt: skip
     change, name = min(changes, default=(0.0, ""))
     return name, change
 
@@ -106,18 +147,15 @@ def judge(found: Comparison, gate: str, limits: Parity) -> tuple[str, tuple[str,
     """Verdict "passed", "failed" or "undecided", and the reasons of what did not pass."""
     failed: list[str] = []
     undecided: list[str] = []
-    wanted = {
-        "float": limits.float_agreement,
-        "fp16": limits.fp16_agreement,
-        "int8": limits.int8_agreement,
-    }[gate]
-    _agreement(found, wanted, failed, undecided)
+    _agreement(found, _wanted(gate, limits), failed, undecided)
     if gate == "float" and found.max_abs_dp > limits.float_max_dp:
         failed.append(
             f"a probability differs by {found.max_abs_dp:.2g}, at most {limits.float_max_dp:g} allowed"
         )
     if gate == "int8":
         _accuracy(found, limits, failed, undecided)
+        _class_recall(found, limits, failed)
+    _unanswered(found, failed)
     if failed:
         return "failed", tuple(failed)
     return ("undecided", tuple(undecided)) if undecided else ("passed", ())
@@ -131,6 +169,8 @@ def judge_change(found: Comparison, limits: Parity, before: str) -> tuple[str, t
     failed: list[str] = []
     undecided: list[str] = []
     _accuracy(found, limits, failed, undecided, f"{before}'s")
+    _class_recall(found, limits, failed)
+    _unanswered(found, failed)
     if failed:
         return "failed", tuple(failed)
     return ("undecided", tuple(undecided)) if undecided else ("passed", ())
@@ -139,6 +179,26 @@ def judge_change(found: Comparison, limits: Parity, before: str) -> tuple[str, t
 def resolution(tolerance: float) -> int:
     """Images below which a single changed answer already exceeds `tolerance`: ceil(1 / it)."""
     return ceil(1 / tolerance - 1e-9) if tolerance > 0 else 0
+
+
+def images_needed(found: Comparison, gate: str, limits: Parity) -> int:
+    """Images from which on `judge` never says "undecided" of such a model."""
+    needed = resolution(1 - _wanted(gate, limits))
+    return max(needed, resolution(_allowed_drop(found, limits))) if gate == "int8" else needed
+
+
+def _wanted(gate: str, limits: Parity) -> float:
+    """The least agreement."""
+    return {
+        "float": limits.float_agreement,
+        "fp16": limits.fp16_agreement,
+        "int8": limits.int8_agreement,
+    }[gate]
+
+
+def _allowed_drop(found: Comparison, limits: Parity) -> float:
+    """The accuracy that may be lost, whether as a share of the images or of Keras' accuracy."""
+    return min(limits.max_drop, (1 - limits.int8_accuracy) * found.reference_accuracy)
 
 
 def _agreement(found: Comparison, wanted: float, failed: list[str], undecided: list[str]) -> None:
@@ -156,24 +216,40 @@ def _agreement(found: Comparison, wanted: float, failed: list[str], undecided: l
 def _accuracy(
     found: Comparison, limits: Parity, failed: list[str], undecided: list[str], whose: str = "Keras'"
 ) -> None:
-    needed = resolution(limits.max_drop)
+    allowed = _allowed_drop(found, limits)
+    needed = resolution(allowed)
     shown = f"accuracy {found.accuracy:.4f} against {whose} {found.reference_accuracy:.4f}"
-    too_low = found.accuracy < limits.int8_accuracy * found.reference_accuracy
-    dropped = -found.change > limits.max_drop + 1e-12
-    if found.images < needed and not found.change_high < -limits.max_drop:
+    if found.images < needed and not found.change_high < -allowed:
         undecided.append(f"{shown}: {found.images} images cannot show a drop of "
-                         f"{limits.max_drop:.1%}, it takes {needed}")  # fmt: skip
+                         f"{allowed:.2%}, it takes {needed}")  # fmt: skip
         return
-    if dropped:
+    if -found.change > limits.max_drop + 1e-12:
         failed.append(f"{shown}: lost {-found.change:.1%}, at most {limits.max_drop:.1%} allowed")
-    if too_low and found.reference_accuracy:
+    if found.accuracy < limits.int8_accuracy * found.reference_accuracy - 1e-12:
         share = found.accuracy / found.reference_accuracy
         failed.append(f"{shown}: {share:.1%} of it, at least {limits.int8_accuracy:.0%} wanted")
+
+
+def _class_recall(found: Comparison, limits: Parity, failed: list[str]) -> None:
+    """Decided whatever the size of the set: a class that is looked at has images enough of its own."""
     if -found.worst_class_change > limits.max_class_drop + 1e-12:
         failed.append(f"class {found.worst_class} lost {-found.worst_class_change:.1%} of recall, "
                       f"at most {limits.max_class_drop:.0%} allowed")  # fmt: skip
-    if found.vanished:
-        failed.append(f"never answers {', '.join(found.vanished)}")
+
+
+def _unanswered(found: Comparison, failed: list[str]) -> None:
+    """Decided whatever the size of the set: two answers of a class are not both lost by chance,
+    where the gate allows two in a hundred.
+    """
+    if found.constant:
+        failed.append(f"answers {found.constant} to every image, and tells no classes apart")
+    elif found.vanished:
+        failed.append(f"never answers {_listed(found.vanished)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def causes(reference: Golden, found: NDArray[np.float32], names: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import gates, progress, runs
+from tledge import flips, gates, progress, runs
 from tledge.contract import InputSpec
 from tledge.errors import ArtifactError, TledgeError
 from tledge.formats import VARIANTS
@@ -41,7 +41,10 @@ def check(
     kernels: str = "xnnpack",
     watch: progress.Progress = progress.SILENT,
 ) -> ParityRow:
-    """Verify one artifact of the run at `root`; raises MissingError where its runtime is not here."""
+    """Verify one artifact of the run at `root`, and list there the answers that are not Keras'.
+
+    Raises MissingError where its runtime is not here.
+    """
     variant = VARIANTS[artifact.variant]
     path = root / artifact.path
     if not path.exists():
@@ -60,12 +63,15 @@ def check(
     except ArtifactError as error:
         return replace(row, structural=True, reasons=(*reasons, str(error)))
     row = _compared(row, session, found, golden, standard)
+    if row.images:
+        row = replace(row, flips=flips.write(root, row.variant, golden, found, standard.labels))
     reasons += row.reasons
     if not _repeats(session, golden.images):
         reasons.append("answers differently to the same image: something random is in the graph")
     structural = row.structural or len(reasons) > len(row.reasons)
-    verdict = "failed" if structural else row.verdict
-    return replace(row, verdict=verdict, structural=structural, reasons=tuple(dict.fromkeys(reasons)))
+    if structural:
+        row = replace(row, verdict="failed", images_needed=None)
+    return replace(row, structural=structural, reasons=tuple(dict.fromkeys(reasons)))
 
 
 def inspected(path: Path, variant_name: str, standard: Standard) -> list[str]:
@@ -107,6 +113,7 @@ def _compared(
         return replace(row, reasons=gates.causes(golden, found, standard.labels))
     result = gates.compare(golden.labels, golden.probabilities, found, standard.labels)
     verdict, reasons = gates.judge(result, row.gate, standard.limits)
+    needed = gates.images_needed(result, row.gate, standard.limits)
     likely = gates.causes(golden, found, standard.labels) if verdict == "failed" else ()
     return replace(
         row,
@@ -123,6 +130,14 @@ def _compared(
         max_abs_dp=result.max_abs_dp,
         kernels=session.kernels,
         reasons=(*likely, *reasons),
+        images_needed=needed if verdict == "undecided" else None,
+        ece=result.ece,
+        lost=result.lost,
+        won=result.won,
+        moved=result.moved,
+        worst_class=result.worst_class,
+        worst_class_change=result.worst_class_change if result.worst_class else None,
+        recall=result.recall,
     )
 
 

@@ -72,7 +72,10 @@ class Artifact:
 
 @dataclass(frozen=True)
 class ParityRow:
-    """One artifact against Keras; shares in 0..1, `reasons` say what failed or is undecided."""
+    """One artifact against Keras; shares in 0..1, `reasons` say what failed or is undecided.
+
+    Of its answers that differ, `lost` were right, `won` are right now, `moved` are wrong as before.
+    """
 
     variant: str
     path: str
@@ -95,6 +98,20 @@ class ParityRow:
     """True where the verdict is about the file itself and not about its answers."""
     reasons: tuple[str, ...] = ()
     without_bias_correction: dict[str, float] | None = None
+    images_needed: int | None = None
+    """Images that it would take to decide, where the verdict is "undecided"."""
+    ece: float | None = None
+    """Expected calibration error: the mean distance of confidence from accuracy."""
+    lost: int | None = None
+    won: int | None = None
+    moved: int | None = None
+    flips: str = ""
+    """The list of answers that differ, in the run folder; a contact sheet `.png` lies beside it."""
+    worst_class: str = ""
+    """Of the classes with 20 images or more the one whose recall changed for the worst."""
+    worst_class_change: float | None = None
+    recall: dict[str, tuple[int, float, float]] = field(default_factory=dict)
+    """By class: images, Keras' recall, the artifact's recall."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,7 @@ class Reference:
 
     accuracy: float
     images: int
+    ece: float | None = None
 
 
 @dataclass(frozen=True)
@@ -150,8 +168,13 @@ class RunFolder:
         """Read `parity.json`; raises RunError where nothing was verified here."""
         raw = read_json(self.parity, "a verified run", "Run `tledge verify` first.")
         with complete(self.parity, "Verify again."):
-            rows = tuple(ParityRow(**_tuples(row, "reasons")) for row in raw["rows"])
+            rows = tuple(_parity_row(row) for row in raw["rows"])
             return ParityReport(raw["passed"], Reference(**raw["reference"]), rows)
+
+
+def _parity_row(raw: dict[str, Any]) -> ParityRow:
+    recall = {name: tuple(figures) for name, figures in raw.get("recall", {}).items()}
+    return ParityRow(**_tuples({**raw, "recall": recall}, "reasons"))
 
 
 def _artifact(path: Path) -> Artifact:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 Z95 = 1.959963984540054
 """Two-sided 95 % quantile of the normal distribution."""
 
+BINS = 15
+"""Bins of confidence, as many as Guo et al. 2017 report with."""
+
 
 def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
     """Wilson's score interval of a proportion (Wilson 1927), as (low, high) in 0..1.
@@ -57,3 +60,22 @@ def paired_interval(
     changes = (drawn[:, 2] - drawn[:, 0]) / len(change)
     low, high = np.quantile(changes, [0.025, 0.975])
     return float(low), float(high)
+
+
+def calibration_error(
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], bins: int = BINS
+) -> float:
+    """Expected calibration error in 0..1 (Guo et al. 2017): how far confidence is from accuracy.
+
+    `probabilities` are [N, classes], `labels` int64[N]. Images fall into equally wide bins of the
+    answer's probability, each with its upper edge; the bins' |accuracy - mean confidence| are
+    averaged, weighted by images. Raises ValueError where there is no image.
+    """
+    import numpy as np
+
+    if not len(labels):
+        raise ValueError("no image to tell confidence by")
+    confidence = probabilities.max(1).astype(np.float64)
+    right = probabilities.argmax(1) == labels
+    place = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
+    return float(np.abs(np.bincount(place, confidence - right)).sum() / len(labels))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import contract, golden, images, parity, progress, runs
+from tledge import contract, flips, golden, images, parity, progress, runs, statistics
 from tledge.contract import Shipped
 from tledge.errors import ArtifactError, DataError, MissingError, RunError, TledgeError
 from tledge.formats import VARIANTS
@@ -39,7 +39,7 @@ def verify_run(
     kernels: str = "xnnpack",
     watch: progress.Progress = progress.SILENT,
 ) -> ParityReport:
-    """Hold every artifact of a run to the golden set and write `parity.json`.
+    """Hold every artifact of a run to the golden set; write `parity.json` and which answers differ.
 
     Raises RunError where there is nothing to verify.
     """
@@ -55,7 +55,9 @@ def verify_run(
         row = _row(folder, artifact, reference, standard, kernels, watch)
         rows.append(_with_uncorrected(folder, row, artifact, reference, standard))
     right = reference.probabilities.argmax(1) == reference.labels
-    report = _report(Reference(float(right.mean()), len(reference.labels)), rows)
+    flips.keep_only(folder.path, [row.flips for row in rows])
+    ece = statistics.calibration_error(reference.probabilities, reference.labels)
+    report = _report(Reference(float(right.mean()), len(reference.labels), ece), rows)
     runs.write_json(folder.parity, report)
     return report
 

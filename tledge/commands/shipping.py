@@ -80,7 +80,7 @@ def _show_and_bundle(
     if not as_json:
         if folder.read_run().synthetic:
             click.echo("Figures on synthetic photos, drawn by tledge:")
-        _show(report)
+        _show(report, folder.path)
     if not report.passed and not unverified:
         if as_json:
             print_json({"run": str(folder.path), "bundle": None, **plain(report)})
@@ -95,11 +95,11 @@ def _show_and_bundle(
     next_step(f"tledge predict {made.folder} PHOTO.jpg")
 
 
-def _show(report: ParityReport) -> None:
+def _show(report: ParityReport, path: Path) -> None:
     from tledge import console
 
     console.stdout().print(console.parity_table(report))
-    for line in console.reasons(report):
+    for line in (*console.differences(report, path), *console.reasons(report)):
         click.echo(line)
 
 
@@ -126,15 +126,17 @@ def verify(path: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
     if path is not None and reader.is_bundle(path):
         with console.watching(quiet) as watch:
             report = verify_bundle(path, kernels=kernels, watch=watch)
+        checked = path
         following = f"tledge predict {path} PHOTO.jpg"
     else:
         folder, recipe = finished_run(path)
         report = _verify_run(folder, recipe, kernels, quiet)
+        checked = folder.path
         following = f"tledge bundle {folder.path}"
     if as_json:
         print_json(plain(report))
     else:
-        _show(report)
+        _show(report, checked)
     if not report.passed:
         _fail(report)
     next_step(following, as_json)

@@ -1,0 +1,103 @@
+"""Answers of an artifact that are not Keras': a list, and a contact sheet to look at them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tledge import contact, runs
+from tledge.golden import Golden
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+KINDS = ("lost", "won", "moved")
+"""Right by Keras alone, right by the artifact alone, wrong by both and differently."""
+
+
+@dataclass(frozen=True)
+class Flip:
+    """One image that the artifact answers otherwise; `row` is its place in `golden.npz`.
+
+    `image` is the photo's name in its source, `label` what it shows; confidences are in 0..1.
+    """
+
+    image: str
+    row: int
+    kind: str
+    label: str
+    keras: str
+    keras_confidence: float
+    artifact: str
+    artifact_confidence: float
+
+
+def find(golden: Golden, found: NDArray[np.float32], names: Sequence[str]) -> list[Flip]:
+    """Where `found`, float32[N, classes], answers otherwise than Keras; what Keras was surest of first."""
+    import numpy as np
+
+    keras = golden.probabilities
+    before, after = keras.argmax(1), found.argmax(1)
+    rows = np.flatnonzero(before != after)
+    surest = rows[np.argsort(-keras[rows].max(1), kind="stable")]
+    return [
+        Flip(
+            golden.ids[row],
+            row,
+            _kind(int(golden.labels[row]), int(before[row]), int(after[row])),
+            names[golden.labels[row]],
+            names[before[row]],
+            round(float(keras[row].max()), 6),
+            names[after[row]],
+            round(float(found[row].max()), 6),
+        )
+        for row in surest.tolist()
+    ]
+
+
+def _kind(label: int, before: int, after: int) -> str:
+    return "lost" if before == label else "won" if after == label else "moved"
+
+
+def write(run: Path, variant: str, golden: Golden, found: NDArray[np.float32], names: Sequence[str]) -> str:
+    """List and draw in `evidence/` of a run what `variant` answers otherwise than Keras.
+
+    Gives the list's path within the run, "" where there is nothing to list.
+    """
+    flips = find(golden, found, names)
+    if not flips:
+        return ""
+    path = f"evidence/{variant}-flips.json"
+    counts = Counter(one.kind for one in flips)
+    told = {"variant": variant, "images": len(golden.labels), **{kind: counts[kind] for kind in KINDS}}
+    runs.write_json(run / path, {**told, "flips": [asdict(one) for one in flips]})
+    with runs.replacing((run / path).with_suffix(".png")) as made:
+        _draw(made, variant, golden, flips, counts)
+    return path
+
+
+def _draw(path: Path, variant: str, golden: Golden, flips: list[Flip], counts: Counter[str]) -> None:
+    shown = flips[: contact.MOST]
+    title = f"{variant}: " + ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
+    if len(shown) < len(flips):
+        title += f" (the {len(shown)} that Keras was surest of)"
+    before = [f"Keras {_sure(one.keras_confidence)} {one.keras}" for one in shown]
+    after = [f"now {_sure(one.artifact_confidence)} {one.artifact}" for one in shown]
+    labels = [f"{one.kind}: {one.label}" for one in shown]
+    contact.sheet(golden.images[[one.row for one in shown]], labels, path, title, (before, after))
+
+
+def _sure(confidence: float) -> str:
+    return f"{confidence:.0%}"
+
+
+def keep_only(run: Path, listed: Iterable[str]) -> None:
+    """Remove lists and sheets of earlier verifications; `listed` are those that `write` just gave."""
+    kept = {Path(path).stem for path in listed}
+    for path in (run / "evidence").glob("*-flips.*"):
+        if path.suffix in (".json", ".png") and path.stem not in kept:
+            path.unlink()
