@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tledge.bench import BenchReport, Measure
     from tledge.inventory import Inventory
+    from tledge.sensitivity import Layer
 
 BENCH_COLUMNS = (
     "variant", "KiB", "accuracy", "kernels", "threads", "load ms", "p50 ms", "p90 ms", "p99 ms", "img/s",
@@ -166,6 +167,36 @@ def ladder_table(variant: str, rungs: Sequence[Mapping[str, Any]], taken: str) -
         name = rung["name"] + (" (taken)" if rung["name"] == taken else "")
         figures = (f"{rung['bytes'] / 1024:.0f}", f"{rung['seconds']:.1f}", rung["verdict"])
         table.add_row(name, _points(rung["accuracy_change"]), share(rung["agreement"]), *figures)
+    return table
+
+
+SHOWN = 15
+"""Layers in the table about quantization; the file has all."""
+
+
+def layers_table(layers: Sequence[Layer]) -> Any:
+    """What 8 bits cost, the costliest layers first."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("layer", overflow="ellipsis", no_wrap=True)
+    for name in (
+        "weights\ncost", "biases\ncorrected", "outputs\ncost", "mean\n|Δp|", "weights\ndB",
+        "worst\nchannel", "outputs\ndB", "output range", "widest\nchannel",
+    ):  # fmt: skip
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in layers[:SHOWN]:
+        lost = (
+            "" if cost is None else f"{100 * cost.lost:.1f} pp"
+            for cost in (one.rounded, one.corrected, one.output)
+        )
+        noise = (
+            "" if db is None else f"{db:.1f}" for db in (one.weights_db, one.worst_channel_db, one.output_db)
+        )
+        moved = f"{max(cost.moved for cost in one.costs):.4f}"
+        span = f"{one.low:.3g}…{one.high:.3g}"
+        table.add_row(Text(one.name), *lost, moved, *noise, span, f"{one.output_channels:.3g}x")
     return table
 
 
