@@ -70,8 +70,8 @@ def test_noise_of_a_worked_example() -> None:
 
 def test_worst_channel_of_weights() -> None:
     """A channel on its levels loses nothing; one with a large tap loses the small ones."""
-    exact, poor = np.array([1.27, 0.64, -0.32]), np.array([1.27, 0.004, 0.004])
-    found = weight_noise(np.stack([exact, poor]).astype(np.float32), 0)
+    exact, poor, fair = [1.27, 0.64, -0.32], [1.27, 0.004, 0.004], [1.27, 1.001, -0.5]
+    found = weight_noise(np.array([exact, poor, fair], np.float32), 0)
     assert found["worst_channel_db"] == pytest.approx(10 * np.log10(1.27**2 / (2 * 0.004**2)), abs=0.01)
     assert found["weights_db"] is not None and found["weights_db"] > found["worst_channel_db"]
     assert found["channels"] == 1
