@@ -42,7 +42,8 @@ class Measured:
     """By number of the tensor: (least, largest) value; float32 mean over the images; float32 sample
     of the values; float32[channels] largest magnitude of every channel.
 
-    `extremes` are the positions of images that hold the least or largest value of some tensor.
+    `extremes` are the positions of images that hold the least or largest value of some tensor;
+    `spans` are the least and largest value of every image, float32[images, 2].
     """
 
     images: int
@@ -51,6 +52,7 @@ class Measured:
     samples: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
     largest: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
     extremes: tuple[int, ...] = ()
+    spans: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def measure(model: bytes, images: NDArray[np.uint8], wanted: Wanted) -> Measured:
@@ -64,9 +66,8 @@ def measure(model: bytes, images: NDArray[np.uint8], wanted: Wanted) -> Measured
     shares = [range(first, len(images), PARTS) for first in range(min(PARTS, len(images)))]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         parts = list(pool.map(lambda share: _part(model, images, share, wanted), shares))
-    lowest = {one: min(part.low[one] for part in parts) for one in wanted.ranged}
-    highest = {one: max(part.high[one] for part in parts) for one in wanted.ranged}
-    ranges = {one: (lowest[one][0], highest[one][0]) for one in wanted.ranged}
+    spans = {one: _in_order([part.spans[one] for part in parts], shares) for one in wanted.ranged}
+    ranges = {one: (float(span[:, 0].min()), float(span[:, 1].max())) for one, span in spans.items()}
     if broken := [one for one, (low, high) in ranges.items() if not math.isfinite(high - low)]:
         raise ConversionError(f"{len(broken)} tensors of the float model hold NaN or infinity: train again.")
     return Measured(
@@ -78,8 +79,19 @@ def measure(model: bytes, images: NDArray[np.uint8], wanted: Wanted) -> Measured
             for one in wanted.sampled
         },
         {one: np.max([part.largest[one] for part in parts], axis=0) for one in wanted.spread},
-        tuple(sorted({lowest[one][1] for one in lowest} | {-highest[one][1] for one in highest})),
+        tuple(sorted({int(at) for one in spans.values() for at in (one[:, 0].argmin(), one[:, 1].argmax())})),
+        spans,
     )
+
+
+def _in_order(parts: Sequence[Sequence[tuple[float, float]]], shares: Sequence[range]) -> NDArray[np.float32]:
+    """What was found in every share, in the order of the images."""
+    import numpy as np
+
+    made = np.empty((sum(map(len, shares)), 2), np.float32)
+    for part, share in zip(parts, shares, strict=True):
+        made[share] = part
+    return made
 
 
 def mean_outputs(
@@ -102,10 +114,9 @@ def _real_mean(detail: dict[str, Any], mean: NDArray[np.float32]) -> NDArray[np.
 
 @dataclass(frozen=True)
 class _Part:
-    """Of one share: the least value and its image, the largest and minus its image, and the rest."""
+    """Of one share: the least and largest value of every image, and the rest."""
 
-    low: dict[int, tuple[float, int]] = field(default_factory=dict)
-    high: dict[int, tuple[float, int]] = field(default_factory=dict)
+    spans: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
     sums: dict[int, Any] = field(default_factory=dict)
     samples: dict[int, list[Any]] = field(default_factory=dict)
     largest: dict[int, Any] = field(default_factory=dict)
@@ -118,18 +129,17 @@ def _part(model: bytes, images: NDArray[np.uint8], share: range, wanted: Wanted)
     for place in share:
         made.set_tensor(entry["index"], images[place][None].astype(entry["dtype"]))
         made.invoke()
-        _note(made, place, wanted, found)
+        _note(made, wanted, found)
     return found
 
 
-def _note(made: Any, place: int, wanted: Wanted, found: _Part) -> None:
+def _note(made: Any, wanted: Wanted, found: _Part) -> None:
     """Add one image. Views of LiteRT's memory must be gone before the next invoke, so none is kept."""
     import numpy as np
 
     for one in wanted.ranged:
-        low, high = float(made.tensor(one)().min()), float(made.tensor(one)().max())
-        found.low[one] = min(found.low.get(one, (low, place)), (low, place))
-        found.high[one] = max(found.high.get(one, (high, -place)), (high, -place))
+        span = float(made.tensor(one)().min()), float(made.tensor(one)().max())
+        found.spans.setdefault(one, []).append(span)
     for one in wanted.averaged:
         found.sums[one] = found.sums.get(one, 0) + made.tensor(one)()[0].astype(np.float32)
     for one in wanted.sampled:

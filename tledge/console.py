@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tledge.bench import BenchReport, Measure
     from tledge.compare import ComparedReport, ComparedRow
     from tledge.inventory import Inventory
+    from tledge.sensitivity import Layer
 
 BENCH_COLUMNS = (
     "variant", "KiB", "accuracy", "kernels", "threads", "load ms", "p50 ms", "p90 ms", "p99 ms", "img/s",
@@ -195,6 +196,36 @@ def _is_best(rung: Mapping[str, Any], rungs: Sequence[Mapping[str, Any]]) -> boo
     own = costs(rung)
     others = [costs(one) for one in rungs if costs(one) != own]
     return not any(all(a <= b for a, b in zip(one, own, strict=True)) for one in others)
+
+
+SHOWN = 15
+"""Layers in the table about quantization; the file has all."""
+
+
+def layers_table(layers: Sequence[Layer]) -> Any:
+    """What 8 bits cost, the costliest layers first."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("layer", overflow="ellipsis", no_wrap=True)
+    for name in (
+        "weights\ncost", "biases\ncorrected", "outputs\ncost", "mean\n|Δp|", "weights\ndB",
+        "worst\nchannel", "outputs\ndB", "output range", "widest\nchannel",
+    ):  # fmt: skip
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in layers[:SHOWN]:
+        lost = (
+            "" if cost is None else f"{100 * cost.lost:.1f} pp"
+            for cost in (one.rounded, one.corrected, one.output)
+        )
+        noise = (
+            "" if db is None else f"{db:.1f}" for db in (one.weights_db, one.worst_channel_db, one.output_db)
+        )
+        moved = f"{max(cost.moved for cost in one.costs):.4f}"
+        span = f"{one.low:.3g}…{one.high:.3g}"
+        table.add_row(Text(one.name), *lost, moved, *noise, span, f"{one.output_channels:.3g}x")
+    return table
 
 
 def _points(change: float | None, low: float | None = None, high: float | None = None) -> str:

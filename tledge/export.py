@@ -14,16 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tledge import dataset, held_out, progress, runs, splits
+from tledge import evidence, progress, runs
 from tledge.converter import Conversion, Converter
-from tledge.errors import DataError
 from tledge.formats import VARIANTS
 from tledge.formats.base import MODE, Job
 from tledge.recipe import Recipe
 from tledge.runs import UNCORRECTED, Artifact, RunFolder, TrainedRun
-
-HELD_OUT = "evidence/held_out.npz"
-"""Where in a run the images lie that remedies are chosen by."""
 
 INT8, MIXED = "tflite-int8", "tflite-mixed"
 
@@ -43,9 +39,10 @@ def export(
     `logs/`), DataError for a calibration set that cannot serve. Artifacts made before stay.
     """
     run = folder.read_run()
-    calibration = _calibration(folder, recipe, run, variants, watch)
+    calibrated = any(VARIANTS[name].mode.calibrated for name in variants)
+    calibration = evidence.calibration(folder, recipe, run, watch) if calibrated else None
     if any(_is_repaired(name, recipe) for name in variants):
-        _write_held_out(folder, recipe, run, watch)
+        evidence.write_held_out(folder, recipe, run, watch)
     wanted = [name for name in VARIANTS if name in variants]
     made: dict[str, Artifact] = {}
 
@@ -58,7 +55,9 @@ def export(
 
     with progress.task(watch, "export", len(wanted)) as task:
         _side_by_side([lane for lane in _lanes(wanted) if lane], make)
-    return [made[name] for name in wanted]
+    done = [made[name] for name in wanted]
+    evidence.note_stability(folder, done, watch)
+    return done
 
 
 def _is_repaired(name: str, recipe: Recipe) -> bool:
@@ -118,7 +117,7 @@ def _one(
         bias_correction=correct,
         # The converter's own result, so that the report can show both.
         uncorrected=str(uncorrected.resolve()) if correct or (repair and name == INT8) else None,
-        held_out=str((folder.path / HELD_OUT).resolve()) if repair else None,
+        held_out=str((folder.path / evidence.HELD_OUT).resolve()) if repair else None,
         limits=asdict(recipe.parity) if repair else {},
         integer_only=recipe.export.int8.integer_only,
     )
@@ -146,59 +145,3 @@ def _filed(folder: RunFolder, name: str, details: dict[str, Any]) -> str:
         (folder.artifacts / f"{name}.json").unlink(missing_ok=True)
         os.replace(folder.artifacts / VARIANTS[name].filename, folder.artifacts / VARIANTS[found].filename)
     return found
-
-
-def _calibration(
-    folder: RunFolder,
-    recipe: Recipe,
-    run: TrainedRun,
-    variants: Sequence[str],
-    watch: progress.Progress,
-) -> Path | None:
-    """Write the calibration images where a variant wants them: train photos, classes in turn."""
-    if not any(VARIANTS[name].mode.calibrated for name in variants):
-        return None
-    import numpy as np
-
-    count = recipe.export.calibration.images
-    if count < 1:
-        raise DataError(
-            "[export.calibration] images = 0: the calibration set is empty. An int8 model needs "
-            "at least one image, 100 to 500 are usual."
-        )
-    prepared = _photos(recipe, run, watch)
-    rows = splits.split(prepared, recipe.data, run.seed)["train"]
-    chosen = dataset.by_class_in_turn(prepared.label_indices()[rows], count, run.seed)
-    path = folder.path / "evidence" / "calibration.npy"
-    with runs.replacing(path) as made:
-        np.save(made, prepared.images()[rows[chosen]])
-    return path
-
-
-def _photos(recipe: Recipe, run: TrainedRun, watch: progress.Progress) -> dataset.Prepared:
-    """The prepared photos that the run was trained on."""
-    cached = Path(run.cache)
-    # A run that was trained on another machine knows the cache by the same name, elsewhere.
-    here = [
-        folder for folder in (cached, dataset.cache_root() / cached.name) if (folder / "index.json").is_file()
-    ]
-    if here:
-        prepared = dataset.open_cache(here[0])
-    else:
-        prepared = dataset.prepare(recipe.data, recipe.model.image_size, watch)
-        if prepared.folder.name != cached.name:
-            raise DataError(
-                f"{cached}: the prepared photos of this run are gone, and the source has other photos "
-                "now. Calibration would see photos that training did not. Train again."
-            )
-    return prepared
-
-
-def _write_held_out(folder: RunFolder, recipe: Recipe, run: TrainedRun, watch: progress.Progress) -> None:
-    """Validation photos and changed copies of them, to choose remedies by."""
-    prepared = _photos(recipe, run, watch)
-    rows = splits.split(prepared, recipe.data, run.seed)["validation"]
-    most = held_out.MOST // (1 + len(held_out.CHANGES))
-    chosen = rows[dataset.by_class_in_turn(prepared.label_indices()[rows], most, run.seed)]
-    images, labels = held_out.varied(prepared.images()[chosen], prepared.label_indices()[chosen])
-    held_out.save(folder.path / HELD_OUT, images, labels)

@@ -8,6 +8,7 @@ its bias, and what is changed is what the quantizer sees. Field names are those 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,13 @@ class FloatGraph:
         if len(self.model.subgraphs) != 1:
             raise ConversionError(f"the float graph has {len(self.model.subgraphs)} subgraphs, expected one.")
         self.graph = self.model.subgraphs[0]
+
+    def copy(self) -> FloatGraph:
+        """Another graph like this one; changing either leaves the other as it is."""
+        made = FloatGraph.__new__(FloatGraph)
+        made._schema, made.model = self._schema, deepcopy(self.model)
+        made.graph = made.model.subgraphs[0]
+        return made
 
     def pack(self) -> bytes:
         """The flatbuffer of the graph as it is now."""
@@ -186,16 +194,44 @@ class FloatGraph:
         return len(self.model.buffers) - 1
 
     def _cast(self, source: int, target: int) -> Any:
+        options = self._schema.CastOptionsT()
+        kinds = self._schema.TensorType
+        options.inDataType, options.outDataType = kinds.UINT8, kinds.FLOAT32
+        return self._operator("CAST", options, source, target)
+
+    def fake_quantize(self, tensor: int, low: float, high: float) -> None:
+        """Let whatever reads a computed tensor see it in 8 bits over the range low..high, which holds 0."""
+        graph, number = self.graph, len(self.graph.tensors)
+        seen, source = self._schema.TensorT(), graph.tensors[tensor]
+        seen.name, seen.type, seen.buffer = source.name + b"/8bit", source.type, self._empty_buffer()
+        seen.shape, seen.shapeSignature = source.shape, source.shapeSignature
+        graph.tensors.append(seen)
+
+        def instead(numbers: Any) -> list[int]:
+            return [number if int(one) == tensor else int(one) for one in numbers]
+
+        for operator in graph.operators:
+            operator.inputs = instead(operator.inputs)
+        graph.outputs = instead(graph.outputs)
+        for signature in self.model.signatureDefs or ():
+            for port in signature.outputs:
+                port.tensorIndex = number if port.tensorIndex == tensor else port.tensorIndex
+        options = self._schema.FakeQuantOptionsT()
+        options.min, options.max, options.numBits = min(low, 0.0), max(high, 0.0), 8
+        made = [place for place, one in enumerate(graph.operators) if tensor in map(int, one.outputs)]
+        graph.operators.insert(made[0] + 1, self._operator("FAKE_QUANT", options, tensor, number))
+
+    def _operator(self, kind: str, options: Any, source: int, target: int) -> Any:
+        """An operator from one tensor to another; `options` is of the class that its kind has."""
         schema = self._schema
         code = schema.OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CAST
+        code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, kind)
         code.version = 1
         self.model.operatorCodes.append(code)
         operator = schema.OperatorT()
         operator.opcodeIndex = len(self.model.operatorCodes) - 1
         operator.inputs, operator.outputs = [source], [target]
-        operator.builtinOptionsType = schema.BuiltinOptions.CastOptions
-        options = schema.CastOptionsT()
-        options.inDataType, options.outDataType = schema.TensorType.UINT8, schema.TensorType.FLOAT32
+        name = type(options).__name__.removesuffix("T")
+        operator.builtinOptionsType = getattr(schema.BuiltinOptions, name)
         operator.builtinOptions = options
         return operator

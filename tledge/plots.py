@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 from tledge.errors import MissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
+    Series = Mapping[str, Sequence[float | None]]
+    """A figure of every layer, None where there is none, by its name in the legend."""
+
 BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#718096"
 MARKS = "osD^vP"
+MOST_NAMES = 120
+"""Layers below an axis; of more, every second or third is named."""
 
 
 def _pyplot() -> Any:
@@ -146,3 +151,26 @@ def _accuracy_axis(axis: Any, accuracies: list[float]) -> None:
     low, high = min(accuracies), max(accuracies)
     room = max(0.3, 1 - (high - low) / 2, 0.15 * (high - low))
     axis.set_ylim(max(-room, low - room), min(100 + room, high + room))
+
+
+def layers(names: Sequence[str], panels: Mapping[str, Series], path: Path, title: str) -> None:
+    """Panels below one another, each with figures of all layers in the order of the network."""
+    width = max(8, 2 + 0.17 * len(names))
+    figure, axes = _pyplot().subplots(
+        len(panels), 1, figsize=(width, 3 * len(panels)), sharex=True, layout="constrained"
+    )
+    figure.suptitle(title)
+    for axis, (unit, series) in zip(axes, panels.items(), strict=True):
+        for number, (label, values) in enumerate(series.items()):
+            found = [(place, value) for place, value in enumerate(values) if value is not None]
+            look = {"color": (BLUE, ORANGE, GREY)[number], "marker": MARKS[number]}
+            axis.plot(*zip(*found, strict=True), label=label, markersize=4, linewidth=0.6, alpha=0.8, **look)
+        axis.set(ylabel=unit)
+        if not any(map(any, series.values())):  # nothing but zeros: no scale of its own
+            axis.set_ylim(-0.05, 1)
+        axis.set_xlim(-1, len(names))
+        axis.grid(alpha=0.25)
+        axis.legend(frameon=False, ncols=len(series), fontsize=8)
+    step = 1 + len(names) // MOST_NAMES
+    axes[-1].set_xticks(range(0, len(names), step), names[::step], rotation=90, fontsize=7)
+    _save(figure, path)

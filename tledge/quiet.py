@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,19 +14,42 @@ from typing import Any
 from tledge.errors import MissingError
 
 
+class _Stderr:
+    """Threads that want the process' stderr closed, and where it goes again after the last of them."""
+
+    def __init__(self) -> None:
+        self._lock, self._holders, self._kept = threading.Lock(), 0, -1
+
+    def close(self) -> None:
+        with self._lock:
+            self._holders += 1
+            if self._holders > 1:
+                return
+            sys.stderr.flush()
+            self._kept = os.dup(2)
+            sink = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(sink, 2)
+            os.close(sink)
+
+    def open(self) -> None:
+        with self._lock:
+            self._holders -= 1
+            if not self._holders:
+                os.dup2(self._kept, 2)
+                os.close(self._kept)
+
+
+_STDERR = _Stderr()
+
+
 @contextmanager
 def native_stderr_closed() -> Iterator[None]:
-    """Close off the process' stderr for a block; Python exceptions pass as ever."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    sink = os.open(os.devnull, os.O_WRONLY)
+    """Close off the process' stderr for a block, in any thread; Python exceptions pass as ever."""
+    _STDERR.close()
     try:
-        os.dup2(sink, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(sink)
-        os.close(kept)
+        _STDERR.open()
 
 
 @contextmanager

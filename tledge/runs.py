@@ -148,6 +148,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.artifacts = path / "artifacts"
         self.logs = path / "logs"
+        self.calibration = path / "calibration.json"
         self.parity = path / "parity.json"
         self.bundle = path / "bundle"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tledge.commands import common, example, kernels, plain, print_json
+from tledge.commands import common, example, finished_run, kernels, plain, print_json
 from tledge.errors import TledgeError
 
 
@@ -61,14 +61,40 @@ def list_(what: str, as_json: bool) -> None:
 
 
 @click.command(epilog=example("tledge inspect runs/rps/artifacts/tflite-int8.tflite"))
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def inspect(file: Path, as_json: bool) -> None:
+@click.argument("file", metavar="FILE|RUN", type=click.Path(path_type=Path))
+@click.option("--quantization", is_flag=True, help="What 8 bits cost every layer of RUN, measured.")
+@common
+def inspect(file: Path, quantization: bool, quiet: bool, as_json: bool) -> None:
     """What is inside a .tflite or .onnx file or a SavedModel folder, read without running it."""
     from tledge import console, listing
 
+    if quantization:
+        _show_layers(file, quiet, as_json)
+        return
     facts = listing.inspect(file)
     if as_json:
         print_json(facts)
         return
     console.stdout().print(console.columns([(name, str(value)) for name, value in facts.items()]))
+
+
+def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
+    from tledge import console
+    from tledge.diagnosis import PLOT, TABLE, diagnose
+
+    folder, recipe = finished_run(run)
+    with console.watching(quiet) as watch:
+        made = diagnose(folder, recipe, watch)
+    if as_json:
+        print_json(plain(made))
+        return
+    found = made.found
+    console.stdout().print(console.layers_table(found.by_cost))
+    if len(found.layers) > console.SHOWN:
+        click.echo(f"and {len(found.layers) - console.SHOWN} more in {folder.path / TABLE}")
+    for line in made.remarks:
+        click.echo(line)
+    click.echo(
+        f"One layer at a time on {found.images} held-out images, {found.seconds:.0f} s. "
+        f"Plot: {folder.path / PLOT}"
+    )

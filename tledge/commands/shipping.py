@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from tledge.commands import common, example, finished_run, kernels, next_step, plain, print_json
-from tledge.errors import ArtifactError, MissingError, ParityFailed, RecipeError
+from tledge.errors import ArtifactError, MissingError, ParityFailed, RecipeError, TledgeError
 
 if TYPE_CHECKING:
     from tledge.recipe import Recipe
@@ -57,7 +57,23 @@ def export(
         if rungs := artifact.details.get("rungs"):
             console.stdout().print(console.ladder_table(artifact.variant, rungs, artifact.details["repair"]))
     report = _verify_run(folder, recipe, "xnnpack", quiet)
-    _show_and_bundle(folder, report, unverified, quiet, as_json)
+    culprits = _culprits(folder, recipe, report, quiet)
+    _show_and_bundle(folder, report, unverified, quiet, as_json, culprits)
+
+
+def _culprits(folder: RunFolder, recipe: Recipe, report: ParityReport, quiet: bool) -> tuple[str, ...]:
+    """Which layers cost most, where int8 answers otherwise than Keras; why not, where they cannot be told."""
+    from tledge import console
+    from tledge.diagnosis import culprits
+
+    rows = [row for row in report.rows if row.variant == "tflite-int8"]
+    if not rows or rows[0].verdict != "failed" or rows[0].structural:
+        return ()
+    try:
+        with console.watching(quiet) as watch:
+            return culprits(folder, recipe, watch)
+    except TledgeError as error:  # the verdict stands without it
+        return (f"no layers named: {error}",)
 
 
 def _variants(recipe: Recipe, flagged: list[str], named: tuple[str, ...], everything: bool) -> list[str]:
@@ -72,7 +88,12 @@ def _variants(recipe: Recipe, flagged: list[str], named: tuple[str, ...], everyt
 
 
 def _show_and_bundle(
-    folder: RunFolder, report: ParityReport, unverified: bool, quiet: bool, as_json: bool
+    folder: RunFolder,
+    report: ParityReport,
+    unverified: bool,
+    quiet: bool,
+    as_json: bool,
+    culprits: tuple[str, ...],
 ) -> None:
     from tledge import console
     from tledge.bundle import bundle as bundle_run
@@ -81,9 +102,11 @@ def _show_and_bundle(
         if folder.read_run().synthetic:
             click.echo("Figures on synthetic photos, drawn by tledge:")
         _show(report, folder.path)
+        for line in culprits:
+            click.echo(f"tflite-int8: {line}")
     if not report.passed and not unverified:
         if as_json:
-            print_json({"run": str(folder.path), "bundle": None, **plain(report)})
+            print_json({"run": str(folder.path), "bundle": None, "culprits": culprits, **plain(report)})
         _fail(report)
     with console.watching(quiet) as watch:
         made = bundle_run(folder, unverified=unverified, watch=watch)

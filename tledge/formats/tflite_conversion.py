@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import runs, tflite_metadata
+from tledge import calibration_set, runs, tflite_metadata
 from tledge.calibration import Measured, Wanted, measure
 from tledge.errors import ConversionError, DataError
 from tledge.float_graph import FloatGraph
@@ -47,7 +47,7 @@ def _integer(job: Job) -> dict[str, Any]:
     graph = FloatGraph(float_tflite(Path(job.model)))
     inputs = tuple(dict.fromkeys(one.input for one in graph.linears)) if job.bias_correction else ()
     measured = measure(graph.pack(), images, Wanted(graph.activations, inputs))
-    details: dict[str, Any] = {"calibration_images": len(images)}
+    details: dict[str, Any] = {"calibration_images": len(images), **_stability(graph, measured)}
     if job.bias_correction:
         if job.uncorrected:
             _write(job, job.uncorrected, _quantized(graph, measured, images, job.mode))
@@ -60,13 +60,14 @@ def _integer(job: Job) -> dict[str, Any]:
 def _repaired(job: Job) -> dict[str, Any]:
     """Climb the ladder; what it ends in may be of another mode, which the caller files it under."""
     given = Material(float_tflite(Path(job.model)), calibration_images(job), _to_int8)
-    held_out = _held_out(job)
+    held_out, graph = _held_out(job), FloatGraph(given.model)
     made, rungs, taken = climb(_remedies(job, given, held_out), given.model, held_out)
     if job.uncorrected:
         _write(job, job.uncorrected, made[0].data)
     _write(job, job.out, made[taken].data)
     return {
         MODE: made[taken].mode,
+        **_stability(graph, measure(given.model, given.calibration, Wanted(graph.activations))),
         "calibration_images": len(given.calibration),
         "held_out_images": len(held_out.images),
         "repair": rungs[taken].name,
@@ -108,25 +109,26 @@ def _sixteen_bit(given: Material) -> bytes:
     return _quantized(graph, measured, given.calibration, "int16x8")
 
 
+def _stability(graph: FloatGraph, measured: Measured) -> dict[str, Any]:
+    """How steady the ranges are, under the name it has in an artifact's details."""
+    names = {one: graph.name(one) for one in graph.activations}
+    found = calibration_set.stability(measured.spans, names, measured.images - calibration_set.BLANKS)
+    return {"stability": found} if found else {}
+
+
 def calibration_images(job: Job) -> NDArray[np.uint8]:
     """Calibration images uint8[N, H, W, 3] with one all-0 and one all-255 image added.
 
-    The two make the input range exactly 0..255, so that a byte is its own quantized value.
-    Raises DataError where there are none: the converter would write a float model and say
-    nothing.
+    Raises DataError where there are none, and the converter would write a float model and say
+    nothing, and where they are no pixels.
     """
     import numpy as np
 
     if job.calibration is None:
         raise DataError(f"{job.mode}: no calibration set; an int8 model cannot be made without one.")
     images = np.load(job.calibration, allow_pickle=False)
-    if images.ndim != 4 or not len(images) or images.dtype != np.uint8:
-        raise DataError(
-            f"{job.mode}: the calibration set holds {len(images)} images of {images.dtype}; "
-            "expected at least one, as uint8 pixels. Set [export.calibration] images."
-        )
-    blank = np.zeros_like(images[:1])
-    return np.concatenate([images, blank, blank + np.uint8(255)])
+    calibration_set.require_usable(images)
+    return calibration_set.with_blanks(images)
 
 
 def _quantized(graph: FloatGraph, measured: Measured, images: NDArray[np.uint8], mode: str) -> bytes:

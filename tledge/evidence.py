@@ -1,0 +1,132 @@
+"""Images that a run keeps beside its artifacts: to calibrate on, and to choose and diagnose by.
+
+None of them verifies: calibration takes train photos, the rest validation photos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tledge import calibration_set, dataset, golden, held_out, progress, runs, splits
+from tledge.errors import DataError
+from tledge.recipe import Recipe
+from tledge.runs import Artifact, RunFolder, TrainedRun
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CALIBRATION = "evidence/calibration.npy"
+"""Where in a run the images lie that ranges are measured on."""
+
+HELD_OUT = "evidence/held_out.npz"
+"""Where in a run the images lie that remedies are chosen by."""
+
+
+def calibration(
+    folder: RunFolder, recipe: Recipe, run: TrainedRun, watch: progress.Progress = progress.SILENT
+) -> Path:
+    """Write the calibration images and `calibration.json`; gives the path of the images.
+
+    Raises DataError where they cannot serve, or where verification would see them again.
+    """
+    import numpy as np
+
+    prepared, rows = _drawn(recipe, run, watch)
+    images = prepared.images()[rows]
+    calibration_set.require_usable(images)
+    entries = [
+        calibration_set.Entry(
+            row, prepared.rows[row].id, prepared.rows[row].label, calibration_set.digest(image)
+        )
+        for row, image in zip(rows.tolist(), images, strict=True)
+    ]
+    disjoint = calibration_set.require_disjoint(entries, golden.load(folder.golden))
+    path = folder.path / CALIBRATION
+    with runs.replacing(path) as made:
+        np.save(made, images)
+    facts = {"path": CALIBRATION, "sha256": runs.sha256(path), "seed": run.seed, "split": "train"}
+    runs.write_json(folder.calibration, calibration_set.record(images, entries, disjoint, **facts))
+    return path
+
+
+def _drawn(
+    recipe: Recipe, run: TrainedRun, watch: progress.Progress
+) -> tuple[dataset.Prepared, NDArray[np.int64]]:
+    """The prepared photos, and the rows to calibrate on: train photos, classes in turn."""
+    count = recipe.export.calibration.images
+    if count < 1:
+        raise DataError(
+            "[export.calibration] images = 0: the calibration set is empty. An int8 model needs "
+            "at least one image, 100 to 500 are usual."
+        )
+    prepared = photos(recipe, run, watch)
+    rows = splits.split(prepared, recipe.data, run.seed)["train"]
+    return prepared, rows[dataset.by_class_in_turn(prepared.label_indices()[rows], count, run.seed)]
+
+
+def note_stability(
+    folder: RunFolder, artifacts: Sequence[Artifact], watch: progress.Progress = progress.SILENT
+) -> None:
+    """Add to `calibration.json` how steady the ranges of a conversion were; say if they were not."""
+    found = [one.details["stability"] for one in artifacts if "stability" in one.details]
+    if not found:
+        return
+    known = runs.read_json(folder.calibration, "a calibrated run", "Export again.")
+    runs.write_json(folder.calibration, {**known, "stability": found[0]})
+    if found[0]["warning"]:
+        watch.say(f"warning: {found[0]['warning']}")
+
+
+def calibration_images(
+    folder: RunFolder, recipe: Recipe, run: TrainedRun, watch: progress.Progress = progress.SILENT
+) -> NDArray[np.uint8]:
+    """The images uint8[N, H, W, 3] that an export calibrated on, or would; blanks are not among them."""
+    import numpy as np
+
+    path = folder.path / CALIBRATION
+    if path.is_file():
+        images: NDArray[np.uint8] = np.load(path, allow_pickle=False)
+    else:
+        prepared, rows = _drawn(recipe, run, watch)
+        images = prepared.images()[rows]
+    calibration_set.require_usable(images)
+    return images
+
+
+def photos(recipe: Recipe, run: TrainedRun, watch: progress.Progress = progress.SILENT) -> dataset.Prepared:
+    """The prepared photos that the run was trained on."""
+    cached = Path(run.cache)
+    # A run that was trained on another machine knows the cache by the same name, elsewhere.
+    here = [
+        folder for folder in (cached, dataset.cache_root() / cached.name) if (folder / "index.json").is_file()
+    ]
+    if here:
+        return dataset.open_cache(here[0])
+    prepared = dataset.prepare(recipe.data, recipe.model.image_size, watch)
+    if prepared.folder.name != cached.name:
+        raise DataError(
+            f"{cached}: the prepared photos of this run are gone, and the source has other photos "
+            "now. Calibration would see photos that training did not. Train again."
+        )
+    return prepared
+
+
+def held_out_images(
+    recipe: Recipe, run: TrainedRun, most: int, watch: progress.Progress = progress.SILENT
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Validation photos, classes in turn, and changed copies of them, `most` in all; and their labels."""
+    prepared = photos(recipe, run, watch)
+    rows = splits.split(prepared, recipe.data, run.seed)["validation"]
+    labels = prepared.label_indices()
+    chosen = rows[dataset.by_class_in_turn(labels[rows], most // (1 + len(held_out.CHANGES)), run.seed)]
+    return held_out.varied(prepared.images()[chosen], labels[chosen])
+
+
+def write_held_out(
+    folder: RunFolder, recipe: Recipe, run: TrainedRun, watch: progress.Progress = progress.SILENT
+) -> None:
+    """Write held-out images and labels, to choose remedies by."""
+    held_out.save(folder.path / HELD_OUT, *held_out_images(recipe, run, held_out.MOST, watch))
