@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tledge.contract import InputSpec
+from tledge.contract import Confidence, InputSpec
 from tledge.errors import RunError
 
 UNCORRECTED = "uncorrected"
@@ -56,6 +56,29 @@ class TrainedRun:
     expected: float = 0.0
     halved: dict[str, int] = field(default_factory=dict)
     """Images at a time in the stages whose batch did not fit into memory, by stage."""
+    confidence: Confidence | None = None
+    """Temperature and threshold of "unsure"; runs of earlier versions have none."""
+
+
+@dataclass(frozen=True)
+class Risk:
+    """Answering at `threshold` and above: the share of photos answered, and of these the share wrong."""
+
+    threshold: float
+    coverage: float
+    error: float
+
+
+@dataclass(frozen=True)
+class RiskCoverage:
+    """Error among the answered as fewer photos of a split are answered.
+
+    `aurc` is the area under that curve, the mean error over all coverages (Geifman, Uziel and
+    El-Yaniv 2019); 0 where nothing is wrong.
+    """
+
+    aurc: float
+    rows: tuple[Risk, ...]
 
 
 @dataclass(frozen=True)
@@ -95,6 +118,11 @@ class ParityRow:
     """True where the verdict is about the file itself and not about its answers."""
     reasons: tuple[str, ...] = ()
     without_bias_correction: dict[str, float] | None = None
+    coverage: float | None = None
+    """Share of the images that it answers, being sure enough; `answered_error` is wrong among these."""
+    answered_error: float | None = None
+    remarks: tuple[str, ...] = ()
+    """What is worth knowing and decides nothing."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +131,8 @@ class Reference:
 
     accuracy: float
     images: int
+    coverage: float | None = None
+    answered_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -132,12 +162,15 @@ class RunFolder:
         self.logs = path / "logs"
         self.parity = path / "parity.json"
         self.bundle = path / "bundle"
+        self.risk = path / "evidence" / "risk_coverage.json"
 
     def read_run(self) -> TrainedRun:
         """Read `run.json`; raises RunError where training has not finished here."""
         raw = read_json(self.run, "a finished run", "Run `tledge train` first.")
         with complete(self.run, "Train again."):
             raw["input"] = InputSpec(**raw["input"])
+            if raw.get("confidence"):
+                raw["confidence"] = Confidence(**raw["confidence"])
             for name in ("validation", "test", "frozen"):
                 raw[name] = Score(**raw[name])
             return TrainedRun(**_tuples(raw, "labels", "skipped"))
@@ -150,8 +183,19 @@ class RunFolder:
         """Read `parity.json`; raises RunError where nothing was verified here."""
         raw = read_json(self.parity, "a verified run", "Run `tledge verify` first.")
         with complete(self.parity, "Verify again."):
-            rows = tuple(ParityRow(**_tuples(row, "reasons")) for row in raw["rows"])
+            rows = tuple(ParityRow(**_tuples(row, "reasons", "remarks")) for row in raw["rows"])
             return ParityReport(raw["passed"], Reference(**raw["reference"]), rows)
+
+    def read_risk(self) -> dict[str, RiskCoverage]:
+        """Read `risk_coverage.json`, by split; empty for a run of an earlier version."""
+        if not self.risk.is_file():
+            return {}
+        raw = read_json(self.risk, "risk and coverage", "Train again.")
+        with complete(self.risk, "Train again."):
+            return {
+                split: RiskCoverage(one["aurc"], tuple(Risk(**row) for row in one["rows"]))
+                for split, one in raw.items()
+            }
 
 
 def _artifact(path: Path) -> Artifact:
