@@ -148,7 +148,7 @@ def _manifest(raw: Mapping[str, Any]) -> Manifest:
     parts["input"] = InputSpec(**raw["input"])
     parts["artifacts"] = tuple(Shipped(**entry) for entry in raw["artifacts"])
     parts["golden"] = tuple(GoldenCase(**entry) for entry in raw["golden"])
-    if raw.get("confidence"):
+    if raw.get("confidence") is not None:
         parts["confidence"] = Confidence(**raw["confidence"])
     return Manifest(**parts)
 

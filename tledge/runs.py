@@ -169,7 +169,7 @@ class RunFolder:
         raw = read_json(self.run, "a finished run", "Run `tledge train` first.")
         with complete(self.run, "Train again."):
             raw["input"] = InputSpec(**raw["input"])
-            if raw.get("confidence"):
+            if raw.get("confidence") is not None:
                 raw["confidence"] = Confidence(**raw["confidence"])
             for name in ("validation", "test", "frozen"):
                 raw[name] = Score(**raw[name])
