@@ -224,3 +224,28 @@ def test_coarse_steps_are_noticed() -> None:
     before, after = (confidence.answered(one, labels, fitted) for one in (probabilities, coarse))
     assert math.isfinite(after[1]) and remarks(before, after, 600)
     assert not remarks(before, confidence.answered(probabilities + 1e-7, labels, fitted), 600)
+
+
+def blobs(count: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Points around three corners, and a 1 that carries the bias: float[count, 3]."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, count)
+    corners = 3 * np.array([[1.0, 0.0], [-0.5, 0.87], [-0.5, -0.87]])
+    points = corners[labels] + rng.normal(0, 1, (count, 2))
+    return np.column_stack([points, np.ones(count)]), labels
+
+
+def test_points_of_no_class_are_called_unsure() -> None:
+    """A softmax regression that never saw the middle is unsure there, and of few points that it knows."""
+    points, labels = blobs(600, seed=1)
+    weights = np.zeros((3, 3))
+    for _ in range(300):
+        weights -= points.T @ (softmax(points @ weights) - np.eye(3)[labels]) / len(points)
+    held, known = blobs(400, seed=2)
+    fitted = fit(softmax(held @ weights), known, 0.05)
+    new, wanted = blobs(2000, seed=3)
+    coverage, error = confidence.answered(softmax(new @ weights), wanted, fitted)
+    middle = np.random.default_rng(4).normal(0, 0.5, (500, 3)) * [1, 1, 0] + [0, 0, 1]
+    strange = confidence.answered(softmax(middle @ weights), np.zeros(500, np.int64), fitted)[0]
+    assert coverage > 0.9 and error < (softmax(new @ weights).argmax(1) != wanted).mean()
+    assert strange < 0.4

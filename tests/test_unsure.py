@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import fake_data
 import numpy as np
 import pytest
 from conftest import Done
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tledge import bundle as bundling
-from tledge import confidence, console, contract, golden, images, parity, predict, reader, runs
+from tledge import console, contract, golden, parity, predict, reader, runs
 from tledge.contract import Confidence
 from tledge.predict import Answer
 from tledge.reader import Predictor
@@ -208,27 +207,6 @@ def test_artifact_that_is_surer_is_remarked() -> None:
     assert found.remarks == ("answers 100.0% of the photos, being sure enough; Keras 50.0%",)
 
 
-def unsure_of(small_run: Path, pixels: NDArray[np.uint8], variant: str) -> float:
-    """The share of images that the run's artifact does not answer."""
-    from tledge.runtime import run_on_all_cores
-
-    fitted = RunFolder(small_run).read_run().confidence
-    assert fitted
-    path = small_run / "artifacts" / f"{variant}.tflite"
-    found = run_on_all_cores(path.read_bytes(), variant, pixels)
-    return 1 - confidence.answered(found, np.zeros(len(pixels), np.int64), fitted)[0]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("variant", ["tflite-fp32", "tflite-int8"])
-def test_unknown_things_are_called_unsure(small_run: Path, variant: str) -> None:
-    """Coloured shapes, which are no hands, more often than other drawings of hands."""
-    hands = golden.load(RunFolder(small_run).golden).images
-    photos = [fake_data.photo(number % 8, (7, number)) for number in range(90)]
-    shapes = np.stack([images.prepare(photo, (48, 48)) for photo in photos])
-    assert unsure_of(small_run, shapes, variant) > unsure_of(small_run, hands, variant) + 0.1
-
-
 @pytest.mark.slow
 def test_run_carries_its_doubt_to_the_bundle(small_run: Path) -> None:
     folder = RunFolder(small_run)
@@ -238,7 +216,7 @@ def test_run_carries_its_doubt_to_the_bundle(small_run: Path) -> None:
     assert 1 / 3 < fitted.threshold < 1 and 0.8 < fitted.coverage < 1
     assert {split: len(one.rows) for split, one in folder.read_risk().items()} == {"validation": 7, "test": 7}
     shares = {row.variant: row.coverage for row in report.rows}
-    wanted = pytest.approx(report.reference.coverage, abs=0.004)
-    assert shares["saved_model"] == shares["tflite-fp32"] == shares["onnx-fp32"] == wanted
-    assert shares["tflite-int8"] == pytest.approx(report.reference.coverage, abs=0.1)
+    for variant, share in shares.items():
+        most = 0.1 if variant == "tflite-int8" else 0.01
+        assert share == pytest.approx(report.reference.coverage, abs=most)
     assert {one.variant: one.coverage for one in manifest.artifacts} == shares

@@ -201,7 +201,7 @@ def _unsure(fitted: Confidence | None) -> str:
         f"\nThe confidence of a class is its probability to the power of 1 / {fitted.temperature:g}, divided "
         f"by the sum of these. Where the largest is below {fitted.threshold:g}, the model is unsure. That "
         f"left {fitted.coverage:.1%} of {fitted.images} validation photos answered, {fitted.error:.1%} of "
-        "these wrong. Things of no class are often called unsure, not always.\n"
+        "these wrong. Many a thing of no class is not noticed, least of all by a weak model."
     )
 
 

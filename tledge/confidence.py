@@ -2,8 +2,10 @@
 
 Both are fitted on validation photos at the end of training. Validation holds photos of the known
 classes only, so nothing can be promised about other things: what is bounded is the price, the
-share of right answers that are given up. That a thing of no class is called unsure is likely and
-no more: networks give such photos lower probabilities, but not always (Hendrycks and Gimpel 2017).
+share of right answers that are given up. Networks tend to be less sure of things of no class
+(Hendrycks and Gimpel 2017). With 5 % given up, three models of recipes/rps.toml were unsure of .72
+to .94 of flowers, one of bean leaves of .56, and one of flowers, right on .88, of .40 of bean leaves
+and .07 of hands: a weak model has little doubt to spare.
 """
 
 from __future__ import annotations
