@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tledge.contract import Confidence
 from tledge.machine import Machine
 from tledge.progress import SILENT, Progress, Task
-from tledge.runs import ParityReport, ParityRow, RiskCoverage, Score, TrainedRun
+from tledge.runs import ParityReport, ParityRow, Reference, RiskCoverage, Score, TrainedRun
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -223,10 +223,11 @@ def reasons(report: ParityReport) -> list[str]:
 
 def _answered(report: ParityReport) -> list[str]:
     """How much Keras and every artifact answer, where that was measured."""
-    names = ("keras", report.reference), *((row.variant, row) for row in report.rows)
+    named: list[tuple[str, Reference | ParityRow]] = [("keras", report.reference)]
+    named += [(row.variant, row) for row in report.rows]
     shares = [
         f"{name} {one.coverage:.1%}, {one.answered_error:.1%} wrong"
-        for name, one in names
+        for name, one in named
         if one.coverage is not None and one.answered_error is not None
     ]
     return [f"Sure enough to answer: {'; '.join(shares)}."] if shares else []
