@@ -58,7 +58,7 @@ def test_scaling_by_hand() -> None:
 
 
 def test_int8_zeros_are_scaled() -> None:
-    steps = np.array([[255, 0, 0], [254, 2, 0], [0, 0, 0]], np.float32) / 256
+    steps = (np.array([[255, 0, 0], [254, 2, 0], [0, 0, 0]]) / 256).astype(np.float32)
     found = scaled(steps, 3.0)
     assert np.isfinite(found).all() and np.allclose(found.sum(1), 1)
     assert found[0, 0] == pytest.approx(1, abs=1e-6) and found[2].tolist() == pytest.approx([1 / 3] * 3)
