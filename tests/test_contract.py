@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from math import inf, nan
 from typing import Any
 
 import pytest
 
 from tledge.contract import (
     MANIFEST_VERSION,
+    Confidence,
     GoldenCase,
     InputSpec,
     Manifest,
@@ -35,6 +37,7 @@ MANIFEST = Manifest(
     ),
     golden=(GoldenCase("golden/000.jpg", "daisy", "red rose", 0),),
     tledge="1.0",
+    confidence=Confidence(1.87, 0.62, 300, 0.95, 0.01),
 )
 
 
@@ -54,8 +57,25 @@ def test_manifest_comes_back_whole() -> None:
 
 
 def test_manifest_without_extras_comes_back() -> None:
-    bare = replace(MANIFEST, artifacts=(), golden=(), tledge="", unverified=True)
+    bare = replace(MANIFEST, artifacts=(), golden=(), tledge="", unverified=True, confidence=None)
     assert parse_manifest(manifest_json(bare).encode(), "here") == bare
+
+
+def test_earlier_manifest_knows_no_doubt() -> None:
+    found = parse_manifest(without("confidence"), "here")
+    assert found == replace(MANIFEST, confidence=None)
+
+
+@pytest.mark.parametrize(
+    ("heat", "threshold"),
+    [(0.0, 0.5), (-1.0, 0.5), (inf, 0.5), (nan, 0.5), (1.0, -0.1), (1.0, 1.1), (1, nan)],
+)
+def test_senseless_confidence_is_refused(heat: float, threshold: float) -> None:
+    with pytest.raises(ValueError, match="temperature"):
+        Confidence(heat, threshold)
+    text = changed(confidence={"temperature": heat, "threshold": threshold})
+    with pytest.raises(ArtifactError, match="here: the manifest is incomplete or changed"):
+        parse_manifest(text, "here")
 
 
 def test_manifest_text_is_readable() -> None:
@@ -98,6 +118,10 @@ def test_incomplete_manifest_is_refused(name: str) -> None:
         {"artifacts": [{"variant": "onnx-fp32"}]},
         {"artifacts": 3},
         {"golden": [None]},
+        {"confidence": 3},
+        {"confidence": {}},
+        {"confidence": {"temperature": 1.0}},
+        {"confidence": {"temperature": "1.0", "threshold": 0.5}},
         {"surprise": 1},
     ],
     ids=str,

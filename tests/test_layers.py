@@ -46,6 +46,7 @@ LAYERS: list[set[str]] = [
         "golden",
         "reader",
         "bench_worker",
+        "confidence",
         "distribution",
     },
     {"sources", "backbones", "quantization", "equalization", "gates", "flips", "streaming", "filling"},

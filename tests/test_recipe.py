@@ -65,6 +65,9 @@ variants = ["tflite-int8"]
 [export.calibration]
 images = 50
 
+[abstain]
+give_up = 0
+
 [expect]
 test_accuracy = 0.9
 """
@@ -108,6 +111,7 @@ def test_defaults_are_filled_in() -> None:
     assert made.augment == tables.Augment()
     assert made.export.calibration.images == 200
     assert made.parity == tables.Parity()
+    assert made.abstain == tables.Abstain(give_up=0.05)
 
 
 def test_full_recipe_is_read() -> None:
@@ -118,6 +122,7 @@ def test_full_recipe_is_read() -> None:
     assert made.model.head == (64, 32)
     assert made.export.variants == ("tflite-int8",)
     assert made.export.calibration == tables.Calibration(50)
+    assert made.abstain.give_up == 0
     assert made.expect.test_accuracy == 0.9
 
 

@@ -6,14 +6,25 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from tledge import runs
-from tledge.contract import InputSpec
+from tledge.contract import Confidence, InputSpec
 from tledge.errors import RunError
-from tledge.runs import Artifact, ParityReport, ParityRow, Reference, RunFolder, Score, TrainedRun
+from tledge.runs import (
+    Artifact,
+    ParityReport,
+    ParityRow,
+    Reference,
+    Risk,
+    RiskCoverage,
+    RunFolder,
+    Score,
+    TrainedRun,
+)
 
 SCORE = Score(images=120, accuracy=0.95, low=0.9, high=0.975)
 RUN = TrainedRun(
@@ -33,11 +44,12 @@ RUN = TrainedRun(
     seconds=1.5,
     cache="/somewhere",
     skipped=("a.jpg: empty",),
+    confidence=Confidence(1.87, 0.62, 120, 0.95, 0.01),
 )
 ROW = ParityRow("tflite-int8", "artifacts/tflite-int8.tflite", "ab" * 32, 4321, "undecided")
 REPORT = ParityReport(
     passed=False,
-    reference=Reference(0.91, 300, 0.02),
+    reference=Reference(0.91, 300, 0.02, coverage=0.95, answered_error=0.02),
     rows=(
         ROW,
         ParityRow(
@@ -45,6 +57,7 @@ REPORT = ParityReport(
             accuracy=0.5, reasons=("weights dropped", "too small"), without_bias_correction={"accuracy": 0.1},
             ece=0.03, lost=3, won=1, moved=0, flips="evidence/onnx-fp32-flips.json", worst_class="rock",
             worst_class_change=-0.02, recall={"rock": (100, 0.95, 0.93), "手": (200, 0.89, 0.89)},
+            coverage=0.7, answered_error=0.4, remarks=("answers 70.0% of the photos",),
         ),
     ),
 )  # fmt: skip
@@ -214,6 +227,23 @@ def test_run_comes_back_whole(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     runs.write_json(folder.run, RUN)
     assert folder.read_run() == RUN
+
+
+def test_run_of_earlier_version_is_read(tmp_path: Path) -> None:
+    raw = {name: value for name, value in asdict(RUN).items() if name != "confidence"}
+    runs.write_json(RunFolder(tmp_path).run, raw)
+    assert RunFolder(tmp_path).read_run() == replace(RUN, confidence=None)
+    assert RunFolder(tmp_path).read_risk() == {}
+
+
+def test_risk_comes_back_whole(tmp_path: Path) -> None:
+    found = {"test": RiskCoverage(0.01, (Risk(0.3, 1.0, 0.05), Risk(0.8, 0.5, 0.0)))}
+    folder = RunFolder(tmp_path)
+    runs.write_json(folder.risk, {split: asdict(one) for split, one in found.items()})
+    assert folder.read_risk() == found
+    folder.risk.write_text('{"test": {"rows": []}}')
+    with pytest.raises(RunError, match=r"risk_coverage\.json: incomplete.*Train again"):
+        folder.read_risk()
 
 
 def test_run_json_keeps_its_names(tmp_path: Path) -> None:

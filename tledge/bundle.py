@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import __version__, contract, golden, images, progress, runs, runtime
-from tledge.contract import GoldenCase, Manifest, Shipped
+from tledge.contract import Confidence, GoldenCase, Manifest, Shipped
 from tledge.errors import MissingError, ParityFailed, RunError
 from tledge.formats import VARIANTS
 from tledge.runs import ParityReport, ParityRow, RunFolder, TrainedRun
@@ -104,7 +104,7 @@ def _manifest(
     shipped = tuple(
         Shipped(
             row.variant, Path(row.path).name, row.sha256, row.bytes, row.verdict,
-            row.accuracy, row.agreement, row.kernels,
+            row.accuracy, row.agreement, row.kernels, row.coverage, row.answered_error,
         )
         for row in rows
     )  # fmt: skip
@@ -120,6 +120,7 @@ def _manifest(
         golden=cases,
         unverified=unverified and any(row.verdict != "passed" for row in rows),
         tledge=__version__,
+        confidence=run.confidence,
     )
 
 
@@ -183,6 +184,7 @@ def _readme(manifest: Manifest, run: TrainedRun) -> str:
             f"{_share(one.agreement)} | {one.verdict} |"
             for one in manifest.artifacts
         ),
+        _unsure(manifest.confidence),
         "\nTry it, and check it on your machine, with tledge installed:\n",
         "    tledge predict . photo.jpg",
         "    tledge verify .\n",
@@ -190,6 +192,17 @@ def _readme(manifest: Manifest, run: TrainedRun) -> str:
         "`manifest.json` says all of this for programs.\n",
     ]
     return "\n".join(line for line in lines if line)
+
+
+def _unsure(fitted: Confidence | None) -> str:
+    if not fitted or not fitted.threshold:
+        return ""
+    return (
+        f"\nThe confidence of a class is its probability to the power of 1 / {fitted.temperature:g}, divided "
+        f"by the sum of these. Where the largest is below {fitted.threshold:g}, the model is unsure. That "
+        f"left {fitted.coverage:.1%} of {fitted.images} validation photos answered, {fitted.error:.1%} of "
+        "these wrong. Many a thing of no class is not noticed, least of all by a weak model."
+    )
 
 
 def _share(value: float | None) -> str:

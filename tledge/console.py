@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tledge.contract import Confidence
 from tledge.machine import Machine
 from tledge.progress import SILENT, Progress, Task
-from tledge.runs import ParityReport, ParityRow, Reference, Score, TrainedRun
+from tledge.runs import ParityReport, ParityRow, Reference, RiskCoverage, Score, TrainedRun
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -123,7 +124,37 @@ def training(run: TrainedRun) -> list[tuple[str, str]]:
         ("after the first stage", f"validation {interval(run.frozen)}"),
         ("validation", interval(run.validation)),
         ("test", interval(run.test)),
+        *([("unsure", unsure(run.confidence))] if run.confidence else []),
     ]
+
+
+def unsure(fitted: Confidence) -> str:
+    """When a model does not answer, in words."""
+    if not fitted.threshold:
+        return "never, it answers every photo"
+    return (
+        f"below a confidence of {fitted.threshold:.4f}: answers {fitted.coverage:.1%} of the validation "
+        f"photos, {fitted.error:.1%} of these wrong"
+    )
+
+
+def risk_table(found: Mapping[str, RiskCoverage]) -> Any:
+    """Of each split: the share answered from a confidence on, and the share wrong among these."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for split in found:
+        for name in ("answered", "from", "wrong"):
+            table.add_column(f"{split}\n{name}", justify="right", no_wrap=True)
+    for line in zip(*(one.rows for one in found.values()), strict=False):
+        table.add_row(
+            *(
+                text
+                for one in line
+                for text in (f"{one.coverage:.1%}", f"{one.threshold:.4f}", f"{one.error:.1%}")
+            )
+        )
+    return table
 
 
 def photos(found: Inventory) -> list[tuple[str, str]]:
@@ -273,8 +304,21 @@ def _evidence(row: ParityRow, reference: Reference) -> str:
 
 
 def reasons(report: ParityReport) -> list[str]:
-    """One line per reason of a row that did not pass."""
-    return [f"{row.variant}: {reason}" for row in report.rows for reason in row.reasons]
+    """One line per reason of a row that did not pass, and what else is worth knowing."""
+    lines = [f"{row.variant}: {line}" for row in report.rows for line in (*row.reasons, *row.remarks)]
+    return lines + _answered(report)
+
+
+def _answered(report: ParityReport) -> list[str]:
+    """How much Keras and every artifact answer, where that was measured."""
+    named: list[tuple[str, Reference | ParityRow]] = [("keras", report.reference)]
+    named += [(row.variant, row) for row in report.rows]
+    shares = [
+        f"{name} {one.coverage:.1%}, {one.answered_error:.1%} wrong"
+        for name, one in named
+        if one.coverage is not None and one.answered_error is not None
+    ]
+    return [f"Sure enough to answer: {'; '.join(shares)}."] if shares else []
 
 
 def bench_table(report: BenchReport, console: Console) -> tuple[Any, tuple[str, ...]]:

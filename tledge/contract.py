@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 from tledge.errors import ArtifactError
@@ -38,7 +39,11 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Shipped:
-    """One artifact in a bundle, with what verification found."""
+    """One artifact in a bundle, with what verification found.
+
+    `coverage` is the share of test photos that it answers by the manifest's `confidence`, and
+    `answered_error` the share wrong among these.
+    """
 
     variant: str
     path: str
@@ -48,6 +53,8 @@ class Shipped:
     accuracy: float | None = None
     agreement: float | None = None
     kernels: str = ""
+    coverage: float | None = None
+    answered_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,27 @@ class GoldenCase:
     label: str
     keras: str
     tensor: int
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """How sure an answer is, and from when on it counts; fitted on validation photos.
+
+    The confidence of a class is its probability `p^(1 / temperature)`, divided by the sum of these
+    over all classes. Where the largest is below `threshold` (0..1) the model is unsure, and what
+    it answers is not to be taken. `coverage` is the share of `images` validation photos that it
+    answers, `error` the share wrong among these. Raises ValueError for numbers that make no sense.
+    """
+
+    temperature: float
+    threshold: float
+    images: int = 0
+    coverage: float = 1.0
+    error: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.temperature < inf and 0 <= self.threshold <= 1):
+            raise ValueError(f"temperature {self.temperature!r} or threshold {self.threshold!r}")
 
 
 @dataclass(frozen=True)
@@ -81,6 +109,7 @@ class Manifest:
     output: str = OUTPUT_NAME
     tledge: str = ""
     manifest_version: int = MANIFEST_VERSION
+    confidence: Confidence | None = None
 
     def label_index(self, label: str) -> int:
         """Index of `label` in the output; raises ValueError where there is none."""
@@ -119,6 +148,8 @@ def _manifest(raw: Mapping[str, Any]) -> Manifest:
     parts["input"] = InputSpec(**raw["input"])
     parts["artifacts"] = tuple(Shipped(**entry) for entry in raw["artifacts"])
     parts["golden"] = tuple(GoldenCase(**entry) for entry in raw["golden"])
+    if raw.get("confidence") is not None:
+        parts["confidence"] = Confidence(**raw["confidence"])
     return Manifest(**parts)
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import flips, gates, progress, runs
-from tledge.contract import InputSpec
+from tledge import confidence, flips, gates, progress, runs
+from tledge.contract import Confidence, InputSpec
 from tledge.errors import ArtifactError, TledgeError
 from tledge.formats import VARIANTS
 from tledge.golden import Golden
@@ -30,6 +30,7 @@ class Standard:
     input: InputSpec
     parameters: int
     limits: Parity
+    confidence: Confidence | None = None
 
 
 def check(
@@ -116,7 +117,7 @@ def _compared(
     needed = gates.images_needed(result, row.gate, standard.limits)
     likely = gates.causes(golden, found, standard.labels) if verdict == "failed" else ()
     return replace(
-        row,
+        _abstaining(row, found, golden, standard.confidence),
         verdict=verdict,
         images=result.images,
         accuracy=result.accuracy,
@@ -139,6 +140,18 @@ def _compared(
         worst_class_change=result.worst_class_change if result.worst_class else None,
         recall=result.recall,
     )
+
+
+def _abstaining(
+    row: ParityRow, found: NDArray[np.float32], golden: Golden, fitted: Confidence | None
+) -> ParityRow:
+    """Add how much of the golden set it answers by the run's threshold, and how much of that is wrong."""
+    if fitted is None:
+        return row
+    before = confidence.answered(golden.probabilities, golden.labels, fitted)
+    after = confidence.answered(found, golden.labels, fitted)
+    remarks = confidence.remarks(before, after, len(found))
+    return replace(row, coverage=after[0], answered_error=after[1], remarks=remarks)
 
 
 def answers(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tledge import contract, runtime, tflite_metadata
-from tledge.contract import Manifest, Shipped
+from tledge.contract import Confidence, Manifest, Shipped
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.runtime import LiteRTSession, OnnxSession, Session
 
@@ -112,7 +112,8 @@ def open_bundle(path: Path) -> Bundle:
 class Predictor:
     """An opened model with its labels and its input size (height, width).
 
-    `remarks` are what its user should know: synthetic photos, not verified.
+    `remarks` are what its user should know: synthetic photos, not verified. `confidence` is the
+    bundle's; a loose file has none.
     """
 
     session: Session
@@ -120,6 +121,7 @@ class Predictor:
     size: tuple[int, int]
     variant: str
     remarks: tuple[str, ...] = ()
+    confidence: Confidence | None = None
 
 
 def open_predictor(path: Path, variant: str | None = None, kernels: str = "xnnpack") -> Predictor:
@@ -148,7 +150,8 @@ def _from_bundle(bundle: Bundle, variant: str | None, kernels: str) -> Predictor
         remarks.append("This model was trained on synthetic photos.")
     if entry.verdict != "passed":
         remarks.append(f"{entry.path} was bundled without passing verification ({entry.verdict}).")
-    return Predictor(session, bundle.manifest.labels, size, entry.variant, tuple(remarks))
+    fitted = bundle.manifest.confidence
+    return Predictor(session, bundle.manifest.labels, size, entry.variant, tuple(remarks), fitted)
 
 
 def _choose(bundle: Bundle, variant: str | None) -> Shipped:

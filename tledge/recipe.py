@@ -34,6 +34,7 @@ class Recipe:
     hardware: tables.Hardware
     export: tables.Export
     parity: tables.Parity
+    abstain: tables.Abstain
     expect: tables.Expect
 
     @property
@@ -95,6 +96,7 @@ def _recipe(raw: dict[str, Any]) -> Recipe:
         hardware=_table(tables.Hardware, raw.get("hardware", {}), "[hardware]"),
         export=_table(tables.Export, raw.get("export", {}), "[export]"),
         parity=_table(tables.Parity, raw.get("parity", {}), "[parity]"),
+        abstain=_table(tables.Abstain, raw.get("abstain", {}), "[abstain]"),
         expect=_table(tables.Expect, raw.get("expect", {}), "[expect]"),
     )
 

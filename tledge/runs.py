@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tledge.contract import InputSpec
+from tledge.contract import Confidence, InputSpec
 from tledge.errors import RunError
 
 UNCORRECTED = "uncorrected"
@@ -56,6 +56,29 @@ class TrainedRun:
     expected: float = 0.0
     halved: dict[str, int] = field(default_factory=dict)
     """Images at a time in the stages whose batch did not fit into memory, by stage."""
+    confidence: Confidence | None = None
+    """Temperature and threshold of "unsure"; runs of earlier versions have none."""
+
+
+@dataclass(frozen=True)
+class Risk:
+    """Answering at `threshold` and above: the share of photos answered, and of these the share wrong."""
+
+    threshold: float
+    coverage: float
+    error: float
+
+
+@dataclass(frozen=True)
+class RiskCoverage:
+    """Error among the answered as fewer photos of a split are answered.
+
+    `aurc` is the area under that curve, the mean error over all coverages (Geifman, Uziel and
+    El-Yaniv 2019); 0 where nothing is wrong.
+    """
+
+    aurc: float
+    rows: tuple[Risk, ...]
 
 
 @dataclass(frozen=True)
@@ -112,6 +135,11 @@ class ParityRow:
     worst_class_change: float | None = None
     recall: dict[str, tuple[int, float, float]] = field(default_factory=dict)
     """By class: images, Keras' recall, the artifact's recall."""
+    coverage: float | None = None
+    """Share of the images that it answers, being sure enough; `answered_error` is wrong among these."""
+    answered_error: float | None = None
+    remarks: tuple[str, ...] = ()
+    """What is worth knowing and decides nothing."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +149,8 @@ class Reference:
     accuracy: float
     images: int
     ece: float | None = None
+    coverage: float | None = None
+    answered_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -151,12 +181,15 @@ class RunFolder:
         self.calibration = path / "calibration.json"
         self.parity = path / "parity.json"
         self.bundle = path / "bundle"
+        self.risk = path / "evidence" / "risk_coverage.json"
 
     def read_run(self) -> TrainedRun:
         """Read `run.json`; raises RunError where training has not finished here."""
         raw = read_json(self.run, "a finished run", "Run `tledge train` first.")
         with complete(self.run, "Train again."):
             raw["input"] = InputSpec(**raw["input"])
+            if raw.get("confidence") is not None:
+                raw["confidence"] = Confidence(**raw["confidence"])
             for name in ("validation", "test", "frozen"):
                 raw[name] = Score(**raw[name])
             return TrainedRun(**_tuples(raw, "labels", "skipped"))
@@ -172,10 +205,21 @@ class RunFolder:
             rows = tuple(_parity_row(row) for row in raw["rows"])
             return ParityReport(raw["passed"], Reference(**raw["reference"]), rows)
 
+    def read_risk(self) -> dict[str, RiskCoverage]:
+        """Read `risk_coverage.json`, by split; empty for a run of an earlier version."""
+        if not self.risk.is_file():
+            return {}
+        raw = read_json(self.risk, "risk and coverage", "Train again.")
+        with complete(self.risk, "Train again."):
+            return {
+                split: RiskCoverage(one["aurc"], tuple(Risk(**row) for row in one["rows"]))
+                for split, one in raw.items()
+            }
+
 
 def _parity_row(raw: dict[str, Any]) -> ParityRow:
     recall = {name: tuple(figures) for name, figures in raw.get("recall", {}).items()}
-    return ParityRow(**_tuples({**raw, "recall": recall}, "reasons"))
+    return ParityRow(**_tuples({**raw, "recall": recall}, "reasons", "remarks"))
 
 
 def _artifact(path: Path) -> Artifact:

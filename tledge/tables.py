@@ -271,6 +271,19 @@ class Parity:
 
 
 @dataclass(frozen=True)
+class Abstain:
+    """`[abstain]`: when the model says that it is unsure, fitted on validation photos."""
+
+    give_up: float = key(
+        0.05,
+        "share of right answers to give up so that things of no class are called unsure; more calls more "
+        "of them so, and leaves fewer wrong answers; 0 answers every photo",
+        low=0,
+        high=0.5,
+    )
+
+
+@dataclass(frozen=True)
 class Expect:
     """`[expect]`: what the recipe promises; a run that falls short says so."""
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import (
     __version__,
+    confidence,
     contract,
     dataset,
     distribution,
@@ -317,9 +318,14 @@ def _finish(
     """Write model, history, golden set and plots; gives the value of `run.json`."""
     model.save(core, folder.model)
     runs.write_text(folder.history, _csv(state.history))
-    validation = _score_split(core, prepared, rows["validation"], watch)
-    labels = prepared.label_indices()[rows["test"]]
-    probabilities = predict(core, prepared.images(), rows["test"], watch)
+    known, pixels = prepared.label_indices(), prepared.images()
+    seen = predict(core, pixels, rows["validation"], watch), known[rows["validation"]]
+    labels = known[rows["test"]]
+    probabilities = predict(core, pixels, rows["test"], watch)
+    fitted = confidence.fit(*seen, recipe.abstain.give_up)
+    risk = {"validation": confidence.risk_coverage(*seen, fitted.temperature)}
+    risk["test"] = confidence.risk_coverage(probabilities, labels, fitted.temperature)
+    runs.write_json(folder.risk, {split: asdict(one) for split, one in risk.items()})
     _write_golden(folder, prepared, rows["test"], probabilities, core, recipe.recipe.seed)
     title = recipe.recipe.name + (" (synthetic photos)" if recipe.synthetic else "")
     with runs.replacing(folder.path / "curves.png") as path:
@@ -338,7 +344,7 @@ def _finish(
         backbone=recipe.model.backbone,
         parameters=int(core.count_params()),
         train_images=len(rows["train"]),
-        validation=validation,
+        validation=score(*seen),
         test=score(probabilities, labels),
         frozen=Score(**state.frozen),
         seconds=0.0,
@@ -346,6 +352,7 @@ def _finish(
         skipped=prepared.skipped,
         expected=recipe.expect.test_accuracy,
         halved=state.halved,
+        confidence=fitted,
     )
 
 

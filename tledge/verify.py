@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import contract, flips, golden, images, parity, progress, runs, statistics
-from tledge.contract import Shipped
+from tledge import confidence, contract, flips, golden, images, parity, progress, runs, statistics
+from tledge.contract import Confidence, Shipped
 from tledge.errors import ArtifactError, DataError, MissingError, RunError, TledgeError
 from tledge.formats import VARIANTS
 from tledge.parity import Standard
@@ -45,7 +45,7 @@ def verify_run(
     """
     run = folder.read_run()
     reference = golden.load(folder.golden)
-    standard = Standard(run.labels, run.input, run.parameters, limits)
+    standard = Standard(run.labels, run.input, run.parameters, limits, run.confidence)
     artifacts = [one for one in folder.read_artifacts() if one.variant in VARIANTS]
     if not artifacts:
         raise RunError(f"{folder.path}: no artifacts to verify. Run `tledge export {folder.path}`.")
@@ -54,12 +54,19 @@ def verify_run(
     for artifact in sorted(artifacts, key=lambda one: order.index(one.variant)):
         row = _row(folder, artifact, reference, standard, kernels, watch)
         rows.append(_with_uncorrected(folder, row, artifact, reference, standard))
-    right = reference.probabilities.argmax(1) == reference.labels
     flips.keep_only(folder.path, [row.flips for row in rows])
-    ece = statistics.calibration_error(reference.probabilities, reference.labels)
-    report = _report(Reference(float(right.mean()), len(reference.labels), ece), rows)
+    report = _report(_of_keras(reference, run.confidence), rows)
     runs.write_json(folder.parity, report)
     return report
+
+
+def _of_keras(reference: golden.Golden, fitted: Confidence | None) -> Reference:
+    right = reference.probabilities.argmax(1) == reference.labels
+    found = Reference(float(right.mean()), len(right))
+    if fitted is None:
+        return found
+    coverage, error = confidence.answered(reference.probabilities, reference.labels, fitted)
+    return replace(found, coverage=coverage, answered_error=error)
 
 
 def _report(reference: Reference, rows: Sequence[ParityRow]) -> ParityReport:

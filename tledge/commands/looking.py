@@ -26,7 +26,10 @@ def predict(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Classify photos with a bundle, a run or a loose .tflite or .onnx file; needs no TensorFlow."""
+    """Classify photos with a bundle, a run or a loose .tflite or .onnx file; needs no TensorFlow.
+
+    A bundle knows how sure an answer has to be; a photo that stays below is marked with a "?".
+    """
     from tledge import console, progress
     from tledge.predict import predict as answers
     from tledge.reader import open_predictor
@@ -39,7 +42,9 @@ def predict(
     if as_json:
         print_json([{k: v for k, v in plain(one).items() if v or k != "error"} for one in found])
     for one in found if not as_json else ():
-        best = "  ".join(f"{two.label} {two.probability:.3f}" for two in one.predictions)
+        best = "  ".join(f"{two.label} {two.confidence:.3f}" for two in one.predictions)
+        if one.abstained and predictor.confidence:
+            best = f"? {best}  (unsure: below {predictor.confidence.threshold:.3f})"
         click.echo(f"{one.image}: {one.error or best}")
     bad = [one for one in found if one.error]
     if bad:
@@ -65,11 +70,17 @@ def list_(what: str, as_json: bool) -> None:
 @click.option("--quantization", is_flag=True, help="What 8 bits cost every layer of RUN, measured.")
 @common
 def inspect(file: Path, quantization: bool, quiet: bool, as_json: bool) -> None:
-    """What is inside a .tflite or .onnx file or a SavedModel folder, read without running it."""
+    """What is inside a .tflite or .onnx file or a SavedModel folder, read without running it.
+
+    Of a run: its scores, when it is unsure, and what another threshold would cost and save.
+    """
     from tledge import console, listing
 
     if quantization:
         _show_layers(file, quiet, as_json)
+        return
+    if (file / "run.json").is_file():
+        _inspect_run(file, as_json)
         return
     facts = listing.inspect(file)
     if as_json:
@@ -98,3 +109,16 @@ def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
         f"One layer at a time on {found.images} held-out images, {found.seconds:.0f} s. "
         f"Plot: {folder.path / PLOT}"
     )
+
+
+def _inspect_run(path: Path, as_json: bool) -> None:
+    from tledge import console
+    from tledge.runs import RunFolder
+
+    run, risk = RunFolder(path).read_run(), RunFolder(path).read_risk()
+    if as_json:
+        print_json({**plain(run), "risk_coverage": {split: plain(one) for split, one in risk.items()}})
+        return
+    console.stdout().print(console.columns(console.training(run)))
+    if risk:
+        console.stdout().print(console.risk_table(risk))
