@@ -97,7 +97,8 @@ def nearest(photo: Photo, size: Size) -> Pixels:
         (2 * np.arange(wanted) + 1) * length // (2 * wanted)
         for length, wanted in zip(photo.pixels.shape[:2], size, strict=True)
     )
-    return photo.pixels[rows][:, columns]
+    found: Pixels = photo.pixels[rows][:, columns]
+    return found
 
 
 def area(photo: Photo, size: Size) -> Pixels:
