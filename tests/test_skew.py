@@ -270,6 +270,12 @@ def test_bundle_without_photos_is_said(tmp_path: Path) -> None:
         skew.skew_bundle(open_bundle(fake_artifacts.bundle(tmp_path / "bare")))
 
 
+def test_changed_golden_photo_is_damage(bundle: Path) -> None:
+    coloured(2, 99).save(bundle / "golden" / "1.png")
+    with pytest.raises(ArtifactError, match=r"contradicts itself .*1\.png: not the photo"):
+        skew.skew_bundle(open_bundle(bundle))
+
+
 def test_bundle_command_shows_the_table(bundle: Path, cli: Cli) -> None:
     done = cli("verify", bundle, "--skew", "--quiet")
     assert done.code == 0, done.err

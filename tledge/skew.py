@@ -72,7 +72,7 @@ class SkewRow:
 class SkewReport:
     """`skew.json`: an artifact on photos prepared in every way.
 
-    `images` of `test_images` photos were measured; `summary` names the worst way in plain words, and
+    `images` of the golden set's `test_images` were measured; `summary` names the worst way plainly, and
     `remarks` say how far the figures reach.
     """
 
@@ -158,12 +158,12 @@ def skew_bundle(
     """Measure an artifact of a bundle on its golden photos; raises ArtifactError where it is damaged."""
     manifest = bundle.manifest
     entry = _chosen(manifest.artifacts, variant, str(bundle.path))
+    session = reader.bundle_session(bundle, entry, kernels)
     try:
         cases = _golden_photos(bundle)
-    except (KeyError, IndexError, ValueError) as error:
+        found = _measured(cases, session, watch)
+    except (KeyError, IndexError, ValueError, DataError) as error:
         raise ArtifactError(f"{bundle.path}: the bundle contradicts itself ({error!r}).") from error
-    session = reader.bundle_session(bundle, entry, kernels)
-    found = _measured(cases, session, watch)
     remarks = ["Figures are on synthetic photos, drawn by tledge."] * manifest.synthetic
     remarks.append(_BUNDLE.format(len(cases)))
     return _report(manifest.name, manifest.labels, entry, session, cases, found, len(cases), remarks)
@@ -267,9 +267,9 @@ def _made(case: _Case) -> _Made:
     worst = int(np.abs(made[0].astype(np.int16) - case.pixels).max())
     if worst > TOLERANCE:
         raise DataError(
-            f"{case.name}: not the photo that was tested, or another Pillow: prepared here it differs "
-            f"from the golden set by {worst} grey levels, at most {TOLERANCE} expected. Put the photo back that it "
-            "was, or train again."
+            f"{case.name}: not the photo that was tested, or another Pillow: prepared here it differs by "
+            f"{worst} grey levels from the golden set, at most {TOLERANCE} expected. Put the photo back that "
+            "it was, or train again."
         )
     return _Made(np.stack([case.pixels, *made]), photo.pixels.shape[:2] == size)
 
