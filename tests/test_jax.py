@@ -42,6 +42,7 @@ image_size = 32
 [augment]
 flip = "horizontal"
 contrast = 0.3
+resize_jitter = 0.5
 [[stage]]
 name = "all"
 epochs = 12

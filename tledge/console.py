@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tledge.compare import ComparedReport, ComparedRow
     from tledge.inventory import Inventory
     from tledge.sensitivity import Layer
+    from tledge.skew import SkewReport
 
 BENCH_COLUMNS = (
     "variant", "KiB", "accuracy", "kernels", "threads", "load ms", "p50 ms", "p90 ms", "p99 ms", "img/s",
@@ -301,6 +302,22 @@ def _evidence(row: ParityRow, reference: Reference) -> str:
     if row.worst_class_change is not None and row.worst_class_change < 0:
         parts.append(f"worst class {row.worst_class} {_points(row.worst_class_change)} of recall")
     return ", ".join(parts)
+
+
+def skew_table(report: SkewReport) -> Any:
+    """A line for each way to prepare photos: its pixels and the artifact's answers, beside the contract's."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    names = ("preparation", "mean Δ grey", "max", "accuracy", "change", "agreement", "max Δp")
+    for name in names:
+        table.add_column(name, justify="left" if name == "preparation" else "right", no_wrap=True)
+    for row in report.rows:
+        grey = (f"{row.mean_difference:.2f}", str(row.max_difference))
+        change = _points(row.accuracy_change, row.change_low, row.change_high)
+        answers = (share(row.accuracy), change, share(row.agreement), f"{row.max_abs_dp:.1e}")
+        table.add_row(row.preparation, *grey, *answers)
+    return table
 
 
 def reasons(report: ParityReport) -> list[str]:

@@ -102,11 +102,22 @@ def examine(data: bytes, size: tuple[int, int]) -> tuple[NDArray[np.uint8], Fact
     return _sized(image, size), facts
 
 
+def decode(data: bytes) -> tuple[NDArray[np.uint8], Facts]:
+    """An encoded photo before it is resized, uint8[h, w, 3] upright RGB, and its facts.
+
+    Raises what `prepare` raises; `prepare` of these pixels gives what it gives for the photo.
+    """
+    import numpy as np
+
+    image, facts = _decoded(data, f"{len(data)} bytes")
+    return np.asarray(image, dtype=np.uint8), facts
+
+
 def to_rgb(image: Image) -> Image:
     """Upright RGB of a decoded image: EXIF orientation applied, transparency laid on white."""
     from PIL import Image
 
-    upright = _upright(image)
+    upright = turned(image, _orientation(image))
     if upright.mode.startswith("I;16"):
         upright = upright.convert("I").point(lambda value: value / 256).convert("L")
     if upright.mode in ("RGBA", "LA", "PA", "La") or "transparency" in upright.info:
@@ -116,8 +127,8 @@ def to_rgb(image: Image) -> Image:
     return upright.convert("RGB")
 
 
-def _upright(image: Image) -> Image:
-    """The image turned as its EXIF says."""
+def turned(image: Image, orientation: int) -> Image:
+    """An image that is stored in EXIF's `orientation` 1..8, upright."""
     from PIL.Image import Transpose
 
     turns = {
@@ -129,7 +140,7 @@ def _upright(image: Image) -> Image:
         7: Transpose.TRANSVERSE,
         8: Transpose.ROTATE_90,
     }
-    turn = turns.get(_orientation(image))
+    turn = turns.get(orientation)
     return image if turn is None else image.transpose(turn)
 
 

@@ -18,7 +18,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import hub, quiet, runs
+from tledge import hub, jitter, quiet, runs
 from tledge.backbones import BACKBONES, Backbone, Values, split_name
 from tledge.contract import INPUT_NAME, OUTPUT_NAME
 from tledge.errors import MissingError, RecipeError, TledgeError
@@ -224,6 +224,8 @@ def augmentation(table: Augment, seed: int) -> list[Any]:
     for number, (wanted, name, factor, options) in enumerate(rows):
         if wanted:
             made.append(_random_layer(layers, name, factor, options, seed + number))
+    if table.resize_jitter:  # last: a device resizes what the camera saw
+        made.append(jitter.layer(table.resize_jitter, seed + len(rows)))
     return made
 
 

@@ -118,7 +118,8 @@ class Model:
 class Augment:
     """`[augment]`: random changes to training images; 0 or "none" switches one off.
 
-    Each is the Keras layer of that name with that factor, on values 0 to 255.
+    Each is the Keras layer of that name with that factor, on values 0 to 255; `resize_jitter` is
+    tledge's own.
     """
 
     flip: str = key("none", "mirror", choices=("none", "horizontal", "vertical", "horizontal_and_vertical"))
@@ -132,6 +133,13 @@ class Augment:
     hue: float = key(0.0, "hue shift by up to this share of the circle", low=0, high=1)
     grayscale: float = key(0.0, "share of images turned grey", low=0, high=1)
     erasing: float = key(0.0, "share of images with a random rectangle erased", low=0, high=1)
+    resize_jitter: float = key(
+        0.0,
+        "half of the images are scaled down by a factor of up to 1 + this and back, by nearest, bilinear or "
+        "bicubic, a part of a pixel off: for devices that resize otherwise",
+        low=0,
+        high=3,
+    )
     views: int = key(
         0, "draw this many views of every image once and take turns; 0 draws anew in every epoch", low=0
     )

@@ -62,7 +62,8 @@ def verify_run(
 
 def _of_keras(reference: golden.Golden, fitted: Confidence | None) -> Reference:
     right = reference.probabilities.argmax(1) == reference.labels
-    found = Reference(float(right.mean()), len(right))
+    ece = statistics.calibration_error(reference.probabilities, reference.labels)
+    found = Reference(float(right.mean()), len(right), ece)
     if fitted is None:
         return found
     coverage, error = confidence.answered(reference.probabilities, reference.labels, fitted)

@@ -139,13 +139,26 @@ def _fail(report: ParityReport) -> NoReturn:
 
 @click.command(epilog=example("tledge verify runs/rps"))
 @click.argument("path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path))
+@click.option("--skew", is_flag=True, help="Measure instead what photos prepared otherwise cost an artifact.")
+@click.option("--variant", metavar="NAME", help="With --skew: the artifact [the smallest of integers].")
 @kernels
 @common
-def verify(path: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
-    """Check a run's artifacts against Keras' golden set, or a bundle on this machine."""
+def verify(
+    path: Path | None, skew: bool, variant: str | None, kernels: str, quiet: bool, as_json: bool
+) -> None:
+    """Check a run's artifacts against Keras' golden set, or a bundle on this machine.
+
+    With --skew, test photos are prepared as careless apps do (no antialiasing, nearest pixel, blue
+    first, EXIF ignored ...), to see what that costs an artifact. It informs and fails nothing.
+    """
     from tledge import console, reader
     from tledge.verify import verify_bundle
 
+    if skew:
+        _skew(path, variant, kernels, quiet, as_json)
+        return
+    if variant:
+        raise RecipeError("--variant chooses the artifact of --skew; without it, all are verified.")
     if path is not None and reader.is_bundle(path):
         with console.watching(quiet) as watch:
             report = verify_bundle(path, kernels=kernels, watch=watch)
@@ -163,6 +176,32 @@ def verify(path: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
     if not report.passed:
         _fail(report)
     next_step(following, as_json)
+
+
+def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_json: bool) -> None:
+    """Measure an artifact on photos prepared otherwise, and show it."""
+    from tledge import console, reader
+    from tledge.skew import skew_bundle, skew_run
+
+    with console.watching(quiet) as watch:
+        if path is not None and reader.is_bundle(path):
+            following = f"tledge predict {path} PHOTO.jpg"
+            report = skew_bundle(reader.open_bundle(path), variant=variant, kernels=kernels, watch=watch)
+        else:
+            folder, recipe = finished_run(path)
+            following = f"tledge bundle {folder.path}"
+            report = skew_run(folder, recipe.data, variant=variant, kernels=kernels, watch=watch)
+    if as_json:
+        print_json(plain(report))
+        return
+    click.echo(
+        f"{report.variant} ({report.kernels}) on {report.images} photos, beside its own answers to the"
+    )
+    click.echo("contract's pixels: grey levels apart, and what becomes of accuracy and answers.")
+    console.stdout().print(console.skew_table(report))
+    for line in (*report.remarks, report.summary):
+        click.echo(line)
+    next_step(following)
 
 
 def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) -> ParityReport:
