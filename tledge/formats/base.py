@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tledge.errors import DataError
 from tledge.runtime import Session
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 KERNEL_SIZE = 9
@@ -127,3 +129,24 @@ def is_zeroed(array: NDArray[Any]) -> bool:
     """True for a kernel (two axes or more, float or 8-bit) that holds nothing but zeros."""
     is_kernel = array.ndim > 1 and array.size >= KERNEL_SIZE and array.dtype.name != "int32"
     return is_kernel and array.dtype.kind in "fiu" and not array.any()
+
+
+def calibration_images(job: Job) -> NDArray[np.uint8]:
+    """Calibration images uint8[N, H, W, 3] with one all-0 and one all-255 image added.
+
+    The two make the input range exactly 0..255, so that a byte is its own quantized value.
+    Raises DataError where there are none: the converter would write a float model and say
+    nothing.
+    """
+    import numpy as np
+
+    if job.calibration is None:
+        raise DataError(f"{job.mode}: no calibration set; an int8 model cannot be made without one.")
+    images = np.load(job.calibration, allow_pickle=False)
+    if images.ndim != 4 or not len(images) or images.dtype != np.uint8:
+        raise DataError(
+            f"{job.mode}: the calibration set holds {len(images)} images of {images.dtype}; "
+            "expected at least one, as uint8 pixels. Set [export.calibration] images."
+        )
+    blank = np.zeros_like(images[:1])
+    return np.concatenate([images, blank, blank + np.uint8(255)])

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import runs, tflite_metadata
 from tledge.calibration import Measured, Wanted, measure
-from tledge.errors import ConversionError, DataError
+from tledge.errors import ConversionError
 from tledge.float_graph import FloatGraph
-from tledge.formats.base import Job
+from tledge.formats.base import Job, calibration_images
 from tledge.formats.frozen import float_tflite, tensorflow
 from tledge.ladder import HeldOut, climb
 from tledge.quantization import correct_biases
@@ -72,27 +72,6 @@ def _repaired(job: Job, model: bytes, images: NDArray[np.uint8]) -> dict[str, An
         "repair": rungs[taken].name,
         "rungs": [asdict(one) for one in rungs],
     }
-
-
-def calibration_images(job: Job) -> NDArray[np.uint8]:
-    """Calibration images uint8[N, H, W, 3] with one all-0 and one all-255 image added.
-
-    The two make the input range exactly 0..255, so that a byte is its own quantized value.
-    Raises DataError where there are none: the converter would write a float model and say
-    nothing.
-    """
-    import numpy as np
-
-    if job.calibration is None:
-        raise DataError(f"{job.mode}: no calibration set; an int8 model cannot be made without one.")
-    images = np.load(job.calibration, allow_pickle=False)
-    if images.ndim != 4 or not len(images) or images.dtype != np.uint8:
-        raise DataError(
-            f"{job.mode}: the calibration set holds {len(images)} images of {images.dtype}; "
-            "expected at least one, as uint8 pixels. Set [export.calibration] images."
-        )
-    blank = np.zeros_like(images[:1])
-    return np.concatenate([images, blank, blank + np.uint8(255)])
 
 
 def _quantized(graph: FloatGraph, measured: Measured, images: NDArray[np.uint8], mode: str) -> bytes:
