@@ -285,6 +285,23 @@ def test_calibration_set_must_be_bytes(tmp_path: Path) -> None:
             calibration_images(Job(**{**vars(job), "calibration": str(tmp_path / "calibration.npy")}))
 
 
+def test_blank_images_span_the_range_and_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They are no photos: in the means that biases are corrected by they would weigh as such."""
+    monkeypatch.setattr(onnx_conversion, "_float", lambda _job: graph())
+    np.save(tmp_path / "calibration.npy", photos()[:-2])
+    out, plain = (str(tmp_path / name) for name in ("net.onnx", "plain.onnx"))
+    facts = {"calibration": str(tmp_path / "calibration.npy"), "bias_correction": True, "uncorrected": plain}
+    details = onnx_conversion.convert(Job("", out, "int8", "net", "1", "", ("a", "b", "c"), **facts))
+    found = [one["largest"] for one in details["bias_correction"]]
+    wanted, other = (correct_biases(folded(graph()), some) for some in (photos()[:-2], photos()))
+    assert found == pytest.approx([one.largest for one in wanted], rel=1e-3)
+    assert found != pytest.approx([one.largest for one in other], rel=1e-3)
+    for path in (out, plain):
+        made = onnx.inspect(Path(path))
+        assert made.inputs[0].scale == 1 and made.labels == ("a", "b", "c") and made.weights["int8"] > 600
+    assert Path(out).read_bytes() != Path(plain).read_bytes()
+
+
 # A trained network
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 KERNEL_SIZE = 9
 """Constants with fewer values are paddings and axes, not kernels."""
 
+BLANKS = 2
+"""Images that `calibration_images` adds at the end: they span the input's range and are no photos."""
+
 
 @dataclass(frozen=True)
 class Job:

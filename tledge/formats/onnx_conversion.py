@@ -15,7 +15,7 @@ from typing import Any
 
 from tledge import contract, quiet, runs
 from tledge.errors import ConversionError
-from tledge.formats.base import KERNEL_SIZE, Job, calibration_images
+from tledge.formats.base import BLANKS, KERNEL_SIZE, Job, calibration_images
 from tledge.formats.frozen import keras_model, tensorflow
 from tledge.onnx_quantization import correct_biases, folded, quantize
 
@@ -51,7 +51,7 @@ def _eight(job: Job) -> dict[str, Any]:
     if job.bias_correction:
         if job.uncorrected:
             _write(job, job.uncorrected, quantize(made, images))
-        details["bias_correction"] = [asdict(one) for one in correct_biases(made, images)]
+        details["bias_correction"] = [asdict(one) for one in correct_biases(made, images[:-BLANKS])]
     _write(job, job.out, quantize(made, images))
     return details
 
