@@ -153,12 +153,26 @@ def quantize(model: Any, images: NDArray[np.uint8]) -> Any:
                 per_channel=True,
                 activation_type=quantizing.QuantType.QUInt8,
                 weight_type=quantizing.QuantType.QInt8,
-                nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Softmax"],
+                nodes_to_exclude=_kept_float(model.graph),
                 extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
             )
         except Exception as error:  # the quantizer raises built-in errors and ONNX Runtime's own
             raise ConversionError(f"ONNX Runtime's quantizer gave up: {error}") from error
         return onnx.load(made)
+
+
+def _kept_float(graph: Any) -> list[str]:
+    """Names of the nodes that stay float: Softmax, and the Add that follows the scaling of bytes.
+
+    Bytes moved to -1..1 lie halfway between levels, which the integer Add rounds all one way; that
+    shifts the whole image, and measured answers with it.
+    """
+    kinds = [node.op_type for node in graph.node]
+    scaling = kinds[: kinds.index("Conv")] if "Conv" in kinds else []
+    moving = scaling.index("Add") if "Add" in scaling and "Mul" in scaling[: scaling.index("Add")] else -1
+    return [
+        node.name for place, node in enumerate(graph.node) if node.op_type == "Softmax" or place == moving
+    ]
 
 
 class _Reader:
