@@ -203,6 +203,13 @@ def test_logits_stay_float() -> None:
     assert [node.op_type for node in made.graph.node if logits in node.input] == ["Softmax"]
 
 
+def test_shift_of_scaled_bytes_stays_float() -> None:
+    """Its output is read by no QuantizeLinear but the one in front of the first kernel."""
+    made = quantize(folded(graph()), photos())
+    moved = next(node for node in made.graph.node if node.op_type == "Add")
+    assert [node.op_type for node in made.graph.node if moved.output[0] in node.input] == ["Transpose"]
+
+
 def test_quantizer_without_images_is_a_conversion_error() -> None:
     with pytest.raises(ConversionError, match="quantizer gave up"):
         quantize(folded(graph()), photos()[:0])
