@@ -437,7 +437,7 @@ def saved(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 @pytest.mark.parametrize(
     ("variant", "limit"),
     [("saved_model", 1e-5), ("onnx-fp32", 1e-5), ("tflite-fp32", 1e-5), ("tflite-fp16", 5e-3),
-     ("tflite-int8", 0.03)],
+     ("tflite-int8", 0.03), ("onnx-int8", 0.03)],
 )  # fmt: skip
 def test_converted_model_agrees(variant: str, limit: float, saved: tuple[Path, Any], tmp_path: Path) -> None:
     from tledge.formats import VARIANTS

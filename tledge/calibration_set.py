@@ -102,6 +102,21 @@ def with_blanks(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.concatenate([images, blank, blank + np.uint8(255)])
 
 
+def load(path: str | None, mode: str) -> NDArray[np.uint8]:
+    """The calibration images of a conversion's `.npy` file, and the blanks.
+
+    Raises DataError where there are none, and the converter would write a float model and say
+    nothing, and where they are no pixels.
+    """
+    import numpy as np
+
+    if path is None:
+        raise DataError(f"{mode}: no calibration set; an int8 model cannot be made without one.")
+    images = np.load(path, allow_pickle=False)
+    require_usable(images)
+    return with_blanks(images)
+
+
 def digest(image: NDArray[np.uint8]) -> str:
     """SHA-256 of an image's pixels."""
     return hashlib.sha256(image.tobytes()).hexdigest()

@@ -338,6 +338,8 @@ def _input_reasons(taken: Port, mode: Mode) -> list[str]:
         return [f"takes {taken.dtype} input, the contract says {mode.input}"]
     if mode.input == "int16":
         return []
+    if mode.calibrated and not taken.scale:
+        return ["its input is not quantized: a float model, or one with integer weights alone"]
     if mode.calibrated and (abs(taken.scale - 1) > 1e-6 or taken.zero_point != 0):
         cause = (
             "calibrated on images scaled to 0..1"

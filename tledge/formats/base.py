@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 KERNEL_SIZE = 9
 """Constants with fewer values are paddings and axes, not kernels."""
 
-
 MODE = "mode"
 """Key in what a conversion tells: the mode of what it made, where remedies ended in another."""
 

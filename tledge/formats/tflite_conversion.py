@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import calibration_set, runs, tflite_metadata
 from tledge.calibration import Measured, Wanted, measure
-from tledge.errors import ConversionError, DataError
+from tledge.errors import ConversionError
 from tledge.float_graph import FloatGraph
 from tledge.formats.base import MODE, Job
 from tledge.formats.frozen import float_tflite, tensorflow
@@ -43,7 +43,7 @@ def convert(job: Job) -> dict[str, Any]:
 
 
 def _integer(job: Job) -> dict[str, Any]:
-    images = calibration_images(job)
+    images = calibration_set.load(job.calibration, job.mode)
     graph = FloatGraph(float_tflite(Path(job.model)))
     inputs = tuple(dict.fromkeys(one.input for one in graph.linears)) if job.bias_correction else ()
     measured = measure(graph.pack(), images, Wanted(graph.activations, inputs))
@@ -59,7 +59,7 @@ def _integer(job: Job) -> dict[str, Any]:
 
 def _repaired(job: Job) -> dict[str, Any]:
     """Climb the ladder; what it ends in may be of another mode, which the caller files it under."""
-    given = Material(float_tflite(Path(job.model)), calibration_images(job), _to_int8)
+    given = Material(float_tflite(Path(job.model)), calibration_set.load(job.calibration, job.mode), _to_int8)
     held_out, graph = _held_out(job), FloatGraph(given.model)
     made, rungs, taken = climb(_remedies(job, given, held_out), given.model, held_out)
     if job.uncorrected:
@@ -114,21 +114,6 @@ def _stability(graph: FloatGraph, measured: Measured) -> dict[str, Any]:
     names = {one: graph.name(one) for one in graph.activations}
     found = calibration_set.stability(measured.spans, names, measured.images - calibration_set.BLANKS)
     return {"stability": found} if found else {}
-
-
-def calibration_images(job: Job) -> NDArray[np.uint8]:
-    """Calibration images uint8[N, H, W, 3] with one all-0 and one all-255 image added.
-
-    Raises DataError where there are none, and the converter would write a float model and say
-    nothing, and where they are no pixels.
-    """
-    import numpy as np
-
-    if job.calibration is None:
-        raise DataError(f"{job.mode}: no calibration set; an int8 model cannot be made without one.")
-    images = np.load(job.calibration, allow_pickle=False)
-    calibration_set.require_usable(images)
-    return calibration_set.with_blanks(images)
 
 
 def _quantized(graph: FloatGraph, measured: Measured, images: NDArray[np.uint8], mode: str) -> bytes:

@@ -1,0 +1,178 @@
+"""Making `.onnx` files: one float conversion, from which every mode follows.
+
+fp16 stores weights in half precision, int8 is ONNX Runtime's quantizer with biases corrected first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tledge import calibration_set, contract, quiet, runs
+from tledge.errors import ConversionError
+from tledge.formats.base import KERNEL_SIZE, Job
+from tledge.formats.frozen import keras_model, tensorflow
+from tledge.onnx_quantization import correct_biases, folded, quantize
+
+OPSET = 17
+
+
+def convert(job: Job) -> dict[str, Any]:
+    """Write the ONNX file `job.out` with canonical names, so that equal models give equal bytes.
+
+    Raises DataError for calibration images that are missing or empty, and ConversionError where
+    the quantizer gives up or the result is no valid ONNX.
+    """
+    make: dict[str, Callable[[Job], dict[str, Any]]] = {"fp32": _full, "fp16": _half, "int8": _eight}
+    return {"opset": OPSET, **make[job.mode](job)}
+
+
+def _full(job: Job) -> dict[str, Any]:
+    _write(job, job.out, _float(job))
+    return {}
+
+
+def _half(job: Job) -> dict[str, Any]:
+    made = folded(_float(job))
+    halve(made)
+    _write(job, job.out, made)
+    return {}
+
+
+def _eight(job: Job) -> dict[str, Any]:
+    images = calibration_set.load(job.calibration, job.mode)
+    made = folded(_float(job))
+    details: dict[str, Any] = {"calibration_images": len(images)}
+    if job.bias_correction:
+        if job.uncorrected:
+            _write(job, job.uncorrected, quantize(made, images))
+        details["bias_correction"] = [
+            asdict(one) for one in correct_biases(made, images[: -calibration_set.BLANKS])
+        ]
+    _write(job, job.out, quantize(made, images))
+    return details
+
+
+def _float(job: Job) -> Any:
+    """A copy of the float32 model with canonical names."""
+    onnx = quiet.load("onnx", "export")
+    return onnx.ModelProto.FromString(_converted(Path(job.model), runs.sha256(Path(job.model))))
+
+
+@lru_cache(maxsize=1)
+def _converted(path: Path, sha256: str) -> bytes:
+    """The model as tf2onnx makes it, under canonical names; kept for the other modes."""
+    del sha256  # the file may have changed under the same name
+    tf = tensorflow()
+    os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "0")
+    tf2onnx = quiet.load("tf2onnx", "export")
+    net = keras_model(path)
+    height, width = net.input_shape[1:3]
+    spec = tf.TensorSpec((None, height, width, 3), tf.uint8, contract.INPUT_NAME)
+    function = tf.function(
+        lambda image: net(tf.cast(image, tf.float32), training=False),
+        input_signature=[spec],
+    )
+    made, _ = tf2onnx.convert.from_function(function, [spec], opset=OPSET)
+    _rename(made.graph)
+    return bytes(made.SerializeToString(deterministic=True))
+
+
+def halve(model: Any) -> None:
+    """Store weights in float16, each with a Cast to float32 behind it, in place.
+
+    ONNX Runtime folds those casts when it loads the file, so that it runs as fast and on as many
+    processors as float32. Half precision throughout needs kernels that its CPU side mostly lacks:
+    there it would cast before and after every operator.
+    """
+    import numpy as np
+
+    onnx = quiet.load("onnx", "export")
+    casts = []
+    for weight in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(weight)
+        if values.dtype == np.float32 and values.size >= KERNEL_SIZE:
+            stored = f"{weight.name}_half"
+            casts.append(onnx.helper.make_node("Cast", [stored], [weight.name], to=onnx.TensorProto.FLOAT))
+            weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), stored))
+    _replace(model.graph.node, [*casts, *model.graph.node])
+
+
+def _write(job: Job, out: str, made: Any) -> None:
+    onnx = quiet.load("onnx", "export")
+    _rename(made.graph)
+    _describe(onnx, made, job)
+    try:
+        onnx.checker.check_model(made, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise ConversionError(f"the ONNX model is not valid: {error}") from error
+    with runs.replacing(Path(out)) as path:
+        path.write_bytes(made.SerializeToString(deterministic=True))
+
+
+def _rename(graph: Any) -> None:
+    """Number all names in the order of the graph; tf2onnx's carry counters of the process.
+
+    Constants that nothing reads are dropped.
+    """
+    names = {graph.input[0].name: contract.INPUT_NAME, graph.output[0].name: contract.OUTPUT_NAME}
+    for number, node in enumerate(graph.node):
+        node.name = f"{node.op_type.lower()}_{number}"
+        for place, name in enumerate(node.output):
+            names.setdefault(name, f"{node.name}_{place}")
+    places = _first_uses(graph)
+    used = [weight for weight in graph.initializer if weight.name in places]
+    weights = sorted(used, key=lambda one: places[one.name])
+    for number, weight in enumerate(weights):
+        names[weight.name] = f"constant_{number}"
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for weight in weights:
+        weight.name = names[weight.name]
+    _replace(graph.initializer, weights)
+    for port in (*graph.input, *graph.output):
+        port.name = names[port.name]
+    graph.ClearField("value_info")
+    graph.name = "tledge"
+
+
+def _first_uses(graph: Any) -> dict[str, tuple[int, int]]:
+    """For every name that a node reads: number of the first such node, and place among its inputs."""
+    places: dict[str, tuple[int, int]] = {}
+    for number, node in enumerate(graph.node):
+        for place, name in enumerate(node.input):
+            places.setdefault(name, (number, place))
+    return places
+
+
+def _replace(field: Any, values: list[Any]) -> None:
+    copies = [type(value).FromString(value.SerializeToString()) for value in values]
+    del field[:]
+    field.extend(copies)
+
+
+def _describe(onnx: Any, made: Any, job: Job) -> None:
+    made.producer_name = "tledge"
+    made.producer_version = ""
+    made.doc_string = job.description
+    made.graph.doc_string = ""
+    # ONNX Runtime's tools name every domain they know; all operators here are of the standard one.
+    _replace(made.opset_import, [onnx.helper.make_opsetid("", OPSET)])
+    for port, sides in ((made.graph.input[0], 4), (made.graph.output[0], 2)):
+        if len(port.type.tensor_type.shape.dim) == sides:
+            port.type.tensor_type.shape.dim[0].dim_param = "N"
+    onnx.helper.set_model_props(
+        made,
+        {
+            "name": job.name,
+            "version": job.version,
+            "labels": json.dumps(list(job.labels), ensure_ascii=False),
+            "input": "RGB bytes 0..255, stretched to size with antialiased bilinear resizing",
+        },
+    )
