@@ -40,7 +40,7 @@ def export(
     """
     run = folder.read_run()
     calibration = _calibration(folder, recipe, run, variants, watch)
-    if recipe.export.int8.repair and "tflite-int8" in variants:
+    if recipe.export.int8.repair and "tflite-int8" in variants and not _student(folder, "tflite-int8"):
         _write_held_out(folder, recipe, run, watch)
     wanted = [name for name in VARIANTS if name in variants]
     made: dict[str, Artifact] = {}
@@ -93,12 +93,13 @@ def _one(
     variant = VARIANTS[name]
     started = time.monotonic()
     out = folder.artifacts / variant.filename
-    correct = variant.mode.calibrated and recipe.export.int8.bias_correction
-    repair = name == "tflite-int8" and recipe.export.int8.repair
+    student = _student(folder, name)
+    correct = variant.mode.calibrated and recipe.export.int8.bias_correction and not student
+    repair = name == "tflite-int8" and recipe.export.int8.repair and not student
     uncorrected = folder.path / "evidence" / f"{name}-uncorrected{variant.format.suffix}"
     uncorrected.parent.mkdir(exist_ok=True)
     job = Job(
-        model=str(folder.model.resolve()),
+        model=str((student or folder.model).resolve()),
         out=str(out.resolve()),
         mode=variant.mode_name,
         name=run.name,
@@ -111,10 +112,13 @@ def _one(
         uncorrected=str(uncorrected.resolve()) if correct or repair else None,
         held_out=str((folder.path / HELD_OUT).resolve()) if repair else None,
         limits=asdict(recipe.parity) if repair else {},
+        ranges=str(folder.student_ranges.resolve()) if student else None,
     )
     details = converter.convert(Conversion(name, job, folder.logs / f"{name}.log", recipe.export.timeout))
     if correct or repair:
         details[UNCORRECTED] = uncorrected.relative_to(folder.path).as_posix()
+    if student and recipe.export.int8.repair:
+        details["repair"] = "none: the network was trained in 8 bits"
     return Artifact(
         variant=name,
         path=out.relative_to(folder.path).as_posix(),
@@ -125,6 +129,11 @@ def _one(
     )
 
 
+def _student(folder: RunFolder, name: str) -> Path | None:
+    """The quantize-aware network where the run has one and a variant is made of it."""
+    return folder.student if name == "tflite-int8" and folder.student.is_file() else None
+
+
 def _calibration(
     folder: RunFolder,
     recipe: Recipe,
@@ -133,7 +142,7 @@ def _calibration(
     watch: progress.Progress,
 ) -> Path | None:
     """Write the calibration images where a variant wants them: train photos, classes in turn."""
-    if not any(VARIANTS[name].mode.calibrated for name in variants):
+    if not any(VARIANTS[name].mode.calibrated and not _student(folder, name) for name in variants):
         return None
     import numpy as np
 

@@ -313,6 +313,9 @@ def _check(recipe: Recipe) -> None:
         )
     for stage in recipe.stage:
         _check_stage(stage, recipe.model)
+    for stage in recipe.stage:
+        if stage.quantize_aware:
+            _check_quantize_aware(recipe, stage)
 
 
 def _check_stage(stage: tables.Stage, model: tables.Model) -> None:
@@ -328,6 +331,20 @@ def _check_stage(stage: tables.Stage, model: tables.Model) -> None:
         raise RecipeError(
             f"{where}: batch norm of a hub backbone keeps its stored statistics; leave batch_norm out."
         )
+
+
+def _check_quantize_aware(recipe: Recipe, stage: tables.Stage) -> None:
+    where = f"[[stage]] {stage.name}: quantize_aware"
+    if stage is not recipe.stage[-1] or len(recipe.stage) < 2:
+        raise RecipeError(f"{where} is for the last stage, behind one whose network it learns from.")
+    if split_name(recipe.model.backbone)[0] == "hub":
+        raise RecipeError(f"{where}: a SavedModel cannot be built again in integers; take another backbone.")
+    if recipe.hardware.precision != "float32":
+        raise RecipeError(f"{where}: rounding is told from float32; leave [hardware] precision out.")
+    plain = tables.Stage()
+    for name in ("batch_norm", "batch_norm_momentum", "label_smoothing"):
+        if getattr(stage, name) != getattr(plain, name):
+            raise RecipeError(f"{where}: goes without {name}: statistics stay, and labels are not learned from.")
 
 
 def _check_grouping(data: tables.Data) -> None:

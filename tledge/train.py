@@ -19,6 +19,7 @@ from tledge import (
     __version__,
     contract,
     dataset,
+    distillation,
     distribution,
     feeding,
     fitting,
@@ -29,6 +30,7 @@ from tledge import (
     plots,
     prefix,
     progress,
+    quantize_aware,
     quiet,
     runs,
     splits,
@@ -89,6 +91,8 @@ def train(
     core = engine.here(core)
     for stage in recipe.stage:
         model.first_trainable(core, stage)  # a misspelt layer ends here, before anything is written
+        if stage.quantize_aware:
+            quantize_aware.require_known(core)
     if force:
         shutil.rmtree(out, ignore_errors=True)
     facts = {**environment(recipe.recipe.seed, settings), "cache": prepared.folder.name}
@@ -115,6 +119,10 @@ def _require_alike(recipe: Recipe, prepared: dataset.Prepared, hosts: Hosts) -> 
     for what, value in (("tledge", __version__), ("recipe or --set", recipe), ("photos", photos)):
         distribution.require_same(hosts, repr(value).encode(), f"another {what}")
     distribution.require_batches(hosts, recipe.stage)
+    if recipe.stage[-1].quantize_aware:
+        raise RecipeError(
+            "[[stage]] quantize_aware: trains in one process. Leave the stage out, or train on one host."
+        )
     if recipe.hardware.halve_batch:
         raise RecipeError(
             "[hardware] halve_batch: several processes cannot begin a stage again together. "
@@ -226,21 +234,29 @@ def _stages(
         distribution.copy_from_first(hosts, path)
     state = fitting.read_state(checkpoint)
     for stage in recipe.stage[: state.stage]:
-        model.set_trainable(core, stage)  # as an uninterrupted run left it
+        if not stage.quantize_aware:
+            model.set_trainable(core, stage)  # as an uninterrupted run left it
     if state.stage:
         core.set_weights(fitting.load_checkpoint(begin, None))
     for number in range(state.stage, len(recipe.stage)):
-        stage = recipe.stage[number]
-        count = model.set_trainable(core, stage)
-        watch.say(f"stage {stage.name}: {count} backbone layers frozen, up to {stage.epochs} epochs")
-        whole, train, validation = prefix.stage_input(
-            recipe, stage, core, prepared, parts, folder, watch, hosts
-        )
+        stage, lesson = recipe.stage[number], None
+        if stage.quantize_aware:
+            watch.say(f"stage {stage.name}: a copy learns to answer in 8 bits, up to {stage.epochs} epochs")
+            lesson = distillation.lesson(recipe, stage, core, parts["train"], engine, watch)
+            whole, train, validation = lesson.network, parts["train"], parts["validation"]
+        else:
+            count = model.set_trainable(core, stage)
+            watch.say(f"stage {stage.name}: {count} backbone layers frozen, up to {stage.epochs} epochs")
+            whole, train, validation = prefix.stage_input(
+                recipe, stage, core, prepared, parts, folder, watch, hosts
+            )
         with distribution.replicated(hosts, whole) as network:
             fitting.fit(
                 network, stage, state, train, validation,
                 seed=recipe.recipe.seed, checkpoint=checkpoint, watch=watch, engine=engine, hosts=hosts,
             )  # fmt: skip
+        if lesson:
+            lesson.save(folder)
         if state.frozen is None and hosts.writes:
             state.frozen = asdict(_score_split(engine.plain(core), prepared, rows["validation"], watch))
         state.stage, state.epoch, state.best, state.wait = number + 1, 0, None, 0

@@ -26,7 +26,8 @@ class Job:
 
     `calibration` is an `.npy` of uint8[N, H, W, 3] for modes that want one; `uncorrected` names a
     second file for the same conversion without bias correction. Where `held_out` names an `.npz` of
-    images and labels, remedies are tried on it until they pass `limits`, the gates by name.
+    images and labels, remedies are tried on it until they pass `limits`, the gates by name. Where
+    `ranges` names a JSON of them, `model` is quantize-aware and needs neither images nor remedies.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Job:
     uncorrected: str | None = None
     held_out: str | None = None
     limits: dict[str, float] = field(default_factory=dict)
+    ranges: str | None = None
 
 
 @dataclass(frozen=True)
