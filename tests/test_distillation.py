@@ -134,7 +134,9 @@ def test_student_agrees_more_than_calibrated(teacher: Any, tmp_path: Path) -> No
     wanted = np.asarray(teacher.predict_on_batch(gradients(400, 3).astype(np.float32)))
     np.save(tmp_path / "images.npy", gradients(256, 1)[:200])
     calibrated = {
-        correct: integers(teacher, tmp_path, calibration=str(tmp_path / "images.npy"), bias_correction=correct)
+        correct: integers(
+            teacher, tmp_path, calibration=str(tmp_path / "images.npy"), bias_correction=correct
+        )
         for correct in (False, True)
     }
     made = lesson(teacher, examples(256, 1))
@@ -168,7 +170,10 @@ def test_teacher_is_left_alone(teacher: Any, tmp_path: Path) -> None:
         for layer in made.student.layers
         if not all(map(np.array_equal, layer.get_weights(), teacher.get_layer(layer.name).get_weights()))
     }
-    assert changed == {"logits", *(f"block_5_{part}" for part in ("depthwise", "depthwise_BN", "conv", "conv_BN"))}
+    assert changed == {
+        "logits",
+        *(f"block_5_{part}" for part in ("depthwise", "depthwise_BN", "conv", "conv_BN")),
+    }
 
 
 def test_divergence_by_worked_example() -> None:
@@ -193,7 +198,9 @@ def test_metrics_by_worked_example() -> None:
 
 def test_photos_are_wanted(teacher: Any) -> None:
     wanted = asked()
-    none = replace(wanted, export=replace(wanted.export, calibration=replace(wanted.export.calibration, images=0)))
+    none = replace(
+        wanted, export=replace(wanted.export, calibration=replace(wanted.export.calibration, images=0))
+    )
     with pytest.raises(DataError, match="images = 0"):
         distillation.lesson(none, none.stage[1], teacher, examples(8, 1), hardware.PLAIN)
 
@@ -237,7 +244,10 @@ def test_run_says_how_int8_was_made(run: Path) -> None:
     assert not (run / "evidence" / "calibration.npy").exists()
     assert not list((run / "evidence").glob("*uncorrected*"))
     rows = {row["variant"]: row for row in json.loads((run / "parity.json").read_text())["rows"]}
-    assert {name: row["verdict"] for name, row in rows.items()} == {"tflite-fp32": "passed", "tflite-int8": "passed"}
+    assert {name: row["verdict"] for name, row in rows.items()} == {
+        "tflite-fp32": "passed",
+        "tflite-int8": "passed",
+    }
     history = (run / "history.csv").read_text().splitlines()
     assert len(history) == 19 and "val_agreement" in history[0]
 
@@ -249,7 +259,12 @@ def test_killed_stage_resumes_to_same_bytes(run: Path, tmp_path: Path, cli: Cli)
     assert train(tmp_path / "two", "--resume") == 0
     done = cli("export", tmp_path / "two/run", "--int8", "--quiet")
     assert done.code == 0, done.out + done.err
-    for name in ("model.keras", "quantize_aware.keras", "quantize_aware.json", "artifacts/tflite-int8.tflite"):
+    for name in (
+        "model.keras",
+        "quantize_aware.keras",
+        "quantize_aware.json",
+        "artifacts/tflite-int8.tflite",
+    ):
         assert runs.sha256(tmp_path / "two/run" / name) == runs.sha256(run / name), name
     assert runs.sha256(run / "model.keras") != runs.sha256(run / "quantize_aware.keras")
 

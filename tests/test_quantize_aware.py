@@ -1,4 +1,4 @@
-"""The network in 8 bits: rounded kernels, gradients, the same steps as the plain one, the integers in the file."""
+"""The network in 8 bits: rounded kernels, gradients, the plain one's steps, the integers in the file."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def ranges(net: Any) -> dict[str, quantize_aware.Range]:
 
 
 @pytest.fixture(scope="module")
-def file(net: Any, ranges: dict[str, quantize_aware.Range], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def file(
+    net: Any, ranges: dict[str, quantize_aware.Range], tmp_path_factory: pytest.TempPathFactory
+) -> bytes:
     """The integers that the converter makes of it."""
     from tledge import model
     from tledge.formats import frozen
@@ -157,7 +159,9 @@ def test_file_answers_as_the_twin(file: bytes, net: Any, ranges: dict[str, quant
     assert gap < 0.01 and gap < 0.7 * np.abs(twin - answers(net, noise())).mean()
 
 
-def test_wide_range_is_seen_in_the_file(net: Any, ranges: dict[str, quantize_aware.Range], tmp_path: Path) -> None:
+def test_wide_range_is_seen_in_the_file(
+    net: Any, ranges: dict[str, quantize_aware.Range], tmp_path: Path
+) -> None:
     """A range hundred times too wide leaves hardly a level: the file takes ranges from the graph."""
     from tledge import model
     from tledge.formats import frozen
@@ -174,9 +178,12 @@ def test_unknown_layer_is_named() -> None:
     import keras
 
     image = keras.Input((8, 8, 3))
-    for layer in (keras.layers.LeakyReLU(name="odd"), keras.layers.Conv2D(3, 1, activation="gelu", name="odd")):
+    for layer in (
+        keras.layers.LeakyReLU(name="odd"),
+        keras.layers.Conv2D(3, 1, activation="gelu", name="odd"),
+    ):
         net = keras.Model(image, keras.layers.Flatten()(layer(image)))
-        with pytest.raises(RecipeError, match="layer odd is .* not known here as integers"):
+        with pytest.raises(RecipeError, match=r"layer odd is .* not known here as integers"):
             quantize_aware.require_known(net)
     quantize_aware.require_known(small_net())
 

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tledge import dataset, hardware, model, progress, quantize_aware, runs
+from tledge import dataset, hardware, model, progress, quantize_aware
 from tledge.errors import DataError
 from tledge.feeding import Examples
 from tledge.quantize_aware import Range
@@ -22,8 +22,7 @@ from tledge.streaming import in_batches
 from tledge.tables import Stage
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
 BATCH = 32
 
@@ -74,7 +73,9 @@ def _photos(recipe: Recipe, examples: Examples, watch: progress.Progress) -> Any
     """Batches uint8[N, H, W, 3] of train photos, classes in turn: those that int8 is calibrated on."""
     count = recipe.export.calibration.images
     if count < 1:
-        raise DataError("[export.calibration] images = 0: quantize_aware sees its ranges on them; 100 or more.")
+        raise DataError(
+            "[export.calibration] images = 0: quantize_aware sees its ranges on them; 100 or more."
+        )
     labels = examples.labels[examples.rows].argmax(1)
     rows = examples.rows[dataset.by_class_in_turn(labels, count, recipe.recipe.seed)]
     batches = in_batches(examples.images, rows, BATCH)

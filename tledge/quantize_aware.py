@@ -44,6 +44,7 @@ SAME = ("ZeroPadding2D", "MaxPooling2D", "AveragePooling2D", "Reshape", "Flatten
 ALONE = ("Add", "Multiply", "Concatenate", "GlobalAveragePooling2D")
 """Layers and bare operations that have a range of their own."""
 
+
 def rounded(kernel: Any, kind: str) -> Any:
     """A kernel on its int8 levels, as `quantization.round_weights` has it; gradients pass unchanged.
 

@@ -43,7 +43,7 @@ from tledge.hardware import Engine
 from tledge.recipe import Recipe
 from tledge.runs import RunFolder, Score, TrainedRun
 from tledge.streaming import Images, OneHot, in_batches
-from tledge.tables import Hardware
+from tledge.tables import Hardware, Stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -233,16 +233,14 @@ def _stages(
     for path in (checkpoint, begin):
         distribution.copy_from_first(hosts, path)
     state = fitting.read_state(checkpoint)
-    for stage in recipe.stage[: state.stage]:
-        if not stage.quantize_aware:
-            model.set_trainable(core, stage)  # as an uninterrupted run left it
+    for stage in (one for one in recipe.stage[: state.stage] if not one.quantize_aware):
+        model.set_trainable(core, stage)  # as an uninterrupted run left it
     if state.stage:
         core.set_weights(fitting.load_checkpoint(begin, None))
     for number in range(state.stage, len(recipe.stage)):
-        stage, lesson = recipe.stage[number], None
-        if stage.quantize_aware:
-            watch.say(f"stage {stage.name}: a copy learns to answer in 8 bits, up to {stage.epochs} epochs")
-            lesson = distillation.lesson(recipe, stage, core, parts["train"], engine, watch)
+        stage = recipe.stage[number]
+        lesson = _lesson(recipe, stage, core, parts["train"], engine, watch)
+        if lesson:
             whole, train, validation = lesson.network, parts["train"], parts["validation"]
         else:
             count = model.set_trainable(core, stage)
@@ -264,6 +262,21 @@ def _stages(
         for path in (begin, checkpoint):
             fitting.save_checkpoint(path, None, state, core.get_weights())
     return state
+
+
+def _lesson(
+    recipe: Recipe,
+    stage: Stage,
+    core: Any,
+    examples: feeding.Examples,
+    engine: Engine,
+    watch: progress.Progress,
+) -> distillation.Lesson | None:
+    """What a quantize-aware stage trains; None for other stages."""
+    if not stage.quantize_aware:
+        return None
+    watch.say(f"stage {stage.name}: a copy learns to answer in 8 bits, up to {stage.epochs} epochs")
+    return distillation.lesson(recipe, stage, core, examples, engine, watch)
 
 
 def _examples(prepared: dataset.Prepared, rows: NDArray[np.int64]) -> feeding.Examples:
