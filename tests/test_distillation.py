@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -220,11 +222,12 @@ main(sys.argv[1:])
 """
 
 
-def train(folder: Path, *options: str, code: str = "from tledge.cli import main; main()") -> int:
+def train(folder: Path, *options: str, code: str = "from tledge.cli import main; main()", **env: str) -> int:
     folder.mkdir(exist_ok=True)
     (folder / "r.toml").write_text(RECIPE)
     command = [sys.executable, "-c", code, "train", "r.toml", "--out", "run", "--quiet", *options]
-    return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=False, env={**os.environ, **env})
+    return done.returncode
 
 
 @pytest.fixture(scope="module")
@@ -267,6 +270,18 @@ def test_killed_stage_resumes_to_same_bytes(run: Path, tmp_path: Path, cli: Cli)
     ):
         assert runs.sha256(tmp_path / "two/run" / name) == runs.sha256(run / name), name
     assert runs.sha256(run / "model.keras") != runs.sha256(run / "quantize_aware.keras")
+
+
+def test_jax_teaches_alike(tmp_path: Path, cli: Cli) -> None:
+    """Trained on JAX, exported from here: the loss falls, and the file answers as the teacher does."""
+    few = ("--set", "stage.0.epochs=2", "--set", "stage.1.epochs=4")
+    assert train(tmp_path / "jax", *few, KERAS_BACKEND="jax", JAX_PLATFORMS="cpu") == 0
+    history = list(csv.DictReader((tmp_path / "jax/run/history.csv").open()))
+    assert float(history[-1]["val_loss"]) < float(history[2]["val_loss"])
+    done = cli("export", tmp_path / "jax/run", "--int8", "--quiet")
+    assert done.code == 0, done.out + done.err
+    facts = json.loads((tmp_path / "jax/run/artifacts/tflite-int8.json").read_text())
+    assert facts["details"] == {"quantize_aware": True}
 
 
 def test_other_layers_are_refused_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def every_step() -> Any:
     x = layers.Activation("hard_silu")(layers.Conv2D(8, 1, activation="silu")(x))
     x = layers.Activation("relu")(layers.Add()([side, x]))
     x = layers.ReLU(6.0)(layers.BatchNormalization(scale=False)(layers.ZeroPadding2D()(x)))
-    x = layers.Concatenate()([layers.MaxPooling2D()(x), layers.AveragePooling2D()(x)])
+    x = layers.Concatenate()([layers.MaxPooling2D()(x), layers.AveragePooling2D(2)(x)])
     gate = layers.ReLU(6.0)(layers.Conv2D(16, 1)(layers.GlobalAveragePooling2D(keepdims=True)(x)) + 3.0)
     x = layers.GlobalAveragePooling2D()(x * (gate * (1 / 6)))
     x = layers.Dropout(0.3)(layers.Dense(6, "relu")(x))

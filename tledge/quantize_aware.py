@@ -168,6 +168,16 @@ class _Place:
     def kernel(self, kernel: Any, kind: str) -> Any:
         return rounded(kernel, kind) if self.rounds else kernel
 
+    def constant(self, values: Any) -> Any:
+        """What is multiplied with or added, as the 8 bits over its own range that it is written in."""
+        from keras import ops
+
+        if not self.rounds:
+            return values
+        values = ops.convert_to_tensor(values)
+        low, high = ops.minimum(ops.min(values), 0.0), ops.maximum(ops.max(values), 0.0)
+        return values + ops.stop_gradient(_fake_quantized(values, low, high) - values)
+
 
 def _rebuilt(plain: Any, point: Point, rounds: bool) -> Any:
     """A functional model in the steps that the converter makes of it, with a `point` after each."""
@@ -306,13 +316,14 @@ def _normalized(layer: Any, x: Any, place: _Place) -> Any:
         scale = ops.rsqrt(layer.moving_variance + layer.epsilon)
         return scale * layer.gamma if layer.scale else scale
 
-    def shifted(x: Any) -> Any:
-        made = x - layer.moving_mean * factor()
-        return made + layer.beta if layer.center else made
+    def shift() -> Any:
+        shift = -layer.moving_mean * factor()
+        return shift + layer.beta if layer.center else shift
 
-    made = _step(layer, lambda x: x * factor(), name)(x)
-    made = made if place.folded else place.point(name, made)
-    return place.after(layer.name, _step(layer, shifted, layer.name)(made))
+    if place.folded:
+        return place.after(layer.name, _step(layer, lambda x: x * factor() + shift(), layer.name)(x))
+    made = place.point(name, _step(layer, lambda x: x * place.constant(factor()), name)(x))
+    return place.after(layer.name, _step(layer, lambda x: x + place.constant(shift()), layer.name)(made))
 
 
 def _rescaled(layer: Any, x: Any, place: _Place) -> Any:
@@ -321,10 +332,10 @@ def _rescaled(layer: Any, x: Any, place: _Place) -> Any:
 
     name = f"{layer.name}/scaled"
     scale, offset = np.asarray(layer.scale, np.float32), np.asarray(layer.offset, np.float32)
-    made = place.point(name, _step(None, lambda x: x * scale, name)(x))
+    made = place.point(name, _step(None, lambda x: x * place.constant(scale), name)(x))
     if not offset.any():
         return made
-    return place.after(layer.name, _step(None, lambda x: x + offset, layer.name)(made))
+    return place.after(layer.name, _step(None, lambda x: x + place.constant(offset), layer.name)(made))
 
 
 def _ended(layer: Any, x: Any, place: _Place) -> Any:
