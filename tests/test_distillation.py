@@ -48,7 +48,7 @@ name = "in 8 bits"
 quantize_aware = true
 epochs = 12
 unfreeze = "all"
-learning_rate = 1e-3
+learning_rate = 2e-4
 schedule = "cosine"
 [parity]
 int8_agreement = 0.8
