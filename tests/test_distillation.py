@@ -274,10 +274,10 @@ def test_killed_stage_resumes_to_same_bytes(run: Path, tmp_path: Path, cli: Cli)
 
 def test_jax_teaches_alike(tmp_path: Path, cli: Cli) -> None:
     """Trained on JAX, exported from here: the loss falls, and the file answers as the teacher does."""
-    few = ("--set", "stage.0.epochs=2", "--set", "stage.1.epochs=4")
+    few = ("--set", "stage.0.epochs=2", "--set", "stage.1.epochs=8")
     assert train(tmp_path / "jax", *few, KERAS_BACKEND="jax", JAX_PLATFORMS="cpu") == 0
-    history = list(csv.DictReader((tmp_path / "jax/run/history.csv").open()))
-    assert float(history[-1]["val_loss"]) < float(history[2]["val_loss"])
+    history = list(csv.DictReader((tmp_path / "jax/run/history.csv").read_text().splitlines()))
+    assert float(history[-1]["loss"]) < float(history[2]["loss"])
     done = cli("export", tmp_path / "jax/run", "--int8", "--quiet")
     assert done.code == 0, done.out + done.err
     facts = json.loads((tmp_path / "jax/run/artifacts/tflite-int8.json").read_text())
