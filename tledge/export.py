@@ -39,9 +39,10 @@ def export(
     `logs/`), DataError for a calibration set that cannot serve. Artifacts made before stay.
     """
     run = folder.read_run()
-    calibrated = any(VARIANTS[name].mode.calibrated for name in variants)
+    plain = [name for name in variants if not _student(folder, name)]
+    calibrated = any(VARIANTS[name].mode.calibrated for name in plain)
     calibration = evidence.calibration(folder, recipe, run, watch) if calibrated else None
-    if any(_is_repaired(name, recipe) for name in variants):
+    if any(_is_repaired(name, recipe) for name in plain):
         evidence.write_held_out(folder, recipe, run, watch)
     wanted = [name for name in VARIANTS if name in variants]
     made: dict[str, Artifact] = {}
@@ -101,12 +102,13 @@ def _one(
     variant = VARIANTS[name]
     started = time.monotonic()
     out = folder.artifacts / variant.filename
-    repair = _is_repaired(name, recipe)
-    correct = variant.mode.calibrated and recipe.export.int8.bias_correction and name != MIXED
+    student = _student(folder, name)
+    repair = _is_repaired(name, recipe) and not student
+    correct = variant.mode.calibrated and recipe.export.int8.bias_correction and name != MIXED and not student
     uncorrected = folder.path / "evidence" / f"{name}-uncorrected{variant.format.suffix}"
     uncorrected.parent.mkdir(exist_ok=True)
     job = Job(
-        model=str(folder.model.resolve()),
+        model=str((student or folder.model).resolve()),
         out=str(out.resolve()),
         mode=variant.mode_name,
         name=run.name,
@@ -120,12 +122,15 @@ def _one(
         held_out=str((folder.path / evidence.HELD_OUT).resolve()) if repair else None,
         limits=asdict(recipe.parity) if repair else {},
         integer_only=recipe.export.int8.integer_only,
+        ranges=str(folder.student_ranges.resolve()) if student else None,
     )
     details = converter.convert(Conversion(name, job, folder.logs / f"{name}.log", recipe.export.timeout))
     name = _filed(folder, name, details)
     out = folder.artifacts / VARIANTS[name].filename
     if job.uncorrected:
         details[UNCORRECTED] = uncorrected.relative_to(folder.path).as_posix()
+    if student and recipe.export.int8.repair:
+        details["repair"] = "none: the network was trained in 8 bits"
     return Artifact(
         variant=name,
         path=out.relative_to(folder.path).as_posix(),
@@ -145,3 +150,8 @@ def _filed(folder: RunFolder, name: str, details: dict[str, Any]) -> str:
         (folder.artifacts / f"{name}.json").unlink(missing_ok=True)
         os.replace(folder.artifacts / VARIANTS[name].filename, folder.artifacts / VARIANTS[found].filename)
     return found
+
+
+def _student(folder: RunFolder, name: str) -> Path | None:
+    """The quantize-aware network where the run has one and a variant is made of it."""
+    return folder.student if name == INT8 and folder.student.is_file() else None

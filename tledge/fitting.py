@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import distribution, golden, hardware, progress, runs
+from tledge import distillation, distribution, golden, hardware, progress, runs
 from tledge.distribution import ALONE, Hosts
 from tledge.errors import RunError
 from tledge.feeding import Examples, batches
@@ -85,13 +85,18 @@ def loss(stage: Stage) -> Any:
     """
     import keras
 
+    if stage.quantize_aware:
+        return distillation.divergence
     return keras.losses.CategoricalCrossentropy(label_smoothing=stage.label_smoothing)
 
 
-def metrics(classes: int, split: hardware.Split | None = None) -> list[Any]:
+def metrics(classes: int, split: hardware.Split | None = None, *, distilled: bool = False) -> list[Any]:
     """Accuracy, and top-5 accuracy where there are more than five classes; padding does not count."""
     import keras
 
+    if distilled:
+        made = distillation.metrics()
+        return made if split is None or split.is_whole else hardware.without_padding(made)
     if split is None or split.is_whole:
         top5 = keras.metrics.TopKCategoricalAccuracy(5, name="top5")
         return ["accuracy", top5] if classes > 5 else ["accuracy"]
@@ -168,7 +173,7 @@ def _run(
         loss=loss(stage),
         jit_compile=hardware.JIT[engine.table.jit_compile],
         auto_scale_loss=False,
-        metrics=metrics(train.labels.shape[1], split),
+        metrics=metrics(train.labels.shape[1], split, distilled=stage.quantize_aware),
     )
     train_model.optimizer.build(train_model.trainable_variables)
     _reset_generators(train_model, stage_seed)

@@ -297,12 +297,18 @@ def save(model: Any, path: Path) -> None:
         metadata.pop("date_saved", None)
         return json.dumps(metadata, sort_keys=True).encode()
 
-    plain = type(model).from_config(model.get_config())
-    plain.set_weights(model.get_weights())
+    plain = copy(model)
     with runs.replacing(path) as made:
         dated = made.with_name("dated.keras")
         plain.save(dated)
         runs.canonical_zip(dated, made, undated)
+
+
+def copy(net: Any) -> Any:
+    """A network of the same layers with variables of its own, and no optimizer."""
+    made = type(net).from_config(net.get_config())
+    made.set_weights(net.get_weights())
+    return made
 
 
 def load(path: Path) -> Any:

@@ -314,10 +314,10 @@ def _check(recipe: Recipe) -> None:
             "Set views = 0, which draws anew in every epoch, or leave cache out."
         )
     for stage in recipe.stage:
-        _check_stage(stage, recipe.model)
+        _check_stage(stage, recipe)
 
 
-def _check_stage(stage: tables.Stage, model: tables.Model) -> None:
+def _check_stage(stage: tables.Stage, recipe: Recipe) -> None:
     where = f"[[stage]] {stage.name}"
     if isinstance(stage.unfreeze, int) and stage.unfreeze < 0:
         raise RecipeError(f"{where}: unfreeze is a count of layers, 0 or more.")
@@ -326,10 +326,28 @@ def _check_stage(stage: tables.Stage, model: tables.Model) -> None:
         raise RecipeError(
             f'{where}: decay goes with schedule = "exponential" or "inverse-time", and they need it.'
         )
-    if split_name(model.backbone)[0] == "hub" and stage.batch_norm == "train":
+    if split_name(recipe.model.backbone)[0] == "hub" and stage.batch_norm == "train":
         raise RecipeError(
             f"{where}: batch norm of a hub backbone keeps its stored statistics; leave batch_norm out."
         )
+    if stage.quantize_aware:
+        _check_quantize_aware(stage, recipe)
+
+
+def _check_quantize_aware(stage: tables.Stage, recipe: Recipe) -> None:
+    where = f"[[stage]] {stage.name}: quantize_aware"
+    if stage is not recipe.stage[-1] or len(recipe.stage) < 2:
+        raise RecipeError(f"{where} is for the last stage, behind one whose network it learns from.")
+    if split_name(recipe.model.backbone)[0] == "hub":
+        raise RecipeError(f"{where}: a SavedModel cannot be built again in integers; take another backbone.")
+    if recipe.hardware.precision != "float32":
+        raise RecipeError(f"{where}: rounding is told from float32; leave [hardware] precision out.")
+    plain = tables.Stage()
+    for name in ("batch_norm", "batch_norm_momentum", "label_smoothing"):
+        if getattr(stage, name) != getattr(plain, name):
+            raise RecipeError(
+                f"{where}: goes without {name}: statistics stay, and labels are not learned from."
+            )
 
 
 def _check_grouping(data: tables.Data) -> None:

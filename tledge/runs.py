@@ -172,6 +172,8 @@ class RunFolder:
         self.run = path / "run.json"
         self.history = path / "history.csv"
         self.model = path / "model.keras"
+        self.student = path / "quantize_aware.keras"
+        self.student_ranges = path / "quantize_aware.json"
         self.labels = path / "labels.txt"
         self.golden = path / "golden.npz"
         self.photos = path / "golden"

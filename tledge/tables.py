@@ -199,6 +199,12 @@ class Stage:
     patience: int = key(0, "epochs without improvement before the stage stops, 0 never", low=0)
     monitor: str = key("val_loss", "what says which epoch was best", choices=("val_loss", "val_accuracy"))
     restore_best: bool = key(True, "end with the best epoch's weights instead of the last")
+    quantize_aware: bool = key(
+        False,
+        "the last stage only: train a copy that computes as int8 does to answer as the network of the "
+        "earlier stages, which stays the run's model; tflite-int8 is made of the copy, without calibration. "
+        "Start from a learning_rate of 1e-4: small changes are all it takes",
+    )
 
 
 @dataclass(frozen=True)

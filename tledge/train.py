@@ -20,6 +20,7 @@ from tledge import (
     confidence,
     contract,
     dataset,
+    distillation,
     distribution,
     feeding,
     fitting,
@@ -30,6 +31,7 @@ from tledge import (
     plots,
     prefix,
     progress,
+    quantize_aware,
     quiet,
     runs,
     splits,
@@ -42,7 +44,7 @@ from tledge.hardware import Engine
 from tledge.recipe import Recipe
 from tledge.runs import RunFolder, Score, TrainedRun
 from tledge.streaming import Images, OneHot, in_batches
-from tledge.tables import Hardware
+from tledge.tables import Hardware, Stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,6 +92,8 @@ def train(
     core = engine.here(core)
     for stage in recipe.stage:
         model.first_trainable(core, stage)  # a misspelt layer ends here, before anything is written
+        if stage.quantize_aware:
+            quantize_aware.require_known(core)
     if force:
         shutil.rmtree(out, ignore_errors=True)
     facts = {**environment(recipe.recipe.seed, settings), "cache": prepared.folder.name}
@@ -116,6 +120,10 @@ def _require_alike(recipe: Recipe, prepared: dataset.Prepared, hosts: Hosts) -> 
     for what, value in (("tledge", __version__), ("recipe or --set", recipe), ("photos", photos)):
         distribution.require_same(hosts, repr(value).encode(), f"another {what}")
     distribution.require_batches(hosts, recipe.stage)
+    if recipe.stage[-1].quantize_aware:
+        raise RecipeError(
+            "[[stage]] quantize_aware: trains in one process. Leave the stage out, or train on one host."
+        )
     if recipe.hardware.halve_batch:
         raise RecipeError(
             "[hardware] halve_batch: several processes cannot begin a stage again together. "
@@ -226,22 +234,28 @@ def _stages(
     for path in (checkpoint, begin):
         distribution.copy_from_first(hosts, path)
     state = fitting.read_state(checkpoint)
-    for stage in recipe.stage[: state.stage]:
+    for stage in (one for one in recipe.stage[: state.stage] if not one.quantize_aware):
         model.set_trainable(core, stage)  # as an uninterrupted run left it
     if state.stage:
         core.set_weights(fitting.load_checkpoint(begin, None))
     for number in range(state.stage, len(recipe.stage)):
         stage = recipe.stage[number]
-        count = model.set_trainable(core, stage)
-        watch.say(f"stage {stage.name}: {count} backbone layers frozen, up to {stage.epochs} epochs")
-        whole, train, validation = prefix.stage_input(
-            recipe, stage, core, prepared, parts, folder, watch, hosts
-        )
+        lesson = _lesson(recipe, stage, core, parts["train"], engine, watch)
+        if lesson:
+            whole, train, validation = lesson.network, parts["train"], parts["validation"]
+        else:
+            count = model.set_trainable(core, stage)
+            watch.say(f"stage {stage.name}: {count} backbone layers frozen, up to {stage.epochs} epochs")
+            whole, train, validation = prefix.stage_input(
+                recipe, stage, core, prepared, parts, folder, watch, hosts
+            )
         with distribution.replicated(hosts, whole) as network:
             fitting.fit(
                 network, stage, state, train, validation,
                 seed=recipe.recipe.seed, checkpoint=checkpoint, watch=watch, engine=engine, hosts=hosts,
             )  # fmt: skip
+        if lesson:
+            lesson.save(folder)
         if state.frozen is None and hosts.writes:
             state.frozen = asdict(_score_split(engine.plain(core), prepared, rows["validation"], watch))
         state.stage, state.epoch, state.best, state.wait = number + 1, 0, None, 0
@@ -249,6 +263,21 @@ def _stages(
         for path in (begin, checkpoint):
             fitting.save_checkpoint(path, None, state, core.get_weights())
     return state
+
+
+def _lesson(
+    recipe: Recipe,
+    stage: Stage,
+    core: Any,
+    examples: feeding.Examples,
+    engine: Engine,
+    watch: progress.Progress,
+) -> distillation.Lesson | None:
+    """What a quantize-aware stage trains; None for other stages."""
+    if not stage.quantize_aware:
+        return None
+    watch.say(f"stage {stage.name}: a copy learns to answer in 8 bits, up to {stage.epochs} epochs")
+    return distillation.lesson(recipe, stage, core, examples, engine, watch)
 
 
 def _examples(prepared: dataset.Prepared, rows: NDArray[np.int64]) -> feeding.Examples:

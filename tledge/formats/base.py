@@ -30,7 +30,8 @@ class Job:
     `calibration` is an `.npy` of uint8[N, H, W, 3] for modes that want one; `uncorrected` names a
     second file for the same conversion without bias correction. Where `held_out` names an `.npz` of
     images and labels, remedies are tried on it until they pass `limits`, the gates by name; those
-    that leave floats in the model only without `integer_only`.
+    that leave floats in the model only without `integer_only`. Where
+    `ranges` names a JSON of them, `model` is quantize-aware and needs neither images nor remedies.
     """
 
     model: str
@@ -46,6 +47,7 @@ class Job:
     held_out: str | None = None
     limits: dict[str, float] = field(default_factory=dict)
     integer_only: bool = True
+    ranges: str | None = None
 
 
 @dataclass(frozen=True)

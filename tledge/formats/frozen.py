@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tledge import contract, model, quiet, runs
+from tledge import contract, model, quantize_aware, quiet, runs
 from tledge.errors import ConversionError
 
 SIGNATURE = "serving_default"
@@ -60,15 +60,37 @@ def _float_tflite(path: Path, sha256: str, mode: str) -> bytes:
         raise ConversionError(f"the TFLite converter gave up: {error}") from error
 
 
+def quantize_aware_tflite(path: Path, ranges: Path) -> bytes:
+    """Integers only, with byte input and output: the network of `path` with the activations' `ranges`.
+
+    The ranges stand in the graph, so the converter needs no photos. Raises ConversionError where it
+    gives up.
+    """
+    tf, plain = tensorflow(), keras_model(path)
+    net = quantize_aware.build(plain, quantize_aware.load_ranges(ranges), to_train=False)
+    folder = _saved(net, _scratch() / "quantize_aware")
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[SIGNATURE])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_input_type = converter.inference_output_type = tf.uint8
+    try:
+        return bytes(converter.convert())
+    except Exception as error:  # the converter raises bare Exceptions and its own classes
+        raise ConversionError(f"the TFLite converter gave up: {error}") from error
+
+
 @lru_cache(maxsize=1)
 def _frozen(path: Path, sha256: str) -> Path:
+    return _saved(_keras_model(path, sha256), _scratch() / sha256)
+
+
+def _saved(net: Any, folder: Path) -> Path:
     """A SavedModel with batch 1, one signature, contract names, and the weights as constants.
 
     Without freezing, converters of some versions keep the variables and drop their values.
     """
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    tf, net = tensorflow(), _keras_model(path, sha256)
+    tf = tensorflow()
     spec = tf.TensorSpec((1, *net.input_shape[1:]), tf.float32, contract.INPUT_NAME)
     function = tf.function(lambda image: net(image, training=False), input_signature=[spec])
     frozen = convert_variables_to_constants_v2(function.get_concrete_function())
@@ -76,7 +98,6 @@ def _frozen(path: Path, sha256: str) -> Path:
     module.answer = tf.function(
         lambda image: {contract.OUTPUT_NAME: frozen(image)[0]}, input_signature=[spec]
     )
-    folder = _scratch() / sha256
     tf.saved_model.save(module, str(folder), signatures={SIGNATURE: module.answer})
     return folder
 

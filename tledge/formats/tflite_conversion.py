@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import calibration_set, runs, tflite_metadata
 from tledge.calibration import Measured, Wanted, measure
-from tledge.errors import ConversionError
+from tledge.errors import ConversionError, DataError
 from tledge.float_graph import FloatGraph
 from tledge.formats.base import MODE, Job
-from tledge.formats.frozen import float_tflite, tensorflow
+from tledge.formats.frozen import float_tflite, quantize_aware_tflite, tensorflow
 from tledge.ladder import HeldOut, Material, Remedy, climb, integer_only, layers_in_float, others, with_bytes
 from tledge.quantization import correct_biases
 from tledge.tables import Parity
@@ -34,6 +34,8 @@ def convert(job: Job) -> dict[str, Any]:
     Raises DataError for calibration images that are missing, empty or out of range, and
     ConversionError where the converter gives up.
     """
+    if job.ranges:
+        return _quantize_aware(job, Path(job.ranges))
     if job.mode == "mixed" or job.held_out:
         return _repaired(job)
     if job.mode in ("int8", "int16x8"):
@@ -55,6 +57,12 @@ def _integer(job: Job) -> dict[str, Any]:
         measured = measure(graph.pack(), images, Wanted(graph.activations))
     _write(job, job.out, _quantized(graph, measured, images, job.mode))
     return details
+
+
+def _quantize_aware(job: Job, ranges: Path) -> dict[str, Any]:
+    """The network that was trained in 8 bits: ranges from training, and no correction on top of it."""
+    _write(job, job.out, quantize_aware_tflite(Path(job.model), ranges))
+    return {"quantize_aware": True}
 
 
 def _repaired(job: Job) -> dict[str, Any]:

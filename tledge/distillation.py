@@ -1,0 +1,125 @@
+"""The quantize-aware stage: a copy of the network learns to answer in 8 bits as the network does in float.
+
+The teacher is the network as the earlier stages left it, and it stays the run's model; the student
+starts as its copy and computes as the int8 model will (see `quantize_aware`). It learns the
+teacher's probabilities and not the labels, on the same photos: what is wanted of an int8 model is
+that it answers as the model that was measured (Hinton et al. 2015, at temperature 1).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tledge import dataset, hardware, model, progress, quantize_aware
+from tledge.errors import DataError
+from tledge.feeding import Examples
+from tledge.quantize_aware import Range
+from tledge.recipe import Recipe
+from tledge.runs import RunFolder
+from tledge.streaming import in_batches
+from tledge.tables import Stage
+
+if TYPE_CHECKING:
+    pass
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """`network` gives the student's probabilities and then the teacher's: float32[N, 2 * classes].
+
+    `student` is the plain network on the student's variables, `ranges` are those of its activations.
+    """
+
+    network: Any
+    student: Any
+    ranges: dict[str, Range]
+
+    def save(self, folder: RunFolder) -> None:
+        """Write the student as a plain network, and its ranges, beside the run's model."""
+        quantize_aware.save_ranges(folder.student_ranges, self.ranges)
+        model.save(self.student, folder.student)
+
+
+def lesson(
+    recipe: Recipe,
+    stage: Stage,
+    core: Any,
+    examples: Examples,
+    engine: hardware.Engine,
+    watch: progress.Progress = progress.SILENT,
+) -> Lesson:
+    """What a quantize-aware stage trains; `core` is neither changed nor trained.
+
+    Ranges are seen on photos of `examples`, as many as int8 conversions take, and stay.
+    """
+    with engine.building():
+        teacher, student = model.copy(core), model.copy(core)
+    ranges = quantize_aware.measure(engine.plain(core), _photos(recipe, examples, watch))
+    teacher.trainable = False
+    first = model.first_trainable(student, stage)
+    for number, layer in enumerate(student.layers):
+        layer.trainable = number >= first and layer.name != model.PAIR
+    network = _side_by_side(quantize_aware.build(student, ranges), teacher)
+    if not recipe.augment.is_off and not recipe.augment.views:
+        network = model.with_augmentation(network, recipe.augment, recipe.recipe.seed)
+    return Lesson(network, student, ranges)
+
+
+def _photos(recipe: Recipe, examples: Examples, watch: progress.Progress) -> Any:
+    """Batches uint8[N, H, W, 3] of train photos, classes in turn: those that int8 is calibrated on."""
+    count = recipe.export.calibration.images
+    if count < 1:
+        raise DataError(
+            "[export.calibration] images = 0: quantize_aware sees its ranges on them; 100 or more."
+        )
+    labels = examples.labels[examples.rows].argmax(1)
+    rows = examples.rows[dataset.by_class_in_turn(labels, count, recipe.recipe.seed)]
+    batches = in_batches(examples.images, rows, BATCH)
+    return progress.track(watch, batches, "ranges", math.ceil(len(rows) / BATCH))
+
+
+def _side_by_side(student: Any, teacher: Any) -> Any:
+    """A model of both: float32[N, H, W, 3] → float32[N, 2 * classes], the teacher's answers last."""
+    import keras
+
+    class Teacher(keras.layers.Layer):  # type: ignore[misc]
+        """Never in training, whatever the model around it is in."""
+
+        def __init__(self) -> None:
+            super().__init__(name="teacher", trainable=False)
+            self.network = teacher
+
+        def call(self, images: Any) -> Any:
+            return keras.ops.stop_gradient(self.network(images, training=False))
+
+    (image,) = student.inputs
+    both = keras.layers.Concatenate(name="both")([student.output, Teacher()(image)])
+    return keras.Model(image, both, name="lesson")
+
+
+def divergence(_labels: Any, both: Any) -> Any:
+    """Kullback-Leibler divergence of the student's from the teacher's probabilities, for each image."""
+    import keras
+
+    student, teacher = keras.ops.split(both, 2, axis=-1)
+    return keras.losses.kl_divergence(teacher, student)
+
+
+def metrics() -> list[Any]:
+    """The student's accuracy, and the share of images that it answers as the teacher does."""
+    import keras
+
+    class Accuracy(keras.metrics.CategoricalAccuracy):  # type: ignore[misc]
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+            return super().update_state(y_true, keras.ops.split(y_pred, 2, axis=-1)[0], sample_weight)
+
+    class Agreement(keras.metrics.CategoricalAccuracy):  # type: ignore[misc]
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+            student, teacher = keras.ops.split(y_pred, 2, axis=-1)
+            return super().update_state(teacher, student, sample_weight)
+
+    return [Accuracy(name="accuracy"), Agreement(name="agreement")]
