@@ -99,17 +99,34 @@ def _one(
     name: str,
     calibration: Path | None,
 ) -> Artifact:
-    variant = VARIANTS[name]
     started = time.monotonic()
-    out = folder.artifacts / variant.filename
-    student = _student(folder, name)
+    job = _job(folder, recipe, run, name, calibration)
+    details = converter.convert(Conversion(name, job, folder.logs / f"{name}.log", recipe.export.timeout))
+    name = _filed(folder, name, details)
+    out = folder.artifacts / VARIANTS[name].filename
+    if job.uncorrected:
+        details[UNCORRECTED] = Path(job.uncorrected).relative_to(folder.path.resolve()).as_posix()
+    if job.ranges and recipe.export.int8.repair:
+        details["repair"] = "none: the network was trained in 8 bits"
+    return Artifact(
+        variant=name,
+        path=out.relative_to(folder.path).as_posix(),
+        sha256=runs.sha256(out),
+        bytes=runs.size_of(out),
+        seconds=round(time.monotonic() - started, 1),
+        details=details,
+    )
+
+
+def _job(folder: RunFolder, recipe: Recipe, run: TrainedRun, name: str, calibration: Path | None) -> Job:
+    variant, student = VARIANTS[name], _student(folder, name)
     repair = _is_repaired(name, recipe) and not student
     correct = variant.mode.calibrated and recipe.export.int8.bias_correction and name != MIXED and not student
     uncorrected = folder.path / "evidence" / f"{name}-uncorrected{variant.format.suffix}"
     uncorrected.parent.mkdir(exist_ok=True)
-    job = Job(
+    return Job(
         model=str((student or folder.model).resolve()),
-        out=str(out.resolve()),
+        out=str((folder.artifacts / variant.filename).resolve()),
         mode=variant.mode_name,
         name=run.name,
         version=run.version,
@@ -123,21 +140,6 @@ def _one(
         limits=asdict(recipe.parity) if repair else {},
         integer_only=recipe.export.int8.integer_only,
         ranges=str(folder.student_ranges.resolve()) if student else None,
-    )
-    details = converter.convert(Conversion(name, job, folder.logs / f"{name}.log", recipe.export.timeout))
-    name = _filed(folder, name, details)
-    out = folder.artifacts / VARIANTS[name].filename
-    if job.uncorrected:
-        details[UNCORRECTED] = uncorrected.relative_to(folder.path).as_posix()
-    if student and recipe.export.int8.repair:
-        details["repair"] = "none: the network was trained in 8 bits"
-    return Artifact(
-        variant=name,
-        path=out.relative_to(folder.path).as_posix(),
-        sha256=runs.sha256(out),
-        bytes=runs.size_of(out),
-        seconds=round(time.monotonic() - started, 1),
-        details=details,
     )
 
 
