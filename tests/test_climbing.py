@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tledge import ladder, mixed
-from tledge.console import ladder_table
+from tledge.console_tables import ladder_table
 from tledge.ladder import HeldOut, Remedy, climb
 from tledge.tables import Parity
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import Done
 
-from tledge import compare, console, golden, runs
+from tledge import compare, console_tables, golden, runs
 from tledge.bench_worker import Minimum
 from tledge.compare import ComparedReport, label_differences
 from tledge.contract import InputSpec
@@ -388,7 +388,7 @@ def shown(report: ComparedReport, width: int) -> tuple[str, tuple[str, ...]]:
     from rich.console import Console
 
     out = Console(width=width, record=True, file=io.StringIO())
-    table, hidden = console.compared_table(report, out)
+    table, hidden = console_tables.compared_table(report, out)
     out.print(table)
     return out.export_text(), hidden
 

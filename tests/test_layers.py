@@ -83,6 +83,7 @@ LAYERS: list[set[str]] = [
     {"prefix"},
     {"train", "export", "verify", "skew", "bundle", "predict", "bench", "compare", "diagnosis"},
     {"console"},
+    {"console_tables"},
     {"commands"},
     {
         "commands.photos",

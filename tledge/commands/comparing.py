@@ -55,12 +55,12 @@ def _limits(a: Path, b: Path) -> tuple[Parity, str]:
 
 
 def _show(report: ComparedReport, whose: str) -> None:
-    from tledge import console
+    from tledge import console, console_tables
 
     for letter, one in (("A", report.a), ("B", report.b)):
         click.echo(f"{letter}: {one.path} ({one.name} {one.version})")
     out = console.stdout()
-    table, hidden = console.compared_table(report, out)
+    table, hidden = console_tables.compared_table(report, out)
     out.print(table)
     if hidden:
         click.echo(f"Not shown for want of width, and in --json: {', '.join(hidden)}.")

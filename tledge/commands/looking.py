@@ -90,7 +90,7 @@ def inspect(file: Path, quantization: bool, quiet: bool, as_json: bool) -> None:
 
 
 def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
-    from tledge import console
+    from tledge import console, console_tables
     from tledge.diagnosis import PLOT, TABLE, diagnose
 
     folder, recipe = finished_run(run)
@@ -100,9 +100,9 @@ def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
         print_json(plain(made))
         return
     found = made.found
-    console.stdout().print(console.layers_table(found.by_cost))
-    if len(found.layers) > console.SHOWN:
-        click.echo(f"and {len(found.layers) - console.SHOWN} more in {folder.path / TABLE}")
+    console.stdout().print(console_tables.layers_table(found.by_cost))
+    if len(found.layers) > console_tables.SHOWN:
+        click.echo(f"and {len(found.layers) - console_tables.SHOWN} more in {folder.path / TABLE}")
     for line in made.remarks:
         click.echo(line)
     click.echo(
@@ -112,7 +112,7 @@ def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
 
 
 def _inspect_run(path: Path, as_json: bool) -> None:
-    from tledge import console
+    from tledge import console, console_tables
     from tledge.runs import RunFolder
 
     run, risk = RunFolder(path).read_run(), RunFolder(path).read_risk()
@@ -121,4 +121,4 @@ def _inspect_run(path: Path, as_json: bool) -> None:
         return
     console.stdout().print(console.columns(console.training(run)))
     if risk:
-        console.stdout().print(console.risk_table(risk))
+        console.stdout().print(console_tables.risk_table(risk))

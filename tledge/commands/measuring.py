@@ -91,10 +91,10 @@ def _check_plot(path: Path, out: Path | None) -> None:
 
 
 def _show(report: BenchReport) -> None:
-    from tledge import console
+    from tledge import console, console_tables
 
     out = console.stdout()
-    table, hidden = console.bench_table(report, out)
+    table, hidden = console_tables.bench_table(report, out)
     out.print(table)
     if hidden:
         click.echo(f"Not shown for want of width, and in --json: {', '.join(hidden)}.")

@@ -40,7 +40,7 @@ def export(
     as_json: bool,
 ) -> None:
     """Convert RUN (the newest finished one if left out), verify every artifact, and bundle."""
-    from tledge import console
+    from tledge import console, console_tables
     from tledge.export import export as export_run
     from tledge.recipe import with_repair
 
@@ -55,7 +55,9 @@ def export(
         made = export_run(folder, recipe, wanted, watch)
     for artifact in made if not as_json else ():
         if rungs := artifact.details.get("rungs"):
-            console.stdout().print(console.ladder_table(artifact.variant, rungs, artifact.details["repair"]))
+            console.stdout().print(
+                console_tables.ladder_table(artifact.variant, rungs, artifact.details["repair"])
+            )
     report = _verify_run(folder, recipe, "xnnpack", quiet)
     culprits = _culprits(folder, recipe, report, quiet)
     _show_and_bundle(folder, report, unverified, quiet, as_json, culprits)
@@ -119,10 +121,10 @@ def _show_and_bundle(
 
 
 def _show(report: ParityReport, path: Path) -> None:
-    from tledge import console
+    from tledge import console, console_tables
 
-    console.stdout().print(console.parity_table(report))
-    for line in (*console.differences(report, path), *console.reasons(report)):
+    console.stdout().print(console_tables.parity_table(report))
+    for line in (*console_tables.differences(report, path), *console_tables.reasons(report)):
         click.echo(line)
 
 
@@ -180,7 +182,7 @@ def verify(
 
 def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_json: bool) -> None:
     """Measure an artifact on photos prepared otherwise, and show it."""
-    from tledge import console, reader
+    from tledge import console, console_tables, reader
     from tledge.skew import skew_bundle, skew_run
 
     with console.watching(quiet) as watch:
@@ -198,7 +200,7 @@ def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_
         f"{report.variant} ({report.kernels}) on {report.images} photos, beside its own answers to the"
     )
     click.echo("contract's pixels: grey levels apart, and what becomes of accuracy and answers.")
-    console.stdout().print(console.skew_table(report))
+    console.stdout().print(console_tables.skew_table(report))
     for line in (*report.remarks, report.summary):
         click.echo(line)
     next_step(following)
