@@ -99,7 +99,7 @@ def test_record_names_every_image(drawn: tuple[RunFolder, Recipe, dataset.Prepar
     }  # fmt: skip
     assert found["sha256"] == runs.sha256(folder.path / found["path"])
     assert (found["seed"], found["split"], found["added"]) == (5, "train", ["all 0", "all 255"])
-    assert found["disjoint_from"] == {"file": "golden.npz", "images": 9, "equal": 0}
+    assert found["disjoint_from"] == {"file": "golden.npz", "images": 9, "left_out": []}
 
 
 def test_seed_decides(drawn: tuple[RunFolder, Recipe, dataset.Prepared]) -> None:
@@ -109,14 +109,27 @@ def test_seed_decides(drawn: tuple[RunFolder, Recipe, dataset.Prepared]) -> None
     assert found[0] == found[1] != made(folder, recipe)[1]
 
 
-def test_test_photos_are_refused(drawn: tuple[RunFolder, Recipe, dataset.Prepared]) -> None:
+def test_test_photos_are_left_out_and_named(drawn: tuple[RunFolder, Recipe, dataset.Prepared]) -> None:
     folder, recipe, prepared = drawn
-    _, found = made(folder, recipe)
-    (folder.path / evidence.CALIBRATION).unlink()
+    before, found = made(folder, recipe)
     planted = np.array([found["images"][2]["row"], 30], np.int64)
     write_golden(folder, prepared, planted)
     name = found["images"][2]["id"]
-    with pytest.raises(DataError, match=f"1 calibration images are test photos too .{name} is {name}"):
+    watch = Heard()
+    images = np.load(evidence.calibration(folder, recipe, folder.read_run(), watch))
+    assert np.array_equal(images, np.delete(before, 2, axis=0))
+    assert f"1 train photos are test photos too ({name} is {name}), and were left out" in watch.lines[0]
+    noted = json.loads(folder.calibration.read_text())
+    assert noted["disjoint_from"]["left_out"] == [f"{name} is {name}"]
+    assert noted["count"] == 6 and name not in [one["id"] for one in noted["images"]]
+
+
+def test_nothing_but_test_photos_is_refused(drawn: tuple[RunFolder, Recipe, dataset.Prepared]) -> None:
+    folder, recipe, prepared = drawn
+    _, found = made(folder, recipe)
+    (folder.path / evidence.CALIBRATION).unlink()
+    write_golden(folder, prepared, np.array([one["row"] for one in found["images"]], np.int64))
+    with pytest.raises(DataError, match="all 7 calibration images are test photos"):
         made(folder, recipe)
     assert not (folder.path / evidence.CALIBRATION).exists()
 

@@ -122,21 +122,28 @@ def digest(image: NDArray[np.uint8]) -> str:
     return hashlib.sha256(image.tobytes()).hexdigest()
 
 
-def require_disjoint(entries: Sequence[Entry], reference: golden.Golden) -> dict[str, Any]:
-    """Raise DataError where an image is pixel by pixel one of the golden set's, which verifies.
+def copies(entries: Sequence[Entry], reference: golden.Golden) -> dict[int, str]:
+    """Entries, by place, that are pixel by pixel an image of the golden set, which verifies: its id.
 
-    Gives what was compared. Near-duplicates are the split's matter: `[data] group`.
+    Near-duplicates are the split's matter: `[data] group`.
     """
     tested = {digest(image): name for image, name in zip(reference.images, reference.ids, strict=True)}
-    equal = [f"{one.id} is {tested[one.sha256]}" for one in entries if one.sha256 in tested]
-    if equal:
-        more = f", and {len(equal) - LISTED} more" if len(equal) > LISTED else ""
-        raise DataError(
-            f"{len(equal)} calibration images are test photos too ({'; '.join(equal[:LISTED])}{more}): "
-            "what verifies must not have calibrated. Remove the copies, or keep them on one side with "
-            '[data] group = "near-duplicates", and train again.'
-        )
-    return {"file": "golden.npz", "images": len(reference.ids), "equal": 0}
+    return {place: tested[one.sha256] for place, one in enumerate(entries) if one.sha256 in tested}
+
+
+def left_out(entries: Sequence[Entry], found: Mapping[int, str]) -> str:
+    """What to say of train photos that are test photos too; raises DataError where there are no others."""
+    named = "; ".join(f"{entries[place].id} is {name}" for place, name in list(found.items())[:LISTED])
+    more = f", and {len(found) - LISTED} more" if len(found) > LISTED else ""
+    advice = (
+        'Remove the copies, or keep them on one side with [data] group = "near-duplicates", and train again.'
+    )
+    if len(found) == len(entries):
+        raise DataError(f"all {len(found)} calibration images are test photos ({named}{more}). {advice}")
+    return (
+        f"{len(found)} train photos are test photos too ({named}{more}), and were left out of the "
+        f"calibration set. {advice}"
+    )
 
 
 def record(
