@@ -62,6 +62,7 @@ LAYERS: list[set[str]] = [
         "preparations",
     },
     {
+        "encodings",
         "similarity",
         "rounding",
         "held_out",
@@ -72,7 +73,7 @@ LAYERS: list[set[str]] = [
         "quantize_aware",
     },
     {"dataset", "model", "starter", "ladder"},
-    {"splits", "parcel", "formats.frozen"},
+    {"splits", "golden_photos", "parcel", "formats.frozen"},
     {"inventory", "formats.saved_model", "formats.tflite_conversion", "formats.onnx_conversion"},
     {"formats.tflite", "formats.onnx"},
     {"formats"},

@@ -129,7 +129,7 @@ def test_verify_bundle_and_zip(small_run: Path, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["tflite-int8.tflite", "labels.txt", "golden/00.jpg", "golden/expected.npz", "manifest.json"]
+    "name", ["tflite-int8.tflite", "labels.txt", "golden/00.jpg", "golden/pixels.npy", "manifest.json"]
 )
 def test_one_changed_byte_in_bundle(own_run: Path, cli: Cli, name: str) -> None:
     path = own_run / "bundle" / name

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tledge import __version__, contract, golden, images, progress, runs, runtime
-from tledge.contract import Confidence, GoldenCase, Manifest, Shipped
+from tledge.contract import Confidence, Expected, GoldenCase, Manifest, Shipped
 from tledge.errors import MissingError, ParityFailed, RunError
 from tledge.formats import VARIANTS
 from tledge.runs import ParityReport, ParityRow, RunFolder, TrainedRun
@@ -86,8 +86,8 @@ def _fill(
             shutil.copytree(source, target)
         else:
             shutil.copyfile(source, target)
-    cases = _golden(made / "golden", folder, run, rows)
-    manifest = _manifest(run, rows, cases, unverified)
+    cases, expected = _golden(made / "golden", folder, run, rows)
+    manifest = _manifest(run, rows, cases, expected, unverified)
     (made / "manifest.json").write_text(contract.manifest_json(manifest), encoding="utf-8")
     (made / "labels.txt").write_text(contract.labels_text(run.labels), encoding="utf-8")
     (made / "README.md").write_text(_readme(manifest, run), encoding="utf-8")
@@ -99,12 +99,17 @@ def _fill(
 
 
 def _manifest(
-    run: TrainedRun, rows: Sequence[ParityRow], cases: tuple[GoldenCase, ...], unverified: bool
+    run: TrainedRun,
+    rows: Sequence[ParityRow],
+    cases: tuple[GoldenCase, ...],
+    expected: Mapping[str, tuple[Expected, ...]],
+    unverified: bool,
 ) -> Manifest:
     shipped = tuple(
         Shipped(
             row.variant, Path(row.path).name, row.sha256, row.bytes, row.verdict,
             row.accuracy, row.agreement, row.kernels, row.coverage, row.answered_error,
+            expected[row.variant],
         )
         for row in rows
     )  # fmt: skip
@@ -126,43 +131,63 @@ def _manifest(
 
 def _golden(
     target: Path, folder: RunFolder, run: TrainedRun, rows: Sequence[ParityRow]
-) -> tuple[GoldenCase, ...]:
-    """Encoded photos, and `expected.npz` with prepared pixels and every artifact's answers."""
+) -> tuple[tuple[GoldenCase, ...], dict[str, tuple[Expected, ...]]]:
+    """Write encoded photos, the pixels that they are prepared to, and all answers to these as `.npy`.
+
+    Gives the cases, and by variant where its answers lie.
+    """
     import numpy as np
 
     target.mkdir()
-    reference = golden.load(folder.golden)
-    index = json.loads((folder.photos / "photos.json").read_text(encoding="utf-8"))
     size = (run.input.height, run.input.width)
-    cases, numbers, pixels = [], [], []
-    for number, entry in enumerate(index):
-        shutil.copyfile(folder.photos / entry["photo"], target / entry["photo"])
-        pixels.append(images.prepare(target / entry["photo"], size))
-        row = int(entry["row"])
-        numbers.append(row)
-        label = run.labels[int(reference.labels[row])]
-        answer = run.labels[int(reference.probabilities[row].argmax())]
-        cases.append(GoldenCase(entry["photo"], label, answer, number))
+    known = _photos(folder)
+    pixels, cases = [], []
+    for number, (name, label, answer, encoding) in enumerate(known):
+        shutil.copyfile(folder.photos / name, target / name)
+        pixels.append(images.prepare(target / name, size))
+        cases.append(GoldenCase(name, run.labels[label], run.labels[int(answer.argmax())], number, encoding))
     prepared = np.stack(pixels)
-    arrays: dict[str, NDArray[Any]] = {"pixels": prepared, "keras": reference.probabilities[numbers]}
-    for row_ in rows:
-        arrays |= _expected(folder.path / row_.path, row_.variant, prepared)
-    golden.write_npz(target / "expected.npz", arrays)
-    return tuple(cases)
+    np.save(target / "pixels.npy", prepared)
+    np.save(target / "keras.npy", np.stack([answer for _name, _label, answer, _encoding in known]))
+    return tuple(cases), {row.variant: _expected(target, folder, row, prepared) for row in rows}
 
 
-def _expected(path: Path, name: str, prepared: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-    """Answers of an artifact to the golden pixels; for LiteRT by kernel family."""
-    variant = VARIANTS[name]
-    try:
-        if variant.format.suffix != ".tflite":
-            return {name: variant.format.open(path, "").run(prepared)}
-        return {
-            f"{name}.{kernels}": variant.format.open(path, kernels).run(prepared)
-            for kernels in runtime.KERNELS
-        }
-    except MissingError:
-        return {}
+def _photos(folder: RunFolder) -> list[tuple[str, int, NDArray[np.float32], str]]:
+    """File name, label, Keras' probabilities and encoding of every photo that the run kept."""
+    import numpy as np
+
+    reference = golden.load(folder.golden)
+    found = []
+    for entry in json.loads((folder.photos / "photos.json").read_text(encoding="utf-8")):
+        row = int(entry["row"])
+        found.append((entry["photo"], int(reference.labels[row]), reference.probabilities[row], ""))
+    encodings = folder.photos / "encodings.json"
+    for entry in json.loads(encodings.read_text(encoding="utf-8")) if encodings.is_file() else ():
+        answer = np.array(entry["keras"], np.float32)
+        found.append((entry["photo"], int(entry["label"]), answer, entry["encoding"]))
+    return found
+
+
+def _expected(
+    target: Path, folder: RunFolder, row: ParityRow, prepared: NDArray[np.uint8]
+) -> tuple[Expected, ...]:
+    """Write an artifact's answers to the golden pixels, for LiteRT those of every kernel family."""
+    import numpy as np
+
+    variant = VARIANTS[row.variant]
+    families = runtime.KERNELS if variant.format.suffix == ".tflite" else ("",)
+    found = []
+    for kernels in families:
+        try:
+            session = variant.format.open(folder.path / row.path, kernels)
+            answers = session.run(prepared)
+        except MissingError:
+            continue
+        name = f"{row.variant}.{kernels}.npy" if kernels else f"{row.variant}.npy"
+        np.save(target / name, answers)
+        tolerance = contract.TOLERANCES[variant.mode.gate]
+        found.append(Expected(session.kernels, f"golden/{name}", tolerance))
+    return tuple(found)
 
 
 def _readme(manifest: Manifest, run: TrainedRun) -> str:
@@ -188,7 +213,8 @@ def _readme(manifest: Manifest, run: TrainedRun) -> str:
         "\nTry it, and check it on your machine, with tledge installed:\n",
         "    tledge predict . photo.jpg",
         "    tledge verify .\n",
-        "`golden/` holds test photos, the pixels they prepare to and the answers to expect. "
+        "`golden/` holds test photos, some also in other encodings, the pixels they prepare to and the "
+        "answers to expect. "
         "`manifest.json` says all of this for programs.\n",
     ]
     return "\n".join(line for line in lines if line)

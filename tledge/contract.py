@@ -37,12 +37,32 @@ class InputSpec:
     fit: str = "stretch"
 
 
+TOLERANCES = {"float": 1e-4, "fp16": 1e-4, "int8": 2.5 / 256}
+"""Largest probability difference from the answers recorded at export, by gate.
+
+Float kernels differ in the order of their sums; two int8 steps cover another processor's kernels.
+"""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What an artifact answered to the golden pixels at export, with one kind of kernels.
+
+    `path` is an `.npy` of float32[cases, classes]; another machine with the same kernels may differ
+    from it by `tolerance` in a probability.
+    """
+
+    kernels: str
+    path: str
+    tolerance: float
+
+
 @dataclass(frozen=True)
 class Shipped:
     """One artifact in a bundle, with what verification found.
 
-    `coverage` is the share of test photos that it answers by the manifest's `confidence`, and
-    `answered_error` the share wrong among these.
+    `expected` are its answers to the golden pixels. `coverage` is the share of test photos that it
+    answers by the manifest's `confidence`, and `answered_error` the share wrong among these.
     """
 
     variant: str
@@ -55,20 +75,23 @@ class Shipped:
     kernels: str = ""
     coverage: float | None = None
     answered_error: float | None = None
+    expected: tuple[Expected, ...] = ()
 
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """One photo of the bundle: its encoded original, its label and its class by Keras.
+    """One photo of the bundle: its encoded file, its label and its class by Keras.
 
-    `tensor` is the row of `golden/expected.npz`, which holds the prepared pixels
-    `uint8[H, W, 3]` and the expected probabilities of Keras and of every artifact.
+    `tensor` is its row in `golden/pixels.npy`, uint8[cases, H, W, 3], what it is prepared to, in
+    `golden/keras.npy`, float32[cases, classes], and in the answers of every artifact. `encoding`
+    says what is special about a copy that was made of another photo to show that it is read.
     """
 
     photo: str
     label: str
     keras: str
     tensor: int
+    encoding: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,6 +134,11 @@ class Manifest:
     manifest_version: int = MANIFEST_VERSION
     confidence: Confidence | None = None
 
+    @property
+    def photos(self) -> tuple[GoldenCase, ...]:
+        """The golden photos as they came, without the copies in other encodings."""
+        return tuple(one for one in self.golden if not one.encoding)
+
     def label_index(self, label: str) -> int:
         """Index of `label` in the output; raises ValueError where there is none."""
         return self.labels.index(label)
@@ -146,11 +174,16 @@ def _manifest(raw: Mapping[str, Any]) -> Manifest:
     parts = dict(raw)
     parts["labels"] = tuple(str(label) for label in raw["labels"])
     parts["input"] = InputSpec(**raw["input"])
-    parts["artifacts"] = tuple(Shipped(**entry) for entry in raw["artifacts"])
+    parts["artifacts"] = tuple(_shipped(entry) for entry in raw["artifacts"])
     parts["golden"] = tuple(GoldenCase(**entry) for entry in raw["golden"])
     if raw.get("confidence") is not None:
         parts["confidence"] = Confidence(**raw["confidence"])
     return Manifest(**parts)
+
+
+def _shipped(raw: Mapping[str, Any]) -> Shipped:
+    answers = tuple(Expected(**one) for one in raw.get("expected", ()))
+    return Shipped(**{**raw, "expected": answers})
 
 
 def labels_text(labels: tuple[str, ...]) -> str:

@@ -122,7 +122,7 @@ def _photos_of_run(folder: RunFolder, labels: tuple[str, ...], reference: Golden
 def _of_bundle(path: Path, artifacts: tuple[Subject, ...]) -> Side:
     opened = open_bundle(path)
     one = opened.manifest
-    photos = tuple(Photo(opened.files.read(f"golden/{case.photo}"), case.label) for case in one.golden)
+    photos = tuple(Photo(opened.files.read(f"golden/{case.photo}"), case.label) for case in one.photos)
     return Side(
         path, one.name, one.version, one.labels, one.input, one.output, one.synthetic, artifacts, photos
     )

@@ -224,7 +224,7 @@ def _records(data: Data, wanted: set[str], watch: progress.Progress) -> dict[str
 
 def _golden_photos(bundle: Bundle) -> list[_Case]:
     expected, manifest = bundle.golden(), bundle.manifest
-    if not manifest.golden:
+    if not manifest.photos:
         raise ArtifactError(f"{bundle.path}: the bundle has no golden photos to prepare.")
 
     def reading(name: str) -> Callable[[], bytes]:
@@ -232,7 +232,7 @@ def _golden_photos(bundle: Bundle) -> list[_Case]:
 
     return [
         _Case(one.photo, manifest.label_index(one.label), expected["pixels"][one.tensor], reading(one.photo))
-        for one in manifest.golden
+        for one in manifest.photos
     ]
 
 

@@ -88,7 +88,7 @@ def chosen(subjects: Sequence[Subject], names: Sequence[str]) -> list[Subject]:
 
 def _of_bundle(bundle: Bundle, scratch: Path) -> Subjects:
     pixels = bundle.golden().get("pixels")
-    images = _saved(pixels, scratch, f"{bundle.path}: golden/expected.npz holds no pixels to feed.")
+    images = _saved(pixels, scratch, f"{bundle.path}: golden/pixels.npy is missing: no pixels to feed.")
     entries = enumerate(bundle.manifest.artifacts)
     artifacts = tuple(_shipped(bundle, one, scratch / str(number)) for number, one in entries)
     return Subjects(bundle.manifest.name, artifacts, images, bundle.manifest.synthetic)

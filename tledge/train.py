@@ -24,7 +24,7 @@ from tledge import (
     distribution,
     feeding,
     fitting,
-    golden,
+    golden_photos,
     hardware,
     model,
     parcel,
@@ -49,9 +49,6 @@ from tledge.tables import Hardware, Stage
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-PHOTOS = 12
-"""Encoded test photos kept with the run for the bundle's golden cases."""
 
 
 def train(
@@ -355,7 +352,7 @@ def _finish(
     risk = {"validation": confidence.risk_coverage(*seen, fitted.temperature)}
     risk["test"] = confidence.risk_coverage(probabilities, labels, fitted.temperature)
     runs.write_json(folder.risk, {split: asdict(one) for split, one in risk.items()})
-    _write_golden(folder, prepared, rows["test"], probabilities, core, recipe.recipe.seed)
+    golden_photos.write(folder, prepared, rows["test"], probabilities, core, recipe.recipe.seed)
     title = recipe.recipe.name + (" (synthetic photos)" if recipe.synthetic else "")
     with runs.replacing(folder.path / "curves.png") as path:
         plots.curves(state.history, path, title)
@@ -383,55 +380,6 @@ def _finish(
         halved=state.halved,
         confidence=fitted,
     )
-
-
-def _write_golden(
-    folder: RunFolder,
-    prepared: dataset.Prepared,
-    rows: NDArray[np.int64],
-    probabilities: NDArray[np.float32],
-    core: Any,
-    run_seed: int,
-) -> None:
-    """`golden.npz`, and some encoded photos in `golden/` with their rows in `photos.json`."""
-    import numpy as np
-
-    one = int(np.prod(prepared.images().shape[1:]))
-    labels = prepared.label_indices()[rows]
-    kept = dataset.by_class_in_turn(labels, golden.MAX_BYTES // one, run_seed)
-    images = prepared.images()[rows[kept]]
-    few = images[: golden.FAULT_IMAGES].astype(np.float32)
-    made = golden.Golden(
-        images,
-        labels[kept],
-        probabilities[kept],
-        tuple(prepared.rows[row].id for row in rows[kept].tolist()),
-        {fault.name: np.asarray(core.predict_on_batch(fault.apply(few))) for fault in golden.FAULTS},
-    )
-    with runs.replacing(folder.golden) as path:
-        golden.save(path, made)
-    place = {row: number for number, row in enumerate(rows[kept].tolist())}
-    with runs.replacing(folder.photos) as path:
-        path.mkdir()
-        index: list[dict[str, Any]] = []
-        for row in dataset.pick_originals(prepared, rows[kept], PHOTOS):
-            name = f"{len(index):02d}{Path(prepared.rows[row].original).suffix}"
-            shutil.copyfile(prepared.folder / "originals" / prepared.rows[row].original, path / name)
-            index.append({"photo": name, "row": place[row]})
-        _fill_up(path, index, made, run_seed)
-        runs.write_json(path / "photos.json", index)
-
-
-def _fill_up(path: Path, index: list[dict[str, Any]], made: golden.Golden, seed: int) -> None:
-    """Where too few originals fell into the test split, add prepared images: they prepare to themselves."""
-    from PIL import Image
-
-    used = {entry["row"] for entry in index}
-    others = [n for n in dataset.by_class_in_turn(made.labels, 2 * PHOTOS, seed).tolist() if n not in used]
-    for row in others[: PHOTOS - len(index)]:
-        name = f"{len(index):02d}.png"
-        Image.fromarray(made.images[row]).save(path / name)
-        index.append({"photo": name, "row": row})
 
 
 def _csv(history: list[dict[str, Any]]) -> str:
