@@ -77,7 +77,7 @@ LAYERS: list[set[str]] = [
     {"inventory", "formats.saved_model", "formats.tflite_conversion", "formats.onnx_conversion"},
     {"formats.tflite", "formats.onnx"},
     {"formats"},
-    {"formats.__main__", "converter", "recipe", "parity", "subjects"},
+    {"formats.__main__", "converter", "recipe", "parity", "subjects", "targets"},
     {"feeding", "listing", "sides", "evidence"},
     {"distillation"},
     {"fitting"},
