@@ -212,7 +212,7 @@ def test_clock_starts_with_the_stage() -> None:
     assert clock.ended["stage"].seconds >= first.seconds
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=2)
 def test_cheap_rows_run(tmp_path: Path) -> None:
     """With drawn photos and random weights, on purpose: it needs no data."""
     command = [sys.executable, str(FOLDER / "run.py"), "--small", "--out", str(tmp_path)]
