@@ -18,7 +18,7 @@ test: $(VENV)/dev.installed  ## all checks and all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "" --numprocesses auto --dist loadfile --durations 25
+	$(BIN)/python -m pytest -m "" --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 25
 
 bench: $(VENV)/all.installed  ## tledge beside plain Keras, ratios from one run; see benchmarks/README.md
 	$(BIN)/python benchmarks/run.py

@@ -13,6 +13,7 @@ import preparing
 import shipping
 import starting
 import training
+import views
 
 FULL = {"train": 2520, "test": 372}
 SMALL = {"train": 108, "test": 60}
@@ -43,6 +44,7 @@ def photos(source: str, out: str, small: str) -> None:
 WHAT = {
     "photos": photos,
     "train": training.inside_train,
+    "views": views.inside_views,
     "prepare": preparing.inside_prepare,
     "epochs": preparing.inside_epochs,
     "export": shipping.inside_export,

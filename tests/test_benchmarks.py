@@ -22,6 +22,7 @@ import machine  # noqa: E402
 import material  # noqa: E402
 import measure  # noqa: E402
 import run  # noqa: E402
+import views  # noqa: E402
 from measure import Measured, Row, Timing  # noqa: E402
 
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
@@ -50,6 +51,15 @@ def test_row_names_its_baseline(one: Row) -> None:
     assert (FOLDER / "baselines" / script).is_file()
     line = next(line for line in README.splitlines() if line.startswith(f"| `{one.name}` |"))
     assert script in line
+
+
+def test_views_are_compared_head_by_head() -> None:
+    """Heads differ from one another by more than the views do: only pairs show it."""
+    found = views.summary({"views": [0.90, 0.95, 0.92], "fresh": [0.91, 0.96, 0.93]})
+    assert found["views"] == pytest.approx(0.92333, abs=1e-5)
+    assert found["difference"] == pytest.approx(-0.01) and found["standard error"] == pytest.approx(
+        0, abs=1e-12
+    )
 
 
 def test_readme_names_wanted_ratios() -> None:
@@ -202,7 +212,7 @@ def test_clock_starts_with_the_stage() -> None:
     assert clock.ended["stage"].seconds >= first.seconds
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=2)
 def test_cheap_rows_run(tmp_path: Path) -> None:
     """With drawn photos and random weights, on purpose: it needs no data."""
     command = [sys.executable, str(FOLDER / "run.py"), "--small", "--out", str(tmp_path)]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tledge import distillation, feeding, fitting, hardware, model, progress, quantize_aware, recipe, runs
 from tledge.errors import DataError, RecipeError
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(minutes=1)
 Cli = Callable[..., Done]
 RECIPE = """
 [data]

@@ -20,7 +20,7 @@ from fake_models import calibrate, feature_vector
 from tledge import golden, recipe, shipped
 from tledge.tables import Stage
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(minutes=2)
 Cli = Callable[..., Done]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import Done
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(minutes=1.5)
 Cli = Callable[..., Done]
 ABSENT = """
 import sys

@@ -13,7 +13,7 @@ from conftest import Done
 from tledge import golden, runs
 from tledge.formats import VARIANTS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(minutes=0.7)
 Cli = Callable[..., Done]
 
 

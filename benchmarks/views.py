@@ -1,0 +1,97 @@
+"""What few augmented views cost in accuracy: heads on K views in turn, and on fresh ones in every epoch.
+
+One training says little: two heads that differ in their seed alone differ by points on test photos.
+So views are drawn once, as many as there are epochs, frozen features are computed once, and heads
+of several seeds are trained on the first K views and on all of them, which is what fresh
+augmentation is.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+HEADS = 10
+"""Seeds, each trained both ways."""
+
+BATCH = 32
+
+
+def inside_views(recipe_path: str, views: str, heads: str) -> None:
+    """Inside a child: print the test accuracies of `heads` heads on `views` views and on fresh ones."""
+    from tledge import dataset, model, prefix, recipe, splits
+
+    wanted = recipe.load(Path(recipe_path))
+    prepared = dataset.prepare(wanted.data, wanted.model.image_size)
+    rows = splits.split(prepared, wanted.data, wanted.recipe.seed)
+    core = model.build(wanted.model, len(prepared.labels))
+    model.set_trainable(core, wanted.stage[0])
+    halves = prefix.cut(core)
+    assert halves is not None
+    epochs = wanted.stage[0].epochs
+    draw = model.view_maker(wanted.augment, wanted.recipe.seed)
+    pixels = prepared.images()[rows["train"]]
+    train = [_features(halves.front, _drawn(draw, pixels)) for _ in range(epochs)]
+    test = _features(halves.front, prepared.images()[rows["test"]])
+    labels = prepared.label_indices()
+    known = {name: labels[rows[name]] for name in ("train", "test")}
+    rate = wanted.stage[0].learning_rate
+    found = [
+        [_head(halves.rest, train[:count], test, known, epochs, rate, seed) for count in (int(views), epochs)]
+        for seed in range(int(heads))
+    ]
+    print(json.dumps({"views": [one for one, _ in found], "fresh": [one for _, one in found]}))
+
+
+def _drawn(draw: Any, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    import numpy as np
+
+    return np.concatenate([draw(pixels[start : start + 64]) for start in range(0, len(pixels), 64)])
+
+
+def _features(front: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    import numpy as np
+
+    parts = [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)]
+    return np.concatenate([front.predict_on_batch(part.astype(np.float32)) for part in parts])
+
+
+def _head(
+    rest: Any,
+    views: Sequence[NDArray[np.float32]],
+    test: NDArray[np.float32],
+    known: dict[str, NDArray[np.int64]],
+    epochs: int,
+    rate: float,
+    seed: int,
+) -> float:
+    """Test accuracy of a new head that sees one view after the other."""
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    made = keras.models.clone_model(rest)  # with new weights
+    made.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
+    for epoch in range(epochs):
+        made.fit(views[epoch % len(views)], known["train"], batch_size=BATCH, epochs=1, verbose=0)
+    return float((made.predict_on_batch(test).argmax(1) == known["test"]).mean())
+
+
+def summary(found: dict[str, list[float]]) -> dict[str, float]:
+    """Mean accuracies, their difference seed by seed, and its standard error."""
+    import numpy as np
+
+    change = np.array(found["views"]) - np.array(found["fresh"])
+    error = change.std(ddof=1) / len(change) ** 0.5 if len(change) > 1 else 0.0
+    means = {name: float(np.mean(values)) for name, values in found.items()}
+    return {**means, "difference": float(change.mean()), "standard error": float(error)}
+
+
+if __name__ == "__main__":
+    inside_views(*sys.argv[1:])
