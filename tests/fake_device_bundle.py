@@ -145,9 +145,10 @@ def _ship(folder: Path, variant: str, pixels: NDArray[np.uint8]) -> Shipped:
         name = f"golden/{variant}.{kernels}.npy"
         np.save(folder / name, runtime.LiteRTSession(content, variant, kernels).run(pixels))
         found.append(Expected(kernels, name, tolerance))
+    sha256 = runs.sha256(path)
     return Shipped(
-        variant, path.name, runs.sha256(path), len(content), "passed", 1.0, 1.0, "xnnpack", 0.95, 0.0, tuple(found)
-    )  # fmt: skip
+        variant, path.name, sha256, len(content), "passed", 1.0, 1.0, "xnnpack", 0.95, 0.0, tuple(found)
+    )
 
 
 def write_sums(folder: Path) -> None:

@@ -6,7 +6,6 @@ import copy
 import json
 import types
 import typing
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -125,28 +124,27 @@ def test_constants_are_what_is_written(manifest: dict[str, Any]) -> None:
             assert raw[name] in schema.get("enum", [raw[name]])
 
 
-def faults() -> Iterator[tuple[str, str, Any]]:
-    """Part, field, and a value that no manifest has."""
-    yield from (
-        ("manifest", "manifest_version", 2),
-        ("manifest", "labels", ["a", "a"]),
-        ("manifest", "labels", []),
-        ("manifest", "synthetic", "no"),
-        ("manifest", "confidence", {}),
-        ("manifest", "surprise", 1),
-        ("input", "color", "BGR"),
-        ("input", "height", 0),
-        ("artifact", "sha256", "AB" * 32),
-        ("artifact", "path", "/etc/passwd"),
-        ("artifact", "path", "a//b"),
-        ("artifact", "verdict", "fine"),
-        ("artifact", "accuracy", 1.5),
-        ("expected", "tolerance", -1),
-        ("golden", "tensor", -1),
-        ("golden", "label", None),
-        ("confidence", "temperature", 0),
-        ("confidence", "threshold", 1.1),
-    )
+FAULTS: list[tuple[str, str, Any]] = [
+    ("manifest", "manifest_version", 2),
+    ("manifest", "labels", ["a", "a"]),
+    ("manifest", "labels", []),
+    ("manifest", "synthetic", "no"),
+    ("manifest", "confidence", {}),
+    ("manifest", "surprise", 1),
+    ("input", "color", "BGR"),
+    ("input", "height", 0),
+    ("artifact", "sha256", "AB" * 32),
+    ("artifact", "path", "/etc/passwd"),
+    ("artifact", "path", "a//b"),
+    ("artifact", "verdict", "fine"),
+    ("artifact", "accuracy", 1.5),
+    ("expected", "tolerance", -1),
+    ("golden", "tensor", -1),
+    ("golden", "label", None),
+    ("confidence", "temperature", 0),
+    ("confidence", "threshold", 1.1),
+]
+"""Part, field, and a value that no manifest has."""
 
 
 def test_validator_takes_real_manifests(manifest: dict[str, Any]) -> None:
@@ -157,7 +155,7 @@ def test_validator_takes_real_manifests(manifest: dict[str, Any]) -> None:
     validator(SCHEMA).validate(earlier)
 
 
-@pytest.mark.parametrize(("part", "field", "value"), faults())
+@pytest.mark.parametrize(("part", "field", "value"), FAULTS)
 def test_validator_refuses_faults(manifest: dict[str, Any], part: str, field: str, value: Any) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     raw = copy.deepcopy(manifest)

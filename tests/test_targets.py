@@ -141,7 +141,7 @@ def test_unknown_target_names_the_known(bundle: Path, tmp_path: Path) -> None:
 def test_what_stands_there_is_kept(project: Path, bundle: Path, tmp_path: Path, kind: str) -> None:
     out = tmp_path / "out"
     {"folder": out.mkdir, "file": out.touch, "dangling link": lambda: out.symlink_to("gone")}[kind]()
-    with pytest.raises(RunError, match="out: exists already. Remove it, or name another folder with --out"):
+    with pytest.raises(RunError, match=r"out: exists already\. Remove it, or name another folder with --out"):
         targets.fill("toy", bundle, out)
     assert out.is_symlink() or out.is_file() or list(out.iterdir()) == []
 
