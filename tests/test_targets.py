@@ -54,7 +54,7 @@ def tree(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("name", targets.TARGETS)
-def test_target_is_a_whole_project(name: str, made: Path, tmp_path: Path) -> None:
+def test_target_is_a_whole_project(name: str) -> None:
     folder = shipped.folder("export") / name
     readme = (folder / "README.md").read_text(encoding="utf-8")
     commands = [line for line in readme.splitlines() if line.startswith("    ")]
