@@ -1,6 +1,7 @@
 """The default install alone, with no TensorFlow: what a device has."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,26 @@ def test_bundle_is_measured_without_tensorflow(device: Path, small_run: Path) ->
 def test_shipped_recipes_are_found(device: Path) -> None:
     done = tledge(device, "list", "recipes")
     assert done.returncode == 0 and "quickstart" in done.stdout and "rps" in done.stdout
+
+
+def test_device_projects_come_whole(device: Path, small_run: Path) -> None:
+    """Every file of `export/` is in the wheel, scripts can still be run, and a project can be filled."""
+    code = "from tledge import shipped; print(shipped.folder('export'))"
+    done = subprocess.run([str(device), "-c", code], capture_output=True, text=True, check=True, cwd="/")
+    installed = Path(done.stdout.strip())
+    assert not installed.is_relative_to(ROOT)
+    for path in (ROOT / "export").rglob("*"):
+        there = installed / path.relative_to(ROOT / "export")
+        if path.is_file() and "__pycache__" not in path.parts:
+            assert there.read_bytes() == path.read_bytes()
+            assert os.access(there, os.X_OK) == os.access(path, os.X_OK), path
+    out = device.parent / "raspberry_pi"
+    assert (
+        tledge(device, "bundle", small_run / "small-1.zip", "--target", out.name, "--out", out).returncode
+        == 0
+    )
+    proof = [str(device), str(out / "classify.py"), "--self-test"]
+    assert subprocess.run(proof, capture_output=True, check=False).returncode == 0
 
 
 def test_training_names_missing_library(device: Path) -> None:

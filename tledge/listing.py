@@ -13,6 +13,7 @@ from tledge.errors import RecipeError, TledgeError
 from tledge.formats import FORMATS, VARIANTS
 from tledge.runs import RunFolder
 from tledge.sources import SOURCES
+from tledge.targets import TARGETS
 
 
 def recipes() -> list[tuple[str, ...]]:
@@ -68,12 +69,18 @@ def sources() -> list[tuple[str, ...]]:
     return [(name, one.summary, ", ".join(one.module.OPTIONS)) for name, one in SOURCES.items()]
 
 
+def targets() -> list[tuple[str, ...]]:
+    """Name, meaning, variants that serve there and self-test of every device project."""
+    return [(name, one.summary, ", ".join(one.variants), one.self_test) for name, one in TARGETS.items()]
+
+
 TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {
     "recipes": recipes,
     "runs": runs,
     "variants": variants,
     "backbones": backbones,
     "sources": sources,
+    "targets": targets,
 }
 
 

@@ -88,6 +88,34 @@ class Bundle:
         names = [one for one in self.files.names() if one.startswith("golden/") and one.endswith(".npy")]
         return {Path(name).stem: self._array(name) for name in names}
 
+    def check_sums(self) -> None:
+        """Raise ArtifactError unless every file stands in SHA256SUMS with its hash, and no other is there."""
+        listed = {}
+        for line in self.files.read("SHA256SUMS").decode("utf-8", "replace").splitlines():
+            digest, _, name = line.partition("  ")
+            listed[name] = digest
+        present = [name for name in self.files.names() if name != "SHA256SUMS"]
+        strange = sorted(set(present) ^ set(listed))
+        if strange:
+            raise ArtifactError(f"{self.path}: files and SHA256SUMS differ: {', '.join(strange[:5])}.")
+        for name in present:
+            if hashlib.sha256(self.files.read(name)).hexdigest() != listed[name]:
+                raise ArtifactError(f"{self.path}: {name} was changed or damaged (SHA-256 differs).")
+
+    def extract(self, folder: Path, wanted: str = "") -> None:
+        """Write the file or folder `wanted` of the bundle (all of it, where empty) below `folder`.
+
+        Raises ArtifactError where a name points elsewhere.
+        """
+        for name in self.files.names():
+            if wanted and name != wanted and not name.startswith(f"{wanted}/"):
+                continue
+            target = (folder / name).resolve()
+            if not target.is_relative_to(folder.resolve()):
+                raise ArtifactError(f"{self.path}: {name} points out of the bundle.")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(self.files.read(name))
+
     def _array(self, name: str) -> NDArray[Any]:
         import numpy as np
 

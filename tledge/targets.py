@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tledge import runs, shipped
@@ -18,40 +18,81 @@ from tledge.reader import Bundle, open_bundle
 Fill = Callable[[Path, Bundle], None]
 """Makes of the bundle what a project needs beyond it, in the project's folder."""
 
+LEFTOVERS = (
+    "build", "dist", "__pycache__", "*.pyc", ".venv*", "node_modules", ".gradle", ".cxx", "local.properties",
+)  # fmt: skip
+"""What building or running a project where it lies leaves behind, at any depth."""
+
 
 @dataclass(frozen=True)
 class Target:
-    """A kind of device: what it is, the variants that serve there (best first), what is made for it."""
+    """A kind of device: what it is, the variants that serve there (best first), what is made for it.
+
+    `self_test` is the command line, run in the project's folder, that proves it on its machine.
+    """
 
     summary: str
     variants: tuple[str, ...]
     fill: Fill | None = None
+    self_test: str = field(kw_only=True)
 
 
-TARGETS: dict[str, Target] = {}
+TARGETS = {
+    "raspberry_pi": Target(
+        "Raspberry Pi and other 64-bit Linux: one Python file, photos or a camera",
+        ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic", "tflite-mixed", "tflite-int16x8"),
+        self_test="python classify.py --self-test",
+    ),
+}
 """By name, which is also the folder's below `export/`."""
 
 
-def fill(name: str, bundle: Path, out: Path) -> Path:
-    """Copy the device project `name` and the bundle at `bundle` into `out`; gives the project's folder.
-
-    Raises RecipeError for a target that is not there, RunError where `out` exists, ArtifactError for a
-    damaged bundle, and RecipeError where the bundle has no variant that serves there.
-    """
+def find(name: str) -> Target:
+    """The target of this name; raises RecipeError where there is none."""
     if name not in TARGETS:
         raise RecipeError(f"--target {name}: no such device project. Known: {', '.join(TARGETS)}.")
-    if out.exists():
+    return TARGETS[name]
+
+
+def require_new(out: Path) -> None:
+    """Raise RunError where something stands at `out`: a project may hold its owner's work."""
+    if out.exists() or out.is_symlink():
         raise RunError(f"{out}: exists already. Remove it, or name another folder with --out.")
-    opened, target = open_bundle(bundle), TARGETS[name]
-    there = [one.variant for one in opened.manifest.artifacts]
-    if not set(there) & set(target.variants):
-        raise RecipeError(
-            f"{bundle}: holds {', '.join(there)}, and {name} needs one of {', '.join(target.variants)}. "
-            "Export one of these first."
-        )
+
+
+def fill(name: str, bundle: Path, out: Path) -> Path:
+    """Copy the device project `name` and the bundle at `bundle`, a folder or zip, into the new folder `out`.
+
+    `out` appears whole or not at all; gives its path. Raises RecipeError for a target that is not
+    there, for a bundle without a variant that serves there and for an `out` inside the bundle,
+    RunError where `out` exists, ArtifactError for a damaged bundle.
+    """
+    target = find(name)
+    require_new(out)
+    if out.resolve().is_relative_to(bundle.resolve()):
+        raise RecipeError(f"--out {out}: a bundle holds what SHA256SUMS names, nothing else. Name another.")
+    opened = open_bundle(bundle)
+    _require_variant(name, target, opened)
+    opened.check_sums()
+    project = shipped.folder("export") / name
     with runs.replacing(out) as made:
-        shutil.copytree(shipped.folder("export") / name, made)
-        shutil.copytree(bundle, made / "bundle")
+        shutil.copytree(project, made, ignore=lambda folder, names: _left_out(project, folder, names))
+        opened.extract(made / "bundle")
         if target.fill:
             target.fill(made, opened)
     return out
+
+
+def _require_variant(name: str, target: Target, bundle: Bundle) -> None:
+    there = [one.variant for one in bundle.manifest.artifacts]
+    if not set(there) & set(target.variants):
+        raise RecipeError(
+            f"{bundle.path}: holds {', '.join(there) or 'no artifact'}, and {name} needs one of "
+            f"{', '.join(target.variants)}. Export one of these first."
+        )
+
+
+def _left_out(project: Path, folder: str, names: list[str]) -> set[str]:
+    """Leftovers in `folder` of a project, and a bundle that was put there to try it."""
+    found = shutil.ignore_patterns(*LEFTOVERS)(folder, names)
+    return found | {"bundle"} if Path(folder) == project else found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -120,7 +119,7 @@ def verify_bundle(
 
 
 def _verify_bundle(bundle: Bundle, kernels: str, watch: progress.Progress) -> ParityReport:
-    _check_sums(bundle)
+    bundle.check_sums()
     expected = bundle.golden()
     _check_labels(bundle)
     _check_preparation(bundle, expected)
@@ -131,21 +130,6 @@ def _verify_bundle(bundle: Bundle, kernels: str, watch: progress.Progress) -> Pa
     photos = bundle.manifest.photos
     right = [int(answers[one.tensor]) == bundle.manifest.label_index(one.label) for one in photos]
     return _report(Reference(sum(right) / len(right) if right else 0.0, len(right)), rows)
-
-
-def _check_sums(bundle: Bundle) -> None:
-    """Every file stands in SHA256SUMS with its hash, and nothing else lies in the bundle."""
-    listed = {}
-    for line in bundle.files.read("SHA256SUMS").decode("utf-8").splitlines():
-        digest, _, name = line.partition("  ")
-        listed[name] = digest
-    present = [name for name in bundle.files.names() if name != "SHA256SUMS"]
-    strange = sorted(set(present) ^ set(listed))
-    if strange:
-        raise ArtifactError(f"{bundle.path}: files and SHA256SUMS differ: {', '.join(strange[:5])}.")
-    for name in present:
-        if hashlib.sha256(bundle.files.read(name)).hexdigest() != listed[name]:
-            raise ArtifactError(f"{bundle.path}: {name} was changed or damaged (SHA-256 differs).")
 
 
 def _check_labels(bundle: Bundle) -> None:
@@ -200,14 +184,7 @@ def _put(bundle: Bundle, entry: Shipped, scratch: Path) -> Path:
 
     Raises ArtifactError where it is not in the bundle or not what the manifest names.
     """
-    for name in bundle.files.names():
-        if name != entry.path and not name.startswith(f"{entry.path}/"):
-            continue
-        target = (scratch / name).resolve()
-        if not target.is_relative_to(scratch.resolve()):
-            raise ArtifactError(f"{bundle.path}: {name} points out of the bundle.")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(bundle.files.read(name))
+    bundle.extract(scratch, entry.path)
     path = (scratch / entry.path).resolve()
     if not path.is_relative_to(scratch.resolve()) or not path.exists():
         raise ArtifactError(f"{bundle.path}: {entry.path} is not in the bundle.")

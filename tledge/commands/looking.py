@@ -52,10 +52,10 @@ def predict(
 
 
 @click.command("list", epilog=example("tledge list recipes"))
-@click.argument("what", type=click.Choice(["recipes", "runs", "variants", "backbones", "sources"]))
+@click.argument("what", type=click.Choice(["recipes", "runs", "variants", "backbones", "sources", "targets"]))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_(what: str, as_json: bool) -> None:
-    """What there is: recipes, runs in runs/, variants, backbones, data sources."""
+    """What there is: recipes, runs in runs/, variants, backbones, data sources, device projects."""
     from tledge import console, listing
 
     rows = listing.TABLES[what]()

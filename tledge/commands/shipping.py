@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -214,22 +215,62 @@ def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) ->
         return verify_run(folder, recipe.parity, kernels=kernels, watch=watch)
 
 
-@click.command(epilog=example("tledge bundle runs/rps"))
-@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.command(epilog=example("tledge bundle runs/rps --target raspberry_pi"))
+@click.argument("path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path))
 @click.option("--unverified", is_flag=True, help="Take what did not pass too, marked as such.")
+@click.option("--target", metavar="NAME", help="Fill a device project with it; see `tledge list targets`.")
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Its folder [RUN/NAME].")
 @common
-def bundle(run: Path | None, unverified: bool, quiet: bool, as_json: bool) -> None:
-    """Put the artifacts of RUN that passed into a bundle folder and a zip."""
+def bundle(
+    path: Path | None, unverified: bool, target: str | None, out: Path | None, quiet: bool, as_json: bool
+) -> None:
+    """Put the artifacts of RUN that passed into a bundle folder and a zip.
+
+    With --target, then put that bundle into a project for a device, ready to build or run there. A
+    BUNDLE that was made before, a folder or a zip, serves as it is.
+    """
+    from tledge import reader, targets
+
+    ready = path if path is not None and reader.is_bundle(path) else None
+    if ready and (unverified or not target):
+        raise RecipeError(f"{ready}: a bundle already; what can be done with it is --target NAME.")
+    if out and not target:
+        raise RecipeError("--out names the folder of a device project: say which with --target NAME.")
+    home = ready.parent if ready else finished_run(path)[0].path
+    place = out or home / (target or "")
+    if target:  # before a bundle is made
+        targets.find(target)
+        targets.require_new(place)
+    facts = {"folder": str(ready)} if ready else _bundled(home, unverified, quiet, as_json)
+    following = f"tledge predict {facts['folder']} PHOTO.jpg"
+    if target:
+        facts |= _project(target, Path(facts["folder"]), place, as_json)
+        following = f"cd {shlex.quote(facts['project'])} && {facts['self_test']}"
+    if as_json:
+        print_json(facts)
+    next_step(following, as_json)
+
+
+def _bundled(run: Path, unverified: bool, quiet: bool, as_json: bool) -> dict[str, Any]:
+    """Bundle a run and say so; gives the facts for JSON."""
     from tledge import console
     from tledge.bundle import bundle as bundle_run
+    from tledge.runs import RunFolder
 
-    folder, _ = finished_run(run)
     with console.watching(quiet) as watch:
-        made = bundle_run(folder, unverified=unverified, watch=watch)
-    if as_json:
-        print_json({**plain(made), "folder": str(made.folder), "zip": str(made.zip)})
-        return
-    for name in made.left_out:
+        made = bundle_run(RunFolder(run), unverified=unverified, watch=watch)
+    for name in made.left_out if not as_json else ():
         click.echo(f"left out: {name} did not pass")
-    click.echo(f"Bundle: {made.folder}\n   Zip: {made.zip}")
-    next_step(f"tledge predict {made.folder} PHOTO.jpg")
+    if not as_json:
+        click.echo(f"Bundle: {made.folder}\n   Zip: {made.zip}")
+    return {**plain(made), "folder": str(made.folder), "zip": str(made.zip)}
+
+
+def _project(target: str, bundle: Path, out: Path, as_json: bool) -> dict[str, str]:
+    """Fill a device project and say so; gives the facts for JSON."""
+    from tledge import targets
+
+    made = targets.fill(target, bundle, out)
+    if not as_json:
+        click.echo(f"Project: {made} ({targets.TARGETS[target].summary})")
+    return {"target": target, "project": str(made), "self_test": targets.TARGETS[target].self_test}
