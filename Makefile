@@ -4,9 +4,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+BUNDLE ?= runs/quickstart/bundle
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test bench extras clean
+.PHONY: demo test bench extras device-check clean
 
 demo: $(VENV)/all.installed  ## train, export, verify, bundle and predict on drawn hands
 	$(BIN)/tledge train recipes/quickstart.toml --out runs/quickstart --force
@@ -26,8 +27,11 @@ bench: $(VENV)/all.installed  ## tledge beside plain Keras, ratios from one run;
 extras:  ## install each extra alone into an environment of its own and import what it promises
 	$(PYTHON) tests/extras.py
 
+device-check: $(VENV)/dev.installed  ## BUNDLE on ARM64, emulated: its answers beside this machine's, its runners
+	$(BIN)/python tools/device_check.py $(BUNDLE)
+
 clean:
-	rm -rf $(VENV) runs build dist
+	rm -rf $(VENV) .cache runs build dist
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

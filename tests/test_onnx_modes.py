@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from conftest import Done, record
 from numpy.typing import NDArray
 
-from tledge import gates, runs
+from tledge import __version__, gates, runs
 from tledge.calibration_set import load
 from tledge.contract import InputSpec
 from tledge.errors import ConversionError, DataError
@@ -307,6 +308,26 @@ def test_blank_images_span_the_range_and_no_more(monkeypatch: pytest.MonkeyPatch
         made = onnx.inspect(Path(path))
         assert made.inputs[0].scale == 1 and made.labels == ("a", "b", "c") and made.weights["int8"] > 600
     assert Path(out).read_bytes() != Path(plain).read_bytes()
+
+
+@pytest.mark.parametrize("mode", ["fp32", "fp16"])
+def test_a_file_says_what_it_is(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, without its bundle: names, classes, how photos are prepared for it, and any batch."""
+    monkeypatch.setattr(onnx_conversion, "_float", lambda _job: graph("own_"))
+    out = tmp_path / "net.onnx"
+    onnx_conversion.convert(Job("", str(out), mode, "net", "1", "three things", ("a", "b", "c")))
+    made = lib.load(out)
+    lib.checker.check_model(made, full_check=True)
+    assert made.opset_import[0].version == 17 and made.doc_string == "three things"
+    found = onnx.inspect(out)
+    assert (found.metadata["tledge"], found.labels) == (__version__, ("a", "b", "c"))
+    wanted = {"input": asdict(InputSpec(SIDE, SIDE)), "output": "probabilities"}
+    assert json.loads(found.metadata["contract"]) == wanted
+    session = OnnxSession(out.read_bytes(), "net")
+    for count in (1, 3):
+        images = photos()[:count]
+        given = session._session.run(["probabilities"], {"image": images})[0]
+        np.testing.assert_allclose(given, answers(graph(), images), atol=1e-4)
 
 
 # A trained network

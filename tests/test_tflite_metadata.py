@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Done
 
 from tledge.errors import ArtifactError
 from tledge.tflite_metadata import read_metadata, write_metadata
@@ -264,3 +267,57 @@ def test_what_is_refused_before_writing() -> None:
         write_metadata(build(), **TEXTS, labels=["a", "b\nc", "d"])
     with pytest.raises(ArtifactError, match="UTF-8"):
         write_metadata(build(), **{**TEXTS, "name": "\ud800"}, labels=LABELS)
+
+
+# What `tledge inspect` shows
+
+
+def shown(cli: Callable[..., Done], model: bytes, folder: Path) -> dict[str, list[str]]:
+    """The lines of `tledge inspect` by name."""
+    (folder / "net.tflite").write_bytes(model)
+    done = cli("inspect", folder / "net.tflite")
+    assert done.code == 0, done.err
+    found: dict[str, list[str]] = {}
+    for name, *value in (line.split(maxsplit=1) for line in done.out.splitlines()):
+        found.setdefault(name, []).append("".join(value).strip())
+    return found
+
+
+def test_inspect_shows_all_metadata(cli: Callable[..., Done], tmp_path: Path) -> None:
+    found = shown(cli, write_metadata(build(), **TEXTS, labels=LABELS), tmp_path)
+    for name, value in {
+        "inputs.name": "x",
+        "inputs.dtype": "float32",
+        "inputs.shape": "1, 4",
+        "outputs.scale": "0.0",
+        "operators": "FULLY_CONNECTED",
+        "labels": "daisy, rose, tulip",
+        "metadata.name": "Flowers",
+        "metadata.description": "Three flowers.",
+        "metadata.version": "2",
+        "metadata.input.content": "image",
+        "metadata.input.mean": "0.0",
+        "metadata.input.std": "1.0",
+        "metadata.output.description": "Probability of each class.",
+        "metadata.output.files": "labels.txt",
+    }.items():
+        assert found[name] == [value]
+
+
+def test_inspect_shows_scale_and_zero_point(cli: Callable[..., Done], tmp_path: Path) -> None:
+    root = schema.ModelT.InitFromObj(schema.Model.GetRootAs(build()))
+    made = root.subgraphs[0].tensors[0]
+    made.type = schema.TensorType.INT8
+    made.quantization = schema.QuantizationParametersT()
+    made.quantization.scale, made.quantization.zeroPoint = [0.5], [-3]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(root.Pack(builder), b"TFL3")
+    found = shown(cli, bytes(builder.Output()), tmp_path)
+    assert (found["inputs.dtype"], found["inputs.scale"]) == (["int8"], ["0.5"])
+    assert found["inputs.zero_point"] == ["-3"]
+
+
+def test_inspect_of_a_file_without_metadata(cli: Callable[..., Done], tmp_path: Path) -> None:
+    found = shown(cli, build(), tmp_path)
+    assert found["format"] == ["tflite"] and found["outputs.shape"] == ["1, 3"]
+    assert not [name for name in found if name.startswith(("metadata", "labels"))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -160,3 +160,20 @@ def columns(rows: Sequence[tuple[str, ...]]) -> Any:
     for row in rows:
         table.add_row(*map(Text, row))  # names of labels and files are text, not markup
     return table
+
+
+def facts(found: Mapping[str, Any], within: str = "") -> list[tuple[str, str]]:
+    """Nested facts as rows of a dotted name and a value; what is empty or absent is left out."""
+    rows: list[tuple[str, str]] = []
+    for name, value in found.items():
+        key = f"{within}{name}"
+        if isinstance(value, Mapping):
+            rows += facts(value, f"{key}.")
+        elif isinstance(value, (list, tuple)) and value and isinstance(value[0], Mapping):
+            for one in value:
+                rows += facts(one, f"{key}.")
+        elif isinstance(value, (list, tuple)):
+            rows += [(key, ", ".join(map(str, value)))] if value else []
+        elif value not in (None, ""):
+            rows.append((key, str(value)))
+    return rows

@@ -82,11 +82,11 @@ def inspect(file: Path, quantization: bool, quiet: bool, as_json: bool) -> None:
     if (file / "run.json").is_file():
         _inspect_run(file, as_json)
         return
-    facts = listing.inspect(file)
+    found = listing.inspect(file)
     if as_json:
-        print_json(facts)
+        print_json(found)
         return
-    console.stdout().print(console.columns([(name, str(value)) for name, value in facts.items()]))
+    console.stdout().print(console.columns(console.facts(found)))
 
 
 def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:

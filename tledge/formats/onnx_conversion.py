@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tledge import calibration_set, contract, quiet, runs
+from tledge import __version__, calibration_set, contract, quiet, runs
 from tledge.errors import ConversionError
 from tledge.formats.base import KERNEL_SIZE, Job
 from tledge.formats.frozen import keras_model, tensorflow
@@ -157,6 +157,13 @@ def _replace(field: Any, values: list[Any]) -> None:
     field.extend(copies)
 
 
+def _contract(port: Any) -> str:
+    """The manifest's words for what the model takes and gives, as JSON, for a file that left its bundle."""
+    sides = [side.dim_value for side in port.type.tensor_type.shape.dim]
+    taken = asdict(contract.InputSpec(*sides[1:3]))
+    return json.dumps({"input": taken, "output": contract.OUTPUT_NAME}, sort_keys=True)
+
+
 def _describe(onnx: Any, made: Any, job: Job) -> None:
     made.producer_name = "tledge"
     made.producer_version = ""
@@ -174,5 +181,7 @@ def _describe(onnx: Any, made: Any, job: Job) -> None:
             "version": job.version,
             "labels": json.dumps(list(job.labels), ensure_ascii=False),
             "input": "RGB bytes 0..255, stretched to size with antialiased bilinear resizing",
+            "contract": _contract(made.graph.input[0]),
+            "tledge": __version__,
         },
     )
