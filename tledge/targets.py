@@ -28,7 +28,12 @@ class Target:
     fill: Fill | None = None
 
 
-TARGETS: dict[str, Target] = {}
+TARGETS: dict[str, Target] = {
+    "cpp": Target(
+        "Linux program in C++17 with LiteRT",
+        ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic"),
+    ),
+}
 """By name, which is also the folder's below `export/`."""
 
 
