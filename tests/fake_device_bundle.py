@@ -68,9 +68,7 @@ class _Graph:
         self._graph.tensors.append(made)
         return len(self._graph.tensors) - 1
 
-    def operator(
-        self, name: str, inputs: list[int], output: int, options: str = "", version: int = 1
-    ) -> int:
+    def operator(self, name: str, inputs: list[int], output: int, options: str = "", version: int = 1) -> int:
         code, made = self.schema.OperatorCodeT(), self.schema.OperatorT()
         code.builtinCode = code.deprecatedBuiltinCode = getattr(self.schema.BuiltinOperator, name)
         code.version = version

@@ -1,4 +1,4 @@
-"""The C++ project: built as a user would, with sanitizers, and held against tledge itself and planted faults."""
+"""The C++ project: built as a user would, with sanitizers, held against tledge and planted faults."""
 
 from __future__ import annotations
 
@@ -122,6 +122,10 @@ def _rename_a_label(bundle: Path) -> None:
     (bundle / "labels.txt").write_text("cat\ndog\nhen\n")
 
 
+def _point_nowhere(bundle: Path) -> None:
+    fake.change_manifest(bundle, lambda raw: raw["golden"][0].update(tensor=10))
+
+
 def _cut(name: str, keep: float = 0.5) -> Callable[[Path], None]:
     def cut(bundle: Path) -> None:
         data = (bundle / name).read_bytes()
@@ -140,6 +144,7 @@ def _cut(name: str, keep: float = 0.5) -> Callable[[Path], None]:
         (_cut("golden/pixels.npy"), b"pixels.npy: damaged"),
         (_cut("golden/00.jpg"), b"00.jpg"),
         (_cut("manifest.json"), b"manifest is damaged"),
+        (_point_nowhere, b"row that is not there"),
         (lambda bundle: (bundle / "tflite-fp32.tflite").unlink(), b"missing"),
         (lambda bundle: (bundle / "golden" / "00.jpg").write_bytes(b""), b"empty"),
     ],
@@ -167,6 +172,14 @@ def test_answers_as_tledge_does(project: Path, variant: str, within: float) -> N
             assert one["confidence"] == pytest.approx(other.confidence, abs=max(within, 1e-9), rel=0)
 
 
+def test_nothing_to_check_is_no_success(project: Path, own: Path) -> None:
+    fake.change_manifest(own, lambda raw: raw["artifacts"].clear())
+    done = classify(project, "--bundle", own, "--self-test")
+    assert done.returncode == 2
+    assert b"no artifact for LiteRT" in done.stderr
+    assert b"passed" not in done.stdout
+
+
 def test_unreadable_photo_spares_the_others(project: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.jpg").write_bytes(fake.photo(1)[:500])
     done = classify(project, tmp_path / "cut.jpg", "bundle/golden/00.jpg", tmp_path / "none.jpg")
@@ -179,7 +192,14 @@ def test_unreadable_photo_spares_the_others(project: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--top", "0", "x"], ["--kernels", "gpu", "x"], ["--no", "x"], ["--variant"], ["--variant", "no", "x"]],
+    [
+        [],
+        ["--top", "0", "x"],
+        ["--kernels", "gpu", "x"],
+        ["--no", "x"],
+        ["--variant"],
+        ["--variant", "no", "x"],
+    ],
 )
 def test_wrong_arguments_are_named(project: Path, arguments: list[str]) -> None:
     done = classify(project, *arguments)

@@ -32,11 +32,20 @@ std::vector<T> array(const Bundle& bundle, const std::string& name, const std::s
     return values;
 }
 
+Image golden(const Bundle& bundle, const std::string& photo) {
+    const std::string file = bundle.read(photo);
+    try {
+        return bundle.prepare(file);
+    } catch (const std::runtime_error& error) {
+        throw Damaged(photo + ": " + error.what());
+    }
+}
+
 void check_preparation(const Bundle& bundle, const std::vector<uint8_t>& pixels, size_t size, Report& report) {
     int worst = 0;
     for (const auto& one : bundle.manifest.at("golden")) {
         const std::string photo = one.at("photo"), encoding = one.at("encoding");
-        const Image made = bundle.prepare(bundle.read("golden/" + photo));
+        const Image made = golden(bundle, "golden/" + photo);
         const uint8_t* wanted = &pixels.at(one.at("tensor").get<size_t>() * size);
         int step = 0;
         for (size_t i = 0; i < size; ++i) step = std::max(step, std::abs(made.rgb[i] - wanted[i]));
@@ -126,11 +135,15 @@ int Bundle::self_test(Choice choice) const {
     const auto pixels = array<uint8_t>(*this, "golden/pixels.npy", "|u1", cases * size);
     check_preparation(*this, pixels, size, report);
     const std::string only = choice.variant;
+    int checked = 0;
     for (const auto& one : manifest.at("artifacts")) {
         choice.variant = one.at("variant");
         const std::string path = one.at("path");
         const bool runs = path.size() > 7 && path.compare(path.size() - 7, 7, ".tflite") == 0;
-        if (only.empty() ? runs : choice.variant == only) check_answers(*this, one, choice, pixels, size, report);
+        if (!runs || (!only.empty() && choice.variant != only)) continue;
+        check_answers(*this, one, choice, pixels, size, report);
+        ++checked;
     }
+    if (checked == 0) throw std::invalid_argument("the bundle has no artifact " + (only.empty() ? "for LiteRT" : only));
     return report.code;
 }

@@ -116,6 +116,8 @@ int run(const Arguments& asked) {
         std::fprintf(stderr, "classify: %s\n", error.what());
     } catch (const json::exception& error) {
         std::fprintf(stderr, "classify: the manifest is damaged (%s)\n", error.what());
+    } catch (const std::out_of_range&) {
+        std::fprintf(stderr, "classify: the manifest is damaged (a golden photo of a row that is not there)\n");
     }
     return 4;
 }
