@@ -43,6 +43,11 @@ TARGETS = {
         ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic", "tflite-mixed", "tflite-int16x8"),
         self_test="python classify.py --self-test",
     ),
+    "cpp": Target(
+        "Linux program in C++17 with LiteRT",
+        ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic"),
+        self_test="cmake -B build -DLITERT_LIBRARY=libLiteRt.so && cmake --build build && ./build/classify --self-test",
+    ),
 }
 """By name, which is also the folder's below `export/`."""
 
