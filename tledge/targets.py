@@ -28,7 +28,12 @@ class Target:
     fill: Fill | None = None
 
 
-TARGETS: dict[str, Target] = {}
+TARGETS: dict[str, Target] = {
+    "android": Target(
+        "Android phones: an app with camera, photo choice and a self-test in its menu",
+        ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic", "tflite-mixed", "tflite-int16x8"),
+    ),
+}
 """By name, which is also the folder's below `export/`."""
 
 
