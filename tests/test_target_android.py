@@ -232,7 +232,7 @@ class TestSteps:
         """Up, down, to one pixel and of one pixel: to the byte where Pillow too passes along rows first.
 
         Pillow 13 passes along columns first where the height loses more than twice the pixels that the width
-        loses (found by trying; https://github.com/python-pillow/Pillow/pull/9549): rounding then differs by 1.
+        loses (found by trying, https://github.com/python-pillow/Pillow/pull/9549); rounding then differs.
         """
         random = np.random.default_rng(3)
         sizes = [tuple(int(one) for one in random.integers(1, 150, 4)) for _ in range(40)]
