@@ -48,6 +48,11 @@ TARGETS = {
         ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic"),
         self_test="cmake -B build -DLITERT_LIBRARY=libLiteRt.so && cmake --build build && ./build/classify --self-test",
     ),
+    "android": Target(
+        "Android phones: an app with camera, photo choice and a self-test in its menu",
+        ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic", "tflite-mixed", "tflite-int16x8"),
+        self_test="javac -d build $(find core desktop -name '*.java') && java -cp build tledge.desktop.Main bundle",
+    ),
 }
 """By name, which is also the folder's below `export/`."""
 

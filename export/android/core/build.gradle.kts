@@ -1,0 +1,7 @@
+plugins {
+    `java-library`
+}
+
+tasks.withType<JavaCompile>().configureEach {
+    options.release = 11
+}
