@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tledge import runs, shipped
+from tledge import microcontroller, runs, shipped
 from tledge.errors import RecipeError, RunError
 from tledge.reader import Bundle, open_bundle
 
@@ -28,7 +28,13 @@ class Target:
     fill: Fill | None = None
 
 
-TARGETS: dict[str, Target] = {}
+TARGETS: dict[str, Target] = {
+    "microcontroller": Target(
+        "C++ for tflite-micro, the model and golden cases as arrays, with a budget of memory and cycles",
+        ("tflite-int8",),
+        microcontroller.fill,
+    ),
+}
 """By name, which is also the folder's below `export/`."""
 
 
