@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,7 @@ def work(job: Job) -> int:
     return arena
 
 
-def smallest(serves: Any) -> int:
+def smallest(serves: Callable[[int], bool]) -> int:
     """The least multiple of 16 for which `serves(size)`, given that all larger ones serve too.
 
     Raises ArtifactError where not even 64 MiB do.
@@ -70,7 +71,7 @@ def smallest(serves: Any) -> int:
     return high * ALIGNMENT
 
 
-def _interpreters(model: bytes) -> Any:
+def _interpreters(model: bytes) -> Callable[[int], Any]:
     """A function from the arena's bytes to an interpreter, None where it is too small."""
     try:
         from tflite_micro import runtime

@@ -137,16 +137,15 @@ def measure(path: Path, arena: int, configurations: Sequence[str] = tuple(vela.C
 def shortfalls(path: Path, limits: Parity) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What of the model at `path` exceeds `limits`, and what of them cannot be told here."""
     over, unknown = [], []
-    if limits.max_flash_kib and runs.size_of(path) > limits.max_flash_kib * KIB:
-        over.append(
-            f"takes {runs.size_of(path) / KIB:.1f} KiB of flash, max_flash_kib allows {limits.max_flash_kib}"
-        )
+    flash = runs.size_of(path)
+    if limits.max_flash_kib and flash > limits.max_flash_kib * KIB:
+        over.append(f"takes {flash / KIB:.1f} KiB of flash, max_flash_kib allows {limits.max_flash_kib:g}")
     if limits.max_arena_kib:
         try:
             arena = measure_arena(path)
             if arena > limits.max_arena_kib * KIB:
                 over.append(
-                    f"takes an arena of {arena / KIB:.1f} KiB, max_arena_kib allows {limits.max_arena_kib}"
+                    f"takes an arena of {arena / KIB:.1f} KiB, max_arena_kib allows {limits.max_arena_kib:g}"
                 )
         except MissingError as error:
             unknown.append(f"max_arena_kib could not be checked: {error}")

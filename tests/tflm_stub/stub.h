@@ -38,7 +38,7 @@ inline const Model* GetModel(const void* data) {
   const bool whole = std::memcmp(static_cast<const char*>(data) + 4, "TFL3", 4) == 0;
   return whole && reinterpret_cast<std::uintptr_t>(data) % 16 == 0 ? static_cast<const Model*>(data) : nullptr;
 }
-inline void InitializeTarget() {}
+void InitializeTarget();
 
 template <unsigned int tOpCount>
 class MicroMutableOpResolver {
