@@ -348,6 +348,38 @@ def test_abort_is_told(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         budget.measure_arena(model)
 
 
+RUNTIME = """
+class runtime:
+    class Interpreter:
+        @classmethod
+        def from_bytes(cls, model, arena_size):
+            if arena_size < 1000:
+                raise RuntimeError("TFLM failed to allocate tensors")
+            return cls()
+        def set_input(self, values, index):
+            self.values = values
+        def invoke(self):
+            INVOKE
+        def get_output(self, index):
+            return self.values[:, 0, 0]
+"""
+
+
+def test_worker_runs_in_smallest_arena(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted(tmp_path, "tflite_micro", RUNTIME.replace("INVOKE", "pass"), monkeypatch)
+    pixels = fake_graphs.pictures(3)
+    ran = budget.micro_run(model, pixels)
+    assert ran.arena == 1008 and np.array_equal(ran.answers, pixels[:, 0, 0])
+    with pytest.raises(ArtifactError, match="does not start in tflite-micro in an arena of 992 bytes"):
+        budget.micro_run(model, pixels, 992)
+
+
+def test_failing_run_is_told(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted(tmp_path, "tflite_micro", RUNTIME.replace("INVOKE", "raise RuntimeError('no')"), monkeypatch)
+    with pytest.raises(ArtifactError, match=r"tflite-int8.tflite: starts in tflite-micro .* \(no\)"):
+        budget.measure_arena(model)
+
+
 # With tflite-micro and Vela themselves
 
 
@@ -359,7 +391,7 @@ def test_arena_is_what_it_takes(model: Path) -> None:
     assert np.array_equal(ran.answers, as_bytes(fake_integer.answers(MODEL, pixels)))
     assert len(np.unique(ran.answers, axis=0)) > 3
     assert budget.micro_run(model, pixels[:1], ran.arena).arena == ran.arena
-    with pytest.raises(ArtifactError, match=r"(?s)does not run in an arena .*Failed to"):
+    with pytest.raises(ArtifactError, match=r"(?s)does not start in tflite-micro in an arena .*Failed to"):
         budget.micro_run(model, pixels[:1], ran.arena - 1024)
 
 

@@ -51,7 +51,7 @@ def work(job: Job) -> int:
     arena = job.arena or smallest(lambda size: interpreter(size) is not None)
     opened = interpreter(arena)
     if opened is None:
-        raise ArtifactError(f"{Path(job.model).name}: does not run in an arena of {arena} bytes.")
+        raise ArtifactError(f"does not start in tflite-micro in an arena of {arena} bytes.")
     inputs = np.load(job.inputs, allow_pickle=False)
     np.save(job.answers, np.stack([_answer(opened, one) for one in inputs]))
     return arena
@@ -90,8 +90,11 @@ def _interpreters(model: bytes) -> Callable[[int], Any]:
 
 
 def _answer(interpreter: Any, values: NDArray[Any]) -> NDArray[np.uint8]:
-    interpreter.set_input(values[None], 0)
-    interpreter.invoke()
+    try:
+        interpreter.set_input(values[None], 0)
+        interpreter.invoke()
+    except (RuntimeError, ValueError) as error:
+        raise ArtifactError(f"starts in tflite-micro and does not run ({error}).") from error
     answer: NDArray[np.uint8] = interpreter.get_output(0)[0].copy()
     return answer
 
