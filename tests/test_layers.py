@@ -49,6 +49,8 @@ LAYERS: list[set[str]] = [
         "bench_worker",
         "confidence",
         "distribution",
+        "operators",
+        "arena_worker",
     },
     {
         "sources",
@@ -60,6 +62,7 @@ LAYERS: list[set[str]] = [
         "streaming",
         "filling",
         "preparations",
+        "vela",
     },
     {
         "encodings",
@@ -76,7 +79,8 @@ LAYERS: list[set[str]] = [
     {"splits", "golden_photos", "parcel", "formats.frozen"},
     {"inventory", "formats.saved_model", "formats.tflite_conversion", "formats.onnx_conversion"},
     {"formats.tflite", "formats.onnx"},
-    {"formats"},
+    {"formats", "budget"},
+    {"microcontroller"},
     {"formats.__main__", "converter", "recipe", "parity", "subjects", "targets"},
     {"feeding", "listing", "sides", "evidence"},
     {"distillation"},
@@ -99,7 +103,8 @@ LAYERS: list[set[str]] = [
 ]
 HEAVY = {
     "numpy", "PIL", "keras", "tensorflow", "tensorflow_datasets", "tf2onnx", "onnx",
-    "onnxruntime", "ai_edge_litert", "flatbuffers", "matplotlib", "h5py", "jax", "rich",
+    "onnxruntime", "ai_edge_litert", "flatbuffers", "matplotlib", "h5py", "jax", "rich", "tflite_micro",
+    "ethosu",
 }  # fmt: skip
 
 

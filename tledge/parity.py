@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import confidence, flips, gates, progress, runs
+from tledge import budget, confidence, flips, gates, progress, runs
 from tledge.contract import Confidence, InputSpec
 from tledge.errors import ArtifactError, TledgeError
 from tledge.formats import VARIANTS
@@ -72,7 +72,19 @@ def check(
     structural = row.structural or len(reasons) > len(row.reasons)
     if structural:
         row = replace(row, verdict="failed", images_needed=None)
-    return replace(row, structural=structural, reasons=tuple(dict.fromkeys(reasons)))
+    row = replace(row, structural=structural, reasons=tuple(dict.fromkeys(reasons)))
+    return _in_budget(row, path, standard.limits)
+
+
+def _in_budget(row: ParityRow, path: Path, limits: Parity) -> ParityRow:
+    """Hold the variant that microcontrollers run to their memory; what cannot be told is undecided."""
+    if row.variant != "tflite-int8":
+        return row
+    over, unknown = budget.shortfalls(path, limits)
+    row = replace(row, reasons=(*row.reasons, *over, *unknown))
+    if over:
+        return replace(row, verdict="failed", structural=True, images_needed=None)
+    return replace(row, verdict="undecided") if unknown and row.verdict == "passed" else row
 
 
 def inspected(path: Path, variant_name: str, standard: Standard) -> list[str]:

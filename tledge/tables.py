@@ -282,6 +282,12 @@ class Parity:
     int8_accuracy: float = key(0.98, "least share of Keras' accuracy", low=0, high=1)
     max_drop: float = key(0.01, "largest accuracy drop, as a share of the images", low=0, high=1)
     max_class_drop: float = key(0.05, "largest drop of recall in a class of 20 images or more", low=0, high=1)
+    max_arena_kib: float = key(
+        0.0,
+        "largest arena of tflite-int8 in tflite-micro in KiB, 0 for any; needs the extra microcontroller",
+        low=0,
+    )
+    max_flash_kib: float = key(0.0, "largest file of tflite-int8 in KiB, 0 for any", low=0)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tledge import runs, shipped
+from tledge import microcontroller, runs, shipped
 from tledge.errors import RecipeError, RunError
 from tledge.reader import Bundle, open_bundle
 
@@ -52,6 +52,12 @@ TARGETS = {
         "Android phones: an app with camera, photo choice and a self-test in its menu",
         ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic", "tflite-mixed", "tflite-int16x8"),
         self_test="javac -d build $(find core desktop -name '*.java') && java -cp build tledge.desktop.Main bundle",
+    ),
+    "microcontroller": Target(
+        "C++ for tflite-micro, the model and golden cases as arrays, with a budget of memory and cycles",
+        ("tflite-int8",),
+        microcontroller.fill,
+        self_test="python -m json.tool budget.json && make TFLM_DIR=tflm && ./build/self_test --self-test",
     ),
 }
 """By name, which is also the folder's below `export/`."""

@@ -1,0 +1,3 @@
+#include "stub.h"
+
+void tflite::InitializeTarget() {}

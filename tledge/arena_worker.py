@@ -1,0 +1,114 @@
+"""tflite-micro in a process of its own: `python -m tledge.arena_worker JOB.json RESULT.json`.
+
+A failed check in tflite-micro aborts the process, so no other process runs it. The arena is the
+one block of memory from which an interpreter takes all tensors and all of its own structures.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tledge import errors, runs
+from tledge.errors import ArtifactError, MissingError, TledgeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ALIGNMENT = 16
+"""Bytes that tflite-micro aligns tensors to; arenas are tried in steps of these."""
+
+LARGEST = 1 << 26
+"""An arena of 64 MiB is larger than any microcontroller's memory."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model, an `.npy` of inputs [N, ...] in the model's own dtype, and where answers are put.
+
+    `arena` is the size in bytes to run with; 0 searches for the smallest that serves.
+    """
+
+    model: str
+    inputs: str
+    answers: str
+    arena: int = 0
+
+
+def work(job: Job) -> int:
+    """Run the job, write the answers [N, ...] as an `.npy`, and give the arena in bytes.
+
+    Raises MissingError without tflite-micro, ArtifactError where the model does not run in the arena.
+    """
+    import numpy as np
+
+    interpreter = _interpreters(Path(job.model).read_bytes())
+    arena = job.arena or smallest(lambda size: interpreter(size) is not None)
+    opened = interpreter(arena)
+    if opened is None:
+        raise ArtifactError(f"does not start in tflite-micro in an arena of {arena} bytes.")
+    inputs = np.load(job.inputs, allow_pickle=False)
+    np.save(job.answers, np.stack([_answer(opened, one) for one in inputs]))
+    return arena
+
+
+def smallest(serves: Callable[[int], bool]) -> int:
+    """The least multiple of 16 for which `serves(size)`, given that all larger ones serve too.
+
+    Raises ArtifactError where not even 64 MiB do.
+    """
+    low, high = 0, LARGEST // ALIGNMENT
+    if not serves(LARGEST):
+        raise ArtifactError(f"does not start in tflite-micro, whatever the arena up to {LARGEST >> 20} MiB.")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if serves(middle * ALIGNMENT) else (middle, high)
+    return high * ALIGNMENT
+
+
+def _interpreters(model: bytes) -> Callable[[int], Any]:
+    """A function from the arena's bytes to an interpreter, None where it is too small."""
+    try:
+        from tflite_micro import runtime
+    except ImportError as error:
+        raise MissingError(
+            f"tflite-micro is not installed ({error}): pip install 'tledge[microcontroller]'"
+        ) from error
+
+    def interpreter(arena: int) -> Any:
+        try:
+            return runtime.Interpreter.from_bytes(model, arena_size=arena)
+        except RuntimeError:  # its one class for all that fails; the reason is on stderr
+            return None
+
+    return interpreter
+
+
+def _answer(interpreter: Any, values: NDArray[Any]) -> NDArray[np.uint8]:
+    try:
+        interpreter.set_input(values[None], 0)
+        interpreter.invoke()
+    except (RuntimeError, ValueError) as error:
+        raise ArtifactError(f"starts in tflite-micro and does not run ({error}).") from error
+    answer: NDArray[np.uint8] = interpreter.get_output(0)[0].copy()
+    return answer
+
+
+def main(job_path: str, result_path: str) -> int:
+    """Do the job; 0 where it ran, else 1 with the reason in the result file."""
+    job = Job(**json.loads(Path(job_path).read_text(encoding="utf-8")))
+    try:
+        result: dict[str, Any] = {"arena": work(job)}
+    except TledgeError as error:
+        result = errors.told(error)
+    runs.write_json(Path(result_path), result)
+    return 1 if "error" in result else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
