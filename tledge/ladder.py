@@ -9,13 +9,13 @@ of what it is.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tledge import gates, mixed, ranges
+from tledge.bench_worker import Minimum, percentiles, stream
 from tledge.calibration import Measured, Wanted, mean_outputs, measure
 from tledge.equalization import equalize
 from tledge.float_graph import FloatGraph
@@ -139,13 +139,8 @@ def _judged(remedy: Remedy, wanted: NDArray[np.float32], held_out: HeldOut, star
 
 def _milliseconds(remedy: Remedy, images: NDArray[np.uint8]) -> float:
     session = LiteRTSession(remedy.data, remedy.name)
-    session.run(images[:1])
-    times = []
-    for number in range(len(images)):
-        started = time.perf_counter()
-        session.run(images[number : number + 1])
-        times.append(time.perf_counter() - started)
-    return round(1000 * statistics.median(times), 3)
+    session.run(images[:1])  # the first is slow
+    return round(percentiles(stream(session, images, Minimum(TIMED, 0), time.perf_counter_ns))[0], 3)
 
 
 def with_bytes(model: bytes) -> bytes:
