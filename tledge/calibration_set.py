@@ -122,12 +122,16 @@ def digest(image: NDArray[np.uint8]) -> str:
     return hashlib.sha256(image.tobytes()).hexdigest()
 
 
-def copies(entries: Sequence[Entry], reference: golden.Golden) -> dict[int, str]:
-    """Entries, by place, that are pixel by pixel an image of the golden set, which verifies: its id.
+def digests(reference: golden.Golden) -> dict[str, str]:
+    """The ids of the golden set's images by their pixels' SHA-256."""
+    return {digest(image): name for image, name in zip(reference.images, reference.ids, strict=True)}
+
+
+def copies(entries: Sequence[Entry], tested: Mapping[str, str]) -> dict[int, str]:
+    """Entries, by place, that are pixel by pixel an image which verifies: its id of those in `tested`.
 
     Near-duplicates are the split's matter: `[data] group`.
     """
-    tested = {digest(image): name for image, name in zip(reference.images, reference.ids, strict=True)}
     return {place: tested[one.sha256] for place, one in enumerate(entries) if one.sha256 in tested}
 
 

@@ -293,7 +293,6 @@ def _judged(
             *reasons,
             f"a difference of so few images may be chance (McNemar's p {found.mcnemar_p:.2f})",
         )
-    was_right, is_right = before.argmax(1) == labels, after.argmax(1) == labels
     return replace(
         row,
         verdict={"passed": FINE, "failed": WORSE, "undecided": UNDECIDED}[verdict],
@@ -304,8 +303,8 @@ def _judged(
         change_high=found.change_high,
         mcnemar_p=found.mcnemar_p,
         agreement=found.agreement,
-        lost=int((was_right & ~is_right).sum()),
-        won=int((~was_right & is_right).sum()),
+        lost=found.lost,
+        won=found.won,
         worst_class=found.worst_class,
         worst_class_change=found.worst_class_change if found.worst_class else None,
         reasons=reasons,

@@ -46,6 +46,16 @@ COMPARED_STYLES = {
 }  # fmt: skip
 
 
+def _table(names: Sequence[str], left: Sequence[str], title: str | None = None) -> Any:
+    """A table with these columns, numbers to the right, those named in `left` to the left."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False, title=title)
+    for name in names:
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+    return table
+
+
 def risk_table(found: Mapping[str, RiskCoverage]) -> Any:
     """Of each split: the share answered from a confidence on, and the share wrong among these."""
     from rich.table import Table
@@ -67,13 +77,10 @@ def risk_table(found: Mapping[str, RiskCoverage]) -> Any:
 
 def parity_table(report: ParityReport) -> Any:
     """The verdict table: Keras first, then a row for each artifact."""
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("variant", "KiB", "accuracy", "change", "agreement", "max Δp", "kernels", "verdict"):
-        numeric = name not in ("variant", "kernels", "verdict")
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    names = ("variant", "KiB", "accuracy", "change", "agreement", "max Δp", "kernels", "verdict")
+    table = _table(names, left=("variant", "kernels", "verdict"))
     table.add_row("keras", "", share(report.reference.accuracy), "", "", "", "", "reference")
     for row in report.rows:
         verdict = Text(row.verdict, style=STYLES.get(row.verdict, ""))
@@ -94,12 +101,9 @@ def ladder_table(variant: str, rungs: Sequence[Mapping[str, Any]], taken: str) -
 
     A star marks those that no other one beats in agreement, size and latency at once.
     """
-    from rich.table import Table
 
-    table = Table(box=None, header_style="bold", pad_edge=False, title=f"{variant} on held-out images")
-    left = ("remedy", "mode", "gates")
-    for name in ("remedy", "mode", "accuracy change", "agreement", "KiB", "ms", "tried in", "gates"):
-        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+    names = ("remedy", "mode", "accuracy change", "agreement", "KiB", "ms", "tried in", "gates")
+    table = _table(names, left=("remedy", "mode", "gates"), title=f"{variant} on held-out images")
     for rung in rungs:
         name = rung["name"] + " *" * _is_best(rung, rungs) + " (taken)" * (rung["name"] == taken)
         answers = (points(rung["accuracy_change"]), share(rung["agreement"]))
@@ -187,12 +191,9 @@ def _evidence(row: ParityRow, reference: Reference) -> str:
 
 def skew_table(report: SkewReport) -> Any:
     """A line for each way to prepare photos: its pixels and the artifact's answers, beside the contract's."""
-    from rich.table import Table
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
     names = ("preparation", "mean Δ grey", "max", "accuracy", "change", "agreement", "max Δp")
-    for name in names:
-        table.add_column(name, justify="left" if name == "preparation" else "right", no_wrap=True)
+    table = _table(names, left=("preparation",))
     for row in report.rows:
         grey = (f"{row.mean_difference:.2f}", str(row.max_difference))
         change = points(row.accuracy_change, row.change_low, row.change_high)
@@ -238,14 +239,10 @@ def _fitting(
 
 
 def _bench_table(report: BenchReport, hidden: Sequence[str]) -> Any:
-    from rich.table import Table
     from rich.text import Text
 
     shown = [name for name in BENCH_COLUMNS if name not in hidden]
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in shown:
-        text = name in ("variant", "kernels")
-        table.add_column(name.replace(" ", "\n"), justify="left" if text else "right", no_wrap=True)
+    table = _table([name.replace(" ", "\n") for name in shown], left=("variant", "kernels"))
     for row in report.rows:
         cells = dict(zip(BENCH_COLUMNS, _bench_row(row), strict=True))
         table.add_row(*(Text(cells[name]) for name in shown), style=STYLES.get(row.status, ""))
@@ -274,13 +271,10 @@ def compared_table(report: ComparedReport, console: Console) -> tuple[Any, tuple
 
 
 def _compared_table(report: ComparedReport, hidden: Sequence[str]) -> Any:
-    from rich.table import Table
     from rich.text import Text
 
     shown = [name for name in COMPARED_COLUMNS if name not in hidden]
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in shown:
-        table.add_column(name, justify="left" if name in ("variant", "verdict") else "right", no_wrap=True)
+    table = _table(shown, left=("variant", "verdict"))
     for row in report.rows:
         cells = dict(zip(COMPARED_COLUMNS, _compared_row(row), strict=True))
         style = COMPARED_STYLES.get(row.verdict, "")

@@ -105,6 +105,11 @@ class FloatGraph:
             if kind in CHANNEL_AXIS and self._has_data(operator.inputs[WEIGHTS])
         )
 
+    @property
+    def linear_inputs(self) -> tuple[int, ...]:
+        """Numbers of the tensors that operators with weights read, each once."""
+        return tuple(dict.fromkeys(one.input for one in self.linears))
+
     def _linear(self, kind: str, operator: Any) -> Linear:
         inputs, output = [int(one) for one in operator.inputs], int(operator.outputs[0])
         place = (self.name(output), kind, inputs[INPUT], inputs[WEIGHTS])

@@ -9,14 +9,14 @@ of what it is.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tledge import gates, mixed, ranges
-from tledge.calibration import Wanted, mean_outputs, measure
+from tledge.bench_worker import Minimum, percentiles, stream
+from tledge.calibration import Measured, Wanted, mean_outputs, measure
 from tledge.equalization import equalize
 from tledge.float_graph import FloatGraph
 from tledge.quantization import correct_biases
@@ -54,11 +54,19 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Material:
-    """What remedies are made of: the float `.tflite`, calibration images uint8[N, H, W, 3], the quantizer."""
+    """What remedies are made of: the float `.tflite`, calibration images uint8[N, H, W, 3], what its
+    tensors hold on these (ranges of all, means of what layers read), the quantizer.
+    """
 
     model: bytes
     calibration: NDArray[np.uint8]
+    seen: Measured
     quantize: mixed.Quantize
+
+    @property
+    def some(self) -> NDArray[np.uint8]:
+        """About `SOME` of the calibration images, evenly taken."""
+        return self.calibration[:: max(1, len(self.calibration) // SOME)]
 
 
 @dataclass(frozen=True)
@@ -131,13 +139,8 @@ def _judged(remedy: Remedy, wanted: NDArray[np.float32], held_out: HeldOut, star
 
 def _milliseconds(remedy: Remedy, images: NDArray[np.uint8]) -> float:
     session = LiteRTSession(remedy.data, remedy.name)
-    session.run(images[:1])
-    times = []
-    for number in range(len(images)):
-        started = time.perf_counter()
-        session.run(images[number : number + 1])
-        times.append(time.perf_counter() - started)
-    return round(1000 * statistics.median(times), 3)
+    session.run(images[:1])  # the first is slow
+    return round(percentiles(stream(session, images, Minimum(TIMED, 0), time.perf_counter_ns))[0], 3)
 
 
 def with_bytes(model: bytes) -> bytes:
@@ -150,8 +153,9 @@ def with_bytes(model: bytes) -> bytes:
 def integer_only(given: Material) -> Iterator[Remedy]:
     """Remedies that leave nothing but integers in the model, one after the other."""
     graph = FloatGraph(given.model)
-    yield Remedy("as converted", INTEGER, _by_rule(graph, given))
-    _correct(graph, given)
+    graph.set_ranges(given.seen.ranges)
+    yield Remedy("as converted", INTEGER, given.quantize(graph.pack(), frozenset()))
+    correct_biases(graph, given.seen.means)
     yield Remedy("bias correction", INTEGER, _by_rule(graph, given))
     yield Remedy("and percentile ranges", INTEGER, _by_rule(graph, given, ranges.percentile))
     data = _corrected_again(graph, given, ranges.percentile)
@@ -167,16 +171,14 @@ def integer_only(given: Material) -> Iterator[Remedy]:
 
 def layers_in_float(given: Material, held_out: HeldOut) -> Iterator[Remedy]:
     """More and more layers left in float, those first that bring most; the rest with biases corrected."""
-    graph = FloatGraph(given.model)
-    means = _means(graph, given)
     plain = FloatGraph(given.model)
-    correct_biases(plain, means)
+    correct_biases(plain, given.seen.means)
     _set_ranges(plain, given, ranges.percentile)
     wanted = run_on_all_cores(with_bytes(given.model), "the float model", mixed.few(held_out.images))
     best = mixed.ranked(plain.pack(), given.quantize, mixed.few(held_out.images), wanted)
-    for chosen in mixed.more_and_more(graph, best):
+    for chosen in mixed.more_and_more(plain, best):
         graph = FloatGraph(given.model)
-        correct_biases(graph, means, besides=chosen)
+        correct_biases(graph, given.seen.means, besides=chosen)
         _set_ranges(graph, given, ranges.percentile)
         data = given.quantize(graph.pack(), chosen)
         yield Remedy(f"{len(chosen)} operators in float", MIXED, data, tuple(sorted(chosen)))
@@ -193,13 +195,10 @@ def others(makers: Mapping[str, Callable[[], bytes]]) -> Iterator[Remedy]:
         yield Remedy(names[mode], mode, make())
 
 
-def _means(graph: FloatGraph, given: Material) -> Mapping[int, NDArray[np.float32]]:
-    inputs = tuple(dict.fromkeys(one.input for one in graph.linears))
-    return measure(graph.pack(), given.calibration, Wanted(averaged=inputs)).means
-
-
 def _correct(graph: FloatGraph, given: Material) -> None:
-    correct_biases(graph, _means(graph, given))
+    """Correct the biases of a graph that is not the float model any more, whose means are its own."""
+    means = measure(graph.pack(), given.calibration, Wanted(averaged=graph.linear_inputs)).means
+    correct_biases(graph, means)
 
 
 def _by_rule(graph: FloatGraph, given: Material, rule: ranges.Rule | None = None) -> bytes:
@@ -216,12 +215,11 @@ def _set_ranges(graph: FloatGraph, given: Material, rule: ranges.Rule | None) ->
 
 def _corrected_again(graph: FloatGraph, given: Material, rule: ranges.Rule) -> bytes:
     """Correct biases by what the quantized model's layers give on average, and quantize again."""
-    some = given.calibration[:: max(1, len(given.calibration) // SOME)]
     names = [one.name for one in graph.linears]
-    wanted = mean_outputs(graph.pack(), some, names)
+    wanted = mean_outputs(graph.pack(), given.some, names)
     trial = FloatGraph(graph.pack())
     for _ in range(ROUNDS):
-        found = mean_outputs(_by_rule(trial, given, rule), some, names)
+        found = mean_outputs(_by_rule(trial, given, rule), given.some, names)
         for one in trial.linears:
             if one.name in found:
                 trial.set_bias(one, trial.bias(one) + wanted[one.name] - found[one.name])
@@ -234,6 +232,5 @@ def _equalize(graph: FloatGraph, given: Material) -> list[str]:
 
 
 def _round(graph: FloatGraph, given: Material) -> None:
-    some = given.calibration[:: max(1, len(given.calibration) // SOME)]
     kernels = {one.name: graph.values(one.weights).shape for one in graph.linears}
-    round_together(graph, covariances(graph.pack(), some, graph.linears, kernels))
+    round_together(graph, covariances(graph.pack(), given.some, graph.linears, kernels))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,16 +181,23 @@ def answers(
     import numpy as np
 
     starts = range(0, len(images), CHUNK)
-    try:
+    with running(f"{what}:"):
         parts = [
             session.run(images[start : start + CHUNK])
             for start in progress.track(watch, starts, f"verify {what}", len(starts))
         ]
+    return np.concatenate(parts)
+
+
+@contextmanager
+def running(what: str) -> Iterator[None]:
+    """Turn what a runtime raises on the way into an ArtifactError about `what`."""
+    try:
+        yield
     except TledgeError:
         raise
     except Exception as error:  # each runtime fails in classes of its own
-        raise ArtifactError(f"{what}: loads but does not run ({error}).") from error
-    return np.concatenate(parts)
+        raise ArtifactError(f"{what} loads but does not run ({error}).") from error
 
 
 def _repeats(session: Session, images: NDArray[np.uint8]) -> bool:

@@ -54,15 +54,16 @@ def correct_biases(
     `means` holds the mean over the calibration images of every linear operator's input; layers named
     in `besides` keep their biases.
     """
-    made = []
-    for linear in graph.linears:
-        if linear.name in besides:
-            continue
-        kernel = graph.values(linear.weights)
-        change = shift(linear, round_weights(kernel, linear.channel_axis) - kernel, means[linear.input])
-        graph.set_bias(linear, graph.bias(linear) - change)
-        made.append(Correction(linear.name, float(abs(change).max())))
-    return made
+    chosen = [one for one in graph.linears if one.name not in besides]
+    return [correct_bias(graph, one, means[one.input]) for one in chosen]
+
+
+def correct_bias(graph: FloatGraph, linear: Linear, mean: NDArray[np.float32]) -> Correction:
+    """Correct one layer's bias in place for what rounding its weights does to `mean`, its mean input."""
+    kernel = graph.values(linear.weights)
+    change = shift(linear, round_weights(kernel, linear.channel_axis) - kernel, mean)
+    graph.set_bias(linear, graph.bias(linear) - change)
+    return Correction(linear.name, float(abs(change).max()))
 
 
 def shift(linear: Linear, error: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:

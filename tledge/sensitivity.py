@@ -19,7 +19,7 @@ from tledge.calibration import Measured, Wanted, measure
 from tledge.errors import DataError
 from tledge.float_graph import FloatGraph, Linear
 from tledge.parallel import in_order
-from tledge.quantization import round_weights, shift
+from tledge.quantization import correct_bias, round_weights
 from tledge.ranges import fake_quantize
 from tledge.runtime import LiteRTSession
 
@@ -161,9 +161,8 @@ def _computed(graph: FloatGraph) -> dict[int, str]:
 
 
 def _wanted(graph: FloatGraph, places: Mapping[int, str]) -> Wanted:
-    inputs = tuple(dict.fromkeys(one.input for one in graph.linears))
     all_of_them = tuple(places)
-    return Wanted(all_of_them, averaged=inputs, sampled=all_of_them, spread=all_of_them)
+    return Wanted(all_of_them, averaged=graph.linear_inputs, sampled=all_of_them, spread=all_of_them)
 
 
 def _noise(graph: FloatGraph, place: int, measured: Measured) -> dict[str, Any]:
@@ -237,11 +236,9 @@ def quantize_one(graph: FloatGraph, place: int, what: str, measured: Measured) -
 
 
 def _round(graph: FloatGraph, linear: Linear, mean: NDArray[np.float32] | None) -> None:
-    kernel = graph.values(linear.weights)
-    kept = round_weights(kernel, linear.channel_axis)
-    graph.set_values(linear.weights, kept)
     if mean is not None:
-        graph.set_bias(linear, graph.bias(linear) - shift(linear, kept - kernel, mean))
+        correct_bias(graph, linear, mean)
+    graph.set_values(linear.weights, round_weights(graph.values(linear.weights), linear.channel_axis))
 
 
 def _cost(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> Cost:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from tledge import dataset, gates, golden, preparations, progress, reader, runs
+from tledge import dataset, gates, golden, parity, preparations, progress, reader, runs
 from tledge.contract import Shipped
-from tledge.errors import ArtifactError, DataError, MissingError, RecipeError, RunError, TledgeError
+from tledge.errors import ArtifactError, DataError, MissingError, RecipeError, RunError
 from tledge.formats import VARIANTS
 from tledge.parallel import in_order
 from tledge.preparations import WAYS
@@ -244,7 +244,8 @@ def _measured(cases: Sequence[_Case], session: Session, watch: progress.Progress
     threads = os.cpu_count() or 1
     made = in_order(_made, cases, threads, 2 * threads)
     for one in progress.track(watch, made, "prepare and answer", len(cases)):
-        answers.append(_answers(session, one.pixels))
+        with parity.running("the artifact"):
+            answers.append(session.run(one.pixels))
         apart = np.abs(one.pixels[1:].astype(np.int16) - one.pixels[0]).reshape(len(WAYS), -1)
         means.append(apart.mean(1))
         largest.append(apart.max(1))
@@ -272,15 +273,6 @@ def _made(case: _Case) -> _Made:
             "it was, or train again."
         )
     return _Made(np.stack([case.pixels, *made]), photo.pixels.shape[:2] == size)
-
-
-def _answers(session: Session, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    try:
-        return session.run(images)
-    except TledgeError:
-        raise
-    except Exception as error:  # each runtime fails in classes of its own
-        raise ArtifactError(f"the artifact loads but does not run ({error}).") from error
 
 
 def _report(

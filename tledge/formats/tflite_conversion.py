@@ -47,7 +47,7 @@ def convert(job: Job) -> dict[str, Any]:
 def _integer(job: Job) -> dict[str, Any]:
     images = calibration_set.load(job.calibration, job.mode)
     graph = FloatGraph(float_tflite(Path(job.model)))
-    inputs = tuple(dict.fromkeys(one.input for one in graph.linears)) if job.bias_correction else ()
+    inputs = graph.linear_inputs if job.bias_correction else ()
     measured = measure(graph.pack(), images, Wanted(graph.activations, inputs))
     details: dict[str, Any] = {"calibration_images": len(images), **_stability(graph, measured)}
     if job.bias_correction:
@@ -67,15 +67,17 @@ def _quantize_aware(job: Job, ranges: Path) -> dict[str, Any]:
 
 def _repaired(job: Job) -> dict[str, Any]:
     """Climb the ladder; what it ends in may be of another mode, which the caller files it under."""
-    given = Material(float_tflite(Path(job.model)), calibration_set.load(job.calibration, job.mode), _to_int8)
-    held_out, graph = _held_out(job), FloatGraph(given.model)
+    model, images = float_tflite(Path(job.model)), calibration_set.load(job.calibration, job.mode)
+    graph, held_out = FloatGraph(model), _held_out(job)
+    seen = measure(model, images, Wanted(graph.activations, graph.linear_inputs))
+    given = Material(model, images, seen, _to_int8)
     made, rungs, taken = climb(_remedies(job, given, held_out), given.model, held_out)
     if job.uncorrected:
         _write(job, job.uncorrected, made[0].data)
     _write(job, job.out, made[taken].data)
     return {
         MODE: made[taken].mode,
-        **_stability(graph, measure(given.model, given.calibration, Wanted(graph.activations))),
+        **_stability(graph, seen),
         "calibration_images": len(given.calibration),
         "held_out_images": len(held_out.images),
         "repair": rungs[taken].name,
@@ -111,8 +113,7 @@ def _remedies(job: Job, given: Material, held_out: HeldOut) -> Iterator[Remedy]:
 
 def _sixteen_bit(given: Material) -> bytes:
     graph = FloatGraph(given.model)
-    inputs = tuple(dict.fromkeys(one.input for one in graph.linears))
-    correct_biases(graph, measure(graph.pack(), given.calibration, Wanted(averaged=inputs)).means)
+    correct_biases(graph, given.seen.means)
     measured = measure(graph.pack(), given.calibration, Wanted(graph.activations))
     return _quantized(graph, measured, given.calibration, "int16x8")
 
