@@ -151,6 +151,13 @@ def _ship(folder: Path, variant: str, pixels: NDArray[np.uint8]) -> Shipped:
     )
 
 
+def change_byte(path: Path) -> None:
+    """Another value for the byte in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
 def write_sums(folder: Path) -> None:
     """SHA256SUMS of what lies in a bundle, also after a change."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "SHA256SUMS")

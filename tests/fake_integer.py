@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from fake_device_bundle import write_sums
 from fake_graphs import _Builder, _convolution, pictures
 from numpy.typing import NDArray
 
@@ -107,11 +107,5 @@ def bundle(folder: Path, data: bytes, variant: str = "tflite-int8", count: int =
         confidence=Confidence(0.8, 0.4),
     )  # fmt: skip
     (folder / "manifest.json").write_text(contract.manifest_json(manifest), encoding="utf-8")
+    write_sums(folder)
     return folder
-
-
-def rewrite(bundle: Path, **changed: Any) -> None:
-    """Change fields of the one artifact in the manifest."""
-    raw = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    raw["artifacts"][0] |= changed
-    (bundle / "manifest.json").write_text(json.dumps(raw), encoding="utf-8")

@@ -117,6 +117,7 @@ def test_a_bundle_answers_the_same_on_arm64(board: Path, small_run: Path) -> Non
     for kernels in ("xnnpack", "reference"):
         assert f"tflite-int8, {kernels} kernels: differs by 0 in " in done.stdout
         assert f"tflite-fp32, {kernels} kernels: differs by " in done.stdout
+    assert done.stdout.count("self-test passed\n") == len(device_check.RUNNERS) == 2
     assert done.stdout.endswith("device check passed\n")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from fake_device_bundle import change_byte, write_sums
 from PIL import Image
 
 from tledge import confidence, contract, encodings, images, runs, runtime, targets
@@ -72,9 +73,7 @@ def write_bundle(folder: Path) -> Path:
     manifest = replace(manifest, confidence=Confidence(1.5, 0.5))
     (folder / "manifest.json").write_text(contract.manifest_json(manifest), encoding="utf-8")
     (folder / "labels.txt").write_text(contract.labels_text(LABELS), encoding="utf-8")
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    sums = [f"{runs.sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
-    (folder / "SHA256SUMS").write_text("".join(sums))
+    write_sums(folder)
     return folder
 
 
@@ -96,7 +95,8 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def self_test(classes: Path, bundle: Path) -> Done:
-    command = ["java", "-Dstdout.encoding=UTF-8", "-cp", str(classes), "tledge.desktop.Main", str(bundle)]
+    program = ["java", "-Dstdout.encoding=UTF-8", "-cp", str(classes), "tledge.desktop.Main"]
+    command = [*program, "--self-test", str(bundle)]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert not done.stderr, done.stderr
     return Done(done.returncode, done.stdout)
@@ -216,11 +216,23 @@ FAULTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", list(FAULTS))
 def test_planted_fault_is_noticed(classes: Path, bundle: Path, fault: str) -> None:
+    """Also where SHA256SUMS was written anew."""
     plant, code, said = FAULTS[fault]
     plant(bundle)
+    write_sums(bundle)
     done = self_test(classes, bundle)
     assert done.code == code and said in done.out, done.out
     assert done.out.endswith("self-test FAILED\n")
+
+
+@pytest.mark.device
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tflite-int8.tflite", "labels.txt", "golden/0.jpg", "golden/pixels.npy"])
+def test_changed_byte_is_noticed(classes: Path, bundle: Path, name: str) -> None:
+    change_byte(bundle / name)
+    done = self_test(classes, bundle)
+    assert done.code == 4 and done.out.endswith("self-test FAILED\n"), done.out
+    assert f"damaged: {name} was changed" in done.out or "labels.txt and manifest.json name" in done.out
 
 
 class TestSteps:

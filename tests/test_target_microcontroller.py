@@ -16,6 +16,7 @@ import fake_integer
 import numpy as np
 import pytest
 from conftest import ROOT
+from fake_device_bundle import write_sums
 
 from tledge import arena_worker, budget, golden, microcontroller, operators, parity, runs, targets, vela
 from tledge.budget import Run
@@ -172,6 +173,27 @@ def test_program_checks_golden_cases(project: Path) -> None:
 
 
 @pytest.mark.device
+@pytest.mark.parametrize(
+    ("file", "old", "new", "what"),
+    [
+        ("model_data.cc", "84, 70, 76, 51", "84, 70, 76, 50", "model"),
+        ("labels.h", '"cat"', '"cut"', "labels"),
+        ("golden.cc", "kPixels[576] = {\n    ", "kPixels[576] = {\n    1 ^ ", "golden pixels"),
+        ("golden.cc", "kAnswers[12] = {\n    ", "kAnswers[12] = {\n    1 ^ ", "golden answers"),
+    ],
+)
+def test_changed_byte_is_noticed(project: Path, file: str, old: str, new: str, what: str) -> None:
+    path = project / "generated" / file
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    right = as_bytes(np.load(project / "bundle/golden/tflite-int8.reference.npy"))
+    done = start(build(project), right[microcontroller.chosen(right)])
+    assert done.returncode == 4 and done.stdout.endswith("self-test FAILED\n")
+    assert f"{what}: changed since the bundle was made" in done.stdout
+
+
+@pytest.mark.device
 def test_camera_is_classified(project: Path, tmp_path: Path) -> None:
     camera = tmp_path / "camera.cc"
     camera.write_text(
@@ -219,6 +241,7 @@ def test_answers_of_another_model_are_refused(tmp_path: Path, measured: None) ->
     answers = np.load(path)
     answers[4, 1] += 1 / 256
     np.save(path, answers)
+    write_sums(bundle)
     with pytest.raises(ArtifactError, match="answers 1 of 6 golden cases otherwise"):
         targets.fill("microcontroller", bundle, tmp_path / "project")
     assert not (tmp_path / "project").exists()
@@ -246,6 +269,7 @@ def test_mixed_variant_is_refused(tmp_path: Path, measured: None) -> None:
 def test_bundle_without_reference_answers_is_refused(tmp_path: Path, measured: None) -> None:
     bundle = fake_integer.bundle(tmp_path / "bundle", MODEL)
     (bundle / "golden" / "tflite-int8.reference.npy").unlink()
+    write_sums(bundle)
     with pytest.raises(ArtifactError, match="no reference answers"):
         targets.fill("microcontroller", bundle, tmp_path / "project")
 

@@ -20,7 +20,7 @@ import fake_device_bundle
 import numpy as np
 import pytest
 from conftest import ROOT
-from fake_device_bundle import change
+from fake_device_bundle import change, change_byte, write_sums
 from PIL import Image
 
 from tledge import images, predict, reader, shipped, targets
@@ -311,7 +311,8 @@ def test_missing_camera_library_is_five(
 def test_self_test_passes(main: Main) -> None:
     code, out, _err = main("--self-test")
     assert code == 0 and out.endswith("self-test passed\n") and "WRONG" not in out
-    assert out.count("ok  ") == 7 and out.count("agrees with Keras on 13 of 13") == 2
+    assert out.count("ok  ") == 7 and "changed: none" in out
+    assert out.count("agrees with Keras on 13 of 13") == 2
 
 
 def test_self_test_of_one_variant(main: Main) -> None:
@@ -326,14 +327,8 @@ def swap(path: Path, change_: Callable[[Any], Any]) -> None:
 
 def rename_labels(bundle: Path) -> None:
     """Other names in both places, so that nothing contradicts itself but Keras' answers."""
-    change(bundle, lambda raw: raw.update(labels=["blue", "red", "green"]))
     (bundle / "labels.txt").write_text("blue\nred\ngreen\n")
-
-
-def swap_byte(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    path.write_bytes(data)
+    change(bundle, lambda raw: raw.update(labels=["blue", "red", "green"]))
 
 
 def forget_answers(bundle: Path) -> None:
@@ -358,21 +353,37 @@ FAULTS: dict[str, tuple[Callable[[Path], object], int, str]] = {
     "no array": (lambda one: (one / "golden/keras.npy").write_bytes(b"no"), 4, "the bundle is damaged"),
     "no golden photos": (lambda one: change(one, lambda raw: raw["golden"].clear()), 4, "golden photos: 0"),
     "photo": (lambda one: (one / "golden/00.png").write_bytes(b"no"), 1, "00.png: cannot be read"),
+    "no photo": (lambda one: (one / "golden/00.png").unlink(), 1, "00.png: cannot be read"),
     "order of labels": (rename_labels, 3, "agrees with Keras on 0 of 13"),
-    "labels.txt": (lambda one: (one / "labels.txt").write_text("red\nblue\n"), 4, "labels.txt"),
     "version": (lambda one: change(one, lambda raw: raw.update(manifest_version=2)), 4, "version 2"),
-    "artifact": (lambda one: swap_byte(one / "tflite-fp32.tflite"), 4, "its SHA-256 is not that"),
+    "artifact": (lambda one: change_byte(one / "tflite-fp32.tflite"), 4, "its SHA-256 is not that"),
 }
 """How to plant it, the exit code and the message that it must lead to."""
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_self_test_finds_fault(main: Main, bundle: Path, fault: str) -> None:
+    """Also where SHA256SUMS was written anew."""
     plant, wanted, message = FAULTS[fault]
     plant(bundle)
+    write_sums(bundle)
     code, out, _err = main("--self-test", bundle=bundle)
     assert code == wanted and out.endswith("self-test FAILED\n")
     assert re.search(f"^WRONG .*{re.escape(message)}", out, re.M), out
+
+
+@pytest.mark.parametrize("name", ["tflite-int8.tflite", "labels.txt", "golden/00.png", "manifest.json"])
+def test_self_test_finds_changed_byte(main: Main, bundle: Path, name: str) -> None:
+    change_byte(bundle / name)
+    code, out, _err = main("--self-test", bundle=bundle)
+    assert code == 4 and out.endswith("self-test FAILED\n")
+    assert re.search(f"changed: .*{re.escape(name)}|WRONG .*{re.escape(name)}: missing, damaged", out), out
+
+
+def test_self_test_needs_sums(main: Main, bundle: Path) -> None:
+    (bundle / "SHA256SUMS").write_text("")
+    code, out, _err = main("--self-test", bundle=bundle)
+    assert code == 4 and "WRONG files in SHA256SUMS: 0" in out
 
 
 @pytest.fixture

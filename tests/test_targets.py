@@ -58,9 +58,9 @@ def test_target_is_a_whole_project(name: str) -> None:
     folder = shipped.folder("export") / name
     readme = (folder / "README.md").read_text(encoding="utf-8")
     commands = [line for line in readme.splitlines() if line.startswith("    ")]
-    assert 1 <= len(commands) <= 5 and "--self-test" in readme
+    assert 1 <= len(commands) <= 5 and "self-test" in readme
     target = targets.TARGETS[name]
-    assert target.summary and target.variants and "--self-test" in target.self_test
+    assert target.summary and target.variants and "self-test" in target.self_test
     assert f"[`{name}`]({name}/README.md)" in (folder.parent / "README.md").read_text(encoding="utf-8")
 
 

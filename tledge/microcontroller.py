@@ -6,6 +6,7 @@ golden cases; beside it `budget.md` and `budget.json` say what the model takes o
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,7 @@ def fill(project: Path, bundle: Bundle) -> None:
     made.mkdir()
     sources = {
         "model_data.h": _model_header(path, bundle, found),
+        "checksums.h": _checksums_header(path.read_bytes(), bundle.manifest.labels, pixels, expected),
         "model_data.cc": _array_source("model_data.h", "kModel", path.read_bytes()),
         "labels.h": _labels_header(bundle.manifest.labels, bundle.manifest.confidence),
         "operators.h": operators_header([one.name for one in found.operators]),
@@ -158,6 +160,21 @@ def _labels_header(labels: Sequence[str], fitted: Confidence | None) -> str:
         f"constexpr float kTemperature = {float(temperature)!r}f;\n"
         f"constexpr float kThreshold = {float(threshold)!r}f;\n"
     )
+
+
+def _checksums_header(
+    model: bytes, labels: Sequence[str], pixels: NDArray[np.uint8], expected: NDArray[np.uint8]
+) -> str:
+    """CRC-32 of what is compiled in, so that a device notices a changed byte; labels end with 0, as in C."""
+    rows = chosen(expected)
+    parts = {
+        "Model": model,
+        "Labels": b"".join(label.encode() + b"\0" for label in labels),
+        "Pixels": pixels[rows].tobytes(),
+        "Answers": expected[rows].tobytes(),
+    }
+    lines = (f"constexpr std::uint32_t k{name}Crc32 = {zlib.crc32(data)}u;" for name, data in parts.items())
+    return _header("#include <cstdint>\n\n" + "\n".join(lines) + "\n")
 
 
 def _golden_sources(pixels: NDArray[np.uint8], expected: NDArray[np.uint8]) -> dict[str, str]:

@@ -46,18 +46,19 @@ TARGETS = {
     "cpp": Target(
         "Linux program in C++17 with LiteRT",
         ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic"),
-        self_test="cmake -B build -DLITERT_LIBRARY=libLiteRt.so && cmake --build build && ./build/classify --self-test",
+        self_test="cmake -B build && cmake --build build && ./build/classify --self-test",
     ),
     "android": Target(
         "Android phones: an app with camera, photo choice and a self-test in its menu",
         ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic", "tflite-mixed", "tflite-int16x8"),
-        self_test="javac -d build $(find core desktop -name '*.java') && java -cp build tledge.desktop.Main bundle",
+        self_test="javac -d build $(find core desktop -name '*.java') && "
+        "java -cp build tledge.desktop.Main --self-test bundle",
     ),
     "microcontroller": Target(
         "C++ for tflite-micro, the model and golden cases as arrays, with a budget of memory and cycles",
         ("tflite-int8",),
         microcontroller.fill,
-        self_test="python -m json.tool budget.json && make TFLM_DIR=tflm && ./build/self_test --self-test",
+        self_test="make TFLM_DIR=/path/to/tflm-tree self-test",
     ),
 }
 """By name, which is also the folder's below `export/`."""

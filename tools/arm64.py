@@ -23,13 +23,18 @@ from tledge.errors import MissingError
 
 CONSTRAINTS = Path(__file__).parent.parent / "constraints.txt"
 EMULATOR = "qemu-aarch64-static"
+MULTIARCH = "aarch64-linux-gnu"
+COMPILER = f"{MULTIARCH}-g++"
 WHEELS = ("ai-edge-litert", "numpy", "pillow")
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27")
 ROOTS = ("libpython{}-stdlib", "python{}-minimal", "libpython{}-minimal", "libstdc++6")
 """Packages that are unpacked together with those they depend on; {} is Debian's Python version."""
 
-HEADERS = ("libjpeg62-turbo", "libjpeg62-turbo-dev", "libpng16-16", "libpng-dev", "zlib1g-dev")
-"""Packages that a C++ program that reads photos is built with."""
+HEADERS = (
+    "libjpeg62-turbo", "libjpeg62-turbo-dev", "libpng16-16", "libpng-dev", "zlib1g-dev",
+    "libssl3", "libssl-dev",
+)  # fmt: skip
+"""Packages that `export/cpp` is built with; nlohmann-json is the same for every architecture."""
 
 APT_CONF = """\
 Dir::State "{0}";
@@ -81,6 +86,28 @@ class Userland:
             command, cwd=cwd, env=self._environment(), text=True, capture_output=True, check=False
         )
 
+    def cmake(self, project: Path) -> Path:
+        """Build a CMake project for the board with this machine's cross compiler; gives its build folder.
+
+        Raises MissingError where the compiler is not here or the project does not build.
+        """
+        if not shutil.which(COMPILER):
+            raise MissingError(f"{COMPILER} is not here: sudo apt-get install g++-aarch64-linux-gnu")
+        build = project / "build"
+        board = (
+            "CMAKE_SYSTEM_NAME=Linux",
+            "CMAKE_SYSTEM_PROCESSOR=aarch64",
+            f"CMAKE_CXX_COMPILER={COMPILER}",
+        )
+        only = [f"CMAKE_FIND_ROOT_PATH_MODE_{kind}=ONLY" for kind in ("INCLUDE", "LIBRARY", "PACKAGE")]
+        library = f"LITERT_LIBRARY={self.site / 'ai_edge_litert' / 'libLiteRt.so'}"
+        headers = f"CMAKE_CXX_FLAGS=-isystem {self.root}/usr/include/{MULTIARCH}"
+        needed = f"CMAKE_EXE_LINKER_FLAGS=-Wl,-rpath-link,{self.root}/lib/{MULTIARCH}"
+        options = [*board, *only, f"CMAKE_FIND_ROOT_PATH={self.root}", headers, needed, library]
+        _output(["cmake", "-S", str(project), "-B", str(build), *(f"-D{one}" for one in options)])
+        _output(["cmake", "--build", str(build), "--parallel"])
+        return build
+
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LD_"))}
         return kept | {
@@ -122,7 +149,7 @@ def _set_up(folder: Path) -> None:
     _output(["apt-get", "update", "-q"], apt)
     python = _default_python(apt)
     roots = [f"{name.format(python)}:arm64" for name in ROOTS]
-    _unpack(_with_depends(roots, apt) | {f"{name}:arm64" for name in HEADERS}, folder / "root", apt)
+    _unpack(_with_depends(roots, apt) | _headers(), folder / "root", apt)
     _unpack([f"qemu-user-static:{host}"], folder / "emulators", apt)
     os.replace(folder / "emulators/usr/bin" / EMULATOR, folder / EMULATOR)
     for used in ("emulators", "apt"):
@@ -155,6 +182,10 @@ def _with_depends(packages: Iterable[str], apt: Mapping[str, str]) -> set[str]:
     """Packages and what they depend on; the next level brings nothing that is loaded."""
     listed = _output(["apt-cache", "depends", "--important", *packages], apt)
     return {*packages, *re.findall(r"^ +(?:Pre)?Depends: ([\w.+-]+:arm64)$", listed, re.MULTILINE)}
+
+
+def _headers() -> set[str]:
+    return {"nlohmann-json3-dev", *(f"{name}:arm64" for name in HEADERS)}
 
 
 def _unpack(packages: Iterable[str], folder: Path, apt: Mapping[str, str]) -> None:

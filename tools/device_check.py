@@ -24,15 +24,15 @@ from arm64 import Userland
 from tledge.contract import TOLERANCES
 from tledge.errors import ArtifactError, ParityFailed, TledgeError
 from tledge.formats import VARIANTS
-from tledge.targets import TARGETS, fill
+from tledge.targets import fill
 
 ANSWERS = Path(__file__).with_name("answers.py")
 CACHE = os.environ.get("TLEDGE_ARM64", ".cache/arm64")
 FLOAT = 1e-5
 """Largest difference in a probability for float kernels: another processor adds in another order."""
 
-RUNNERS = {"raspberry_pi": ("python", "classify.py", "--self-test")}
-"""Device projects that run on an ARM64 Linux board, and how each proves itself."""
+RUNNERS = {"raspberry_pi": ("python", "classify.py"), "cpp": ("build/classify",)}
+"""Device projects that run on an ARM64 Linux board, and what runs each there."""
 
 
 def allowed(variant: str) -> float:
@@ -79,9 +79,11 @@ def check_answers(bundle: Path, board: Userland, folder: Path) -> None:
 def check_runners(bundle: Path, board: Userland, folder: Path) -> None:
     """Fill each runner's project with the bundle, as `tledge bundle` does, and run its self-test."""
     for name, command in RUNNERS.items():
-        if name in TARGETS:
-            print(f"{name}: {' '.join(command)}", flush=True)
-            run(board, fill(name, bundle, folder / name), *command)
+        print(f"{name}: {' '.join(command)} --self-test", flush=True)
+        project = fill(name, bundle, folder / name)
+        if (project / "CMakeLists.txt").is_file():
+            board.cmake(project)
+        run(board, project, *command, "--self-test")
 
 
 def run(board: Userland, folder: Path, *command: str | Path) -> None:

@@ -1,9 +1,12 @@
+#include <openssl/sha.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 
 #include "classify.h"
 
@@ -30,6 +33,26 @@ std::vector<T> array(const Bundle& bundle, const std::string& name, const std::s
     std::vector<T> values(count);
     std::memcpy(values.data(), file.data() + start, count * sizeof(T));
     return values;
+}
+
+std::string sha256(const std::string& file) {
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    SHA256(reinterpret_cast<const uint8_t*>(file.data()), file.size(), digest);
+    std::string text;
+    for (const int byte : digest) text += {"0123456789abcdef"[byte / 16], "0123456789abcdef"[byte % 16]};
+    return text;
+}
+
+void check_files(const Bundle& bundle, Report& report) {
+    std::istringstream lines(bundle.read("SHA256SUMS"));
+    std::string sum, name;
+    int count = 0, changed = 0;
+    for (; lines >> sum && std::getline(lines >> std::ws, name); ++count) {
+        if (sha256(bundle.read(name)) == sum) continue;
+        report.line(false, 4, name + " was changed (SHA-256 differs)");
+        ++changed;
+    }
+    report.line(count > 0 && changed == 0, 4, std::to_string(count) + " files, " + std::to_string(changed) + " changed");
 }
 
 Image golden(const Bundle& bundle, const std::string& photo) {
@@ -127,6 +150,7 @@ Model Bundle::open(const Choice& choice) const {
 
 int Bundle::self_test(Choice choice) const {
     Report report;
+    check_files(*this, report);
     std::string listed;
     for (const auto& label : labels) listed += label + "\n";
     report.line(read("labels.txt") == listed, 4, "labels.txt names the manifest's labels");

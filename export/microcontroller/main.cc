@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "generated/checksums.h"
 #include "generated/golden.h"
 #include "generated/labels.h"
 #include "generated/model_data.h"
@@ -52,6 +53,34 @@ void Print(const Answer& answer) {
   MicroPrintf("%s %d %%%s", kLabels[answer.label], percent, remark);
 }
 
+// CRC-32 as zlib has it, going on from `crc`; start with 0.
+std::uint32_t Crc32(std::uint32_t crc, const void* data, std::size_t bytes) {
+  crc = ~crc;
+  for (std::size_t at = 0; at < bytes; ++at) {
+    crc ^= static_cast<const std::uint8_t*>(data)[at];
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0xEDB88320u : 0);
+  }
+  return ~crc;
+}
+
+// True where nothing of what `generated/` holds was changed.
+bool IsWhole() {
+  std::uint32_t labels = 0;
+  for (const char* label : kLabels) labels = Crc32(labels, label, std::strlen(label) + 1);
+  const struct { const char* what; bool same; } checks[] = {
+      {"model", Crc32(0, kModel, sizeof kModel) == kModelCrc32},
+      {"labels", labels == kLabelsCrc32},
+      {"golden pixels", Crc32(0, kPixels, sizeof kPixels) == kPixelsCrc32},
+      {"golden answers", Crc32(0, kAnswers, sizeof kAnswers) == kAnswersCrc32},
+  };
+  bool whole = true;
+  for (const auto& check : checks) {
+    if (!check.same) MicroPrintf("%s: changed since the bundle was made (CRC-32 differs)", check.what);
+    whole = whole && check.same;
+  }
+  return whole;
+}
+
 // True where every golden case is answered with exactly the bytes that were proven at export.
 bool SelfTest(tflite::MicroInterpreter& interpreter) {
   int wrong = 0;
@@ -75,9 +104,13 @@ bool Fits(tflite::MicroInterpreter& interpreter) {
 
 }  // namespace
 
-// 0: passed; 3: an answer differs; 4: the model does not start.
+// 0: passed; 3: an answer differs; 4: the model was changed, or does not start.
 int main() {
   tflite::InitializeTarget();
+  if (!IsWhole()) {
+    MicroPrintf("self-test FAILED");
+    return 4;
+  }
   const tflite::Model* model = tflite::GetModel(kModel);
   OpResolver resolver;
   if (model->version() != TFLITE_SCHEMA_VERSION || RegisterOperators(resolver) != kTfLiteOk) {

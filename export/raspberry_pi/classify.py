@@ -5,8 +5,8 @@
     python classify.py --camera
     python classify.py --self-test
 
-All that differs from bundle to bundle is read from bundle/manifest.json. Make this file your own: as long
-as the self-test passes, it answers as the trained network does.
+All that varies is read from bundle/manifest.json. Make this file your own: as long as the self-test
+passes, it answers as the trained network does.
 
 Exit codes: 0 done, 1 a photo or the camera could not be read, 2 wrong usage, 3 the self-test found other
 answers, 4 the bundle is damaged or not known here, 5 something is not installed, 130 interrupted.
@@ -15,7 +15,6 @@ answers, 4 the bundle is damaged or not known here, 5 something is not installed
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib.util
 import json
 import os
@@ -23,6 +22,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -93,7 +93,7 @@ class Model:
         path = bundle.folder / entry["path"]
         try:
             content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+            if sha256(content).hexdigest() != entry["sha256"]:
                 raise Problem(4, f"{path}: damaged or changed, its SHA-256 is not that of manifest.json.")
             self._litert = Interpreter(model_content=content, num_threads=threads)
             self._litert.allocate_tensors()
@@ -146,8 +146,7 @@ def classify(bundle: Bundle, model: Model, pixels: Pixels, top: int) -> dict[str
 def read(source: Path | Image.Image, size: tuple[int, int]) -> Pixels:
     """A photo's file or a picture, prepared."""
     try:  # with all formats, Pillow would start Ghostscript for EPS files
-        photo = Image.open(source, formats=FORMATS) if isinstance(source, Path) else source
-        with photo:
+        with Image.open(source, formats=FORMATS) if isinstance(source, Path) else source as photo:
             return prepare(photo, size)
     except Exception as error:  # Pillow's decoders raise dozens of classes for damaged photos
         raise Problem(1, f"{source}: cannot be read ({error}).") from error
@@ -199,9 +198,10 @@ Check = tuple[bool, int, str]  # whether it passed, the exit code where it did n
 def self_test(asked: argparse.Namespace) -> Iterator[Check]:
     """Hold this file, its libraries and this machine to what was recorded when the bundle was made."""
     bundle = open_bundle(asked.bundle, asked.variant)
-    cases, golden = bundle.golden, bundle.folder / "golden"
-    names = (bundle.folder / "labels.txt").read_text(encoding="utf-8").rstrip("\n").split("\n")
-    yield names == bundle.labels, 4, f"labels.txt, beside the {len(bundle.labels)} classes of manifest.json"
+    cases, folder, golden = bundle.golden, bundle.folder, bundle.folder / "golden"
+    sums = [line.split("  ", 1) for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()]
+    changed = [name for sha, name in sums if sha256((folder / name).read_bytes()).hexdigest() != sha]
+    yield bool(sums) and not changed, 4, f"files in SHA256SUMS: {len(sums)}, changed: {changed or 'none'}"
     yield len(cases) > 0, 4, f"golden photos: {len(cases)}"
     pixels = np.load(golden / "pixels.npy")[[case["tensor"] for case in cases]]
     mine = np.stack([read(golden / case["photo"], bundle.size) for case in cases])

@@ -68,14 +68,21 @@ public final class SelfTest {
         String labels = new String(files.read("labels.txt"), StandardCharsets.UTF_8);
         if (!labels.equals(String.join("\n", manifest.labels) + "\n"))
             throw new IOException("labels.txt and manifest.json name other labels");
-        for (Manifest.Artifact one : manifest.artifacts) {
-            StringBuilder found = new StringBuilder();
-            for (byte part : MessageDigest.getInstance("SHA-256").digest(files.read(one.path)))
-                found.append(String.format("%02x", part));
-            if (!one.sha256.contentEquals(found)) throw new IOException(one.path + " was changed (SHA-256 differs)");
+        for (Manifest.Artifact one : manifest.artifacts) checkSum(one.path, one.sha256);
+        String[] sums = new String(files.read("SHA256SUMS"), StandardCharsets.UTF_8).split("\n");
+        for (String line : sums) {
+            String path = line.substring(66);
+            if (path.startsWith("golden/") || !path.contains("/")) checkSum(path, line.substring(0, 64));
         }
         say.accept("ok: " + manifest.name + ", " + manifest.labels.size() + " labels, "
-                + manifest.artifacts.size() + " models with their SHA-256");
+                + manifest.artifacts.size() + " models; files have their SHA-256");
+    }
+
+    private void checkSum(String path, String sha256) throws IOException, GeneralSecurityException {
+        StringBuilder found = new StringBuilder();
+        for (byte part : MessageDigest.getInstance("SHA-256").digest(files.read(path)))
+            found.append(String.format("%02x", part));
+        if (!sha256.contentEquals(found)) throw new IOException(path + " was changed (SHA-256 differs)");
     }
 
     private void checkPreparation(Decoder decoder, int levels) throws IOException {

@@ -18,11 +18,11 @@ public final class Main {
     private Main() {}
 
     public static void main(String[] arguments) {
-        if (arguments.length != 1) {
-            System.err.println("usage: java -cp build tledge.desktop.Main BUNDLE");
+        if (arguments.length != 2 || !arguments[0].equals("--self-test")) {
+            System.err.println("usage: java -cp build tledge.desktop.Main --self-test BUNDLE");
             System.exit(2);
         }
-        Path bundle = Paths.get(arguments[0]);
+        Path bundle = Paths.get(arguments[1]);
         System.setProperty("java.awt.headless", "true");
         ImageIO.setUseCache(false);
         System.exit(SelfTest.run(path -> read(bundle.resolve(path)), Main::decode, null, 1, System.out::println));
