@@ -10,8 +10,8 @@ from pathlib import Path
 from material import FIVE, Material, without_artifacts
 from measure import Measured, Row, from_json, in_turns, process, script, timed
 
-SECONDS = 16.0
-"""What the six variants may take on the machine of the first measurements, where Keras takes 47 s."""
+SECONDS, KERAS = 16.0, 47.0
+"""What the six variants may take on the machine of the first measurements, and what Keras takes there."""
 
 PEAK = 1536.0
 """MiB that no process of an export may exceed."""
@@ -26,10 +26,7 @@ def export(material: Material) -> Measured:
     copy = without_artifacts(material.run, material.work / "runs" / "export")
     baseline = process(plain, material.env)
     ours = process(script("inside.py", "export", copy), material.env)
-    conditions = {
-        f"at most {SECONDS:.0f} s": ours.timing.seconds <= SECONDS,
-        f"no process above {PEAK:.0f} MiB": ours.peak_mib <= PEAK,
-    }
+    conditions = {f"no process above {PEAK:.0f} MiB": ours.peak_mib <= PEAK}
     facts = {
         "largest process, MiB": {"baseline": round(baseline.peak_mib), "tledge": round(ours.peak_mib)},
         "bytes": {"baseline": baseline.value(), "tledge": ours.value()["bytes"]},
@@ -52,11 +49,11 @@ ROWS = (
         "export", "shipping",
         "SavedModel, ONNX and four TFLite variants of one model, as whole processes",
         "export.py: model.export and TFLiteConverter.from_keras_model, one after the other",
-        None, export, "the converters take most of a minute",
+        round(KERAS / SECONDS, 1), export, "the converters take most of a minute",
     ),
     Row(
         "verify", "shipping",
-        "four TFLite artifacts and ONNX on the test photos; tledge also checks files and compares answers",
+        "five artifacts and int8 without correction, on the test photos; tledge also judges them",
         "verify.py: bare LiteRT and ONNX Runtime, one thread an artifact, seconds divided by the cores",
         0.8, verify,
     ),
@@ -81,14 +78,20 @@ def inside_verify(run: str, repeats: str) -> None:
     from measure import Timing
 
     from tledge import golden, recipe
-    from tledge.runs import RunFolder
+    from tledge.runs import UNCORRECTED, RunFolder
     from tledge.verify import verify_run
 
     folder, cores = RunFolder(Path(run)), os.cpu_count() or 1
     images, limits = golden.load(folder.golden).images, recipe.load(folder.recipe).parity
     artifacts = folder.read_artifacts()
     assert {one.variant for one in artifacts} == set(FIVE), "verified is what both sides run, no more"
-    bare = {one.variant: opened(folder.path / one.path) for one in artifacts}
+    files = {one.variant: one.path for one in artifacts}
+    files |= {
+        f"{one.variant} uncorrected": one.details[UNCORRECTED]
+        for one in artifacts
+        if UNCORRECTED in one.details
+    }
+    bare = {name: opened(folder.path / path) for name, path in files.items()}
     each: dict[str, Timing] = {}
 
     def plain() -> Timing:

@@ -317,7 +317,7 @@ def save_checkpoint(path: Path, train_model: Any | None, state: State, kept: lis
     arrays |= {f"kept.{n:05d}": values for n, values in enumerate(kept)}
     arrays["state"] = np.array(json.dumps(vars(state)))
     with runs.replacing(path) as made:
-        golden.write_npz(made, arrays, compress=False)
+        golden.write_npz(made, arrays)
 
 
 def read_state(path: Path) -> State:

@@ -78,7 +78,7 @@ class Golden:
 
 
 def save(path: Path, golden: Golden) -> None:
-    """Write `golden.npz`, compressed, with fixed times, so that equal content is equal bytes."""
+    """Write `golden.npz`."""
     import numpy as np
 
     arrays: dict[str, NDArray[Any]] = {
@@ -91,14 +91,16 @@ def save(path: Path, golden: Golden) -> None:
     write_npz(path, arrays)
 
 
-def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], *, compress: bool = True) -> None:
-    """An `.npz` whose bytes depend on the arrays alone (numpy's own carries the time of day)."""
+def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """An `.npz` whose bytes depend on the arrays alone (numpy's own carries the time of day).
+
+    Nothing is compressed: whatever reads it again, and verification does every time, would wait for that.
+    """
     import numpy as np
 
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+    with zipfile.ZipFile(path, "w") as packed:
         for name, array in arrays.items():
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            entry.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
             with packed.open(entry, "w", force_zip64=True) as out:
                 np.lib.format.write_array(out, array, allow_pickle=False)
 

@@ -70,4 +70,4 @@ def varied(
 def save(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
     """Write held-out images and labels as `.npz`, equal content as equal bytes."""
     with runs.replacing(path) as made:
-        golden.write_npz(made, {"images": images, "labels": labels}, compress=False)
+        golden.write_npz(made, {"images": images, "labels": labels})
