@@ -2,8 +2,8 @@
 
 One training says little: two heads that differ in their seed alone differ by points on test photos.
 So views are drawn once, as many as there are epochs, frozen features are computed once, and heads
-of several seeds are trained on the first K views and on all of them, which is what fresh
-augmentation is.
+of several seeds are trained on the photos and the first K - 1 of these views in turn, as tledge does,
+and on all views, which is what fresh augmentation is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-HEADS = 10
+HEADS = 20
 """Seeds, each trained both ways."""
 
 BATCH = 32
@@ -38,13 +38,14 @@ def inside_views(recipe_path: str, views: str, heads: str) -> None:
     epochs = wanted.stage[0].epochs
     draw = model.view_maker(wanted.augment, wanted.recipe.seed)
     pixels = prepared.images()[rows["train"]]
-    train = [_features(halves.front, _drawn(draw, pixels)) for _ in range(epochs)]
+    fresh = [_features(halves.front, _drawn(draw, pixels)) for _ in range(epochs)]
+    kept = [_features(halves.front, pixels), *fresh[: int(views) - 1]]
     test = _features(halves.front, prepared.images()[rows["test"]])
     labels = prepared.label_indices()
     known = {name: labels[rows[name]] for name in ("train", "test")}
     rate = wanted.stage[0].learning_rate
     found = [
-        [_head(halves.rest, train[:count], test, known, epochs, rate, seed) for count in (int(views), epochs)]
+        [_head(halves.rest, train, test, known, epochs, rate, seed) for train in (kept, fresh)]
         for seed in range(int(heads))
     ]
     print(json.dumps({"views": [one for one, _ in found], "fresh": [one for _, one in found]}))

@@ -263,6 +263,7 @@ def test_views_are_drawn_once_in_turns(tmp_path: Path) -> None:
     )
     assert first.views is not None and first.views.shape == (2, 8, 32, 32, 3)
     assert np.array_equal(first.views, again.views)
+    assert np.array_equal(first.views[0], images()[4:12])
     taken = [first.take(np.arange(8), epoch) for epoch in range(3)]
     assert np.array_equal(taken[0], taken[2]) and not np.array_equal(taken[0], taken[1])
 
@@ -270,3 +271,8 @@ def test_views_are_drawn_once_in_turns(tmp_path: Path) -> None:
 def test_views_of_nothing_are_refused() -> None:
     with pytest.raises(RecipeError, match="nothing to draw"):
         recipe.parse(TEXT, "views.toml", ["augment.views=3"])
+
+
+def test_one_view_is_no_augmentation() -> None:
+    with pytest.raises(RecipeError, match="expected 0, or 2 and more"):
+        recipe.parse(TEXT, "views.toml", ["augment.views=1", "augment.rotation=0.1"])

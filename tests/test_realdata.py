@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
-HEAD_ONLY = ("--set", "stage.0.epochs=2", "--set", "stage.1.epochs=0", "--set", "augment.views=1")
+HEAD_ONLY = ("--set", "stage.0.epochs=2", "--set", "stage.1.epochs=0", "--set", "augment.views=2")
 
 
 def tledge(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -80,7 +80,7 @@ def test_missing_data_names_files(places: dict[str, str], tmp_path: Path) -> Non
 
 def test_own_photos_become_a_bundle(places: dict[str, str], real_data: Path, tmp_path: Path) -> None:
     """`tledge init` on a folder of flowers, its recipe untouched but for a shorter schedule."""
-    short = ("--set", "stage.0.epochs=4", "--set", "stage.1.epochs=1", "--set", "augment.views=1")
+    short = ("--set", "stage.0.epochs=4", "--set", "stage.1.epochs=1", "--set", "augment.views=2")
     for arguments in (
         ("init", str(real_data / "photos" / "flowers")),
         ("train", "flowers.toml", "--quiet", *short),

@@ -112,10 +112,11 @@ REASONS = {
     "size below": "{size} is the largest size with ImageNet weights that enlarges this half by a tenth at "
     "most.",
     "size least": "They are enlarged to {size}, the smallest size with ImageNet weights.",
-    "views kept": "Draws {views} changed views of each photo once, each in about {drawing} on one CPU core; "
-    "epochs take turns with them. 0 would draw anew in every epoch.",
+    "views kept": "Epochs take turns with {views} views: the photos as they are, and others drawn once, each "
+    "in about {drawing} on one CPU core. 0 would draw anew in every epoch.",
     "views fresh": "0 draws anew in every epoch: the most variety, and a GPU does it in passing. One CPU "
-    "core takes {drawing} an epoch; without a GPU, 2 draws two views once and epochs take turns.",
+    "core takes {drawing} an epoch; without a GPU, 4 draws three views once, and epochs take turns "
+    "with these and the photos.",
     "head": "First the new last layer alone, on the backbone as it is. The fewer photos, the more epochs; "
     "one has {steps:,} steps.",
     "weights": "\n{large} has {most:,} photos in train, {small} {least:,}. With balanced weights every label "

@@ -141,7 +141,10 @@ class Augment:
         high=3,
     )
     views: int = key(
-        0, "draw this many views of every image once and take turns; 0 draws anew in every epoch", low=0
+        0,
+        "epochs take turns with this many views: the photos as they are, and others drawn once; 0 draws anew "
+        "in every epoch",
+        low=0,
     )
     fill: str = key("reflect", "what lies outside the image", choices=("reflect", "nearest", "constant"))
 

@@ -285,7 +285,11 @@ def _examples(prepared: dataset.Prepared, rows: NDArray[np.int64]) -> feeding.Ex
 def _with_views(
     examples: feeding.Examples, recipe: Recipe, path: Path, watch: progress.Progress
 ) -> feeding.Examples:
-    """Draw the augmented views of the train split into a memory-mapped file beside the checkpoint."""
+    """Write the train split as it is and changed views of it into a memory-mapped file beside the checkpoint.
+
+    What is classified later is not changed either: on rock-paper-scissors heads that saw the photos and
+    two changed views had 4 points more than heads that saw three changed views.
+    """
     import numpy as np
 
     count, images = recipe.augment.views, examples.images
@@ -296,7 +300,8 @@ def _with_views(
         with runs.replacing(path) as made:
             out = np.lib.format.open_memmap(made, "w+", np.uint8, shape)
             for view, start in progress.track(watch, batches, "augment", len(batches)):
-                out[view, start : start + 64] = draw(images[examples.rows[start : start + 64]])
+                taken = images[examples.rows[start : start + 64]]
+                out[view, start : start + 64] = draw(taken) if view else taken
             out.flush()
     return replace(examples, views=np.load(path, mmap_mode="r"))
 
