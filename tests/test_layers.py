@@ -34,6 +34,7 @@ LAYERS: list[set[str]] = [
         "calibration",
         "ranges",
         "jitter",
+        "page",
     },
     {
         "index",
@@ -86,7 +87,9 @@ LAYERS: list[set[str]] = [
     {"distillation"},
     {"fitting"},
     {"prefix"},
-    {"train", "export", "verify", "skew", "bundle", "predict", "bench", "compare", "diagnosis"},
+    {"train", "export", "verify", "skew", "bundle", "predict", "bench", "compare", "diagnosis", "preview"},
+    {"preview.panel", "preview.feedback"},
+    {"preview.server"},
     {"console"},
     {"console_tables"},
     {"commands"},
@@ -97,6 +100,7 @@ LAYERS: list[set[str]] = [
         "commands.measuring",
         "commands.looking",
         "commands.comparing",
+        "commands.previewing",
     },
     {"cli"},
     {"__main__"},
@@ -104,7 +108,7 @@ LAYERS: list[set[str]] = [
 HEAVY = {
     "numpy", "PIL", "keras", "tensorflow", "tensorflow_datasets", "tf2onnx", "onnx",
     "onnxruntime", "ai_edge_litert", "flatbuffers", "matplotlib", "h5py", "jax", "rich", "tflite_micro",
-    "ethosu",
+    "ethosu", "segno",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import __version__, contract, golden, images, progress, runs, runtime
+from tledge import __version__, contract, golden, images, page, progress, runs, runtime
 from tledge.contract import Confidence, Expected, GoldenCase, Manifest, Shipped
 from tledge.errors import MissingError, ParityFailed, RunError
 from tledge.formats import VARIANTS
@@ -87,8 +87,10 @@ def _fill(
         else:
             shutil.copyfile(source, target)
     cases, expected = _golden(made / "golden", folder, run, rows)
-    manifest = _manifest(run, rows, cases, expected, unverified)
+    manifest = _manifest(run, rows, cases, expected, unverified, made)
     (made / "manifest.json").write_text(contract.manifest_json(manifest), encoding="utf-8")
+    if preview := page.of_folder(made, manifest):
+        (made / page.NAME).write_text(preview, encoding="utf-8")
     (made / "labels.txt").write_text(contract.labels_text(run.labels), encoding="utf-8")
     (made / "README.md").write_text(_readme(manifest, run), encoding="utf-8")
     sums = [
@@ -104,12 +106,13 @@ def _manifest(
     cases: tuple[GoldenCase, ...],
     expected: Mapping[str, tuple[Expected, ...]],
     unverified: bool,
+    made: Path,
 ) -> Manifest:
     shipped = tuple(
         Shipped(
             row.variant, Path(row.path).name, row.sha256, row.bytes, row.verdict,
             row.accuracy, row.agreement, row.kernels, row.coverage, row.answered_error,
-            expected[row.variant],
+            expected[row.variant], *_output(made / Path(row.path).name, row.variant),
         )
         for row in rows
     )  # fmt: skip
@@ -127,6 +130,14 @@ def _manifest(
         tledge=__version__,
         confidence=run.confidence,
     )
+
+
+def _output(path: Path, variant: str) -> tuple[float, int]:
+    """Scale and zero point of a TFLite artifact's output, which not every runtime tells; else (0, 0)."""
+    if path.suffix != ".tflite":
+        return 0.0, 0
+    (given,) = VARIANTS[variant].format.inspect(path).outputs
+    return given.scale, given.zero_point
 
 
 def _golden(

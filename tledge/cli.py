@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from tledge import __version__
-from tledge.commands import comparing, looking, measuring, photos, shipping, training
+from tledge.commands import comparing, looking, measuring, photos, previewing, shipping, training
 from tledge.errors import TledgeError
 
 INTERRUPTED = 130
@@ -71,6 +71,7 @@ for command in (
     measuring.bench,
     comparing.compare,
     looking.predict,
+    previewing.preview,
     looking.list_,
     looking.inspect,
 ):

@@ -62,7 +62,9 @@ class Shipped:
     """One artifact in a bundle, with what verification found.
 
     `expected` are its answers to the golden pixels. `coverage` is the share of test photos that it
-    answers by the manifest's `confidence`, and `answered_error` the share wrong among these.
+    answers by the manifest's `confidence`, and `answered_error` the share wrong among these. Where its
+    output is integers, a probability is `output_scale * (value - output_zero_point)`; a scale of 0 means
+    that it gives probabilities.
     """
 
     variant: str
@@ -76,6 +78,8 @@ class Shipped:
     coverage: float | None = None
     answered_error: float | None = None
     expected: tuple[Expected, ...] = ()
+    output_scale: float = 0.0
+    output_zero_point: int = 0
 
 
 @dataclass(frozen=True)

@@ -200,15 +200,21 @@ def bundle_session(bundle: Bundle, entry: Shipped, kernels: str = "xnnpack") -> 
     Raises ArtifactError where its hash is not the manifest's, MissingError for a SavedModel.
     """
     if entry.path.endswith((".tflite", ".onnx")):
-        data = bundle.files.read(entry.path)
-        if hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise ArtifactError(f"{bundle.path}: {entry.path} was changed or damaged (SHA-256 differs).")
+        data = model_bytes(bundle, entry)
         if entry.path.endswith(".tflite"):
             return LiteRTSession(data, entry.path, kernels)
         return OnnxSession(data, entry.path)
     raise MissingError(
         f"{entry.path}: a SavedModel; serve it with TensorFlow, or predict with another variant."
     )
+
+
+def model_bytes(bundle: Bundle, entry: Shipped) -> bytes:
+    """The file of an artifact; raises ArtifactError where it is missing or its hash is not the manifest's."""
+    data = bundle.files.read(entry.path)
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise ArtifactError(f"{bundle.path}: {entry.path} was changed or damaged (SHA-256 differs).")
+    return data
 
 
 def _loose(path: Path, kernels: str) -> Predictor:

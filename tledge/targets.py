@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tledge import microcontroller, runs, shipped
+from tledge import microcontroller, page, runs, shipped
 from tledge.errors import RecipeError, RunError
 from tledge.reader import Bundle, open_bundle
 
@@ -53,6 +53,11 @@ TARGETS = {
         ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic", "tflite-mixed", "tflite-int16x8"),
         self_test="javac -d build $(find core desktop -name '*.java') && "
         "java -cp build tledge.desktop.Main --self-test bundle",
+    ),
+    "web": Target(
+        "any browser: a page for photos and the webcam, as files for any static host",
+        page.RUNNABLE,
+        self_test="python3 -m http.server 8000  # then open http://localhost:8000/?self-test",
     ),
     "microcontroller": Target(
         "C++ for tflite-micro, the model and golden cases as arrays, with a budget of memory and cycles",

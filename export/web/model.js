@@ -1,0 +1,117 @@
+"use strict";
+// The bundle's own .tflite in LiteRT.js, and what its numbers mean.
+
+const TINY = 1.17549435e-38; // what a probability of zero counts as
+const KNOWN_MANIFEST = 1;
+const RUNNABLE = ["tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic", "tflite-mixed"];
+
+/** A sentence for a person; anything else that is thrown is a mistake of the page. */
+class Problem extends Error {}
+
+let runtime; // a promise, once asked for
+
+/** Starts LiteRT.js with its unpacked WebAssembly, once. Throws a Problem where the browser has none. */
+function startRuntime(files) {
+  runtime ??= (async () => {
+    if (typeof WebAssembly !== "object" || typeof DecompressionStream !== "function") throw new Problem(say("noWasm"));
+    const wasmBinary = await files.wasm();
+    self.Module = { wasmBinary, printErr: (line) => console.debug(line) };
+    try {
+      await LiteRT.loadLiteRt("");
+    } catch (error) {
+      console.debug(error);
+      throw new Problem(say("noWasm"));
+    }
+  })();
+  return runtime;
+}
+
+/** The artifacts that a browser can run, best first. Throws a Problem where there is none. */
+function runnable(manifest) {
+  if (manifest.manifest_version > KNOWN_MANIFEST)
+    throw new Problem(say("future", { found: manifest.manifest_version, known: KNOWN_MANIFEST }));
+  const found = RUNNABLE.map((name) => manifest.artifacts.find((one) => one.variant === name)).filter(Boolean);
+  if (!found.length) throw new Problem(say("noModel"));
+  return found;
+}
+
+/** True where bytes have a SHA-256, and where the browser does not say. */
+async function isWhole(bytes, sha256) {
+  return !self.crypto?.subtle || (await hash(bytes)) === sha256;
+}
+
+async function hash(bytes) {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (one) => one.toString(16).padStart(2, "0")).join("");
+}
+
+/** An opened artifact. `run` gives Float32Array[classes] for RGB bytes[height * width * 3], one call after the other. */
+class Model {
+  static async open(files, artifact, manifest) {
+    const bytes = await files.model(artifact);
+    if (!(await isWhole(bytes, artifact.sha256))) throw new Problem(say("damagedModel"));
+    await startRuntime(files);
+    try {
+      return new Model(await LiteRT.loadAndCompile(bytes, { accelerator: "wasm" }), artifact, manifest);
+    } catch (error) {
+      console.debug(error);
+      throw new Problem(say("damagedModel"));
+    }
+  }
+
+  constructor(compiled, artifact, manifest) {
+    this.compiled = compiled;
+    this.artifact = artifact;
+    this.shape = [1, manifest.input.height, manifest.input.width, 3];
+    this.last = Promise.resolve();
+  }
+
+  run(pixels) {
+    const answer = this.last.then(() => this.#invoke(pixels));
+    this.last = answer.catch(() => undefined);
+    return answer;
+  }
+
+  async #invoke(pixels) {
+    const input = new LiteRT.Tensor(pixels, this.shape);
+    const [output] = await this.compiled.run([input]);
+    const found = output.toTypedArray();
+    input.delete(); // LiteRT.js frees nothing by itself
+    output.delete();
+    const { output_scale: scale, output_zero_point: zero } = this.artifact;
+    return found instanceof Float32Array ? found : Float32Array.from(found, (value) => dequantize(value, scale, zero));
+  }
+
+  close() {
+    this.compiled.delete();
+  }
+}
+
+/** The real value of an integer output: scale * (value - zero point), as float32. */
+function dequantize(value, scale, zeroPoint) {
+  return Math.fround(scale * (value - zeroPoint));
+}
+
+/** Indices of the `count` most probable classes, best first; ties by label order. */
+function ranked(probabilities, count) {
+  const order = Array.from(probabilities.keys());
+  return order.sort((one, other) => probabilities[other] - probabilities[one] || one - other).slice(0, count);
+}
+
+/** How sure each class is: p^(1 / temperature), divided by the sum of these. */
+function confidence(probabilities, temperature) {
+  const most = Math.max(TINY, ...probabilities);
+  const powers = Array.from(probabilities, (one) => (Math.max(one, TINY) / most) ** (1 / temperature));
+  const sum = powers.reduce((one, other) => one + other, 0);
+  return powers.map((one) => one / sum);
+}
+
+/** What an answer is to a person: its classes best first, and whether it counts. */
+function judge(manifest, probabilities) {
+  const { temperature, threshold } = manifest.confidence ?? { temperature: 1, threshold: 0 };
+  const sure = confidence(probabilities, temperature);
+  const classes = ranked(probabilities, Math.min(5, probabilities.length)).map((row) => ({
+    label: manifest.labels[row], probability: probabilities[row], confidence: sure[row],
+  }));
+  return { classes, threshold, abstained: classes[0].confidence < threshold };
+}

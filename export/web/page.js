@@ -1,0 +1,282 @@
+"use strict";
+// The page: what is shown, and what happens when something is dropped, chosen, pasted or filmed.
+
+const MOST_SEEN = 12; // pictures in the history
+const QUIET_MS = 1000; // a screen reader hears a new label at most so often
+
+const at = (id) => document.getElementById(id);
+const page = { files: null, manifest: null, model: null, camera: null, shown: null, seen: [], pace: new Pace(), said: 0 };
+
+/** An element with attributes and children; a text is a child too. */
+function make(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+const percent = (share) => `${(100 * share).toFixed(share > 0.999 && share < 1 ? 2 : 1)} %`;
+const tenths = (milliseconds) => milliseconds.toFixed(1);
+
+function fillTexts() {
+  for (const one of document.querySelectorAll("[data-text]")) one.textContent = say(one.dataset.text);
+  for (const one of document.querySelectorAll("[data-label]")) one.setAttribute("aria-label", say(one.dataset.label));
+}
+
+/** Runs `work`; what goes wrong is said in a sentence, and the page goes on. */
+async function attempt(work) {
+  at("problem").textContent = "";
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof Problem)) console.error(error);
+    at("problem").textContent = error instanceof Problem ? error.message : String(error);
+    return undefined;
+  }
+}
+
+function showFacts({ manifest, model }) {
+  const one = model.artifact, { height, width } = manifest.input;
+  const facts = [say("facts", { variant: one.variant, kib: Math.round(one.bytes / 1024), width, height, classes: manifest.labels.length })];
+  if (one.verdict !== "passed") facts.push(say("notVerified", { verdict: one.verdict }));
+  else if (one.agreement !== null) facts.push(say("agreement", { agreement: percent(one.agreement), accuracy: percent(one.accuracy) }));
+  if (manifest.synthetic) facts.push(say("synthetic"));
+  at("seen-caption").textContent = say("seen", { width, height });
+  at("facts").replaceChildren(...facts.map((fact) => make("li", {}, fact)));
+}
+
+async function useModel(variant) {
+  document.body.dataset.state = "loading";
+  at("headline").textContent = say("starting");
+  const artifact = page.manifest.artifacts.find((one) => one.variant === variant);
+  const opened = await Model.open(page.files, artifact, page.manifest);
+  page.model?.close();
+  page.model = opened;
+  showFacts(page);
+  at("headline").textContent = say("waiting");
+  document.body.dataset.state = "ready";
+  if (page.shown) await answer(page.shown);
+}
+
+/** Prepares what can be drawn and asks the model; gives pixels, probabilities and the times that took. */
+async function ask(source, columns, rows) {
+  const { height, width } = page.manifest.input, started = performance.now();
+  const pixels = await prepare(source, columns, rows, height, width), prepared = performance.now();
+  const probabilities = await page.model.run(pixels), done = performance.now();
+  return { pixels, probabilities, prepare: prepared - started, invoke: done - prepared };
+}
+
+/** Shows an answer: the label in words, bars, and the pixels that the model saw. */
+function showAnswer(found) {
+  const judged = judge(page.manifest, found.probabilities), { height, width } = page.manifest.input;
+  const [best] = judged.classes;
+  at("headline").textContent = judged.abstained ? say("unsure") : best.label;
+  at("answer").classList.toggle("unsure", judged.abstained);
+  showBars(judged);
+  at("below").hidden = !judged.threshold;
+  at("below").textContent = say("below", { threshold: percent(judged.threshold) });
+  paint(at("seen"), found.pixels, height, width);
+  at("figure").hidden = false;
+  tell(judged.abstained ? say("unsureOf", { label: best.label }) : `${best.label}, ${percent(best.confidence)}`);
+  self.tledge = { probabilities: found.probabilities, pixels: found.pixels, ...judged }; // for tests and the curious
+  return judged;
+}
+
+function showBars(judged) {
+  const bars = at("bars");
+  while (bars.children.length > judged.classes.length) bars.lastChild.remove();
+  while (bars.children.length < judged.classes.length)
+    bars.append(make("li", {}, make("span", { class: "label" }), make("span", { class: "bar" }, make("i")), make("span", { class: "share" })));
+  judged.classes.forEach((one, place) => {
+    const [label, bar, share] = bars.children[place].children;
+    label.textContent = one.label;
+    bar.style.setProperty("--share", one.confidence);
+    bar.style.setProperty("--threshold", judged.threshold);
+    bar.classList.toggle("limited", judged.threshold > 0);
+    share.textContent = percent(one.confidence);
+    share.title = `p = ${one.probability}`;
+  });
+}
+
+/** Says something to a screen reader, not too often and not twice. */
+function tell(words) {
+  const now = performance.now(), label = words.split(",")[0];
+  if (now - page.said < QUIET_MS || at("said").textContent.startsWith(label)) return;
+  page.said = now;
+  at("said").textContent = words;
+}
+
+/** Classifies a photo's file and shows it; `remember` puts it into the history. */
+function show(blob, name, remember = true) {
+  return attempt(async () => {
+    stopCamera();
+    if (!page.model) return;
+    document.body.dataset.state = "busy";
+    try {
+      const shown = { blob, name, bitmap: await decoded(blob, name) };
+      page.shown?.bitmap.close();
+      page.shown = shown;
+      showPicture(blob);
+      const judged = await answer(shown);
+      if (remember) remembered(shown, judged);
+    } finally {
+      document.body.dataset.state = "ready";
+    }
+  });
+}
+
+async function decoded(blob, name) {
+  try {
+    return await decode(blob);
+  } catch (error) {
+    console.debug(error);
+    throw new Problem(say("wrongFile", { name: name || "This" }));
+  }
+}
+
+async function answer(shown) {
+  const found = await ask(shown.bitmap, shown.bitmap.width, shown.bitmap.height);
+  Object.assign(shown, found);
+  at("said").textContent = "";
+  page.said = 0;
+  const judged = showAnswer(found);
+  at("speed").textContent = say("speed", { prepare: tenths(found.prepare), invoke: tenths(found.invoke) });
+  await compareSides(shown);
+  return judged;
+}
+
+function showPicture(blob) {
+  URL.revokeObjectURL(at("picture").src);
+  at("picture").src = URL.createObjectURL(blob);
+  at("stage").dataset.shows = "picture";
+}
+
+/** Puts a picture into the history, newest first. */
+function remembered(shown, judged) {
+  const { height, width } = page.manifest.input, [best] = judged.classes;
+  const canvas = make("canvas", { "aria-hidden": "true" });
+  paint(canvas, shown.pixels, height, width);
+  const words = judged.abstained ? say("unsure") : best.label;
+  const share = percent(best.confidence);
+  const button = make("button", { type: "button", "aria-label": say("historyOf", { label: words, share }) }, canvas, make("span", {}, words));
+  button.addEventListener("click", () => show(shown.blob, shown.name, false));
+  at("history").prepend(make("li", {}, button));
+  while (at("history").children.length > MOST_SEEN) at("history").lastChild.remove();
+  at("past").hidden = false;
+}
+
+/** Classifies what the webcam sees until it is stopped. */
+function startCamera(id) {
+  return attempt(async () => {
+    stopCamera();
+    if (!page.model) return;
+    const video = at("video"), camera = await Camera.start(video, id);
+    page.camera = camera;
+    page.pace = new Pace();
+    at("stage").dataset.shows = "video";
+    at("toggle").textContent = say("cameraOff");
+    at("keep").hidden = false;
+    hideSides();
+    await listCameras(camera);
+    camera.watch(async () => {
+      const found = await ask(video, video.videoWidth, video.videoHeight);
+      if (page.camera !== camera) return;
+      page.pace.add(found.prepare, found.invoke);
+      showAnswer(found);
+      const { pace } = page;
+      at("speed").textContent = say("rate", {
+        rate: pace.rate.toFixed(0), prepare: tenths(pace.median("prepare")), invoke: tenths(pace.median("invoke")),
+      });
+    });
+  });
+}
+
+async function listCameras(camera) {
+  const all = await Camera.all();
+  at("cameras").replaceChildren(...all.map((one, number) => make("option", { value: one.deviceId }, one.label || `${number + 1}`)));
+  at("cameras").value = camera.id;
+  at("cameras").hidden = all.length < 2;
+}
+
+function stopCamera() {
+  if (!page.camera) return;
+  page.camera.stop();
+  page.camera = null;
+  at("stage").dataset.shows = page.shown ? "picture" : "";
+  at("toggle").textContent = say("cameraOn");
+  at("keep").hidden = at("cameras").hidden = true;
+}
+
+async function showExamples() {
+  const cases = page.files.examples(page.manifest);
+  at("tries").hidden = !cases.length;
+  for (const one of cases) {
+    const blob = await page.files.photo(one.photo), words = say("exampleOf", { label: one.label });
+    const button = make("button", { type: "button", "aria-label": words, title: words }, make("img", { src: URL.createObjectURL(blob), alt: "" }));
+    button.addEventListener("click", () => show(blob, one.photo));
+    at("examples").append(make("li", {}, button));
+  }
+}
+
+function listen() {
+  const stage = at("stage");
+  at("file").addEventListener("change", (event) => takeFrom(event.target));
+  at("photograph").addEventListener("change", (event) => takeFrom(event.target));
+  at("toggle").addEventListener("click", () => (page.camera ? stopCamera() : startCamera("")));
+  at("cameras").addEventListener("change", (event) => startCamera(event.target.value));
+  at("variants").addEventListener("change", (event) => attempt(() => useModel(event.target.value)));
+  at("keep").addEventListener("click", async () => show(await page.camera.picture(), "webcam.png"));
+  document.addEventListener("paste", (event) => takeFirst(event.clipboardData));
+  for (const kind of ["dragover", "dragleave", "drop"])
+    document.addEventListener(kind, (event) => {
+      event.preventDefault();
+      stage.classList.toggle("over", kind === "dragover");
+      if (kind === "drop") takeFirst(event.dataTransfer);
+    });
+}
+
+function takeFrom(input) {
+  const [file] = input.files;
+  input.value = ""; // so that the same file can be chosen again
+  if (file) show(file, file.name);
+}
+
+function takeFirst(transfer) {
+  const [file] = transfer?.files ?? [];
+  if (file) show(file, file.name);
+}
+
+function listModels() {
+  const usable = runnable(page.manifest).filter((one) => page.files.holds(one));
+  if (!usable.length) throw new Problem(say("noModel"));
+  at("variants").replaceChildren(...usable.map((one) => make("option", { value: one.variant }, one.variant)));
+  at("choice").hidden = usable.length < 2;
+  return usable[0].variant;
+}
+
+async function start() {
+  fillTexts();
+  listen();
+  document.body.dataset.state = "loading";
+  at("headline").textContent = say("starting");
+  await attempt(async () => {
+    page.files = openFiles();
+    page.manifest = await page.files.manifest();
+    document.title = `${page.manifest.name} ${page.manifest.version}`;
+    at("name").textContent = page.manifest.name;
+    at("version").textContent = page.manifest.version;
+    at("description").textContent = page.manifest.description;
+    at("made").textContent = say("made", { version: page.manifest.tledge });
+    at("privacy").textContent = say(SERVER ? "privacyServed" : "privacy");
+    await useModel(listModels());
+    await showExamples();
+    await openSides();
+    if (/self-test/.test(location.search + location.hash)) await selfTest();
+  });
+  if (!page.model) {
+    document.body.dataset.state = "failed";
+    at("headline").textContent = "";
+  }
+}
+
+start();

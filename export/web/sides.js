@@ -1,0 +1,109 @@
+"use strict";
+// What `tledge preview` adds where it serves a run: the other models side by side, flips, and keeping pictures.
+
+/** What the server can do, null on any other: models, feedback (the folder), flips. */
+const SERVER = JSON.parse(document.querySelector("meta[name=tledge-server]")?.content ?? "null");
+
+let agreed = false; // to keep pictures, until the page is closed
+
+/** Asks the server for JSON. Throws an Error with its words where it refuses. */
+async function call(path, body, type = "application/octet-stream") {
+  const answer = await fetch(`api/${path}`, body === undefined ? {} : { method: "POST", body, headers: { "Content-Type": type } });
+  const told = await answer.json();
+  if (!answer.ok) throw new Error(told.error);
+  return told;
+}
+
+async function openSides() {
+  if (!SERVER) return;
+  if (SERVER.flips) await showFlips();
+  if (!SERVER.feedback) return;
+  at("right").replaceChildren(...page.manifest.labels.map((label) => make("option", { value: label }, label)));
+  at("keeping").addEventListener("submit", (event) => {
+    event.preventDefault();
+    keepPicture();
+  });
+}
+
+function hideSides() {
+  at("sides").hidden = at("keeping").hidden = true;
+}
+
+/** Shows what every model of the run answers to the same pixels. */
+async function compareSides(shown) {
+  if (!SERVER) return;
+  at("keeping").hidden = !SERVER.feedback;
+  at("kept").textContent = "";
+  if (!SERVER.models.length) return;
+  at("sides").hidden = false;
+  at("sides-verdict").textContent = say("sidesWaiting");
+  try {
+    const { answers } = await call("answers", shown.pixels);
+    if (page.shown === shown) drawSides(shown, answers);
+  } catch (error) {
+    at("sides-verdict").textContent = say("sidesFailed", { why: error.message });
+  }
+}
+
+function drawSides(shown, answers) {
+  const own = { model: say("sidesThis", { variant: page.model.artifact.variant }), probabilities: Array.from(shown.probabilities), milliseconds: shown.invoke };
+  const able = answers.filter((one) => one.probabilities), reference = able[0] ?? own;
+  const all = [...answers, own];
+  at("sides-rows").replaceChildren(...all.map((one) => sideRow(one, reference)));
+  const best = (one) => ranked(one.probabilities, 1)[0];
+  const asked = all.filter((one) => one.probabilities);
+  const others = asked.filter((one) => best(one) !== best(reference));
+  at("sides-verdict").textContent = others.length
+    ? say("sidesDiffer", { count: others.length, all: asked.length, reference: reference.model })
+    : say("sidesSame", { count: asked.length });
+  at("sides").classList.toggle("differs", others.length > 0);
+}
+
+function sideRow(one, reference) {
+  const name = make("th", { scope: "row" }, one.model);
+  if (!one.probabilities) return make("tr", {}, name, make("td", { colspan: "4" }, one.error));
+  const [row] = ranked(one.probabilities, 1), apart = Math.max(...one.probabilities.map((p, at) => Math.abs(p - reference.probabilities[at])));
+  const differs = row !== ranked(reference.probabilities, 1)[0];
+  const label = make("td", {}, page.manifest.labels[row]);
+  if (differs) label.append(" ", make("strong", { class: "badge" }, say("sidesDiffers")));
+  const made = make("tr", differs ? { class: "differs" } : {}, name, label,
+    make("td", { class: "number" }, percent(one.probabilities[row])),
+    make("td", { class: "number" }, one === reference ? "–" : apart.toPrecision(2)),
+    make("td", { class: "number" }, tenths(one.milliseconds)));
+  made.dataset.model = one.model;
+  return made;
+}
+
+async function showFlips() {
+  const { flips } = await call("flips");
+  at("flips").hidden = false;
+  at("flips-none").hidden = flips.length > 0;
+  for (const one of flips) {
+    const words = say("flipOf", one), source = `api/flips/${one.row}.png`;
+    const button = make("button", { type: "button", title: words, "aria-label": words }, make("img", { src: source, alt: "", loading: "lazy" }), make("span", {}, `${one.keras} → ${one.artifact}`));
+    button.addEventListener("click", async () => show(await (await fetch(source)).blob(), one.image));
+    at("flips-list").append(make("li", {}, button));
+  }
+}
+
+/** Saves the shown picture with the label that a person chose, once they agreed. */
+async function keepPicture() {
+  if (!page.shown || !(agreed ||= await consent())) return;
+  const label = at("right").value;
+  try {
+    const { path } = await call(`feedback?label=${encodeURIComponent(label)}`, page.shown.blob);
+    at("kept").textContent = say("saved", { label, path });
+  } catch (error) {
+    at("kept").textContent = say("notSaved", { why: error.message });
+  }
+}
+
+function consent() {
+  const dialog = at("consent");
+  at("consent-text").textContent = say("consent", { folder: SERVER.feedback });
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((decided) => {
+    dialog.addEventListener("close", () => decided(dialog.returnValue === "yes"), { once: true });
+  });
+}

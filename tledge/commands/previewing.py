@@ -1,0 +1,132 @@
+"""`tledge preview`: see the shipped model think."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tledge.commands import common, example, print_json
+from tledge.errors import RecipeError, RunError
+
+if TYPE_CHECKING:
+    from tledge.preview.server import Server, Site
+    from tledge.reader import Bundle
+
+
+@click.command(epilog=example("tledge preview runs/rps"))
+@click.argument("path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--port", type=click.IntRange(1, 65535), metavar="N", help="Port to listen on [8765 or a free one]."
+)
+@click.option("--lan", is_flag=True, help="Let phones in this network in, by an address with a key.")
+@click.option(
+    "--feedback",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where pictures are kept [RUN/feedback].",
+)
+@click.option("--no-browser", is_flag=True, help="Open no browser window.")
+@common
+def preview(
+    path: Path | None,
+    port: int | None,
+    lan: bool,
+    feedback: Path | None,
+    no_browser: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Open a page where the bundled model itself classifies photos and what the webcam sees.
+
+    Of a RUN (the newest finished one if left out), Keras and the other artifacts answer beside it, test
+    photos that an artifact answers otherwise are shown, and pictures can be kept with their right
+    label. Ends with Ctrl-C. A bundle's `preview.html` is the same page without a server.
+    """
+    from tledge.preview import server
+
+    site = _site(path, feedback)
+    with server.start(site, port=port, lan=lan) as serving:
+        url = _url(serving, "127.0.0.1")
+        if as_json:
+            print_json({"url": url, "lan": _lan_urls(serving), "feedback": str(site.feedback or "")})
+        elif not quiet:
+            _announce(serving, url)
+        if not no_browser:
+            _open_browser(url)
+        try:
+            serving.serve_forever(poll_interval=0.2)
+        except KeyboardInterrupt:
+            click.echo("\nStopped.", err=True)
+        finally:
+            if site.panel:
+                site.panel.close()
+
+
+def _site(path: Path | None, feedback: Path | None) -> Site:
+    """What is served: a bundle alone, or a run's bundle with its other models."""
+    from tledge import reader, runs
+    from tledge.preview.panel import Panel
+    from tledge.preview.server import Site
+
+    folder = runs.newest_run(Path("runs")).path if path is None else path
+    if (folder / "run.json").is_file():
+        if not (folder / "bundle" / "manifest.json").is_file():
+            raise RunError(f"{folder}: has no bundle yet. Run `tledge export {folder}`.")
+        return Site(_usable(folder / "bundle"), Panel(folder), feedback or folder / "feedback")
+    if not reader.is_bundle(folder):
+        raise RecipeError(f"{folder}: expected a run, or a bundle (a folder with manifest.json, or its zip).")
+    return Site(_usable(folder), None, feedback)
+
+
+def _usable(path: Path) -> Bundle:
+    """The bundle at `path`; RecipeError where it has nothing that a browser runs."""
+    from tledge import page, reader
+
+    bundle = reader.open_bundle(path)
+    if page.choose(bundle.manifest) is None:
+        known = ", ".join(page.RUNNABLE)
+        raise RecipeError(f"{path}: holds no model that a browser can run ({known}). Export one of these.")
+    return bundle
+
+
+def _url(serving: Server, host: str) -> str:
+    return f"http://{host}:{serving.port}/" + (f"?key={serving.key}" if serving.key else "")
+
+
+def _lan_urls(serving: Server) -> list[str]:
+    from tledge.preview.server import lan_addresses
+
+    return [_url(serving, address) for address in lan_addresses()] if serving.key else []
+
+
+def _announce(serving: Server, url: str) -> None:
+    """Say where the page is, and to phones as a picture."""
+    click.echo(f"Preview: {url}")
+    for one in _lan_urls(serving):
+        click.echo(f"In this network: {one}")
+        click.echo(_qr(one))
+        click.echo(
+            "A phone can choose and take photos there. Its live webcam needs https, which this is not."
+        )
+    if serving.key and not _lan_urls(serving):
+        click.echo("This machine is in no network that others could reach it by.")
+    click.echo("Ctrl-C ends it.", err=True)
+
+
+def _qr(text: str) -> str:
+    """A QR code for a terminal."""
+    from io import StringIO
+
+    import segno
+
+    out = StringIO()
+    segno.make(text, micro=False).terminal(out, compact=True, border=2)
+    return out.getvalue()
+
+
+def _open_browser(url: str) -> None:
+    import webbrowser
+
+    webbrowser.open(url)

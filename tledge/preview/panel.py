@@ -1,0 +1,131 @@
+"""All models of a run behind one question: what does each answer to the same pixels?"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from tledge import golden, model
+from tledge.contract import InputSpec
+from tledge.errors import TledgeError
+from tledge.formats import VARIANTS
+from tledge.runs import RunFolder
+from tledge.runtime import Session
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+KERAS = "Keras"
+
+SHOWN = (
+    "tflite-fp32",
+    "tflite-int8",
+    "tflite-mixed",
+    "tflite-fp16",
+    "tflite-dynamic",
+    "onnx-fp32",
+    "onnx-int8",
+)
+"""Variants that are asked, in this order, where the run has them. A SavedModel is Keras' graph once more."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said: `probabilities` of all classes after `milliseconds`, or why it did not."""
+
+    model: str
+    probabilities: tuple[float, ...] | None
+    milliseconds: float = 0.0
+    error: str = ""
+
+
+class Panel:
+    """The models of the run at `path`, opened in the background; Keras takes seconds.
+
+    Models that cannot be opened answer with the reason.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._folder = RunFolder(path)
+        run = self._folder.read_run()
+        self.input: InputSpec = run.input
+        openers: dict[str, Callable[[], Session]] = {KERAS: lambda: _KerasSession(self._folder.model)}
+        artifacts = {one.variant: path / one.path for one in self._folder.read_artifacts()}
+        for name in SHOWN:
+            if name in artifacts:
+                openers[name] = _opener(name, artifacts[name])
+        self._pool = ThreadPoolExecutor(1)  # one after the other, so that milliseconds mean something
+        self._sessions = {name: self._pool.submit(opener) for name, opener in openers.items()}
+        self._lock = Lock()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the models are called, Keras first."""
+        return tuple(self._sessions)
+
+    def ask(self, pixels: NDArray[np.uint8]) -> list[Answer]:
+        """What every model answers to uint8[H, W, 3]; waits until all are open."""
+        with self._lock:
+            return [_ask(name, opened, pixels) for name, opened in self._sessions.items()]
+
+    def flips(self) -> list[dict[str, Any]]:
+        """The answers that differ from Keras', of all artifacts, as the lists in `evidence/` have them."""
+        found = []
+        for path in sorted((self._folder.path / "evidence").glob("*-flips.json")):
+            listed = json.loads(path.read_text(encoding="utf-8"))
+            found += [{"variant": listed["variant"], **one} for one in listed["flips"]]
+        return found
+
+    def flip_picture(self, row: int) -> bytes | None:
+        """The prepared test image of a flip as a PNG; None where `row` is no flip."""
+        from PIL import Image
+
+        if row not in {one["row"] for one in self.flips()}:
+            return None
+        out = BytesIO()
+        Image.fromarray(golden.load(self._folder.golden).images[row]).save(out, "PNG")
+        return out.getvalue()
+
+    def close(self) -> None:
+        """Open nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _KerasSession:
+    """The trained model itself, behind the seam of the artifacts."""
+
+    kernels = "keras"
+
+    def __init__(self, path: Path) -> None:
+        self._net = model.load(path)
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        import numpy as np
+
+        return np.asarray(self._net.predict_on_batch(images.astype(np.float32)), np.float32)
+
+
+def _opener(name: str, path: Path) -> Callable[[], Session]:
+    return lambda: VARIANTS[name].format.open(path, "xnnpack")
+
+
+def _ask(name: str, opened: Future[Session], pixels: NDArray[np.uint8]) -> Answer:
+    try:
+        session = opened.result()
+        started = time.perf_counter()
+        (found,) = session.run(pixels[None])
+        return Answer(name, _floats(found), 1000 * (time.perf_counter() - started))
+    except TledgeError as error:
+        return Answer(name, None, error=str(error))
+
+
+def _floats(values: Sequence[Any] | NDArray[np.float32]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
