@@ -1,5 +1,7 @@
 """Images divided over sessions come back in order, however few there are."""
 
+from threading import Barrier
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -26,7 +28,21 @@ def test_order_is_kept(count: int) -> None:
     sessions = [Brightness() for _ in range(3)]
     found = SessionPool(sessions).run(images)
     assert np.array_equal(found, images[:, 0, 0, :1])
-    assert sorted(one.given for one in sessions) == sorted([count // 3 + (n < count % 3) for n in range(3)])
+    assert sum(one.given for one in sessions) == count
+
+
+def test_work_is_shared() -> None:
+    """Each session waits for the other: one alone would wait for ever."""
+    meeting = Barrier(2, timeout=20)
+
+    class Waiting(Brightness):
+        def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            meeting.wait()
+            return super().run(images)
+
+    sessions = [Waiting(), Waiting()]
+    SessionPool(sessions).run(np.zeros((4, 1, 1, 3), np.uint8))
+    assert [one.given for one in sessions] == [2, 2]
 
 
 def test_failure_in_one_is_raised() -> None:
@@ -35,4 +51,4 @@ def test_failure_in_one_is_raised() -> None:
             raise RuntimeError("no such tensor")
 
     with pytest.raises(RuntimeError, match="no such tensor"):
-        SessionPool([Brightness(), Broken()]).run(np.zeros((4, 1, 1, 3), np.uint8))
+        SessionPool([Broken(), Broken()]).run(np.zeros((4, 1, 1, 3), np.uint8))

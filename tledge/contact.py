@@ -64,7 +64,7 @@ def sheet(
         for under, line in enumerate(lines):
             corner = (left, top + _SIDE + 4 + under * _LINE_ROOM)
             pen.text(corner, _fitted(line[number], small, _SIDE), _GREY, small)
-    page.save(path, "PNG", optimize=True)
+    page.save(path, "PNG", compress_level=3)  # photos hardly shrink further, and it is waited for
 
 
 def _place(page: Any, pen: Any, pixels: NDArray[np.uint8], corner: tuple[int, int]) -> None:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-CHUNK = 32
+CHUNK = 256
+"""Images between two steps of the progress bar; sessions divide them further."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tledge.errors import ArtifactError, MissingError, RecipeError
@@ -181,23 +182,37 @@ class OnnxSession:
         return np.concatenate([part[0] for part in parts]).astype(np.float32)
 
 
+PIECE = 8
+"""Images that a session of a pool takes at a time: few, so that no core waits long for another at the end."""
+
+
 class SessionPool:
-    """Equal sessions of one thread each, behind one: images are divided over them.
+    """Equal sessions of one thread each, behind one: whichever is idle takes the next few images.
 
     For small networks this uses the processor better than many threads on one image.
     """
 
     def __init__(self, sessions: Sequence[Session]) -> None:
         self.kernels = sessions[0].kernels
-        self._sessions = sessions
+        self._count = len(sessions)
+        self._idle: SimpleQueue[Session] = SimpleQueue()
+        for one in sessions:
+            self._idle.put(one)
+        self._threads = ThreadPoolExecutor(len(sessions))
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         import numpy as np
 
-        parts = np.array_split(images, max(1, min(len(self._sessions), len(images))))
-        with ThreadPoolExecutor(len(parts)) as pool:
-            found = pool.map(lambda session, part: session.run(part), self._sessions, parts)
-            return np.concatenate(list(found))
+        size = max(1, min(PIECE, -(-len(images) // self._count)))
+        pieces = [images[start : start + size] for start in range(0, max(1, len(images)), size)]
+        return np.concatenate(list(self._threads.map(self._take, pieces)))
+
+    def _take(self, piece: NDArray[np.uint8]) -> NDArray[np.float32]:
+        session = self._idle.get()
+        try:
+            return session.run(piece)
+        finally:
+            self._idle.put(session)
 
 
 def run_on_all_cores(model: bytes, name: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:

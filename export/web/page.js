@@ -31,6 +31,7 @@ async function attempt(work) {
   } catch (error) {
     if (!(error instanceof Problem)) console.error(error);
     at("problem").textContent = error instanceof Problem ? error.message : String(error);
+    at("problem").scrollIntoView({ block: "nearest" });
     return undefined;
   }
 }
@@ -71,6 +72,7 @@ function showAnswer(found) {
   const judged = judge(page.manifest, found.probabilities), { height, width } = page.manifest.input;
   const [best] = judged.classes;
   at("headline").textContent = judged.abstained ? say("unsure") : best.label;
+  at("answer").classList.add("answered");
   at("answer").classList.toggle("unsure", judged.abstained);
   showBars(judged);
   at("below").hidden = !judged.threshold;

@@ -1,0 +1,75 @@
+"""Pictures of the preview for the documentation: screenshots.py RUN [--out docs/images]
+
+Drives `tledge preview` on a run in headless Chromium, with its golden photos before a fake webcam. Needs
+chromium and the dev extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from chromium import FAKE_CAMERA, Seen, chromium, film, opened, served
+
+from tledge.reader import open_bundle
+
+DESKTOP = {"viewport": {"width": 1180, "height": 760}}
+PHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+
+
+@contextmanager
+def page(browser: Any, url: str, **context: Any) -> Iterator[Seen]:
+    """The preview's page, ready; no animation, so that pictures repeat."""
+    with opened(browser, url, reduced_motion="reduce", **context) as seen:
+        seen.wait()
+        yield seen
+
+
+def main() -> None:
+    """Make all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    bundle = asked.run / "bundle"
+    photos = [bundle / "golden" / one.photo for one in open_bundle(bundle).manifest.photos]
+    with tempfile.TemporaryDirectory() as scratch, served(bundle, asked.run, asked.run / "feedback") as url:
+        seen_by_camera = film(Path(scratch) / "cam.y4m", photos[:1], size=(640, 640))
+        camera = (*FAKE_CAMERA, f"--use-file-for-fake-video-capture={seen_by_camera}")
+        with chromium(*camera) as browser:
+            shoot(browser, url, photos, asked.out, Path(scratch))
+
+
+def shoot(browser: Any, url: str, photos: list[Path], out: Path, scratch: Path) -> None:
+    """The pictures one after the other."""
+    with page(browser, url, **DESKTOP) as seen:
+        seen.page.screenshot(path=out / "preview-idle.png")
+        seen.choose(photos[0])
+        seen.page.wait_for_selector("#sides-rows tr", timeout=120_000)
+        seen.choose(photos[1])
+        seen.page.screenshot(path=out / "preview-result.png")
+        seen.page.wait_for_timeout(300)
+        seen.page.locator("#sides").scroll_into_view_if_needed()
+        seen.page.screenshot(path=out / "preview-side-by-side.png", full_page=True)
+        (scratch / "notes.txt").write_text("no photo")
+        seen.choose(scratch / "notes.txt")
+        seen.page.screenshot(path=out / "preview-error.png")
+    with page(browser, url, **DESKTOP, color_scheme="dark") as seen:
+        seen.page.click("#toggle")
+        seen.page.wait_for_timeout(2500)
+        seen.page.screenshot(path=out / "preview-webcam.png")
+    with page(browser, url, **PHONE) as seen:
+        seen.choose(photos[2])
+        seen.page.screenshot(path=out / "preview-phone.png")
+
+
+if __name__ == "__main__":
+    main()
