@@ -1,13 +1,14 @@
 """Which remedy is taken, and which operators are left in float first; without any model."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tledge import ladder, mixed
+from tledge import held_out, ladder, mixed
 from tledge.console_tables import ladder_table
 from tledge.ladder import HeldOut, Remedy, climb
 from tledge.tables import Parity
@@ -30,7 +31,8 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> HeldOut:
     monkeypatch.setattr(ladder, "run_on_all_cores", lambda data, _name, _images: wrong(int(data)))
     monkeypatch.setattr(ladder, "_milliseconds", lambda _remedy, _images: 1.0)
     images = np.zeros((len(LABELS), 2, 2, 3), np.uint8)
-    return HeldOut(images, LABELS, ("no", "yes"), Parity(int8_agreement=0.98, max_drop=1, max_class_drop=1))
+    limits = Parity(int8_agreement=0.98, max_drop=1, max_class_drop=1)
+    return HeldOut(images, LABELS, ("no", "yes"), limits, images[:0])
 
 
 def remedies(*counts: int) -> Iterator[Remedy]:
@@ -47,6 +49,34 @@ def test_first_that_passes_ends_the_climb(faked: HeldOut) -> None:
 def test_best_is_taken_where_none_passes(faked: HeldOut) -> None:
     _made, tried, taken = climb(remedies(40, 9, 20), b"0", faked)
     assert taken == 1 and all(one.verdict == "failed" and one.reasons for one in tried)
+
+
+def test_answers_between_classes_are_held_to_the_gate(
+    faked: HeldOut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photos with margins pass; what lies between two classes shows the difference."""
+    between = replace(faked, between=faked.images[:100])
+
+    def answers(data: bytes, _name: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return wrong(int(data) if len(images) == 100 else 0)[: len(images)]
+
+    monkeypatch.setattr(ladder, "run_on_all_cores", answers)
+    _made, tried, taken = climb(remedies(3, 2, 1), b"0", between)
+    assert [one.verdict for one in tried] == ["failed", "passed"] and taken == 1
+    assert [one.agreement for one in tried] == [1, 1] and [one.between for one in tried] == [0.97, 0.98]
+    assert tried[0].reasons == ("agreement between classes 0.9700, wanted 0.98",)
+
+
+def test_images_between_classes() -> None:
+    """Each is laid over one of another class, in all shares; alone in its class, nothing is."""
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    images = np.repeat(labels * 100, 12).reshape(6, 2, 2, 3).astype(np.uint8)
+    found = held_out.between(images, labels)
+    assert found.shape == (18, 2, 2, 3) and found.dtype == np.uint8
+    half = found[6:12, 0, 0, 0].astype(int)
+    assert np.array_equal(2 * half - 100 * labels == 100 * labels, [False] * 6)
+    assert set((2 * half - 100 * labels).tolist()) <= {0, 100, 200}
+    assert len(held_out.between(images[:3], labels[:3])) == 0
 
 
 def test_float_model_is_the_measure(faked: HeldOut) -> None:

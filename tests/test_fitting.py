@@ -264,6 +264,9 @@ def test_views_are_drawn_once_in_turns(tmp_path: Path) -> None:
     assert first.views is not None and first.views.shape == (2, 8, 32, 32, 3)
     assert np.array_equal(first.views, again.views)
     assert np.array_equal(first.views[0], images()[4:12])
+    changed = replace(made, augment=replace(made.augment, keep_photo=False))
+    others = _with_views(plain, changed, tmp_path / "c" / "views.npy", progress.SILENT).views
+    assert others is not None and not any(np.array_equal(view, images()[4:12]) for view in others)
     taken = [first.take(np.arange(8), epoch) for epoch in range(3)]
     assert np.array_equal(taken[0], taken[2]) and not np.array_equal(taken[0], taken[1])
 
@@ -276,3 +279,10 @@ def test_views_of_nothing_are_refused() -> None:
 def test_one_view_is_no_augmentation() -> None:
     with pytest.raises(RecipeError, match="expected 0, or 2 and more"):
         recipe.parse(TEXT, "views.toml", ["augment.views=1", "augment.rotation=0.1"])
+    only_changed = ["augment.views=1", "augment.rotation=0.1", "augment.keep_photo=false"]
+    assert recipe.parse(TEXT, "views.toml", only_changed).augment.views == 1
+
+
+def test_photo_is_kept_among_views_only() -> None:
+    with pytest.raises(RecipeError, match="there are no views"):
+        recipe.parse(TEXT, "views.toml", ["augment.rotation=0.1", "augment.keep_photo=false"])

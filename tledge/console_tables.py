@@ -102,11 +102,21 @@ def ladder_table(variant: str, rungs: Sequence[Mapping[str, Any]], taken: str) -
     A star marks those that no other one beats in agreement, size and latency at once.
     """
 
-    names = ("remedy", "mode", "accuracy change", "agreement", "KiB", "ms", "tried in", "gates")
+    names = (
+        "remedy",
+        "mode",
+        "accuracy change",
+        "agreement",
+        "between classes",
+        "KiB",
+        "ms",
+        "tried in",
+        "gates",
+    )
     table = _table(names, left=("remedy", "mode", "gates"), title=f"{variant} on held-out images")
     for rung in rungs:
         name = rung["name"] + " *" * _is_best(rung, rungs) + " (taken)" * (rung["name"] == taken)
-        answers = (points(rung["accuracy_change"]), share(rung["agreement"]))
+        answers = (points(rung["accuracy_change"]), share(rung["agreement"]), share(rung["between"]))
         costs = (f"{rung['bytes'] / 1024:.0f}", f"{rung['milliseconds']:.2f}", f"{rung['seconds']:.1f} s")
         table.add_row(name, rung["mode"], *answers, *costs, rung["verdict"])
     return table
@@ -116,7 +126,7 @@ def _is_best(rung: Mapping[str, Any], rungs: Sequence[Mapping[str, Any]]) -> boo
     """Whether a rung is on the Pareto front."""
 
     def costs(one: Mapping[str, Any]) -> tuple[float, float, float]:
-        return -one["agreement"], one["bytes"], one["milliseconds"]
+        return -one["agreement"] - one["between"], one["bytes"], one["milliseconds"]
 
     own = costs(rung)
     others = [costs(one) for one in rungs if costs(one) != own]

@@ -147,7 +147,7 @@ def judge(found: Comparison, gate: str, limits: Parity) -> tuple[str, tuple[str,
     """Verdict "passed", "failed" or "undecided", and the reasons of what did not pass."""
     failed: list[str] = []
     undecided: list[str] = []
-    _agreement(found, _wanted(gate, limits), failed, undecided)
+    _agreement(found, least_agreement(gate, limits), failed, undecided)
     if gate == "float" and found.max_abs_dp > limits.float_max_dp:
         failed.append(
             f"a probability differs by {found.max_abs_dp:.2g}, at most {limits.float_max_dp:g} allowed"
@@ -183,11 +183,11 @@ def resolution(tolerance: float) -> int:
 
 def images_needed(found: Comparison, gate: str, limits: Parity) -> int:
     """Images from which on `judge` never says "undecided" of such a model."""
-    needed = resolution(1 - _wanted(gate, limits))
+    needed = resolution(1 - least_agreement(gate, limits))
     return max(needed, resolution(_allowed_drop(found, limits))) if gate == "int8" else needed
 
 
-def _wanted(gate: str, limits: Parity) -> float:
+def least_agreement(gate: str, limits: Parity) -> float:
     """The least agreement."""
     return {
         "float": limits.float_agreement,

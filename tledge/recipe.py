@@ -308,8 +308,10 @@ def _check(recipe: Recipe) -> None:
             raise RecipeError(_unknown("[export] variants", "variant", variant, VARIANTS))
     if recipe.augment.views and recipe.augment.is_off:
         raise RecipeError("[augment] views: there is nothing to draw; no random change is switched on.")
-    if recipe.augment.views == 1:
+    if recipe.augment.views == 1 and recipe.augment.keep_photo:
         raise RecipeError("[augment] views: the first is the photo as it is, so expected 0, or 2 and more.")
+    if not recipe.augment.views and not recipe.augment.keep_photo:
+        raise RecipeError("[augment] keep_photo: there are no views. Set views = 2 or more, or leave it out.")
     if recipe.augment.views and not recipe.data.cache:
         raise RecipeError(
             "[augment] views: keeps copies of every photo on the disk, and [data] cache = false keeps none. "

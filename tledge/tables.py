@@ -146,6 +146,9 @@ class Augment:
         "in every epoch",
         low=0,
     )
+    keep_photo: bool = key(
+        True, "whether the first of the views is the photo as it is; false: all of them are changed"
+    )
     fill: str = key("reflect", "what lies outside the image", choices=("reflect", "nearest", "constant"))
 
     @property

@@ -21,7 +21,12 @@ from chromium import FAKE_CAMERA, Seen, chromium, film, opened, served
 from tledge.reader import open_bundle
 
 DESKTOP = {"viewport": {"width": 1180, "height": 760}}
-PHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+PHONE = {
+    "viewport": {"width": 390, "height": 780},
+    "has_touch": True,
+    "is_mobile": True,
+    "device_scale_factor": 2,
+}
 
 
 @contextmanager

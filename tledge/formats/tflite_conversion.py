@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import calibration_set, runs, tflite_metadata
+from tledge import calibration_set, held_out, runs, tflite_metadata
 from tledge.calibration import Measured, Wanted, measure
 from tledge.errors import ConversionError, DataError
 from tledge.float_graph import FloatGraph
@@ -91,7 +91,10 @@ def _held_out(job: Job) -> HeldOut:
     if job.held_out is None:
         raise DataError(f"{job.mode}: no held-out images; what to leave in float is chosen by them.")
     with np.load(job.held_out, allow_pickle=False) as packed:
-        return HeldOut(packed["images"], packed["labels"], job.labels, Parity(**job.limits))
+        images, labels = packed["images"], packed["labels"]
+    photos = len(images) // (1 + len(held_out.CHANGES))  # copies of them follow
+    between = held_out.between(images[:photos], labels[:photos])
+    return HeldOut(images, labels, job.labels, Parity(**job.limits), between)
 
 
 def _remedies(job: Job, given: Material, held_out: HeldOut) -> Iterator[Remedy]:
