@@ -306,19 +306,23 @@ def _check(recipe: Recipe) -> None:
     for variant in recipe.export.variants:
         if variant not in VARIANTS:
             raise RecipeError(_unknown("[export] variants", "variant", variant, VARIANTS))
-    if recipe.augment.views and recipe.augment.is_off:
+    _check_views(recipe.augment, recipe.data.cache)
+    for stage in recipe.stage:
+        _check_stage(stage, recipe)
+
+
+def _check_views(augment: tables.Augment, cache: bool) -> None:
+    if augment.views and augment.is_off:
         raise RecipeError("[augment] views: there is nothing to draw; no random change is switched on.")
-    if recipe.augment.views == 1 and recipe.augment.keep_photo:
+    if augment.views == 1 and augment.keep_photo:
         raise RecipeError("[augment] views: the first is the photo as it is, so expected 0, or 2 and more.")
-    if not recipe.augment.views and not recipe.augment.keep_photo:
+    if not augment.views and not augment.keep_photo:
         raise RecipeError("[augment] keep_photo: there are no views. Set views = 2 or more, or leave it out.")
-    if recipe.augment.views and not recipe.data.cache:
+    if augment.views and not cache:
         raise RecipeError(
             "[augment] views: keeps copies of every photo on the disk, and [data] cache = false keeps none. "
             "Set views = 0, which draws anew in every epoch, or leave cache out."
         )
-    for stage in recipe.stage:
-        _check_stage(stage, recipe)
 
 
 def _check_stage(stage: tables.Stage, recipe: Recipe) -> None:
