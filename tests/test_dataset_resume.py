@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from test_dataset import photo
 
-from tledge import dataset, images, index
+from tledge import dataset, images, index, runs
 from tledge.errors import DataError, RunError
 from tledge.sources import folder as folder_source
 from tledge.tables import Data
@@ -122,7 +123,7 @@ def lines_of(partial: Path) -> int:
         ("tledge.dataset:_keep_original", 11, 2 * BLOCK),
         ("tledge.filling:flush", 3, 2 * BLOCK),
         ("tledge.dataset:_finish", 1, PHOTOS),
-        ("tledge.filling:npy_header", 1, PHOTOS),
+        ("tledge.filling:npy_header", 2, PHOTOS),
         ("os:replace", 1, PHOTOS),
     ],
 )
@@ -353,3 +354,19 @@ def test_cache_loads_as_numpy(data: Data, root: Path) -> None:
     photos = Path(data.source.partition(":")[2])
     for row, found in zip(made.rows, loaded, strict=True):
         assert np.array_equal(found, images.prepare(photos / row.id, (SIDE, SIDE)))
+
+
+@pytest.mark.parametrize("bad", [False, True])
+@pytest.mark.parametrize("cut", [False, True])
+def test_pixels_have_the_hash_that_was_noted(data: Data, root: Path, cut: bool, bad: bool) -> None:
+    """Hashed while others were decoded, or read again: where photos are left out, or a command went on."""
+    unreadable = [one for one in Path(data.source.partition(":")[2]).rglob("*.*") if one.stat().st_size == 8]
+    assert len(unreadable) == 2
+    for photo_file in unreadable if not bad else ():
+        photo_file.unlink()
+    if cut:
+        killed(data, root)
+    made = dataset.prepare(data, SIDE)
+    noted = json.loads((made.folder / "index.json").read_bytes())["pixels"]
+    assert noted == runs.sha256(made.folder / "images.npy")
+    assert len(made.images()) == PHOTOS - 2 and len(made.skipped) == 2 * bad

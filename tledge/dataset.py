@@ -193,8 +193,8 @@ def _make(
                 if not head.source:
                     _require_space(partial, count, head.side, watch)
                 partial.mkdir(exist_ok=True)
-                _fill(partial, source.records(options), count, head, watch)
-                _finish(partial, head, on_bad)
+                hashed = _fill(partial, source.records(options), count, head, watch)
+                _finish(partial, head, on_bad, {count: hashed} if hashed else {})
         except (DataError, MissingError):
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -254,8 +254,13 @@ def _prepared(folder: Path, head: Head, rows: tuple[Row, ...]) -> Prepared:
     return Prepared(folder, head.labels, rows, head.skipped, head if head.source else None)
 
 
-def _fill(folder: Path, records: Iterator[Record], count: int, head: Head, watch: progress.Progress) -> None:
-    """Append every record that is not there yet: pixels to `images.npy`, a line to `rows.jsonl`."""
+def _fill(folder: Path, records: Iterator[Record], count: int, head: Head, watch: progress.Progress) -> str:
+    """Append every record that is not there yet: pixels to `images.npy`, a line to `rows.jsonl`.
+
+    Gives the SHA-256 that `images.npy` will have with `count` images, hashed while others are decoded; ""
+    where some were there already.
+    """
+    whole = hashlib.sha256(filling.npy_header((count, head.side, head.side, 3)))
     with (
         nullcontext() if head.source else (folder / "images.npy").open("ab") as pixels,
         (folder / "rows.jsonl").open("ab+") as lines,
@@ -267,9 +272,12 @@ def _fill(folder: Path, records: Iterator[Record], count: int, head: Head, watch
         with closing(progress.track(watch, decoded, "prepare", left)) as tracked:
             for one in tracked:
                 waiting.append(_line(folder, one, pixels, kept))
+                if pixels and not isinstance(one[1], TledgeError):
+                    whole.update(one[1].data)
                 if len(waiting) == BLOCK:
                     filling.flush(pixels, lines, waiting)
         filling.flush(pixels, lines, waiting)
+    return "" if done else whole.hexdigest()
 
 
 def _line(folder: Path, one: Decoded, pixels: IO[bytes] | None, kept: Counter[tuple[str, str]]) -> bytes:
@@ -287,8 +295,11 @@ def _line(folder: Path, one: Decoded, pixels: IO[bytes] | None, kept: Counter[tu
     return index.line_of(Row(*where, **asdict(facts), offset=offset)) + b"\n"
 
 
-def _finish(folder: Path, head: Head, on_bad: str) -> None:
-    """Complete the header of `images.npy`, and turn the lines into `index.json`."""
+def _finish(folder: Path, head: Head, on_bad: str, hashed: Mapping[int, str]) -> None:
+    """Complete the header of `images.npy`, and turn the lines into `index.json`.
+
+    `hashed` has the SHA-256 of `images.npy` for a count of images, where it is known already.
+    """
     count, labels = 0, set()
     skipped: list[str] = []
     lacking: list[str] = []
@@ -309,7 +320,7 @@ def _finish(folder: Path, head: Head, on_bad: str) -> None:
     if not head.source:
         with (folder / "images.npy").open("r+b") as pixels:
             pixels.write(filling.npy_header((count, head.side, head.side, 3)))
-        head = replace(head, pixels=runs.sha256(folder / "images.npy"))
+        head = replace(head, pixels=hashed.get(count) or runs.sha256(folder / "images.npy"))
     with (folder / "rows.jsonl").open("rb") as lines:
         index.write(folder / "index", head, (line for line in lines if not line.startswith(b'{"skipped"')))
     index.note_checked(folder)
