@@ -44,8 +44,8 @@ WORDS = {
 def recipe() -> str:
     """Every table of a recipe and every key, from the dataclasses of `tledge/tables.py`."""
     parts = [
-        "# The recipe\n\nA TOML file. `[data]`, `[model]` and one `[[stage]]` or more have to be there; all else has "
-        "a default. An unknown key or name ends with exit code 2 and the nearest spelling. "
+        "# The recipe\n\nA TOML file. `[data]`, `[model]` and one `[[stage]]` or more have to be there; all "
+        "else has a default. An unknown key or name ends with exit code 2 and the nearest spelling. "
         "`--set stage.0.epochs=2` overrides a key for one run."
     ]
     for title, cls in recipe_tables():
@@ -77,7 +77,8 @@ def recipe_keys(cls: type) -> list[Field[Any]]:
     return [
         one
         for one in dataclasses.fields(cls)
-        if one.name != "options" and (hints[one.name] is tables.Take or not dataclasses.is_dataclass(hints[one.name]))
+        if one.name != "options"
+        and (hints[one.name] is tables.Take or not dataclasses.is_dataclass(hints[one.name]))
     ]
 
 
@@ -127,7 +128,9 @@ def commands() -> str:
     """Every command with its help, arguments, options and example, from click."""
     group = click.Context(cli.tledge, info_name="tledge")
     parts = ["# Commands", prose(cli.tledge.help)]
-    parts.append("Results go to stdout, progress to stderr; `--json` prints one object. `NO_COLOR` is respected.")
+    parts.append(
+        "Results go to stdout, progress to stderr; `--json` prints one object. `NO_COLOR` is respected."
+    )
     for name, command in cli.tledge.commands.items():
         parts += [f"## `tledge {name}`", *_command(click.Context(command, group, name), command)]
     return _page(parts)
@@ -157,8 +160,8 @@ def variants() -> str:
     """Every variant: what a mode of a format is, and what it is held to."""
     rows = [
         (
-            code(name), plain(one.mode.summary), code(one.filename), code(one.mode.weights), code(one.mode.input),
-            str(one.mode.batch or "any"), "yes" if one.mode.integer_only else "no",
+            code(name), plain(one.mode.summary), code(one.filename), code(one.mode.weights),
+            code(one.mode.input), str(one.mode.batch or "any"), "yes" if one.mode.integer_only else "no",
             "yes" if one.mode.calibrated else "no", code(one.mode.gate),
         )
         for name, one in VARIANTS.items()
@@ -166,8 +169,8 @@ def variants() -> str:
     names = ("variant", "is", "file", "weights", "input", "batch", "integers only", "calibrated", "gate")
     return _page([
         "# Variants\n\nA variant is a format and a number type. The same name stands in the recipe "
-        "(`[export] variants`), on the command line (`--variant NAME`), in the file's name and in every report. "
-        "`gate` says which limits of `[parity]` apply; what they are is in [the recipe](recipe.md).",
+        "(`[export] variants`), on the command line (`--variant NAME`), in the file's name and in every "
+        "report. `gate` says which limits of `[parity]` apply; what they are is in [the recipe](recipe.md).",
         table(names, rows),
     ])  # fmt: skip
 
@@ -207,8 +210,9 @@ def backbones() -> str:
         for name, one in BACKBONES.items()
     ]  # fmt: skip
     return _page([
-        "# Backbones\n\n`[model] backbone` of a recipe. `alpha` lists the width multipliers that have ImageNet "
-        "weights. What a network wants of its pixels lies inside the model; it takes RGB bytes in any case.",
+        "# Backbones\n\n`[model] backbone` of a recipe. `alpha` lists the width multipliers that have "
+        "ImageNet weights. What a network wants of its pixels lies inside the model, which takes RGB "
+        "bytes in any case.",
         table(("name", "is", "made for, px", "smallest, px", "alpha"), rows),
     ])  # fmt: skip
 
@@ -222,7 +226,10 @@ def sources() -> str:
     for name, one in SOURCES.items():
         written = f"{name}:{one.argument.upper()}" if one.argument else name
         rows = [(code(key), code(json.dumps(value))) for key, value in one.module.OPTIONS.items()]
-        parts += [f"## `{name}`", f"{plain(one.summary[:1].upper() + one.summary[1:])}: `source = \"{written}\"`."]
+        parts += [
+            f"## `{name}`",
+            f'{plain(one.summary[:1].upper() + one.summary[1:])}: `source = "{written}"`.',
+        ]
         parts += [table(("option", "default"), rows), prose(notes(one.module).get("OPTIONS"))]
     return _page(parts)
 
@@ -230,8 +237,8 @@ def sources() -> str:
 def targets() -> str:
     """Every device project."""
     parts = [
-        "# Targets\n\n`tledge bundle --target NAME` fills a device project with a bundle. Each needs no tledge and "
-        "has a self-test."
+        "# Targets\n\n`tledge bundle --target NAME` fills a device project with a bundle. Each needs no "
+        "tledge and has a self-test."
     ]
     for name, one in TARGETS.items():
         parts += [f"## `{name}`", plain(one.summary) + ".", fenced(one.self_test, "sh")]
@@ -245,8 +252,8 @@ def targets() -> str:
 def run_folder() -> str:
     """What lies in a run folder, and the values of its JSON files."""
     parts = [
-        "# The run folder\n\nA killed command leaves a folder that the same command with `--resume` completes, and "
-        "never a half-written file under its final name.",
+        "# The run folder\n\nA killed command leaves a folder that the same command with `--resume` "
+        "completes, and never a half-written file under its final name.",
         table(("file", "holds"), [(code(name), plain(meaning)) for name, meaning in runs.FILES.items()]),
     ]
     for name, cls in RUN_VALUES.items():
@@ -267,7 +274,9 @@ RUN_VALUES: dict[str, type] = {
 
 def _fields(cls: type) -> str:
     said = notes(cls)
-    rows = [(code(one.name), code(one.type), plain(said.get(one.name, ""))) for one in dataclasses.fields(cls)]
+    rows = [
+        (code(one.name), code(one.type), plain(said.get(one.name, ""))) for one in dataclasses.fields(cls)
+    ]
     return table(("field", "type", "meaning"), rows)
 
 
@@ -283,7 +292,12 @@ def manifest() -> str:
 def _properties(schema: dict[str, Any]) -> str:
     required = schema.get("required", ())
     rows = [
-        (code(name), _schema_kind(part), "yes" if name in required else "no", plain(part.get("description", "")))
+        (
+            code(name),
+            _schema_kind(part),
+            "yes" if name in required else "no",
+            plain(part.get("description", "")),
+        )
         for name, part in schema["properties"].items()
     ]
     return table(("field", "value", "always there", "meaning"), rows)

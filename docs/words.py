@@ -29,7 +29,9 @@ def code(text: object) -> str:
 def plain(text: str) -> str:
     """Words that may hold code in backticks; elsewhere nothing is markup: `<`, `*` and `[` are escaped."""
     parts = re.split(r"(`[^`]*`)", text)
-    return "".join(part if part.startswith("`") else re.sub(r"([<*\[\]{}_])", r"\\\1", part) for part in parts)
+    return "".join(
+        part if part.startswith("`") else re.sub(r"([<*\[\]{}_])", r"\\\1", part) for part in parts
+    )
 
 
 def prose(text: str | None) -> str:

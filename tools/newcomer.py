@@ -98,6 +98,7 @@ def walk(steps: Sequence[Step], folder: Path, environment: dict[str, str]) -> in
 
 
 def main() -> int:
+    """Take the path with the arguments of the command line; gives the exit code."""
     parser = argparse.ArgumentParser(description="Take a newcomer's path through the tutorial.")
     parser.add_argument("photos", type=Path)
     parser.add_argument("--keras-home", type=Path, help="offline: a folder with Keras' models/")
