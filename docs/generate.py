@@ -85,10 +85,10 @@ def recipe_keys(cls: type) -> list[Field[Any]]:
 def _keys(cls: type) -> str:
     hints = get_type_hints(cls)
     rows = [
-        (code(one.name), _kind(hints[one.name]), code(_default(one)), _range(one), plain(_meaning(one)))
+        (code(one.name), _value(one, hints[one.name]), code(_default(one)), plain(_meaning(one)))
         for one in recipe_keys(cls)
     ]
-    return table(("key", "value", "default", "range", "meaning"), rows)
+    return table(("key", "value", "default", "meaning"), rows)
 
 
 def _kind(hint: Any) -> str:
@@ -108,13 +108,14 @@ def _default(one: Field[Any]) -> str:
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
-def _range(one: Field[Any]) -> str:
+def _value(one: Field[Any], hint: Any) -> str:
+    """What a key takes: its type and range, or its choices."""
     low, high, choices = (one.metadata.get(name) for name in ("low", "high", "choices"))
     if choices:
         return ", ".join(map(code, choices))
     if low is not None and high is not None:
-        return f"{low:g} to {high:g}"
-    return f"{low:g} or more" if low is not None else ""
+        return f"{_kind(hint)}, {low} to {high}"
+    return _kind(hint) + (f", {low} or more" if low is not None else "")
 
 
 def _meaning(one: Field[Any]) -> str:

@@ -191,8 +191,12 @@ def test_other_default_or_key_would_be_seen() -> None:
 
 def test_ranges_stand_beside_keys() -> None:
     page = generate.recipe()
-    assert "| `image_size` | whole number | `224` | 16 to 2048 | side of the square input in pixels |" in page
-    assert re.search(r"\| `optimizer` \|.*\| `sgd`, `rmsprop`, `adam`, `adamw`, `adamax` \|", page)
+    assert "| `image_size` | whole number, 16 to 2048 | `224` | side of the square input in pixels |" in page
+    assert (
+        '| `optimizer` | `sgd`, `rmsprop`, `adam`, `adamw`, `adamax` | `"adam"` | Keras optimizer |' in page
+    )
+    assert "| `views` | whole number, 0 or more | `0` |" in page
+    assert '| `unfreeze` | text or whole number | `"none"` |' in page
 
 
 def test_help_names_the_same_exit_codes() -> None:
