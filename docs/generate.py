@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import re
 import types
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, Field
+from dataclasses import Field
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import click
 from words import code, fenced, notes, plain, prose, table
@@ -21,7 +22,6 @@ from words import code, fenced, notes, plain, prose, table
 import tledge
 from tledge import cli, errors, runs, shipped, tables
 from tledge.backbones import BACKBONES
-from tledge.errors import TledgeError
 from tledge.formats import VARIANTS
 from tledge.recipe import Recipe
 from tledge.sources import SOURCES
@@ -33,7 +33,6 @@ WORDS = {
     "float": "number",
     "bool": "true or false",
     "Take": "a split",
-    "None": "nothing",
 }
 """Types of recipe keys, in words."""
 
@@ -64,21 +63,21 @@ def recipe_tables(cls: type = Recipe, above: str = "") -> Iterator[tuple[str, ty
         kind = hints[one.name]
         is_list = get_origin(kind) is tuple
         inner = get_args(kind)[0] if is_list else kind
-        if not dataclasses.is_dataclass(inner) or inner is tables.Take:
-            continue
         name = f"{above}{one.name}"
-        yield (f"[[{name}]]" if is_list else f"[{name}]"), inner
-        yield from recipe_tables(inner, f"{name}.")
+        if _is_table(inner):
+            yield (f"[[{name}]]" if is_list else f"[{name}]"), inner
+            yield from recipe_tables(inner, f"{name}.")
+
+
+def _is_table(hint: Any) -> bool:
+    return dataclasses.is_dataclass(hint) and hint is not tables.Take
 
 
 def recipe_keys(cls: type) -> list[Field[Any]]:
     """The keys of a table: fields that are neither tables themselves nor the options of a source."""
     hints = get_type_hints(cls)
     return [
-        one
-        for one in dataclasses.fields(cls)
-        if one.name != "options"
-        and (hints[one.name] is tables.Take or not dataclasses.is_dataclass(hints[one.name]))
+        one for one in dataclasses.fields(cls) if one.name != "options" and not _is_table(hints[one.name])
     ]
 
 
@@ -94,14 +93,14 @@ def _keys(cls: type) -> str:
 def _kind(hint: Any) -> str:
     if get_origin(hint) is tuple:
         return f"list: {_kind(get_args(hint)[0])}"
-    if isinstance(hint, types.UnionType) or get_origin(hint) is Union:
-        return " or ".join(_kind(one) for one in get_args(hint))
-    return WORDS[getattr(hint, "__name__", str(hint)).replace("NoneType", "None")]
+    if isinstance(hint, types.UnionType):
+        return " or ".join(map(_kind, get_args(hint)))
+    return WORDS[hint.__name__]
 
 
 def _default(one: Field[Any]) -> str:
     """A key's default as a recipe writes it."""
-    value = one.default if one.default is not MISSING else one.default_factory()  # type: ignore[misc]
+    value = one.default
     if isinstance(value, tables.Take):
         share = f"{{ from = {json.dumps(value.origin)}, fraction = {value.fraction} }}"
         return share if value.fraction else json.dumps(value.origin)
@@ -178,7 +177,7 @@ def variants() -> str:
 
 def exit_codes() -> str:
     """Every exit code, from the tree of errors and the command line."""
-    rows = [(code(number), plain(" ".join(meanings))) for number, meanings in exit_meanings().items()]
+    rows = [(code(number), plain("; ".join(meanings))) for number, meanings in exit_meanings().items()]
     tree = (errors.__doc__ or "").split("\n\n")[1]
     return _page([
         "# Exit codes",
@@ -192,12 +191,11 @@ def exit_codes() -> str:
 
 
 def exit_meanings() -> dict[int, list[str]]:
-    """What each exit code stands for, in the words of the errors that end with it."""
-    found: dict[int, list[str]] = {0: ["Done."]}
-    for one in (TledgeError, *TledgeError.__subclasses__()):
-        found.setdefault(one.exit_code, []).append((one.__doc__ or "").partition("\n")[0])
-    found[2].append("Also what click says of unknown commands and options.")
-    found[cli.INTERRUPTED] = ["Interrupted. What was finished is kept."]
+    """What each exit code stands for, in the words of the tree in `tledge/errors.py`."""
+    found: dict[int, list[str]] = {0: ["done"]}
+    for number, meaning in re.findall(r"^.*\w+ +exit (\d+) +(.*)$", errors.__doc__ or "", re.M):
+        found.setdefault(int(number), []).append(meaning)
+    found[cli.INTERRUPTED] = ["interrupted; what was finished is kept"]
     return dict(sorted(found.items()))
 
 

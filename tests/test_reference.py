@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT
 
 import tledge
-from tledge import recipe, runs, shipped, tables
+from tledge import errors, recipe, runs, shipped, tables
 from tledge.backbones import BACKBONES
 from tledge.cli import tledge as group
 from tledge.errors import RecipeError, TledgeError
@@ -197,6 +197,13 @@ def test_ranges_stand_beside_keys() -> None:
     )
     assert "| `views` | whole number, 0 or more | `0` |" in page
     assert '| `unfreeze` | text or whole number | `"none"` |' in page
+
+
+def test_tree_of_errors_is_that_of_the_classes() -> None:
+    """The page takes its words from the docstring, so that has to name every class with its code."""
+    told = re.findall(r"(\w+) +exit (\d+)", errors.__doc__ or "")
+    classes = [TledgeError, *TledgeError.__subclasses__()]
+    assert sorted(told) == sorted((one.__name__, str(one.exit_code)) for one in classes)
 
 
 def test_help_names_the_same_exit_codes() -> None:
