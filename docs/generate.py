@@ -160,18 +160,16 @@ def variants() -> str:
     """Every variant: what a mode of a format is, and what it is held to."""
     rows = [
         (
-            code(name), plain(one.mode.summary), code(one.filename), code(one.mode.weights),
-            code(one.mode.input), str(one.mode.batch or "any"), "yes" if one.mode.integer_only else "no",
-            "yes" if one.mode.calibrated else "no", code(one.mode.gate),
+            code(name), plain(one.mode.summary), code(one.mode.weights), code(one.mode.input),
+            str(one.mode.batch or "any"), "yes" if one.mode.calibrated else "no", code(one.mode.gate),
         )
         for name, one in VARIANTS.items()
     ]  # fmt: skip
-    names = ("variant", "is", "file", "weights", "input", "batch", "integers only", "calibrated", "gate")
     return _page([
         "# Variants\n\nA variant is a format and a number type. The same name stands in the recipe "
         "(`[export] variants`), on the command line (`--variant NAME`), in the file's name and in every "
         "report. `gate` says which limits of `[parity]` apply; what they are is in [the recipe](recipe.md).",
-        table(names, rows),
+        table(("variant", "is", "weights", "input", "batch", "calibrated", "gate"), rows),
     ])  # fmt: skip
 
 

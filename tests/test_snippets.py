@@ -60,6 +60,11 @@ def test_blocks_that_nobody_runs_are_caught() -> None:
     ]
 
 
+def test_lines_that_go_on_are_one_command() -> None:
+    (block,) = blocks_of("```sh\nmake \\\n    demo  # minutes\n\n# nothing\nmake test\n```\n", "x.md")
+    assert block.commands == ["make demo", "make test"]
+
+
 def test_what_is_not_run_has_a_reason() -> None:
     steps = list(newcomer.plan(blocks(TUTORIAL), None))
     left_out = [step for step in steps if not step.text and "javac" not in step.block.text]

@@ -18,8 +18,9 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """The lines of a `sh` block, without comments and empty ones."""
-        lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in self.text.splitlines())
+        """The lines of a `sh` block, without comments and empty ones; what a backslash parts is joined."""
+        whole = re.sub(r"\s*\\\n\s*", " ", self.text)
+        lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in whole.splitlines())
         return [line for line in lines if line]
 
     def __str__(self) -> str:
