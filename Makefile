@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BUNDLE ?= runs/quickstart/bundle
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test bench extras device-check clean
+.PHONY: demo test docs bench extras device-check clean
 
 demo: $(VENV)/all.installed  ## train, export, verify, bundle and predict on drawn hands
 	$(BIN)/tledge train recipes/quickstart.toml --out runs/quickstart --force
@@ -21,6 +21,9 @@ test: $(VENV)/dev.installed  ## all checks and all tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "" --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 25
 
+docs: $(VENV)/dev.installed  ## the documentation as a site in site/; a warning is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs site
+
 bench: $(VENV)/all.installed  ## tledge beside plain Keras, ratios from one run; see benchmarks/README.md
 	$(BIN)/python benchmarks/run.py
 
@@ -31,7 +34,7 @@ device-check: $(VENV)/dev.installed  ## BUNDLE on ARM64, emulated: its answers b
 	$(BIN)/python tools/device_check.py $(BUNDLE)
 
 clean:
-	rm -rf $(VENV) .cache runs build dist
+	rm -rf $(VENV) .cache runs build dist site docs/reference
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

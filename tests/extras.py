@@ -17,6 +17,7 @@ IMPORTS = {
     "jax": "tledge, jax, keras, h5py, matplotlib",
     "heic": "tledge, pillow_heif",
     "hub": "tledge, tensorflow_hub",
+    "docs": "tledge, sphinx, furo, myst_parser",
     "microcontroller": "tledge, tflite_micro, ethosu.vela.vela",
 }
 

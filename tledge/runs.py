@@ -162,6 +162,34 @@ class ParityReport:
     rows: tuple[ParityRow, ...]
 
 
+FILES = {
+    "recipe.toml": "exact copy of what was asked",
+    "environment.json": "versions, machine and settings that it was trained with",
+    "run.json": "what training made, and what it scored",
+    "history.csv": "a line for each epoch",
+    "curves.png": "loss and accuracy over the epochs",
+    "confusion.png": "which label was taken for which, on the test split",
+    "model.keras": "the trained model",
+    "quantize_aware.keras": "its copy that learned to answer in 8 bits, where a stage made one",
+    "quantize_aware.json": "the ranges that this copy was trained with",
+    "labels.txt": "one name a line, in the order of the output",
+    "golden.npz": "the golden set: prepared test photos and what Keras answered to them",
+    "golden": "encoded test photos that go into bundles",
+    "checkpoints": "what `--resume` goes on from, until training has finished",
+    "artifacts": "converted models, and a JSON file beside each that says how it came about",
+    "logs": "what converters said",
+    "calibration.json": "the photos that int8 ranges were measured on, and how steady the ranges are",
+    "evidence": "photos to calibrate and choose by; answers that differ; what 8 bits and `--skew` cost",
+    "parity.json": "every artifact against Keras",
+    "bench.json": "what `tledge bench` measured",
+    "bench.png": "accuracy against latency",
+    "bundle": "what leaves the house, as a folder",
+    "feedback": "pictures that `tledge preview` kept, by the label that a person gave them",
+    "<name>-<version>.zip": "the bundle as one file",
+}
+"""What may lie in a run folder, by name; device projects stand beside these under their own names."""
+
+
 class RunFolder:
     """Names of what lies in a run folder; reads and writes its values."""
 

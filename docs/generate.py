@@ -1,0 +1,390 @@
+"""The reference, made of the code: what a page says of a name is what the code says of it.
+
+`write` puts a page of each function in `PAGES` into a folder; Sphinx calls it (`conf.py`) before it
+builds. Nothing of it is kept in the repository, so nothing of it can go stale.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import Field
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import click
+from words import code, fenced, notes, plain, prose, table
+
+import tledge
+from tledge import cli, errors, runs, shipped, tables
+from tledge.backbones import BACKBONES
+from tledge.formats import VARIANTS
+from tledge.recipe import Recipe
+from tledge.sources import SOURCES
+from tledge.targets import TARGETS
+
+WORDS = {
+    "str": "text",
+    "int": "whole number",
+    "float": "number",
+    "bool": "true or false",
+    "Take": "a split",
+}
+"""Types of recipe keys, in words."""
+
+
+# The recipe
+
+
+def recipe() -> str:
+    """Every table of a recipe and every key, from the dataclasses of `tledge/tables.py`."""
+    parts = [
+        "# The recipe\n\nA TOML file. `[data]`, `[model]` and one `[[stage]]` or more have to be there; all "
+        "else has a default. An unknown key or name ends with exit code 2 and the nearest spelling. "
+        "`--set stage.0.epochs=2` overrides a key for one run."
+    ]
+    for title, cls in recipe_tables():
+        parts += [f"## `{title}`", prose(cls.__doc__), _keys(cls)]
+        if cls is tables.Data:
+            parts.append("Further keys are options of the source: see [data sources](sources.md).")
+        if cls is tables.Splits:
+            parts += ["A split is taken so:", prose(tables.Take.__doc__)]
+    return _page(parts)
+
+
+def recipe_tables(cls: type = Recipe, above: str = "") -> Iterator[tuple[str, type]]:
+    """Every table with its title as a recipe writes it, tables inside tables after their own."""
+    hints = get_type_hints(cls)
+    for one in dataclasses.fields(cls):
+        kind = hints[one.name]
+        is_list = get_origin(kind) is tuple
+        inner = get_args(kind)[0] if is_list else kind
+        name = f"{above}{one.name}"
+        if _is_table(inner):
+            yield (f"[[{name}]]" if is_list else f"[{name}]"), inner
+            yield from recipe_tables(inner, f"{name}.")
+
+
+def _is_table(hint: Any) -> bool:
+    return dataclasses.is_dataclass(hint) and hint is not tables.Take
+
+
+def recipe_keys(cls: type) -> list[Field[Any]]:
+    """The keys of a table: fields that are neither tables themselves nor the options of a source."""
+    hints = get_type_hints(cls)
+    return [
+        one for one in dataclasses.fields(cls) if one.name != "options" and not _is_table(hints[one.name])
+    ]
+
+
+def _keys(cls: type) -> str:
+    hints = get_type_hints(cls)
+    rows = [
+        (code(one.name), _value(one, hints[one.name]), code(_default(one)), plain(_meaning(one)))
+        for one in recipe_keys(cls)
+    ]
+    return table(("key", "value", "default", "meaning"), rows)
+
+
+def _kind(hint: Any) -> str:
+    if get_origin(hint) is tuple:
+        return f"list: {_kind(get_args(hint)[0])}"
+    if isinstance(hint, types.UnionType):
+        return " or ".join(map(_kind, get_args(hint)))
+    return WORDS[hint.__name__]
+
+
+def _default(one: Field[Any]) -> str:
+    """A key's default as a recipe writes it."""
+    value = one.default
+    if isinstance(value, tables.Take):
+        share = f"{{ from = {json.dumps(value.origin)}, fraction = {value.fraction} }}"
+        return share if value.fraction else json.dumps(value.origin)
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def _value(one: Field[Any], hint: Any) -> str:
+    """What a key takes: its type and range, or its choices."""
+    low, high, choices = (one.metadata.get(name) for name in ("low", "high", "choices"))
+    if choices:
+        return ", ".join(map(code, choices))
+    if low is not None and high is not None:
+        return f"{_kind(hint)}, {low} to {high}"
+    return _kind(hint) + (f", {low} or more" if low is not None else "")
+
+
+def _meaning(one: Field[Any]) -> str:
+    return str(one.metadata.get("meaning", "see above"))
+
+
+# The command line
+
+
+def commands() -> str:
+    """Every command with its help, arguments, options and example, from click."""
+    group = click.Context(cli.tledge, info_name="tledge")
+    parts = ["# Commands", prose(cli.tledge.help)]
+    parts.append(
+        "Results go to stdout, progress to stderr; `--json` prints one object. `NO_COLOR` is respected."
+    )
+    for name, command in cli.tledge.commands.items():
+        parts += [f"## `tledge {name}`", *_command(click.Context(command, group, name), command)]
+    return _page(parts)
+
+
+def _command(context: click.Context, command: click.Command) -> Iterator[str]:
+    yield fenced(command.get_usage(context).removeprefix("Usage: "))
+    yield prose((command.help or "").replace("\b\n", ""))
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    yield table(("option", "does"), [_option(context, one) for one in options])
+    example = inspect.cleandoc((command.epilog or "").replace("\b", "")).removeprefix("Example:\n")
+    yield "Example:"
+    yield fenced(inspect.cleandoc(example), "sh")
+
+
+def _option(context: click.Context, one: click.Option) -> tuple[str, str]:
+    names = ", ".join(code(name) for name in (*one.opts, *one.secondary_opts))
+    value = "" if one.is_flag else f" `{one.make_metavar(context)}`"
+    default = f" Default: `{one.default}`." if one.show_default else ""
+    return f"{names}{value}", plain(one.help or "") + default
+
+
+# Names
+
+
+def variants() -> str:
+    """Every variant: what a mode of a format is, and what it is held to."""
+    rows = [
+        (
+            code(name), plain(one.mode.summary), code(one.mode.weights), code(one.mode.input),
+            str(one.mode.batch or "any"), "yes" if one.mode.calibrated else "no", code(one.mode.gate),
+        )
+        for name, one in VARIANTS.items()
+    ]  # fmt: skip
+    return _page([
+        "# Variants\n\nA variant is a format and a number type. The same name stands in the recipe "
+        "(`[export] variants`), on the command line (`--variant NAME`), in the file's name and in every "
+        "report. `gate` says which limits of `[parity]` apply; what they are is in [the recipe](recipe.md).",
+        table(("variant", "is", "weights", "input", "batch", "calibrated", "gate"), rows),
+    ])  # fmt: skip
+
+
+def exit_codes() -> str:
+    """Every exit code, from the tree of errors and the command line."""
+    rows = [(code(number), plain("; ".join(meanings))) for number, meanings in exit_meanings().items()]
+    tree = (errors.__doc__ or "").split("\n\n")[1]
+    return _page([
+        "# Exit codes",
+        table(("code", "when"), rows),
+        "`tledge compare` ends with 3 where B cannot take A's place or the images are too few to tell.",
+        "## Errors",
+        "Messages say what is wrong, where, what was expected and what to do. In Python each is a class of "
+        "`tledge.errors`:",
+        fenced(inspect.cleandoc(tree)),
+    ])  # fmt: skip
+
+
+def exit_meanings() -> dict[int, list[str]]:
+    """What each exit code stands for, in the words of the tree in `tledge/errors.py`."""
+    found: dict[int, list[str]] = {0: ["done"]}
+    for number, meaning in re.findall(r"^.*\w+ +exit (\d+) +(.*)$", errors.__doc__ or "", re.M):
+        found.setdefault(int(number), []).append(meaning)
+    found[cli.INTERRUPTED] = ["interrupted; what was finished is kept"]
+    return dict(sorted(found.items()))
+
+
+def backbones() -> str:
+    """Every backbone."""
+    rows = [
+        (
+            code(name), plain(one.summary), str(one.default_size), str(one.min_size),
+            ", ".join(f"{alpha:g}" for alpha in one.alphas) or ("any, no weights" if one.takes_alpha else ""),
+        )
+        for name, one in BACKBONES.items()
+    ]  # fmt: skip
+    return _page([
+        "# Backbones\n\n`[model] backbone` of a recipe. `alpha` lists the width multipliers that have "
+        "ImageNet weights. What a network wants of its pixels lies inside the model, which takes RGB "
+        "bytes in any case.",
+        table(("name", "is", "made for, px", "smallest, px", "alpha"), rows),
+    ])  # fmt: skip
+
+
+def sources() -> str:
+    """Every data source with its options."""
+    parts = [
+        "# Data sources\n\n`[data] source` of a recipe: a name, and behind a colon the option that is named "
+        "below. Further options are keys of `[data]`."
+    ]
+    for name, one in SOURCES.items():
+        written = f"{name}:{one.argument.upper()}" if one.argument else name
+        rows = [(code(key), code(json.dumps(value))) for key, value in one.module.OPTIONS.items()]
+        parts += [
+            f"## `{name}`",
+            f'{plain(one.summary[:1].upper() + one.summary[1:])}: `source = "{written}"`.',
+        ]
+        parts += [table(("option", "default"), rows), prose(notes(one.module).get("OPTIONS"))]
+    return _page(parts)
+
+
+def targets() -> str:
+    """Every device project."""
+    parts = [
+        "# Targets\n\n`tledge bundle --target NAME` fills a device project with a bundle. Each needs no "
+        "tledge and has a self-test."
+    ]
+    for name, one in TARGETS.items():
+        parts += [f"## `{name}`", plain(one.summary) + ".", fenced(one.self_test, "sh")]
+        parts.append(f"Variants that serve there, best first: {', '.join(map(code, one.variants))}.")
+    return _page(parts)
+
+
+# Files
+
+
+def run_folder() -> str:
+    """What lies in a run folder, and the values of its JSON files."""
+    parts = [
+        "# The run folder\n\nA killed command leaves a folder that the same command with `--resume` "
+        "completes, and never a half-written file under its final name.",
+        table(("file", "holds"), [(code(name), plain(meaning)) for name, meaning in runs.FILES.items()]),
+    ]
+    for name, cls in RUN_VALUES.items():
+        parts += [f"## `{name}`", prose(cls.__doc__), _fields(cls)]
+    return _page(parts)
+
+
+RUN_VALUES: dict[str, type] = {
+    "run.json": runs.TrainedRun,
+    "run.json: validation, test, frozen": runs.Score,
+    "artifacts/<variant>.json": runs.Artifact,
+    "parity.json": runs.ParityReport,
+    "parity.json: reference": runs.Reference,
+    "parity.json: rows": runs.ParityRow,
+}
+"""JSON files of a run, and the values in them."""
+
+
+def _fields(cls: type) -> str:
+    said = notes(cls)
+    rows = [
+        (code(one.name), code(one.type), plain(said.get(one.name, ""))) for one in dataclasses.fields(cls)
+    ]
+    return table(("field", "type", "meaning"), rows)
+
+
+def manifest() -> str:
+    """`manifest.json` of a bundle, from its JSON Schema."""
+    schema = json.loads((shipped.folder("export") / "manifest.schema.json").read_text(encoding="utf-8"))
+    parts = ["# `manifest.json`", plain(schema["description"]), _properties(schema)]
+    for name, part in schema["$defs"].items():
+        parts += [f"## {name}", plain(part["description"]), _properties(part)]
+    return _page(parts)
+
+
+def _properties(schema: dict[str, Any]) -> str:
+    required = schema.get("required", ())
+    rows = [
+        (
+            code(name),
+            _schema_kind(part),
+            "yes" if name in required else "no",
+            plain(part.get("description", "")),
+        )
+        for name, part in schema["properties"].items()
+    ]
+    return table(("field", "value", "always there", "meaning"), rows)
+
+
+def _schema_kind(part: dict[str, Any]) -> str:
+    if "const" in part:
+        return code(json.dumps(part["const"]))
+    if "enum" in part:
+        return ", ".join(code(json.dumps(one)) for one in part["enum"])
+    if "$ref" in part:
+        name = part["$ref"].rsplit("/", 1)[-1]
+        return f"[{name}](#{name})"
+    if "anyOf" in part:
+        return " or ".join(_schema_kind(one) for one in part["anyOf"])
+    if part["type"] == "array":
+        return f"list: {_schema_kind(part['items'])}"
+    kind = part["type"]
+    return code(kind if isinstance(kind, str) else " or ".join(kind))
+
+
+# Python
+
+
+def python() -> str:
+    """Whatever `tledge.__all__` exports, with signatures and docstrings."""
+    parts = ["# Python", prose(tledge.__doc__)]
+    names = exported()
+    if not names:
+        parts.append("`tledge` exports no names yet: the command line is its interface.")
+    for name in names:
+        parts += [f"## `tledge.{name}`", *_thing(name, getattr(tledge, name))]
+    return _page(parts)
+
+
+def exported() -> list[str]:
+    """The names that `import tledge` promises."""
+    return list(getattr(tledge, "__all__", ()))
+
+
+def _thing(name: str, thing: Any) -> Iterator[str]:
+    if not callable(thing):
+        yield code(repr(thing)) if isinstance(thing, (str, int, float)) else prose(thing.__doc__)
+        return
+    yield fenced(f"{name}{_signature(thing)}", "python")
+    yield prose(thing.__doc__)
+    if dataclasses.is_dataclass(thing) and isinstance(thing, type):
+        yield _fields(thing)
+    members = vars(thing).items() if isinstance(thing, type) else ()
+    for member, found in members:
+        if not member.startswith("_") and (inspect.isfunction(found) or isinstance(found, property)):
+            yield f"### `{name}.{member}`"
+            yield fenced(f"{member}{_signature(found)}", "python") if inspect.isfunction(found) else ""
+            yield prose(found.__doc__)
+
+
+def _signature(thing: Any) -> str:
+    try:
+        return str(inspect.signature(thing)).replace("'", "")
+    except (TypeError, ValueError):  # exceptions and other builtins
+        return "(...)"
+
+
+# All of them
+
+PAGES: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "recipe": recipe,
+    "variants": variants,
+    "exit-codes": exit_codes,
+    "backbones": backbones,
+    "sources": sources,
+    "targets": targets,
+    "run-folder": run_folder,
+    "manifest": manifest,
+    "python": python,
+}
+"""Name of the page's file to what makes its text."""
+
+
+def _page(parts: list[str]) -> str:
+    return "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"
+
+
+def write(folder: Path) -> None:
+    """Write every page into `folder`; what is as it was is left alone, so that Sphinx builds less."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in set(folder.glob("*.md")) - {folder / f"{name}.md" for name in PAGES}:
+        path.unlink()
+    for name, made in PAGES.items():
+        path, text = folder / f"{name}.md", made()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            runs.write_text(path, text)

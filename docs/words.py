@@ -1,0 +1,65 @@
+"""Words as Markdown: tables, and docstrings as they stand in the code."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+
+def table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with a head; bars inside cells are escaped, line ends become blanks."""
+    lines = [names, ["---"] * len(names), *rows]
+    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def code(text: object) -> str:
+    """Text in the style of code; nothing for nothing."""
+    return f"`{text}`" if str(text) else ""
+
+
+def plain(text: str) -> str:
+    """Words that may hold code in backticks; elsewhere nothing is markup: `<`, `*` and `[` are escaped."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(
+        part if part.startswith("`") else re.sub(r"([<*\[\]{}_])", r"\\\1", part) for part in parts
+    )
+
+
+def prose(text: str | None) -> str:
+    """A docstring: paragraphs and lists as words, indented blocks as code."""
+    blocks = re.split(r"\n{2,}", inspect.cleandoc(text or ""))
+    return "\n\n".join(_block(block) for block in blocks if block)
+
+
+def _block(text: str) -> str:
+    if all(line.startswith("    ") for line in text.splitlines()):
+        return f"```text\n{textwrap.dedent(text)}\n```"
+    return plain(text)
+
+
+def fenced(text: str, language: str = "text") -> str:
+    """A block of code."""
+    return f"```{language}\n{text.rstrip()}\n```\n"
+
+
+def notes(thing: Any) -> dict[str, str]:
+    """What stands in a string below each field of a class, or below each constant of a module, by name."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
+    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else tree.body
+    return {
+        before.target.id: ast.literal_eval(after.value)
+        for before, after in pairwise(body)
+        if isinstance(before, ast.AnnAssign)
+        and isinstance(before.target, ast.Name)
+        and isinstance(after, ast.Expr)
+        and isinstance(after.value, ast.Constant)
+    }
