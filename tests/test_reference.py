@@ -239,6 +239,7 @@ def test_real_run_holds_what_is_explained(small_run: Path) -> None:
         "checkpoints",
         "bench.json",
         "bench.png",
+        "feedback",
         "evidence",
     }
     assert set(runs.FILES) - there - sometimes == {"<name>-<version>.zip"}

@@ -175,7 +175,7 @@ def test_training_says_that_it_always_answers() -> None:
 
 def test_manifest_and_readme_say_it(tmp_path: Path) -> None:
     trained = RunFolder(risky(tmp_path / "run")).read_run()
-    made = bundling._manifest(trained, [row("onnx-fp32", 0.93)], (), {"onnx-fp32": ()}, False)
+    made = bundling._manifest(trained, [row("onnx-fp32", 0.93)], (), {"onnx-fp32": ()}, False, tmp_path)
     assert made.confidence == FITTED and made.artifacts[0].coverage == 0.93
     assert contract.parse_manifest(contract.manifest_json(made).encode(), "here") == made
     assert "Where the largest is below 0.62, the model is unsure." in bundling._readme(made, trained)
