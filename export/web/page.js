@@ -5,7 +5,7 @@ const MOST_SEEN = 12; // pictures in the history
 const QUIET_MS = 1000; // a screen reader hears a new label at most so often
 
 const at = (id) => document.getElementById(id);
-const page = { files: null, manifest: null, model: null, camera: null, shown: null, seen: [], pace: new Pace(), said: 0 };
+const page = { files: null, manifest: null, model: null, opening: null, camera: null, shown: null, seen: [], pace: new Pace(), said: 0 };
 
 /** An element with attributes and children; a text is a child too. */
 function make(name, attributes = {}, ...children) {
@@ -112,7 +112,8 @@ function tell(words) {
 function show(blob, name, remember = true) {
   return attempt(async () => {
     stopCamera();
-    if (!page.model) return;
+    await page.opening; // a photo may be dropped before the model is there
+    if (!page.model) throw new Problem(say("notOpened"));
     document.body.dataset.state = "busy";
     try {
       const shown = { blob, name, bitmap: await decoded(blob, name) };
@@ -171,7 +172,8 @@ function remembered(shown, judged) {
 function startCamera(id) {
   return attempt(async () => {
     stopCamera();
-    if (!page.model) return;
+    await page.opening;
+    if (!page.model) throw new Problem(say("notOpened"));
     const video = at("video"), camera = await Camera.start(video, id);
     page.camera = camera;
     page.pace = new Pace();
@@ -261,24 +263,31 @@ async function start() {
   listen();
   document.body.dataset.state = "loading";
   at("headline").textContent = say("starting");
+  page.opening = attempt(openBundle);
+  await page.opening;
+  if (!page.model) {
+    document.body.dataset.state = "failed";
+    at("headline").textContent = "";
+    return;
+  }
   await attempt(async () => {
-    page.files = openFiles();
-    page.manifest = await page.files.manifest();
-    document.title = `${page.manifest.name} ${page.manifest.version}`;
-    at("name").textContent = page.manifest.name;
-    at("version").textContent = page.manifest.version;
-    at("description").textContent = page.manifest.description;
-    at("made").textContent = say("made", { version: page.manifest.tledge });
-    at("privacy").textContent = say(SERVER ? "privacyServed" : "privacy");
-    await useModel(listModels());
     await showExamples();
     await openSides();
     if (/self-test/.test(location.search + location.hash)) await selfTest();
   });
-  if (!page.model) {
-    document.body.dataset.state = "failed";
-    at("headline").textContent = "";
-  }
+}
+
+/** Reads the bundle and opens its best model. */
+async function openBundle() {
+  page.files = openFiles();
+  page.manifest = await page.files.manifest();
+  document.title = `${page.manifest.name} ${page.manifest.version}`;
+  at("name").textContent = page.manifest.name;
+  at("version").textContent = page.manifest.version;
+  at("description").textContent = page.manifest.description;
+  at("made").textContent = say("made", { version: page.manifest.tledge });
+  at("privacy").textContent = say(SERVER ? "privacyServed" : "privacy");
+  await useModel(listModels());
 }
 
 start();

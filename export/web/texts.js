@@ -40,6 +40,7 @@ const TEXTS = {
   insecure: "Browsers lend the webcam to pages from this machine or over https only. Choose or take a photo instead: that works here.",
   noWasm: "This browser cannot run WebAssembly, which the model needs. Open the page in a current Chrome, Edge, Firefox or Safari, and not in a lockdown mode.",
   damagedModel: "The model file is damaged and was not loaded. Get the bundle again, and check it with tledge verify.",
+  notOpened: "The model could not be opened, so nothing can be answered. Reload the page to see why.",
   noModel: "This bundle holds no model that a browser can run. Export a TFLite variant: tledge export --int8.",
   future: "This bundle was made by a newer tledge (manifest version {found}, this page reads {known}). Get the page that came with it.",
   unreachable: "{path} could not be loaded. Start tledge preview again and reload this page.",
