@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,13 @@ class SavedModelSession:
 
 
 def _load(path: Path) -> Any:
+    """The loaded folder; the last one is kept as long as its hash is the same, for loading takes seconds."""
+    return _loaded(path, runs.sha256(path) if path.is_dir() else "")
+
+
+@lru_cache(maxsize=1)
+def _loaded(path: Path, sha256: str) -> Any:
+    del sha256
     tf = tensorflow()
     try:
         return tf.saved_model.load(str(path))
