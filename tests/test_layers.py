@@ -86,7 +86,7 @@ LAYERS: list[set[str]] = [
     {"distillation"},
     {"fitting"},
     {"prefix"},
-    {"train", "export", "verify", "skew", "bundle", "predict", "bench", "compare", "diagnosis"},
+    {"training", "exporting", "verification", "skew", "bundle", "predict", "bench", "comparison", "diagnosis"},
     {"console"},
     {"console_tables"},
     {"commands"},

@@ -11,7 +11,7 @@ from tledge.commands import common, example, finished_run, kernels, next_step, p
 from tledge.errors import ArtifactError, MissingError, ParityFailed, TledgeError
 
 if TYPE_CHECKING:
-    from tledge.compare import ComparedReport
+    from tledge.comparison import ComparedReport
     from tledge.tables import Parity
 
 
@@ -29,7 +29,7 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
     not worse, and with 3 where it is worse beyond the [parity] gates, where the images are too few to
     tell, or where labels or contract differ.
     """
-    from tledge import compare as stage
+    from tledge import comparison as stage
     from tledge import console, subjects
 
     limits, whose = _limits(a, b)
@@ -84,7 +84,7 @@ def _show(report: ComparedReport, whose: str) -> None:
 
 def _failure(report: ComparedReport) -> TledgeError:
     """Exit code 4 for a damaged artifact, 5 where none could be compared, else 3."""
-    from tledge import compare as stage
+    from tledge import comparison as stage
 
     if report.verdict == stage.BROKEN:
         return ArtifactError(f"nothing is said of B where a file is damaged. {report.summary}")

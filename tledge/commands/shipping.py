@@ -42,7 +42,7 @@ def export(
 ) -> None:
     """Convert RUN (the newest finished one if left out), verify every artifact, and bundle."""
     from tledge import console, console_tables
-    from tledge.export import export as export_run
+    from tledge.exporting import export as export_run
     from tledge.recipe import with_repair
 
     folder, recipe = finished_run(run)
@@ -155,7 +155,7 @@ def verify(
     first, EXIF ignored ...), to see what that costs an artifact. It informs and fails nothing.
     """
     from tledge import console, reader
-    from tledge.verify import verify_bundle
+    from tledge.verification import verify_bundle
 
     if skew:
         _skew(path, variant, kernels, quiet, as_json)
@@ -209,7 +209,7 @@ def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_
 
 def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) -> ParityReport:
     from tledge import console
-    from tledge.verify import verify_run
+    from tledge.verification import verify_run
 
     with console.watching(quiet) as watch:
         return verify_run(folder, recipe.parity, kernels=kernels, watch=watch)
