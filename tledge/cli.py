@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from tledge import __version__
-from tledge.commands import comparing, looking, measuring, photos, shipping, training
+from tledge.commands import comparing, completion, doctor, looking, measuring, photos, shipping, training
 from tledge.errors import TledgeError
 
 INTERRUPTED = 130
@@ -73,5 +73,7 @@ for command in (
     looking.predict,
     looking.list_,
     looking.inspect,
+    doctor.doctor,
+    completion.completion,
 ):
     tledge.add_command(command)

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, finished_run, kernels, next_step, plain, print_json
+from tledge.commands import common, example, kernels, next_step, plain, print_json
+from tledge.commands.completion import bundle_names, variant_names
 from tledge.errors import ArtifactError, MissingError, ParityFailed, TledgeError
 
 if TYPE_CHECKING:
     from tledge.comparison import ComparedReport
-    from tledge.tables import Parity
 
 
 @click.command(epilog=example("tledge compare pets-1.zip runs/pets"))
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
-@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this artifact.")
+@click.argument("a", type=click.Path(path_type=Path), shell_complete=bundle_names)
+@click.argument("b", type=click.Path(path_type=Path), shell_complete=bundle_names)
+@click.option(
+    "--variant", "variants", multiple=True, metavar="NAME", shell_complete=variant_names,
+    help="Only this artifact.",
+)  # fmt: skip
 @kernels
 @common
 def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bool, as_json: bool) -> None:
@@ -30,9 +33,9 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
     tell, or where labels or contract differ.
     """
     from tledge import comparison as stage
-    from tledge import console, subjects
+    from tledge import console, given, subjects
 
-    limits, whose = _limits(a, b)
+    limits, whose = given.limits(a, b)
     with console.watching(quiet) as watch:
         report = stage.compare(a, b, limits, variants=variants, kernels=kernels, watch=watch)
     if as_json:
@@ -42,16 +45,6 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
     if report.verdict not in (stage.FINE, stage.SAME):
         raise _failure(report)
     next_step(f"tledge bundle {b}" if subjects.is_run(b) else f"tledge verify {b}", as_json)
-
-
-def _limits(a: Path, b: Path) -> tuple[Parity, str]:
-    """The gates of B's recipe, else of A's, and whose they are; the defaults where both are bundles."""
-    from tledge import subjects, tables
-
-    for path in (b, a):
-        if subjects.is_run(path):
-            return finished_run(path)[1].parity, f"[parity] of {path}"
-    return tables.Parity(), "tledge's own"
 
 
 def _show(report: ComparedReport, whose: str) -> None:

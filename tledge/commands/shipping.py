@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from tledge.commands import common, example, finished_run, kernels, next_step, plain, print_json
-from tledge.errors import ArtifactError, MissingError, ParityFailed, RecipeError, TledgeError
+from tledge.commands.completion import bundle_names, run_names, target_names, variant_names
+from tledge.errors import RecipeError, TledgeError
 
 if TYPE_CHECKING:
     from tledge.recipe import Recipe
@@ -17,14 +18,17 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=example("tledge export runs/rps --int8"))
-@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=click.Path(path_type=Path), shell_complete=run_names)
 @click.option("--int8", is_flag=True, help="Add tflite-int8: integers only.")
 @click.option("--fp16", is_flag=True, help="Add tflite-fp16: half the size.")
 @click.option("--dynamic", is_flag=True, help="Add tflite-dynamic: int8 weights, float activations.")
 @click.option("--all", "everything", is_flag=True, help="Add every variant.")
 @click.option("--repair", is_flag=True, help="Add tflite-int8, with remedies until its gates pass.")
 @click.option("--mixed", is_flag=True, help="With --repair, also remedies that leave floats in the model.")
-@click.option("--variant", "named", multiple=True, metavar="NAME", help="Add one variant by name.")
+@click.option(
+    "--variant", "named", multiple=True, metavar="NAME", shell_complete=variant_names,
+    help="Add one variant by name.",
+)  # fmt: skip
 @click.option("--unverified", is_flag=True, help="Bundle what did not pass too, marked as such.")
 @common
 def export(
@@ -130,20 +134,20 @@ def _show(report: ParityReport, path: Path) -> None:
 
 
 def _fail(report: ParityReport) -> NoReturn:
-    """End with exit code 4 where a file is wrong in itself, else 3."""
-    bad = [row for row in report.rows if row.verdict not in ("passed", "skipped")]
-    if not bad:
-        raise MissingError("No artifact could be checked here; the reasons above say what is missing.")
-    names = ", ".join(row.variant for row in bad)
-    if any(row.structural for row in bad):
-        raise ArtifactError(f"verification failed: {names}. The reasons are above.")
-    raise ParityFailed(f"verification did not pass: {names}. The reasons are above.")
+    from tledge.verification import failure
+
+    raise failure(report, "The reasons are above.")
 
 
 @click.command(epilog=example("tledge verify runs/rps"))
-@click.argument("path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path))
+@click.argument(
+    "path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path), shell_complete=bundle_names
+)
 @click.option("--skew", is_flag=True, help="Measure instead what photos prepared otherwise cost an artifact.")
-@click.option("--variant", metavar="NAME", help="With --skew: the artifact [the smallest of integers].")
+@click.option(
+    "--variant", metavar="NAME", shell_complete=variant_names,
+    help="With --skew: the artifact [the smallest of integers].",
+)  # fmt: skip
 @kernels
 @common
 def verify(
@@ -216,9 +220,14 @@ def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) ->
 
 
 @click.command(epilog=example("tledge bundle runs/rps --target raspberry_pi"))
-@click.argument("path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path))
+@click.argument(
+    "path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path), shell_complete=bundle_names
+)
 @click.option("--unverified", is_flag=True, help="Take what did not pass too, marked as such.")
-@click.option("--target", metavar="NAME", help="Fill a device project with it; see `tledge list targets`.")
+@click.option(
+    "--target", metavar="NAME", shell_complete=target_names,
+    help="Fill a device project with it; see `tledge list targets`.",
+)  # fmt: skip
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Its folder [RUN/NAME].")
 @common
 def bundle(
