@@ -36,7 +36,6 @@ LAYERS: list[set[str]] = [
         "calibration",
         "ranges",
         "jitter",
-        "event_files",
     },
     {
         "index",
@@ -54,6 +53,7 @@ LAYERS: list[set[str]] = [
         "distribution",
         "operators",
         "arena_worker",
+        "event_files",
     },
     {
         "sources",

@@ -168,9 +168,9 @@ def export(
 ) -> Exported:
     """Convert a run (the newest in runs/ without one), verify every artifact in it, and bundle what passed.
 
-    Makes these `variants`, or those of the recipe. Raises RecipeError for a name that is none, ConversionError
-    where a converter fails; and, unless `unverified` bundles what did not pass as well, ParityFailed or
-    ArtifactError with the reasons: `parity.json` in the run holds all figures then.
+    Makes these `variants`, or those of the recipe. Raises RecipeError for a name that is none,
+    ConversionError where a converter fails; and, unless `unverified` bundles what did not pass as well,
+    ParityFailed or ArtifactError with the reasons: `parity.json` in the run holds all figures then.
     """
     folder, recipe = given.finished_run(_path(run))
     wanted = recipe.export.variants if variants is None else tuple(variants)

@@ -55,12 +55,12 @@ def _scalars(part: str, history: History) -> Iterator[bytes]:
     stages = list(dict.fromkeys(row["stage"] for row in history))
     times = itertools.accumulate(row["seconds"] for row in history)
     for step, (row, seconds) in enumerate(zip(history, times, strict=True), 1):
-        found = {name: value for name, value in row.items() if name not in ("stage", "epoch")}
+        held_out = {name for name in row if name.startswith(HELD_OUT)}
         if part == "validation":
-            values = {name.removeprefix(HELD_OUT): one for name, one in found.items() if name.startswith(HELD_OUT)}
+            values = {name.removeprefix(HELD_OUT): row[name] for name in row if name in held_out}
         else:
-            values = {name: one for name, one in found.items() if not name.startswith(HELD_OUT)}
-            values["stage"] = stages.index(row["stage"]) + 1
+            others = (name for name in row if name not in (*held_out, "stage", "epoch"))
+            values = {name: row[name] for name in others} | {"stage": stages.index(row["stage"]) + 1}
         yield event_files.scalars(step, seconds, values)
 
 

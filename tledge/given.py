@@ -38,7 +38,7 @@ def finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
 
 
 def limits(a: Path, b: Path) -> tuple[Parity, str]:
-    """The gates to compare B with A under, and whose they are: of B's recipe, else of A's, else the defaults."""
+    """The gates to compare B with A under, and whose: those of B's recipe, of A's, else the defaults."""
     from tledge import subjects, tables
 
     for path in (b, a):

@@ -141,7 +141,11 @@ def _fail(report: ParityReport) -> NoReturn:
 
 @click.command(epilog=example("tledge verify runs/rps"))
 @click.argument(
-    "path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path), shell_complete=bundle_names
+    "path",
+    metavar="[RUN|BUNDLE]",
+    required=False,
+    type=click.Path(path_type=Path),
+    shell_complete=bundle_names,
 )
 @click.option("--skew", is_flag=True, help="Measure instead what photos prepared otherwise cost an artifact.")
 @click.option(
@@ -221,7 +225,11 @@ def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) ->
 
 @click.command(epilog=example("tledge bundle runs/rps --target raspberry_pi"))
 @click.argument(
-    "path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path), shell_complete=bundle_names
+    "path",
+    metavar="[RUN|BUNDLE]",
+    required=False,
+    type=click.Path(path_type=Path),
+    shell_complete=bundle_names,
 )
 @click.option("--unverified", is_flag=True, help="Take what did not pass too, marked as such.")
 @click.option(
