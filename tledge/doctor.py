@@ -130,7 +130,10 @@ class Probe:
 def examine(watch: progress.Progress = progress.SILENT, patience: float = PATIENCE) -> Checkup:
     """Look around; nothing is written, and no library is loaded into this process."""
     here = [name for name in PROBED if not Needs((name,), "").absent()]
-    with progress.task(watch, "load libraries", len(here)) as task, ThreadPoolExecutor(len(PROBED)) as pool:
+    with (
+        progress.task(watch, "load libraries", len(here)) as task,
+        ThreadPoolExecutor(max(1, len(here))) as pool,
+    ):
 
         def one(name: str) -> Probe:
             found = probe(name, patience)

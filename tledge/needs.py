@@ -15,7 +15,14 @@ class Needs:
 
     def absent(self) -> tuple[str, ...]:
         """Those of the modules that are not installed; none is imported for that."""
-        return tuple(name for name in self.modules if find_spec(name) is None)
+        return tuple(name for name in self.modules if not _is_found(name))
+
+
+def _is_found(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):  # a finder that refuses; a module without a spec
+        return False
 
 
 def extra(name: str) -> str:
