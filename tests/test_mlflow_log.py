@@ -62,10 +62,10 @@ def folder(tmp_path: Path) -> RunFolder:
     """A run that is finished, as far as MLflow is told."""
     score = {"images": 10, "accuracy": 0.5, "low": 0.2, "high": 0.8}
     run = {
-        "name": "small", "version": "1", "seed": 0, "description": "", "synthetic": True,
-        "labels": ["a", "b"], "input": {"height": 48, "width": 48, "dtype": "uint8"},
-        "backbone": "tiny", "parameters": 9, "train_images": 30, "validation": score, "test": {**score, "accuracy": 0.75}, "frozen": score,
-        "seconds": 1.0, "cache": "",
+        "name": "small", "version": "1", "seed": 0, "description": "", "synthetic": True, "labels": ["a"],
+        "input": {"height": 48, "width": 48, "dtype": "uint8"}, "backbone": "tiny", "parameters": 9,
+        "train_images": 30, "seconds": 1.0, "cache": "",
+        "validation": score, "test": {**score, "accuracy": 0.75}, "frozen": score,
     }  # fmt: skip
     (tmp_path / "run.json").write_text(json.dumps(run))
     return RunFolder(tmp_path)
