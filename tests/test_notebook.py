@@ -21,7 +21,7 @@ RUN = (
 
 
 def executed(notebook: Path, folder: Path) -> list[str]:
-    """Run a notebook in `folder`; gives the text that each code cell put out, <png> or <jpeg> for a picture."""
+    """Run a notebook in `folder`; gives the text of each code cell, <png> or <jpeg> for a picture."""
     out = folder / "executed.ipynb"
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
