@@ -108,6 +108,15 @@ def test_tensorboard_reads_scalars(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_open_tensorboard_sees_the_next_epoch(tmp_path: Path) -> None:
+    log = event_log.Scalars(RunFolder(tmp_path))
+    log(HISTORY[:1])
+    opened = read(tmp_path / "tensorboard" / "train")
+    log(HISTORY[:2])
+    assert [one.step for one in opened.Reload().Scalars("loss")] == [1, 2]
+
+
+@pytest.mark.slow
 def test_tensorboard_reads_pictures(tmp_path: Path) -> None:
     event_files.write(tmp_path / event_files.NAME, [event_files.image(7, 1.0, "hands", png())])
     (found,) = read(tmp_path).Images("hands")
