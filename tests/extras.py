@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 IMPORTS = {
-    "": "tledge, ai_edge_litert.interpreter, PIL, rich",
+    "": "tledge.api, ai_edge_litert.interpreter, PIL, rich",
     "train": "tledge, keras, tensorflow, tensorflow_datasets, matplotlib",
     "export": "tledge, tensorflow, tf2onnx, onnx, onnxruntime",
     "jax": "tledge, jax, keras, h5py, matplotlib",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -178,6 +179,31 @@ def test_damaged_bundle_raises(own_run: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     with pytest.raises(ArtifactError, match="SHA-256 differs"):
         tledge.load(own_run)
+
+
+@pytest.mark.slow(minutes=0.5)
+def test_readme_snippet_runs(tmp_path: Path, small_run: Path) -> None:
+    """As it stands, but for settings that make it smaller and gates that so small a model passes."""
+    import re
+    import shutil
+
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    smaller = {
+        "data.train": 300,
+        "data.test": 60,
+        "data.size": 64,
+        "model.image_size": 48,
+        "stage.0.epochs": 2,
+    }
+    loose = {"parity.int8_agreement": 0.0, "parity.int8_accuracy": 0.0, "parity.max_drop": 1.0}
+    asked = '{"stage.0.epochs": 14}'
+    assert asked in snippet
+    shutil.copy(small_run / "bundle" / "golden" / "00.jpg", tmp_path / "photo.jpg")
+    command = [sys.executable, "-c", snippet.replace(asked, repr({**smaller, **loose}))]
+    paths = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=paths)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert re.fullmatch(r"(paper|rock|scissors) 0\.\d+ (True|False)\n", done.stdout)
 
 
 USED = """

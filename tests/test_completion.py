@@ -13,7 +13,7 @@ from conftest import ROOT, Done
 
 from tledge import shipped
 from tledge.cli import tledge
-from tledge.commands.completion import SHELLS
+from tledge.commands.completion import SHELLS, Named
 from tledge.formats import VARIANTS
 from tledge.targets import TARGETS
 
@@ -62,6 +62,19 @@ def test_variants_are_completed(command: str) -> None:
         ("plain", "tflite-int16x8"),
     ]
     assert complete(command, "--variant", "tf-") == []
+
+
+def test_no_command_was_forgotten() -> None:
+    """Parameters are known by name: one that takes runs or variants under another name would not complete."""
+    flags = {"--variant", "--target"}
+    others = [
+        (name, param.name)
+        for name, command in tledge.commands.items()
+        for param in command.params
+        if (flags & {*param.opts} or param.metavar in ("RECIPE", "[RUN|BUNDLE]", "FILE|RUN"))
+        and not isinstance(param.type, Named)
+    ]
+    assert others == []
 
 
 def test_targets_and_commands_are_completed() -> None:

@@ -105,7 +105,6 @@ LAYERS: list[set[str]] = [
     {"console"},
     {"console_tables"},
     {"commands"},
-    {"commands.completion"},
     {
         "commands.photos",
         "commands.training",
@@ -113,6 +112,7 @@ LAYERS: list[set[str]] = [
         "commands.measuring",
         "commands.looking",
         "commands.comparing",
+        "commands.completion",
         "commands.doctor",
     },
     {"cli"},

@@ -77,3 +77,4 @@ for command in (
     completion.completion,
 ):
     tledge.add_command(command)
+completion.attach(tledge)

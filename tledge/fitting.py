@@ -246,7 +246,7 @@ def _reporter(task: progress.Task, stage: Stage, watch: progress.Progress) -> An
 
 
 def _keeper(
-    train_model: Any, stage: Stage, state: State, checkpoint: Path, observers: Sequence[Observer]
+    train_model: Any, stage: Stage, state: State, checkpoint: Path, observers: Sequence[Observer] = ()
 ) -> Any:
     """The callback that notes history, finds the best epoch, stops early and writes checkpoints."""
     import keras

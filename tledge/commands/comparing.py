@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from tledge.commands import common, example, kernels, next_step, plain, print_json
-from tledge.commands.completion import bundle_names, variant_names
 from tledge.errors import ArtifactError, MissingError, ParityFailed, TledgeError
 
 if TYPE_CHECKING:
@@ -16,12 +15,9 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=example("tledge compare pets-1.zip runs/pets"))
-@click.argument("a", type=click.Path(path_type=Path), shell_complete=bundle_names)
-@click.argument("b", type=click.Path(path_type=Path), shell_complete=bundle_names)
-@click.option(
-    "--variant", "variants", multiple=True, metavar="NAME", shell_complete=variant_names,
-    help="Only this artifact.",
-)  # fmt: skip
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this artifact.")
 @kernels
 @common
 def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bool, as_json: bool) -> None:

@@ -5,8 +5,9 @@ A shell that asks wants an answer at once and no message, so only folders and li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
@@ -14,19 +15,6 @@ from click.shell_completion import CompletionItem, get_completion_class
 from tledge.commands import example
 
 SHELLS = ("bash", "zsh", "fish")
-
-Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
-
-
-def _named(names: Callable[[], Iterable[str]], *, or_file: bool = False) -> Complete:
-    """A completion with those of the names that fit; paths are completed where none does."""
-
-    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        del ctx, param
-        found = [CompletionItem(name) for name in names() if name.startswith(incomplete)]
-        return found or [CompletionItem(incomplete, type="file")] if or_file else found
-
-    return complete
 
 
 def _runs() -> list[str]:
@@ -55,11 +43,39 @@ def _targets() -> list[str]:
     return list(TARGETS)
 
 
-run_names = _named(_runs, or_file=True)
-bundle_names = _named(lambda: [*_bundles(), *_runs()], or_file=True)
-recipe_names = _named(_recipes, or_file=True)
-variant_names = _named(_variants)
-target_names = _named(_targets)
+NAMES: dict[str, Callable[[], list[str]]] = {
+    **dict.fromkeys(("run", "file"), _runs),
+    **dict.fromkeys(("path", "model", "bundle", "a", "b"), lambda: [*_bundles(), *_runs()]),
+    "recipe_name": _recipes,
+    **dict.fromkeys(("variant", "variants", "named"), _variants),
+    "target": _targets,
+}
+"""What parameters of a command may name, by the parameter's name in Python."""
+
+
+class Named(click.ParamType):
+    """A type of values that also completes names; paths are completed where no name fits."""
+
+    def __init__(self, plain: click.ParamType, names: Callable[[], list[str]]) -> None:
+        self.plain, self.names, self.name = plain, names, plain.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return self.plain.convert(value, param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        found = [CompletionItem(name) for name in self.names() if name.startswith(incomplete)]
+        is_path = param.name == "recipe_name" or isinstance(self.plain, click.Path)
+        return found or ([CompletionItem(incomplete, type="file")] if is_path else [])
+
+
+def attach(group: click.Group) -> None:
+    """Let every parameter of the group's commands that stands in `NAMES` complete these names."""
+    for command in group.commands.values():
+        for param in command.params:
+            if param.name in NAMES and not isinstance(param.type, (click.Choice, Named)):
+                param.type = Named(param.type, NAMES[param.name])
 
 
 @click.command(epilog=example('eval "$(tledge completion bash)"'))

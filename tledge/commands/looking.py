@@ -7,18 +7,14 @@ from pathlib import Path
 import click
 
 from tledge.commands import common, example, finished_run, kernels, plain, print_json
-from tledge.commands.completion import bundle_names, run_names, variant_names
 from tledge.errors import TledgeError
 
 
 @click.command(epilog=example("tledge predict runs/rps/bundle photo.jpg"))
-@click.argument("model", type=click.Path(path_type=Path), shell_complete=bundle_names)
+@click.argument("model", type=click.Path(path_type=Path))
 @click.argument("photos", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Answers a photo.")
-@click.option(
-    "--variant", metavar="NAME", shell_complete=variant_names,
-    help="Artifact of a bundle [tflite-int8 where there is one].",
-)  # fmt: skip
+@click.option("--variant", metavar="NAME", help="Artifact of a bundle [tflite-int8 where there is one].")
 @kernels
 @common
 def predict(
@@ -70,7 +66,7 @@ def list_(what: str, as_json: bool) -> None:
 
 
 @click.command(epilog=example("tledge inspect runs/rps/artifacts/tflite-int8.tflite"))
-@click.argument("file", metavar="FILE|RUN", type=click.Path(path_type=Path), shell_complete=run_names)
+@click.argument("file", metavar="FILE|RUN", type=click.Path(path_type=Path))
 @click.option("--quantization", is_flag=True, help="What 8 bits cost every layer of RUN, measured.")
 @common
 def inspect(file: Path, quantization: bool, quiet: bool, as_json: bool) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from tledge.commands import common, example, next_step, plain, print_json
-from tledge.commands.completion import bundle_names, variant_names
 from tledge.errors import ArtifactError, MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -16,10 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=example("tledge bench runs/rps/bundle --threads 1,4"))
-@click.argument(
-    "path", metavar="[BUNDLE|RUN|FILE]", required=False, type=click.Path(path_type=Path),
-    shell_complete=bundle_names,
-)  # fmt: skip
+@click.argument("path", metavar="[BUNDLE|RUN|FILE]", required=False, type=click.Path(path_type=Path))
 @click.option("--official", is_flag=True, help="At least 1024 queries and 60 s each, as MLPerf asks.")
 @click.option("--threads", metavar="N,N", help="Thread counts [1, 2, 4 … and all cores].")
 @click.option(
@@ -28,10 +24,7 @@ if TYPE_CHECKING:
     type=click.Choice(["xnnpack", "builtin", "reference"]),
     help="LiteRT's kernels, may be repeated [xnnpack and reference].",
 )
-@click.option(
-    "--variant", "variants", multiple=True, metavar="NAME", shell_complete=variant_names,
-    help="Only this artifact.",
-)  # fmt: skip
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this artifact.")
 @click.option("--out", type=click.Path(path_type=Path), help="Plot, a PNG [bench.png of a run].")
 @common
 def bench(

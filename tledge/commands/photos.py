@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from tledge.commands import common, example, next_step, plain, print_json, read_recipe
-from tledge.commands.completion import recipe_names
 from tledge.errors import MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
 
 
 @click.command(epilog=example("tledge data recipes/rps.toml"))
-@click.argument("recipe_name", metavar="RECIPE", shell_complete=recipe_names)
+@click.argument("recipe_name", metavar="RECIPE")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a recipe key.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the sheets [runs/<name>-data].")
 @click.option("--pack", type=click.Path(path_type=Path), help="Write the prepared photos as a zip as well.")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from tledge.commands import common, example, finished_run, kernels, next_step, plain, print_json
-from tledge.commands.completion import bundle_names, run_names, target_names, variant_names
 from tledge.errors import RecipeError, TledgeError
 
 if TYPE_CHECKING:
@@ -18,17 +17,14 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=example("tledge export runs/rps --int8"))
-@click.argument("run", required=False, type=click.Path(path_type=Path), shell_complete=run_names)
+@click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--int8", is_flag=True, help="Add tflite-int8: integers only.")
 @click.option("--fp16", is_flag=True, help="Add tflite-fp16: half the size.")
 @click.option("--dynamic", is_flag=True, help="Add tflite-dynamic: int8 weights, float activations.")
 @click.option("--all", "everything", is_flag=True, help="Add every variant.")
 @click.option("--repair", is_flag=True, help="Add tflite-int8, with remedies until its gates pass.")
 @click.option("--mixed", is_flag=True, help="With --repair, also remedies that leave floats in the model.")
-@click.option(
-    "--variant", "named", multiple=True, metavar="NAME", shell_complete=variant_names,
-    help="Add one variant by name.",
-)  # fmt: skip
+@click.option("--variant", "named", multiple=True, metavar="NAME", help="Add one variant by name.")
 @click.option("--unverified", is_flag=True, help="Bundle what did not pass too, marked as such.")
 @common
 def export(
@@ -134,24 +130,16 @@ def _show(report: ParityReport, path: Path) -> None:
 
 
 def _fail(report: ParityReport) -> NoReturn:
+    """End with exit code 4 where a file is wrong in itself, else 3."""
     from tledge.verification import failure
 
     raise failure(report, "The reasons are above.")
 
 
 @click.command(epilog=example("tledge verify runs/rps"))
-@click.argument(
-    "path",
-    metavar="[RUN|BUNDLE]",
-    required=False,
-    type=click.Path(path_type=Path),
-    shell_complete=bundle_names,
-)
+@click.argument("path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path))
 @click.option("--skew", is_flag=True, help="Measure instead what photos prepared otherwise cost an artifact.")
-@click.option(
-    "--variant", metavar="NAME", shell_complete=variant_names,
-    help="With --skew: the artifact [the smallest of integers].",
-)  # fmt: skip
+@click.option("--variant", metavar="NAME", help="With --skew: the artifact [the smallest of integers].")
 @kernels
 @common
 def verify(
@@ -224,18 +212,9 @@ def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) ->
 
 
 @click.command(epilog=example("tledge bundle runs/rps --target raspberry_pi"))
-@click.argument(
-    "path",
-    metavar="[RUN|BUNDLE]",
-    required=False,
-    type=click.Path(path_type=Path),
-    shell_complete=bundle_names,
-)
+@click.argument("path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path))
 @click.option("--unverified", is_flag=True, help="Take what did not pass too, marked as such.")
-@click.option(
-    "--target", metavar="NAME", shell_complete=target_names,
-    help="Fill a device project with it; see `tledge list targets`.",
-)  # fmt: skip
+@click.option("--target", metavar="NAME", help="Fill a device project with it; see `tledge list targets`.")
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Its folder [RUN/NAME].")
 @common
 def bundle(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from tledge.commands import common, example, next_step, plain, print_json, read_recipe
-from tledge.commands.completion import recipe_names
 from tledge.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=example("tledge train recipes/rps.toml --set stage.0.epochs=2 --out runs/try"))
-@click.argument("recipe_name", metavar="RECIPE", shell_complete=recipe_names)
+@click.argument("recipe_name", metavar="RECIPE")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a recipe key.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder [runs/<name of the recipe>].")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run.")
