@@ -34,7 +34,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import machine  # noqa: E402
 
-from tledge import feeding, fitting, hardware, model, quiet, runs, train  # noqa: E402
+from tledge import feeding, fitting, hardware, model, quiet, runs, training  # noqa: E402
 from tledge.tables import Hardware, Model, Stage  # noqa: E402
 
 CLASSES = 10
@@ -139,7 +139,7 @@ def compiled(case: Case, precision: str) -> Any:
     """The network as `tledge train` makes and compiles it."""
     table = Hardware(precision=precision)
     engine = hardware.Engine(table)
-    train._seed(0, Hardware())
+    training._seed(0, Hardware())
     with engine.building():
         net = model.build(case.network, CLASSES)
     stage = Stage(unfreeze="all", learning_rate=1e-4, batch_size=case.batch)

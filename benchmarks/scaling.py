@@ -78,7 +78,7 @@ def prepare(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
 
 def train(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
     from tledge import recipe
-    from tledge.train import train as train_run
+    from tledge.training import train as train_run
 
     text = RECIPE.format(photos=photos, side=side, cache=str(cache).lower())
     folder.mkdir(parents=True)
@@ -89,7 +89,7 @@ def train(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
 def verify(folder: Path, photos: Path, side: int) -> None:
     from tledge import runs
     from tledge.tables import Parity
-    from tledge.verify import verify_run
+    from tledge.verification import verify_run
 
     verify_run(runs.RunFolder(folder), Parity())
 
@@ -161,10 +161,10 @@ def make_photos(folder: Path, scenes: list[tuple[str, bytes]], count: int) -> Pa
 
 def exported(folder: Path) -> Path:
     """A run with its artifacts, for `verify`."""
-    from tledge import export, recipe, runs
+    from tledge import exporting, recipe, runs
 
     made = recipe.load(folder / "r.toml")
-    export.export(runs.RunFolder(folder / "run"), made, made.export.variants)
+    exporting.export(runs.RunFolder(folder / "run"), made, made.export.variants)
     return folder / "run"
 
 

@@ -63,7 +63,7 @@ ROWS = (
 def inside_export(run: str) -> None:
     """Inside a child: the export stage through its public function."""
     from tledge import recipe
-    from tledge.export import export as export_run
+    from tledge.exporting import export as export_run
     from tledge.runs import RunFolder
 
     folder = RunFolder(Path(run))
@@ -79,7 +79,7 @@ def inside_verify(run: str, repeats: str) -> None:
 
     from tledge import golden, recipe
     from tledge.runs import UNCORRECTED, RunFolder
-    from tledge.verify import verify_run
+    from tledge.verification import verify_run
 
     folder, cores = RunFolder(Path(run)), os.cpu_count() or 1
     images, limits = golden.load(folder.golden).images, recipe.load(folder.recipe).parity

@@ -113,7 +113,7 @@ def inside_train(recipe_path: str, out: str) -> None:
     import numpy as np
 
     from tledge import golden, recipe, runs
-    from tledge.train import train as train_run
+    from tledge.training import train as train_run
 
     path, clock = Path(recipe_path), Clock()
     run = train_run(recipe.load(path), recipe.read_text(path), Path(out), watch=clock)

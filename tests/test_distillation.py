@@ -273,7 +273,7 @@ def test_jax_teaches_alike(tmp_path: Path, cli: Cli) -> None:
 
 
 def test_other_layers_are_refused_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tledge.train import train as run_stages
+    from tledge.training import train as run_stages
 
     def refuse(_net: Any) -> None:
         raise RecipeError("quantize_aware: layer odd is")

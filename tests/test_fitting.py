@@ -253,7 +253,7 @@ def test_moving_average_of_weights_is_kept(net: Any, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_views_are_drawn_once_in_turns(tmp_path: Path) -> None:
-    from tledge.train import _with_views
+    from tledge.training import _with_views
 
     made = recipe.parse(TEXT, "views.toml")
     made = replace(made, augment=tables.Augment(flip="horizontal", rotation=0.2, views=2))

@@ -18,7 +18,7 @@ from tledge import contact, flips, golden, parity, runs
 from tledge.golden import Golden
 from tledge.runs import ParityReport, ParityRow, Reference, RunFolder
 from tledge.tables import Parity
-from tledge.verify import verify_run
+from tledge.verification import verify_run
 
 NAMES = ("cat", "dog", "owl")
 

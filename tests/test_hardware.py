@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fake_models import images, small_net
 
-from tledge import feeding, fitting, hardware, progress, recipe, runs, train
+from tledge import feeding, fitting, hardware, progress, recipe, runs, training
 from tledge.errors import RecipeError, RunError
 from tledge.hardware import Engine, Split
 from tledge.tables import Hardware, Stage
@@ -384,7 +384,7 @@ def test_float16_resumes_byte_for_byte(tmp_path: Path) -> None:
 
 
 def trained(out: Path, *settings: str) -> runs.RunFolder:
-    train.train(recipe.parse(TEXT, "own.toml", settings), TEXT, out, settings=settings)
+    training.train(recipe.parse(TEXT, "own.toml", settings), TEXT, out, settings=settings)
     return runs.RunFolder(out)
 
 
@@ -402,7 +402,7 @@ def losses(folder: runs.RunFolder) -> list[float]:
 @pytest.mark.slow
 def test_mixed_run_is_written_in_float32(tmp_path: Path) -> None:
     """Also with frozen layers computed once, which changes no weight."""
-    from tledge import export, model
+    from tledge import exporting, model
 
     precision = "bfloat16"
 
@@ -416,7 +416,7 @@ def test_mixed_run_is_written_in_float32(tmp_path: Path) -> None:
     answers = model.load(mixed.model).predict_on_batch(golden["images"].astype(np.float32))
     np.testing.assert_array_equal(answers, golden["probabilities"])
     asked = [f"hardware.precision={precision}"]
-    export.export(mixed, recipe.parse(TEXT, "own.toml", asked), ["tflite-fp32"])
+    exporting.export(mixed, recipe.parse(TEXT, "own.toml", asked), ["tflite-fp32"])
     anew = trained(tmp_path / "anew", f"hardware.precision={precision}", "stage.0.reuse_frozen=false")
     assert parts(anew) == parts(mixed)
 
@@ -446,7 +446,7 @@ def test_compiling_gives_up_determinism(jit: str, asked: bool, monkeypatch: pyte
 
     calls: list[int] = []
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: calls.append(1))
-    train._seed(0, Hardware(jit_compile=jit))
+    training._seed(0, Hardware(jit_compile=jit))
     assert bool(calls) == asked
 
 
@@ -487,7 +487,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tledge import fitting, hardware, train
+from tledge import fitting, hardware, training
 from tledge.tables import Hardware, Stage
 
 sys.path.insert(0, TESTS)
@@ -499,7 +499,7 @@ if keras.backend.backend() == "tensorflow":
     one = tf.config.LogicalDeviceConfiguration
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [one(), one()])
     hardware._devices = lambda: ["CPU:0", "CPU:1"]
-train._seed(0, Hardware())
+training._seed(0, Hardware())
 engine = hardware.engine(Hardware(devices="all", precision=PRECISION))
 assert engine.replicas == 2
 stage, out = replace(HALVING, optimizer="adam"), Path(OUT)

@@ -47,4 +47,4 @@ def test_this_machine_is_whole() -> None:
 
 
 def test_missing_package_has_no_version() -> None:
-    assert set(machine._versions(["numpy", "no-such-package-here"])) == {"numpy"}
+    assert set(machine.versions(["numpy", "no-such-package-here"])) == {"numpy"}

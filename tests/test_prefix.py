@@ -11,7 +11,7 @@ import pytest
 from fake_models import calibrate
 from numpy.typing import NDArray
 
-from tledge import model, prefix, recipe, train
+from tledge import model, prefix, recipe, training
 from tledge.tables import Model, Stage
 
 pytestmark = pytest.mark.slow
@@ -142,7 +142,7 @@ def test_file_is_used_and_checked(net: Any, images: NDArray[np.uint8], tmp_path:
 
 def trained(text: str, out: Path, *settings: str) -> tuple[bytes, list[str]]:
     """Bytes of the model that a recipe trains to, and the losses on the way."""
-    train.train(recipe.parse(text, "own.toml", settings), text, out, settings=settings)
+    training.train(recipe.parse(text, "own.toml", settings), text, out, settings=settings)
     lines = (out / "history.csv").read_text().splitlines()
     return (out / "model.keras").read_bytes(), [line.rsplit(",", 1)[0] for line in lines]
 

@@ -320,10 +320,10 @@ def mean(batch: Any) -> Any:
 
 
 def score(count: int) -> None:
-    from tledge import train
+    from tledge import training
 
     net = SimpleNamespace(predict_on_batch=mean)
-    assert train.predict(net, Photos(count), np.arange(count)).shape == (count, 3)
+    assert training.predict(net, Photos(count), np.arange(count)).shape == (count, 3)
 
 
 def through_the_front(count: int) -> None:
@@ -406,14 +406,14 @@ class_weights = "balanced"
 @pytest.mark.slow
 def test_same_weights_with_and_without_cache(root: Path, tmp_path: Path) -> None:
     """The head on what frozen layers gave once, then the whole network on pixels."""
-    from tledge import train
+    from tledge import training
 
     photos = fake_data.photos(tmp_path / "photos", {"train": 24, "test": 6}, LABELS)
     runs = []
     for cache in ("true", "false"):
         text = TINY.format(photos=photos, cache=cache)
         (tmp_path / "r.toml").write_text(text)
-        runs.append(train.train(recipe.load(tmp_path / "r.toml"), text, tmp_path / cache))
+        runs.append(training.train(recipe.load(tmp_path / "r.toml"), text, tmp_path / cache))
     for name in ("model.keras", "golden.npz", "labels.txt"):
         assert (tmp_path / "true" / name).read_bytes() == (tmp_path / "false" / name).read_bytes()
     assert runs[0].test == runs[1].test and runs[0].cache != runs[1].cache

@@ -10,7 +10,17 @@ from typing import NoReturn
 import click
 
 from tledge import __version__
-from tledge.commands import comparing, looking, measuring, photos, previewing, shipping, training
+from tledge.commands import (
+    comparing,
+    completion,
+    doctor,
+    looking,
+    measuring,
+    photos,
+    previewing,
+    shipping,
+    training,
+)
 from tledge.errors import TledgeError
 
 INTERRUPTED = 130
@@ -74,5 +84,8 @@ for command in (
     previewing.preview,
     looking.list_,
     looking.inspect,
+    doctor.doctor,
+    completion.completion,
 ):
     tledge.add_command(command)
+completion.attach(tledge)

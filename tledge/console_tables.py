@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tledge.bench import BenchReport, Measure
-    from tledge.compare import ComparedReport, ComparedRow
+    from tledge.comparison import ComparedReport, ComparedRow
     from tledge.sensitivity import Layer
     from tledge.skew import SkewReport
 

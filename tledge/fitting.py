@@ -11,7 +11,7 @@ import gc
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +25,10 @@ from tledge.tables import Stage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+Observer = Callable[[Sequence[Mapping[str, Any]]], None]
+"""Told of the whole history after every epoch, a row each with stage, epoch and figures."""
 
 
 @dataclass
@@ -118,6 +122,7 @@ def fit(
     watch: progress.Progress,
     engine: hardware.Engine = hardware.PLAIN,
     hosts: Hosts = ALONE,
+    observers: Sequence[Observer] = (),
 ) -> None:
     """Run one stage from where `state` stands; leaves its best (or last) weights in the model.
 
@@ -131,7 +136,7 @@ def fit(
         try:
             with engine.training():
                 here = engine.here(train_model)
-                _run(here, stage, state, train, validation, seed, checkpoint, watch, engine, split)
+                _run(here, stage, state, train, validation, seed, checkpoint, watch, engine, split, observers)
             return
         except Exception as error:  # the classes are the backend's
             if not hardware.is_out_of_memory(error):
@@ -161,6 +166,7 @@ def _run(
     watch: progress.Progress,
     engine: hardware.Engine,
     split: hardware.Split,
+    observers: Sequence[Observer],
 ) -> None:
     """One try of `fit`."""
     import keras
@@ -177,7 +183,7 @@ def _run(
     )
     train_model.optimizer.build(train_model.trainable_variables)
     _reset_generators(train_model, stage_seed)
-    keeper = _keeper(train_model, stage, state, checkpoint)
+    keeper = _keeper(train_model, stage, state, checkpoint, observers)
     if state.epoch:
         keeper.restore()
     if state.epoch < stage.epochs and not state.stopped:
@@ -239,7 +245,9 @@ def _reporter(task: progress.Task, stage: Stage, watch: progress.Progress) -> An
     return Reporter()
 
 
-def _keeper(train_model: Any, stage: Stage, state: State, checkpoint: Path) -> Any:
+def _keeper(
+    train_model: Any, stage: Stage, state: State, checkpoint: Path, observers: Sequence[Observer] = ()
+) -> Any:
     """The callback that notes history, finds the best epoch, stops early and writes checkpoints."""
     import keras
 
@@ -266,6 +274,8 @@ def _keeper(train_model: Any, stage: Stage, state: State, checkpoint: Path) -> A
                 self.kept = [_values(variable) for variable in train_model.weights]
             self.model.stop_training = state.stopped
             save_checkpoint(checkpoint, train_model, state, self.kept or [])
+            for tell in observers:
+                tell(state.history)
 
         def restore(self) -> None:
             self.kept = load_checkpoint(checkpoint, train_model)

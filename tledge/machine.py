@@ -19,6 +19,8 @@ _NAMES = (
 )
 """Where Linux names the processor, or the board that it sits on."""
 
+_MEMORY = Path("/proc/meminfo")
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -44,10 +46,10 @@ def here(packages: Sequence[str] = RUNTIMES) -> Machine:
         processor=processor(),
         architecture=platform.machine(),
         cores=cores(),
-        memory_mib=_memory_mib(),
+        memory_mib=memory_mib(),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        packages=_versions(packages),
+        packages=versions(packages),
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     )
 
@@ -75,14 +77,25 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _memory_mib() -> int | None:
+def memory_mib() -> int | None:
+    """All memory in MiB; None where the system does not tell."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
     except (AttributeError, ValueError, OSError):  # not on Windows
         return None
 
 
-def _versions(packages: Sequence[str]) -> dict[str, str]:
+def free_memory_mib() -> int | None:
+    """Memory in MiB that programs can still have without swapping; None where the system does not tell."""
+    try:
+        found = re.search(r"^MemAvailable:\s*(\d+) kB", _MEMORY.read_text(encoding="utf-8"), re.M)
+    except OSError:  # not Linux
+        return None
+    return int(found[1]) >> 10 if found else None
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Versions of those of the packages that are installed."""
     from importlib import metadata  # slow to load, and seldom wanted
 
     found = {}

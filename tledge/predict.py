@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,9 @@ from tledge.reader import Predictor
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    Photo = Path | bytes | NDArray[np.uint8]
+    """A file, an encoded photo, or pixels uint8[H, W, 3] in RGB."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Prediction:
 class Answer:
     """The best predictions for one photo, or why it could not be read.
 
+    `image` is its path, empty for a photo that came as bytes or pixels.
     `abstained`: the best one's confidence is below the bundle's threshold, so it is no answer.
     """
 
@@ -40,19 +44,33 @@ class Answer:
     error: str = ""
     abstained: bool = False
 
+    @property
+    def best(self) -> Prediction:
+        """The most probable answer; raises DataError where the photo could not be read."""
+        if not self.predictions:
+            raise DataError(self.error)
+        return self.predictions[0]
 
-def predict(predictor: Predictor, photos: Sequence[Path], top: int) -> Iterator[Answer]:
+
+def predict(predictor: Predictor, photos: Iterable[Photo], top: int) -> Iterator[Answer]:
     """Answer for every photo, in order; one that does not decode gets its error instead."""
     for photo in photos:
         try:
-            pixels = images.prepare(photo, predictor.size)
+            yield answer(predictor, photo, top)
         except FileNotFoundError:
-            yield Answer(str(photo), (), f"{photo}: no such file.")
-            continue
+            yield Answer(_name(photo), (), f"{photo!s}: no such file.")
         except (DataError, OSError) as error:
-            yield Answer(str(photo), (), str(error))
-            continue
-        yield _answer(str(photo), predictor, predictor.session.run(pixels[None])[0], top)
+            yield Answer(_name(photo), (), str(error))
+
+
+def answer(predictor: Predictor, photo: Photo, top: int) -> Answer:
+    """Answer for one photo; raises what `images.prepare` raises where it cannot be read."""
+    pixels = images.prepare(photo, predictor.size)
+    return _answer(_name(photo), predictor, predictor.session.run(pixels[None])[0], top)
+
+
+def _name(photo: Photo) -> str:
+    return str(photo) if isinstance(photo, Path) else ""
 
 
 def _answer(photo: str, predictor: Predictor, probabilities: NDArray[np.float32], top: int) -> Answer:

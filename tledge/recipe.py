@@ -32,6 +32,7 @@ class Recipe:
     augment: tables.Augment
     stage: tuple[tables.Stage, ...]
     hardware: tables.Hardware
+    log: tables.Log
     export: tables.Export
     parity: tables.Parity
     abstain: tables.Abstain
@@ -94,6 +95,7 @@ def _recipe(raw: dict[str, Any]) -> Recipe:
         augment=_table(tables.Augment, raw.get("augment", {}), "[augment]"),
         stage=tuple(_stage(one, number) for number, one in enumerate(stages, 1)),
         hardware=_table(tables.Hardware, raw.get("hardware", {}), "[hardware]"),
+        log=_table(tables.Log, raw.get("log", {}), "[log]"),
         export=_table(tables.Export, raw.get("export", {}), "[export]"),
         parity=_table(tables.Parity, raw.get("parity", {}), "[parity]"),
         abstain=_table(tables.Abstain, raw.get("abstain", {}), "[abstain]"),
@@ -303,9 +305,7 @@ def _check(recipe: Recipe) -> None:
     _check_model(recipe.model)
     if recipe.hardware.precision != "float32" and split_name(recipe.model.backbone)[0] == "hub":
         raise RecipeError("[hardware] precision: a hub backbone computes in float32; leave precision out.")
-    for variant in recipe.export.variants:
-        if variant not in VARIANTS:
-            raise RecipeError(_unknown("[export] variants", "variant", variant, VARIANTS))
+    require_variants(recipe.export.variants, "[export] variants")
     _check_views(recipe.augment, recipe.data.cache)
     for stage in recipe.stage:
         _check_stage(stage, recipe)
@@ -418,6 +418,13 @@ def _check_input_range(model: tables.Model, name: str) -> None:
         raise RecipeError(f"[model] input_range: expected [least, largest], got {list(values)}.")
     if name == "hub" and model.weights != "imagenet":
         raise RecipeError("[model] weights: a hub backbone brings its own; leave weights out.")
+
+
+def require_variants(names: Iterable[str], where: str) -> None:
+    """Raise RecipeError, with the nearest spelling, where a name is no variant's."""
+    for name in names:
+        if name not in VARIANTS:
+            raise RecipeError(_unknown(where, "variant", name, VARIANTS))
 
 
 def with_repair(recipe: Recipe, integer_only: bool) -> Recipe:

@@ -205,6 +205,7 @@ class RunFolder:
         self.labels = path / "labels.txt"
         self.golden = path / "golden.npz"
         self.photos = path / "golden"
+        self.tensorboard = path / "tensorboard"
         self.checkpoints = path / "checkpoints"
         self.artifacts = path / "artifacts"
         self.logs = path / "logs"

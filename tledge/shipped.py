@@ -1,10 +1,11 @@
-"""Finding what ships with tledge: the folders `recipes/` and `export/`.
+"""Finding what ships with tledge: the folders `recipes/` and `export/`, and `constraints.txt`.
 
 In a wheel they lie inside the package (hatchling's `force-include`), in a checkout beside it.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tledge.errors import RecipeError
@@ -14,13 +15,29 @@ _PACKAGE = Path(__file__).resolve().parent
 
 def folder(name: str) -> Path:
     """Path of the shipped folder `recipes` or `export`."""
+    return _place(name)
+
+
+def _place(name: str) -> Path:
     inside = _PACKAGE / name
-    return inside if inside.is_dir() else _PACKAGE.parent / name
+    return inside if inside.exists() else _PACKAGE.parent / name
 
 
 def recipes() -> dict[str, Path]:
     """Shipped recipes: name without `.toml` to file, in alphabetical order."""
     return {path.stem: path for path in sorted(folder("recipes").glob("*.toml"))}
+
+
+def tested() -> dict[str, str]:
+    """Versions of the packages that tledge was tested with, by `package_key`; from `constraints.txt`."""
+    lines = _place("constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = (line.partition("==") for line in lines if "==" in line and not line.startswith("#"))
+    return {package_key(name): version for name, _, version in pins}
+
+
+def package_key(name: str) -> str:
+    """A package's name as indexes compare names: "Ai_Edge.LiteRT" and "ai-edge-litert" are one."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def find_recipe(wanted: str) -> Path:

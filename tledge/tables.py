@@ -242,6 +242,22 @@ class Hardware:
 
 
 @dataclass(frozen=True)
+class Log:
+    """`[log]`: what other tools read of a training; `history.csv` and the plots are always written."""
+
+    tensorboard: bool = key(
+        True,
+        "write tensorboard/ into the run: the figures of every epoch as it ends, changed train photos, the "
+        "confusion matrix and, with TensorFlow, the graph; `pip install tensorboard` to look at it",
+    )
+    mlflow: bool = key(
+        False,
+        "tell MLflow the recipe, the figures of every epoch and the scores, at MLFLOW_TRACKING_URI; needs "
+        "`pip install mlflow`",
+    )
+
+
+@dataclass(frozen=True)
 class Calibration:
     """`[export.calibration]`: the images an int8 conversion measures ranges on."""
 

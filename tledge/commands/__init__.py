@@ -6,19 +6,16 @@ and `cli` are the only places that print.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tledge.errors import RunError
+from tledge.given import finished_run as finished_run
+from tledge.given import read_recipe as read_recipe
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-    from tledge.recipe import Recipe
-    from tledge.runs import RunFolder
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,23 +58,3 @@ def next_step(command: str, as_json: bool = False) -> None:
     """Name the next command to type."""
     if not as_json:
         click.echo(f"Next: {command}")
-
-
-def read_recipe(name: str, settings: Sequence[str]) -> tuple[Recipe, str]:
-    """A recipe by path or shipped name, and the text of its file."""
-    from tledge import recipe, shipped
-
-    path = shipped.find_recipe(name)
-    return recipe.load(path, settings), recipe.read_text(path)
-
-
-def finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
-    """A finished run (the newest in runs/ without a path), and the recipe it was made with."""
-    from tledge import recipe, runs
-
-    folder = runs.newest_run(Path("runs")) if path is None else runs.RunFolder(path)
-    if not folder.path.is_dir():
-        raise RunError(f"{folder.path}: no such run folder.")
-    folder.read_run()
-    asked = runs.read_json(folder.environment, "a finished run", "Run `tledge train` first.")
-    return folder, recipe.load(folder.recipe, asked.get("settings", []))

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, finished_run, kernels, next_step, plain, print_json
+from tledge.commands import common, example, kernels, next_step, plain, print_json
 from tledge.errors import ArtifactError, MissingError, ParityFailed, TledgeError
 
 if TYPE_CHECKING:
-    from tledge.compare import ComparedReport
-    from tledge.tables import Parity
+    from tledge.comparison import ComparedReport
 
 
 @click.command(epilog=example("tledge compare pets-1.zip runs/pets"))
@@ -29,10 +28,10 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
     not worse, and with 3 where it is worse beyond the [parity] gates, where the images are too few to
     tell, or where labels or contract differ.
     """
-    from tledge import compare as stage
-    from tledge import console, subjects
+    from tledge import comparison as stage
+    from tledge import console, given, subjects
 
-    limits, whose = _limits(a, b)
+    limits, whose = given.limits(a, b)
     with console.watching(quiet) as watch:
         report = stage.compare(a, b, limits, variants=variants, kernels=kernels, watch=watch)
     if as_json:
@@ -42,16 +41,6 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
     if report.verdict not in (stage.FINE, stage.SAME):
         raise _failure(report)
     next_step(f"tledge bundle {b}" if subjects.is_run(b) else f"tledge verify {b}", as_json)
-
-
-def _limits(a: Path, b: Path) -> tuple[Parity, str]:
-    """The gates of B's recipe, else of A's, and whose they are; the defaults where both are bundles."""
-    from tledge import subjects, tables
-
-    for path in (b, a):
-        if subjects.is_run(path):
-            return finished_run(path)[1].parity, f"[parity] of {path}"
-    return tables.Parity(), "tledge's own"
 
 
 def _show(report: ComparedReport, whose: str) -> None:
@@ -84,7 +73,7 @@ def _show(report: ComparedReport, whose: str) -> None:
 
 def _failure(report: ComparedReport) -> TledgeError:
     """Exit code 4 for a damaged artifact, 5 where none could be compared, else 3."""
-    from tledge import compare as stage
+    from tledge import comparison as stage
 
     if report.verdict == stage.BROKEN:
         return ArtifactError(f"nothing is said of B where a file is damaged. {report.summary}")

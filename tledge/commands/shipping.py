@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from tledge.commands import common, example, finished_run, kernels, next_step, plain, print_json
-from tledge.errors import ArtifactError, MissingError, ParityFailed, RecipeError, TledgeError
+from tledge.errors import RecipeError, TledgeError
 
 if TYPE_CHECKING:
     from tledge.recipe import Recipe
@@ -42,7 +42,7 @@ def export(
 ) -> None:
     """Convert RUN (the newest finished one if left out), verify every artifact, and bundle."""
     from tledge import console, console_tables
-    from tledge.export import export as export_run
+    from tledge.exporting import export as export_run
     from tledge.recipe import with_repair
 
     folder, recipe = finished_run(run)
@@ -131,13 +131,9 @@ def _show(report: ParityReport, path: Path) -> None:
 
 def _fail(report: ParityReport) -> NoReturn:
     """End with exit code 4 where a file is wrong in itself, else 3."""
-    bad = [row for row in report.rows if row.verdict not in ("passed", "skipped")]
-    if not bad:
-        raise MissingError("No artifact could be checked here; the reasons above say what is missing.")
-    names = ", ".join(row.variant for row in bad)
-    if any(row.structural for row in bad):
-        raise ArtifactError(f"verification failed: {names}. The reasons are above.")
-    raise ParityFailed(f"verification did not pass: {names}. The reasons are above.")
+    from tledge.verification import failure
+
+    raise failure(report, "The reasons are above.")
 
 
 @click.command(epilog=example("tledge verify runs/rps"))
@@ -155,7 +151,7 @@ def verify(
     first, EXIF ignored ...), to see what that costs an artifact. It informs and fails nothing.
     """
     from tledge import console, reader
-    from tledge.verify import verify_bundle
+    from tledge.verification import verify_bundle
 
     if skew:
         _skew(path, variant, kernels, quiet, as_json)
@@ -209,7 +205,7 @@ def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_
 
 def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) -> ParityReport:
     from tledge import console
-    from tledge.verify import verify_run
+    from tledge.verification import verify_run
 
     with console.watching(quiet) as watch:
         return verify_run(folder, recipe.parity, kernels=kernels, watch=watch)

@@ -40,7 +40,7 @@ def train(
 ) -> None:
     """Train the model of RECIPE (a file, or a name from `tledge list recipes`) into a run folder."""
     from tledge import console, distribution
-    from tledge.train import train as train_run
+    from tledge.training import train as train_run
 
     hosts = _hosts(coordinator, processes, process)
     recipe, text = read_recipe(recipe_name, settings)

@@ -7,10 +7,11 @@ inspects it. A variant is a mode of a format, and its name is used everywhere.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tledge.needs import Needs
 from tledge.runtime import Session
 
 if TYPE_CHECKING:
@@ -100,17 +101,22 @@ class Mode:
     """dtype that the artifact takes."""
     overhead: int = 256 << 10
     """Bytes a file may have beyond its weights: graph, names, metadata."""
+    needs: tuple[str, ...] = ()
+    """Modules that making it takes beside what its format takes."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format: its modes, and the three things one can do with it."""
+    """A format: its modes, the three things one can do with it, and what each of these needs."""
 
     suffix: str
     modes: dict[str, Mode]
     convert: Callable[[Job], dict[str, Any]]
     open: Callable[[Path, str], Session]
     inspect: Callable[[Path], Structure]
+    to_convert: Needs
+    to_open: Needs
+    to_inspect: Needs
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,12 @@ class Variant:
     @property
     def filename(self) -> str:
         return self.name + self.format.suffix
+
+    @property
+    def to_convert(self) -> Needs:
+        """What making it needs."""
+        plain = self.format.to_convert
+        return replace(plain, modules=(*plain.modules, *self.mode.needs))
 
 
 def is_zeroed(array: NDArray[Any]) -> bool:

@@ -11,6 +11,7 @@ from tledge import quiet
 from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Mode, Port, Structure, is_zeroed
 from tledge.formats.onnx_conversion import convert
+from tledge.needs import Needs, extra
 from tledge.runtime import OnnxSession, Session, SessionPool
 
 CARRIERS = ("Cast", "Transpose")
@@ -85,10 +86,13 @@ FORMAT = Format(
         "fp16": Mode("ONNX Runtime, float16 weights, computed in float32", "fp16", "float16", (1.8, 3.5)),
         "int8": Mode(
             "ONNX Runtime, int8 weights and activations (QDQ), float output",
-            "int8", "int8", (0.9, 2.5), calibrated=True,
+            "int8", "int8", (0.9, 2.5), calibrated=True, needs=("onnxruntime",),
         ),
     },
     convert=convert,
     open=open_model,
     inspect=inspect,
+    to_convert=Needs(("keras", "tensorflow", "onnx", "tf2onnx"), extra("export")),
+    to_open=Needs(("onnxruntime",), "pip install onnxruntime"),
+    to_inspect=Needs(("onnx",), extra("export")),
 )  # fmt: skip

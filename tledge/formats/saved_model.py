@@ -11,6 +11,7 @@ from tledge import contract, runs
 from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Job, Mode, Port, Structure, is_zeroed
 from tledge.formats.frozen import keras_model, tensorflow
+from tledge.needs import Needs, extra
 from tledge.runtime import Session
 
 if TYPE_CHECKING:
@@ -176,4 +177,7 @@ FORMAT = Format(
     convert=convert,
     open=open_model,
     inspect=inspect,
+    to_convert=Needs(("keras", "tensorflow"), extra("export")),
+    to_open=Needs(("tensorflow",), extra("export")),
+    to_inspect=Needs(("tensorflow",), extra("export")),
 )

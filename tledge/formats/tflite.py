@@ -12,6 +12,7 @@ from tledge import tflite_metadata
 from tledge.errors import ArtifactError, MissingError
 from tledge.formats.base import KERNEL_SIZE, Format, Mode, Port, Structure
 from tledge.formats.tflite_conversion import convert
+from tledge.needs import Needs, extra
 from tledge.runtime import LiteRTSession, Session, SessionPool, check_tflite
 
 
@@ -163,4 +164,7 @@ FORMAT = Format(
     convert=convert,
     open=open_model,
     inspect=inspect,
+    to_convert=Needs(("keras", "tensorflow", "ai_edge_litert", "flatbuffers"), extra("export")),
+    to_open=Needs(("ai_edge_litert",), "pip install ai-edge-litert"),
+    to_inspect=Needs(("ai_edge_litert",), "pip install ai-edge-litert"),
 )  # fmt: skip

@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +21,13 @@ from tledge import (
     dataset,
     distillation,
     distribution,
+    event_log,
     feeding,
     fitting,
     golden_photos,
     hardware,
+    logs,
+    machine,
     model,
     parcel,
     plots,
@@ -75,6 +77,7 @@ def train(
     folder = RunFolder(out)
     _claim(folder, text, settings, resume=resume, force=force)
     started = time.monotonic()
+    logs.require(recipe)
     quiet.load("keras", "train")
     quiet.load("matplotlib", "train")
     prepared = _prepared(recipe, cache, hosts, watch)
@@ -98,13 +101,14 @@ def train(
     runs.write_json(folder.environment, facts)
     runs.write_text(folder.recipe, text)
     runs.write_text(folder.labels, contract.labels_text(prepared.labels))
-    state = _stages(recipe, core, prepared, rows, folder, hosts, watch, engine)
-    distribution.leave(hosts, core)
-    if not hosts.writes:
-        return None
-    run = _finish(recipe, engine.plain(core), prepared, rows, state, folder, watch)
-    run = replace(run, seconds=round(time.monotonic() - started, 1))
-    runs.write_json(folder.run, run)
+    with logs.observers(recipe, folder, hosts) as observers:
+        state = _stages(recipe, core, prepared, rows, folder, hosts, watch, engine, observers)
+        distribution.leave(hosts, core)
+        if not hosts.writes:
+            return None
+        run = _finish(recipe, engine.plain(core), prepared, rows, state, folder, watch)
+        run = replace(run, seconds=round(time.monotonic() - started, 1))
+        runs.write_json(folder.run, run)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return run
 
@@ -201,15 +205,8 @@ def environment(seed: int, settings: Sequence[str]) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processors": os.cpu_count(),
-        "packages": {name: version for name in packages if (version := _version(name))},
+        "packages": machine.versions(packages),
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _stages(
@@ -221,6 +218,7 @@ def _stages(
     hosts: Hosts,
     watch: progress.Progress,
     engine: hardware.Engine,
+    observers: Sequence[fitting.Observer],
 ) -> fitting.State:
     """Run every stage that is still to run, going on from the checkpoint where there is one."""
     parts = {name: _examples(prepared, rows[name]) for name in ("train", "validation")}
@@ -250,6 +248,7 @@ def _stages(
             fitting.fit(
                 network, stage, state, train, validation,
                 seed=recipe.recipe.seed, checkpoint=checkpoint, watch=watch, engine=engine, hosts=hosts,
+                observers=observers,
             )  # fmt: skip
         if lesson:
             lesson.save(folder)
@@ -365,6 +364,8 @@ def _finish(
         plots.curves(state.history, path, title)
     with runs.replacing(folder.path / "confusion.png") as path:
         plots.confusion(labels, probabilities.argmax(1), prepared.labels, path, f"{title}, test split")
+    if recipe.log.tensorboard:
+        event_log.write(folder, recipe, core, prepared, rows["train"], state.history)
     assert state.frozen is not None
     return TrainedRun(
         name=recipe.recipe.name,

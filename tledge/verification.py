@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import confidence, contract, flips, golden, images, parity, progress, runs, statistics
 from tledge.contract import Confidence, Shipped
-from tledge.errors import ArtifactError, DataError, MissingError, RunError, TledgeError
+from tledge.errors import ArtifactError, DataError, MissingError, ParityFailed, RunError, TledgeError
 from tledge.formats import VARIANTS
 from tledge.parity import Standard
 from tledge.reader import Bundle, open_bundle
@@ -67,6 +67,22 @@ def _report(reference: Reference, rows: Sequence[ParityRow]) -> ParityReport:
     """Passed where something was checked and nothing that was checked fell short."""
     checked = [row.verdict == "passed" for row in rows if row.verdict != SKIPPED]
     return ParityReport(passed=bool(checked) and all(checked), reference=reference, rows=tuple(rows))
+
+
+def failure(report: ParityReport, why: str = "") -> TledgeError:
+    """What a report that did not pass ends with; `why` stands for the reasons where they were shown.
+
+    An ArtifactError where a file is wrong in itself, a MissingError where none could be checked, else
+    a ParityFailed.
+    """
+    bad = [row for row in report.rows if row.verdict not in ("passed", SKIPPED)]
+    told = why or " ".join(f"{row.variant}: {reason}" for row in bad or report.rows for reason in row.reasons)
+    if not bad:
+        return MissingError(f"No artifact could be checked here. {told}")
+    names = ", ".join(row.variant for row in bad)
+    if any(row.structural for row in bad):
+        return ArtifactError(f"verification failed: {names}. {told}")
+    return ParityFailed(f"verification did not pass: {names}. {told}")
 
 
 def _row(

@@ -1,0 +1,92 @@
+"""`tledge doctor`: what can be done on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tledge.commands import common, example, next_step, plain, print_json
+
+if TYPE_CHECKING:
+    from tledge.doctor import Ability, Backend, Checkup
+
+
+@click.command(epilog=example("tledge doctor"))
+@common
+def doctor(quiet: bool, as_json: bool) -> None:
+    """What can be done here and, for each thing that cannot, the one command that changes it.
+
+    Python and the packages beside the versions that tledge was tested with, the GPUs that each backend
+    sees, disk and memory, and for every variant whether it can be made, opened and inspected. TensorFlow,
+    JAX and the runtimes are loaded in processes of their own for that. Ends with 0 whatever is missing.
+    """
+    from tledge import console
+    from tledge import doctor as stage
+
+    with console.watching(quiet) as watch:
+        found = stage.examine(watch)
+    if as_json:
+        print_json(plain(found))
+        return
+    _show_machine(found)
+    _show_abilities(found)
+    trains = any(found.tasks[f"train with {one.name}"].possible for one in found.backends)
+    next_step("tledge train quickstart" if trains else "tledge predict BUNDLE PHOTO.jpg")
+
+
+def _show_machine(found: Checkup) -> None:
+    from tledge import console
+
+    one = found.machine
+    free = "" if found.memory_free_mib is None else f", {_gib(found.memory_free_mib)} free"
+    memory = "unknown" if one.memory_mib is None else f"{_gib(one.memory_mib)}{free}"
+    other = [package for package in found.packages if package.version != package.tested]
+    rows = [
+        ("tledge", f"{found.tledge}, Python {one.python} ({found.python})"),
+        ("machine", f"{one.processor} ({one.architecture}, {one.cores} cores), {one.system}"),
+        ("memory", memory),
+        *((f"disk, {disk.what}", f"{_gib(disk.free_mib)} free: {disk.path}") for disk in found.disks),
+        *((f"GPUs, {backend.name}", _gpus(backend)) for backend in found.backends),
+        *([("GPUs, driver", ", ".join(found.cards))] if found.cards else []),
+        ("packages", f"{len(found.packages) - len(other)} in the version that tledge was tested with"),
+        *((f"  {package.name}", f"{package.version}, tested with {package.tested}") for package in other),
+    ]
+    console.stdout().print(console.columns(rows))
+
+
+def _gib(mib: int) -> str:
+    return f"{mib / 1024:.1f} GiB"
+
+
+def _gpus(backend: Backend) -> str:
+    if not backend.version:
+        return f"{backend.name} is not installed"
+    seen = ", ".join(backend.gpus) or "none"
+    return f"{backend.trouble or seen} ({backend.version})"
+
+
+def _show_abilities(found: Checkup) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from tledge import console
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("variant", "make", "open", "inspect"):
+        table.add_column(name, justify="left", overflow="fold")
+    for one in found.variants:
+        words = map(_said, (one.made, one.opened, one.inspected))
+        table.add_row(Text(one.variant), *map(Text, words))
+    out = console.stdout()
+    out.print()
+    out.print(table)
+    out.print()
+    out.print(console.columns([(name, _said(able)) for name, able in found.tasks.items()]))
+    for line in found.remarks:
+        click.echo(line)
+
+
+def _said(able: Ability) -> str:
+    """`yes`, or the command that would make it so."""
+    return "yes" if able.possible else able.command

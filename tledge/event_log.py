@@ -1,0 +1,104 @@
+"""What TensorBoard shows of a run: `tensorboard/train` and `validation`, pictures, the graph.
+
+Figures of an epoch are there when it ends. Times count from the beginning of training, as in
+`history.csv`: the files tell nothing that the run does not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tledge import contract, event_files, inventory, quiet
+from tledge.dataset import Prepared
+from tledge.recipe import Recipe
+from tledge.runs import RunFolder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+History = Sequence[Mapping[str, Any]]
+
+PARTS = ("train", "validation")
+"""Folders below `tensorboard/`, which TensorBoard draws as curves of one plot."""
+
+HELD_OUT = "val_"
+"""What Keras puts in front of a figure on the validation split."""
+
+
+class Scalars:
+    """Writes the figures of every epoch: to be called with the history when one has ended."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder.tensorboard
+        self._written = 0
+
+    def __call__(self, history: History) -> None:
+        """Add the last row; write all anew where more has changed, as after --resume."""
+        adds = self._written and len(history) == self._written + 1
+        for part in PARTS:
+            events = list(_scalars(part, history))
+            path = self._folder / part / event_files.NAME
+            if adds:
+                event_files.append(path, events[-1:])
+            else:
+                event_files.write(path, events)
+        self._written = len(history)
+
+
+def _scalars(part: str, history: History) -> Iterator[bytes]:
+    """An event for every epoch; the train part also tells which stage it was of, counting from 1."""
+    stages = list(dict.fromkeys(row["stage"] for row in history))
+    times = itertools.accumulate(row["seconds"] for row in history)
+    for step, (row, seconds) in enumerate(zip(history, times, strict=True), 1):
+        held_out = {name for name in row if name.startswith(HELD_OUT)}
+        if part == "validation":
+            values = {name.removeprefix(HELD_OUT): row[name] for name in row if name in held_out}
+        else:
+            others = (name for name in row if name not in (*held_out, "stage", "epoch"))
+            values = {name: row[name] for name in others} | {"stage": stages.index(row["stage"]) + 1}
+        yield event_files.scalars(step, seconds, values)
+
+
+def write(
+    folder: RunFolder,
+    recipe: Recipe,
+    core: Any,
+    prepared: Prepared,
+    train: NDArray[np.int64],
+    history: History,
+) -> None:
+    """Write all of a finished training: figures, pictures and, with TensorFlow, the graph of `core`.
+
+    `train` are the rows of the train photos. The confusion matrix is that of `confusion.png`.
+    """
+    Scalars(folder)(history)
+    last = len(history), sum(row["seconds"] for row in history)
+    pictures = [event_files.image(*last, "confusion", (folder.path / "confusion.png").read_bytes())]
+    if sheet := _augmented(recipe, prepared, train):
+        pictures.append(event_files.image(0, 0.0, "augmented train photos", sheet))
+    drawn = graph(core)
+    others = [event_files.graph(drawn)] if drawn else []
+    event_files.write(folder.tensorboard / event_files.NAME, [*others, *pictures])
+
+
+def _augmented(recipe: Recipe, prepared: Prepared, train: NDArray[np.int64]) -> bytes:
+    """The sheet of `tledge data` with changed train photos; empty where the recipe changes none."""
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = inventory.augmented(prepared, train, recipe.augment, Path(scratch), recipe.recipe.seed)
+        return paths[0].read_bytes() if paths else b""
+
+
+def graph(core: Any) -> bytes:
+    """The `GraphDef` of a network that answers, weights left out; empty with another backend."""
+    keras = quiet.load("keras", "train")
+    if keras.backend.backend() != "tensorflow":
+        return b""
+    tf = quiet.load("tensorflow", "train")
+    taken = tf.TensorSpec(core.input_shape, "float32", contract.INPUT_NAME)
+    traced = tf.function(lambda image: core(image, training=False)).get_concrete_function(taken)
+    return bytes(traced.graph.as_graph_def().SerializeToString(deterministic=True))

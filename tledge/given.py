@@ -1,0 +1,47 @@
+"""What a person names: a recipe by path or shipped name, a run by folder, and whose gates apply.
+
+Imports stand in the functions, as the command line imports this to start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tledge.errors import RunError
+
+if TYPE_CHECKING:
+    from tledge.recipe import Recipe
+    from tledge.runs import RunFolder
+    from tledge.tables import Parity
+
+
+def read_recipe(name: str, settings: Sequence[str]) -> tuple[Recipe, str]:
+    """A recipe by path or shipped name, and the text of its file."""
+    from tledge import recipe, shipped
+
+    path = shipped.find_recipe(name)
+    return recipe.load(path, settings), recipe.read_text(path)
+
+
+def finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
+    """A finished run (the newest in runs/ without a path), and the recipe it was made with."""
+    from tledge import recipe, runs
+
+    folder = runs.newest_run(Path("runs")) if path is None else runs.RunFolder(path)
+    if not folder.path.is_dir():
+        raise RunError(f"{folder.path}: no such run folder.")
+    folder.read_run()
+    asked = runs.read_json(folder.environment, "a finished run", "Run `tledge train` first.")
+    return folder, recipe.load(folder.recipe, asked.get("settings", []))
+
+
+def limits(a: Path, b: Path) -> tuple[Parity, str]:
+    """The gates to compare B with A under, and whose: those of B's recipe, of A's, else the defaults."""
+    from tledge import subjects, tables
+
+    for path in (b, a):
+        if subjects.is_run(path):
+            return finished_run(path)[1].parity, f"[parity] of {path}"
+    return tables.Parity(), "tledge's own"
