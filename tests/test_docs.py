@@ -100,8 +100,8 @@ def test_readme_names_no_other_command() -> None:
     assert len(named) > 8 and named <= set(tledge.commands)
 
 
-ELSEWHERE = {"--camera", "--self-test", "--help"}
-"""Options of the programs of device projects, and click's own."""
+ELSEWHERE = {"--camera", "--self-test", "--help", "--logdir"}
+"""Options of the programs of device projects, click's own, and TensorBoard's."""
 
 
 @every_page()

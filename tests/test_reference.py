@@ -263,7 +263,7 @@ def exported(monkeypatch: pytest.MonkeyPatch, **things: Any) -> str:
 
 
 def test_page_without_exported_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(tledge, "__all__", raising=False)
+    monkeypatch.setattr(tledge, "__all__", [])
     page = generate.python()
     assert page.startswith("# Python") and named(page) == {"": set()}
 

@@ -83,7 +83,7 @@ def attach(group: click.Group) -> None:
                 param.type = Named(param.type, NAMES[param.name])
 
 
-@click.command(epilog=example('eval "$(tledge completion bash)"'))
+@click.command(epilog=example("tledge completion bash"))
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
     """Print the script that completes commands, options, runs, recipes, variants and targets in a SHELL.
