@@ -167,7 +167,7 @@ FILES = {
     "environment.json": "versions, machine and settings that it was trained with",
     "run.json": "what training made, and what it scored",
     "history.csv": "a line for each epoch",
-    "tensorboard": "for TensorBoard: figures of every epoch, augmented photos, the confusion matrix, the graph",
+    "tensorboard": "for TensorBoard: figures of every epoch, augmented photos, confusion matrix, graph",
     "curves.png": "loss and accuracy over the epochs",
     "confusion.png": "which label was taken for which, on the test split",
     "model.keras": "the trained model",
