@@ -24,6 +24,7 @@ LAYERS: list[set[str]] = [
     },
     {
         "hardware",
+        "report.charts",
         "images",
         "runs",
         "runtime",
@@ -51,6 +52,8 @@ LAYERS: list[set[str]] = [
         "distribution",
         "operators",
         "arena_worker",
+        "words",
+        "report.pictures",
     },
     {
         "sources",
@@ -82,11 +85,12 @@ LAYERS: list[set[str]] = [
     {"formats", "budget"},
     {"microcontroller"},
     {"formats.__main__", "converter", "recipe", "parity", "subjects", "targets"},
-    {"feeding", "listing", "sides", "evidence"},
-    {"distillation"},
-    {"fitting"},
-    {"prefix"},
-    {"train", "export", "verify", "skew", "bundle", "predict", "bench", "compare", "diagnosis"},
+    {"feeding", "listing", "sides", "evidence", "summary"},
+    {"distillation", "card"},
+    {"fitting", "report.answers", "report.training", "report.shipping", "report.again"},
+    {"prefix", "report.facts"},
+    {"report.rendering"},
+    {"train", "export", "verify", "skew", "bundle", "predict", "bench", "compare", "diagnosis", "report"},
     {"console"},
     {"console_tables"},
     {"commands"},
@@ -104,7 +108,7 @@ LAYERS: list[set[str]] = [
 HEAVY = {
     "numpy", "PIL", "keras", "tensorflow", "tensorflow_datasets", "tf2onnx", "onnx",
     "onnxruntime", "ai_edge_litert", "flatbuffers", "matplotlib", "h5py", "jax", "rich", "tflite_micro",
-    "ethosu",
+    "ethosu", "jinja2",
 }  # fmt: skip
 
 

@@ -57,7 +57,8 @@ class Measure:
     """One configuration of one artifact: times in ms, memory in MiB, accuracy in 0..1.
 
     Figures are None where it was not measured, and `reason` says why; `status` is "measured",
-    "skipped" or "failed". `accuracy` is verification's, found with `accuracy_kernels`.
+    "skipped" or "failed". `accuracy` is verification's, found with `accuracy_kernels`; `sha256` is
+    the file's, to know it again.
     """
 
     variant: str
@@ -79,6 +80,7 @@ class Measure:
     peak_mib: float | None = None
     model_mib: float | None = None
     reason: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ def _row(one: _Configuration, images: str, minimum: Minimum, scratch: Path) -> M
         status, facts = FAILED, {"reason": str(error)}
     return Measure(
         subject.variant, subject.path, subject.bytes, one.kernels, one.threads, status,
-        subject.accuracy, subject.accuracy_kernels, subject.verdict, **facts,
+        subject.accuracy, subject.accuracy_kernels, subject.verdict, **facts, sha256=subject.sha256,
     )  # fmt: skip
 
 

@@ -73,5 +73,6 @@ for command in (
     looking.predict,
     looking.list_,
     looking.inspect,
+    looking.report,
 ):
     tledge.add_command(command)

@@ -184,6 +184,12 @@ class RunFolder:
         self.parity = path / "parity.json"
         self.bundle = path / "bundle"
         self.risk = path / "evidence" / "risk_coverage.json"
+        self.data = path / "evidence" / "photos.json"
+        self.samples = path / "evidence" / "photos.npz"
+        self.quantization = path / "evidence" / "quantization.json"
+        self.bench = path / "bench.json"
+        self.report = path / "report.html"
+        self.report_text = path / "report.md"
 
     def read_run(self) -> TrainedRun:
         """Read `run.json`; raises RunError where training has not finished here."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tledge.errors import RunError
+from tledge.errors import RunError, TledgeError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -71,6 +71,23 @@ def read_recipe(name: str, settings: Sequence[str]) -> tuple[Recipe, str]:
     return recipe.load(path, settings), recipe.read_text(path)
 
 
+def write_report(folder: RunFolder, as_json: bool = False) -> str | None:
+    """Write a run's report at the end of a command; gives its path.
+
+    What it cannot be written for is said in a line, and fails nothing: the command did its work.
+    """
+    from tledge.report import write
+
+    try:
+        made = write(folder)
+    except TledgeError as error:
+        click.echo(f"No report: {error}", err=True)
+        return None
+    if not as_json:
+        click.echo(f"Report: {made.html}")
+    return str(made.html)
+
+
 def finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
     """A finished run (the newest in runs/ without a path), and the recipe it was made with."""
     from tledge import recipe, runs
@@ -79,5 +96,4 @@ def finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
     if not folder.path.is_dir():
         raise RunError(f"{folder.path}: no such run folder.")
     folder.read_run()
-    asked = runs.read_json(folder.environment, "a finished run", "Run `tledge train` first.")
-    return folder, recipe.load(folder.recipe, asked.get("settings", []))
+    return folder, recipe.of_run(folder)

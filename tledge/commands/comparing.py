@@ -55,7 +55,7 @@ def _limits(a: Path, b: Path) -> tuple[Parity, str]:
 
 
 def _show(report: ComparedReport, whose: str) -> None:
-    from tledge import console, console_tables
+    from tledge import console, console_tables, words
 
     for letter, one in (("A", report.a), ("B", report.b)):
         click.echo(f"{letter}: {one.path} ({one.name} {one.version})")
@@ -78,7 +78,7 @@ def _show(report: ComparedReport, whose: str) -> None:
         f"Gates ({whose}): B may lose {limits.max_drop:.1%} of the images, a class "
         f"{limits.max_class_drop:.1%} of its recall, and keeps {limits.int8_accuracy:.0%} of A's accuracy."
     )
-    for line in (*report.remarks, console.machine_line(report.machine)):
+    for line in (*report.remarks, words.machine_line(report.machine)):
         click.echo(line)
 
 
