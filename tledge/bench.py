@@ -49,7 +49,6 @@ SYNTHETIC = "Accuracy is on synthetic photos, drawn by tledge."
 OTHER_KERNELS = (
     "Accuracy is verification's, found with {}: the other kernels above may differ by a few photos."
 )
-BUSY = "Something else ran in the minute before (load average {} on {} cores): latencies may be too long."
 
 
 @dataclass(frozen=True)
@@ -259,8 +258,7 @@ def _remarks(
     others = sorted({row.accuracy_kernels for row in known if row.kernels != row.accuracy_kernels})
     if others:
         found.append(OTHER_KERNELS.format(", ".join(others)))
-    if here.load is not None and here.load > here.cores / 2:
-        found.append(BUSY.format(here.load, here.cores))
+    found += [here.busy] if here.busy else []
     unproven = {row.variant: row.verdict for row in rows if row.verdict not in ("", "passed")}
     found += [f"{name} did not pass verification ({verdict})." for name, verdict in unproven.items()]
     return tuple(found)

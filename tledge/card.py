@@ -100,7 +100,7 @@ def _data(known: Summary) -> Iterator[str]:
         if len(problems) > MOST_CLASSES:
             yield f"And {len(problems) - MOST_CLASSES} more, in the run's `evidence/photos.json`."
     elif known.photos:
-        yield "No doubled or misfiled photos were found, and no class is far larger than another."
+        yield "No photo was found twice, and no class is far larger than another."
     yield _gap("who took the photos, of whom or what, where and when, and whom they leave out.")
 
 
@@ -127,9 +127,9 @@ def _accuracy(known: Summary, rows: Sequence[ParityRow]) -> Iterator[str]:
     test = known.run.test
     yield "## Measured accuracy"
     yield (
-        f"On {test.images} test images that nothing was trained on. Intervals are 95 %: Wilson's of an "
-        "accuracy, of a change the paired bootstrap's. Agreement is the share of images that an artifact "
-        "answers as the Keras model does."
+        f"On the {test.images} images of the test split. Intervals are 95 %: Wilson's of an accuracy, of a "
+        "change the paired bootstrap's. Agreement is the share of images that an artifact answers as the "
+        "Keras model does."
     )
     keras = ["Keras model", NONE, share(test.accuracy), span(test.low, test.high), NONE, NONE, "reference"]
     head = ("artifact", "KiB", "accuracy", "95 % interval", "change", "agreement", "verdict")
@@ -206,15 +206,15 @@ def _weak_line(name: str, classes: list[Recall], accuracy: float) -> str:
 
 def _limits(known: Summary) -> Iterator[str]:
     yield "## Limits"
-    yield "- A verdict holds for the images that it was measured on."
-    fitted = known.run.confidence
-    if fitted:
-        yield f"- Unsure: {unsure(fitted)}. Things of no class are noticed only in part."
+    lines = ["- A verdict holds for the images that it was measured on."]
+    if fitted := known.run.confidence:
+        lines.append(f"- Unsure: {unsure(fitted)}. Things of no class are noticed only in part.")
     if known.parity and known.parity.reference.ece is not None:
-        yield (
+        lines.append(
             "- How far the Keras model's confidence is from its accuracy, on average (expected calibration "
             f"error): {share(known.parity.reference.ece)}."
         )
+    yield "\n".join(lines)
     yield _gap("what goes wrong when it is wrong, and for whom; what was done about it.")
 
 

@@ -14,8 +14,8 @@ WIDTH, HEIGHT = 480, 280
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 40, 38
 """Room around the plot, above it for two rows of stage names."""
 
-LETTER = 6.4
-"""Pixels that a letter of a name takes, on average."""
+LETTER = 8.0
+"""Pixels that a letter of a name takes at most, on average, on a narrow screen."""
 
 LONGEST = 22
 """Letters of a stage's name that are shown."""

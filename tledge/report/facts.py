@@ -29,6 +29,7 @@ class Verdict:
     kind: str
     word: str
     sentence: str
+    detail: str = ""
     reasons: tuple[tuple[str, str], ...] = ()
     """Why, each with the artifact that it is about."""
 
@@ -111,39 +112,40 @@ def verdict(known: Summary) -> Verdict:
 
 def _of_training(run: TrainedRun) -> Verdict:
     score = run.test
-    sentence = f"Right on {share(score.accuracy)} of {score.images} test images. Nothing is exported yet."
+    sentence = f"Right on {share(score.accuracy)} of {score.images} test images."
     below = f"below the recipe's own expectation of {share(run.expected)} on the test split"
-    return Verdict("trained", "Trained", sentence, (("keras", below),) * (score.accuracy < run.expected))
+    reasons = (("keras", below),) * (score.accuracy < run.expected)
+    return Verdict("trained", "Trained", sentence, "Nothing is exported yet.", reasons)
 
 
 def _of_parity(report: ParityReport) -> Verdict:
     checked = [row for row in report.rows if row.verdict != "skipped"]
     short = [row for row in checked if row.verdict != "passed"]
     reasons = tuple((row.variant, line) for row in report.rows for line in row.reasons)
+    count = _artifacts(len(report.rows))
     if not checked:
-        return Verdict("undecided", "Undecided", "No artifact could be checked here.", reasons)
+        return Verdict("undecided", "Undecided", "No artifact could be checked here.", "", reasons)
     if short:
         failed = any(row.verdict == "failed" for row in short)
-        names = ", ".join(row.variant for row in short)
-        sentence = f"{len(short)} of {_artifacts(len(report.rows))} did not pass: {names}."
         kind, word = ("failed", "Failed") if failed else ("undecided", "Undecided")
-        return Verdict(kind, word, sentence, reasons)
-    return Verdict("passed", "Passed", _passed(report, len(checked)), reasons)
-
-
-def _passed(report: ParityReport, count: int) -> str:
-    whole = f"All {_artifacts(count)} passed"
-    if count < len(report.rows):
-        whole = f"{count} of {_artifacts(len(report.rows))} passed, the others were skipped"
-    measured = [row for row in report.rows if row.agreement is not None]
-    if not measured:
-        return f"{whole}."
-    least = min(measured, key=lambda row: row.agreement or 0.0)
-    if least.agreement == 1:
-        return f"{whole}: every answer is the Keras model's."
-    return (
-        f"{whole}. The least agreement with the Keras model is {share(least.agreement)}, of {least.variant}."
+        names = ", ".join(row.variant for row in short)
+        return Verdict(kind, word, f"{len(short)} of {count} did not pass: {names}.", "", reasons)
+    skipped = len(checked) < len(report.rows)
+    whole = (
+        f"{len(checked)} of {count} passed, the others were skipped." if skipped else f"All {count} passed."
     )
+    return Verdict("passed", "Passed", whole, _least(report), reasons)
+
+
+def _least(report: ParityReport) -> str:
+    """What the artifact that differs most from Keras agrees to."""
+    agreements = {row.variant: row.agreement for row in report.rows if row.agreement is not None}
+    if not agreements:
+        return ""
+    variant = min(agreements, key=lambda name: agreements[name])
+    if agreements[variant] == 1:
+        return "Every answer is the Keras model's."
+    return f"The least agreement with the Keras model is {share(agreements[variant])}, of {variant}."
 
 
 def _artifacts(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,9 +78,16 @@ def _environment(escape: bool) -> Environment:
     made.filters.update(
         shown=shown, span=lambda pair: span(*pair), points=points, point_span=lambda pair: point_span(*pair),
         interval=interval, unsure=unsure, cell=card.cell, item=lambda row, key: row[key],
-        shown_of=lambda key, row: shown(row.get(key)), total=lambda row: sum(row.values()),
+        ticked=_ticked, shown_of=lambda key, row: shown(row.get(key)), total=lambda row: sum(row.values()),
     )  # fmt: skip
     return made
+
+
+def _ticked(text: str) -> Any:
+    """A sentence with what stands between backticks set as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _fact(key: str, value: float | None, how: str = "share") -> Any:

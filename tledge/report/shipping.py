@@ -21,6 +21,9 @@ MOST_FLIPS = 24
 MOST_LAYERS = 8
 """Layers in the table of what 8 bits cost."""
 
+NOTABLY = 1.5
+"""Times that an artifact is smaller from which on it is said."""
+
 FLOAT = "tflite-fp32"
 """The artifact that quantization is diagnosed on, and that sizes are compared with."""
 
@@ -35,7 +38,7 @@ class ArtifactLine:
     p50_ms: float | None
     latency_kernels: str
     smaller: float | None
-    """How many times smaller than the float `.tflite`."""
+    """How many times smaller than the float `.tflite`, where that is much."""
     repair: str
     """The remedy that was taken, where it was repaired."""
 
@@ -95,10 +98,10 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Latencies:
-    """p50 in ms and kernels by variant, for one thread, and the machine that they were measured on."""
+    """p50 in ms and kernels by variant, for one thread; `note` says on what they were measured."""
 
     figures: Mapping[str, tuple[float, str]]
-    machine: str
+    note: str
 
 
 def artifacts(known: Summary, found: Latencies | None) -> tuple[ArtifactLine, ...]:
@@ -109,7 +112,8 @@ def artifacts(known: Summary, found: Latencies | None) -> tuple[ArtifactLine, ..
     for row in rows:
         low, high = card.accuracy_interval(row) or (None, None)
         p50, kernels = found.figures.get(row.variant, (None, "")) if found else (None, "")
-        smaller = floats / row.bytes if floats and row.bytes and row.bytes < floats else None
+        ratio = floats / row.bytes if floats and row.bytes else 0.0
+        smaller = ratio if ratio >= NOTABLY else None
         artifact = known.artifacts.get(row.variant)
         repair = str(artifact.details.get("repair", "")) if artifact else ""
         made.append(ArtifactLine(row, low, high, p50, kernels, smaller, repair))
@@ -123,7 +127,9 @@ def latencies(folder: RunFolder, known: Summary) -> Latencies | None:
     raw = runs.read_json(folder.bench, "a measured run", "Run `tledge bench` again.")
     with runs.complete(folder.bench, "Run `tledge bench` again."):
         figures = {row.variant: best for row in known.parity.rows if (best := _latency(raw["rows"], row))}
-        return Latencies(figures, machine_line(Machine(**raw["machine"]))) if figures else None
+        here = Machine(**raw["machine"])
+        said = (machine_line(here), here.busy, raw["note"])
+        return Latencies(figures, " ".join(line for line in said if line)) if figures else None
 
 
 def _latency(rows: Sequence[Mapping[str, Any]], artifact: ParityRow) -> tuple[float, str] | None:
