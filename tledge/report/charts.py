@@ -87,12 +87,30 @@ class Reliability:
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers that cover `low` to `high`, at most about `most` steps."""
+    """Round numbers, two or more, that cover `low` to `high` in about `most` steps at most."""
     width = (high - low) or 1.0
     unit = float(10 ** math.floor(math.log10(width / most)))
     step = next(unit * one for one in (1, 2, 5, 10) if width / (unit * one) <= most)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    if first == last:
+        first, last = (first - 1, last) if first > 0 else (first, last + 1)
     return [round(number * step, 10) for number in range(first, last + 1)]
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Where an epoch and a value lie on a chart of so many epochs, between the first and last tick."""
+
+    epochs: int
+    ticks: Sequence[float]
+
+    def x(self, number: float) -> float:
+        """Of an epoch, counted from 0; half of one less is where it begins."""
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * (number + 0.5) / max(1, self.epochs), 2)
+
+    def y(self, value: float) -> float:
+        share = (value - self.ticks[0]) / (self.ticks[-1] - self.ticks[0])
+        return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share, 2)
 
 
 def epochs_chart(
@@ -109,34 +127,29 @@ def epochs_chart(
     may count its loss otherwise.
     """
     known = [value for _name, _kind, values in series for value in values if value is not None]
-    ends = [one for one in (low, high) if one is not None]
-    marks = ticks(min([*known, *ends], default=0.0), max([*known, *ends], default=1.0))
-    count = len(stages)
-
-    def x(number: float) -> float:
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * (number + 0.5) / max(1, count), 2)
-
-    def y(value: float) -> float:
-        share = (value - marks[0]) / (marks[-1] - marks[0])
-        return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share, 2)
-
-    starts = [n for n in range(count) if n == 0 or stages[n] != stages[n - 1]]
-    lines = []
-    for title, kind, values in series:
-        places = [None if value is None else (x(n), y(value)) for n, value in enumerate(values)]
-        parts = [places[start:end] for start, end in zip(starts, [*starts[1:], count], strict=True)]
-        strokes = tuple(" ".join(f"{px:g},{py:g}" for px, py in _there(part)) for part in parts)
-        dots = tuple(_there(places)) if count <= DOTTED else ()
-        lines.append(Line(title, kind, tuple(values), strokes, dots))
+    ends = [*known, *(one for one in (low, high) if one is not None)] or [0.0, 1.0]
+    marks = ticks(min(ends), max(ends))
+    scale = _Scale(len(stages), marks)
+    starts = [n for n in range(len(stages)) if n == 0 or stages[n] != stages[n - 1]]
+    lines = tuple(_line(title, kind, values, starts, scale) for title, kind, values in series)
     digits = max(0, -math.floor(math.log10(marks[1] - marks[0]) + 1e-9))
+    whole = (one for one in ticks(1, len(stages)) if 1 <= one <= len(stages) and one == int(one))
     return Chart(
         name,
         _told(name, stages, lines),
-        tuple(Tick(x(n - 1), f"{n:g}") for n in ticks(1, max(1, count)) if 1 <= n <= count and n == int(n)),
-        tuple(Tick(y(value), f"{value:.{digits}f}") for value in marks),
-        _placed([(x(start - 0.5), stages[start]) for start in starts]),
-        tuple(lines),
+        tuple(Tick(scale.x(one - 1), f"{one:g}") for one in whole),
+        tuple(Tick(scale.y(value), f"{value:.{digits}f}") for value in marks),
+        _placed([(scale.x(start - 0.5), stages[start]) for start in starts]),
+        lines,
     )
+
+
+def _line(name: str, kind: str, values: Sequence[float | None], starts: Sequence[int], scale: _Scale) -> Line:
+    """A series with a stroke for each stage; stages begin at `starts`."""
+    places = [None if value is None else (scale.x(n), scale.y(value)) for n, value in enumerate(values)]
+    parts = [places[start:end] for start, end in zip(starts, [*starts[1:], len(values)], strict=True)]
+    strokes = tuple(" ".join(f"{x:g},{y:g}" for x, y in _there(part)) for part in parts)
+    return Line(name, kind, tuple(values), strokes, tuple(_there(places)) if len(values) <= DOTTED else ())
 
 
 def _there(places: Sequence[tuple[float, float] | None]) -> list[tuple[float, float]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import __version__, card
-from tledge.errors import MissingError
+from tledge.errors import MissingError, RunError
 from tledge.report.facts import Facts
 from tledge.words import NONE, interval, kib, point_span, points, share, span, unsure
 
@@ -58,7 +58,15 @@ def markdown(facts: Facts) -> str:
 
 def _rendered(name: str, facts: Facts, *, escape: bool) -> str:
     template = _environment(escape).get_template(name)
-    return template.render(facts=facts, run=facts.run, version=__version__)
+    from jinja2 import UndefinedError
+
+    try:
+        return template.render(facts=facts, run=facts.run, version=__version__)
+    except UndefinedError as error:
+        raise RunError(
+            f"{facts.run.name}: a file of the run lacks what its report shows ({error}). "
+            "Was it written by another tledge? Train or export again."
+        ) from error
 
 
 def _environment(escape: bool) -> Environment:
@@ -77,7 +85,7 @@ def _environment(escape: bool) -> Environment:
     made.globals.update(fact=_fact, has=lambda value: value is not None)
     made.filters.update(
         shown=shown, span=lambda pair: span(*pair), points=points, point_span=lambda pair: point_span(*pair),
-        interval=interval, unsure=unsure, cell=card.cell, item=lambda row, key: row[key],
+        interval=interval, unsure=unsure, cell=card.cell, shown_item=lambda row, key: row.get(key, NONE),
         ticked=_ticked, shown_of=lambda key, row: shown(row.get(key)), total=lambda row: sum(row.values()),
     )  # fmt: skip
     return made
