@@ -197,6 +197,14 @@ def test_figures_of_other_files_are_left_out(own: Path) -> None:
     assert "costliest" not in found.text and "Measured on" not in found.text
 
 
+def test_layers_of_a_failed_export_are_told(own: Path) -> None:
+    """Where nobody asked for all layers, those that the export named."""
+    (own / "evidence" / "quantization.json").rename(own / "evidence" / "culprits.json")
+    assert "the costliest 2 of 2 layers" in rewritten(own).text
+    (own / "evidence" / "culprits.json").unlink()
+    assert "costliest" not in rewritten(own).text
+
+
 def test_failed_artifact_comes_first_with_its_reason(own: Path) -> None:
     fake_report.verify(RunFolder(own), Parity(float_agreement=0.999, float_max_dp=1e9))
     found = rewritten(own)

@@ -1,4 +1,4 @@
-"""What is in the prepared photos, and what is wrong with them: the report of `tledge data`."""
+"""What is in the prepared photos, and what is wrong with them: for `tledge data`, and for runs."""
 
 from __future__ import annotations
 

@@ -187,6 +187,7 @@ class RunFolder:
         self.data = path / "evidence" / "photos.json"
         self.samples = path / "evidence" / "photos.npz"
         self.quantization = path / "evidence" / "quantization.json"
+        self.culprits = path / "evidence" / "culprits.json"
         self.bench = path / "bench.json"
         self.report = path / "report.html"
         self.report_text = path / "report.md"

@@ -179,13 +179,11 @@ def _told(name: str, stages: Sequence[str], lines: Sequence[Line]) -> str:
     return f"{name} over {len(stages)} epochs: {'; '.join(parts)}. Stages: {names}."
 
 
-SIDE, EDGE, STRIP = 320, 44, 44
-"""The square of a reliability diagram, the room left of it and below, the strip of shares below that."""
+SIDE, EDGE, ABOVE = 320, 44, 10
+"""The square of a reliability diagram, the room left of it, the room above it."""
 
-GAP = 26
-"""Between the square, with the words of its axis, and the strip."""
-
-RELIABILITY_HEIGHT = 10 + SIDE + GAP + STRIP + 6
+GAP, STRIP = 26, 44
+"""Between the square, with the figures of its axis, and the strip of shares below it; the strip's height."""
 
 
 def reliability(bins: Sequence[Bin], error: float) -> Reliability:
@@ -196,10 +194,10 @@ def reliability(bins: Sequence[Bin], error: float) -> Reliability:
     def bar(one: Bin) -> Bar:
         return Bar(
             x=round(EDGE + SIDE * one.low + 1, 2),
-            y=round(10 + SIDE * (1 - one.accuracy), 2),
+            y=round(ABOVE + SIDE * (1 - one.accuracy), 2),
             width=round(SIDE * (one.high - one.low) - 2, 2),
             height=round(SIDE * one.accuracy, 2),
-            expected=round(10 + SIDE * (1 - one.confidence), 2),
+            expected=round(ABOVE + SIDE * (1 - one.confidence), 2),
             share_height=round(STRIP * one.images / images / most, 2),
             bin=one,
         )
@@ -211,5 +209,5 @@ def reliability(bins: Sequence[Bin], error: float) -> Reliability:
         f"their mean confidence is {top.confidence:.4f}. Expected calibration error {error:.4f}."
     )
     fifths = [number / 5 for number in range(6)]
-    axis = tuple((EDGE + SIDE * one, 10 + SIDE * (1 - one), f"{one:.1f}") for one in fifths)
+    axis = tuple((EDGE + SIDE * one, round(ABOVE + SIDE * (1 - one), 2), f"{one:.1f}") for one in fifths)
     return Reliability(alt, axis, tuple(bar(one) for one in bins))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import __version__, card
 from tledge.errors import MissingError, RunError
+from tledge.report import charts
 from tledge.report.facts import Facts
 from tledge.words import NONE, interval, kib, point_span, points, share, span, unsure
 
@@ -82,7 +83,7 @@ def _environment(escape: bool) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.globals.update(fact=_fact, has=lambda value: value is not None)
+    made.globals.update(fact=_fact, has=lambda value: value is not None, layout=charts)
     made.filters.update(
         shown=shown, span=lambda pair: span(*pair), points=points, point_span=lambda pair: point_span(*pair),
         interval=interval, unsure=unsure, cell=card.cell, shown_item=lambda row, key: row.get(key, NONE),

@@ -164,21 +164,29 @@ def _flips(folder: RunFolder, row: ParityRow, reference: golden.Golden) -> Flips
 
 
 def quantization(folder: RunFolder, known: Summary) -> Quantization | None:
-    """What `tledge inspect --quantization` found, if it is of the float artifact that is here."""
-    if not folder.quantization.is_file():
+    """What `tledge inspect --quantization` found, else what a failed export did.
+
+    None where it is of another float artifact than the one that is here, or there is nothing.
+    """
+    found = (_quantization(path, known) for path in (folder.quantization, folder.culprits))
+    return next((one for one in found if one), None)
+
+
+def _quantization(path: Path, known: Summary) -> Quantization | None:
+    if not path.is_file():
         return None
-    raw = runs.read_json(folder.quantization, "a diagnosed run", "Diagnose again.")
-    with runs.complete(folder.quantization, "Run `tledge inspect --quantization` again."):
+    raw = runs.read_json(path, "a diagnosed run", "Diagnose again.")
+    with runs.complete(path, "Run `tledge inspect --quantization` again."):
         if FLOAT not in known.artifacts or raw["sha256"] != known.artifacts[FLOAT].sha256:
             return None
         layers = sorted(map(_layer, raw["found"]["layers"]), key=lambda one: one.cost, reverse=True)
-        plot = folder.quantization.with_suffix(".png")
+        plot = path.with_suffix(".png")
         return Quantization(
             images=raw["found"]["images"],
             layers=tuple(layers[:MOST_LAYERS]),
             count=len(layers),
             remarks=tuple(raw["remarks"]),
-            plot=plot.relative_to(folder.path).as_posix() if plot.is_file() else "",
+            plot=f"{path.parent.name}/{plot.name}" if plot.is_file() else "",
         )
 
 
