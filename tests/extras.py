@@ -14,9 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 IMPORTS = {
     "": "tledge.api, ai_edge_litert.interpreter, PIL, rich",
-    "train": "tledge, keras, tensorflow, tensorflow_datasets, matplotlib",
-    "export": "tledge, tensorflow, tf2onnx, onnx, onnxruntime",
-    "jax": "tledge, jax, keras, h5py, matplotlib",
+    "train": "tledge, keras, tensorflow, tensorflow_datasets, matplotlib, jinja2",
+    "export": "tledge, tensorflow, tf2onnx, onnx, onnxruntime, jinja2",
+    "jax": "tledge, jax, keras, h5py, matplotlib, jinja2",
     "heic": "tledge, pillow_heif",
     "hub": "tledge, tensorflow_hub",
     "docs": "tledge, sphinx, furo, myst_parser",

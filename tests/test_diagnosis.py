@@ -109,6 +109,8 @@ def test_failed_export_names_the_planted_layer(own_run: Path, cli: Cli) -> None:
     named = [line.split()[1] for line in said if "points of agreement" in line]
     assert named and named[0].startswith("block_3_"), said
     assert any("block_3_depthwise" in line and "widest channel" in line for line in said), said
+    told = (own_run / "report.md").read_text(encoding="utf-8").split("## Quantization")[1]
+    assert "block\\_3\\_depthwise" in told and "points of agreement" in told
     done = cli("inspect", own_run, "--quantization", "--quiet", "--json")
     layers = json.loads(done.out)["found"]["layers"]
     costly = max(layers, key=lambda one: one["output"]["lost"])

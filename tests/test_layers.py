@@ -26,6 +26,7 @@ LAYERS: list[set[str]] = [
     },
     {
         "hardware",
+        "report.charts",
         "images",
         "runs",
         "runtime",
@@ -55,6 +56,8 @@ LAYERS: list[set[str]] = [
         "operators",
         "arena_worker",
         "event_files",
+        "words",
+        "report.pictures",
     },
     {
         "sources",
@@ -86,10 +89,11 @@ LAYERS: list[set[str]] = [
     {"formats", "budget"},
     {"microcontroller"},
     {"formats.__main__", "converter", "recipe", "parity", "subjects", "targets"},
-    {"feeding", "listing", "sides", "evidence", "given", "event_log", "mlflow_log"},
-    {"distillation"},
-    {"fitting"},
-    {"prefix", "logs"},
+    {"feeding", "listing", "sides", "evidence", "summary", "given", "event_log", "mlflow_log"},
+    {"distillation", "card"},
+    {"fitting", "report.answers", "report.training", "report.shipping", "report.again"},
+    {"prefix", "logs", "report.facts"},
+    {"report.rendering"},
     {
         "training",
         "exporting",
@@ -102,6 +106,7 @@ LAYERS: list[set[str]] = [
         "diagnosis",
         "doctor",
         "preview",
+        "report",
     },
     {"preview.panel", "preview.feedback"},
     {"preview.server"},
@@ -126,7 +131,7 @@ LAYERS: list[set[str]] = [
 HEAVY = {
     "numpy", "PIL", "keras", "tensorflow", "tensorflow_datasets", "tf2onnx", "onnx",
     "onnxruntime", "ai_edge_litert", "flatbuffers", "matplotlib", "h5py", "jax", "rich", "tflite_micro",
-    "ethosu", "mlflow", "segno", "tensorboard",
+    "ethosu", "jinja2", "mlflow", "segno", "tensorboard",
 }  # fmt: skip
 FACE = {"tledge": {"api"}}
 """The one exception: what `import tledge` offers is the API, named there for type checkers and imported

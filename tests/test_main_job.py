@@ -80,8 +80,10 @@ def test_labels_equal_in_every_artifact(small_run: Path) -> None:
 def test_serve_jpeg_prepares_alike(small_run: Path) -> None:
     from tledge.formats.saved_model import SavedModelSession
     from tledge.images import prepare
+    from tledge.reader import open_bundle
 
-    photos = sorted((small_run / "bundle" / "golden").glob("*.jpg"))
+    manifest = open_bundle(small_run / "bundle").manifest  # `serve_jpeg` applies no EXIF orientation
+    photos = [small_run / "bundle" / "golden" / case.photo for case in manifest.photos]
     session = SavedModelSession(small_run / "bundle" / "saved_model")
     encoded = session.run_encoded([photo.read_bytes() for photo in photos])
     prepared = session.run(np.stack([prepare(photo, (48, 48)) for photo in photos]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tledge.statistics import calibration_error, mcnemar, paired_interval, wilson
+from tledge.statistics import calibration_error, confusion, mcnemar, paired_interval, reliability, wilson
 
 stats = pytest.importorskip("scipy.stats")
 
@@ -165,3 +165,18 @@ def test_calibration_error_bounds() -> None:
     assert calibration_error(*confident((1.0, False))) == 1.0
     with pytest.raises(ValueError, match="no image"):
         calibration_error(np.zeros((0, 3), np.float32), np.zeros(0, np.int64))
+
+
+def test_reliability_bins_hold_every_image() -> None:
+    shares = np.array([[0.95, 0.05], [0.9, 0.1], [0.3, 0.7], [0.5, 0.5]], np.float32)
+    bins = reliability(shares, np.array([0, 1, 1, 0]), bins=10)
+    assert [(round(one.low, 1), round(one.high, 1), one.images) for one in bins] == [
+        (0.4, 0.5, 1), (0.6, 0.7, 1), (0.8, 0.9, 1), (0.9, 1.0, 1)
+    ]  # fmt: skip
+    assert [one.accuracy for one in bins] == [1, 1, 0, 1]
+    assert bins[-1].confidence == pytest.approx(0.95)
+
+
+def test_confusion_counts_labels_down_and_answers_across() -> None:
+    counts = confusion(np.array([0, 0, 2]), np.array([0, 1, 2]), 3)
+    assert counts.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tledge import bundle as bundling
-from tledge import console, console_tables, contract, golden, parity, predict, reader, runs
+from tledge import console_tables, contract, golden, parity, predict, reader, runs, words
 from tledge.contract import Confidence
 from tledge.predict import Answer
 from tledge.reader import Predictor
@@ -170,7 +170,7 @@ def test_inspect_shows_an_earlier_run(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_training_says_that_it_always_answers() -> None:
-    assert console.unsure(Confidence(1.2, 0.0)) == "never, it answers every photo"
+    assert words.unsure(Confidence(1.2, 0.0)) == "never, it answers every photo"
 
 
 def test_manifest_and_readme_say_it(tmp_path: Path) -> None:

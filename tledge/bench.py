@@ -49,7 +49,6 @@ SYNTHETIC = "Accuracy is on synthetic photos, drawn by tledge."
 OTHER_KERNELS = (
     "Accuracy is verification's, found with {}: the other kernels above may differ by a few photos."
 )
-BUSY = "Something else ran in the minute before (load average {} on {} cores): latencies may be too long."
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ class Measure:
     """One configuration of one artifact: times in ms, memory in MiB, accuracy in 0..1.
 
     Figures are None where it was not measured, and `reason` says why; `status` is "measured",
-    "skipped" or "failed". `accuracy` is verification's, found with `accuracy_kernels`.
+    "skipped" or "failed". `accuracy` is verification's, found with `accuracy_kernels`; `sha256` is
+    the file's, to know it again.
     """
 
     variant: str
@@ -79,6 +79,7 @@ class Measure:
     peak_mib: float | None = None
     model_mib: float | None = None
     reason: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ def _row(one: _Configuration, images: str, minimum: Minimum, scratch: Path) -> M
         status, facts = FAILED, {"reason": str(error)}
     return Measure(
         subject.variant, subject.path, subject.bytes, one.kernels, one.threads, status,
-        subject.accuracy, subject.accuracy_kernels, subject.verdict, **facts,
+        subject.accuracy, subject.accuracy_kernels, subject.verdict, **facts, sha256=subject.sha256,
     )  # fmt: skip
 
 
@@ -257,8 +258,7 @@ def _remarks(
     others = sorted({row.accuracy_kernels for row in known if row.kernels != row.accuracy_kernels})
     if others:
         found.append(OTHER_KERNELS.format(", ".join(others)))
-    if here.load is not None and here.load > here.cores / 2:
-        found.append(BUSY.format(here.load, here.cores))
+    found += [here.busy] if here.busy else []
     unproven = {row.variant: row.verdict for row in rows if row.verdict not in ("", "passed")}
     found += [f"{name} did not pass verification ({verdict})." for name, verdict in unproven.items()]
     return tuple(found)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import __version__, contract, golden, images, page, progress, runs, runtime
+from tledge import __version__, card, contract, golden, images, page, progress, runs, runtime, summary
 from tledge.contract import Confidence, Expected, GoldenCase, Manifest, Shipped
 from tledge.errors import MissingError, ParityFailed, RunError
 from tledge.formats import VARIANTS
 from tledge.runs import ParityReport, ParityRow, RunFolder, TrainedRun
+from tledge.words import kib, share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,6 +94,8 @@ def _fill(
         (made / page.NAME).write_text(preview, encoding="utf-8")
     (made / "labels.txt").write_text(contract.labels_text(run.labels), encoding="utf-8")
     (made / "README.md").write_text(_readme(manifest, run), encoding="utf-8")
+    about = card.text(summary.read(folder), rows, __version__)
+    (made / "MODEL_CARD.md").write_text(about, encoding="utf-8")
     sums = [
         f"{runs.sha256(path)}  {path.relative_to(made).as_posix()}\n"
         for path in sorted(one for one in made.rglob("*") if one.is_file())
@@ -216,8 +219,8 @@ def _readme(manifest: Manifest, run: TrainedRun) -> str:
         "| artifact | KiB | accuracy | agreement with Keras | verdict |",
         "|---|---|---|---|---|",
         *(
-            f"| `{one.path}` | {one.bytes / 1024:.0f} | {_share(one.accuracy)} | "
-            f"{_share(one.agreement)} | {one.verdict} |"
+            f"| `{one.path}` | {kib(one.bytes)} | {share(one.accuracy)} | "
+            f"{share(one.agreement)} | {one.verdict} |"
             for one in manifest.artifacts
         ),
         _unsure(manifest.confidence),
@@ -226,7 +229,7 @@ def _readme(manifest: Manifest, run: TrainedRun) -> str:
         "    tledge verify .\n",
         "`golden/` holds test photos, some also in other encodings, the pixels they prepare to and the "
         "answers to expect. "
-        "`manifest.json` says all of this for programs.\n",
+        "`manifest.json` says all of this for programs, `MODEL_CARD.md` more of it for people.\n",
     ]
     return "\n".join(line for line in lines if line)
 
@@ -240,7 +243,3 @@ def _unsure(fitted: Confidence | None) -> str:
         f"left {fitted.coverage:.1%} of {fitted.images} validation photos answered, {fitted.error:.1%} of "
         "these wrong. Many a thing of no class is not noticed, least of all by a weak model."
     )
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

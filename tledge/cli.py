@@ -84,6 +84,7 @@ for command in (
     previewing.preview,
     looking.list_,
     looking.inspect,
+    looking.report,
     doctor.doctor,
     completion.completion,
 ):

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tledge.contract import Confidence
-from tledge.machine import Machine
 from tledge.progress import SILENT, Progress, Task
-from tledge.runs import Score, TrainedRun
+from tledge.runs import TrainedRun
+from tledge.words import interval, unsure
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,17 +79,6 @@ def stdout() -> Console:
     return probe if probe.is_terminal else Console(width=120)
 
 
-def share(value: float | None) -> str:
-    """A share in 0..1 with four digits, a dash where there is none."""
-    return "–" if value is None else f"{value:.4f}"
-
-
-def interval(score: Score) -> str:
-    """`.9650 (.9410–.9790, 372 images)`, with top-5 where there is one."""
-    top5 = "" if score.top5 is None else f", top-5 {score.top5:.4f}"
-    return f"{score.accuracy:.4f} ({score.low:.4f}–{score.high:.4f}, {score.images} images{top5})"
-
-
 def training(run: TrainedRun) -> list[tuple[str, str]]:
     """Rows of the table after training: name and value."""
     synthetic = [("photos", "synthetic, drawn by tledge")] if run.synthetic else []
@@ -103,16 +91,6 @@ def training(run: TrainedRun) -> list[tuple[str, str]]:
         ("test", interval(run.test)),
         *([("unsure", unsure(run.confidence))] if run.confidence else []),
     ]
-
-
-def unsure(fitted: Confidence) -> str:
-    """When a model does not answer, in words."""
-    if not fitted.threshold:
-        return "never, it answers every photo"
-    return (
-        f"below a confidence of {fitted.threshold:.4f}: answers {fitted.coverage:.1%} of the validation "
-        f"photos, {fitted.error:.1%} of these wrong"
-    )
 
 
 def photos(found: Inventory) -> list[tuple[str, str]]:
@@ -131,24 +109,6 @@ def photos(found: Inventory) -> list[tuple[str, str]]:
         ("colour modes", shares(found.modes)),
         ("EXIF orientations", shares(found.orientations)),
     ]
-
-
-def points(change: float | None, low: float | None = None, high: float | None = None) -> str:
-    """A change in percentage points, with its 95 % interval where there is one."""
-    if change is None:
-        return "–"
-    span = "" if low is None or high is None else f" ({100 * low:+.1f}…{100 * high:+.1f})"
-    return f"{100 * change:+.2f} pp{span}"
-
-
-def machine_line(one: Machine) -> str:
-    """What measured, in one sentence."""
-    memory = "" if one.memory_mib is None else f", {one.memory_mib / 1024:.0f} GiB"
-    packages = ", ".join(f"{name} {version}" for name, version in one.packages.items())
-    return (
-        f"Measured on {one.processor} ({one.architecture}, {one.cores} cores{memory}), {one.system}, "
-        f"Python {one.python}, {packages}."
-    )
 
 
 def columns(rows: Sequence[tuple[str, ...]]) -> Any:

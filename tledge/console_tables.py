@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge.console import points, share
 from tledge.runs import ParityReport, ParityRow, Reference, RiskCoverage
+from tledge.words import points, share
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tledge.bench import BenchReport, Measure
     from tledge.comparison import ComparedReport, ComparedRow
+    from tledge.listing import RunLine
     from tledge.sensitivity import Layer
     from tledge.skew import SkewReport
 
@@ -73,6 +74,34 @@ def risk_table(found: Mapping[str, RiskCoverage]) -> Any:
             )
         )
     return table
+
+
+def runs_table(lines: Sequence[RunLine]) -> Any:
+    """Every run with its score and what verification said of its artifacts."""
+    from rich.text import Text
+
+    table = _table(("run", "when", "state", "test accuracy"), left=("run", "when", "state"))
+    table.add_column("verdicts", overflow="fold")
+    for one in lines:
+        score = "" if one.test is None else share(one.test.accuracy) + (" synthetic" if one.synthetic else "")
+        table.add_row(Text(one.path), one.when, one.state, score, _verdicts(one))
+    return table
+
+
+def _verdicts(line: RunLine) -> Any:
+    """Variants by verdict: "passed: saved_model, tflite-fp32; failed: tflite-int8"."""
+    from rich.text import Text
+
+    if line.problem:
+        return Text(line.problem, style="bold red")
+    by_verdict: dict[str, list[str]] = {}
+    for variant, verdict in line.verdicts.items():
+        by_verdict.setdefault(verdict, []).append(variant)
+    parts = [
+        Text.assemble((verdict, STYLES.get(verdict, "")), f": {', '.join(names)}")
+        for verdict, names in by_verdict.items()
+    ]
+    return Text("; ").join(parts)
 
 
 def parity_table(report: ParityReport) -> Any:

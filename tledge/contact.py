@@ -16,7 +16,9 @@ MOST = 60
 
 COLUMNS = 10
 
-_SIDE = 112
+SIDE = 112
+"""Pixels of a picture's longer side."""
+
 _GAP = 12
 _MARGIN = 24
 _TITLE_SIZE, _CAPTION_SIZE = 18, 12
@@ -46,11 +48,11 @@ def sheet(
     for line in lines:
         if len(images) != len(line):
             raise ValueError(f"{len(images)} images need as many captions, got {len(line)}.")
-    cell = _SIDE + _CAPTION_ROOM + _LINE_ROOM * len(below) + _GAP
+    cell = SIDE + _CAPTION_ROOM + _LINE_ROOM * len(below) + _GAP
     count = min(len(images), MOST)
     columns = min(max(count, 4), COLUMNS)  # four leave the title some room
     rows = -(-count // COLUMNS)
-    width = 2 * _MARGIN + columns * (_SIDE + _GAP) - _GAP
+    width = 2 * _MARGIN + columns * (SIDE + _GAP) - _GAP
     height = 2 * _MARGIN + _TITLE_ROOM + rows * cell - _GAP
     page = Image.new("RGB", (width, height), _WHITE)
     pen = ImageDraw.Draw(page)
@@ -58,12 +60,12 @@ def sheet(
     pen.text((_MARGIN, _MARGIN), _fitted(title, heading, width - 2 * _MARGIN), _DARK, heading)
     for number in range(count):
         row, column = divmod(number, COLUMNS)
-        left = _MARGIN + column * (_SIDE + _GAP)
+        left = _MARGIN + column * (SIDE + _GAP)
         top = _MARGIN + _TITLE_ROOM + row * cell
         _place(page, pen, images[number], (left, top))
         for under, line in enumerate(lines):
-            corner = (left, top + _SIDE + 4 + under * _LINE_ROOM)
-            pen.text(corner, _fitted(line[number], small, _SIDE), _GREY, small)
+            corner = (left, top + SIDE + 4 + under * _LINE_ROOM)
+            pen.text(corner, _fitted(line[number], small, SIDE), _GREY, small)
     page.save(path, "PNG", compress_level=3)  # photos hardly shrink further, and it is waited for
 
 
@@ -72,9 +74,9 @@ def _place(page: Any, pen: Any, pixels: NDArray[np.uint8], corner: tuple[int, in
     from PIL import Image
 
     image = Image.fromarray(pixels)
-    scale = _SIDE / max(image.size)
+    scale = SIDE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    left, top = (place + (_SIDE - length) // 2 for place, length in zip(corner, size, strict=True))
+    left, top = (place + (SIDE - length) // 2 for place, length in zip(corner, size, strict=True))
     page.paste(image.resize(size, Image.Resampling.LANCZOS), (left, top))
     pen.rectangle((left - 1, top - 1, left + size[0], top + size[1]), outline=_LINE)
 

@@ -102,6 +102,8 @@ def culprits(
 ) -> tuple[str, ...]:
     """Sentences on the layers that cost an int8 artifact most, quickly: a third of what `diagnose` does.
 
+    What they rest on is kept in `evidence/culprits.json`, as a Diagnosis.
+
     Raises what `diagnose` raises for a run that cannot be taken apart.
     """
     run, artifact = folder.read_run(), _float_artifact(folder)
@@ -109,7 +111,9 @@ def culprits(
     images, _ = evidence.held_out_images(recipe, run, FEW, watch)
     weights = CORRECTED if recipe.export.int8.bias_correction or recipe.export.int8.repair else ROUNDED
     found = sensitivity(_model(folder, artifact), some, images, watch, kinds=(weights, OUTPUT))
-    return remarks(found, str(folder.path))
+    said = remarks(found, str(folder.path))
+    runs.write_json(folder.culprits, Diagnosis(str(folder.path), artifact.path, artifact.sha256, found, said))
+    return said
 
 
 def _some(photos: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:

@@ -33,8 +33,7 @@ def finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
     if not folder.path.is_dir():
         raise RunError(f"{folder.path}: no such run folder.")
     folder.read_run()
-    asked = runs.read_json(folder.environment, "a finished run", "Run `tledge train` first.")
-    return folder, recipe.load(folder.recipe, asked.get("settings", []))
+    return folder, recipe.of_run(folder)
 
 
 def limits(a: Path, b: Path) -> tuple[Parity, str]:

@@ -105,13 +105,22 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                 np.lib.format.write_array(out, array, allow_pickle=False)
 
 
-def load(path: Path) -> Golden:
-    """Read `golden.npz`; raises RunError where it is missing or damaged."""
+def read_npz(path: Path, what: str) -> dict[str, NDArray[Any]]:
+    """The arrays of an `.npz`; raises RunError, for want of `what`, where it is missing or damaged."""
     import numpy as np
 
     try:
         with np.load(path, allow_pickle=False) as packed:
-            arrays = {name: packed[name] for name in packed.files}
+            return {name: packed[name] for name in packed.files}
+    except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise RunError(f"{path}: no {what} ({error}). Train again.") from error
+
+
+def load(path: Path) -> Golden:
+    """Read `golden.npz`; raises RunError where it is missing or damaged."""
+    what = "readable golden set"
+    arrays = read_npz(path, what)
+    try:
         return Golden(
             images=arrays["images"],
             labels=arrays["labels"],
@@ -119,5 +128,5 @@ def load(path: Path) -> Golden:
             ids=tuple(str(one) for one in arrays["ids"]),
             faults={k.removeprefix("fault."): v for k, v in arrays.items() if k.startswith("fault.")},
         )
-    except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise RunError(f"{path}: no readable golden set ({error}). Train again.") from error
+    except KeyError as error:
+        raise RunError(f"{path}: no {what} ({error}). Train again.") from error

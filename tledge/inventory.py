@@ -1,16 +1,17 @@
-"""What is in the prepared photos, and what is wrong with them: the report of `tledge data`."""
+"""What is in the prepared photos, and what is wrong with them: for `tledge data`, and for runs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tledge import contact, model, progress, quiet, runs, similarity, splits
+from tledge import contact, golden, images, model, progress, quiet, runs, similarity, splits
 from tledge.dataset import Prepared, by_class_in_turn
 from tledge.index import Row
+from tledge.runs import RunFolder
 from tledge.tables import Augment
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 PHOTOS, VIEWS = 6, 9
 """Photos on the sheet of augmentations, and views of each."""
+
+SAMPLES = 10
+"""Photos of each split that a run keeps to be looked at, small: a row of a contact sheet."""
 
 IMBALANCE = 3.0
 """The largest class over the smallest from which on the report calls the set uneven."""
@@ -160,6 +164,42 @@ def _said(one: Duplicate) -> str:
     if one.crosses_classes and one.crosses_splits:
         where = "two classes and two splits"
     return f"{one.kind} in {where}: {one.first} ({one.first_place}) and {one.second} ({one.second_place})"
+
+
+def facts(prepared: Prepared, rows: Rows, found: Inventory) -> dict[str, Any]:
+    """All that is known of the photos, for a JSON file: counts by split and label, figures, problems."""
+    counts = splits.counts(prepared, rows)
+    return {"labels": prepared.labels, "counts": counts, **asdict(found), "problems": problems(found)}
+
+
+def keep(
+    folder: RunFolder, prepared: Prepared, rows: Rows, seed: int, watch: progress.Progress = progress.SILENT
+) -> None:
+    """Write into a run's evidence what its report says of the photos, and a few small ones of each split."""
+    runs.write_json(folder.data, facts(prepared, rows, take(prepared, rows, watch)))
+    labels = prepared.label_indices()
+    chosen = {name: part[by_class_in_turn(labels[part], SAMPLES, seed)] for name, part in rows.items()}
+    shown = [(name, row) for name, part in chosen.items() for row in part.tolist()]
+    _keep_samples(folder, prepared, shown)
+
+
+def _keep_samples(folder: RunFolder, prepared: Prepared, shown: Sequence[tuple[str, int]]) -> None:
+    """Write `photos.npz`, images uint8[N, S, S, 3] with split, label and id, and a sheet of them."""
+    import numpy as np
+
+    pixels = prepared.images()
+    side = min(contact.SIDE, pixels.shape[1])
+    small = np.stack([images.prepare(pixels[row], (side, side)) for _split, row in shown])
+    kept = [prepared.rows[row] for _split, row in shown]
+    columns = {
+        "splits": [name for name, _row in shown],
+        "labels": [one.label for one in kept],
+        "ids": [one.id for one in kept],
+    }
+    with runs.replacing(folder.samples) as path:
+        golden.write_npz(path, {"images": small, **{name: np.array(one) for name, one in columns.items()}})
+    with runs.replacing(folder.samples.with_suffix(".png")) as path:
+        contact.sheet(small, columns["splits"], path, "photos of each split", (columns["labels"],))
 
 
 def sheets(prepared: Prepared, rows: Rows, folder: Path, seed: int) -> list[Path]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tledge import recipe, shipped
 from tledge.backbones import BACKBONES
 from tledge.errors import RecipeError, TledgeError
 from tledge.formats import FORMATS, VARIANTS
-from tledge.runs import RunFolder
+from tledge.runs import RunFolder, Score
 from tledge.sources import SOURCES
 from tledge.targets import TARGETS
 
@@ -25,25 +26,47 @@ def recipes() -> list[tuple[str, ...]]:
     return rows
 
 
-def runs(root: Path = Path("runs")) -> list[tuple[str, ...]]:
-    """Path, state, test accuracy and verdicts of every run below `root`."""
-    return [_run(RunFolder(path.parent)) for path in sorted(root.glob("*/recipe.toml"))]
+@dataclass(frozen=True)
+class RunLine:
+    """A run at a glance. `state` is "unfinished", "trained", "exported" or "damaged", `problem` says why.
+
+    `when` is the time of day, here, at which `run.json` was written, or else the recipe; `verdicts`
+    are those of the artifacts by variant.
+    """
+
+    path: str
+    when: str
+    state: str
+    test: Score | None = None
+    synthetic: bool = False
+    verdicts: dict[str, str] = field(default_factory=dict)
+    problem: str = ""
 
 
-def _run(folder: RunFolder) -> tuple[str, ...]:
+def runs(root: Path = Path("runs")) -> list[RunLine]:
+    """Every run below `root`, the newest last."""
+    found = [RunFolder(path.parent) for path in root.glob("*/recipe.toml")]
+    return [_run(folder) for folder in sorted(found, key=lambda one: (_time(one), one.path))]
+
+
+def _time(folder: RunFolder) -> float:
+    return (folder.run if folder.run.is_file() else folder.recipe).stat().st_mtime
+
+
+def _run(folder: RunFolder) -> RunLine:
+    when = datetime.fromtimestamp(_time(folder)).isoformat(" ", "minutes")
+    line = RunLine(str(folder.path), when, "unfinished")
+    if not folder.run.is_file():
+        return line
     try:
         trained = folder.read_run()
-    except TledgeError:
-        return (str(folder.path), "unfinished", "", "")
-    score = f"test {trained.test.accuracy:.4f}" + (" on synthetic photos" if trained.synthetic else "")
-    if not folder.parity.is_file():
-        return (str(folder.path), "trained", score, "")
-    try:
-        rows = folder.read_parity().rows
+        line = replace(line, state="trained", test=trained.test, synthetic=trained.synthetic)
+        if folder.parity.is_file():
+            verdicts = {row.variant: row.verdict for row in folder.read_parity().rows}
+            line = replace(line, state="exported", verdicts=verdicts)
     except TledgeError as error:
-        return (str(folder.path), "damaged", score, str(error))
-    verdicts = (f"{row.variant} {row.verdict}" for row in rows)
-    return (str(folder.path), "exported", score, ", ".join(verdicts))
+        return replace(line, state="damaged", problem=str(error))
+    return line
 
 
 def variants() -> list[tuple[str, ...]]:
@@ -74,7 +97,7 @@ def targets() -> list[tuple[str, ...]]:
     return [(name, one.summary, ", ".join(one.variants), one.self_test) for name, one in TARGETS.items()]
 
 
-TABLES: dict[str, Callable[[], list[tuple[str, ...]]]] = {
+TABLES: dict[str, Callable[[], list[Any]]] = {
     "recipes": recipes,
     "runs": runs,
     "variants": variants,

@@ -39,6 +39,16 @@ class Machine:
     packages: dict[str, str]
     load: float | None
 
+    @property
+    def busy(self) -> str:
+        """What to say of latencies where something else was running; empty where nothing was."""
+        if self.load is None or self.load <= self.cores / 2:
+            return ""
+        return (
+            f"Something else ran in the minute before (load average {self.load} on {self.cores} cores): "
+            "latencies may be too long."
+        )
+
 
 def here(packages: Sequence[str] = RUNTIMES) -> Machine:
     """This machine, with the versions of those `packages` that are installed."""

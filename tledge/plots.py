@@ -69,18 +69,10 @@ def _mark_stages(axis: Any, history: list[dict[str, Any]]) -> None:
             axis.text(number + 0.6, 1.01, name, transform=axis.get_xaxis_transform(), color=GREY)
 
 
-def confusion(
-    labels: NDArray[np.int64],
-    answers: NDArray[np.int64],
-    names: tuple[str, ...],
-    path: Path,
-    title: str,
-) -> None:
-    """Confusion matrix: rows are the true labels int64[N], columns the answers int64[N]."""
+def confusion(counts: NDArray[np.int64], names: tuple[str, ...], path: Path, title: str) -> None:
+    """Confusion matrix int64[classes, classes]: rows are the true labels, columns the answers."""
     import numpy as np
 
-    counts = np.zeros((len(names), len(names)), int)
-    np.add.at(counts, (labels, answers), 1)
     side = min(40.0, max(3.5, 0.45 * len(names) + 2))
     figure, axis = _pyplot().subplots(figsize=(side, side), layout="constrained")
     axis.imshow(counts / np.maximum(1, counts.sum(1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)

@@ -12,11 +12,12 @@ from dataclasses import MISSING, Field, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from tledge import tables
+from tledge import runs, tables
 from tledge.backbones import BACKBONES, split_name
 from tledge.dataset import source_options
 from tledge.errors import RecipeError
 from tledge.formats import VARIANTS
+from tledge.runs import RunFolder
 from tledge.sources import SOURCES
 
 T = TypeVar("T")
@@ -51,6 +52,12 @@ def load(path: Path, settings: Sequence[str] = ()) -> Recipe:
     known spelling.
     """
     return parse(read_text(path), path.name, settings)
+
+
+def of_run(folder: RunFolder) -> Recipe:
+    """The recipe that a run was made with, its `--set` included; raises RunError where there is none."""
+    asked = runs.read_json(folder.environment, "a finished run", "Run `tledge train` first.")
+    return load(folder.recipe, asked.get("settings", []))
 
 
 def read_text(path: Path) -> str:

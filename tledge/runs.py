@@ -182,6 +182,8 @@ FILES = {
     "calibration.json": "the photos that int8 ranges were measured on, and how steady the ranges are",
     "evidence": "photos to calibrate and choose by; answers that differ; what 8 bits and `--skew` cost",
     "parity.json": "every artifact against Keras",
+    "report.html": "all of it in one page, to look at",
+    "report.md": "the same facts, for a repository",
     "bench.json": "what `tledge bench` measured",
     "bench.png": "accuracy against latency",
     "bundle": "what leaves the house, as a folder",
@@ -214,6 +216,13 @@ class RunFolder:
         self.parity = path / "parity.json"
         self.bundle = path / "bundle"
         self.risk = path / "evidence" / "risk_coverage.json"
+        self.data = path / "evidence" / "photos.json"
+        self.samples = path / "evidence" / "photos.npz"
+        self.quantization = path / "evidence" / "quantization.json"
+        self.culprits = path / "evidence" / "culprits.json"
+        self.bench = path / "bench.json"
+        self.report = path / "report.html"
+        self.report_text = path / "report.md"
 
     def read_run(self) -> TrainedRun:
         """Read `run.json`; raises RunError where training has not finished here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import comb, sqrt
 from typing import TYPE_CHECKING
 
@@ -62,14 +63,23 @@ def paired_interval(
     return float(low), float(high)
 
 
-def calibration_error(
-    probabilities: NDArray[np.float32], labels: NDArray[np.int64], bins: int = BINS
-) -> float:
-    """Expected calibration error in 0..1 (Guo et al. 2017): how far confidence is from accuracy.
+@dataclass(frozen=True)
+class Bin:
+    """Answers whose confidence lies in (low, high]: how many, their mean confidence, the share right."""
 
-    `probabilities` are [N, classes], `labels` int64[N]. Images fall into equally wide bins of the
-    answer's probability, each with its upper edge; the bins' |accuracy - mean confidence| are
-    averaged, weighted by images. Raises ValueError where there is no image.
+    low: float
+    high: float
+    images: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], bins: int = BINS
+) -> tuple[Bin, ...]:
+    """Answers by confidence, in equally wide bins, each with its upper edge; empty bins are left out.
+
+    `probabilities` are [N, classes], `labels` int64[N]. Raises ValueError where there is no image.
     """
     import numpy as np
 
@@ -78,4 +88,33 @@ def calibration_error(
     confidence = probabilities.max(1).astype(np.float64)
     right = probabilities.argmax(1) == labels
     place = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
-    return float(np.abs(np.bincount(place, confidence - right)).sum() / len(labels))
+    return tuple(
+        Bin(
+            number / bins,
+            (number + 1) / bins,
+            int((place == number).sum()),
+            float(confidence[place == number].mean()),
+            float(right[place == number].mean()),
+        )
+        for number in np.unique(place).tolist()
+    )
+
+
+def calibration_error(
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], bins: int = BINS
+) -> float:
+    """Expected calibration error in 0..1 (Guo et al. 2017): how far confidence is from accuracy.
+
+    The mean over the bins of `reliability` of |accuracy - mean confidence|, weighted by images.
+    """
+    found = reliability(probabilities, labels, bins)
+    return sum(one.images * abs(one.accuracy - one.confidence) for one in found) / len(labels)
+
+
+def confusion(labels: NDArray[np.int64], answers: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """How often each label (row) got each answer (column): int64[classes, classes]."""
+    import numpy as np
+
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (labels, answers), 1)
+    return counts

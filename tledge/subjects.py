@@ -32,7 +32,8 @@ class Subject:
     """An artifact: its name and path as people know it, and the file to open.
 
     `accuracy` is what verification found with `accuracy_kernels`, `verdict` what it said; both
-    are empty where nothing was verified. `fault` says why the file is not what its record says.
+    are empty where nothing was verified. `fault` says why the file is not what its record says,
+    whose hash is `sha256`.
     """
 
     variant: str
@@ -43,6 +44,7 @@ class Subject:
     accuracy_kernels: str = ""
     verdict: str = ""
     fault: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def find(path: Path, scratch: Path) -> Subjects:
         raise RecipeError(f"{path}: no such bundle, run or model file.")
     if path.is_dir() or path.suffix not in DEVICE_SUFFIXES:
         raise RecipeError(f"{path}: expected a bundle (folder or zip), a run, or a .tflite or .onnx file.")
-    return Subjects(path.name, (Subject(path.stem, str(path), path, runs.size_of(path)),), None)
+    loose = Subject(path.stem, str(path), path, runs.size_of(path), sha256=runs.sha256(path))
+    return Subjects(path.name, (loose,), None)
 
 
 def chosen(subjects: Sequence[Subject], names: Sequence[str]) -> list[Subject]:
@@ -97,8 +100,9 @@ def _of_bundle(bundle: Bundle, scratch: Path) -> Subjects:
 def _shipped(bundle: Bundle, entry: Shipped, folder: Path) -> Subject:
     file = folder / Path(entry.path).name
     subject = Subject(
-        entry.variant, entry.path, file, entry.bytes, entry.accuracy, entry.kernels, entry.verdict
-    )
+        entry.variant, entry.path, file, entry.bytes, entry.accuracy, entry.kernels, entry.verdict,
+        sha256=entry.sha256,
+    )  # fmt: skip
     if not entry.path.endswith(DEVICE_SUFFIXES):
         return subject
     try:
@@ -127,7 +131,7 @@ def _of_run(folder: RunFolder, scratch: Path) -> Subjects:
 
 def _exported(folder: RunFolder, artifact: Artifact, rows: Sequence[ParityRow]) -> Subject:
     file = folder.path / artifact.path
-    subject = Subject(artifact.variant, artifact.path, file, artifact.bytes)
+    subject = Subject(artifact.variant, artifact.path, file, artifact.bytes, sha256=artifact.sha256)
     if not file.exists():
         return replace(subject, fault=f"{artifact.path} is missing; export again.")
     if runs.sha256(file) != artifact.sha256:

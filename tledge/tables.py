@@ -78,6 +78,7 @@ class Data:
     """`[data]`: the photos. Further keys are options of the source."""
 
     source: str = key("", "source name, with its argument after a colon: tfds:beans, folder:photos")
+    licence: str = key("", "licence of the photos, for the model card")
     group: str = key(
         "none",
         "photos that stay together when shares of a source split are taken: near-duplicates, or those "

@@ -26,6 +26,7 @@ from tledge import (
     fitting,
     golden_photos,
     hardware,
+    inventory,
     logs,
     machine,
     model,
@@ -106,6 +107,7 @@ def train(
         distribution.leave(hosts, core)
         if not hosts.writes:
             return None
+        inventory.keep(folder, prepared, rows, recipe.recipe.seed, watch)
         run = _finish(recipe, engine.plain(core), prepared, rows, state, folder, watch)
         run = replace(run, seconds=round(time.monotonic() - started, 1))
         runs.write_json(folder.run, run)
@@ -363,7 +365,8 @@ def _finish(
     with runs.replacing(folder.path / "curves.png") as path:
         plots.curves(state.history, path, title)
     with runs.replacing(folder.path / "confusion.png") as path:
-        plots.confusion(labels, probabilities.argmax(1), prepared.labels, path, f"{title}, test split")
+        counts = statistics.confusion(labels, probabilities.argmax(1), len(prepared.labels))
+        plots.confusion(counts, prepared.labels, path, f"{title}, test split")
     if recipe.log.tensorboard:
         event_log.write(folder, recipe, core, prepared, rows["train"], state.history)
     assert state.frozen is not None

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tledge.errors import TledgeError
 from tledge.given import finished_run as finished_run
 from tledge.given import read_recipe as read_recipe
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    from tledge.runs import RunFolder
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,3 +61,20 @@ def next_step(command: str, as_json: bool = False) -> None:
     """Name the next command to type."""
     if not as_json:
         click.echo(f"Next: {command}")
+
+
+def write_report(folder: RunFolder, as_json: bool = False) -> str | None:
+    """Write a run's report at the end of a command; gives its path.
+
+    What it cannot be written for is said in a line, and fails nothing: the command did its work.
+    """
+    from tledge.report import write
+
+    try:
+        made = write(folder)
+    except TledgeError as error:
+        click.echo(f"No report: {error}", err=True)
+        return None
+    if not as_json:
+        click.echo(f"Report: {made.html}")
+    return str(made.html)

@@ -44,7 +44,7 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
 
 
 def _show(report: ComparedReport, whose: str) -> None:
-    from tledge import console, console_tables
+    from tledge import console, console_tables, words
 
     for letter, one in (("A", report.a), ("B", report.b)):
         click.echo(f"{letter}: {one.path} ({one.name} {one.version})")
@@ -67,7 +67,7 @@ def _show(report: ComparedReport, whose: str) -> None:
         f"Gates ({whose}): B may lose {limits.max_drop:.1%} of the images, a class "
         f"{limits.max_class_drop:.1%} of its recall, and keeps {limits.int8_accuracy:.0%} of A's accuracy."
     )
-    for line in (*report.remarks, console.machine_line(report.machine)):
+    for line in (*report.remarks, words.machine_line(report.machine)):
         click.echo(line)
 
 

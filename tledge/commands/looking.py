@@ -1,13 +1,26 @@
-"""`tledge predict`, `list` and `inspect`: what there is and what it answers."""
+"""`tledge predict`, `list`, `inspect` and `report`: what there is and what it answers."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, finished_run, kernels, plain, print_json
+from tledge.commands import (
+    common,
+    example,
+    finished_run,
+    kernels,
+    next_step,
+    plain,
+    print_json,
+    write_report,
+)
 from tledge.errors import TledgeError
+
+if TYPE_CHECKING:
+    from tledge.listing import RunLine
 
 
 @click.command(epilog=example("tledge predict runs/rps/bundle photo.jpg"))
@@ -59,10 +72,24 @@ def list_(what: str, as_json: bool) -> None:
     from tledge import console, listing
 
     rows = listing.TABLES[what]()
+    if what == "runs":
+        _show_runs(rows, as_json)
+        return
     if as_json:
         print_json({name: facts for name, *facts in rows})
         return
     console.stdout().print(console.columns(rows))
+
+
+def _show_runs(lines: list[RunLine], as_json: bool) -> None:
+    from tledge import console, console_tables
+
+    if as_json:
+        print_json({one.path: {**plain(one), "path": one.path} for one in lines})
+    elif lines:
+        console.stdout().print(console_tables.runs_table(lines))
+    else:
+        click.echo("No runs in runs/.")
 
 
 @click.command(epilog=example("tledge inspect runs/rps/artifacts/tflite-int8.tflite"))
@@ -97,6 +124,7 @@ def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
     with console.watching(quiet) as watch:
         made = diagnose(folder, recipe, watch)
     if as_json:
+        write_report(folder, as_json)
         print_json(plain(made))
         return
     found = made.found
@@ -109,6 +137,7 @@ def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
         f"One layer at a time on {found.images} held-out images, {found.seconds:.0f} s. "
         f"Plot: {folder.path / PLOT}"
     )
+    write_report(folder)
 
 
 def _inspect_run(path: Path, as_json: bool) -> None:
@@ -122,3 +151,27 @@ def _inspect_run(path: Path, as_json: bool) -> None:
     console.stdout().print(console.columns(console.training(run)))
     if risk:
         console.stdout().print(console_tables.risk_table(risk))
+
+
+@click.command(epilog=example("tledge report runs/rps"))
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def report(run: Path | None, as_json: bool) -> None:
+    """Write what RUN is (the newest finished one if left out) into report.html and report.md.
+
+    One file to look at, and the same as Markdown for a repository: the verdict, data, training, what
+    Keras and every artifact answer, and how to make it again. Train, export, verify and bench write
+    them too.
+    """
+    from tledge.report import write
+
+    folder, _recipe = finished_run(run)
+    made = write(folder)
+    if as_json:
+        print_json({"html": str(made.html), "text": str(made.text), "verdict": made.verdict})
+        return
+    click.echo(f"Report: {made.html}\n  Text: {made.text}")
+    if made.verdict == "passed":
+        next_step(f"tledge bundle {folder.path}")
+    else:
+        next_step(f"tledge export {folder.path} {'--int8' if made.verdict == 'trained' else '--repair'}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, next_step, plain, print_json
+from tledge.commands import common, example, next_step, plain, print_json, write_report
 from tledge.errors import ArtifactError, MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def bench(
         _show(report)
     for line in _drawn(report, path, out):
         click.echo(line, err=as_json)
+    if subjects.is_run(path):
+        write_report(runs.RunFolder(path), as_json)
     _end(report)
     next_step(f"tledge predict {path} PHOTO.jpg" if official else f"tledge bench {path} --official", as_json)
 
@@ -91,7 +93,7 @@ def _check_plot(path: Path, out: Path | None) -> None:
 
 
 def _show(report: BenchReport) -> None:
-    from tledge import console, console_tables
+    from tledge import console, console_tables, words
 
     out = console.stdout()
     table, hidden = console_tables.bench_table(report, out)
@@ -102,7 +104,7 @@ def _show(report: BenchReport) -> None:
         if row.status != "measured":
             kernels = f" {row.kernels} x {row.threads}" if row.kernels else ""
             click.echo(f"{row.variant}{kernels} {row.status}: {row.reason}")
-    for line in (*report.remarks, console.machine_line(report.machine), report.note):
+    for line in (*report.remarks, words.machine_line(report.machine), report.note):
         click.echo(line)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, next_step, plain, print_json, read_recipe
+from tledge.commands import common, example, next_step, print_json, read_recipe
 from tledge.errors import MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def data(
         rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
         found = inventory.take(prepared, rows, watch)
         counts = splits.counts(prepared, rows)
-        facts = {"labels": prepared.labels, "cache": str(prepared.folder), "counts": counts, **plain(found)}
+        facts = {"cache": str(prepared.folder), **inventory.facts(prepared, rows, found)}
         runs.write_json(folder / "report.json", facts)
         sheets = inventory.sheets(prepared, rows, folder, recipe.recipe.seed)
         try:

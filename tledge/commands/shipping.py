@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tledge.commands import common, example, finished_run, kernels, next_step, plain, print_json
+from tledge.commands import (
+    common,
+    example,
+    finished_run,
+    kernels,
+    next_step,
+    plain,
+    print_json,
+    write_report,
+)
 from tledge.errors import RecipeError, TledgeError
 
 if TYPE_CHECKING:
@@ -108,16 +117,20 @@ def _show_and_bundle(
         for line in culprits:
             click.echo(f"tflite-int8: {line}")
     if not report.passed and not unverified:
+        page = write_report(folder, as_json)
         if as_json:
-            print_json({"run": str(folder.path), "bundle": None, "culprits": culprits, **plain(report)})
+            paths = {"run": str(folder.path), "bundle": None, "report": page}
+            print_json({**paths, "culprits": culprits, **plain(report)})
         _fail(report)
     with console.watching(quiet) as watch:
         made = bundle_run(folder, unverified=unverified, watch=watch)
     if as_json:
         paths = {"run": str(folder.path), "bundle": str(made.folder), "zip": str(made.zip)}
+        paths["report"] = write_report(folder, as_json)
         print_json({**paths, "sha256": made.sha256, **plain(report)})
         return
     click.echo(f"Bundle: {made.folder}\n   Zip: {made.zip}")
+    write_report(folder)
     next_step(f"tledge predict {made.folder} PHOTO.jpg")
 
 
@@ -158,6 +171,7 @@ def verify(
         return
     if variant:
         raise RecipeError("--variant chooses the artifact of --skew; without it, all are verified.")
+    folder: RunFolder | None = None
     if path is not None and reader.is_bundle(path):
         with console.watching(quiet) as watch:
             report = verify_bundle(path, kernels=kernels, watch=watch)
@@ -172,6 +186,8 @@ def verify(
         print_json(plain(report))
     else:
         _show(report, checked)
+    if folder:
+        write_report(folder, as_json)
     if not report.passed:
         _fail(report)
     next_step(following, as_json)

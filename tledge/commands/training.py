@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, next_step, plain, print_json, read_recipe
+from tledge.commands import common, example, next_step, plain, print_json, read_recipe, write_report
 from tledge.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def train(
 ) -> None:
     """Train the model of RECIPE (a file, or a name from `tledge list recipes`) into a run folder."""
     from tledge import console, distribution
+    from tledge.runs import RunFolder
     from tledge.training import train as train_run
 
     hosts = _hosts(coordinator, processes, process)
@@ -56,12 +57,13 @@ def train(
     for line in run.skipped:
         click.echo(f"skipped {line}", err=True)
     if as_json:
-        print_json({"path": str(folder), **plain(run)})
+        print_json({"path": str(folder), "report": write_report(RunFolder(folder), as_json), **plain(run)})
         return
     console.stdout().print(console.columns(console.training(run)))
     if run.test.accuracy < run.expected:
         click.echo(f"Below the recipe's own expectation of {run.expected:.4f} on the test split.")
     click.echo(f"Run: {folder}")
+    write_report(RunFolder(folder))
     next_step(f"tledge export {folder} --int8")
 
 

@@ -1,0 +1,35 @@
+"""The report stage: what a run is, in one HTML file to look at, and as Markdown for a repository.
+
+Both say the same, from the run's own files: `facts` gathers values, the templates show them. The
+bytes depend on these files alone. The HTML asks for nothing from anywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tledge import runs
+from tledge.report import facts, rendering
+from tledge.runs import RunFolder
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where a report lies, and its verdict: "passed", "failed", "undecided" or "trained"."""
+
+    html: Path
+    text: Path
+    verdict: str
+
+
+def write(folder: RunFolder) -> Written:
+    """Write `report.html` and `report.md` of a finished run.
+
+    Raises RunError where it is none, or a file of it is damaged, MissingError without jinja2.
+    """
+    found = facts.read(folder)
+    page, text = rendering.html(found), rendering.markdown(found)
+    runs.write_text(folder.report, page)
+    runs.write_text(folder.report_text, text)
+    return Written(folder.report, folder.report_text, found.verdict.kind)

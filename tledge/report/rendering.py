@@ -1,0 +1,108 @@
+"""From facts to text with jinja2; each figure carries its name and exact value, to be checked by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tledge import __version__, card
+from tledge.errors import MissingError, RunError
+from tledge.report import charts
+from tledge.report.facts import Facts
+from tledge.words import NONE, interval, kib, point_span, points, share, span, unsure
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def short(value: float) -> str:
+    """Three digits that matter, never an exponent."""
+    digits = next((digits for top, digits in ((1, 3), (10, 2), (100, 1)) if value < top), 0)
+    return f"{value:.{digits}f}"
+
+
+HOW: dict[str, Callable[[Any], str]] = {
+    "share": share,
+    "count": lambda value: f"{value:,}",
+    "kib": kib,
+    "points": points,
+    "short": short,
+    "tiny": lambda value: f"{value:.1e}",
+    "p": lambda value: f"{value:.3g}",
+    "percent": lambda value: f"{value:.1%}",
+    "minutes": lambda value: f"{value / 60:.1f}",
+    "db": lambda value: f"{value:.1f}",
+}
+"""How a figure is written, by name."""
+
+
+def shown(value: float | None, how: str = "share") -> str:
+    """A figure as a person reads it, a dash where there is none."""
+    return NONE if value is None else HOW[how](value)
+
+
+def html(facts: Facts) -> str:
+    """The report as one HTML file; raises MissingError without jinja2."""
+    return _rendered("report.html.jinja", facts, escape=True)
+
+
+def markdown(facts: Facts) -> str:
+    """The report as Markdown; raises MissingError without jinja2."""
+    lines = [line.rstrip() for line in _rendered("report.md.jinja", facts, escape=False).split("\n")]
+    kept = [line for number, line in enumerate(lines) if line or (number and lines[number - 1])]
+    return "\n".join(kept).strip() + "\n"
+
+
+def _rendered(name: str, facts: Facts, *, escape: bool) -> str:
+    template = _environment(escape).get_template(name)
+    from jinja2 import UndefinedError
+
+    try:
+        return template.render(facts=facts, run=facts.run, version=__version__)
+    except UndefinedError as error:
+        raise RunError(
+            f"{facts.run.name}: a file of the run lacks what its report shows ({error}). "
+            "Was it written by another tledge? Train or export again."
+        ) from error
+
+
+def _environment(escape: bool) -> Environment:
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingError(f"jinja2 is not installed ({error}): pip install 'tledge[export]'") from error
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=escape,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.globals.update(fact=_fact, has=lambda value: value is not None, layout=charts)
+    made.filters.update(
+        shown=shown, span=lambda pair: span(*pair), points=points, point_span=lambda pair: point_span(*pair),
+        interval=interval, unsure=unsure, cell=card.cell, shown_item=lambda row, key: row.get(key, NONE),
+        ticked=_ticked, shown_of=lambda key, row: shown(row.get(key)), total=lambda row: sum(row.values()),
+    )  # fmt: skip
+    return made
+
+
+def _ticked(text: str) -> Any:
+    """A sentence with what stands between backticks set as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _fact(key: str, value: float | None, how: str = "share") -> Any:
+    """A figure with where it comes from and its exact value; a dash where there is none."""
+    from markupsafe import Markup
+
+    if value is None:
+        return NONE
+    return Markup('<data value="{}" data-fact="{}">{}</data>').format(repr(value), key, shown(value, how))

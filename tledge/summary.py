@@ -1,0 +1,75 @@
+"""All that a run knows about itself, read from its files: what its report and its model card say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tledge import recipe, runs, statistics
+from tledge.gates import CLASS_IMAGES
+from tledge.recipe import Recipe
+from tledge.runs import Artifact, ParityReport, RunFolder, TrainedRun
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run's files as values; None or empty is what it does not have, or not yet.
+
+    `photos` is `evidence/photos.json`: counts by split and label, figures, problems.
+    """
+
+    run: TrainedRun
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Recipe | None = None
+    photos: Mapping[str, Any] = field(default_factory=dict)
+    parity: ParityReport | None = None
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """Photos by split and label; empty where the run did not note them."""
+        found: Mapping[str, Mapping[str, int]] = self.photos.get("counts", {})
+        return found
+
+
+def read(folder: RunFolder) -> Summary:
+    """Read a finished run; raises RunError where it is none, or a file of it is damaged."""
+    return Summary(
+        run=folder.read_run(),
+        environment=_optional(folder, "environment"),
+        recipe=recipe.of_run(folder) if folder.recipe.is_file() and folder.environment.is_file() else None,
+        photos=_optional(folder, "data"),
+        parity=folder.read_parity() if folder.parity.is_file() else None,
+        artifacts={one.variant: one for one in folder.read_artifacts()},
+    )
+
+
+def _optional(folder: RunFolder, name: str) -> dict[str, Any]:
+    path = getattr(folder, name)
+    return runs.read_json(path, "a whole run", "Train again.") if path.is_file() else {}
+
+
+@dataclass(frozen=True)
+class Recall:
+    """How many images of a class there are, and the share answered right, with its 95 % Wilson interval."""
+
+    label: str
+    images: int
+    recall: float
+    low: float
+    high: float
+
+
+def recall_of(label: str, images: int, recall: float) -> Recall:
+    """A class's recall, 0..1, with its interval; `images` is at least 1."""
+    return Recall(label, images, recall, *statistics.wilson(round(recall * images), images))
+
+
+def weak(classes: list[Recall], accuracy: float) -> list[Recall]:
+    """Classes that a model knows worse than the rest by more than chance explains, the worst first.
+
+    Their whole interval lies below the accuracy over all classes. Fewer than 20 images say nothing.
+    """
+    found = [one for one in classes if one.images >= CLASS_IMAGES and one.high < accuracy]
+    return sorted(found, key=lambda one: one.recall)
