@@ -42,7 +42,7 @@ def test_predicts_golden_photos_as_keras(device: Path, small_run: Path, model: s
     variant = () if model.endswith(".tflite") else ("--variant", "tflite-fp32")
     done = tledge(device, "predict", small_run / model, *photos, "--json", *variant)
     answers = [one["predictions"][0]["label"] for one in json.loads(done.stdout)]
-    assert done.returncode == 0 and len(answers) == 12
+    assert done.returncode == 0 and len(answers) == len(cases) >= 12
     assert answers == [case["keras"] for case in cases]
 
 
