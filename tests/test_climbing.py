@@ -96,6 +96,7 @@ def test_table_marks_what_nothing_beats(faked: HeldOut) -> None:
     with console.capture() as shown:
         console.print(ladder_table("tflite-int8", rungs, "8 wrong"))
     lines = {line.split(" wrong")[0]: line for line in shown.get().splitlines() if " wrong" in line}
+    assert all(word in shown.get() for word in ("change", "between", "gates", "failed"))
     assert "*" in lines["40"] and "*" not in lines["20"] and "* (taken)" in lines["8"]
 
 

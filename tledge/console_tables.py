@@ -128,15 +128,16 @@ def parity_table(report: ParityReport) -> Any:
 def ladder_table(variant: str, rungs: Sequence[Mapping[str, Any]], taken: str) -> Any:
     """Every remedy that was tried on the held-out images, and which was taken.
 
-    A star marks those that no other one beats in agreement, size and latency at once.
+    `change` is that of accuracy, `between` the agreement on images between two classes. A star marks those
+    that no other one beats in agreement, size and latency at once.
     """
 
     names = (
         "remedy",
         "mode",
-        "accuracy change",
+        "change",
         "agreement",
-        "between classes",
+        "between",
         "KiB",
         "ms",
         "tried in",
