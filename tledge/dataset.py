@@ -56,7 +56,7 @@ BLOCK = 256
 POLL = 0.2
 """Seconds between two looks whether another command has finished."""
 
-AHEAD = 64
+AHEAD = 256
 """Photos that are decoded while earlier ones are written."""
 
 MAX_LISTED = 200

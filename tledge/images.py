@@ -209,8 +209,10 @@ def _loaded(image: Image, size: int) -> tuple[Image, Facts]:
     if kind == "HEIF":
         turned = _valid(image.info.get("original_orientation"))
     image.load()
-    orientation = max(turned, _orientation(image))
-    upright = to_rgb(image)
+    tagged = _orientation(image)
+    orientation = max(turned, tagged)
+    plain = image.mode == "RGB" and tagged == 1 and "transparency" not in image.info
+    upright = image if plain else to_rgb(image)  # most photos: to_rgb would copy them for nothing
     kind = "JPEG" if kind == "MPO" else kind
     return upright, Facts(kind, mode, upright.width, upright.height, orientation, size)
 
