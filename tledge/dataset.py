@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -292,7 +292,7 @@ def _line(folder: Path, one: Decoded, pixels: IO[bytes] | None, kept: Counter[tu
     offset = 0 if pixels else record.where()
     original = _keep_original(folder, record, data, facts.format, kept) if facts.format in SUFFIXES else ""
     where = (record.id, record.label, record.split, digest, original, record.file)
-    return index.line_of(Row(*where, **asdict(facts), offset=offset)) + b"\n"
+    return index.line_of(Row(*where, **vars(facts), offset=offset)) + b"\n"
 
 
 def _finish(folder: Path, head: Head, on_bad: str, hashed: Mapping[int, str]) -> None:
