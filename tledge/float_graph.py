@@ -75,6 +75,28 @@ class FloatGraph:
         builder.Finish(self.model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
+    def drop_unused(self) -> None:
+        """Remove tensors that no operator reads or writes, and what they hold.
+
+        A quantizer that writes new biases leaves the old ones behind: floats that nothing computes with.
+        """
+        operators = self.graph.operators
+        ports = [self.graph.inputs, self.graph.outputs]
+        used = {int(one) for port in (*ports, *(p for op in operators for p in _ports(op))) for one in port}
+        kept = sorted(used - {-1})
+        place = {-1: -1, **{old: new for new, old in enumerate(kept)}}
+        self.graph.tensors = [self.graph.tensors[old] for old in kept]
+        self.graph.inputs, self.graph.outputs = ([place[int(one)] for one in port] for port in ports)
+        for one in operators:
+            one.inputs, one.outputs = ([place[int(number)] for number in port] for port in _ports(one))
+        for signature in self.model.signatureDefs or ():
+            for port in (*signature.inputs, *signature.outputs):
+                port.tensorIndex = place[int(port.tensorIndex)]
+        held = {one.buffer for one in self.graph.tensors} | {one.buffer for one in self.model.metadata or ()}
+        for number, buffer in enumerate(self.model.buffers):
+            if number not in held:
+                buffer.data = None
+
     @property
     def inputs(self) -> tuple[int, ...]:
         """Numbers of the tensors that the graph takes."""
@@ -240,3 +262,8 @@ class FloatGraph:
         operator.builtinOptionsType = getattr(schema.BuiltinOptions, name)
         operator.builtinOptions = options
         return operator
+
+
+def _ports(operator: Any) -> tuple[Any, Any]:
+    """Numbers of the tensors that an operator reads, and of those that it writes."""
+    return operator.inputs, operator.outputs

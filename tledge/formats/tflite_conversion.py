@@ -178,7 +178,9 @@ def _wide(model: bytes, images: NDArray[np.uint8]) -> bytes:
     made = Calibrator(model).calibrate_and_quantize(
         fed, tf.int16, tf.int16, allow_float=False, activations_type=tf.int16, bias_type=tf.int64
     )
-    return bytes(made)
+    graph = FloatGraph(bytes(made))
+    graph.drop_unused()
+    return graph.pack()
 
 
 def _write(job: Job, out: str, data: bytes) -> None:
