@@ -5,7 +5,7 @@ const MOST_SEEN = 12; // pictures in the history
 const QUIET_MS = 1000; // a screen reader hears a new label at most so often
 
 const at = (id) => document.getElementById(id);
-const page = { files: null, manifest: null, model: null, opening: null, camera: null, shown: null, seen: [], pace: new Pace(), said: 0 };
+const page = { files: null, manifest: null, model: null, opening: null, camera: null, shown: null, pace: new Pace(), said: -Infinity };
 
 /** An element with attributes and children; a text is a child too. */
 function make(name, attributes = {}, ...children) {
@@ -141,7 +141,7 @@ async function answer(shown) {
   const found = await ask(shown.bitmap, shown.bitmap.width, shown.bitmap.height);
   Object.assign(shown, found);
   at("said").textContent = "";
-  page.said = 0;
+  page.said = -Infinity; // what was asked for is said at once
   const judged = showAnswer(found);
   at("speed").textContent = say("speed", { prepare: tenths(found.prepare), invoke: tenths(found.invoke) });
   await compareSides(shown);
