@@ -132,17 +132,7 @@ def ladder_table(variant: str, rungs: Sequence[Mapping[str, Any]], taken: str) -
     that no other one beats in agreement, size and latency at once.
     """
 
-    names = (
-        "remedy",
-        "mode",
-        "change",
-        "agreement",
-        "between",
-        "KiB",
-        "ms",
-        "tried in",
-        "gates",
-    )
+    names = ("remedy", "mode", "change", "agreement", "between", "KiB", "ms", "tried in", "gates")
     table = _table(names, left=("remedy", "mode", "gates"), title=f"{variant} on held-out images")
     for rung in rungs:
         name = rung["name"] + " *" * _is_best(rung, rungs) + " (taken)" * (rung["name"] == taken)

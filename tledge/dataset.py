@@ -272,7 +272,7 @@ def _fill(folder: Path, records: Iterator[Record], count: int, head: Head, watch
         with closing(progress.track(watch, decoded, "prepare", left)) as tracked:
             for one in tracked:
                 waiting.append(_line(folder, one, pixels, kept))
-                if pixels and not isinstance(one[1], TledgeError):
+                if pixels and not done and not isinstance(one[1], TledgeError):
                     whole.update(one[1].data)
                 if len(waiting) == BLOCK:
                     filling.flush(pixels, lines, waiting)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from tledge import golden, model
+from tledge import golden, model, runs
 from tledge.contract import InputSpec
 from tledge.errors import TledgeError
 from tledge.formats import VARIANTS
@@ -80,7 +80,7 @@ class Panel:
         """The answers that differ from Keras', of all artifacts, as the lists in `evidence/` have them."""
         found = []
         for path in sorted((self._folder.path / "evidence").glob("*-flips.json")):
-            listed = json.loads(path.read_text(encoding="utf-8"))
+            listed = runs.read_json(path, "a verified run", "Verify again.")
             found += [{"variant": listed["variant"], **one} for one in listed["flips"]]
         return found
 
@@ -91,8 +91,13 @@ class Panel:
         if row not in {one["row"] for one in self.flips()}:
             return None
         out = BytesIO()
-        Image.fromarray(golden.load(self._folder.golden).images[row]).save(out, "PNG")
+        Image.fromarray(self._tested.images[row]).save(out, "PNG")
         return out.getvalue()
+
+    @cached_property
+    def _tested(self) -> golden.Golden:
+        """The golden set, read once: a page asks for many pictures of it."""
+        return golden.load(self._folder.golden)
 
     def close(self) -> None:
         """Open nothing more."""
@@ -122,10 +127,6 @@ def _ask(name: str, opened: Future[Session], pixels: NDArray[np.uint8]) -> Answe
         session = opened.result()
         started = time.perf_counter()
         (found,) = session.run(pixels[None])
-        return Answer(name, _floats(found), 1000 * (time.perf_counter() - started))
+        return Answer(name, tuple(found.tolist()), 1000 * (time.perf_counter() - started))
     except TledgeError as error:
         return Answer(name, None, error=str(error))
-
-
-def _floats(values: Sequence[Any] | NDArray[np.float32]) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
