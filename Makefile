@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BUNDLE ?= runs/quickstart/bundle
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test docs bench extras device-check clean
+.PHONY: demo test docs bench torture extras device-check clean
 
 demo: $(VENV)/all.installed  ## train, export, verify, bundle and predict on drawn hands
 	$(BIN)/tledge train recipes/quickstart.toml --out runs/quickstart --force
@@ -26,6 +26,9 @@ docs: $(VENV)/dev.installed  ## the documentation as a site in site/; a warning 
 
 bench: $(VENV)/all.installed  ## tledge beside plain Keras, ratios from one run; see benchmarks/README.md
 	$(BIN)/python benchmarks/run.py
+
+torture: $(VENV)/dev.installed  ## kills, floods and hostile files, one line a case; REDUCED=1 takes minutes
+	$(BIN)/python torture/run.py $(if $(REDUCED),--reduced)
 
 extras:  ## install each extra alone into an environment of its own and import what it promises
 	$(PYTHON) tests/extras.py

@@ -1,0 +1,92 @@
+"""tledge as users start it: in a process of its own, whose end, output, seconds and memory are told."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TLEDGE = (sys.executable, "-m", "tledge")
+TRACEBACK = "Traceback (most recent call last)"
+CRASHES = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: its exit code, negative after a signal; `peak` in MiB with its children's."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+    peak: float
+    hung: bool = False
+
+    @property
+    def crashed(self) -> bool:
+        """It ended in native code, or with an error that nobody caught."""
+        return self.code in CRASHES or TRACEBACK in self.err or TRACEBACK in self.out
+
+    @property
+    def tail(self) -> str:
+        """Exit code and last line, to name it by."""
+        lines = (self.err.strip() or self.out.strip()).splitlines()
+        return f"exit {self.code}: {lines[-1] if lines else 'no output'}"
+
+
+def run(
+    command: Sequence[object],
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    *,
+    timeout: float = 300,
+    memory: int | None = None,
+    kill_after: float | None = None,
+    with_signal: int = signal.SIGKILL,
+) -> Ended:
+    """Run a command to its end, at most `timeout` seconds; then its whole process group is killed.
+
+    `memory` limits the address space, in MiB. `kill_after` seconds its process group gets `with_signal`.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        began = time.monotonic()
+        child = subprocess.Popen(
+            [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd,
+            env=dict(env), start_new_session=True
+        )  # fmt: skip
+        if memory is not None:
+            resource.prlimit(child.pid, resource.RLIMIT_AS, (memory << 20, memory << 20))
+        hung = threading.Event()
+        timers = [threading.Timer(timeout, lambda: (hung.set(), end(child.pid, signal.SIGKILL)))]
+        if kill_after is not None:
+            timers.append(threading.Timer(kill_after, end, (child.pid, with_signal)))
+        for timer in timers:
+            timer.start()
+        _pid, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        for timer in timers:
+            timer.cancel()
+        seconds = time.monotonic() - began
+        end(child.pid, signal.SIGKILL)  # whoever it left behind
+        return Ended(child.returncode, _text(out), _text(err), seconds, usage.ru_maxrss / 1024, hung.is_set())
+
+
+def end(group: int, with_signal: int) -> None:
+    """Send a signal to a process group, which may have ended."""
+    try:
+        os.killpg(group, with_signal)
+    except ProcessLookupError:
+        return
+
+
+def _text(file) -> str:  # type: ignore[no-untyped-def]
+    file.seek(0)
+    return str(file.read().decode("utf-8", errors="replace"))

@@ -1,0 +1,7 @@
+"""Cases to come."""
+
+from __future__ import annotations
+
+from case import Case
+
+CASES: tuple[Case, ...] = ()
