@@ -166,6 +166,55 @@ def test_cache_changes_no_weight(tmp_path: Path, augment: str, monkeypatch: pyte
     assert len(widths) == 4
 
 
+def test_short_batch_is_filled_up(net: Any, images: NDArray[np.uint8]) -> None:
+    """And changes no answer, nor is the network traced for it."""
+    made = list(model.answers(net, [images[0][:4], images[0][4:8], images[0][8:]]))
+    assert [len(one) for one in made] == [4, 4, 2]
+    np.testing.assert_array_equal(made[2], net.predict_on_batch(images[0][8:].astype(np.float32)))
+    fresh = model.copy(net)
+    shapes: list[int] = []
+    ask = fresh.predict_on_batch
+    fresh.predict_on_batch = lambda batch: shapes.append(len(batch)) or ask(batch)
+    list(model.answers(fresh, [images[0][:4], images[0][8:]]))
+    assert shapes == [4, 4]
+
+
+class Counted:
+    """A `tledge.progress.Progress` that counts the steps of its tasks, and how often they came."""
+
+    def __init__(self) -> None:
+        self.total, self.calls, self.steps = 0, 0, 0
+
+    def start(self, what: str, total: int | None = None) -> Counted:
+        self.total += (total or 0) if what == "head" else 0
+        self.name = what
+        return self
+
+    def advance(self, steps: int = 1, **figures: object) -> None:
+        if self.name == "head":
+            self.calls, self.steps = self.calls + 1, self.steps + steps
+
+    def finish(self, task: Counted) -> None:
+        self.name = ""
+
+    def say(self, line: str) -> None:
+        del line
+
+
+@pytest.mark.parametrize(("at_once", "calls"), [(1, 12), (4, 4)])
+def test_steps_at_once_change_no_weight(
+    tmp_path: Path, at_once: int, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six steps an epoch, of which the last four or two come together; the bar hears of each once."""
+    monkeypatch.setattr("tledge.fitting.HEAD_STEPS", at_once)
+    text = RECIPE.format(augment="") + '[[stage]]\nname = "head"\nepochs = 2\nbatch_size = 12\n'
+    watch = Counted()
+    training.train(recipe.parse(text, "own.toml"), text, tmp_path / "run", watch=watch)
+    assert (watch.steps, watch.total, watch.calls) == (12, 12, calls)
+    plain = trained(text, tmp_path / "plain", "stage.0.reuse_frozen=false")
+    assert (tmp_path / "run" / "model.keras").read_bytes() == plain[0]
+
+
 def test_fresh_augmentation_is_not_cached(tmp_path: Path) -> None:
     text = RECIPE.format(augment="brightness = 0.3") + STAGES
     trained(text, tmp_path / "fresh", "data.train=96")

@@ -31,6 +31,11 @@ class Examples:
     rows: NDArray[np.int64]
     views: NDArray[np.uint8] | NDArray[np.float32] | None = None
 
+    @property
+    def are_vectors(self) -> bool:
+        """Whether these are what a frozen base gave, and only a head is left to train."""
+        return self.views is not None and self.views.ndim == 3
+
     def class_weights(self) -> NDArray[np.float32]:
         """Weights float32[classes] that make every class of `rows` count alike, 1 on average.
 

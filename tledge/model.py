@@ -266,18 +266,21 @@ def answers(net: Any, batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.fl
     """What a network gives for batches [N, H, W, 3] of bytes, one after the other, as float32 [N, ...].
 
     On TensorFlow every processor takes a batch: small networks do not keep them busy otherwise, and
-    a batch gives the same whatever is computed beside it.
+    a batch gives the same whatever is computed beside it. A shorter one is filled up with its own
+    images: for another shape the network would be traced again.
     """
     import keras
     import numpy as np
-
-    def one(batch: NDArray[Any]) -> NDArray[np.float32]:
-        return np.asarray(net.predict_on_batch(batch.astype(np.float32)), np.float32)
 
     rest = iter(batches)
     first = next(rest, None)
     if first is None:
         return
+
+    def one(batch: NDArray[Any]) -> NDArray[np.float32]:
+        whole = batch if len(batch) >= len(first) else np.resize(batch, first.shape)
+        return np.asarray(net.predict_on_batch(whole.astype(np.float32)), np.float32)[: len(batch)]
+
     yield one(first)  # which makes the function that the others share
     threads = (os.cpu_count() or 1) if keras.backend.backend() == "tensorflow" else 1
     yield from in_order(one, rest, threads, threads + 1)
