@@ -21,13 +21,18 @@ CRASHES = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -si
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: its exit code, negative after a signal; `peak` in MiB with its children's."""
+    """How a process ended: its exit code, negative after a signal.
+
+    `peak` is the largest resident set of it or a child in MiB, `own` without pages of files, which
+    the system takes back when it wants them (the process alone, looked at 20 times a second).
+    """
 
     code: int
     out: str
     err: str
     seconds: float
     peak: float
+    own: float = 0.0
     hung: bool = False
 
     @property
@@ -70,13 +75,14 @@ def run(
             timers.append(threading.Timer(kill_after, end, (child.pid, with_signal)))
         for timer in timers:
             timer.start()
-        _pid, status, usage = os.wait4(child.pid, 0)
+        status, usage, own = _watched(child.pid)
         child.returncode = os.waitstatus_to_exitcode(status)
         for timer in timers:
             timer.cancel()
         seconds = time.monotonic() - began
         end(child.pid, signal.SIGKILL)  # whoever it left behind
-        return Ended(child.returncode, _text(out), _text(err), seconds, usage.ru_maxrss / 1024, hung.is_set())
+        peak = usage.ru_maxrss / 1024
+        return Ended(child.returncode, _text(out), _text(err), seconds, peak, own, hung.is_set())
 
 
 def end(group: int, with_signal: int) -> None:
@@ -85,6 +91,26 @@ def end(group: int, with_signal: int) -> None:
         os.killpg(group, with_signal)
     except ProcessLookupError:
         return
+
+
+def _watched(pid: int) -> tuple[int, resource.struct_rusage, float]:
+    """Wait for a process; gives its status, what it used, and the peak of its own memory in MiB."""
+    own = 0.0
+    while True:
+        ended, status, usage = os.wait4(pid, os.WNOHANG)
+        if ended:
+            return status, usage, own
+        own = max(own, own_memory(pid))
+        time.sleep(0.05)
+
+
+def own_memory(pid: int | str) -> float:
+    """MiB of resident memory that no file backs; 0 where the process is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon")), 0.0)
 
 
 def _text(file) -> str:  # type: ignore[no-untyped-def]
