@@ -274,7 +274,7 @@ def test_changed_bundle_becomes_no_project(own: Path, keys: Path, tmp_path: Path
 
 def test_protected_key_takes_its_password(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(signature.PASSWORD, raising=False)
-    with pytest.raises(RecipeError, match="protected by a password. Put it into TLEDGE_KEY_PASSWORD"):
+    with pytest.raises(RecipeError, match=r"protected by a password\. Put it into TLEDGE_KEY_PASSWORD"):
         signature.signer(keys / "locked.pem")
     monkeypatch.setenv(signature.PASSWORD, "wrong")
     with pytest.raises(RecipeError, match="password in TLEDGE_KEY_PASSWORD may be wrong"):
@@ -313,13 +313,13 @@ def test_wrong_kind_of_key_is_named(tmp_path: Path, keys: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     path = tmp_path / "ec.pem"
     path.write_bytes(key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()))
-    with pytest.raises(RecipeError, match="of another kind. Expected Ed25519: openssl genpkey"):
+    with pytest.raises(RecipeError, match=r"of another kind\. Expected Ed25519: openssl genpkey"):
         signature.signer(path)
     public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
     path.write_bytes(public)
     with pytest.raises(RecipeError, match="signed with Ed25519"):
         signature.public_key(path)
-    with pytest.raises(RecipeError, match="openssl pkey -in .*own.pem -pubout"):
+    with pytest.raises(RecipeError, match=r"openssl pkey -in .*own\.pem -pubout"):
         signature.public_key(keys / "own.pem")
     with pytest.raises(RecipeError, match="not a private key"):
         signature.signer(keys / "own.pub")
