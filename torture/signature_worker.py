@@ -127,7 +127,10 @@ def judged(path: Path, key: PublicKey, change: Change, content: Content) -> str:
         return "" if any(word in str(error) for word in change.words) else f"{what}: {error}"
     except Exception as error:
         return f"{what}: {error!r}"
-    same = {name: opened.files.read(name) for name in opened.files.names()} == content
+    try:
+        same = {name: opened.files.read(name) for name in opened.files.names()} == content
+    except ArtifactError:
+        same = False
     return f"{what}: {'accepted unchanged' if same else 'ACCEPTED'}"
 
 
