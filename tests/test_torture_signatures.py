@@ -15,8 +15,8 @@ from tledge import reader, runs, signature
 sys.path.insert(0, str(ROOT / "torture"))
 
 pytest.importorskip("cryptography")
-import signature_worker as worker  # noqa: E402
-import signatures  # noqa: E402
+import signature_worker as worker
+import signatures
 
 
 @pytest.fixture(scope="module")
