@@ -30,31 +30,37 @@ def installed() -> dict[str, str]:
     """
     from importlib import metadata
 
+    try:
+        extras = metadata.metadata("tledge").get_all("Provides-Extra") or ()
+    except metadata.PackageNotFoundError:
+        return {}
+    wanted = [extra for extra in ("", *extras) if extra not in ASIDE]
+    return closure(one for extra in wanted for one in _asked("tledge", extra))
+
+
+def closure(roots: Iterable[Requirement]) -> dict[str, str]:
+    """Versions of those of the packages that are installed, and of what they ask for, by `package_key`."""
+    from importlib import metadata
+
     found: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
-    waiting = [("tledge", extra) for extra in ("", *_extras("tledge")) if extra not in ASIDE]
+    waiting = [one for root in roots for one in _parts(root)]
     while waiting:
         name, extra = waiting.pop()
-        if (package_key(name), extra) in seen:
+        if (name, extra) in seen or name == "tledge":
             continue
-        seen.add((package_key(name), extra))
+        seen.add((name, extra))
         try:
-            found[package_key(name)] = metadata.version(name)
+            found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-        for asked in _asked(name, extra):
-            waiting += [(asked.name, one) for one in ("", *sorted(asked.extras))]
-    found.pop("tledge", None)
+        waiting += [one for asked in _asked(name, extra) for one in _parts(asked)]
     return dict(sorted(found.items()))
 
 
-def _extras(name: str) -> Iterable[str]:
-    from importlib import metadata
-
-    try:
-        return metadata.metadata(name).get_all("Provides-Extra") or ()
-    except metadata.PackageNotFoundError:
-        return ()
+def _parts(asked: Requirement) -> list[tuple[str, str]]:
+    """A package by itself, and with each extra that is asked for."""
+    return [(package_key(asked.name), extra) for extra in ("", *sorted(asked.extras))]
 
 
 def _asked(name: str, extra: str) -> Iterator[Requirement]:
