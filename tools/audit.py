@@ -41,7 +41,7 @@ INSTALLERS = {"pip", "setuptools"}
 ELSEWHERE = "nvidia-"
 """Packages of the `gpu` extra, which need not be installed here."""
 
-PATIENCE = 600.0
+PATIENCE = 300.0
 SHOWN = 12
 
 
@@ -125,7 +125,7 @@ def _pip_audit(service: str, requirements: Path) -> dict[str, Any] | str:
     """The report of pip-audit, or in a line why there is none."""
     done = _python(
         "-m", "pip_audit", "--requirement", str(requirements), "--no-deps", "--disable-pip",
-        "--format", "json", "--progress-spinner", "off", "--timeout", "15", "--vulnerability-service", service,
+        "--vulnerability-service", service, "--format", "json", "--progress-spinner", "off", "--timeout", "15",
     )  # fmt: skip
     try:
         report = json.loads(done.stdout)
@@ -177,7 +177,10 @@ def age() -> Said:
 def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "NO_COLOR": "1"}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE, env=env)
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE, env=env)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"no answer in {PATIENCE:.0f} s")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
