@@ -233,7 +233,18 @@ def test_doubled_member_is_refused(signed: Path, keys: Path, tmp_path: Path) -> 
     check(path, keys)
     with zipfile.ZipFile(path, "a") as packed, pytest.warns(UserWarning, match="Duplicate"):
         packed.writestr("labels.txt", (signed / "labels.txt").read_bytes())
-    with pytest.raises(ArtifactError, match=r"more than one labels\.txt"):
+    with pytest.raises(ArtifactError, match=r"labels\.txt"):
+        check(path, keys)
+
+
+def test_zip_of_another_time_is_named(signed: Path, keys: Path, tmp_path: Path) -> None:
+    """One bit in the list of entries asks for version 8.4 of the format, which Python does not read."""
+    path = tmp_path / "b.zip"
+    runs.canonical_zip(signed, path)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 6] ^= 64
+    path.write_bytes(data)
+    with pytest.raises(ArtifactError, match="not a zip file"):
         check(path, keys)
 
 

@@ -62,7 +62,7 @@ class ZipFiles:
         self._path = path
         try:
             self._zip = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, OSError, RuntimeError, ValueError) as error:
             raise ArtifactError(f"{path}: not a zip file, or truncated ({error}).") from error
 
     def names(self) -> list[str]:

@@ -125,7 +125,8 @@ def _pip_audit(service: str, requirements: Path) -> dict[str, Any] | str:
     """The report of pip-audit, or in a line why there is none."""
     done = _python(
         "-m", "pip_audit", "--requirement", str(requirements), "--no-deps", "--disable-pip",
-        "--vulnerability-service", service, "--format", "json", "--progress-spinner", "off", "--timeout", "15",
+        "--vulnerability-service", service, "--format", "json", "--progress-spinner", "off",
+        "--timeout", "15",
     )  # fmt: skip
     try:
         report = json.loads(done.stdout)
