@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +15,17 @@ from pathlib import Path
 import fake_device_bundle
 import fake_report
 import pytest
-from conftest import Done
+from conftest import ROOT, Done
 
 from tledge import bundle as stage
 from tledge import reader, runs, signature, targets
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.runs import RunFolder
 from tledge.verification import verify_bundle
+
+sys.path.insert(0, str(ROOT / "tools"))  # its scripts import one another as they lie
+
+import pages
 
 pytest.importorskip("cryptography")
 Cli = Callable[..., Done]
@@ -107,30 +113,62 @@ def test_private_key_stays_outside(run: Path, keys: Path) -> None:
     assert secret not in repr(signature.signer(keys / "own.pem"))
 
 
-def test_openssl_finds_it_valid(own: Path, keys: Path, tmp_path: Path) -> None:
-    """As docs/howto/sign.md has it: no tledge needed to check one."""
+@pytest.fixture
+def openssl() -> None:
     if not shutil.which("openssl"):
         pytest.skip("no openssl here")
-    raw = tmp_path / "raw"
-    raw.write_bytes(signature.read((own / signature.NAME).read_bytes(), "own")[1])
-    command = [
-        "openssl", "pkeyutl", "-verify", "-pubin", "-inkey", keys / "own.pub", "-rawin",
-        "-in", own / "SHA256SUMS", "-sigfile", raw,
-    ]  # fmt: skip
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
-    (own / "SHA256SUMS").write_text("changed")
-    assert subprocess.run(command, capture_output=True, check=False).returncode != 0
 
 
+PAGE = pages.blocks(ROOT / "docs" / "howto" / "sign.md")
+
+
+def shell(lines: list[str], folder: Path) -> int:
+    """Exit code of commands of the page, the first that fails ends them."""
+    command = ["bash", "-ec", "\n".join(lines)]
+    return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode
+
+
+@pytest.mark.usefixtures("openssl")
+def test_page_checks_without_tledge(own: Path, keys: Path) -> None:
+    (lines,) = (block.commands for block in PAGE if "sha256sum --check SHA256SUMS" in block.commands)
+    shutil.copyfile(keys / "own.pub", own / "public.pem")
+    assert shell(lines, own) == 0
+    fake_device_bundle.change_byte(own / "labels.txt")
+    assert shell(lines, own) != 0
+    for name in ("raw", "public.pem", signature.NAME):
+        (own / name).rename(own.parent / name)
+    fake_device_bundle.write_sums(own)
+    for name in ("raw", "public.pem", signature.NAME):
+        (own.parent / name).rename(own / name)
+    assert shell(lines[2:], own) == 0 and shell(lines, own) != 0  # sums made anew fit, and are not signed
+
+
+@pytest.mark.usefixtures("openssl")
+def test_keys_of_the_page_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (lines,) = (block.commands for block in PAGE if "tledge export RUN --sign private.pem" in block.commands)
+    assert shell([line for line in lines if line.startswith("openssl")], tmp_path) == 0
+    fits(tmp_path)
+    (code,) = (block.text for block in PAGE if block.language == "python")
+    folder = tmp_path / "python"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    subprocess.run([sys.executable, "-c", code], check=True)
+    fits(folder)
+
+
+def fits(folder: Path) -> None:
+    """The private key signs what the public one accepts."""
+    signer = signature.signer(folder / "private.pem")
+    public = signature.public_key(folder / "public.pem")
+    public.check(b"sums", signer.sign(b"sums").encode(), "here")
+
+
+@pytest.mark.usefixtures("openssl")
 def test_fingerprint_is_that_of_openssl(keys: Path) -> None:
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl here")
     der = subprocess.run(
         ["openssl", "pkey", "-pubin", "-in", keys / "own.pub", "-outform", "DER"],
         capture_output=True, check=True,
     ).stdout  # fmt: skip
-    import hashlib
-
     wanted = f"sha256:{hashlib.sha256(der).hexdigest()}"
     assert signature.public_key(keys / "own.pub").fingerprint == wanted
     assert signature.signer(keys / "own.pem").fingerprint == wanted
