@@ -311,6 +311,21 @@ def test_device_project_keeps_the_signature(signed: Path, keys: Path, tmp_path: 
         check(out / "bundle", keys)
 
 
+def test_device_runs_a_signed_bundle(signed: Path, tmp_path: Path) -> None:
+    """Its self-test reads SHA256SUMS, which does not name the signature."""
+    out = targets.fill("raspberry_pi", signed, tmp_path / "pi")
+    done = subprocess.run(
+        [sys.executable, "classify.py", "--self-test"], cwd=out, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and "self-test passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_run_becomes_a_signed_project(cli: Cli, run: Path, keys: Path, tmp_path: Path) -> None:
+    own, out = Path(shutil.copytree(run, tmp_path / "tiny")), tmp_path / "pi"
+    done = cli("bundle", own, "--sign", keys / "own.pem", "--target", "raspberry_pi", "--out", out)
+    assert done.code == 0 and check(out / "bundle", keys).checked
+
+
 def test_changed_bundle_becomes_no_project(own: Path, keys: Path, tmp_path: Path) -> None:
     sums_anew(own)
     with pytest.raises(ArtifactError, match="does not fit"):
