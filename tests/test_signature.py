@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT, Done
 
 from tledge import bundle as stage
-from tledge import reader, runs, signature, targets
+from tledge import progress, reader, runs, signature, targets
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.runs import RunFolder
 from tledge.verification import verify_bundle
@@ -97,9 +97,21 @@ def test_run_is_bundled_and_signed_alike(run: Path, keys: Path) -> None:
     assert "tledge verify . --key PUBLIC.pem" in (again.folder / "README.md").read_text()
 
 
+class Lines(progress.Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
 def test_unsigned_bundle_bears_no_signature(run: Path, keys: Path) -> None:
     signed = stage.bundle(RunFolder(run), sign=signature.signer(keys / "own.pem"))
-    plain = stage.bundle(RunFolder(run))
+    watch = Lines()
+    plain = stage.bundle(RunFolder(run), watch=watch)
+    assert watch.said == ["warning: the bundle that stood here was signed, and this one is not; see --sign."]
     assert plain.signed_by == "" and plain.sha256 != signed.sha256
     assert not (plain.folder / signature.NAME).exists()
     assert reader.open_bundle(plain.folder).signature_told == ""

@@ -71,6 +71,8 @@ def bundle(
             f"{folder.path}: no artifact passed, so there is nothing to bundle. "
             "See the reasons above, or bundle anyway with --unverified."
         )
+    if not sign and (folder.bundle / signature.NAME).exists():
+        watch.say("warning: the bundle that stood here was signed, and this one is not; see --sign.")
     archive = folder.path / f"{run.name}-{run.version}.zip"
     with progress.task(watch, "bundle") as task, runs.replacing(folder.bundle) as made:
         made.mkdir()
