@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BUNDLE ?= runs/quickstart/bundle
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test docs bench torture extras device-check clean
+.PHONY: demo test docs bench torture audit extras device-check clean
 
 demo: $(VENV)/all.installed  ## train, export, verify, bundle and predict on drawn hands
 	$(BIN)/tledge train recipes/quickstart.toml --out runs/quickstart --force
@@ -29,6 +29,10 @@ bench: $(VENV)/all.installed  ## tledge beside plain Keras, ratios from one run;
 
 torture: $(VENV)/dev.installed  ## kills, floods and hostile files, one line a case; REDUCED=1 takes minutes
 	$(BIN)/python torture/run.py $(if $(REDUCED),--reduced)
+
+audit: $(VENV)/dev.installed  ## pins, licences, and vulnerabilities where a database of them can be reached
+	$(BIN)/python tools/notice.py --check
+	$(BIN)/python tools/audit.py
 
 extras:  ## install each extra alone into an environment of its own and import what it promises
 	$(PYTHON) tests/extras.py

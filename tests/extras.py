@@ -19,6 +19,7 @@ IMPORTS = {
     "jax": "tledge, jax, keras, h5py, matplotlib, jinja2",
     "heic": "tledge, pillow_heif",
     "hub": "tledge, tensorflow_hub",
+    "sign": "tledge.signature, cryptography",
     "docs": "tledge, sphinx, furo, myst_parser",
     "microcontroller": "tledge, tflite_micro, ethosu.vela.vela",
     "all": "tledge, tensorflow, tensorflow_datasets, tf2onnx, pillow_heif, tensorflow_hub, tflite_micro",
@@ -27,6 +28,7 @@ LITERT, KERAS, EVERY = {"tflite"}, {"tflite", "saved_model"}, {"tflite", "saved_
 NOTHING: set[str] = set()
 TENSORFLOW = {"train with TensorFlow", "photos of TensorFlow Datasets"}
 HEIC, HUB = {"HEIC photos"}, {"backbones of TensorFlow Hub"}
+SIGN = {"sign bundles, check signatures"}
 BOARDS = {"arena on microcontrollers", "estimates for Ethos-U"}
 DOCTOR = {
     "": (NOTHING, LITERT, NOTHING),
@@ -36,7 +38,8 @@ DOCTOR = {
     "heic": (NOTHING, LITERT, HEIC),
     "hub": (KERAS, KERAS, HUB),  # it asks for tf_keras, and that for TensorFlow
     "microcontroller": (NOTHING, LITERT, BOARDS),
-    "all": (EVERY, EVERY, TENSORFLOW | HEIC | HUB | BOARDS),
+    "sign": (NOTHING, LITERT, SIGN),
+    "all": (EVERY, EVERY, TENSORFLOW | HEIC | HUB | BOARDS | SIGN),
 }
 """What `tledge doctor` has to find with an extra: formats that can be made, and opened, and other tasks."""
 

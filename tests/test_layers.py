@@ -30,6 +30,7 @@ LAYERS: list[set[str]] = [
         "images",
         "runs",
         "runtime",
+        "signature",
         "sources.hands",
         "sources.frames",
         "contact",
@@ -37,6 +38,7 @@ LAYERS: list[set[str]] = [
         "calibration",
         "ranges",
         "jitter",
+        "packages",
         "page",
     },
     {
@@ -90,7 +92,7 @@ LAYERS: list[set[str]] = [
     {"microcontroller"},
     {"formats.__main__", "converter", "recipe", "parity", "subjects", "targets"},
     {"feeding", "listing", "sides", "evidence", "summary", "given", "event_log", "mlflow_log"},
-    {"distillation", "card"},
+    {"distillation", "card", "sbom"},
     {"fitting", "report.answers", "report.training", "report.shipping", "report.again"},
     {"prefix", "logs", "report.facts"},
     {"report.rendering"},
@@ -131,7 +133,7 @@ LAYERS: list[set[str]] = [
 HEAVY = {
     "numpy", "PIL", "keras", "tensorflow", "tensorflow_datasets", "tf2onnx", "onnx",
     "onnxruntime", "ai_edge_litert", "flatbuffers", "matplotlib", "h5py", "jax", "rich", "tflite_micro",
-    "ethosu", "jinja2", "mlflow", "segno", "tensorboard",
+    "ethosu", "jinja2", "mlflow", "segno", "tensorboard", "cryptography",
 }  # fmt: skip
 FACE = {"tledge": {"api"}}
 """The one exception: what `import tledge` offers is the API, named there for type checkers and imported

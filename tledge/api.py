@@ -21,17 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import comparison, exporting, given, training, verification
+from tledge import comparison, exporting, given, signature, training, verification
 from tledge import predict as predicting
 from tledge.bundle import Bundled
 from tledge.bundle import bundle as bundle_run
 from tledge.comparison import ComparedReport
-from tledge.errors import TledgeError
+from tledge.errors import RecipeError, TledgeError
 from tledge.predict import Answer, Prediction
 from tledge.progress import SILENT, Progress
 from tledge.reader import Predictor, is_bundle, open_predictor
 from tledge.recipe import require_variants
 from tledge.runs import ParityReport, TrainedRun
+from tledge.signature import PublicKey
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,14 +123,17 @@ class Classifier:
         return predicting.predict(self._predictor, map(_photo, photos), top)
 
 
-def load(model: Named, variant: str | None = None, *, kernels: str = "xnnpack") -> Classifier:
+def load(
+    model: Named, variant: str | None = None, *, kernels: str = "xnnpack", key: Named | None = None
+) -> Classifier:
     """Open a bundle (folder or zip), a run, or a loose .tflite or .onnx file; needs no TensorFlow.
 
     `variant` names the artifact of a bundle, int8 where there is one; `kernels` are LiteRT's: xnnpack,
-    builtin or reference. Raises RecipeError for what is not there, ArtifactError for what is damaged,
-    MissingError without the runtime that it takes.
+    builtin or reference; `key` is a public key's file, whose owner has to have signed the bundle. Raises
+    RecipeError for what is not there, ArtifactError for what is damaged or not signed so, MissingError
+    without the runtime that it takes.
     """
-    return Classifier(open_predictor(Path(model), variant, kernels))
+    return Classifier(open_predictor(Path(model), variant, kernels, _public(key)))
 
 
 def train(
@@ -164,33 +168,44 @@ def export(
     variants: Iterable[str] | None = None,
     *,
     unverified: bool = False,
+    sign: Named | None = None,
     watch: Progress = SILENT,
 ) -> Exported:
     """Convert a run (the newest in runs/ without one), verify every artifact in it, and bundle what passed.
 
-    Makes these `variants`, or those of the recipe. Raises RecipeError for a name that is none,
-    ConversionError where a converter fails; and, unless `unverified` bundles what did not pass as well,
-    ParityFailed or ArtifactError with the reasons: `parity.json` in the run holds all figures then.
+    Makes these `variants`, or those of the recipe; `sign` is the file of a private key to sign the bundle
+    with. Raises RecipeError for a name or a key that is none, ConversionError where a converter fails;
+    and, unless `unverified` bundles what did not pass as well, ParityFailed or ArtifactError with the
+    reasons: `parity.json` in the run holds all figures then.
     """
     folder, recipe = given.finished_run(_path(run))
     wanted = recipe.export.variants if variants is None else tuple(variants)
     require_variants(wanted, "variants")
+    signer = None if sign is None else signature.signer(Path(sign))
+    for remark in signer.remarks if signer else ():
+        watch.say(f"warning: {remark}")
     exporting.export(folder, recipe, wanted, watch)
     report = verification.verify_run(folder, recipe.parity, watch=watch)
     if not report.passed and not unverified:
         raise verification.failure(report)
-    return Exported(report, bundle_run(folder, unverified=unverified, watch=watch))
+    return Exported(report, bundle_run(folder, unverified=unverified, sign=signer, watch=watch))
 
 
-def verify(model: Named, *, kernels: str = "xnnpack", watch: Progress = SILENT) -> ParityReport:
+def verify(
+    model: Named, *, kernels: str = "xnnpack", key: Named | None = None, watch: Progress = SILENT
+) -> ParityReport:
     """Hold a run's artifacts to Keras' golden set, or a bundle to its own on this machine.
 
+    `key` is a public key's file, whose owner has to have signed the bundle as it is.
+
     The report says what passed, and raises nothing for what did not. Raises RunError where there is
-    nothing to verify, ArtifactError for a bundle that is damaged as a whole.
+    nothing to verify, ArtifactError for a bundle that is damaged as a whole or not signed so.
     """
     path = Path(model)
     if is_bundle(path):
-        return verification.verify_bundle(path, kernels=kernels, watch=watch)
+        return verification.verify_bundle(path, key=_public(key), kernels=kernels, watch=watch)
+    if key is not None:
+        raise RecipeError(f"{path}: a key checks the signature of a bundle, and this is none.")
     folder, recipe = given.finished_run(path)
     return verification.verify_run(folder, recipe.parity, kernels=kernels, watch=watch)
 
@@ -209,6 +224,10 @@ def compare(
     """
     limits, _whose = given.limits(Path(a), Path(b))
     return comparison.compare(Path(a), Path(b), limits, variants=variants, kernels=kernels, watch=watch)
+
+
+def _public(key: Named | None) -> PublicKey | None:
+    return None if key is None else signature.public_key(Path(key))
 
 
 def _path(named: Named | None) -> Path | None:

@@ -24,7 +24,8 @@ class Backbone:
     blue, green, red; it is turned to RGB when weights are loaded, so that nothing is reordered on
     a device. `alphas` lists the width multipliers that have ImageNet weights; empty where there
     is none, and `takes_alpha` says whether there are other widths. `min_size` is the smallest side
-    of the input that Keras builds it for.
+    of the input that Keras builds it for. `licence` is that of its ImageNet weights as Keras' documentation
+    of `keras.applications` gave it in Keras 2, by SPDX; "" where it gave none.
     """
 
     build: Build
@@ -37,6 +38,7 @@ class Backbone:
     takes_alpha: bool = False
     min_size: int = 32
     bgr: bool = False
+    licence: str = ""
 
 
 def split_name(text: str) -> tuple[str, str]:
@@ -128,10 +130,18 @@ _V1, _V2, _V3 = (0.25, 0.5, 0.75, 1.0), (0.35, 0.5, 0.75, 1.0, 1.3, 1.4), (0.75,
 
 BACKBONES: dict[str, Backbone] = {
     "mobilenet": Backbone(
-        _application("MobileNet", takes_alpha=True), "MobileNet v1", alphas=_V1, takes_alpha=True
+        _application("MobileNet", takes_alpha=True),
+        "MobileNet v1",
+        alphas=_V1,
+        takes_alpha=True,
+        licence="Apache-2.0",
     ),
     "mobilenetv2": Backbone(
-        _application("MobileNetV2", takes_alpha=True), "MobileNet v2", alphas=_V2, takes_alpha=True
+        _application("MobileNetV2", takes_alpha=True),
+        "MobileNet v2",
+        alphas=_V2,
+        takes_alpha=True,
+        licence="Apache-2.0",
     ),
     "mobilenetv3small": Backbone(
         _application("MobileNetV3Small", takes_alpha=True, **_BARE),
@@ -155,13 +165,15 @@ BACKBONES: dict[str, Backbone] = {
     "efficientnetv2b3": Backbone(
         _application("EfficientNetV2B3", **_BARE), "EfficientNet v2 B3", default_size=300, **TORCH
     ),
-    "xception": Backbone(_application("Xception"), "Xception", default_size=299, min_size=71),
-    "inceptionv3": Backbone(_application("InceptionV3"), "Inception v3", default_size=299, min_size=75),
-    "vgg16": Backbone(_application("VGG16"), "VGG 16", **CAFFE),
-    "vgg19": Backbone(_application("VGG19"), "VGG 19", **CAFFE),
-    "resnet50": Backbone(_application("ResNet50"), "ResNet 50", **CAFFE),
+    "xception": Backbone(_application("Xception"), "Xception", default_size=299, min_size=71, licence="MIT"),
+    "inceptionv3": Backbone(
+        _application("InceptionV3"), "Inception v3", default_size=299, min_size=75, licence="Apache-2.0"
+    ),
+    "vgg16": Backbone(_application("VGG16"), "VGG 16", licence="CC-BY-4.0", **CAFFE),
+    "vgg19": Backbone(_application("VGG19"), "VGG 19", licence="CC-BY-4.0", **CAFFE),
+    "resnet50": Backbone(_application("ResNet50"), "ResNet 50", licence="MIT", **CAFFE),
     "resnet50v2": Backbone(_application("ResNet50V2"), "ResNet 50 v2"),
-    "densenet121": Backbone(_application("DenseNet121"), "DenseNet 121", **TORCH),
+    "densenet121": Backbone(_application("DenseNet121"), "DenseNet 121", licence="BSD-3-Clause", **TORCH),
     "hub": Backbone(_hub, "hub:PATH_OR_HANDLE, a feature vector of TensorFlow Hub or a SavedModel"),
     "tiny": Backbone(
         _tiny,

@@ -9,11 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import __version__, card, contract, golden, images, page, progress, runs, runtime, summary
+from tledge import (
+    __version__,
+    card,
+    contract,
+    golden,
+    images,
+    page,
+    progress,
+    runs,
+    runtime,
+    sbom,
+    signature,
+    summary,
+)
 from tledge.contract import Confidence, Expected, GoldenCase, Manifest, Shipped
 from tledge.errors import MissingError, ParityFailed, RunError
 from tledge.formats import VARIANTS
 from tledge.runs import ParityReport, ParityRow, RunFolder, TrainedRun
+from tledge.signature import Signer
 from tledge.words import kib, share
 
 if TYPE_CHECKING:
@@ -23,25 +37,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bundled:
-    """Where a bundle lies, and which variants were left out because they did not pass."""
+    """Where a bundle lies, and which variants were left out because they did not pass.
+
+    `signed_by` is the fingerprint of the key that it was signed with, if it was.
+    """
 
     folder: Path
     zip: Path
     sha256: str
     variants: tuple[str, ...]
     left_out: tuple[str, ...]
+    signed_by: str = ""
 
 
 def bundle(
     folder: RunFolder,
     *,
     unverified: bool = False,
+    sign: Signer | None = None,
     watch: progress.Progress = progress.SILENT,
 ) -> Bundled:
     """Put every artifact with a passing row of `parity.json` into `bundle/` and a zip.
 
-    With `unverified`, artifacts that did not pass come along and the manifest says so. Raises
-    ParityFailed where none may ship, RunError where nothing was verified yet.
+    With `unverified`, artifacts that did not pass come along and the manifest says so; with `sign`,
+    all of it is signed. Raises ParityFailed where none may ship, RunError where nothing was verified yet.
     """
     run = folder.read_run()
     report = folder.read_parity()
@@ -52,15 +71,18 @@ def bundle(
             f"{folder.path}: no artifact passed, so there is nothing to bundle. "
             "See the reasons above, or bundle anyway with --unverified."
         )
+    if not sign and (folder.bundle / signature.NAME).exists():
+        watch.say("warning: the bundle that stood here was signed, and this one is not; see --sign.")
     archive = folder.path / f"{run.name}-{run.version}.zip"
     with progress.task(watch, "bundle") as task, runs.replacing(folder.bundle) as made:
         made.mkdir()
-        _fill(made, folder, run, chosen, unverified)
+        _fill(made, folder, run, chosen, unverified, sign)
         task.advance(1)
         with runs.replacing(archive) as packed:
             runs.canonical_zip(made, packed)
     variants = tuple(row.variant for row in chosen)
-    return Bundled(folder.bundle, archive, runs.sha256(archive), variants, left_out)
+    signed_by = sign.fingerprint if sign else ""
+    return Bundled(folder.bundle, archive, runs.sha256(archive), variants, left_out, signed_by)
 
 
 def _chosen(folder: RunFolder, report: ParityReport, unverified: bool) -> list[ParityRow]:
@@ -79,7 +101,12 @@ def _chosen(folder: RunFolder, report: ParityReport, unverified: bool) -> list[P
 
 
 def _fill(
-    made: Path, folder: RunFolder, run: TrainedRun, rows: Sequence[ParityRow], unverified: bool
+    made: Path,
+    folder: RunFolder,
+    run: TrainedRun,
+    rows: Sequence[ParityRow],
+    unverified: bool,
+    sign: Signer | None,
 ) -> None:
     for row in rows:
         source, target = folder.path / row.path, made / Path(row.path).name
@@ -93,14 +120,20 @@ def _fill(
     if preview := page.of_folder(made, manifest):
         (made / page.NAME).write_text(preview, encoding="utf-8")
     (made / "labels.txt").write_text(contract.labels_text(run.labels), encoding="utf-8")
-    (made / "README.md").write_text(_readme(manifest, run), encoding="utf-8")
-    about = card.text(summary.read(folder), rows, __version__)
-    (made / "MODEL_CARD.md").write_text(about, encoding="utf-8")
-    sums = [
-        f"{runs.sha256(path)}  {path.relative_to(made).as_posix()}\n"
-        for path in sorted(one for one in made.rglob("*") if one.is_file())
-    ]
-    (made / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    (made / "README.md").write_text(_readme(manifest, run, sign), encoding="utf-8")
+    known = summary.read(folder)
+    (made / "MODEL_CARD.md").write_text(card.text(known, rows, __version__), encoding="utf-8")
+    (made / sbom.NAME).write_text(sbom.text(known, rows, made, __version__), encoding="utf-8")
+    _seal(made, sign)
+
+
+def _seal(made: Path, sign: Signer | None) -> None:
+    """Write SHA256SUMS of all that is there, and its signature."""
+    files = sorted(one for one in made.rglob("*") if one.is_file())
+    sums = "".join(f"{runs.sha256(path)}  {path.relative_to(made).as_posix()}\n" for path in files).encode()
+    (made / signature.SIGNED).write_bytes(sums)
+    if sign:
+        (made / signature.NAME).write_text(sign.sign(sums), encoding="utf-8", newline="\n")
 
 
 def _manifest(
@@ -132,6 +165,7 @@ def _manifest(
         unverified=unverified and any(row.verdict != "passed" for row in rows),
         tledge=__version__,
         confidence=run.confidence,
+        sbom=sbom.NAME,
     )
 
 
@@ -204,7 +238,7 @@ def _expected(
     return tuple(found)
 
 
-def _readme(manifest: Manifest, run: TrainedRun) -> str:
+def _readme(manifest: Manifest, run: TrainedRun, sign: Signer | None) -> str:
     synthetic = "\nTrained on synthetic images that tledge drew itself, not on photos.\n"
     test = run.test
     lines = [
@@ -226,10 +260,15 @@ def _readme(manifest: Manifest, run: TrainedRun) -> str:
         _unsure(manifest.confidence),
         "\nTry it, and check it on your machine, with tledge installed:\n",
         "    tledge predict . photo.jpg",
-        "    tledge verify .\n",
+        f"    tledge verify .{' --key PUBLIC.pem' if sign else ''}\n",
+        f"Signed with the key {sign.fingerprint}: every file stands in `{signature.SIGNED}`, and "
+        f"`{signature.NAME}` is its signature.\n"
+        if sign
+        else "",
         "`golden/` holds test photos, some also in other encodings, the pixels they prepare to and the "
         "answers to expect. "
-        "`manifest.json` says all of this for programs, `MODEL_CARD.md` more of it for people.\n",
+        "`manifest.json` says all of this for programs, `MODEL_CARD.md` more of it for people; "
+        f"`{sbom.NAME}` lists what it was made of and with (CycloneDX).\n",
     ]
     return "\n".join(line for line in lines if line)
 

@@ -249,6 +249,7 @@ def _versions(known: Summary) -> Iterator[str]:
     versions = {"tledge": facts["tledge"], "Python": facts.get("python", NONE), **facts.get("packages", {})}
     backend = f"Trained with Keras' {facts['backend']} backend. " if "backend" in facts else ""
     yield backend + ", ".join(f"{cell(name)} {cell(version)}" for name, version in versions.items()) + "."
+    yield "Every package, the weights and the photos it began with: `sbom.cdx.json` (CycloneDX)."
 
 
 def _upkeep() -> Iterator[str]:

@@ -121,7 +121,10 @@ class Confidence:
 
 @dataclass(frozen=True)
 class Manifest:
-    """`manifest.json` of a bundle: all that varies between two bundles of the same layout."""
+    """`manifest.json` of a bundle: all that varies between two bundles of the same layout.
+
+    `sbom` is the path of its bill of materials, CycloneDX in JSON; empty where it has none.
+    """
 
     name: str
     version: str
@@ -137,6 +140,7 @@ class Manifest:
     tledge: str = ""
     manifest_version: int = MANIFEST_VERSION
     confidence: Confidence | None = None
+    sbom: str = ""
 
     @property
     def photos(self) -> tuple[GoldenCase, ...]:

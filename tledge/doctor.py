@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tledge import __version__, machine, mlflow_log, progress, shipped
+from tledge import __version__, machine, mlflow_log, progress, shipped, signature
 from tledge.dataset import cache_root
 from tledge.formats import VARIANTS
 from tledge.formats.base import Variant
@@ -43,6 +43,7 @@ TASKS = {
     "HEIC photos": Needs(("pillow_heif",), extra("heic")),
     "arena on microcontrollers": Needs(("tflite_micro",), extra("microcontroller")),
     "estimates for Ethos-U": Needs(("ethosu",), extra("microcontroller")),
+    "sign bundles, check signatures": signature.NEEDS,
     "look at tensorboard/": Needs(("tensorboard",), "pip install tensorboard"),
     "tell MLflow": mlflow_log.NEEDS,
 }

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tledge import evidence, progress, runs
+from tledge import evidence, packages, progress, runs
 from tledge.converter import Conversion, Converter
 from tledge.formats import VARIANTS
 from tledge.formats.base import MODE, Job
@@ -115,6 +115,7 @@ def _one(
         bytes=runs.size_of(out),
         seconds=round(time.monotonic() - started, 1),
         details=details,
+        made_with=packages.made_with(),
     )
 
 

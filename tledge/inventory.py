@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -169,7 +170,14 @@ def _said(one: Duplicate) -> str:
 def facts(prepared: Prepared, rows: Rows, found: Inventory) -> dict[str, Any]:
     """All that is known of the photos, for a JSON file: counts by split and label, figures, problems."""
     counts = splits.counts(prepared, rows)
-    return {"labels": prepared.labels, "counts": counts, **asdict(found), "problems": problems(found)}
+    known = {"labels": prepared.labels, "counts": counts, "sha256": _sha256(prepared)}
+    return {**known, **asdict(found), "problems": problems(found)}
+
+
+def _sha256(prepared: Prepared) -> str:
+    """SHA-256 of the sorted lines `SHA-256 label` of all photos: the same wherever they lie."""
+    lines = sorted(f"{row.sha256} {row.label}\n" for row in prepared.rows)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def keep(

@@ -88,7 +88,7 @@ def _hash(text: str) -> str:
 
 
 def _data(manifest: Manifest, artifact: Shipped, model: bytes, photos: Mapping[str, bytes]) -> str:
-    """Elements that no browser runs: the manifest, the model, LiteRT's WebAssembly and photos to try."""
+    """Elements that no browser runs: the manifest, the model, LiteRT's WebAssembly and licence, photos."""
     tried = _affordable(manifest.photos, photos)
     inside = replace(manifest, artifacts=(artifact,), golden=tried)
     facts = {"manifest": asdict(inside), "examples": [asdict(case) for case in tried]}
@@ -98,7 +98,11 @@ def _data(manifest: Manifest, artifact: Shipped, model: bytes, photos: Mapping[s
         **{case.photo: photos[case.photo] for case in tried},
     }
     text = json.dumps(facts, ensure_ascii=False, sort_keys=True).replace("<", r"\u003c")
-    lines = [f'<script type="application/json" id="bundle">{text}</script>']
+    licence = _text("litert/LICENSE")
+    lines = [
+        f'<script type="text/plain" id="licence-of-LiteRT.js">\n{licence}</script>',
+        f'<script type="application/json" id="bundle">{text}</script>',
+    ]
     for name, data in parts.items():
         packed = base64.b64encode(data).decode()
         lines.append(f'<script type="application/octet-stream" id="{name}">{packed}</script>')

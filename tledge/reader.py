@@ -7,15 +7,17 @@ import io
 import json
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tledge import contract, runtime, tflite_metadata
+from tledge import contract, runtime, signature, tflite_metadata
 from tledge.contract import Confidence, Manifest, Shipped
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.runtime import LiteRTSession, OnnxSession, Session
+from tledge.signature import PublicKey
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +45,7 @@ class FolderFiles:
         self._root = root
 
     def names(self) -> list[str]:
-        found = (path for path in self._root.rglob("*") if path.is_file())
+        found = (path for path in self._root.rglob("*") if path.is_symlink() or not path.is_dir())
         return sorted(path.relative_to(self._root).as_posix() for path in found)
 
     def read(self, name: str) -> bytes:
@@ -60,7 +62,7 @@ class ZipFiles:
         self._path = path
         try:
             self._zip = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, OSError, RuntimeError, ValueError) as error:
             raise ArtifactError(f"{path}: not a zip file, or truncated ({error}).") from error
 
     def names(self) -> list[str]:
@@ -75,13 +77,69 @@ class ZipFiles:
             raise ArtifactError(f"{self._path}: cannot read {name} ({error}).") from error
 
 
+class SummedFiles:
+    """Files of a bundle that are held to its SHA256SUMS whenever one is read.
+
+    Raises ArtifactError unless exactly those are there that stand in it, the signature aside.
+    """
+
+    def __init__(self, path: Path, files: Files, sums: bytes) -> None:
+        self._path, self._files = path, files
+        lines = (line.partition("  ") for line in sums.decode("utf-8", "replace").splitlines())
+        self._listed = {name: digest for digest, _, name in lines}
+        present = [name for name in files.names() if name not in (signature.SIGNED, signature.NAME)]
+        strange = sorted(set(present) ^ set(self._listed))
+        if strange:
+            raise ArtifactError(f"{path}: files and SHA256SUMS differ: {', '.join(strange[:5])}.")
+        if twice := [name for name, many in Counter(present).items() if many > 1]:
+            raise ArtifactError(f"{path}: holds more than one {twice[0]}.")
+
+    def names(self) -> list[str]:
+        return self._files.names()
+
+    def read(self, name: str) -> bytes:
+        data = self._files.read(name)
+        if name in self._listed and hashlib.sha256(data).hexdigest() != self._listed[name]:
+            raise ArtifactError(f"{self._path}: {name} was changed or damaged (SHA-256 differs).")
+        return data
+
+    def check(self) -> None:
+        """Raise ArtifactError unless every file has its hash."""
+        for name in self._listed:
+            self.read(name)
+
+
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle: its files and its manifest."""
+    """An opened bundle: its files and its manifest.
+
+    `checked` is the fingerprint of the key that its signature was checked with; empty where it was not.
+    """
 
     path: Path
     files: Files
     manifest: Manifest
+    checked: str = ""
+
+    @property
+    def signed_by(self) -> str:
+        """Fingerprint that its signature names; empty without one, and a mere claim unless `checked`.
+
+        Raises ArtifactError where the signature is damaged.
+        """
+        if signature.NAME not in self.files.names():
+            return ""
+        return signature.read(self.files.read(signature.NAME), str(self.path))[0]
+
+    @property
+    def signature_told(self) -> str:
+        """A sentence on its signature; empty where it has none. Raises as `signed_by`."""
+        if self.checked:
+            return f"Signed by {self.checked}, and unchanged since."
+        named = self.signed_by
+        return (
+            f"Signed, it says, by {named}; that was not checked: --key takes a public key." if named else ""
+        )
 
     def golden(self) -> dict[str, NDArray[Any]]:
         """The arrays `golden/*.npy` by name: `pixels`, `keras`, and the artifacts' answers."""
@@ -90,17 +148,7 @@ class Bundle:
 
     def check_sums(self) -> None:
         """Raise ArtifactError unless every file stands in SHA256SUMS with its hash, and no other is there."""
-        listed = {}
-        for line in self.files.read("SHA256SUMS").decode("utf-8", "replace").splitlines():
-            digest, _, name = line.partition("  ")
-            listed[name] = digest
-        present = [name for name in self.files.names() if name != "SHA256SUMS"]
-        strange = sorted(set(present) ^ set(listed))
-        if strange:
-            raise ArtifactError(f"{self.path}: files and SHA256SUMS differ: {', '.join(strange[:5])}.")
-        for name in present:
-            if hashlib.sha256(self.files.read(name)).hexdigest() != listed[name]:
-                raise ArtifactError(f"{self.path}: {name} was changed or damaged (SHA-256 differs).")
+        SummedFiles(self.path, self.files, self.files.read(signature.SIGNED)).check()
 
     def extract(self, folder: Path, wanted: str = "") -> None:
         """Write the file or folder `wanted` of the bundle (all of it, where empty) below `folder`.
@@ -131,13 +179,32 @@ def is_bundle(path: Path) -> bool:
     return (path / "manifest.json").is_file() or path.suffix == ".zip"
 
 
-def open_bundle(path: Path) -> Bundle:
-    """Open a bundle folder or zip; raises ArtifactError where it is none or damaged."""
+def open_bundle(path: Path, key: PublicKey | None = None) -> Bundle:
+    """Open a bundle folder or zip; raises ArtifactError where it is none or damaged.
+
+    With a `key`, also where any file is not what the owner of that key signed.
+    """
     if not path.exists():
         raise RecipeError(f"{path}: no such file or folder.")
     files: Files = FolderFiles(path) if path.is_dir() else ZipFiles(path)
+    if key is not None:
+        files = _signed(path, files, key)
     text = files.read("manifest.json")
-    return Bundle(path, files, contract.parse_manifest(text, f"{path}/manifest.json"))
+    manifest = contract.parse_manifest(text, f"{path}/manifest.json")
+    return Bundle(path, files, manifest, key.fingerprint if key else "")
+
+
+def _signed(path: Path, files: Files, key: PublicKey) -> SummedFiles:
+    """The files of a bundle, all of them as they were when the owner of `key` signed them."""
+    if signature.NAME not in files.names():
+        raise ArtifactError(
+            f"{path}: not signed, {signature.NAME} is missing; the key given is {key.fingerprint}."
+        )
+    sums = files.read(signature.SIGNED)
+    key.check(sums, files.read(signature.NAME), str(path))
+    found = SummedFiles(path, files, sums)
+    found.check()
+    return found
 
 
 @dataclass(frozen=True)
@@ -156,19 +223,24 @@ class Predictor:
     confidence: Confidence | None = None
 
 
-def open_predictor(path: Path, variant: str | None = None, kernels: str = "xnnpack") -> Predictor:
+def open_predictor(
+    path: Path, variant: str | None = None, kernels: str = "xnnpack", key: PublicKey | None = None
+) -> Predictor:
     """Open a bundle's artifact (int8 first, or the named variant) or a loose `.tflite`/`.onnx`.
 
-    Raises RecipeError for a variant that is not there, ArtifactError for damaged files.
+    Raises RecipeError for a variant that is not there, ArtifactError for damaged files and, with a
+    `key`, for a bundle that its owner did not sign.
     """
     if path.is_dir() and not is_bundle(path) and (path / "bundle" / "manifest.json").is_file():
         path = path / "bundle"
     if is_bundle(path):
-        return _from_bundle(open_bundle(path), variant, kernels)
+        return _from_bundle(open_bundle(path, key), variant, kernels)
     if not path.is_file():
         raise RecipeError(f"{path}: no such model, bundle or run.")
     if variant:
         raise RecipeError(f"{path}: --variant chooses within a bundle, and this is a single file.")
+    if key:
+        raise RecipeError(f"{path}: --key checks the signature of a bundle, and this is a single file.")
     return _loose(path, kernels)
 
 
@@ -182,6 +254,8 @@ def _from_bundle(bundle: Bundle, variant: str | None, kernels: str) -> Predictor
         remarks.append("This model was trained on synthetic photos.")
     if entry.verdict != "passed":
         remarks.append(f"{entry.path} was bundled without passing verification ({entry.verdict}).")
+    if told := bundle.signature_told:
+        remarks.append(told)
     fitted = bundle.manifest.confidence
     return Predictor(session, bundle.manifest.labels, size, entry.variant, tuple(remarks), fitted)
 

@@ -83,7 +83,10 @@ class RiskCoverage:
 
 @dataclass(frozen=True)
 class Artifact:
-    """`artifacts/<variant>.json`: one converted model and how it came about."""
+    """`artifacts/<variant>.json`: one converted model and how it came about.
+
+    `made_with` holds the versions of `tledge`, `python` and `packages`; files of earlier versions have none.
+    """
 
     variant: str
     path: str
@@ -91,6 +94,7 @@ class Artifact:
     bytes: int
     seconds: float
     details: dict[str, Any] = field(default_factory=dict)
+    made_with: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from tledge import microcontroller, page, runs, shipped
 from tledge.errors import RecipeError, RunError
 from tledge.reader import Bundle, open_bundle
+from tledge.signature import PublicKey
 
 Fill = Callable[[Path, Bundle], None]
 """Makes of the bundle what a project needs beyond it, in the project's folder."""
@@ -82,18 +83,19 @@ def require_new(out: Path) -> None:
         raise RunError(f"{out}: exists already. Remove it, or name another folder with --out.")
 
 
-def fill(name: str, bundle: Path, out: Path) -> Path:
+def fill(name: str, bundle: Path, out: Path, key: PublicKey | None = None) -> Path:
     """Copy the device project `name` and the bundle at `bundle`, a folder or zip, into the new folder `out`.
 
     `out` appears whole or not at all; gives its path. Raises RecipeError for a target that is not
     there, for a bundle without a variant that serves there and for an `out` inside the bundle,
-    RunError where `out` exists, ArtifactError for a damaged bundle.
+    RunError where `out` exists, ArtifactError for a damaged bundle and for one that the owner of `key`,
+    where that is given, did not sign.
     """
     target = find(name)
     require_new(out)
     if out.resolve().is_relative_to(bundle.resolve()):
         raise RecipeError(f"--out {out}: a bundle holds what SHA256SUMS names, nothing else. Name another.")
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, key)
     _require_variant(name, target, opened)
     opened.check_sums()
     project = shipped.folder("export") / name

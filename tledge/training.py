@@ -30,6 +30,7 @@ from tledge import (
     logs,
     machine,
     model,
+    packages,
     parcel,
     plots,
     prefix,
@@ -198,16 +199,18 @@ def _seed(seed: int, table: Hardware) -> None:
 
 def environment(seed: int, settings: Sequence[str]) -> dict[str, Any]:
     """Versions, machine and settings that a repetition would want to know."""
-    packages = ("keras", "tensorflow", "jax", "numpy", "Pillow", "ai-edge-litert", "tf2onnx", "onnx")
+    named = ("keras", "tensorflow", "jax", "numpy", "Pillow", "ai-edge-litert", "tf2onnx", "onnx")
+    made_with = packages.made_with()
     return {
-        "tledge": __version__,
+        "tledge": made_with["tledge"],
         "seed": seed,
         "settings": list(settings),
         "backend": quiet.load("keras", "train").backend.backend(),
-        "python": platform.python_version(),
+        "python": made_with["python"],
         "platform": platform.platform(),
         "processors": os.cpu_count(),
-        "packages": machine.versions(packages),
+        "packages": machine.versions(named),
+        "installed": made_with["packages"],
     }
 
 

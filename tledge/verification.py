@@ -15,6 +15,7 @@ from tledge.formats import VARIANTS
 from tledge.parity import Standard
 from tledge.reader import Bundle, open_bundle
 from tledge.runs import UNCORRECTED, Artifact, ParityReport, ParityRow, Reference, RunFolder
+from tledge.signature import PublicKey
 from tledge.tables import Parity
 
 if TYPE_CHECKING:
@@ -122,14 +123,19 @@ def _with_uncorrected(
 
 
 def verify_bundle(
-    path: Path, *, kernels: str = "xnnpack", watch: progress.Progress = progress.SILENT
+    path: Path,
+    *,
+    key: PublicKey | None = None,
+    kernels: str = "xnnpack",
+    watch: progress.Progress = progress.SILENT,
 ) -> ParityReport:
     """Check a bundle on this machine: hashes, labels, preparation, structure, golden answers.
 
-    Raises ArtifactError for damage that concerns the bundle as a whole.
+    Raises ArtifactError for damage that concerns the bundle as a whole, and where the owner of `key`,
+    if that is given, did not sign it as it is.
     """
     try:
-        return _verify_bundle(open_bundle(path), kernels, watch)
+        return _verify_bundle(open_bundle(path, key), kernels, watch)
     except (KeyError, IndexError, TypeError, ValueError, DataError) as error:
         raise ArtifactError(f"{path}: the bundle contradicts itself ({error!r}).") from error
 

@@ -7,6 +7,7 @@ and `cli` are the only places that print.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from tledge.runs import RunFolder
+    from tledge.signature import PublicKey, Signer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,6 +43,38 @@ kernels = click.option(
     show_default=True,
     help="LiteRT's kernels.",
 )
+
+
+sign = click.option(
+    "--sign",
+    metavar="KEY",
+    type=click.Path(path_type=Path),
+    help="Sign the bundle with this Ed25519 private key, a PEM file.",
+)
+
+key = click.option(
+    "--key",
+    metavar="PUBLIC",
+    type=click.Path(path_type=Path),
+    help="Refuse a bundle that the owner of this public key, a PEM file, did not sign.",
+)
+
+
+def signer(path: Path | None) -> Signer | None:
+    """The key of --sign, if one was given; warns where others may read it."""
+    from tledge import signature
+
+    found = None if path is None else signature.signer(path)
+    for remark in found.remarks if found else ():
+        click.echo(f"warning: {remark}", err=True)
+    return found
+
+
+def public_key(path: Path | None) -> PublicKey | None:
+    """The key of --key, if one was given."""
+    from tledge import signature
+
+    return None if path is None else signature.public_key(path)
 
 
 def print_json(value: object) -> None:

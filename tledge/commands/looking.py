@@ -15,8 +15,10 @@ from tledge.commands import (
     next_step,
     plain,
     print_json,
+    public_key,
     write_report,
 )
+from tledge.commands import key as key_option
 from tledge.errors import TledgeError
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 @click.argument("photos", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Answers a photo.")
 @click.option("--variant", metavar="NAME", help="Artifact of a bundle [tflite-int8 where there is one].")
+@key_option
 @kernels
 @common
 def predict(
@@ -35,6 +38,7 @@ def predict(
     photos: tuple[Path, ...],
     top: int,
     variant: str | None,
+    key: Path | None,
     kernels: str,
     quiet: bool,
     as_json: bool,
@@ -47,7 +51,7 @@ def predict(
     from tledge.predict import predict as answers
     from tledge.reader import open_predictor
 
-    predictor = open_predictor(model, variant, kernels)
+    predictor = open_predictor(model, variant, kernels, public_key(key))
     for remark in predictor.remarks if not quiet else ():
         click.echo(remark, err=True)
     with console.watching(quiet or len(photos) < 20) as watch:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, print_json
+from tledge.commands import common, example, print_json, public_key
+from tledge.commands import key as key_option
 from tledge.errors import RecipeError, RunError
 
 if TYPE_CHECKING:
     from tledge.preview.server import Server, Site
     from tledge.reader import Bundle
+    from tledge.signature import PublicKey
 
 
 @click.command(epilog=example("tledge preview runs/rps"))
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     help="Where pictures are kept [RUN/feedback].",
 )
 @click.option("--no-browser", is_flag=True, help="Open no browser window.")
+@key_option
 @common
 def preview(
     path: Path | None,
@@ -35,6 +38,7 @@ def preview(
     lan: bool,
     feedback: Path | None,
     no_browser: bool,
+    key: Path | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -46,7 +50,7 @@ def preview(
     """
     from tledge.preview import server
 
-    site = _site(path, feedback)
+    site = _site(path, feedback, public_key(key))
     with server.start(site, port=port, lan=lan) as serving:
         url = _url(serving, "127.0.0.1")
         if as_json:
@@ -64,7 +68,7 @@ def preview(
                 site.panel.close()
 
 
-def _site(path: Path | None, feedback: Path | None) -> Site:
+def _site(path: Path | None, feedback: Path | None, key: PublicKey | None) -> Site:
     """What is served: a bundle alone, or a run's bundle with its other models."""
     from tledge import reader, runs
     from tledge.preview.panel import Panel
@@ -74,17 +78,17 @@ def _site(path: Path | None, feedback: Path | None) -> Site:
     if (folder / "run.json").is_file():
         if not (folder / "bundle" / "manifest.json").is_file():
             raise RunError(f"{folder}: has no bundle yet. Run `tledge export {folder}`.")
-        return Site(_usable(folder / "bundle"), Panel(folder), feedback or folder / "feedback")
+        return Site(_usable(folder / "bundle", key), Panel(folder), feedback or folder / "feedback")
     if not reader.is_bundle(folder):
         raise RecipeError(f"{folder}: expected a run, or a bundle (a folder with manifest.json, or its zip).")
-    return Site(_usable(folder), None, feedback)
+    return Site(_usable(folder, key), None, feedback)
 
 
-def _usable(path: Path) -> Bundle:
+def _usable(path: Path, key: PublicKey | None) -> Bundle:
     """The bundle at `path`; RecipeError where it has nothing that a browser runs."""
     from tledge import page, reader
 
-    bundle = reader.open_bundle(path)
+    bundle = reader.open_bundle(path, key)
     if page.choose(bundle.manifest) is None:
         known = ", ".join(page.RUNNABLE)
         raise RecipeError(f"{path}: holds no model that a browser can run ({known}). Export one of these.")

@@ -16,13 +16,19 @@ from tledge.commands import (
     next_step,
     plain,
     print_json,
+    public_key,
+    signer,
     write_report,
 )
+from tledge.commands import key as key_option
+from tledge.commands import sign as sign_option
 from tledge.errors import RecipeError, TledgeError
 
 if TYPE_CHECKING:
+    from tledge.bundle import Bundled
     from tledge.recipe import Recipe
     from tledge.runs import ParityReport, RunFolder
+    from tledge.signature import PublicKey, Signer
 
 
 @click.command(epilog=example("tledge export runs/rps --int8"))
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("--mixed", is_flag=True, help="With --repair, also remedies that leave floats in the model.")
 @click.option("--variant", "named", multiple=True, metavar="NAME", help="Add one variant by name.")
 @click.option("--unverified", is_flag=True, help="Bundle what did not pass too, marked as such.")
+@sign_option
 @common
 def export(
     run: Path | None,
@@ -46,6 +53,7 @@ def export(
     mixed: bool,
     named: tuple[str, ...],
     unverified: bool,
+    sign: Path | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -55,6 +63,7 @@ def export(
     from tledge.recipe import with_repair
 
     folder, recipe = finished_run(run)
+    signing = signer(sign)  # before anything takes time
     if mixed and not repair:
         raise RecipeError("--mixed says what --repair may do: give both, or --variant tflite-mixed.")
     if repair:
@@ -70,7 +79,7 @@ def export(
             )
     report = _verify_run(folder, recipe, "xnnpack", quiet)
     culprits = _culprits(folder, recipe, report, quiet)
-    _show_and_bundle(folder, report, unverified, quiet, as_json, culprits)
+    _show_and_bundle(folder, report, unverified, signing, quiet, as_json, culprits)
 
 
 def _culprits(folder: RunFolder, recipe: Recipe, report: ParityReport, quiet: bool) -> tuple[str, ...]:
@@ -103,6 +112,7 @@ def _show_and_bundle(
     folder: RunFolder,
     report: ParityReport,
     unverified: bool,
+    signing: Signer | None,
     quiet: bool,
     as_json: bool,
     culprits: tuple[str, ...],
@@ -123,15 +133,21 @@ def _show_and_bundle(
             print_json({**paths, "culprits": culprits, **plain(report)})
         _fail(report)
     with console.watching(quiet) as watch:
-        made = bundle_run(folder, unverified=unverified, watch=watch)
+        made = bundle_run(folder, unverified=unverified, sign=signing, watch=watch)
     if as_json:
         paths = {"run": str(folder.path), "bundle": str(made.folder), "zip": str(made.zip)}
         paths["report"] = write_report(folder, as_json)
-        print_json({**paths, "sha256": made.sha256, **plain(report)})
+        print_json({**paths, "sha256": made.sha256, "signed_by": made.signed_by, **plain(report)})
         return
-    click.echo(f"Bundle: {made.folder}\n   Zip: {made.zip}")
+    _show_bundle(made)
     write_report(folder)
     next_step(f"tledge predict {made.folder} PHOTO.jpg")
+
+
+def _show_bundle(made: Bundled) -> None:
+    click.echo(f"Bundle: {made.folder}\n   Zip: {made.zip}")
+    if made.signed_by:
+        click.echo(f"Signed: {made.signed_by}")
 
 
 def _show(report: ParityReport, path: Path) -> None:
@@ -153,44 +169,69 @@ def _fail(report: ParityReport) -> NoReturn:
 @click.argument("path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path))
 @click.option("--skew", is_flag=True, help="Measure instead what photos prepared otherwise cost an artifact.")
 @click.option("--variant", metavar="NAME", help="With --skew: the artifact [the smallest of integers].")
+@key_option
 @kernels
 @common
 def verify(
-    path: Path | None, skew: bool, variant: str | None, kernels: str, quiet: bool, as_json: bool
+    path: Path | None,
+    skew: bool,
+    variant: str | None,
+    key: Path | None,
+    kernels: str,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Check a run's artifacts against Keras' golden set, or a bundle on this machine.
 
     With --skew, test photos are prepared as careless apps do (no antialiasing, nearest pixel, blue
     first, EXIF ignored ...), to see what that costs an artifact. It informs and fails nothing.
     """
-    from tledge import console, reader
-    from tledge.verification import verify_bundle
+    from tledge import reader
 
+    if skew and key:
+        raise RecipeError(
+            "--key checks who signed a bundle, --skew measures a model: ask for one of the two."
+        )
     if skew:
         _skew(path, variant, kernels, quiet, as_json)
         return
     if variant:
         raise RecipeError("--variant chooses the artifact of --skew; without it, all are verified.")
-    folder: RunFolder | None = None
     if path is not None and reader.is_bundle(path):
-        with console.watching(quiet) as watch:
-            report = verify_bundle(path, kernels=kernels, watch=watch)
-        checked = path
-        following = f"tledge predict {path} PHOTO.jpg"
-    else:
-        folder, recipe = finished_run(path)
-        report = _verify_run(folder, recipe, kernels, quiet)
-        checked = folder.path
-        following = f"tledge bundle {folder.path}"
+        _verify_bundle(path, key, kernels, quiet, as_json)
+        return
+    if key:
+        raise RecipeError(f"--key checks the signature of a bundle, and {path or 'a run'} is none.")
+    folder, recipe = finished_run(path)
+    report = _verify_run(folder, recipe, kernels, quiet)
     if as_json:
         print_json(plain(report))
     else:
-        _show(report, checked)
-    if folder:
-        write_report(folder, as_json)
+        _show(report, folder.path)
+    write_report(folder, as_json)
     if not report.passed:
         _fail(report)
-    next_step(following, as_json)
+    next_step(f"tledge bundle {folder.path}", as_json)
+
+
+def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
+    """Check a bundle here, and say who signed it and whether that was checked."""
+    from tledge import console, reader
+    from tledge.verification import verify_bundle
+
+    signed_by = public_key(key)
+    with console.watching(quiet) as watch:
+        report = verify_bundle(path, key=signed_by, kernels=kernels, watch=watch)
+    opened = reader.open_bundle(path, signed_by)
+    if as_json:
+        print_json({"signed_by": opened.signed_by, "signature_checked": bool(key), **plain(report)})
+    else:
+        _show(report, path)
+        if opened.signed_by:
+            click.echo(opened.signature_told)
+    if not report.passed:
+        _fail(report)
+    next_step(f"tledge predict {path} PHOTO.jpg", as_json)
 
 
 def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_json: bool) -> None:
@@ -232,9 +273,18 @@ def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) ->
 @click.option("--unverified", is_flag=True, help="Take what did not pass too, marked as such.")
 @click.option("--target", metavar="NAME", help="Fill a device project with it; see `tledge list targets`.")
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Its folder [RUN/NAME].")
+@sign_option
+@key_option
 @common
 def bundle(
-    path: Path | None, unverified: bool, target: str | None, out: Path | None, quiet: bool, as_json: bool
+    path: Path | None,
+    unverified: bool,
+    target: str | None,
+    out: Path | None,
+    sign: Path | None,
+    key: Path | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Put the artifacts of RUN that passed into a bundle folder and a zip.
 
@@ -244,8 +294,13 @@ def bundle(
     from tledge import reader, targets
 
     ready = path if path is not None and reader.is_bundle(path) else None
-    if ready and (unverified or not target):
+    if ready and (unverified or sign or not target):
         raise RecipeError(f"{ready}: a bundle already; what can be done with it is --target NAME.")
+    if key and not ready:
+        raise RecipeError(
+            "--key checks the signature of a ready BUNDLE; a run's own is made anew, see --sign."
+        )
+    signing, signed_by = signer(sign), public_key(key)
     if out and not target:
         raise RecipeError("--out names the folder of a device project: say which with --target NAME.")
     home = ready.parent if ready else finished_run(path)[0].path
@@ -253,36 +308,38 @@ def bundle(
     if target:  # before a bundle is made
         targets.find(target)
         targets.require_new(place)
-    facts = {"folder": str(ready)} if ready else _bundled(home, unverified, quiet, as_json)
+    facts = {"folder": str(ready)} if ready else _bundled(home, unverified, signing, quiet, as_json)
     following = f"tledge predict {facts['folder']} PHOTO.jpg"
     if target:
-        facts |= _project(target, Path(facts["folder"]), place, as_json)
+        facts |= _project(target, Path(facts["folder"]), place, signed_by, as_json)
         following = f"cd {shlex.quote(facts['project'])} && {facts['self_test']}"
     if as_json:
         print_json(facts)
     next_step(following, as_json)
 
 
-def _bundled(run: Path, unverified: bool, quiet: bool, as_json: bool) -> dict[str, Any]:
+def _bundled(
+    run: Path, unverified: bool, signing: Signer | None, quiet: bool, as_json: bool
+) -> dict[str, Any]:
     """Bundle a run and say so; gives the facts for JSON."""
     from tledge import console
     from tledge.bundle import bundle as bundle_run
     from tledge.runs import RunFolder
 
     with console.watching(quiet) as watch:
-        made = bundle_run(RunFolder(run), unverified=unverified, watch=watch)
+        made = bundle_run(RunFolder(run), unverified=unverified, sign=signing, watch=watch)
     for name in made.left_out if not as_json else ():
         click.echo(f"left out: {name} did not pass")
     if not as_json:
-        click.echo(f"Bundle: {made.folder}\n   Zip: {made.zip}")
+        _show_bundle(made)
     return {**plain(made), "folder": str(made.folder), "zip": str(made.zip)}
 
 
-def _project(target: str, bundle: Path, out: Path, as_json: bool) -> dict[str, str]:
+def _project(target: str, bundle: Path, out: Path, key: PublicKey | None, as_json: bool) -> dict[str, str]:
     """Fill a device project and say so; gives the facts for JSON."""
     from tledge import targets
 
-    made = targets.fill(target, bundle, out)
+    made = targets.fill(target, bundle, out, key)
     if not as_json:
         click.echo(f"Project: {made} ({targets.TARGETS[target].summary})")
     return {"target": target, "project": str(made), "self_test": targets.TARGETS[target].self_test}
