@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import __version__, card, contract, golden, images, page, progress, runs, runtime, summary
+from tledge import __version__, archives, card, contract, golden, images, page, progress, runs, runtime, summary
 from tledge.contract import Confidence, Expected, GoldenCase, Manifest, Shipped
 from tledge.errors import MissingError, ParityFailed, RunError
 from tledge.formats import VARIANTS
@@ -172,14 +172,23 @@ def _photos(folder: RunFolder) -> list[tuple[str, int, NDArray[np.float32], str]
 
     reference = golden.load(folder.golden)
     found = []
-    for entry in json.loads((folder.photos / "photos.json").read_text(encoding="utf-8")):
-        row = int(entry["row"])
-        found.append((entry["photo"], int(reference.labels[row]), reference.probabilities[row], ""))
-    encodings = folder.photos / "encodings.json"
-    for entry in json.loads(encodings.read_text(encoding="utf-8")) if encodings.is_file() else ():
-        answer = np.array(entry["keras"], np.float32)
-        found.append((entry["photo"], int(entry["label"]), answer, entry["encoding"]))
+    photos, encodings = folder.photos / "photos.json", folder.photos / "encodings.json"
+    with runs.complete(photos, "Train again."):
+        for entry in json.loads(photos.read_text(encoding="utf-8")):
+            row = int(entry["row"])
+            found.append((_file_name(entry["photo"]), int(reference.labels[row]), reference.probabilities[row], ""))
+    with runs.complete(encodings, "Train again."):
+        for entry in json.loads(encodings.read_text(encoding="utf-8")) if encodings.is_file() else ():
+            answer = np.array(entry["keras"], np.float32)
+            found.append((_file_name(entry["photo"]), int(entry["label"]), answer, entry["encoding"]))
     return found
+
+
+def _file_name(name: str) -> str:
+    """A name that stays in its folder; raises ValueError for any other."""
+    if not archives.is_plain(name) or "/" in name:
+        raise ValueError(f"{name!r} is no file's name")
+    return name
 
 
 def _expected(

@@ -70,7 +70,7 @@ class ZipFiles:
         try:
             self._zip = archives.opened(path)
         except archives.DAMAGE as error:
-            raise ArtifactError(f"{path}: not a zip file that can be trusted, or truncated ({error}).") from error
+            raise ArtifactError(f"{path}: not a zip file, truncated, or not of a bundle ({error}).") from error
 
     def names(self) -> list[str]:
         return sorted(name for name in self._zip.namelist() if not name.endswith("/"))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+import types
+import typing
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 TYPES: dict[str, tuple[type, ...]] = {
@@ -57,14 +61,14 @@ def _short(value: Any) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _has_type(value: Any, wanted: str | list[str]) -> bool:
     names = [wanted] if isinstance(wanted, str) else wanted
     if isinstance(value, bool):
         return "boolean" in names
-    if isinstance(value, (int, float)) and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return False
     return isinstance(value, tuple(kind for name in names for kind in TYPES[name]))
 
@@ -84,3 +88,44 @@ RULES: dict[str, Callable[[Any, Any], bool]] = {
     "not": lambda value, wanted: re.search(wanted["pattern"], value) is None,
 }
 """Keywords in the order in which they are looked at, `type` first; a value of null passes the bounds of numbers."""
+
+
+def typed(value: Any) -> Any:
+    """A frozen dataclass whose fields, and what is in them, are of the types that they are annotated with.
+
+    Raises ValueError naming the first that is not: JSON may hold anything under any name.
+    """
+    for name, hint in _hints(type(value)).items():
+        _require_type(getattr(value, name), hint, name)
+    return value
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    found = typing.get_type_hints(kind)
+    return {one.name: found[one.name] for one in fields(kind)}
+
+
+def _require_type(value: Any, hint: Any, where: str) -> None:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return
+    if is_dataclass(hint) and isinstance(value, typing.cast(type, hint)):
+        typed(value)
+    elif origin is types.UnionType:
+        if value is not None:
+            _require_type(value, inner[0], where)
+    elif not isinstance(value, _plain(origin or hint)) or (isinstance(value, bool) and hint in (int, float)):
+        raise ValueError(f"{where} is {_short(value)}, expected {getattr(hint, '__name__', hint)}")
+    elif isinstance(value, tuple):
+        kinds = inner[:1] * len(value) if inner[-1:] == (...,) else inner
+        for one, kind in zip(value, kinds, strict=True):
+            _require_type(one, kind, where)
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            _require_type(one, inner[1], f"{where}.{name}")
+
+
+def _plain(kind: Any) -> Any:
+    """What `isinstance` takes for an annotation: whole numbers serve as floats."""
+    return (int, float) if kind is float else kind
