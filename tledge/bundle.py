@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import __version__, archives, card, contract, golden, images, page, progress, runs, runtime, summary
+from tledge import (
+    __version__,
+    archives,
+    card,
+    contract,
+    golden,
+    images,
+    page,
+    progress,
+    runs,
+    runtime,
+    summary,
+)
 from tledge.contract import Confidence, Expected, GoldenCase, Manifest, Shipped
 from tledge.errors import MissingError, ParityFailed, RunError
 from tledge.formats import VARIANTS
@@ -176,7 +188,9 @@ def _photos(folder: RunFolder) -> list[tuple[str, int, NDArray[np.float32], str]
     with runs.complete(photos, "Train again."):
         for entry in json.loads(photos.read_text(encoding="utf-8")):
             row = int(entry["row"])
-            found.append((_file_name(entry["photo"]), int(reference.labels[row]), reference.probabilities[row], ""))
+            found.append(
+                (_file_name(entry["photo"]), int(reference.labels[row]), reference.probabilities[row], "")
+            )
     with runs.complete(encodings, "Train again."):
         for entry in json.loads(encodings.read_text(encoding="utf-8")) if encodings.is_file() else ():
             answer = np.array(entry["keras"], np.float32)

@@ -118,7 +118,9 @@ def columns(rows: Sequence[tuple[str, ...]]) -> Any:
 
     table = Table(box=None, show_header=False, pad_edge=False)
     for row in rows:
-        table.add_row(*(Text(printable(one)) for one in row))  # names of labels and files are text, not markup
+        table.add_row(
+            *(Text(printable(one)) for one in row)
+        )  # names of labels and files are text, not markup
     return table
 
 

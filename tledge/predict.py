@@ -79,7 +79,9 @@ def _probabilities(predictor: Predictor, pixels: NDArray[np.uint8]) -> NDArray[n
     found = predictor.session.run(pixels[None])
     wanted = (1, len(predictor.labels))
     if found.shape != wanted:
-        raise ArtifactError(f"{predictor.variant}: gives values {found.shape} for an image, expected {wanted}.")
+        raise ArtifactError(
+            f"{predictor.variant}: gives values {found.shape} for an image, expected {wanted}."
+        )
     if not np.isfinite(found).all():
         raise ArtifactError(f"{predictor.variant}: answers what is no number. Its weights are damaged.")
     return found[0]

@@ -70,7 +70,9 @@ class ZipFiles:
         try:
             self._zip = archives.opened(path)
         except archives.DAMAGE as error:
-            raise ArtifactError(f"{path}: not a zip file, truncated, or not of a bundle ({error}).") from error
+            raise ArtifactError(
+                f"{path}: not a zip file, truncated, or not of a bundle ({error})."
+            ) from error
 
     def names(self) -> list[str]:
         return sorted(name for name in self._zip.namelist() if not name.endswith("/"))
@@ -214,9 +216,7 @@ def _choose(bundle: Bundle, variant: str | None) -> Shipped:
     raise RecipeError(f"{bundle.path}: has no artifact {variant}. It has {', '.join(entries) or 'none'}.")
 
 
-def bundle_session(
-    bundle: Bundle, entry: Shipped, kernels: str = "xnnpack"
-) -> LiteRTSession | OnnxSession:
+def bundle_session(bundle: Bundle, entry: Shipped, kernels: str = "xnnpack") -> LiteRTSession | OnnxSession:
     """Open an artifact of a bundle, after another process tried it.
 
     Raises ArtifactError where its hash is not the manifest's or it does not open, MissingError for a

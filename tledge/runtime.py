@@ -264,9 +264,7 @@ def run_on_all_cores(model: bytes, name: str, images: NDArray[np.uint8]) -> NDAr
     return SessionPool([LiteRTSession(model, name) for _ in range(os.cpu_count() or 1)]).run(images)
 
 
-def open_session(
-    path: Path, kernels: str = "xnnpack", threads: int = 1
-) -> LiteRTSession | OnnxSession:
+def open_session(path: Path, kernels: str = "xnnpack", threads: int = 1) -> LiteRTSession | OnnxSession:
     """Open a `.tflite` or `.onnx` file.
 
     Raises ArtifactError where it is damaged or of another kind, MissingError where its runtime

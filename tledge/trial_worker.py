@@ -13,8 +13,8 @@ from tledge import errors
 from tledge.errors import ArtifactError, TledgeError
 from tledge.runtime import LiteRTSession, OnnxSession
 
-MEMORY = 4 << 30
-"""Bytes of address space, beside eight times the file's size: what runtimes map, and far more than a classifier."""
+MEMORY = 2 << 30
+"""Bytes of address space, beside eight times the file's size: far more than a classifier takes."""
 
 
 def main(name: str, kernels: str) -> None:
@@ -37,7 +37,9 @@ def _try(model: bytes, name: str, kernels: str) -> None:
     height, width = session.image_size
     found = session.run(np.zeros((1, height, width, 3), np.uint8))
     if found.ndim != 2 or len(found) != 1:
-        raise ArtifactError(f"{name}: gives values {list(found.shape)} for an image, expected one for each label.")
+        raise ArtifactError(
+            f"{name}: gives values {list(found.shape)} for an image, expected one for each label."
+        )
 
 
 def _limit(memory: int) -> None:

@@ -500,7 +500,9 @@ def modules(material: Material) -> Seen:
     (bundle / "preview.html").unlink()
     mark = folder / "ran.txt"
     for name in ("numpy", "json", "tledge", "ai_edge_litert", "onnxruntime", "PIL", "sitecustomize"):
-        (bundle / f"{name}.py").write_text(f"open({str(mark)!r}, 'a').write('{name} ran')\nraise SystemExit(9)\n")
+        (bundle / f"{name}.py").write_text(
+            f"open({str(mark)!r}, 'a').write('{name} ran')\nraise SystemExit(9)\n"
+        )
     _sums(bundle)
     script = Path(sys.executable).with_name("tledge")
     start = [script] if script.is_file() else [sys.executable, "-P", "-m", "tledge"]
@@ -537,7 +539,9 @@ def run_folders(material: Material) -> Seen:
         if fault := _judge(f"{path.name} {name} ({number})", str(command[0]), ended, {0, 1, 2, 3, 4, 5}):
             short.append(fault)
         path.write_bytes(whole)
-    return Seen(f"{count} damaged files, {crashes} crashes", tuple(short), files=count, crashes=crashes, peak=peak)
+    return Seen(
+        f"{count} damaged files, {crashes} crashes", tuple(short), files=count, crashes=crashes, peak=peak
+    )
 
 
 def _damaged_json(whole: bytes, chance: random.Random) -> tuple[str, bytes]:
@@ -552,7 +556,9 @@ def _damaged_json(whole: bytes, chance: random.Random) -> tuple[str, bytes]:
         return kind, whole[:at] + chance.randbytes(3) + whole[at + 3 :]
     raw = json.loads(whole)
     place, key = chance.choice(list(_places(raw)))
-    value = chance.choice((None, -1, 10**30, 1.5, "text", "\x1b[2J", [], {}, [1], True, float("nan"), "../../x"))
+    value = chance.choice(
+        (None, -1, 10**30, 1.5, "text", "\x1b[2J", [], {}, [1], True, float("nan"), "../../x")
+    )
     place[key] = value
     return f"{key} = {value!r}", json.dumps(raw).encode()
 
@@ -576,7 +582,9 @@ def caches(material: Material) -> Seen:
              "compression", "letter case", "file and folder", "link over the model")]  # fmt: skip
     names = _ordered(material.reduced, kinds, chance, 6)
     short, crashes, peak, codes = [], 0, 0.0, set()
-    for number, name in enumerate([*names, *["note"] * material.count(20, 3), *["index"] * material.count(20, 3)]):
+    for number, name in enumerate(
+        [*names, *["note"] * material.count(20, 3), *["index"] * material.count(20, 3)]
+    ):
         path = folder / f"{number}.zip"
         if name in ZIPS:
             ZIPS[name](path, parts)
@@ -617,7 +625,11 @@ def _lying_cache(parts: list[Entry], kind: str, chance: random.Random) -> list[E
 
 
 CASES: tuple[Case, ...] = (
-    Case("zip files", "refused with exit 4, 2 or 1, in words; nothing is written outside, memory is bounded", zips),
+    Case(
+        "zip files",
+        "refused with exit 4, 2 or 1, in words; nothing is written outside, memory is bounded",
+        zips,
+    ),
     Case("odd zip files", "taken or refused in words", harmless),
     Case("manifests that lie", "refused in words; no control character reaches the terminal", manifests),
     Case("folders", "no link leads out, no pipe waits, no pickle runs; verify passes none", folders),

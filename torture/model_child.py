@@ -26,7 +26,9 @@ from tledge.reader import open_predictor
 PATIENCE = 60
 """Seconds for a step; then SIGALRM ends the process, also within native code."""
 
-MEMORY = 6 << 30
+MEMORY = {".tflite": 3 << 30, ".onnx": 3 << 30, ".keras": 8 << 30}
+"""Bytes of address space; TensorFlow maps much of it unused."""
+
 VARIANTS = {".tflite": "tflite-int8", ".onnx": "onnx-fp32"}
 
 
@@ -79,17 +81,22 @@ def put(file: Path, bundle: Path) -> Path:
         if one["variant"] == VARIANTS[file.suffix]:
             (bundle / one["path"]).write_bytes(data)
             one["sha256"], one["bytes"] = hashlib.sha256(data).hexdigest(), max(1, len(data))
-    raw["artifacts"] = [one for one in raw["artifacts"] if one["variant"] == VARIANTS[file.suffix]] or raw["artifacts"]
+    raw["artifacts"] = [one for one in raw["artifacts"] if one["variant"] == VARIANTS[file.suffix]] or raw[
+        "artifacts"
+    ]
     path.write_text(json.dumps(raw), encoding="utf-8")
     files = sorted(one for one in bundle.rglob("*") if one.is_file() and one.name != "SHA256SUMS")
-    sums = [f"{hashlib.sha256(one.read_bytes()).hexdigest()}  {one.relative_to(bundle).as_posix()}\n" for one in files]
+    sums = [
+        f"{hashlib.sha256(one.read_bytes()).hexdigest()}  {one.relative_to(bundle).as_posix()}\n"
+        for one in files
+    ]
     (bundle / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
     return bundle
 
 
 def main(photo: Path, bundle: Path, results: Path, files: list[Path]) -> None:
     """Try every step on every file."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY[files[0].suffix],) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     trial.require = lambda *_given: None  # type: ignore[assignment]

@@ -131,10 +131,17 @@ def commands(material: Material, chosen: list[Path], made: dict[Path, str]) -> S
             ended = material.tledge(*command, timeout=120, memory=12 << 10)
             codes[ended.code] += 1
             peak, hangs, crashes = max(peak, ended.peak), hangs + ended.hung, crashes + ended.crashed
-            if ended.crashed or ended.hung or ended.code not in (0, 2, 3, 4) or "\x1b" in ended.out + ended.err:
+            if (
+                ended.crashed
+                or ended.hung
+                or ended.code not in (0, 2, 3, 4)
+                or "\x1b" in ended.out + ended.err
+            ):
                 short.append(f"{command[0]} {path.name} ({made[path]}): {ended.tail}")
     told = ", ".join(f"exit {code}: {count}" for code, count in sorted(codes.items()))
-    return Seen(f"{sum(codes.values())} commands ({told})", tuple(short), crashes=crashes, hangs=hangs, peak=peak)
+    return Seen(
+        f"{sum(codes.values())} commands ({told})", tuple(short), crashes=crashes, hangs=hangs, peak=peak
+    )
 
 
 def _case(kind: str, names: tuple[str, ...], full: int, reduced: int) -> Callable[[Material], Seen]:

@@ -6,7 +6,7 @@ import io
 import json
 import random
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 NUMBERS = (-(2**31), -1000, -2, -1, 0, 1, 2, 3, 7, 255, 65536, 10**6, 10**9, 2**31 - 1)
@@ -86,11 +86,15 @@ def _port_shape(model: Any, chance: random.Random) -> None:
 
 
 def _rank(model: Any, chance: random.Random) -> None:
-    _tensor(model, chance).shape = [chance.choice((0, 1, 2, 50000)) for _ in range(chance.choice((0, 1, 3, 5, 9, 40)))]
+    _tensor(model, chance).shape = [
+        chance.choice((0, 1, 2, 50000)) for _ in range(chance.choice((0, 1, 3, 5, 9, 40)))
+    ]
 
 
 def _buffer(model: Any, chance: random.Random) -> None:
-    _tensor(model, chance).buffer = chance.choice((0, 1, len(model.buffers) - 1, len(model.buffers), 2**31, 2**32 - 1))
+    _tensor(model, chance).buffer = chance.choice(
+        (0, 1, len(model.buffers) - 1, len(model.buffers), 2**31, 2**32 - 1)
+    )
 
 
 def _data(model: Any, chance: random.Random) -> None:
@@ -276,7 +280,11 @@ def _external(model: Any, chance: random.Random) -> None:
     one = chance.choice(model.graph.initializer)
     one.ClearField("raw_data")
     one.data_location = 1
-    facts = {"location": chance.choice(PLACES), "offset": str(chance.choice(NUMBERS)), "length": str(chance.choice(NUMBERS))}
+    facts = {
+        "location": chance.choice(PLACES),
+        "offset": str(chance.choice(NUMBERS)),
+        "length": str(chance.choice(NUMBERS)),
+    }
     for key, value in facts.items():
         entry = one.external_data.add()
         entry.key, entry.value = key, value
@@ -301,7 +309,9 @@ def _op_type(model: Any, chance: random.Random) -> None:
 
 
 def _domain(model: Any, chance: random.Random) -> None:
-    chance.choice(model.graph.node).domain = chance.choice(("ai.onnx.ml", "com.microsoft", "no.such", "ai.onnx.training"))
+    chance.choice(model.graph.node).domain = chance.choice(
+        ("ai.onnx.ml", "com.microsoft", "no.such", "ai.onnx.training")
+    )
 
 
 def _node_names(model: Any, chance: random.Random) -> None:
@@ -335,7 +345,9 @@ def _ir(model: Any, chance: random.Random) -> None:
 def _properties(model: Any, chance: random.Random) -> None:
     entry = model.metadata_props.add()
     entry.key = "labels"
-    entry.value = chance.choice(("[", "[1, 2]", '["a"]', "{}", "[" * 100_000, '"x"', "null", "[[[]]]", "\x1b[2J"))
+    entry.value = chance.choice(
+        ("[", "[1, 2]", '["a"]', "{}", "[" * 100_000, '"x"', "null", "[[[]]]", "\x1b[2J")
+    )
     if chance.random() < 0.7:
         kept = [one for one in model.metadata_props if one.key != "labels"]
         del model.metadata_props[:]
@@ -420,7 +432,12 @@ def _lambda(layer: Any, chance: random.Random) -> None:
     code = base64.b64encode(marshal.dumps(scope["f"].__code__)).decode()
     function = {"class_name": "__lambda__", "config": {"code": code, "defaults": None, "closure": None}}
     layer.update(module="keras.layers", class_name="Lambda", registered_name=None)
-    layer["config"] = {"name": layer["config"].get("name", "x"), "trainable": True, "dtype": "float32", "function": function}
+    layer["config"] = {
+        "name": layer["config"].get("name", "x"),
+        "trainable": True,
+        "dtype": "float32",
+        "function": function,
+    }
 
 
 def _command(layer: Any, chance: random.Random) -> None:
@@ -435,18 +452,29 @@ def _command(layer: Any, chance: random.Random) -> None:
 
 
 def _function(layer: Any, chance: random.Random) -> None:
-    layer["config"]["activation"] = {"module": "os", "class_name": "function", "config": "system", "registered_name": "function"}
+    layer["config"]["activation"] = {
+        "module": "os",
+        "class_name": "function",
+        "config": "system",
+        "registered_name": "function",
+    }
 
 
 def _saved_model(layer: Any, chance: random.Random) -> None:
     """A layer that would load a program from elsewhere."""
     layer.update(module="keras.layers", class_name="TFSMLayer", registered_name=None)
-    layer["config"] = {"name": layer["config"].get("name", "x"), "filepath": "/tmp/elsewhere", "call_endpoint": "serve"}
+    layer["config"] = {
+        "name": layer["config"].get("name", "x"),
+        "filepath": "/tmp/elsewhere",
+        "call_endpoint": "serve",
+    }
 
 
 def _layer_value(layer: Any, chance: random.Random) -> None:
     names = sorted(layer["config"])
-    layer["config"][chance.choice(names)] = chance.choice((*NUMBERS, "text", None, [], {}, float("nan"), "\x1b[2J", "../x"))
+    layer["config"][chance.choice(names)] = chance.choice(
+        (*NUMBERS, "text", None, [], {}, float("nan"), "\x1b[2J", "../x")
+    )
 
 
 def _filters(layer: Any, chance: random.Random) -> None:
@@ -511,7 +539,9 @@ def _outside_mapping(file: Any, chance: random.Random) -> None:
 def _other_shape(file: Any, chance: random.Random) -> None:
     name = _dataset(file, chance)
     del file[name]
-    file.create_dataset(name, chance.choice(((), (1,), (0,), (10**9, 10**3))), "f4", fillvalue=0.0, chunks=None)
+    file.create_dataset(
+        name, chance.choice(((), (1,), (0,), (10**9, 10**3))), "f4", fillvalue=0.0, chunks=None
+    )
 
 
 def _other_type(file: Any, chance: random.Random) -> None:
@@ -529,7 +559,9 @@ def _circle(file: Any, chance: random.Random) -> None:
 
 
 def _slip(parts: dict[str, bytes], chance: random.Random) -> None:
-    parts[chance.choice(("assets/../../../escaped.txt", "/tmp/tledge-torture-escaped.txt", "../escaped.txt"))] = b"harm"
+    parts[
+        chance.choice(("assets/../../../escaped.txt", "/tmp/tledge-torture-escaped.txt", "../escaped.txt"))
+    ] = b"harm"
 
 
 KERAS: dict[str, Change] = {
