@@ -1,4 +1,4 @@
-"""Zip files of strangers: opened only where every entry is a plain file with a plain name, and not too large."""
+"""Zip files of strangers: opened only where every entry is a plain file, plainly named and not too large."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\\:*?\"<>|/\ud800-\udfff]{1,200}")
 """A file's name that every system takes: no control characters, drives or separators."""
 
 SLACK, RATIO = 64 << 20, 100
-"""What an archive unpacks to may be `SLACK` bytes and `RATIO` times its own size; a bundle is about twice its own."""
+"""An archive may unpack to `SLACK` bytes and `RATIO` times its own size; a bundle is about twice its own."""
 
 
 class _Guarded(io.BufferedReader):

@@ -84,7 +84,8 @@ def _probabilities(predictor: Predictor, pixels: NDArray[np.uint8]) -> NDArray[n
         )
     if not np.isfinite(found).all():
         raise ArtifactError(f"{predictor.variant}: answers what is no number. Its weights are damaged.")
-    return found[0]
+    row: NDArray[np.float32] = found[0]
+    return row
 
 
 def _name(photo: Photo) -> str:

@@ -197,7 +197,8 @@ def _from_bundle(bundle: Bundle, variant: str | None, kernels: str) -> Predictor
     if session.image_size != size or classes not in (None, len(bundle.manifest.labels)):
         raise ArtifactError(
             f"{bundle.path}: the manifest tells of {len(bundle.manifest.labels)} labels and images of "
-            f"{spec.height} x {spec.width}, {entry.path} of {classes} and {session.image_size}: not its manifest."
+            f"{spec.height} x {spec.width}, {entry.path} of {classes} and {session.image_size}: "
+            "not its manifest."
         )
     remarks = []
     if bundle.manifest.synthetic:

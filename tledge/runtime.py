@@ -30,7 +30,7 @@ MAX_SIDE = 8192
 
 @contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Turn whatever a runtime raises, each in classes of its own, into an ArtifactError that begins with `what`."""
+    """Turn what a runtime raises, each in classes of its own, into an ArtifactError beginning with `what`."""
     try:
         yield
     except TledgeError:

@@ -6,7 +6,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
@@ -87,7 +87,7 @@ RULES: dict[str, Callable[[Any, Any], bool]] = {
     "pattern": lambda value, wanted: re.search(wanted, value) is not None,
     "not": lambda value, wanted: re.search(wanted["pattern"], value) is None,
 }
-"""Keywords in the order in which they are looked at, `type` first; a value of null passes the bounds of numbers."""
+"""Keywords in the order in which they are looked at, `type` first; null passes the bounds of numbers."""
 
 
 def typed(value: Any) -> Any:
@@ -101,7 +101,8 @@ def typed(value: Any) -> Any:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Hashable) -> dict[str, Any]:
+    assert isinstance(kind, type) and is_dataclass(kind)
     found = typing.get_type_hints(kind)
     return {one.name: found[one.name] for one in fields(kind)}
 

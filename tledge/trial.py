@@ -1,8 +1,8 @@
 """A model file tried in a process of its own before this one opens it.
 
-Native runtimes check much of a file and not all: one that was damaged, or made to do harm, can crash them. What a
-trial shows is that the file opens and answers to an image of zeros. It does not show that no other image
-crashes it.
+Native runtimes check much of a file and not all: one that was damaged, or made to do harm, can crash
+them. What a trial shows is that the file opens and answers to an image of zeros. It does not show that
+no other image crashes it.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def machine_line(one: Machine) -> str:
 
 
 def printable(text: object) -> str:
-    """Text for a terminal: control characters, which would rule it, are written as `\\x1b`; lines stay lines."""
+    """Text for a terminal: control characters, which would rule it, become `\\x1b`; lines stay lines."""
     return CONTROL.sub(_written, str(text))
 
 

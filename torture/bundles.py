@@ -6,7 +6,6 @@ import json
 import os
 import random
 import shutil
-import stat
 import struct
 import sys
 import zipfile
@@ -16,6 +15,8 @@ from typing import Any
 
 import child
 from case import Case, Seen
+from hostile_manifests import LIES, TEXTS
+from hostile_zips import ZIPS, Entry, parts_of, with_entry, write
 from material import Material
 
 from tledge import runs
@@ -25,158 +26,6 @@ EXPECTED = {1, 2, 4}
 
 PEAK = 1500.0
 """MiB that no command may take on what is no whole bundle."""
-
-Entry = tuple[zipfile.ZipInfo, bytes]
-
-
-def _parts(whole: Path) -> list[Entry]:
-    """The entries of a good bundle's zip, to be written again with one of them changed."""
-    with zipfile.ZipFile(whole) as packed:
-        return [(one, packed.read(one)) for one in packed.infolist() if one.filename != "preview.html"]
-
-
-def _write(path: Path, parts: list[Entry]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
-        for entry, data in parts:
-            packed.writestr(entry, data)
-    return path
-
-
-def _with(name: str, data: bytes = b"harm", mode: int = 0) -> Callable[[Path, list[Entry]], None]:
-    """The bundle, and one more entry."""
-
-    def made(path: Path, parts: list[Entry]) -> None:
-        entry = zipfile.ZipInfo(name)
-        entry.filename = name  # also what ZipInfo would have made safe
-        entry.external_attr = mode << 16
-        _write(path, [*parts, (entry, data)])
-
-    return made
-
-
-def _bomb(size: int) -> Callable[[Path, list[Entry]], None]:
-    def made(path: Path, parts: list[Entry]) -> None:
-        entry = zipfile.ZipInfo("golden/big.npy")
-        entry.compress_type = zipfile.ZIP_DEFLATED
-        _write(path, [*parts, (entry, bytes(size))])
-
-    return made
-
-
-def _nested(path: Path, parts: list[Entry]) -> None:
-    data = bytes(32 << 20)
-    for level in range(3):
-        inner = path.with_name(f"inner-{level}.zip")
-        with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as packed:
-            for number in range(8):
-                packed.writestr(f"{number}.zip", data)
-        data = inner.read_bytes()
-    _with("golden/inner.zip", data)(path, parts)
-
-
-def _overlapping(path: Path, parts: list[Entry]) -> None:
-    """Many names in the directory for the data of one."""
-    _write(path, parts)
-    data = bytearray(path.read_bytes())
-    end = data.rindex(b"PK\5\6")
-    size, start = struct.unpack_from("<II", data, end + 12)
-    directory = bytes(data[start : start + size])
-    first = directory[: 46 + sum(struct.unpack_from("<HHH", directory, 28))]
-    length = struct.unpack_from("<H", first, 28)[0]
-    more = [first[:46] + f"{n:0{length}d}".encode()[-length:] + first[46 + length :] for n in range(500)]
-    made = directory + b"".join(more)
-    tail = bytearray(data[end:])
-    count = struct.unpack_from("<H", tail, 10)[0] + len(more)
-    struct.pack_into("<HHI", tail, 8, count, count, len(made))
-    path.write_bytes(bytes(data[:start]) + made + bytes(tail))
-
-
-def _lying_size(path: Path, parts: list[Entry]) -> None:
-    """The directory says that the manifest is four bytes, or four gigabytes."""
-    _write(path, parts)
-    data = bytearray(path.read_bytes())
-    at = data.rindex(b"manifest.json", 0, data.rindex(b"PK\5\6")) - 46
-    struct.pack_into("<I", data, at + 24, 4 if path.stem.endswith("small") else 0xFFFFFFF0)
-    path.write_bytes(data)
-
-
-def _encrypted(path: Path, parts: list[Entry]) -> None:
-    _write(path, parts)
-    data = bytearray(path.read_bytes())
-    at = data.rindex(b"manifest.json", 0, data.rindex(b"PK\5\6")) - 46
-    data[at + 8] |= 1
-    path.write_bytes(data)
-
-
-def _compression(path: Path, parts: list[Entry]) -> None:
-    _write(path, parts)
-    data = bytearray(path.read_bytes())
-    at = data.rindex(b"manifest.json", 0, data.rindex(b"PK\5\6")) - 46
-    struct.pack_into("<H", data, at + 10, 99)
-    path.write_bytes(data)
-
-
-def _many(count: int, name: str = "golden/{}") -> Callable[[Path, list[Entry]], None]:
-    def made(path: Path, parts: list[Entry]) -> None:
-        more = [(zipfile.ZipInfo(name.format(number)), b"") for number in range(count)]
-        with zipfile.ZipFile(path, "w") as packed:
-            for entry, data in (*parts, *more):
-                packed.writestr(entry, data)
-
-    return made
-
-
-def _twice(path: Path, parts: list[Entry]) -> None:
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # zipfile's own
-        _write(path, [*parts, (zipfile.ZipInfo("manifest.json"), b"{}")])
-
-
-def _cut(share: float) -> Callable[[Path, list[Entry]], None]:
-    def made(path: Path, parts: list[Entry]) -> None:
-        data = _write(path, parts).read_bytes()
-        path.write_bytes(data[: int(len(data) * share)])
-
-    return made
-
-
-ZIPS: dict[str, Callable[[Path, list[Entry]], None]] = {
-    "slip": _with("../escaped.txt"),
-    "slip within": _with("golden/../../escaped.txt"),
-    "absolute": _with("/tmp/tledge-torture-escaped.txt"),
-    "drive": _with("C:/escaped.txt"),
-    "drive alone": _with("C:escaped.txt"),
-    "backslash": _with("..\\escaped.txt"),
-    "share": _with("//host/share/escaped.txt"),
-    "link": _with("golden/link.txt", b"/etc/passwd", stat.S_IFLNK | 0o777),
-    "link over the model": _with("tflite-int8.tflite/x", b"../..", stat.S_IFLNK | 0o777),
-    "device": _with("golden/null", b"", stat.S_IFCHR | 0o666),
-    "pipe": _with("golden/pipe", b"", stat.S_IFIFO | 0o666),
-    "twice": _twice,
-    "letter case": _with("MANIFEST.json", b"{}"),
-    "file and folder": _with("manifest.json/inner.txt"),
-    "line break": _with("golden/a\nb.txt"),
-    "escape": _with("golden/\x1b[2J.txt"),
-    "very long name": _with("golden/" + "n" * 3000),
-    "very deep": _with("d/" * 5000 + "x"),
-    "dots": _with("golden/./x.txt"),
-    "empty name": _with("golden//x.txt"),
-    "bomb": _bomb(1 << 30),
-    "bomb above the limit": _bomb((1 << 29) + 1),
-    "nested bomb": _nested,
-    "overlapping": _overlapping,
-    "size small": _lying_size,
-    "size large": _lying_size,
-    "encrypted": _encrypted,
-    "compression": _compression,
-    "100,000 entries": _many(100_000),
-    "huge directory": _many(2000, "golden/" + "n" * 5000 + "{}"),
-    "cut at the half": _cut(0.5),
-    "cut at the end": _cut(0.999),
-}
-"""Zip files made of a good bundle's; the first half of each is good."""
 
 
 def _ordered(reduced: bool, parts: list[Any], chance: random.Random, count: int) -> list[Any]:
@@ -238,15 +87,15 @@ def _tried(
             shutil.rmtree(out, ignore_errors=True)
     short += _outside(folder)
     told = ", ".join(f"exit {code}: {count}" for code, count in sorted(codes.items()))
-    return Seen(f"{len(cases)} files, {sum(codes.values())} commands ({told}), {crashes} crashes, {hangs} hangs",
-                tuple(short), files=len(cases), crashes=crashes, hangs=hangs, peak=peak)  # fmt: skip
+    said = f"{len(cases)} files, {sum(codes.values())} commands ({told}), {crashes} crashes, {hangs} hangs"
+    return Seen(said, tuple(short), files=len(cases), crashes=crashes, hangs=hangs, peak=peak)
 
 
 def zips(material: Material) -> Seen:
     """Zip files of every kind of harm."""
     folder = material.folder("zips") / "in"
     folder.mkdir()
-    parts = _parts(next(material.run.glob("*.zip")))
+    parts = parts_of(next(material.run.glob("*.zip")))
     cases = []
     for name, make in _ordered(material.reduced, list(ZIPS.items()), material.chance("zips"), 16):
         path = folder / f"{name}.zip"
@@ -268,95 +117,8 @@ def harmless(material: Material) -> Seen:
         path.write_bytes(data)
         cases.append((name, path))
     nul = folder / "nul.zip"
-    _with("golden/nul\0.txt")(nul, _parts(next(material.run.glob("*.zip"))))
+    with_entry("golden/nul\0.txt")(nul, parts_of(next(material.run.glob("*.zip"))))
     return _tried(material, [*cases, ("nul", nul)], ["predict", "verify"], folder, EXPECTED | {0})
-
-
-def _set(*keys: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
-    def change(raw: dict[str, Any]) -> None:
-        place: Any = raw
-        for key in keys[:-1]:
-            place = place[key]
-        place[keys[-1]] = value
-
-    return change
-
-
-def _swapped_labels(raw: dict[str, Any]) -> None:
-    raw["labels"].reverse()
-
-
-LIES: dict[str, Callable[[dict[str, Any]], None]] = {
-    "hash": _set("artifacts", 0, "sha256", value="0" * 64),
-    "hash of no text": _set("artifacts", 0, "sha256", value=7),
-    "size": _set("artifacts", 0, "bytes", value=-1),
-    "size huge": _set("artifacts", 0, "bytes", value=10**400),
-    "one label too few": lambda raw: raw["labels"].pop(),
-    "one label too many": lambda raw: raw["labels"].append("more"),
-    "labels in another order": _swapped_labels,
-    "labels twice": _set("labels", 1, value="rock"),
-    "label of control characters": _set("labels", 0, value="\x1b[2J\x1b]0;owned\x07"),
-    "label that turns text": _set("labels", 0, value="a\u202eb"),
-    "half a character": _set("labels", 0, value="\ud800"),
-    "label of 100 MB": _set("labels", 0, value="n" * 100_000_000),
-    "label of markup": _set("labels", 0, value="<script>alert(1)</script>"),
-    "no labels": _set("labels", value=[]),
-    "labels of numbers": _set("labels", value=[1, 2, 3]),
-    "labels as text": _set("labels", value="abc"),
-    "height zero": _set("input", "height", value=0),
-    "height negative": _set("input", "height", value=-5),
-    "height huge": _set("input", "height", value=10**9),
-    "height of a float": _set("input", "height", value=32.0),
-    "height as text": _set("input", "height", value="32"),
-    "height true": _set("input", "height", value=True),
-    "another height": _set("input", "height", value=64),
-    "dtype": _set("input", "dtype", value="float32"),
-    "scale NaN": _set("artifacts", 0, "output_scale", value=float("nan")),
-    "scale infinite": _set("artifacts", 0, "output_scale", value=float("inf")),
-    "temperature zero": _set("confidence", value={"temperature": 0, "threshold": 0.5}),
-    "temperature NaN": _set("confidence", value={"temperature": float("nan"), "threshold": 0.5}),
-    "path outside": _set("artifacts", 0, "path", value="../../etc/passwd"),
-    "path absolute": _set("artifacts", 0, "path", value="/etc/passwd"),
-    "path of control characters": _set("artifacts", 0, "path", value="a\x1b[2J.tflite"),
-    "path of zero byte": _set("artifacts", 0, "path", value="a\0.tflite"),
-    "path of a list": _set("artifacts", 0, "path", value=["a"]),
-    "photo outside": _set("golden", 0, "photo", value="../../../etc/passwd"),
-    "answers outside": _set("artifacts", 0, "expected", 0, "path", value="/etc/passwd"),
-    "row outside": _set("golden", 0, "tensor", value=10**6),
-    "row negative": _set("golden", 0, "tensor", value=-3),
-    "label unknown": _set("golden", 0, "label", value="no such"),
-    "variant unknown": _set("artifacts", 0, "variant", value="no such"),
-    "variant twice": lambda raw: raw["artifacts"].append(raw["artifacts"][0]),
-    "no artifacts": _set("artifacts", value=[]),
-    "artifacts null": _set("artifacts", value=None),
-    "later version": _set("manifest_version", value=2),
-    "version as text": _set("manifest_version", value="1"),
-    "version true": _set("manifest_version", value=True),
-    "version negative": _set("manifest_version", value=-1),
-    "no version": lambda raw: raw.pop("manifest_version"),
-    "no labels field": lambda raw: raw.pop("labels"),
-    "a field of another": _set("surprise", value=1),
-    "description of control characters": _set("description", value="\x1b[31mred\x1b[0m"),
-    "name of control characters": _set("name", value="\x1b[2J"),
-}  # fmt: skip
-"""What a manifest may say that is not so; SHA256SUMS fit, so that only the manifest's reader can tell."""
-
-TEXTS: dict[str, bytes] = {
-    "empty": b"",
-    "a list": b"[]",
-    "null": b"null",
-    "deep": b"[" * 100_000 + b"]" * 100_000,
-    "deep objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
-    "invalid UTF-8": b'{"manifest_version": 1, "name": "\xff\xfe"}',
-    "names twice": b'{"manifest_version": 1, "manifest_version": 1}',
-    "a long number": b'{"manifest_version": 1' + b"0" * 100_000 + b"}",
-    "NaN": b'{"manifest_version": NaN}',
-    "exponent": b'{"manifest_version": 1e99999}',
-    "100 MB": b'{"manifest_version": 1, "x": "' + b"x" * 100_000_000 + b'"}',
-    "100 MB of brackets": b"[" * 100_000_000,
-    "binary": bytes(range(256)) * 100,
-}
-"""Whole texts in the manifest's place."""
 
 
 def _lying(material: Material, folder: Path, name: str) -> Path:
@@ -380,8 +142,17 @@ def _sums(bundle: Path) -> None:
     (bundle / "SHA256SUMS").write_text(text, encoding="utf-8")
 
 
-TAKEN = {"labels in another order", "label of markup", "photo outside", "answers outside", "row outside",
-         "row negative", "label unknown", "variant unknown", "labels twice"}  # fmt: skip
+TAKEN = {
+    "labels in another order",
+    "label of markup",
+    "photo outside",
+    "answers outside",
+    "row outside",
+    "row negative",
+    "label unknown",
+    "variant unknown",
+    "labels twice",
+}
 """What `predict` cannot know, for it needs none of it; `verify` does."""
 
 
@@ -414,7 +185,7 @@ def _together(seens: list[Seen], what: str) -> Seen:
 
 
 def folders(material: Material) -> Seen:
-    """What only a folder can hold: links out of it, pipes, links in a circle, code that Python would import."""
+    """What only a folder can hold: links out of it, pipes, links in a circle, files of no size."""
     folder = material.folder("folders")
     made: dict[str, Callable[[Path], None]] = {
         "link": lambda b: _relink(b / "tflite-int8.tflite", "/etc/passwd"),
@@ -430,7 +201,7 @@ def folders(material: Material) -> Seen:
         "answers NaN": lambda b: _answers(b, "nan"),
         "answers of another shape": lambda b: _answers(b, "shape"),
         "answers in a zip": lambda b: _answers(b, "zip"),
-    }  # fmt: skip
+    }
     cases = []
     for name, change in made.items():
         bundle = Path(shutil.copytree(material.run / "bundle", folder / name))
@@ -441,8 +212,14 @@ def folders(material: Material) -> Seen:
     taken = [one for one, path in cases if name_verified(material, path)]
     short = tuple(f"verify passed {one}" for one in taken if one not in ("folder in a circle", "pipe"))
     shutil.rmtree(folder)
-    return Seen(seen.said, seen.short + short, files=seen.files, crashes=seen.crashes, hangs=seen.hangs,
-                peak=seen.peak)  # fmt: skip
+    return Seen(
+        seen.said,
+        seen.short + short,
+        files=seen.files,
+        crashes=seen.crashes,
+        hangs=seen.hangs,
+        peak=seen.peak,
+    )
 
 
 def name_verified(material: Material, bundle: Path) -> bool:
@@ -494,7 +271,7 @@ class _Harm:
 
 
 def modules(material: Material) -> Seen:
-    """A bundle with Python files named as what is imported, used from within its folder, as its README says."""
+    """A bundle with Python files of the names that are imported, used from within, as its README says."""
     folder = material.folder("modules")
     bundle = Path(shutil.copytree(material.run / "bundle", folder / "bundle"))
     (bundle / "preview.html").unlink()
@@ -507,8 +284,12 @@ def modules(material: Material) -> Seen:
     script = Path(sys.executable).with_name("tledge")
     start = [script] if script.is_file() else [sys.executable, "-P", "-m", "tledge"]
     short = []
-    commands = (["predict", ".", "golden/" + _photo(material).name], ["verify", "."],
-                ["bench", ".", "--threads", "1", "--kernels", "xnnpack"], ["doctor"])  # fmt: skip
+    commands = (
+        ["predict", ".", "golden/" + _photo(material).name],
+        ["verify", "."],
+        ["bench", ".", "--threads", "1", "--kernels", "xnnpack"],
+        ["doctor"],
+    )
     commands = commands[: 3 if material.reduced else 4]
     for command in commands:
         ended = child.run([*start, *command], material.env, bundle, timeout=120)
@@ -528,8 +309,16 @@ def run_folders(material: Material) -> Seen:
     count = material.count(60, 8)
     crashes, peak = 0, 0.0
     for number in range(count):
-        path = run / chance.choice(("run.json", "parity.json", "artifacts/tflite-int8.json", "golden/photos.json",
-                                    "calibration.json", "evidence/risk_coverage.json"))  # fmt: skip
+        path = run / chance.choice(
+            (
+                "run.json",
+                "parity.json",
+                "artifacts/tflite-int8.json",
+                "golden/photos.json",
+                "calibration.json",
+                "evidence/risk_coverage.json",
+            )
+        )
         whole = path.read_bytes()
         name, damaged = _damaged_json(whole, chance)
         path.write_bytes(damaged)
@@ -577,9 +366,22 @@ def caches(material: Material) -> Seen:
     whole = folder / "whole.zip"
     material.done("data", recipe, "--pack", whole, "--quiet")
     chance = material.chance("caches")
-    parts = _parts(whole)
-    kinds = [name for name in ZIPS if name not in ("cut at the end", "size small", "size large", "encrypted",
-             "compression", "letter case", "file and folder", "link over the model")]  # fmt: skip
+    parts = parts_of(whole)
+    kinds = [
+        name
+        for name in ZIPS
+        if name
+        not in (
+            "cut at the end",
+            "size small",
+            "size large",
+            "encrypted",
+            "compression",
+            "letter case",
+            "file and folder",
+            "link over the model",
+        )
+    ]
     names = _ordered(material.reduced, kinds, chance, 6)
     short, crashes, peak, codes = [], 0, 0.0, set()
     for number, name in enumerate(
@@ -589,18 +391,36 @@ def caches(material: Material) -> Seen:
         if name in ZIPS:
             ZIPS[name](path, parts)
         else:
-            _write(path, _lying_cache(parts, name, chance))
+            write(path, _lying_cache(parts, name, chance))
         env = {"TLEDGE_CACHE": str(folder / f"cache {number}")}
-        ended = material.tledge("train", recipe, "--cache", path, "--out", folder / "run", "--force", "--quiet",
-                                "--set", "stage.1.epochs=1", env=env, timeout=120, memory=12 << 10)  # fmt: skip
+        ended = material.tledge(
+            "train",
+            recipe,
+            "--cache",
+            path,
+            "--out",
+            folder / "run",
+            "--force",
+            "--quiet",
+            "--set",
+            "stage.1.epochs=1",
+            env=env,
+            timeout=120,
+            memory=12 << 10,
+        )
         codes.add(ended.code)
         crashes, peak = crashes + ended.crashed, max(peak, ended.peak)
         if fault := _judge(f"{name} ({number})", "train --cache", ended, {1, 2, 4, 5}):
             short.append(fault)
         path.unlink()
     short += _outside(folder)
-    return Seen(f"{number + 1} packed caches, exit codes {sorted(codes)}, {crashes} crashes", tuple(short),
-                files=number + 1, crashes=crashes, peak=peak)  # fmt: skip
+    return Seen(
+        f"{number + 1} packed caches, exit codes {sorted(codes)}, {crashes} crashes",
+        tuple(short),
+        files=number + 1,
+        crashes=crashes,
+        peak=peak,
+    )
 
 
 def _lying_cache(parts: list[Entry], kind: str, chance: random.Random) -> list[Entry]:

@@ -14,14 +14,23 @@ from random import Random
 
 import child
 import model_child
+import mutated_keras
+import mutated_onnx
+import mutated_tflite
 import mutations
 from case import Case, Seen
 from material import ROOT, Material
 
 Mutation = Callable[[bytes, Random], tuple[str, bytes]]
 
+BY_STRUCTURE: dict[str, Mutation] = {
+    "tflite": mutated_tflite.changed,
+    "onnx": mutated_onnx.changed,
+    "keras": mutated_keras.changed,
+}
+
 BATCH = 200
-"""Files that a process opens before the next one takes over, so that its memory shows little of what it leaks."""
+"""Files that a process opens before the next one takes over, so that little adds up in it."""
 
 
 @dataclass
@@ -36,11 +45,10 @@ class Found:
 
 
 def mutated(kind: str, whole: bytes, chance: Random, count: int) -> Iterator[tuple[str, bytes]]:
-    """So many files, a third changed by bytes, the others by structure; those that cannot be written are left out."""
-    by_structure: Mutation = getattr(mutations, kind)
+    """So many files, a third changed by bytes, the others by structure."""
     made = 0
     while made < count:
-        mutation = mutations.by_bytes if made % 3 == 0 else by_structure
+        mutation = mutations.by_bytes if made % 3 == 0 else BY_STRUCTURE[kind]
         try:
             name, data = mutation(whole, chance)
         except Exception:  # numbers that no field takes
@@ -125,9 +133,9 @@ def commands(material: Material, chosen: list[Path], made: dict[Path, str]) -> S
     short, codes, peak, hangs, crashes = [], Counter[int](), 0.0, 0, 0
     for number, path in enumerate(chosen):
         every = (["predict", path, photo], ["inspect", path], ["verify", "BUNDLE"])
-        for command in every if number % 3 == 0 else every[:1]:
-            if command[0] == "verify":
-                command = ["verify", model_child.put(path, small_bundle(material))]
+        for one in every if number % 3 == 0 else every[:1]:
+            is_bundle = one[0] == "verify"
+            command = ["verify", model_child.put(path, small_bundle(material))] if is_bundle else one
             ended = material.tledge(*command, timeout=120, memory=12 << 10)
             codes[ended.code] += 1
             peak, hangs, crashes = max(peak, ended.peak), hangs + ended.hung, crashes + ended.crashed
@@ -158,7 +166,8 @@ def _case(kind: str, names: tuple[str, ...], full: int, reduced: int) -> Callabl
         seen = commands(material, [*harmful, *sample], made)
         shutil.rmtree(folder)
         steps = ", ".join(f"{name} {count}" for name, count in sorted(found.ended.items()))
-        said = f"{len(made)} files ({steps}); {len(found.crashed)} crash the runtime and were tried first; {seen.said}"
+        caught = f"{len(found.crashed)} crash the runtime where it is tried first"
+        said = f"{len(made)} files ({steps}); {caught}; {seen.said}"
         short = (*found.short, *seen.short)
         crashes = sum("ended with SIG" in line for line in found.short) + seen.crashes
         return Seen(said, short, files=len(made), crashes=crashes, hangs=found.hangs + seen.hangs,
@@ -170,7 +179,7 @@ def _case(kind: str, names: tuple[str, ...], full: int, reduced: int) -> Callabl
 def keras(material: Material) -> Seen:
     """Keras files, loaded as export and preview do: no code of theirs runs, and no other file is read."""
     mark = material.folder("keras mark") / "ran.txt"
-    mutations.MARK = str(mark)
+    mutated_keras.MARK = str(mark)
     made = files(material, "keras", [material.run / "model.keras"], material.count(600, 36))
     found = opened(material, made)
     shutil.rmtree(next(iter(made)).parent)
