@@ -165,3 +165,32 @@ def test_changed_artifact_of_a_run_is_not_previewed(tmp_path: Path) -> None:
 
 def test_workers_import_nothing_from_where_one_is() -> None:
     assert workers.command("a", 1)[1:] == ["-P", "-m", "tledge.a", "1"]
+
+
+@pytest.mark.parametrize("place", ["/etc/passwd", "../../../../../../../../etc/passwd", "/dev/zero"])
+def test_weights_elsewhere_are_not_read(place: str, tmp_path: Path, cli: Cli) -> None:
+    """An ONNX file may say that its weights lie in another one."""
+    library = pytest.importorskip("onnx")
+    model = library.ModelProto.FromString(fake_artifacts.onnx())
+    weights = model.graph.initializer[0]
+    facts = {"location": place, "offset": "0", "length": str(len(weights.raw_data))}
+    weights.ClearField("raw_data")
+    weights.data_location = library.TensorProto.EXTERNAL
+    for key, value in facts.items():
+        entry = weights.external_data.add()
+        entry.key, entry.value = key, value
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    for arguments in (("predict", tmp_path / "m.onnx", "x.jpg"), ("inspect", tmp_path / "m.onnx")):
+        done = cli(*arguments)
+        assert done.code == 4 and "m.onnx" in done.err
+
+
+@pytest.mark.parametrize("text", ["null", "{}", '"abc"', "[" * 100_000, "["])
+def test_labels_that_are_no_list_are_told(text: str, tmp_path: Path, cli: Cli) -> None:
+    library = pytest.importorskip("onnx")
+    model = library.ModelProto.FromString(fake_artifacts.onnx())
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "labels", text
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    done = cli("inspect", tmp_path / "m.onnx")
+    assert done.code == 4 and "no JSON list" in done.err
