@@ -10,18 +10,21 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import damaged
 import fake_device_bundle
 import numpy as np
 import pytest
 from conftest import Done
 from fake_device_bundle import change, write_sums
 
-from tledge import archives, contract, reader, runs, schema, verification, words
-from tledge.errors import ArtifactError, TledgeError
+from tledge import archives, contract, dataset, reader, runs, schema, verification, words
+from tledge.errors import ArtifactError, DataError, TledgeError
 from tledge.predict import predict
+from tledge.tables import Data
 
 Cli = Callable[..., Done]
 
@@ -302,6 +305,17 @@ def test_answers_that_are_no_numbers_are_told(made: Path, monkeypatch: pytest.Mo
         monkeypatch.setattr(predictor.session, "run", lambda _images, found=found: found.astype(np.float32))
         with pytest.raises(ArtifactError, match=words_):
             list(predict(predictor, [photo], 3))
+
+
+def test_label_that_no_bundle_takes_is_refused_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLEDGE_CACHE", str(tmp_path / "cache"))
+    for label in ("cat", "dog\x1b[2J"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        (tmp_path / "photos" / label / "1.jpg").write_bytes(damaged.encoded("JPEG"))
+    data = replace(Data(), source=f"folder:{tmp_path / 'photos'}")
+    with pytest.raises(DataError, match="holds control characters") as refused:
+        dataset.prepare(data, 16)
+    assert "\x1b" not in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"name": 1}', "[]", "", '{"labels": null}'])

@@ -101,7 +101,9 @@ def _fill(
             shutil.copyfile(source, target)
     cases, expected = _golden(made / "golden", folder, run, rows)
     manifest = _manifest(run, rows, cases, expected, unverified, made)
-    (made / "manifest.json").write_text(contract.manifest_json(manifest), encoding="utf-8")
+    text = contract.manifest_json(manifest)
+    contract.parse_manifest(text.encode(), f"{folder.bundle}/manifest.json")  # before anyone cannot read it
+    (made / "manifest.json").write_text(text, encoding="utf-8")
     if preview := page.of_folder(made, manifest):
         (made / page.NAME).write_text(preview, encoding="utf-8")
     (made / "labels.txt").write_text(contract.labels_text(run.labels), encoding="utf-8")
