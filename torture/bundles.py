@@ -10,6 +10,7 @@ import struct
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def zips(material: Material) -> Seen:
     folder.mkdir()
     parts = parts_of(next(material.run.glob("*.zip")))
     cases = []
-    for name, make in _ordered(material.reduced, list(ZIPS.items()), material.chance("zips"), 16):
+    for name, make in _ordered(material.reduced, list(ZIPS.items()), material.chance("zips"), 10):
         path = folder / f"{name}.zip"
         make(path, parts)
         cases.append((name, path))
@@ -159,7 +160,7 @@ TAKEN = {
 def manifests(material: Material) -> Seen:
     """Every lie, read by predict, verify, bundle --target and, where it runs long enough, the others."""
     folder = material.folder("manifests")
-    names = _ordered(material.reduced, [*LIES, *TEXTS], material.chance("manifests"), 22)
+    names = _ordered(material.reduced, [*LIES, *TEXTS], material.chance("manifests"), 18)
     seens = []
     for name in names:
         bundle = _lying(material, folder, name)
@@ -203,26 +204,22 @@ def folders(material: Material) -> Seen:
         "answers in a zip": lambda b: _answers(b, "zip"),
     }
     cases = []
-    for name, change in made.items():
+    for name, change in _ordered(material.reduced, list(made.items()), material.chance("folders"), 7):
         bundle = Path(shutil.copytree(material.run / "bundle", folder / name))
+        (bundle / "preview.html").unlink()
+        _sums(bundle)
         change(bundle)
-        _sums(bundle) if name.startswith("answers") else None
+        if name.startswith("answers"):
+            _sums(bundle)
         cases.append((name, bundle))
     seen = _tried(material, cases, ["verify", "predict"], folder, EXPECTED | {0, 3})
-    taken = [one for one, path in cases if name_verified(material, path)]
+    taken = [one for one, path in cases if _verifies(material, path)]
     short = tuple(f"verify passed {one}" for one in taken if one not in ("folder in a circle", "pipe"))
     shutil.rmtree(folder)
-    return Seen(
-        seen.said,
-        seen.short + short,
-        files=seen.files,
-        crashes=seen.crashes,
-        hangs=seen.hangs,
-        peak=seen.peak,
-    )
+    return replace(seen, short=seen.short + short)
 
 
-def name_verified(material: Material, bundle: Path) -> bool:
+def _verifies(material: Material, bundle: Path) -> bool:
     """True where `verify` passes the bundle."""
     return material.tledge("verify", bundle, timeout=60).code == 0
 
@@ -306,7 +303,7 @@ def run_folders(material: Material) -> Seen:
     run = material.own_run("damaged")
     shutil.rmtree(run / "bundle")
     short: list[str] = []
-    count = material.count(60, 8)
+    count = material.count(60, 6)
     crashes, peak = 0, 0.0
     for number in range(count):
         path = run / chance.choice(
@@ -382,7 +379,7 @@ def caches(material: Material) -> Seen:
             "link over the model",
         )
     ]
-    names = _ordered(material.reduced, kinds, chance, 6)
+    names = _ordered(material.reduced, kinds, chance, 5)
     short, crashes, peak, codes = [], 0, 0.0, set()
     for number, name in enumerate(
         [*names, *["note"] * material.count(20, 3), *["index"] * material.count(20, 3)]
@@ -392,22 +389,7 @@ def caches(material: Material) -> Seen:
             ZIPS[name](path, parts)
         else:
             write(path, _lying_cache(parts, name, chance))
-        env = {"TLEDGE_CACHE": str(folder / f"cache {number}")}
-        ended = material.tledge(
-            "train",
-            recipe,
-            "--cache",
-            path,
-            "--out",
-            folder / "run",
-            "--force",
-            "--quiet",
-            "--set",
-            "stage.1.epochs=1",
-            env=env,
-            timeout=120,
-            memory=12 << 10,
-        )
+        ended = _unpacked(material, recipe, path, folder, number)
         codes.add(ended.code)
         crashes, peak = crashes + ended.crashed, max(peak, ended.peak)
         if fault := _judge(f"{name} ({number})", "train --cache", ended, {1, 2, 4, 5}):
@@ -421,6 +403,30 @@ def caches(material: Material) -> Seen:
         crashes=crashes,
         peak=peak,
     )
+
+
+UNPACK = """
+import sys
+from pathlib import Path
+from tledge import parcel, recipe
+from tledge.errors import TledgeError
+made = recipe.load(Path(sys.argv[1]))
+try:
+    parcel.unpack(Path(sys.argv[2]), made.data, made.model.image_size)
+except TledgeError as error:
+    sys.exit(print(error, file=sys.stderr) or error.exit_code)
+"""
+"""What `train --cache` does first, without the seconds that Keras takes."""
+
+
+def _unpacked(material: Material, recipe: Path, path: Path, folder: Path, number: int) -> child.Ended:
+    """How `train --cache` ended, or where minutes count its first step."""
+    env = {"TLEDGE_CACHE": str(folder / f"cache {number}")}
+    if material.reduced:
+        command = [sys.executable, "-c", UNPACK, recipe, path]
+        return child.run(command, {**material.env, **env}, timeout=120, memory=12 << 10)
+    out = ["--out", folder / "run", "--force", "--quiet"]
+    return material.tledge("train", recipe, "--cache", path, *out, env=env, timeout=120, memory=12 << 10)
 
 
 def _lying_cache(parts: list[Entry], kind: str, chance: random.Random) -> list[Entry]:

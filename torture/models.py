@@ -161,8 +161,8 @@ def _case(kind: str, names: tuple[str, ...], full: int, reduced: int) -> Callabl
         found = opened(material, made)
         folder = next(iter(made)).parent
         chance = material.chance(f"{kind} commands")
-        sample = chance.sample(sorted(made), material.count(60, 4))
-        harmful = [folder / name for name in sorted(found.crashed)[: material.count(100, 4)]]
+        sample = chance.sample(sorted(made), material.count(60, 3))
+        harmful = [folder / name for name in sorted(found.crashed)[: material.count(100, 3)]]
         seen = commands(material, [*harmful, *sample], made)
         shutil.rmtree(folder)
         steps = ", ".join(f"{name} {count}" for name, count in sorted(found.ended.items()))
@@ -180,7 +180,7 @@ def keras(material: Material) -> Seen:
     """Keras files, loaded as export and preview do: no code of theirs runs, and no other file is read."""
     mark = material.folder("keras mark") / "ran.txt"
     mutated_keras.MARK = str(mark)
-    made = files(material, "keras", [material.run / "model.keras"], material.count(600, 36))
+    made = files(material, "keras", [material.run / "model.keras"], material.count(600, 24))
     found = opened(material, made)
     shutil.rmtree(next(iter(made)).parent)
     ran = (f"code of a file ran: {mark.read_text()!r}",) if mark.exists() else ()
@@ -193,11 +193,11 @@ def keras(material: Material) -> Seen:
 CASES: tuple[Case, ...] = (
     Case(
         "TFLite files", "every command ends in words: a crash only in the process that tries the file first",
-        _case("tflite", ("tflite-int8.tflite", "tflite-fp32.tflite"), 2600, 80),
+        _case("tflite", ("tflite-int8.tflite", "tflite-fp32.tflite"), 2600, 100),
     ),
     Case(
         "ONNX files", "every command ends in words: a crash only in the process that tries the file first",
-        _case("onnx", ("onnx-fp32.onnx",), 1800, 60),
+        _case("onnx", ("onnx-fp32.onnx",), 1800, 50),
     ),
     Case("Keras files", "refused in words; no code of the file runs", keras),
 )  # fmt: skip
