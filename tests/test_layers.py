@@ -9,10 +9,11 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tledge"
 LAYERS: list[set[str]] = [
-    {"tledge", "errors", "progress", "parallel"},
+    {"tledge", "errors", "progress", "parallel", "archives", "workers", "schema"},
+    {"shipped"},
     {
         "quiet",
-        "shipped",
+        "trial",
         "tables",
         "contract",
         "starter_words",
@@ -53,6 +54,7 @@ LAYERS: list[set[str]] = [
         "golden",
         "reader",
         "bench_worker",
+        "trial_worker",
         "confidence",
         "distribution",
         "operators",

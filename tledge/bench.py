@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tledge import errors, machine, progress, runs, subjects
+from tledge import errors, machine, progress, runs, subjects, workers
 from tledge.bench_worker import Job, Minimum, Reading
 from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
 from tledge.formats import FORMATS
@@ -214,7 +213,7 @@ def _row(one: _Configuration, images: str, minimum: Minimum, scratch: Path) -> M
 
 def worker_command(job: Path, result: Path) -> list[str]:
     """How the measuring process is started."""
-    return [sys.executable, "-m", "tledge.bench_worker", str(job), str(result)]
+    return workers.command("bench_worker", job, result)
 
 
 def _apart(job: Job, scratch: Path) -> Reading:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import errors, runs, vela
+from tledge import errors, runs, vela, workers
 from tledge.arena_worker import Job
 from tledge.errors import ArtifactError, MissingError
 from tledge.formats.tflite import inspect
@@ -81,7 +80,7 @@ def micro_run(path: Path, inputs: NDArray[Any], arena: int = 0) -> Run:
         )
         np.save(given, inputs)
         runs.write_json(job, Job(str(path.resolve()), str(given), str(answers), arena))
-        command = [sys.executable, "-m", "tledge.arena_worker", str(job), str(result)]
+        command = workers.command("arena_worker", job, result)
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         told = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {
             "error": f"tflite-micro ended with exit code {done.returncode}", "kind": "ArtifactError",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tledge import (
     __version__,
+    archives,
     card,
     contract,
     golden,
@@ -116,7 +117,9 @@ def _fill(
             shutil.copyfile(source, target)
     cases, expected = _golden(made / "golden", folder, run, rows)
     manifest = _manifest(run, rows, cases, expected, unverified, made)
-    (made / "manifest.json").write_text(contract.manifest_json(manifest), encoding="utf-8")
+    text = contract.manifest_json(manifest)
+    contract.parse_manifest(text.encode(), f"{folder.bundle}/manifest.json")  # before anyone cannot read it
+    (made / "manifest.json").write_text(text, encoding="utf-8")
     if preview := page.of_folder(made, manifest):
         (made / page.NAME).write_text(preview, encoding="utf-8")
     (made / "labels.txt").write_text(contract.labels_text(run.labels), encoding="utf-8")
@@ -206,14 +209,25 @@ def _photos(folder: RunFolder) -> list[tuple[str, int, NDArray[np.float32], str]
 
     reference = golden.load(folder.golden)
     found = []
-    for entry in json.loads((folder.photos / "photos.json").read_text(encoding="utf-8")):
-        row = int(entry["row"])
-        found.append((entry["photo"], int(reference.labels[row]), reference.probabilities[row], ""))
-    encodings = folder.photos / "encodings.json"
-    for entry in json.loads(encodings.read_text(encoding="utf-8")) if encodings.is_file() else ():
-        answer = np.array(entry["keras"], np.float32)
-        found.append((entry["photo"], int(entry["label"]), answer, entry["encoding"]))
+    photos, encodings = folder.photos / "photos.json", folder.photos / "encodings.json"
+    with runs.complete(photos, "Train again."):
+        for entry in json.loads(photos.read_text(encoding="utf-8")):
+            row = int(entry["row"])
+            found.append(
+                (_file_name(entry["photo"]), int(reference.labels[row]), reference.probabilities[row], "")
+            )
+    with runs.complete(encodings, "Train again."):
+        for entry in json.loads(encodings.read_text(encoding="utf-8")) if encodings.is_file() else ():
+            answer = np.array(entry["keras"], np.float32)
+            found.append((_file_name(entry["photo"]), int(entry["label"]), answer, entry["encoding"]))
     return found
+
+
+def _file_name(name: str) -> str:
+    """A name that stays in its folder; raises ValueError for any other."""
+    if not archives.is_plain(name) or "/" in name:
+        raise ValueError(f"{name!r} is no file's name")
+    return name
 
 
 def _expected(

@@ -22,6 +22,7 @@ from tledge.commands import (
     training,
 )
 from tledge.errors import TledgeError
+from tledge.words import printable
 
 INTERRUPTED = 130
 
@@ -39,13 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         click.echo("Interrupted. What was finished is kept; train goes on with --resume.", err=True)
         _exit(INTERRUPTED)
     except TledgeError as error:
-        click.echo(f"tledge: {error}", err=True)
+        click.echo(f"tledge: {printable(error)}", err=True)
         _exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
-        click.echo(f"tledge: {error}", err=True)
+        click.echo(f"tledge: {printable(error)}", err=True)
         _exit(1)
     sys.exit(0)
 

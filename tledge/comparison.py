@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import gates, machine, parity, progress, runs, runtime, sides
+from tledge import gates, machine, parity, progress, runs, runtime, sides, trial
 from tledge.bench_worker import Minimum, percentiles, stream
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.formats import FORMATS
@@ -253,6 +253,8 @@ def _answers(
     what = f"{letter}'s {subject.path}"
     if subject.fault:
         raise ArtifactError(f"{what}: {subject.fault}")
+    if side.golden is None:  # a bundle's: who knows who made it
+        trial.require(subject.file.read_bytes(), subject.file.name, match.kernels)
     opened = FORMATS[subject.file.suffix[1:]].open(subject.file, match.kernels)
     found = parity.answers(opened, images, what, watch)
     if found.shape[1:] != (len(side.labels),):

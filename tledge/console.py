@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge.progress import SILENT, Progress, Task
 from tledge.runs import TrainedRun
-from tledge.words import interval, unsure
+from tledge.words import interval, printable, unsure
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +47,7 @@ class RichProgress:
         self._bars.remove_task(task.number)
 
     def say(self, line: str) -> None:
-        self._bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._bars.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -118,7 +118,9 @@ def columns(rows: Sequence[tuple[str, ...]]) -> Any:
 
     table = Table(box=None, show_header=False, pad_edge=False)
     for row in rows:
-        table.add_row(*map(Text, row))  # names of labels and files are text, not markup
+        table.add_row(
+            *(Text(printable(one)) for one in row)
+        )  # names of labels and files are text, not markup
     return table
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge.runs import ParityReport, ParityRow, Reference, RiskCoverage
-from tledge.words import points, share
+from tledge.words import points, printable, share
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -235,7 +235,7 @@ def skew_table(report: SkewReport) -> Any:
 def reasons(report: ParityReport) -> list[str]:
     """One line per reason of a row that did not pass, and what else is worth knowing."""
     lines = [f"{row.variant}: {line}" for row in report.rows for line in (*row.reasons, *row.remarks)]
-    return lines + _answered(report)
+    return [printable(line) for line in lines] + _answered(report)
 
 
 def _answered(report: ParityReport) -> list[str]:

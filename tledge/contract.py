@@ -7,16 +7,25 @@ that the backbone wants lives inside the model, so no runner knows a mean or a d
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from math import inf
 from typing import Any
 
+from tledge import schema, shipped
 from tledge.errors import ArtifactError
 
 MANIFEST_VERSION = 1
 INPUT_NAME = "image"
 OUTPUT_NAME = "probabilities"
+
+MAX_BYTES = 1 << 24
+"""Longer manifests are refused before they are read; those of a thousand classes take 100 KB."""
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What no label may hold: it would rule a terminal, break a line or turn the text around it."""
 
 
 @dataclass(frozen=True)
@@ -158,24 +167,46 @@ def manifest_json(manifest: Manifest) -> str:
 
 
 def parse_manifest(text: bytes, where: str) -> Manifest:
-    """The value of `manifest.json`.
+    """The value of `manifest.json`, held to `export/manifest.schema.json`.
 
     Raises ArtifactError where it is damaged, incomplete or written by a later tledge.
     """
     try:
-        raw = json.loads(text)
+        raw = _json(text)
         version = raw["manifest_version"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ArtifactError(f"{where}: not a readable tledge manifest ({error!r}).") from error
-    if version != MANIFEST_VERSION:
+    except (ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
+        raise ArtifactError(f"{where}: not a readable tledge manifest ({error!r:.300}).") from error
+    if type(version) is not int or version != MANIFEST_VERSION:
         raise ArtifactError(
-            f"{where}: manifest version {version!r}, this tledge reads {MANIFEST_VERSION}. "
+            f"{where}: manifest version {version!r:.80}, this tledge reads {MANIFEST_VERSION}. "
             "Install a tledge as new as the one that made the bundle."
         )
     try:
+        schema.require(raw, _schema(), _schema())
         return _manifest(raw)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{where}: the manifest is incomplete or changed ({error!r}).") from error
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"{where}: the manifest is incomplete or changed ({error}).") from error
+
+
+def _json(text: bytes) -> Any:
+    """JSON of no more than `MAX_BYTES`, with every name once in an object."""
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"{len(text)} bytes, at most {MAX_BYTES} expected")
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in an object")
+    return found
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    path = shipped.folder("export") / "manifest.schema.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def _manifest(raw: Mapping[str, Any]) -> Manifest:
@@ -183,6 +214,9 @@ def _manifest(raw: Mapping[str, Any]) -> Manifest:
     parts["labels"] = tuple(str(label) for label in raw["labels"])
     parts["input"] = InputSpec(**raw["input"])
     parts["artifacts"] = tuple(_shipped(entry) for entry in raw["artifacts"])
+    for names in zip(*((one.variant, one.path) for one in parts["artifacts"]), strict=True):
+        if len(set(names)) < len(names):
+            raise ValueError(f"an artifact stands there twice: {', '.join(names)}")
     parts["golden"] = tuple(GoldenCase(**entry) for entry in raw["golden"])
     if raw.get("confidence") is not None:
         parts["confidence"] = Confidence(**raw["confidence"])
@@ -202,3 +236,11 @@ def labels_text(labels: tuple[str, ...]) -> str:
 def parse_labels(text: str) -> tuple[str, ...]:
     """The names in the text of a labels file; empty lines at its end are ignored."""
     return tuple(text.rstrip("\n").split("\n")) if text.strip() else ()
+
+
+def checked_labels(labels: Sequence[str], where: str) -> tuple[str, ...]:
+    """The labels; raises ArtifactError for one with control characters, which would rule a terminal."""
+    for label in labels:
+        if CONTROL.search(label):
+            raise ArtifactError(f"{where}: the label {label[:80]!r} holds control characters.")
+    return tuple(labels)

@@ -7,17 +7,16 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tledge import errors, runs
+from tledge import errors, runs, workers
 from tledge.errors import ConversionError
 from tledge.formats.base import Job
 
-COMMAND = (sys.executable, "-m", "tledge.formats")
+COMMAND = tuple(workers.command("formats"))
 """What does the jobs."""
 
 

@@ -24,7 +24,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from tledge import filling, images, index, progress, runs
+from tledge import contract, filling, images, index, progress, runs
 from tledge.errors import DataError, MissingError, RecipeError, RunError, TledgeError
 from tledge.images import Facts
 from tledge.index import Head, Row
@@ -316,6 +316,8 @@ def _finish(folder: Path, head: Head, on_bad: str, hashed: Mapping[int, str]) ->
         raise DataError(_refusal(skipped, total, on_bad))
     if not count:
         raise DataError("[data] source: it holds no photos. Expected some; check what it points at.")
+    if strange := sorted(label for label in labels if contract.CONTROL.search(label)):
+        raise DataError(f"[data] source: the label {strange[0]!r} holds control characters. Rename it.")
     head = replace(head, labels=tuple(sorted(labels)), skipped=tuple(skipped))
     if not head.source:
         with (folder / "images.npy").open("r+b") as pixels:

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tledge import __version__, machine, mlflow_log, progress, shipped, signature
+from tledge import __version__, machine, mlflow_log, progress, shipped, signature, workers
 from tledge.dataset import cache_root
 from tledge.formats import VARIANTS
 from tledge.formats.base import Variant
@@ -170,7 +170,7 @@ def checkup(probes: Mapping[str, Probe]) -> Checkup:
 def probe(name: str, patience: float = PATIENCE) -> Probe:
     """Load a library in a process of its own, for at most `patience` seconds."""
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    command = [sys.executable, "-m", "tledge.probe_worker", name]
+    command = workers.command("probe_worker", name)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tledge import hub, jitter, quiet, runs
 from tledge.backbones import BACKBONES, Backbone, Values, split_name
 from tledge.contract import INPUT_NAME, OUTPUT_NAME
-from tledge.errors import MissingError, RecipeError, TledgeError
+from tledge.errors import MissingError, RecipeError, RunError, TledgeError
 from tledge.parallel import in_order
 from tledge.tables import Augment, Model, Stage
 
@@ -315,7 +315,17 @@ def copy(net: Any) -> Any:
 
 
 def load(path: Path) -> Any:
-    """Load a `.keras` file in safe mode, without its optimizer; raises MissingError without Keras."""
+    """Load a `.keras` file in safe mode, without its optimizer.
+
+    Safe mode refuses what would run code of the file's own: Lambda layers, other modules' functions.
+    Raises MissingError without Keras, RunError where the file is damaged or refused.
+    """
     keras = quiet.load("keras", "export")
     hub.register()
-    return keras.models.load_model(path, compile=False, safe_mode=True)
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except TledgeError:
+        raise
+    except Exception as error:  # Keras, h5py and zipfile each raise classes of their own
+        reason = " ".join(str(error).split())[:300]
+        raise RunError(f"{path}: Keras does not load it ({reason or repr(error)}). Train again.") from error

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tledge import dataset, images, progress, runs
+from tledge import archives, dataset, images, progress, runs
 from tledge.dataset import Prepared
 from tledge.errors import DataError, MissingError, RecipeError, RunError
 from tledge.tables import Data
@@ -30,6 +30,9 @@ FORMAT = 1
 """Version of the file; raise it when an older tledge could not read it."""
 
 NOTE = "cache.json"
+DIRECTORY = 1 << 28
+"""Bytes of the zip's list of entries, and of the note: a hundred each for two million photos."""
+
 BLOCK = 1 << 20
 """Bytes in memory at a time: a cache may be larger than memory."""
 
@@ -161,16 +164,14 @@ def unpack(path: Path, data: Data, size: int, watch: progress.Progress = progres
 @contextmanager
 def _opened(path: Path) -> Iterator[Callable[[str], IO[bytes]]]:
     """How to open a member by name; raises DataError for names that no cache has."""
-    import zipfile
-
     if path.is_dir():
         yield lambda name: (path / name).open("rb")
         return
     if not path.is_file():
         raise MissingError(f"{path}: no such file or folder. Write it with `tledge data RECIPE --pack`.")
     try:
-        packed = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+        packed = archives.opened(path, DIRECTORY, bounded=False)
+    except archives.DAMAGE as error:
         raise DataError(f"{path}: not a whole zip file, perhaps cut short ({error}). {COPY}") from error
     with packed:
         names = packed.namelist()
@@ -184,7 +185,7 @@ def _read_note(path: Path, member: Callable[[str], IO[bytes]]) -> Note:
     """Read and check `cache.json`."""
     try:
         with member(NOTE) as file:
-            raw = json.load(file)
+            raw = json.loads(_limited(file))
         raw["members"] = {name: (str(hash_), int(size)) for name, (hash_, size) in raw["members"].items()}
         note = Note(**raw)
         known = {"images.npy", "index.json"} <= note.members.keys() and all(
@@ -199,6 +200,14 @@ def _read_note(path: Path, member: Callable[[str], IO[bytes]]) -> Note:
     if note.format != FORMAT:
         raise DataError(f"{path}: format {note.format}, this tledge reads {FORMAT}. {AGAIN}")
     return note
+
+
+def _limited(file: IO[bytes]) -> bytes:
+    """The content of a member, as long as it is no larger than the list of all photos could be."""
+    found = file.read(DIRECTORY + 1)
+    if len(found) > DIRECTORY:
+        raise ValueError(f"larger than {DIRECTORY} bytes")
+    return found
 
 
 def _require_same(path: Path, note: Note, asked: dict[str, Any]) -> None:
@@ -228,9 +237,6 @@ def _fill(
     path: Path, note: Note, member: Callable[[str], IO[bytes]], folder: Path, watch: progress.Progress
 ) -> None:
     """Copy all members to the cache's folder, which stands only if every one is whole."""
-    import zipfile
-    import zlib
-
     wanted = sum(size for _hash, size in note.members.values())
     _require_space(folder.parent, wanted)
     with runs.replacing(folder) as made, progress.task(watch, "unpack", wanted) as task:
@@ -239,7 +245,7 @@ def _fill(
             try:
                 with member(name) as source, (made / name).open("wb") as target:
                     whole = _copy(source, target, task, most=expected[1]) == expected
-            except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            except archives.DAMAGE as error:
                 raise DataError(f"{path}: {name} is damaged or missing ({error}). {COPY}") from error
             if not whole:
                 raise DataError(f"{path}: {name} is damaged: not the bytes that were packed. {COPY}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tledge import confidence, images, runtime
-from tledge.errors import DataError
+from tledge.errors import ArtifactError, DataError
 from tledge.reader import Predictor
 
 if TYPE_CHECKING:
@@ -64,9 +64,28 @@ def predict(predictor: Predictor, photos: Iterable[Photo], top: int) -> Iterator
 
 
 def answer(predictor: Predictor, photo: Photo, top: int) -> Answer:
-    """Answer for one photo; raises what `images.prepare` raises where it cannot be read."""
+    """Answer for one photo; raises what `images.prepare` raises where it cannot be read.
+
+    Raises ArtifactError where the model gives other than a number for each label.
+    """
     pixels = images.prepare(photo, predictor.size)
-    return _answer(_name(photo), predictor, predictor.session.run(pixels[None])[0], top)
+    return _answer(_name(photo), predictor, _probabilities(predictor, pixels), top)
+
+
+def _probabilities(predictor: Predictor, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What the model says to uint8[H, W, 3]; raises ArtifactError where that is no number for each label."""
+    import numpy as np
+
+    found = predictor.session.run(pixels[None])
+    wanted = (1, len(predictor.labels))
+    if found.shape != wanted:
+        raise ArtifactError(
+            f"{predictor.variant}: gives values {found.shape} for an image, expected {wanted}."
+        )
+    if not np.isfinite(found).all():
+        raise ArtifactError(f"{predictor.variant}: answers what is no number. Its weights are damaged.")
+    row: NDArray[np.float32] = found[0]
+    return row
 
 
 def _name(photo: Photo) -> str:

@@ -114,7 +114,7 @@ def load_ranges(path: Path) -> dict[str, Range]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {name: (float(low), float(high)) for name, (low, high) in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path}: no readable ranges ({error}). Train again.") from error
 
 

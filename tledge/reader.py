@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tledge import contract, runtime, signature, tflite_metadata
+from tledge import archives, contract, runtime, signature, tflite_metadata, trial
 from tledge.contract import Confidence, Manifest, Shipped
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.runtime import LiteRTSession, OnnxSession, Session
@@ -23,7 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_MEMBER = 1 << 29
-"""Larger members of a zip are refused before they are read."""
+"""Larger files of a bundle are refused before they are read."""
+
+MAX_FILES = 10_000
+"""More files than any bundle has."""
 
 PREFERRED = ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic")
 
@@ -46,13 +48,21 @@ class FolderFiles:
 
     def names(self) -> list[str]:
         found = (path for path in self._root.rglob("*") if path.is_symlink() or not path.is_dir())
-        return sorted(path.relative_to(self._root).as_posix() for path in found)
+        names = [path.relative_to(self._root).as_posix() for path in islice(found, MAX_FILES + 1)]
+        if len(names) > MAX_FILES:
+            raise ArtifactError(f"{self._root}: holds more than {MAX_FILES} files, so it is no bundle.")
+        return sorted(names)
 
     def read(self, name: str) -> bytes:
-        path = (self._root / name).resolve()
-        if not path.is_relative_to(self._root.resolve()) or not path.is_file():
-            raise ArtifactError(f"{self._root}: the bundle has no file {name}.")
-        return path.read_bytes()
+        try:
+            path = (self._root / name).resolve()
+            if not path.is_relative_to(self._root.resolve()) or not path.is_file():
+                raise ArtifactError(f"{self._root}: the bundle has no file {name}.")
+            if path.stat().st_size > MAX_MEMBER:
+                raise ArtifactError(f"{path}: larger than {MAX_MEMBER} bytes, so no file of a bundle.")
+            return path.read_bytes()
+        except (OSError, ValueError, RuntimeError) as error:  # a name with a zero byte, links in a circle
+            raise ArtifactError(f"{self._root}: cannot read {name!r} ({error}).") from error
 
 
 class ZipFiles:
@@ -61,9 +71,11 @@ class ZipFiles:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, RuntimeError, ValueError) as error:
-            raise ArtifactError(f"{path}: not a zip file, or truncated ({error}).") from error
+            self._zip = archives.opened(path)
+        except archives.DAMAGE as error:
+            raise ArtifactError(
+                f"{path}: not a zip file, truncated, or not of a bundle ({error})."
+            ) from error
 
     def names(self) -> list[str]:
         return sorted(name for name in self._zip.namelist() if not name.endswith("/"))
@@ -73,7 +85,7 @@ class ZipFiles:
             if self._zip.getinfo(name).file_size > MAX_MEMBER:
                 raise ArtifactError(f"{self._path}: {name} is larger than {MAX_MEMBER} bytes.")
             return self._zip.read(name)
-        except (KeyError, zipfile.BadZipFile, OSError, RuntimeError, EOFError, zlib.error) as error:
+        except archives.DAMAGE as error:
             raise ArtifactError(f"{self._path}: cannot read {name} ({error}).") from error
 
 
@@ -156,6 +168,8 @@ class Bundle:
         Raises ArtifactError where a name points elsewhere.
         """
         for name in self.files.names():
+            if not archives.is_plain(name):
+                raise ArtifactError(f"{self.path}: {name!r} points out of the bundle, or no system takes it.")
             if wanted and name != wanted and not name.startswith(f"{wanted}/"):
                 continue
             target = (folder / name).resolve()
@@ -168,8 +182,11 @@ class Bundle:
         import numpy as np
 
         try:
-            found: NDArray[Any] = np.load(io.BytesIO(self.files.read(name)), allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
+            given = io.BytesIO(self.files.read(name))
+            found: NDArray[Any] = np.lib.format.read_array(given, allow_pickle=False)
+        except ArtifactError:
+            raise
+        except Exception as error:  # its header is a Python literal, which fails in classes of its own
             raise ArtifactError(f"{self.path}: {name} is damaged ({error}).") from error
         return found
 
@@ -249,6 +266,13 @@ def _from_bundle(bundle: Bundle, variant: str | None, kernels: str) -> Predictor
     session = bundle_session(bundle, entry, kernels)
     spec = bundle.manifest.input
     size = (spec.height, spec.width)
+    classes = session.classes
+    if session.image_size != size or classes not in (None, len(bundle.manifest.labels)):
+        raise ArtifactError(
+            f"{bundle.path}: the manifest tells of {len(bundle.manifest.labels)} labels and images of "
+            f"{spec.height} x {spec.width}, {entry.path} of {classes} and {session.image_size}: "
+            "not its manifest."
+        )
     remarks = []
     if bundle.manifest.synthetic:
         remarks.append("This model was trained on synthetic photos.")
@@ -268,13 +292,15 @@ def _choose(bundle: Bundle, variant: str | None) -> Shipped:
     raise RecipeError(f"{bundle.path}: has no artifact {variant}. It has {', '.join(entries) or 'none'}.")
 
 
-def bundle_session(bundle: Bundle, entry: Shipped, kernels: str = "xnnpack") -> Session:
-    """Open an artifact of a bundle.
+def bundle_session(bundle: Bundle, entry: Shipped, kernels: str = "xnnpack") -> LiteRTSession | OnnxSession:
+    """Open an artifact of a bundle, after another process tried it.
 
-    Raises ArtifactError where its hash is not the manifest's, MissingError for a SavedModel.
+    Raises ArtifactError where its hash is not the manifest's or it does not open, MissingError for a
+    SavedModel.
     """
     if entry.path.endswith((".tflite", ".onnx")):
         data = model_bytes(bundle, entry)
+        trial.require(data, entry.path, kernels)
         if entry.path.endswith(".tflite"):
             return LiteRTSession(data, entry.path, kernels)
         return OnnxSession(data, entry.path)
@@ -292,27 +318,32 @@ def model_bytes(bundle: Bundle, entry: Shipped) -> bytes:
 
 
 def _loose(path: Path, kernels: str) -> Predictor:
+    if path.suffix in (".tflite", ".onnx"):
+        trial.require(path.read_bytes(), path.name, kernels)
     session = runtime.open_session(path, kernels)
+    labels = _labels(session, path)
+    if session.classes not in (None, len(labels)):
+        raise ArtifactError(f"{path}: gives {session.classes} values and carries {len(labels)} labels.")
+    return Predictor(session, contract.checked_labels(labels, str(path)), session.image_size, path.stem)
+
+
+def _labels(session: LiteRTSession | OnnxSession, path: Path) -> tuple[str, ...]:
+    """Those that the file carries, else those beside it."""
     if isinstance(session, OnnxSession):
-        labels: Sequence[str] | None = _listed(session.metadata.get("labels", "null"), path)
-        shape, classes = session.input.shape, session.output.shape[-1]
+        found: object = _listed(session.metadata.get("labels", "null"), path)
     else:
-        assert isinstance(session, LiteRTSession)
         found = tflite_metadata.read_metadata(path.read_bytes()).get("labels")
-        labels = found if isinstance(found, (list, tuple)) else None
-        shape, classes = session.input_shape, session.output_shape[-1]
-    if len(shape) != 4 or shape[3] != 3 or not all(isinstance(one, int) for one in (*shape[1:], classes)):
-        raise ArtifactError(f"{path}: takes {list(shape)}, expected one image as [N, height, width, 3].")
-    names = tuple(labels) if labels else _neighbour_labels(path, int(classes))
-    if len(names) != int(classes):
-        raise ArtifactError(f"{path}: gives {classes} values and carries {len(names)} labels.")
-    return Predictor(session, names, (int(shape[1]), int(shape[2])), path.stem)
+    if isinstance(found, (list, tuple)) and found:
+        return tuple(found)
+    if session.classes is None:
+        raise ArtifactError(f"{path}: says neither its labels nor how many values it gives.")
+    return _neighbour_labels(path, session.classes)
 
 
 def _listed(text: str, path: Path) -> list[str] | None:
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: its labels property is no JSON list ({error}).") from error
     return [str(one) for one in found] if isinstance(found, list) else None
 
@@ -321,5 +352,8 @@ def _neighbour_labels(path: Path, classes: int) -> tuple[str, ...]:
     """`labels.txt` beside the file, else numbers: a model made elsewhere may carry no names."""
     beside = path.with_name("labels.txt")
     if beside.is_file():
-        return contract.parse_labels(beside.read_text(encoding="utf-8"))
+        try:
+            return contract.parse_labels(beside.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{beside}: no list of labels ({error}).") from error
     return tuple(str(number) for number in range(classes))

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from tledge import schema
 from tledge.contract import Confidence, InputSpec
 from tledge.errors import RunError
+
+T = TypeVar("T")
 
 UNCORRECTED = "uncorrected"
 """Key in an artifact's details: the same conversion without bias correction, kept as evidence."""
@@ -237,7 +240,7 @@ class RunFolder:
                 raw["confidence"] = Confidence(**raw["confidence"])
             for name in ("validation", "test", "frozen"):
                 raw[name] = Score(**raw[name])
-            return TrainedRun(**_tuples(raw, "labels", "skipped"))
+            return _typed(TrainedRun(**_tuples(raw, "labels", "skipped")))
 
     def read_artifacts(self) -> list[Artifact]:
         """Every artifact that was exported here, by variant name."""
@@ -248,7 +251,7 @@ class RunFolder:
         raw = read_json(self.parity, "a verified run", "Run `tledge verify` first.")
         with complete(self.parity, "Verify again."):
             rows = tuple(_parity_row(row) for row in raw["rows"])
-            return ParityReport(raw["passed"], Reference(**raw["reference"]), rows)
+            return _typed(ParityReport(raw["passed"], Reference(**raw["reference"]), rows))
 
     def read_risk(self) -> dict[str, RiskCoverage]:
         """Read `risk_coverage.json`, by split; empty for a run of an earlier version."""
@@ -257,7 +260,7 @@ class RunFolder:
         raw = read_json(self.risk, "risk and coverage", "Train again.")
         with complete(self.risk, "Train again."):
             return {
-                split: RiskCoverage(one["aurc"], tuple(Risk(**row) for row in one["rows"]))
+                split: _typed(RiskCoverage(one["aurc"], tuple(Risk(**row) for row in one["rows"])))
                 for split, one in raw.items()
             }
 
@@ -270,7 +273,12 @@ def _parity_row(raw: dict[str, Any]) -> ParityRow:
 def _artifact(path: Path) -> Artifact:
     raw = read_json(path, "an artifact", "Export again.")
     with complete(path, "Export again."):
-        return Artifact(**raw)
+        return _typed(Artifact(**raw))
+
+
+def _typed(value: T) -> T:
+    schema.typed(value)
+    return value
 
 
 @contextmanager
@@ -278,7 +286,7 @@ def complete(path: Path, advice: str) -> Iterator[None]:
     """Turn a missing or unknown field of the JSON file at `path` into a RunError with advice."""
     try:
         yield
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: incomplete, or of another tledge ({error!r}). {advice}") from error
 
 
@@ -292,7 +300,7 @@ def read_json(path: Path, what: str, advice: str) -> dict[str, Any]:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"{path.parent}: not {what}, {path.name} is missing. {advice}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: damaged ({error}). {advice}") from error
     if not isinstance(raw, dict):
         raise RunError(f"{path}: expected a JSON object. {advice}")

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tledge.errors import ArtifactError, MissingError, RecipeError
+from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
 from tledge.quiet import native_stderr_closed
 
 if TYPE_CHECKING:
@@ -21,6 +22,29 @@ if TYPE_CHECKING:
 
 KERNELS = ("xnnpack", "builtin", "reference")
 """LiteRT's kernel families; their int8 numbers differ, so every figure names one."""
+
+
+MAX_SIDE = 8192
+"""Pixels a side: models that take larger images are refused, for one would not fit into memory."""
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn what a runtime raises, each in classes of its own, into an ArtifactError beginning with `what`."""
+    try:
+        yield
+    except TledgeError:
+        raise
+    except Exception as error:
+        raise ArtifactError(f"{what} ({' '.join(str(error).split())[:300] or repr(error)}).") from error
+
+
+def _image_size(shape: Sequence[Any], name: str) -> tuple[int, int]:
+    """Height and width of a model's input [N, height, width, 3]; raises ArtifactError for any other."""
+    sides = [one for one in shape[1:] if isinstance(one, int) and 1 <= one <= MAX_SIDE]
+    if len(shape) != 4 or len(sides) != 3 or sides[2] != 3:
+        raise ArtifactError(f"{name}: takes {list(shape)}, expected one image as [N, height, width, 3].")
+    return sides[0], sides[1]
 
 
 class Session(Protocol):
@@ -68,16 +92,28 @@ class LiteRTSession:
         self.kernels = kernels
         self._name = name
         self._interpreter = _interpreter(model, name, kernels, threads)
-        self._input = self._interpreter.get_input_details()[0]
-        self._output = self._interpreter.get_output_details()[0]
-        self.input_shape = tuple(int(side) for side in self._input["shape"])
-        self.output_shape = tuple(int(side) for side in self._output["shape"])
+        with explained(f"{name}: LiteRT does not load it"):
+            self._input = self._interpreter.get_input_details()[0]
+            self._output = self._interpreter.get_output_details()[0]
+            self.input_shape = tuple(int(side) for side in self._input["shape"])
+            self.output_shape = tuple(int(side) for side in self._output["shape"])
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels; raises ArtifactError where it does not take one RGB image."""
+        return _image_size(self.input_shape, self._name)
+
+    @property
+    def classes(self) -> int | None:
+        """How many values it gives for an image."""
+        return self.output_shape[-1] if self.output_shape else None
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         import numpy as np
 
         self._check(images)
-        rows = [self._one(image) for image in images]
+        with explained(f"{self._name}: loads but does not run"):
+            rows = [self._one(image) for image in images]
         return np.concatenate(rows) if rows else np.zeros((0, self.output_shape[-1]), np.float32)
 
     def _check(self, images: NDArray[np.uint8]) -> None:
@@ -120,16 +156,13 @@ def _interpreter(model: bytes, name: str, kernels: str, threads: int) -> Any:
     if kernels not in resolvers:
         raise RecipeError(f"{kernels}: no such LiteRT kernels. Known: {', '.join(KERNELS)}.")
     check_tflite(model, name)
-    try:
-        with native_stderr_closed():
-            made = Interpreter(
-                model_content=model,
-                experimental_op_resolver_type=resolvers[kernels],
-                num_threads=threads,
-            )
-            made.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{name}: LiteRT does not load it ({str(error).strip()[:300]}).") from error
+    with explained(f"{name}: LiteRT does not load it"), native_stderr_closed():
+        made = Interpreter(
+            model_content=model,
+            experimental_op_resolver_type=resolvers[kernels],
+            num_threads=threads,
+        )
+        made.allocate_tensors()
     return made
 
 
@@ -163,23 +196,34 @@ class OnnxSession:
         # otherwise there; this takes exact kernels on those processors and changes nothing elsewhere
         # (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
         options.add_session_config_entry("session.x64quantprecision", "1")
-        try:
+        self._name = name
+        with explained(f"{name}: ONNX Runtime does not load it"):
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises classes of its own, one per status
-            raise ArtifactError(f"{name}: ONNX Runtime does not load it ({error}).") from error
-        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self.input = self._session.get_inputs()[0]
-        self.output = self._session.get_outputs()[0]
+            self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+            self.input = self._session.get_inputs()[0]
+            self.output = self._session.get_outputs()[0]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels; raises ArtifactError where it does not take RGB images."""
+        return _image_size(self.input.shape, self._name)
+
+    @property
+    def classes(self) -> int | None:
+        """How many values it gives for an image; None where the file does not say."""
+        last = self.output.shape[-1] if self.output.shape else None
+        return last if isinstance(last, int) else None
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         import numpy as np
 
         dtype = np.uint8 if "uint8" in self.input.type else np.float32
-        parts = [
-            self._session.run(None, {self.input.name: images[start : start + self._batch].astype(dtype)})
-            for start in range(0, len(images), self._batch)
-        ]
-        return np.concatenate([part[0] for part in parts]).astype(np.float32)
+        with explained(f"{self._name}: loads but does not run"):
+            parts = [
+                self._session.run(None, {self.input.name: images[start : start + self._batch].astype(dtype)})
+                for start in range(0, len(images), self._batch)
+            ]
+            return np.concatenate([part[0] for part in parts]).astype(np.float32)
 
 
 PIECE = 8
@@ -220,7 +264,7 @@ def run_on_all_cores(model: bytes, name: str, images: NDArray[np.uint8]) -> NDAr
     return SessionPool([LiteRTSession(model, name) for _ in range(os.cpu_count() or 1)]).run(images)
 
 
-def open_session(path: Path, kernels: str = "xnnpack", threads: int = 1) -> Session:
+def open_session(path: Path, kernels: str = "xnnpack", threads: int = 1) -> LiteRTSession | OnnxSession:
     """Open a `.tflite` or `.onnx` file.
 
     Raises ArtifactError where it is damaged or of another kind, MissingError where its runtime

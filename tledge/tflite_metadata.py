@@ -12,12 +12,15 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tledge import archives
 from tledge.errors import ArtifactError
+
+MAX_LABELS = 1 << 24
+"""Bytes of a labels file; a larger one is refused before it is unpacked."""
 
 _ENTRY, _LABELS_FILE, _LABEL_NAMES = "TFLITE_METADATA", "labels.txt", ("labels.txt", "labelmap.txt")
 _MODEL_ID, _METADATA_ID = b"TFL3", b"M001"
@@ -239,7 +242,7 @@ def _labels(model: bytes, root: _Table, graphs: Sequence[_Table]) -> list[str] |
 def _archive(model: bytes) -> zipfile.ZipFile | None:
     try:
         return zipfile.ZipFile(io.BytesIO(model))
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error):
+    except archives.DAMAGE:
         return None
 
 
@@ -248,9 +251,11 @@ def _unzip(archive: zipfile.ZipFile | None, name: str) -> bytes:
         raise _damaged(f"no zip archive with the labels file {name!r} at the end of the file")
     info = archive.getinfo(name)
     where = f"labels file {name!r} at byte {info.header_offset}"
+    if info.file_size > MAX_LABELS:
+        raise _damaged(f"{where} is larger than {MAX_LABELS} bytes")
     try:
         return archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+    except archives.DAMAGE as error:
         raise _damaged(f"{where} does not unpack: {error}") from error
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import confidence, contract, flips, golden, images, parity, progress, runs, statistics
+from tledge import confidence, contract, flips, golden, images, parity, progress, runs, statistics, trial
 from tledge.contract import Confidence, Shipped
 from tledge.errors import ArtifactError, DataError, MissingError, ParityFailed, RunError, TledgeError
 from tledge.formats import VARIANTS
@@ -136,12 +136,14 @@ def verify_bundle(
     """
     try:
         return _verify_bundle(open_bundle(path, key), kernels, watch)
-    except (KeyError, IndexError, TypeError, ValueError, DataError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, MemoryError, DataError) as error:
         raise ArtifactError(f"{path}: the bundle contradicts itself ({error!r}).") from error
 
 
 def _verify_bundle(bundle: Bundle, kernels: str, watch: progress.Progress) -> ParityReport:
     bundle.check_sums()
+    if not bundle.manifest.artifacts:
+        raise ArtifactError(f"{bundle.path}: the manifest names no artifact, so there is nothing to verify.")
     expected = bundle.golden()
     _check_labels(bundle)
     _check_preparation(bundle, expected)
@@ -191,6 +193,8 @@ def _shipped_row(
     try:
         with tempfile.TemporaryDirectory() as scratch:
             path = _put(bundle, entry, Path(scratch))
+            if path.is_file():
+                trial.require(path.read_bytes(), entry.path, kernels)
             reasons = parity.inspected(path, entry.variant, standard)
             session = variant.format.open(path, kernels)
             found = parity.answers(session, expected["pixels"], entry.variant)
@@ -224,10 +228,13 @@ def _answered(
 ) -> ParityRow:
     import numpy as np
 
+    if found.shape != wanted.shape:
+        shapes = f"values {list(found.shape)} where {list(wanted.shape)} were recorded at export"
+        return replace(row, reasons=(*reasons, f"gives {shapes}"))
     worst = float(np.abs(found - wanted).max())
     same = float((found.argmax(1) == wanted.argmax(1)).mean())
     structural = bool(reasons)
-    if worst > contract.TOLERANCES[row.gate]:
+    if not worst <= contract.TOLERANCES[row.gate]:  # NaN too
         reasons.append(f"answers differ from those recorded at export by {worst:.2g}")
     return replace(
         row,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tledge.contract import Confidence
+import re
+
+from tledge.contract import CONTROL, Confidence
 from tledge.machine import Machine
 from tledge.runs import Score
 
@@ -62,3 +64,12 @@ def machine_line(one: Machine) -> str:
         f"Measured on {one.processor} ({one.architecture}, {one.cores} cores{memory}), {one.system}, "
         f"Python {one.python}, {packages}."
     )
+
+
+def printable(text: object) -> str:
+    """Text for a terminal: control characters, which would rule it, become `\\x1b`; lines stay lines."""
+    return CONTROL.sub(_written, str(text))
+
+
+def _written(found: re.Match[str]) -> str:
+    return found[0] if found[0] in "\n\t" else found[0].encode("unicode_escape").decode("ascii")

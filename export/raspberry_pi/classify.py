@@ -18,6 +18,7 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -80,9 +81,21 @@ def open_bundle(folder: Path, variant: str | None) -> Bundle:
             raise Problem(2, f"{path}: names no {variant or 'model'}, but {', '.join(there) or 'none'}.")
         size = (raw["input"]["height"], raw["input"]["width"])
         sure = raw.get("confidence") or {"temperature": 1.0, "threshold": 0.0}
+        if any(not isinstance(one, str) or re.search(r"[\x00-\x1f\x7f-\x9f]", one) for one in raw["labels"]):
+            raise ValueError("a label holds control characters")
+        if not (all(type(side) is int and 0 < side <= 8192 for side in size) and sure["temperature"] > 0):
+            raise ValueError("the size or the temperature makes no sense")
         return Bundle(folder, raw["labels"], size, models, raw["golden"], sure)
-    except (OSError, LookupError, TypeError, ValueError) as error:
+    except (OSError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise Problem(4, f"{path}: missing, damaged or incomplete ({error!r}).") from error
+
+
+def inside(folder: Path, name: str) -> Path:
+    """A file of the bundle, which no name leads out of."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+        raise Problem(4, f"{folder}: has no file {name!r}.")
+    return path
 
 
 class Model:
@@ -90,7 +103,7 @@ class Model:
 
     def __init__(self, bundle: Bundle, variant: str, threads: int) -> None:
         entry = bundle.models[variant]
-        path = bundle.folder / entry["path"]
+        path = inside(bundle.folder, entry["path"])
         try:
             content = path.read_bytes()
             if sha256(content).hexdigest() != entry["sha256"]:
@@ -101,6 +114,8 @@ class Model:
             raise Problem(4, f"{path}: does not load ({error}).") from error
         self._input = self._litert.get_input_details()[0]["index"]
         self._output = self._litert.get_output_details()[0]
+        if tuple(self._output["shape"]) != (1, len(bundle.labels)):
+            raise Problem(4, f"{path}: gives {self._output['shape']} values for {len(bundle.labels)} labels.")
         self.milliseconds: list[float] = []
 
     def run(self, pixels: Pixels) -> NDArray[np.float32]:
@@ -200,7 +215,7 @@ def self_test(asked: argparse.Namespace) -> Iterator[Check]:
     bundle = open_bundle(asked.bundle, asked.variant)
     cases, folder, golden = bundle.golden, bundle.folder, bundle.folder / "golden"
     sums = [line.split("  ", 1) for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()]
-    changed = [name for sha, name in sums if sha256((folder / name).read_bytes()).hexdigest() != sha]
+    changed = [name for sha, name in sums if sha256(inside(folder, name).read_bytes()).hexdigest() != sha]
     yield bool(sums) and not changed, 4, f"files in SHA256SUMS: {len(sums)}, changed: {changed or 'none'}"
     yield len(cases) > 0, 4, f"golden photos: {len(cases)}"
     pixels = np.load(golden / "pixels.npy")[[case["tensor"] for case in cases]]
@@ -217,7 +232,9 @@ def test_model(bundle: Bundle, variant: str, pixels: Pixels, threads: int) -> It
     found = np.stack([model.run(image) for image in pixels])
     recorded = {one["kernels"]: one for one in bundle.models[variant]["expected"]}["xnnpack"]
     rows, labels = [case["tensor"] for case in bundle.golden], np.array(bundle.labels)
-    keras, then = (np.load(bundle.folder / one)[rows] for one in ("golden/keras.npy", recorded["path"]))
+    keras, then = (
+        np.load(inside(bundle.folder, one))[rows] for one in ("golden/keras.npy", recorded["path"])
+    )
     off, allowed = float(np.abs(found - then).max()), recorded["tolerance"]
     yield off <= allowed, 3, f"{variant}: probabilities {off:.2g} off ({allowed:.2g} allowed)"
     same = labels[found.argmax(1)] == [case["keras"] for case in bundle.golden]

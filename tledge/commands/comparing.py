@@ -58,7 +58,7 @@ def _show(report: ComparedReport, whose: str) -> None:
         click.echo(line)
     for row in report.rows:
         for reason in row.reasons:
-            click.echo(f"{row.variant}: {reason}")
+            click.echo(words.printable(f"{row.variant}: {reason}"))
     for letter, names in (("A", report.only_a), ("B", report.only_b)):
         if names:
             click.echo(f"Only in {letter}: {', '.join(names)}.")

@@ -50,6 +50,7 @@ def predict(
     from tledge import console, progress
     from tledge.predict import predict as answers
     from tledge.reader import open_predictor
+    from tledge.words import printable
 
     predictor = open_predictor(model, variant, kernels, public_key(key))
     for remark in predictor.remarks if not quiet else ():
@@ -62,7 +63,7 @@ def predict(
         best = "  ".join(f"{two.label} {two.confidence:.3f}" for two in one.predictions)
         if one.abstained and predictor.confidence:
             best = f"? {best}  (unsure: below {predictor.confidence.threshold:.3f})"
-        click.echo(f"{one.image}: {one.error or best}")
+        click.echo(printable(f"{one.image}: {one.error or best}"))
     bad = [one for one in found if one.error]
     if bad:
         raise TledgeError(f"{len(bad)} of {len(found)} photos could not be read.")

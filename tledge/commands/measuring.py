@@ -103,7 +103,7 @@ def _show(report: BenchReport) -> None:
     for row in report.rows:
         if row.status != "measured":
             kernels = f" {row.kernels} x {row.threads}" if row.kernels else ""
-            click.echo(f"{row.variant}{kernels} {row.status}: {row.reason}")
+            click.echo(words.printable(f"{row.variant}{kernels} {row.status}: {row.reason}"))
     for line in (*report.remarks, words.machine_line(report.machine), report.note):
         click.echo(line)
 

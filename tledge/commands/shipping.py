@@ -151,11 +151,11 @@ def _show_bundle(made: Bundled) -> None:
 
 
 def _show(report: ParityReport, path: Path) -> None:
-    from tledge import console, console_tables
+    from tledge import console, console_tables, words
 
     console.stdout().print(console_tables.parity_table(report))
     for line in (*console_tables.differences(report, path), *console_tables.reasons(report)):
-        click.echo(line)
+        click.echo(words.printable(line))
 
 
 def _fail(report: ParityReport) -> NoReturn:

@@ -74,9 +74,12 @@ def _labels(text: str | None, path: Path) -> tuple[str, ...] | None:
     if text is None:
         return None
     try:
-        return tuple(str(label) for label in json.loads(text))
-    except ValueError as error:
+        found = json.loads(text)
+        if not isinstance(found, list):
+            raise ValueError(f"{text[:80]!r}")
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path.name}: its labels property is no JSON list ({error}).") from error
+    return tuple(str(label) for label in found)
 
 
 FORMAT = Format(

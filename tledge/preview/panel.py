@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import golden, model, runs
 from tledge.contract import InputSpec
-from tledge.errors import TledgeError
+from tledge.errors import RunError, TledgeError
 from tledge.formats import VARIANTS
-from tledge.runs import RunFolder
+from tledge.runs import Artifact, RunFolder
 from tledge.runtime import Session
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ class Panel:
         run = self._folder.read_run()
         self.input: InputSpec = run.input
         openers: dict[str, Callable[[], Session]] = {KERAS: lambda: _KerasSession(self._folder.model)}
-        artifacts = {one.variant: path / one.path for one in self._folder.read_artifacts()}
+        artifacts = {one.variant: one for one in self._folder.read_artifacts()}
         for name in SHOWN:
             if name in artifacts:
-                openers[name] = _opener(name, artifacts[name])
+                openers[name] = _opener(path, artifacts[name])
         self._pool = ThreadPoolExecutor(1)  # one after the other, so that milliseconds mean something
         self._sessions = {name: self._pool.submit(opener) for name, opener in openers.items()}
         self._lock = Lock()
@@ -118,8 +118,14 @@ class _KerasSession:
         return np.asarray(self._net.predict_on_batch(images.astype(np.float32)), np.float32)
 
 
-def _opener(name: str, path: Path) -> Callable[[], Session]:
-    return lambda: VARIANTS[name].format.open(path, "xnnpack")
+def _opener(run: Path, artifact: Artifact) -> Callable[[], Session]:
+    def opened() -> Session:
+        path = run / artifact.path
+        if not path.is_file() or runs.sha256(path) != artifact.sha256:  # a damaged one could crash the server
+            raise RunError(f"{artifact.path}: gone or changed since it was exported. Export again.")
+        return VARIANTS[artifact.variant].format.open(path, "xnnpack")
+
+    return opened
 
 
 def _ask(name: str, opened: Future[Session], pixels: NDArray[np.uint8]) -> Answer:
