@@ -134,10 +134,10 @@ def test_folder_is_no_photo(tmp_path: Path) -> None:
 
 
 def test_unreadable_photo_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def locked(_path: Path) -> bytes:
+    def locked(_path: str, _flags: int) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", locked)
+    monkeypatch.setattr(images, "_opened_at_once", locked)
     with pytest.raises(DataError, match=r"mine\.jpg: cannot be read \(Permission denied\)"):
         prepare(tmp_path / "mine.jpg", (8, 8))
 
