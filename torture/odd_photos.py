@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 import damaged
 import numpy as np
@@ -263,16 +263,22 @@ def noisy(height: int, width: int, mode: str = "RGB") -> Image.Image:
     return picture(mode, 100, 100).resize((width, height), Image.Resampling.NEAREST)
 
 
-def large() -> dict[str, bytes]:
-    """Whole photos of 100 megapixels, turned, with alpha, of 16 bits."""
+def write_large(folder: Path, count: int) -> None:
+    """Write `count` of the whole photos of 100 megapixels: with alpha, turned, of 16 bits."""
     side, quick = 10_000, {"compress_level": 1}
     turned = Image.Exif()
     turned[0x112] = 6
     grey = Image.fromarray(np.repeat(np.arange(side, dtype=np.uint16)[:, None] * 6, side, axis=1))
-    return {
-        "100 megapixels.jpg": saved(noisy(side, side), "JPEG"),
-        "100 megapixels, turned.jpg": saved(noisy(side, side), "JPEG", exif=turned.tobytes()),
-        "100 megapixels, progressive.jpg": saved(noisy(side, side), "JPEG", progressive=True),
-        "100 megapixels, alpha.png": saved(noisy(side, side, "RGBA"), "PNG", **quick),
-        "100 megapixels, grey16.png": saved(grey, "PNG", **quick),
+    made: dict[str, Callable[[], bytes]] = {
+        ", alpha.png": lambda: saved(noisy(side, side, "RGBA"), "PNG", **quick),
+        ", turned.jpg": lambda: saved(noisy(side, side), "JPEG", exif=turned.tobytes()),
+        ".jpg": lambda: saved(noisy(side, side), "JPEG"),
+        ", progressive.jpg": lambda: saved(noisy(side, side), "JPEG", progressive=True),
+        ", grey16.png": lambda: saved(grey, "PNG", **quick),
     }
+    for name in list(made)[:count]:
+        (folder / f"100 megapixels{name}").write_bytes(made[name]())
+
+
+if __name__ == "__main__":
+    write_large(Path(sys.argv[1]), int(sys.argv[2]))
