@@ -394,7 +394,8 @@ def mutated_photos(material: Material) -> Seen:
     kinds = len({name.split()[1] for name in tally.fates})
     return tally.seen(
         f"{stop} files of {kinds} formats: {tally.count('prepared')} prepared, {tally.count('refused')} "
-        f"refused in {len(set(map(_kind_of_reason, tally.reasons.values())))} ways; slowest {tally.slowest:.1f} s, "
+        f"refused in {len(set(map(_kind_of_reason, tally.reasons.values())))} ways; "
+        f"slowest {tally.slowest:.1f} s, "
         f"peak {tally.peak:.0f} MiB"
     )
 
