@@ -126,6 +126,7 @@ def start(material: Material, bundle: Path, folder: Path, *options: object) -> S
         process = subprocess.Popen(
             [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err,
             env={**material.env, "PYTHONUNBUFFERED": "1"}, start_new_session=True,
+            preexec_fn=_can_be_interrupted,
         )  # fmt: skip
     text, out = b"", process.stdout
     assert out
@@ -134,6 +135,11 @@ def start(material: Material, bundle: Path, folder: Path, *options: object) -> S
     if not text:
         raise RuntimeError(f"no server: {log.read_text()}")
     return Serving(process, json.loads(text)["url"], feedback, log)
+
+
+def _can_be_interrupted() -> None:
+    """Shells let what they run in the background ignore SIGINT, and its children after it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def stop(one: Serving, with_signal: int = signal.SIGINT) -> int:
