@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import damaged
 import numpy as np
 import pytest
 from conftest import Done
-from PIL import ImageFile
+from PIL import Image, ImageFile
 
 from tledge import dataset, images
 from tledge.errors import DataError
 from tledge.images import examine, prepare
 from tledge.recipe import load
+from tledge.sources.base import Record
 
 Cli = Callable[..., Done]
 
@@ -116,6 +123,8 @@ def test_bomb_is_never_loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     [
         (MemoryError(), "too large for this machine's memory. Make a smaller copy."),
         (ValueError("two\nlines\n"), "damaged (two lines)."),
+        (ValueError("\x1b[31mred\0"), "damaged ([31mred)."),
+        (ValueError("x" * 5000), f"damaged ({'x' * 100})."),
         (AssertionError(), "damaged (AssertionError)."),
     ],
 )
@@ -134,12 +143,83 @@ def test_folder_is_no_photo(tmp_path: Path) -> None:
 
 
 def test_unreadable_photo_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def locked(_path: Path) -> bytes:
+    def locked(_path: str, _flags: int) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", locked)
+    monkeypatch.setattr(images, "_opened_at_once", locked)
     with pytest.raises(DataError, match=r"mine\.jpg: cannot be read \(Permission denied\)"):
         prepare(tmp_path / "mine.jpg", (8, 8))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="such files are not everywhere")
+def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
+    """A pipe that nobody writes into, a device, and a file that fills no disk."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.jpg").symlink_to("pipe.jpg")
+    with (tmp_path / "large.jpg").open("wb") as file:
+        file.truncate(1 << 40)
+    for path in (tmp_path / "pipe.jpg", tmp_path / "link.jpg", Path("/dev/zero")):
+        with pytest.raises(DataError, match=f"{path}: neither a file nor a link to one"):
+            prepare(path, (8, 8))
+    with pytest.raises(DataError, match=r"large\.jpg: too large, 1048576 MiB; at most 512 are read"):
+        prepare(tmp_path / "large.jpg", (8, 8))
+
+
+def test_endless_scans_are_refused() -> None:
+    """Each takes time by the size of the picture; what lies behind a picture takes none."""
+    whole = damaged.encoded("JPEG", progressive=True)
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    assert "more than 100 scans" in refusal(whole[:-2] + last * 100 + whole[-2:])
+    assert np.array_equal(prepare(whole + last * 500, (8, 8)), prepare(whole, (8, 8)))
+    inside = whole[:2] + b"\xff\xe5\x07\xd2" + b"\xff\xda" * 1000 + whole[2:]
+    assert np.array_equal(prepare(inside, (8, 8)), prepare(whole, (8, 8)))
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_endless_tiles_are_refused(big: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    strips = damaged.encoded("TIFF", big_tiff=big)
+    assert prepare(strips, (8, 8)).shape == (8, 8, 3)
+    monkeypatch.setattr(images, "MAX_PIECES", 0)
+    assert "more than 0 strips or tiles" in refusal(strips)
+
+
+def test_large_photos_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So memory does not grow with the number of threads."""
+    inside, most, loaded = 0, [0], images._loaded
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal inside
+        inside += 1
+        most.append(inside)
+        time.sleep(0.01)
+        made = loaded(*arguments)
+        inside -= 1
+        return made
+
+    monkeypatch.setattr(images, "_loaded", counted)
+    data = damaged.encoded("JPEG")
+    for limit, together in ((100, False), (10**6, True)):
+        monkeypatch.setattr(images, "LARGE", limit)
+        most.clear()
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _n: prepare(data, (8, 8)), range(16)))
+        assert (max(most) > 1) == together
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_bands_are_the_whole(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.open(BytesIO(damaged.encoded("PNG", 50, 40))).convert("RGB")
+    image.putalpha(Image.linear_gradient("L").resize((40, 50)))
+    if mode == "P":
+        image = image.convert("RGB").convert("P")
+        image.info["transparency"] = bytes(range(256))
+    elif mode == "LA":
+        image = image.convert("LA")
+    white = Image.new("RGBA", image.size, "white")
+    whole = np.asarray(Image.alpha_composite(white, image.convert("RGBA")).convert("RGB"))
+    for band in (7, 50, 256):
+        monkeypatch.setattr(images, "BAND", band)
+        assert np.array_equal(np.asarray(images.to_rgb(image)), whole)
 
 
 def test_dangling_link_is_missing(tmp_path: Path) -> None:
@@ -286,6 +366,39 @@ def test_dangling_link_is_named(recipe: Callable[[str], str], tmp_path: Path, cl
     assert done.code == 1
     assert f"{damaged.DANGLING}: a link" in done.err and "nothing.jpg" in done.err
     assert list(tmp_path.glob("cache/*")) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="such names are not everywhere")
+def test_wild_names_are_told(recipe: Callable[[str], str], tmp_path: Path, cli: Cli) -> None:
+    """They would break lists, labels.txt, and the terminal."""
+    place, good = tmp_path / "photos", damaged.encoded("JPEG")
+    for name in (b"new\nline.jpg", b"caf\xe9.jpg", b"\x1b[31m.jpg"):
+        Path(os.fsdecode(os.fsencode(place / "dog") + b"/" + name)).write_bytes(good)
+    (place / "a\nlabel").mkdir()
+    (place / "a\nlabel" / "0.jpg").write_bytes(good)
+    done = cli("data", recipe("skip"), "--quiet", "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    named = [r"dog/new\nline.jpg", r"dog/caf\xe9.jpg", r"dog/\x1b[31m.jpg", r"a\nlabel/0.jpg"]
+    assert sorted(line.partition(": ")[0] for line in found["skipped"]) == sorted(named)
+    assert all(line.isprintable() and "Rename it" in line for line in found["skipped"])
+    assert found["labels"] == ["cat", "dog"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_link_to_itself_is_named(recipe: Callable[[str], str], tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "photos" / "dog" / "itself.jpg").symlink_to("itself.jpg")
+    done = cli("data", recipe("skip"), "--quiet")
+    assert done.code == 1 and "itself.jpg: a link to itself.jpg" in done.err
+
+
+def test_photo_that_changed_is_no_original(tmp_path: Path) -> None:
+    """An original is read again, so that no bytes are held: it must be what was decoded."""
+    reads = iter([damaged.encoded("JPEG"), damaged.encoded("PNG")])
+    record = Record("dog/1.jpg", "dog", "train", lambda: next(reads))
+    (one,) = dataset._decoded(iter([record]), 16)
+    assert "original" not in json.loads(dataset._line(tmp_path, one, None, Counter()))
+    assert not any(isinstance(part, bytes) for part in one)
 
 
 def test_stop_passes_good_photos(recipe: Callable[[str], str], tmp_path: Path, cli: Cli) -> None:

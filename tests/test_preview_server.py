@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -155,6 +156,130 @@ def test_slow_request_is_dropped(made: Path, monkeypatch: pytest.MonkeyPatch) ->
             raw.sendall(b"GET / HTTP/1.1\r\nHo")
             assert raw.recv(100) == b""
         assert ask(url).status == 200
+
+
+def raw(url: str, data: bytes) -> bytes:
+    """What comes back for these bytes, until the server closes."""
+    with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=10) as one:
+        one.sendall(data)
+        with contextlib.suppress(OSError):  # it has answered and gone
+            one.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: one.recv(1 << 16), b""))
+
+
+def test_dripping_request_is_dropped(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then gains no time."""
+    monkeypatch.setattr(server.Handler, "timeout", 0.4)
+    with chromium.served(made) as url:
+        with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=10) as one:
+            one.settimeout(0.1)
+            one.sendall(b"GET / HTTP/1.1\r\nX: ")
+            began, closed = time.monotonic(), False
+            while not closed and time.monotonic() - began < 5:
+                try:
+                    one.sendall(b"y")
+                    closed = one.recv(1) == b""
+                except TimeoutError:
+                    continue
+                except OSError:
+                    closed = True
+        assert closed and time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["Content-Length: 30", "Transfer-Encoding: chunked", "Host: other", "Origin: a\r\nOrigin: b"],
+)
+def test_request_is_read_in_one_way(url: str, lines: str) -> None:
+    """What another program would read as two requests is answered as none (smuggling)."""
+    host = urlsplit(url).netloc
+    inner = f"GET /bundle/manifest.json HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    answer = raw(url, f"GET / HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n\r\n{inner}".encode())
+    assert answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1") == 1
+
+
+def test_two_lengths_are_refused(url: str, kept: Path) -> None:
+    head = f"POST /api/feedback?label=red HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n"
+    answer = raw(url, head.encode() + b"Content-Length: 5\r\nContent-Length: 1\r\n\r\nx")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert not kept.exists()
+
+
+def test_ancient_request_gets_no_file(url: str) -> None:
+    host = urlsplit(url).netloc.encode()
+    assert b"labels" not in raw(url, b"GET /bundle/manifest.json\r\nHost: " + host + b"\r\n\r\n")
+
+
+def test_unknown_method_is_answered_as_all(url: str) -> None:
+    answer = ask(url, method="PUT")
+    assert answer.status == 501 and answer.json["error"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_file_of_the_bundle_is_no_page(url: str) -> None:
+    """A bundle may come from anyone: its files run nothing under this server's name."""
+    assert "sandbox" in ask(url, "/bundle/README.md").headers["Content-Security-Policy"]
+    assert "Content-Security-Policy" not in ask(url, "/page.js").headers
+
+
+def test_bodies_wait_for_their_turn(made: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = photo(0)
+    monkeypatch.setattr(server, "BODIES", len(picture))
+    with chromium.served(made, feedback=kept) as url:
+        with ThreadPoolExecutor(20) as pool:
+            asked = pool.map(lambda _n: ask(url, "/api/feedback?label=red", picture).status, range(20))
+        assert set(asked) == {200}
+        monkeypatch.setattr(server, "PATIENCE", 0.1)
+        monkeypatch.setattr(server, "MAX_BODY", len(picture) + 1)
+        answer = ask(url, "/api/feedback?label=red", picture + b"x")
+        assert answer.status == 503 and "Try again" in answer.json["error"]
+    shutil.rmtree(kept)
+
+
+def test_too_many_connections_are_closed(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS", 2)
+    with chromium.served(made) as url:
+        port = urlsplit(url).port or 0
+        with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
+            time.sleep(0.2)
+            with pytest.raises(OSError):
+                ask(url)
+        time.sleep(0.2)
+        assert ask(url).status == 200
+
+
+def test_full_folder_keeps_no_more(url: str, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ask(url, "/api/feedback?label=red", photo(0)).status == 200
+    monkeypatch.setattr(feedback, "MAX_KEPT", len(photo(0)) + 10)
+    answer = ask(url, "/api/feedback?label=red", photo(3))
+    assert answer.status == 422 and "full" in answer.json["error"]
+    assert len([path for path in kept.rglob("*") if path.is_file()]) == 1
+    shutil.rmtree(kept)
+
+
+def test_folder_that_cannot_be_written_is_named(url: str, kept: Path) -> None:
+    kept.mkdir()
+    (kept / "red").write_bytes(b"")
+    answer = ask(url, "/api/feedback?label=red", photo(0))
+    assert answer.status == 500 and "red" in answer.json["error"]
+    shutil.rmtree(kept)
+
+
+def test_own_errors_are_told(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A client that goes away is no news; an error of the server's own is."""
+
+    def broken(_site: server.Site) -> bytes:
+        raise KeyError("planted")
+
+    monkeypatch.setattr(server.Site, "index", broken)
+    with chromium.served(made) as url:
+        with pytest.raises((OSError, http.client.HTTPException)):
+            ask(url)
+        with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)) as gone:
+            gone.sendall(b"GET /page.js HTTP/1.1\r\n")
+    assert capfd.readouterr().err.count("KeyError: 'planted'") == 1
 
 
 def test_header_injection_gets_nowhere(url: str) -> None:

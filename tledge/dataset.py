@@ -30,7 +30,7 @@ from tledge.images import Facts
 from tledge.index import Head, Row
 from tledge.parallel import in_order
 from tledge.sources import SOURCES
-from tledge.sources.base import Record, Source
+from tledge.sources.base import Record, Source, check_names, shown
 from tledge.streaming import Images, Streamed
 from tledge.tables import Data
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Decoded = tuple[Record, NDArray[np.uint8], Facts, bytes, str] | tuple[Record, TledgeError]
-    """A photo's pixels, facts, encoded bytes and their SHA-256; or why it cannot be used."""
+    Decoded = tuple[Record, NDArray[np.uint8], Facts, str] | tuple[Record, TledgeError]
+    """A photo's pixels, facts and the SHA-256 of its bytes, which are not kept; or why it cannot be used."""
 
 LAYOUT = 3
 """Version of the cache folder; part of every cache key."""
@@ -285,12 +285,12 @@ def _line(folder: Path, one: Decoded, pixels: IO[bytes] | None, kept: Counter[tu
     record = one[0]
     if isinstance(one[1], TledgeError):
         kind = type(one[1]).__name__
-        return json.dumps({"skipped": f"{record.id}: {one[1]}", "kind": kind}).encode() + b"\n"
-    _, image, facts, data, digest = one
+        return json.dumps({"skipped": f"{shown(record.id)}: {one[1]}", "kind": kind}).encode() + b"\n"
+    _, image, facts, digest = one
     if pixels:
         pixels.write(image.data)
     offset = 0 if pixels else record.where()
-    original = _keep_original(folder, record, data, facts.format, kept) if facts.format in SUFFIXES else ""
+    original = _keep_original(folder, record, digest, facts.format, kept) if facts.format in SUFFIXES else ""
     where = (record.id, record.label, record.split, digest, original, record.file)
     return index.line_of(Row(*where, **vars(facts), offset=offset)) + b"\n"
 
@@ -343,9 +343,10 @@ def _decoded(records: Iterator[Record], size: int) -> Generator[Decoded]:
 
     def one(record: Record) -> Decoded:
         try:
+            check_names(record)
             data = record.read()
             pixels, facts = images.examine(data, (size, size))
-            return record, pixels, facts, data, hashlib.sha256(data).hexdigest()
+            return record, pixels, facts, hashlib.sha256(data).hexdigest()
         except (DataError, MissingError) as error:
             return record, error
         except OSError as error:
@@ -355,17 +356,31 @@ def _decoded(records: Iterator[Record], size: int) -> Generator[Decoded]:
 
 
 def _keep_original(
-    folder: Path, record: Record, data: bytes, kind: str, kept: Counter[tuple[str, str]]
+    folder: Path, record: Record, digest: str, kind: str, kept: Counter[tuple[str, str]]
 ) -> str:
-    """Keep the first few photos of a class and split as they came; gives the file's name."""
+    """Keep the first few photos of a class and split as they came; gives the file's name.
+
+    They are read again, for to hold the bytes of all that is decoded ahead takes gigabytes; one that
+    is not the same any more is not kept.
+    """
     place = (record.split, record.label)
     if kept[place] >= ORIGINALS:
+        return ""
+    data = _read_again(record)
+    if hashlib.sha256(data).hexdigest() != digest:
         return ""
     kept[place] += 1
     name = f"{len(kept):03d}-{sum(kept.values()):04d}{SUFFIXES[kind]}"
     (folder / "originals").mkdir(exist_ok=True)
     (folder / "originals" / name).write_bytes(data)
     return name
+
+
+def _read_again(record: Record) -> bytes:
+    try:
+        return record.read()
+    except (OSError, DataError):  # it went away after it was decoded
+        return b""
 
 
 def pick_originals(prepared: Prepared, rows: NDArray[np.int64], count: int) -> list[int]:

@@ -7,14 +7,20 @@ antialiases) → uint8[H, W, 3]. Change nothing here without a new `PREPARATION`
 from __future__ import annotations
 
 import importlib
+import logging
+import os
 import re
+import stat
 import struct
 import warnings
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tledge.errors import DataError, MissingError
 
@@ -23,11 +29,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+T = TypeVar("T")
+
 PREPARATION = 1
 """Version of the preparation; part of every cache key."""
 
 MAX_PIXELS = 100_000_000
 """Larger photos are refused: decoding one would take more than 300 MB."""
+
+MAX_BYTES = 1 << 29
+"""Larger files are refused before they are read."""
+
+LARGE = 16_000_000
+"""Photos of more pixels are decoded one at a time, whatever the number of threads: they take most memory."""
+
+MAX_SCANS = 100
+"""A progressive JPEG has about ten; each costs time by the size of the picture, and none by its own."""
+
+MAX_PIECES = 400_000
+"""A TIFF of 100 megapixels in tiles of 16 x 16 has as many; Pillow needs 600 bytes for each."""
+
+BAND = 256
+"""Rows that are laid on white at a time, so that a large photo is not copied three times."""
+
+MAX_REASON = 100
+"""Characters of a decoder's complaint that are passed on."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """What counts as a photo; Pillow would also hand EPS files to Ghostscript."""
@@ -90,16 +116,15 @@ def prepare(source: bytes | Path | NDArray[np.uint8], size: tuple[int, int]) -> 
     from PIL import Image
 
     if isinstance(source, bytes):
-        return _sized(_decoded(source, f"{len(source)} bytes")[0], size)
+        return examine(source, size)[0]
     if isinstance(source, Path):
-        return _sized(_decoded(_content(source), str(source))[0], size)
+        return _decoded(content(source), str(source), lambda image: _sized(image, size))[0]
     return _sized(to_rgb(Image.fromarray(source)), size)
 
 
 def examine(data: bytes, size: tuple[int, int]) -> tuple[NDArray[np.uint8], Facts]:
     """What `prepare` gives for an encoded photo, and the photo's facts, from one decoding."""
-    image, facts = _decoded(data, f"{len(data)} bytes")
-    return _sized(image, size), facts
+    return _decoded(data, f"{len(data)} bytes", lambda image: _sized(image, size))
 
 
 def decode(data: bytes) -> tuple[NDArray[np.uint8], Facts]:
@@ -109,22 +134,57 @@ def decode(data: bytes) -> tuple[NDArray[np.uint8], Facts]:
     """
     import numpy as np
 
-    image, facts = _decoded(data, f"{len(data)} bytes")
-    return np.asarray(image, dtype=np.uint8), facts
+    return _decoded(data, f"{len(data)} bytes", lambda image: np.asarray(image, dtype=np.uint8))
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a photo's file.
+
+    Raises FileNotFoundError where there is none, and DataError where it cannot be read, is larger than
+    `MAX_BYTES`, or is no file: a pipe or a device may never end.
+    """
+    try:
+        with open(path, "rb", opener=_opened_at_once) as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise DataError(f"{path}: neither a file nor a link to one, expected a photo.")
+            if facts.st_size > MAX_BYTES:
+                raise DataError(
+                    f"{path}: too large, {facts.st_size >> 20} MiB; at most {MAX_BYTES >> 20} are read. "
+                    "Make a smaller copy."
+                )
+            return file.read(facts.st_size)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _opened_at_once(path: str, flags: int) -> int:
+    """Open without waiting for whoever writes into a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def to_rgb(image: Image) -> Image:
     """Upright RGB of a decoded image: EXIF orientation applied, transparency laid on white."""
-    from PIL import Image
-
     upright = turned(image, _orientation(image))
     if upright.mode.startswith("I;16"):
         upright = upright.convert("I").point(lambda value: value / 256).convert("L")
     if upright.mode in ("RGBA", "LA", "PA", "La") or "transparency" in upright.info:
-        layer = upright.convert("RGBA")
+        return _on_white(upright)
+    own = upright is not image and upright.mode == "RGB"
+    return upright if own else upright.convert("RGB")
+
+
+def _on_white(image: Image) -> Image:
+    from PIL import Image
+
+    made = Image.new("RGB", image.size)
+    for top in range(0, image.height, BAND):
+        layer = image.crop((0, top, image.width, min(top + BAND, image.height))).convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        upright = Image.alpha_composite(white, layer)
-    return upright.convert("RGB")
+        made.paste(Image.alpha_composite(white, layer).convert("RGB"), (0, top))
+    return made
 
 
 def turned(image: Image, orientation: int) -> Image:
@@ -166,17 +226,12 @@ def _sized(image: Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+_one_large = Lock()
+_pillow = logging.getLogger("PIL")
 
 
-def _decoded(data: bytes, what: str) -> tuple[Image, Facts]:
-    """Upright RGB of an encoded photo, and its facts; `what` names it in errors."""
+def _decoded(data: bytes, what: str, use: Callable[[Image], T]) -> tuple[T, Facts]:
+    """What `use` makes of upright RGB of an encoded photo, and its facts; `what` names it in errors."""
     from PIL import Image, UnidentifiedImageError
 
     if not data:
@@ -184,15 +239,23 @@ def _decoded(data: bytes, what: str) -> tuple[Image, Facts]:
     Image.MAX_IMAGE_PIXELS = None  # its own limit warns on stderr; ours is below
     # Pillow warns of odd metadata without naming the file; what spoils the picture raises.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    if not _pillow.handlers:
+        _pillow.addHandler(logging.NullHandler())
     formats = _formats(data, what)
     try:
+        if _pieces(data) > MAX_PIECES:
+            raise DataError(f"{what}: damaged (a TIFF of more than {MAX_PIECES} strips or tiles).")
         image = Image.open(BytesIO(data), formats=formats)
         if image.width * image.height > MAX_PIXELS:
             raise DataError(
                 f"{what}: too large, {image.width}x{image.height} pixels; at most {MAX_PIXELS} are read. "
                 "Make a smaller copy."
             )
-        return _loaded(image, len(data))
+        if image.format in ("JPEG", "MPO") and _scans(data) > MAX_SCANS:
+            raise DataError(f"{what}: damaged (more than {MAX_SCANS} scans, where ten are usual).")
+        with _one_large if image.width * image.height > LARGE else nullcontext():
+            upright, facts = _loaded(image, len(data))
+            return use(upright), facts
     except UnidentifiedImageError as error:
         raise DataError(f"{what}: {_unknown(data)}.") from error
     except MemoryError as error:
@@ -235,6 +298,51 @@ def _formats(data: bytes, what: str) -> tuple[str, ...]:
     return (*FORMATS, "HEIF")
 
 
+def _scans(data: bytes) -> int:
+    """Scans of a JPEG up to its end, a first look not parsing it: thumbnails and films may be inside."""
+    found = data.count(b"\xff\xda")
+    if found <= MAX_SCANS:
+        return found
+    found, place = 0, 2
+    while marker := _MARKER.search(data, place):
+        kind = marker[0][1]
+        if kind == 0xD9:
+            break
+        found += kind == 0xDA
+        place = marker.end() if kind in (0x01, 0xD8) else marker.end() + _length(data, marker.end())
+    return found
+
+
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+"""A JPEG's marker, but those that restart within a scan."""
+
+
+def _pieces(data: bytes) -> int:
+    """Strips and tiles that a TIFF's first directory names and the file could hold; 0 for others."""
+    if data[:2] not in (b"II", b"MM"):
+        return 0
+    try:
+        return sum(count for tag, count in _directory(data) if tag in (273, 324) and count <= len(data) // 2)
+    except struct.error:  # Pillow says what is wrong
+        return 0
+
+
+def _directory(data: bytes) -> Iterator[tuple[int, int]]:
+    """Tag and count of every entry of a TIFF's first directory; raises struct.error where there is none."""
+    big = 43 in (data[2], data[3])
+    order, number, size = ("<" if data[:2] == b"II" else ">"), ("Q" if big else "I"), (20 if big else 12)
+    (start,) = struct.unpack_from(order + number, data, 8 if big else 4)
+    (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, start)
+    start += 8 if big else 2
+    for place in range(start, min(start + size * entries, len(data) - size), size):
+        tag, _kind, count = struct.unpack_from(order + "HH" + number, data, place)
+        yield tag, count
+
+
+def _length(data: bytes, place: int) -> int:
+    return int.from_bytes(data[place : place + 2], "big")
+
+
 def _unknown(data: bytes) -> str:
     """What a file is that Pillow does not open."""
     for kind, pattern in _LOOKS:
@@ -247,7 +355,8 @@ def _unknown(data: bytes) -> str:
 
 def _damage(data: bytes, error: Exception) -> str:
     """How a decoder's complaint reads to a person."""
-    said = " ".join(str(error).split()) or type(error).__name__
+    said = "".join(one if one.isprintable() else " " for one in str(error))
+    said = " ".join(said.split())[:MAX_REASON] or type(error).__name__
     riff_cut = data[:4] == b"RIFF" and int.from_bytes(data[4:8], "little") + 8 > len(data)
     if riff_cut or re.search("file is truncated|truncated (file|data)|end of file", said, re.IGNORECASE):
         return ", truncated: the file ends before the picture does"

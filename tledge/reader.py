@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path

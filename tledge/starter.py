@@ -170,7 +170,7 @@ def _short_side(path: Path) -> int | str:
     except Exception:  # damaged headers raise all kinds of errors; `examine` says what is wrong
         pass
     try:
-        facts = images.examine(path.read_bytes(), (1, 1))[1]
+        facts = images.examine(images.content(path), (1, 1))[1]
         return min(facts.width, facts.height)
     except OSError as error:
         return f"cannot be read ({error.strerror})"

@@ -17,7 +17,7 @@ import model_child
 import mutated_keras
 import mutated_onnx
 import mutated_tflite
-import mutations
+import model_mutations
 from case import Case, Seen
 from material import ROOT, Material
 
@@ -48,7 +48,7 @@ def mutated(kind: str, whole: bytes, chance: Random, count: int) -> Iterator[tup
     """So many files, a third changed by bytes, the others by structure."""
     made = 0
     while made < count:
-        mutation = mutations.by_bytes if made % 3 == 0 else BY_STRUCTURE[kind]
+        mutation = model_mutations.by_bytes if made % 3 == 0 else BY_STRUCTURE[kind]
         try:
             name, data = mutation(whole, chance)
         except Exception:  # numbers that no field takes

@@ -8,7 +8,7 @@ import random
 import zipfile
 from typing import Any
 
-from mutations import NUMBERS, Change
+from model_mutations import NUMBERS, Change
 
 MARK = "/nonexistent/ran.txt"
 """What code that ought not to run would write."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from mutations import FLOATS, NUMBERS, Change
+from model_mutations import FLOATS, NUMBERS, Change
 
 
 def changed(whole: bytes, chance: random.Random) -> tuple[str, bytes]:

@@ -8,16 +8,22 @@ and gives no file but those of the page and the bundle. With `lan` a key in the 
 from __future__ import annotations
 
 import hmac
+import io
 import json
 import re
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import BoundedSemaphore, Condition, Lock
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -35,7 +41,16 @@ MAX_BODY = 32 << 20
 """Bytes that a request may bring: a large photo, not more."""
 
 PATIENCE = 20.0
-"""Seconds that a client may take to go on with its request."""
+"""Seconds that a client may take for the head of its request, however it spreads it."""
+
+SLOWEST = 256 << 10
+"""Bytes a second at which a body has to come."""
+
+BODIES = 128 << 20
+"""Bytes of bodies held at a time; others wait for their turn."""
+
+CONNECTIONS = 512
+"""Open at a time; more are closed at once, for each takes a thread."""
 
 COOKIE = "tledge_key"
 
@@ -54,6 +69,9 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
 }
+
+OF_BUNDLE = {"Content-Security-Policy": "sandbox; default-src 'none'"}
+"""For files of the bundle, which others made: none of them runs anything as a page of this server."""
 
 
 class Refused(Exception):
@@ -128,8 +146,31 @@ class Server(ThreadingHTTPServer):
         super().__init__(address, Handler)
         self.site = site
         self.key = key
-        self.pages = {path.relative_to(page.folder()).as_posix(): path for path in _page_files()}
+        self.pages = {one.relative_to(page.folder()).as_posix(): one.read_bytes() for one in _page_files()}
         self.members = frozenset(site.bundle.files.names())
+        self.bodies = _Budget(BODIES)
+        self._last_file = lru_cache(1)(site.file)
+        self._reading = Lock()
+        self._places = BoundedSemaphore(CONNECTIONS)
+
+    def file(self, name: str) -> bytes:
+        """A file of the bundle, one read at a time and the last one kept: many may ask for one model."""
+        with self._reading:
+            return self._last_file(name)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a connection its thread, or close it where there are too many."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection to its end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
     @property
     def port(self) -> int:
@@ -143,8 +184,49 @@ class Server(ThreadingHTTPServer):
         return frozenset(f"{name}:{self.port}" for name in names)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no news."""
-        del request, client_address
+        """A client that goes away is no news; anything else is an error of this server."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Budget:
+    """So many bytes may be held at a time by all threads together."""
+
+    def __init__(self, total: int) -> None:
+        self._free = total
+        self._changed = Condition()
+
+    @contextmanager
+    def taken(self, size: int) -> Iterator[None]:
+        """Hold `size` bytes, at most all, of it; raises Refused where none become free in time."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._free >= size, PATIENCE):
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too much at a time. Try again.")
+            self._free -= size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += size
+                self._changed.notify_all()
+
+
+class _Patient(io.RawIOBase):
+    """Reads from a connection until a moment: who sends a byte now and then gains no time by it."""
+
+    until = 0.0
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def readable(self) -> bool:
+        """It is read from."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """What has come; raises TimeoutError at the moment."""
+        self._connection.settimeout(max(self.until - time.monotonic(), 1e-3))
+        return self._connection.recv_into(buffer)
 
 
 def _page_files() -> list[Path]:
@@ -159,6 +241,22 @@ class Handler(BaseHTTPRequestHandler):
     server_version = "tledge"
     sys_version = ""
     timeout = PATIENCE
+
+    def setup(self) -> None:
+        """Read with patience."""
+        super().setup()
+        self._patient = _Patient(self.connection)
+        self.rfile = io.BufferedReader(self._patient)
+
+    def handle_one_request(self) -> None:
+        """Serve one request of the connection."""
+        self._patient.until = time.monotonic() + self.timeout
+        super().handle_one_request()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is no request, or none that is known, as everything is answered."""
+        del explain
+        self._send(_told(message or HTTPStatus(code).phrase), HTTPStatus(code))
 
     def do_GET(self) -> None:
         """Hand out a file or an answer."""
@@ -188,11 +286,16 @@ class Handler(BaseHTTPRequestHandler):
             reply, status = _told(str(error)), HTTPStatus.UNPROCESSABLE_ENTITY
         except ValueError:
             reply, status = _told("Not a request that can be read."), HTTPStatus.BAD_REQUEST
+        except (ConnectionError, TimeoutError):
+            raise
+        except OSError as error:  # the disk is full, a file is gone
+            reply, status = _told(f"This server could not: {error}."), HTTPStatus.INTERNAL_SERVER_ERROR
         self._send(reply, status)
 
     def _send(self, reply: Reply, status: HTTPStatus) -> None:
         if status != HTTPStatus.OK:
             self.close_connection = True  # its body may still be under way
+        self.connection.settimeout(self.timeout)
         self.send_response(status)
         for name, value in {**HEADERS, **reply.headers}.items():
             self.send_header(name, value)
@@ -206,6 +309,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _admit(self, asked: Mapping[str, list[str]]) -> None:
         """Raise Refused for other hosts, for other pages' orders and without the key."""
+        self._understand()
         host = self.headers.get("Host", "")
         if host not in self.server.hosts:
             raise Refused(HTTPStatus.MISDIRECTED_REQUEST, "This server does not answer to that name.")
@@ -214,6 +318,15 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(HTTPStatus.FORBIDDEN, "Only the page of this server may ask.")
         if self.server.key and not hmac.compare_digest(self._key(asked).encode(), self.server.key.encode()):
             raise Refused(HTTPStatus.FORBIDDEN, "Open the address with the key that tledge preview printed.")
+
+    def _understand(self) -> None:
+        """Raise Refused for what another program could read otherwise than this one (request smuggling)."""
+        if self.request_version not in ("HTTP/1.0", "HTTP/1.1"):
+            raise Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "Expected HTTP/1.1.")
+        single = [self.headers.get_all(name, []) for name in ("Host", "Content-Length", "Origin")]
+        body = self.command != "POST" and self.headers.get("Content-Length", "0") != "0"
+        if body or "Transfer-Encoding" in self.headers or any(len(found) > 1 for found in single):
+            raise Refused(HTTPStatus.BAD_REQUEST, "Not a request that can be read in one way only.")
 
     def _key(self, asked: Mapping[str, list[str]]) -> str:
         if "key" in asked:
@@ -231,10 +344,10 @@ class Handler(BaseHTTPRequestHandler):
             headers = {"Set-Cookie": cookie} if self.server.key and "key" in asked else {}
             return Reply(self.server.site.index(), TYPES[".html"], headers)
         if name in self.server.pages:
-            return _file(name, self.server.pages[name].read_bytes())
+            return _file(name, self.server.pages[name])
         member = name.removeprefix("bundle/")
         if member != name and member in self.server.members:
-            return _file(member, self.server.site.file(member))
+            return _file(member, self.server.file(member), OF_BUNDLE)
         return self._of_run(name)
 
     def _of_run(self, name: str) -> Reply:
@@ -248,7 +361,12 @@ class Handler(BaseHTTPRequestHandler):
         return Reply(picture, TYPES[".png"])
 
     def _post(self, path: str, asked: Mapping[str, list[str]]) -> Reply:
-        body, site = self._body(), self.server.site
+        length = self._length()
+        with self.server.bodies.taken(length):
+            return self._taken(path, asked, self._body(length))
+
+    def _taken(self, path: str, asked: Mapping[str, list[str]], body: bytes) -> Reply:
+        site = self.server.site
         if path == "/api/answers":
             return _told_json({"answers": site.answers(body)})
         if path == "/api/feedback" and site.feedback:
@@ -257,20 +375,24 @@ class Handler(BaseHTTPRequestHandler):
             return _told_json({"path": str(kept)})
         raise Refused(HTTPStatus.NOT_FOUND, "Nothing is taken here.")
 
-    def _body(self) -> bytes:
+    def _length(self) -> int:
         length = self.headers.get("Content-Length", "")
-        if not re.fullmatch(r"\d{1,12}", length):
+        if not re.fullmatch(r"[0-9]{1,12}", length):
             raise Refused(HTTPStatus.LENGTH_REQUIRED, "Say how long the body is.")
         if int(length) > MAX_BODY:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"At most {MAX_BODY >> 20} MiB are taken.")
-        body = self.rfile.read(int(length))
-        if len(body) != int(length):
+        return int(length)
+
+    def _body(self, length: int) -> bytes:
+        self._patient.until = time.monotonic() + self.timeout + length / SLOWEST
+        body = self.rfile.read(length)
+        if len(body) != length:
             raise Refused(HTTPStatus.BAD_REQUEST, "The body ended early.")
         return body
 
 
-def _file(name: str, data: bytes) -> Reply:
-    return Reply(data, TYPES.get(Path(name).suffix, "application/octet-stream"))
+def _file(name: str, data: bytes, headers: Mapping[str, str] = {}) -> Reply:
+    return Reply(data, TYPES.get(Path(name).suffix, "application/octet-stream"), headers)
 
 
 def _told_json(value: Any) -> Reply:

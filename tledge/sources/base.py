@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from tledge.errors import DataError
+
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Characters that begin a new line or steer a terminal, and bytes of a name that is not UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -59,3 +66,15 @@ def stamps(files: Iterable[tuple[str, Path]]) -> list[tuple[str, int, int]]:
     """Name, size and time of every file: what a fingerprint tells a changed file by."""
     stats = [(name, path.stat()) for name, path in files]
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+
+
+def shown(name: str) -> str:
+    """A record's name as it can stand in one line of UTF-8: what cannot is escaped."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return _UNFIT.sub(lambda one: repr(one[0])[1:-1], text)
+
+
+def check_names(record: Record) -> None:
+    """Raise DataError where the names of a record could not stand in a list or a file of labels."""
+    if _UNFIT.search(record.id) or _UNFIT.search(record.label):
+        raise DataError("its name or label has control characters or is not UTF-8. Rename it.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tledge import images
 from tledge.errors import DataError, MissingError, RecipeError
 from tledge.sources.base import Reader, Record, stamps
 
@@ -40,13 +41,13 @@ def records(options: Mapping[str, object]) -> Iterator[Record]:
     an empty row or cell, and a photo that is missing or listed twice.
     """
     for line in _lines(options):
-        yield Record(line.photo, line.label, line.split, partial(Path.read_bytes, line.path))
+        yield Record(line.photo, line.label, line.split, partial(images.content, line.path))
 
 
 def reader(options: Mapping[str, object]) -> Reader:
     """Reads the file that the id names, from the folder of the CSV file."""
     root = _table(options).parent
-    return lambda name, _offset, _size: (root / name).read_bytes()
+    return lambda name, _offset, _size: images.content(root / name)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from tledge import images
 from tledge.errors import DataError, MissingError
 from tledge.sources.base import Reader, Record, stamps
 
@@ -41,13 +42,13 @@ def records(options: Mapping[str, object]) -> Iterator[Record]:
     _check_depths(root, [parts for _path, parts in found])
     for path, parts in found:
         *split, label, _name = parts
-        yield Record("/".join(parts), label, split[0] if split else "train", partial(Path.read_bytes, path))
+        yield Record("/".join(parts), label, split[0] if split else "train", partial(images.content, path))
 
 
 def reader(options: Mapping[str, object]) -> Reader:
     """Reads the file that the id names."""
     root = _root(options)
-    return lambda name, _offset, _size: (root / name).read_bytes()
+    return lambda name, _offset, _size: images.content(root / name)
 
 
 def photos(root: Path) -> Iterator[Path]:
@@ -75,14 +76,19 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
         path = folder / entry.name
         if entry.name.startswith(".") or entry.name in _CLUTTER:
             continue
-        if entry.is_dir():
+        if _leads_somewhere(entry) and entry.is_dir():
             yield from _walk(path, above | {here})
         elif path.suffix.lower() in SUFFIXES and _is_photo(entry):
             yield path
 
 
+def _leads_somewhere(entry: os.DirEntry[str]) -> bool:
+    """False for a link to nothing, or to itself."""
+    return not entry.is_symlink() or Path(entry.path).exists()
+
+
 def _is_photo(entry: os.DirEntry[str]) -> bool:
-    if entry.is_symlink() and not Path(entry.path).exists():
+    if not _leads_somewhere(entry):
         raise DataError(
             f"{entry.path}: a link to {os.readlink(entry.path)}, which is not there. "
             "Get the photo or remove the link."

@@ -1,0 +1,155 @@
+"""A preview server as users start it, in a process of its own, and raw bytes to ask it with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import child
+from material import Material
+
+
+@dataclass
+class Serving:
+    """A running server: its process, where it listens, and where it writes."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    feedback: Path
+    log: Path
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def raw(self, data: bytes, *, wait: float = 30, finish: bool = True, to: str = "127.0.0.1") -> bytes:
+        """Send bytes as they are; gives all that comes until the server closes, or for `wait` seconds."""
+        with socket.create_connection((to, self.port), timeout=wait) as one:
+            try:
+                one.sendall(data)
+                if finish:
+                    one.shutdown(socket.SHUT_WR)
+            except OSError:  # it answered, and closed before all was said
+                pass
+            return _all(one)
+
+    def ask(
+        self, path: str = "/", body: bytes | None = None, host: str = "", headers: Sequence[str] = ()
+    ) -> tuple[int, bytes]:
+        """One whole request; gives status (0 for no answer) and all bytes of the answer."""
+        lines = [
+            f"{'GET' if body is None else 'POST'} {path} HTTP/1.1",
+            f"Host: {host or self.host}",
+            *headers,
+        ]
+        lines += (
+            ["Connection: close"] if body is None else ["Connection: close", f"Content-Length: {len(body)}"]
+        )
+        answer = self.raw("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + (body or b""))
+        return status(answer), answer
+
+    def is_well(self) -> bool:
+        """It lives and hands out its page within two seconds."""
+        began = time.monotonic()
+        return self.process.poll() is None and self.ask()[0] == 200 and time.monotonic() - began < 2
+
+    def figure(self, name: str) -> int:
+        """A line of the kernel's about the process: `VmHWM`, `VmRSS` in KiB, or `Threads`."""
+        text = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line for line in text.splitlines() if line.startswith(f"{name}:")).split()[1])
+
+    @property
+    def peak(self) -> float:
+        """Its largest resident set so far, in MiB."""
+        return self.figure("VmHWM") / 1024
+
+    @property
+    def said(self) -> str:
+        """What it wrote to stderr."""
+        return self.log.read_text(errors="replace")
+
+    def faults(self) -> tuple[str, ...]:
+        """What must not be after any attack."""
+        found = []
+        if child.TRACEBACK in self.said or "Exception" in self.said:
+            found.append(f"it wrote of an error: {self.said.strip().splitlines()[-1]}")
+        if not self.is_well():
+            found.append("it does not answer a good client any more")
+        return tuple(found)
+
+
+def status(answer: bytes) -> int:
+    """The status of an answer, 0 where it is none."""
+    parts = answer[:20].split(b" ")
+    return int(parts[1]) if parts[0].startswith(b"HTTP/") and len(parts) > 1 and parts[1].isdigit() else 0
+
+
+def _all(one: socket.socket) -> bytes:
+    parts = []
+    try:
+        while part := one.recv(1 << 16):
+            parts.append(part)
+    except OSError:
+        pass
+    return b"".join(parts)
+
+
+@contextmanager
+def serving(material: Material, bundle: Path, name: str, *options: object) -> Iterator[Serving]:
+    """A server of a bundle or run until the block ends; its feedback folder is empty."""
+    folder = material.folder(f"served-{name}")
+    began = start(material, bundle, folder, *options)
+    try:
+        yield began
+    finally:
+        stop(began)
+
+
+def start(material: Material, bundle: Path, folder: Path, *options: object) -> Serving:
+    """Start a server; raises RuntimeError where it does not come up."""
+    log, feedback = folder / "stderr.txt", folder / "feedback"
+    command = [*child.TLEDGE, "preview", bundle, "--no-browser", "--json", "--feedback", feedback, *options]
+    with log.open("wb") as err:
+        process = subprocess.Popen(
+            [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err,
+            env={**material.env, "PYTHONUNBUFFERED": "1"}, start_new_session=True,
+            preexec_fn=_can_be_interrupted,
+        )  # fmt: skip
+    text, out = b"", process.stdout
+    assert out
+    while not text.rstrip().endswith(b"}") and (line := out.readline()):
+        text += line
+    if not text:
+        raise RuntimeError(f"no server: {log.read_text()}")
+    return Serving(process, json.loads(text)["url"], feedback, log)
+
+
+def _can_be_interrupted() -> None:
+    """Shells let what they run in the background ignore SIGINT, and its children after it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def stop(one: Serving, with_signal: int = signal.SIGINT) -> int:
+    """End a server; gives its exit code."""
+    os.killpg(one.process.pid, with_signal) if one.process.poll() is None else None
+    try:
+        return one.process.wait(10)
+    except subprocess.TimeoutExpired:
+        os.killpg(one.process.pid, signal.SIGKILL)
+        return one.process.wait()
+    finally:
+        if one.process.stdout:
+            one.process.stdout.close()
