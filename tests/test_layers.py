@@ -89,7 +89,7 @@ LAYERS: list[set[str]] = [
     {"formats", "budget"},
     {"microcontroller"},
     {"formats.__main__", "converter", "recipe", "parity", "subjects", "targets"},
-    {"feeding", "listing", "sides", "evidence", "summary", "given", "event_log", "mlflow_log"},
+    {"feeding", "remarks", "listing", "sides", "evidence", "summary", "given", "event_log", "mlflow_log"},
     {"distillation", "card"},
     {"fitting", "report.answers", "report.training", "report.shipping", "report.again"},
     {"prefix", "logs", "report.facts"},

@@ -168,7 +168,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_binary_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.toml").write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(RecipeError, match=r"photo\.toml: the recipe cannot be read"):
+    with pytest.raises(RecipeError, match=r"photo\.toml: not UTF-8"):
         load(tmp_path / "photo.toml")
 
 

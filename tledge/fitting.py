@@ -127,9 +127,11 @@ def fit(
     """Run one stage from where `state` stands; leaves its best (or last) weights in the model.
 
     A stage that does not fit into memory begins again in smaller pieces where the recipe allows it.
-    Raises RunError where it does not, and where the loss is no longer a number.
+    Raises RunError where it does not, and where the loss is no longer a number: the checkpoint then
+    still holds the last whole epoch.
     """
     begin = train_model.get_weights()
+    _require_numbers(stage, begin)
     while True:
         replicas = engine.replicas if hosts.is_alone else distribution.devices()
         split = hardware.Split(stage.batch_size, state.accumulate, replicas, hosts.processes, hosts.process)
@@ -192,6 +194,7 @@ def _run(
             for swap in extra if state.epoch else ():
                 swap._ema_weights_in_model = True  # checkpoints are written while swapped in
             held_out = batches(validation, stage, stage_seed, 0, train=False, split=split)
+            guard = _guard(stage, state, engine.table.precision)
             reporter = _reporter(task, replace(stage, batch_size=split.piece), watch)
             with _own_error(data, held_out):
                 train_model.fit(
@@ -201,9 +204,52 @@ def _run(
                     epochs=stage.epochs,
                     shuffle=False,
                     verbose=0,
-                    callbacks=[*extra, keeper, reporter],
+                    callbacks=[guard, *extra, keeper, reporter],
                 )
     keeper.finish()
+
+
+def _require_numbers(stage: Stage, weights: Sequence[NDArray[Any]]) -> None:
+    """Raise RunError where a stage would begin with weights that are no numbers: no rate helps then."""
+    import numpy as np
+
+    if not all(np.isfinite(one).all() for one in weights):
+        raise RunError(
+            f"stage {stage.name}: begins with weights that are not numbers, so nothing can be learned. Look "
+            "at the file in [model] weights, or at the SavedModel of a hub backbone."
+        )
+
+
+def _guard(stage: Stage, state: State, precision: str) -> Any:
+    """The callback that stops at the first step, or validation, whose loss is no number."""
+    import keras
+
+    class Guard(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.epoch = epoch
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self._check(logs, f"in epoch {self.epoch + 1}, at step {batch + 1}")
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self._check(logs, f"in validation after epoch {epoch + 1}")
+
+        def _check(self, logs: Any, where: str) -> None:
+            if not all(math.isfinite(float(value)) for value in (logs or {}).values()):
+                raise RunError(_no_number(stage, state, where, precision))
+
+    return Guard()
+
+
+def _no_number(stage: Stage, state: State, where: str, precision: str) -> str:
+    """What to say of a loss that is no number, and what to try."""
+    key = f"stage.{state.stage}.learning_rate"
+    half = ', or [hardware] precision = "float32"' if precision == "float16" else ""
+    return (
+        f"stage {stage.name}: the loss is not a number {where}. Most likely the learning rate is too high. "
+        f"Start over with --force and a tenth of it, --set {key}={stage.learning_rate / 10:g}{half}. The run "
+        "folder still holds the last whole epoch, and --resume would come to the same."
+    )
 
 
 @contextmanager
@@ -262,11 +308,6 @@ def _keeper(
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             figures = {name: float(value) for name, value in (logs or {}).items()}
-            if not all(map(math.isfinite, figures.values())):
-                raise RunError(
-                    f"stage {stage.name}: the loss is not a number after epoch {epoch + 1}. "
-                    "Try a tenth of the learning rate."
-                )
             seconds = round(time.monotonic() - self.begun, 2)
             row = {"stage": stage.name, "epoch": epoch + 1, **figures, "seconds": seconds}
             state.history.append(row)

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 
 
+def require_labels(prepared: Prepared) -> None:
+    """Raise DataError where all photos have the same label."""
+    if len(prepared.labels) < 2:
+        raise DataError(
+            f"[data] source: all photos have one label, {prepared.labels[0]!r}, and there is nothing to tell "
+            "apart. Expected two labels or more: add photos of what it is not."
+        )
+
+
 def split(prepared: Prepared, data: Data, seed: int) -> dict[str, Rows]:
     """Row numbers of "train", "validation" and "test", disjoint, ascending, the same for a seed.
 
