@@ -116,6 +116,12 @@ def test_class_without_training_is_refused() -> None:
         splits.split(cache, data("train[:9]", "train[9:]", "test"), seed=0)
 
 
+def test_single_label_is_refused() -> None:
+    with pytest.raises(DataError, match=r"one label, 'cat'.*two labels or more"):
+        splits.require_labels(numbered(10))
+    splits.require_labels(prepared({("train", "cat"): 1, ("train", "dog"): 1}))
+
+
 def test_counts_every_label() -> None:
     cache = prepared({("train", "cat"): 3, ("test", "dog"): 2})
     rows = {"train": np.array([0, 1, 2]), "test": np.array([3, 4]), "none": np.array([], np.int64)}

@@ -45,8 +45,8 @@ def _lines(
     yield from inventory.absent(found)
     twins = [one for one in found.duplicates if one.crosses_splits]
     if twins:
-        first = twins[0]
+        one, more = twins[0], f" and {len(twins) - 1} pairs more" * (len(twins) > 1)
         yield (
-            f"{len(twins)} pairs of equal photos stand in two splits, such as {first.first} "
-            f"({first.first_place}) and {first.second} ({first.second_place}): the scores flatter"
+            f"equal photos stand in two splits, {one.first} ({one.first_place}) and {one.second} "
+            f"({one.second_place}){more}: the scores flatter"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,11 @@ class Source(Protocol):
 def constant(data: bytes) -> bytes:
     """The bytes themselves, for `Record.read` of a source that already holds them."""
     return data
+
+
+def path_of(text: str) -> Path:
+    """A path as a recipe has it, `~` being the home folder; a home that nobody knows stays as written."""
+    return Path(os.path.expanduser(text))  # pathlib's own raises RuntimeError there
 
 
 def stamps(files: Iterable[tuple[str, Path]]) -> list[tuple[str, int, int]]:
