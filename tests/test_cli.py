@@ -10,7 +10,7 @@ from conftest import Done
 from fake_data import photos
 
 from tledge import __version__
-from tledge.errors import ArtifactError, RecipeError
+from tledge.errors import RecipeError
 
 Cli = Callable[..., Done]
 
@@ -186,14 +186,6 @@ def test_init_writes_what_data_reads(cli: Cli, somewhere: Path, name: str) -> No
     assert cli("init", "photos", "--out", name).code == 1  # it is there
     done = cli("data", name, "--set", "augment.views=0", "--set", "model.image_size=96", "--quiet")
     assert done.code in (0, 5), done.err
-
-
-def test_labels_of_other_bytes_are_named(somewhere: Path) -> None:
-    from tledge import reader
-
-    (somewhere / "labels.txt").write_bytes("Blüte\n".encode("latin-1"))
-    with pytest.raises(ArtifactError, match=r"labels\.txt: not UTF-8"):
-        reader._neighbour_labels(somewhere / "model.onnx", 1)
 
 
 def test_single_label_is_refused_by_data(cli: Cli, somewhere: Path) -> None:

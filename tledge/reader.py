@@ -247,8 +247,5 @@ def _neighbour_labels(path: Path, classes: int) -> tuple[str, ...]:
     """`labels.txt` beside the file, else numbers: a model made elsewhere may carry no names."""
     beside = path.with_name("labels.txt")
     if beside.is_file():
-        try:
-            return contract.parse_labels(beside.read_text(encoding="utf-8"))
-        except UnicodeDecodeError as error:
-            raise ArtifactError(f"{beside}: not UTF-8 ({error}). Save it as UTF-8.") from error
+        return contract.parse_labels(beside.read_text(encoding="utf-8"))
     return tuple(str(number) for number in range(classes))

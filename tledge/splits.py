@@ -49,7 +49,7 @@ def split(prepared: Prepared, data: Data, seed: int) -> dict[str, Rows]:
         made[name].append(rows)
         free[rows] = False
     done = {name: np.sort(np.concatenate(parts)) for name, parts in made.items()}
-    _require_photos(prepared, done)
+    _require_photos(prepared, done, data.group)
     return done
 
 
@@ -66,11 +66,13 @@ def _rank(take: Take) -> int:
     return 0 if take.is_slice or take.files or take.pattern else 2
 
 
-def _require_photos(prepared: Prepared, made: Mapping[str, Rows]) -> None:
+def _require_photos(prepared: Prepared, made: Mapping[str, Rows], group: str) -> None:
+    together = "" if group == "none" else f" With [data] group = {group!r} too many of them stay together."
     for name, rows in made.items():
         if not len(rows):
             raise DataError(
                 f"[data.splits] {name}: no photo is left for it. Take less for the others, or add photos."
+                f"{together}"
             )
     found = set(prepared.label_indices()[made["train"]].tolist())
     lacking = [label for number, label in enumerate(prepared.labels) if number not in found]

@@ -99,6 +99,9 @@ REFUSED = {
         refused=1,
     ),
     "two photos in all": Trial(photos({"train": {"a": 1, "b": 1}}), words=("no split 'test'",), refused=1),
+    "photos that all look alike": Trial(
+        photos(TWO, sets.grey), ("data.group=near-duplicates",), ("stay together",), 1
+    ),
     "no test photos": Trial(
         photos({"train": {"a": 20, "b": 20}, "test": {"a": 0}}), words=("no split 'test'",), refused=1
     ),
