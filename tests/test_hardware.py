@@ -571,3 +571,8 @@ def test_two_devices_train_as_one(tmp_path: Path) -> None:
 def test_two_devices_of_jax(tmp_path: Path) -> None:
     pytest.importorskip("jax")
     run_on_two("jax", "float32", 1e-4, tmp_path)
+
+
+def test_abort_names_what_to_set() -> None:
+    said = hardware.aborted(Stage(name="top"), hardware.Split(64))
+    assert "stage top: native code gave up at batch_size = 64" in said and "batch_size = 32" in said

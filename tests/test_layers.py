@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "tledge"
 LAYERS: list[set[str]] = [
     {"tledge", "errors", "progress", "parallel"},
     {
+        "aborts",
         "quiet",
         "shipped",
         "tables",

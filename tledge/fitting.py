@@ -12,12 +12,12 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import distillation, distribution, golden, hardware, progress, runs
+from tledge import aborts, distillation, distribution, golden, hardware, progress, runs
 from tledge.distribution import ALONE, Hosts
 from tledge.errors import RunError
 from tledge.feeding import Examples, batches
@@ -136,7 +136,7 @@ def fit(
         replicas = engine.replicas if hosts.is_alone else distribution.devices()
         split = hardware.Split(stage.batch_size, state.accumulate, replicas, hosts.processes, hosts.process)
         try:
-            with engine.training():
+            with engine.training(), _last_words(stage, split, hosts):
                 here = engine.here(train_model)
                 _run(here, stage, state, train, validation, seed, checkpoint, watch, engine, split, observers)
             return
@@ -148,6 +148,11 @@ def fit(
         _begin_again(state, accumulate)
         state.halved[stage.name] = replace(split, accumulate=accumulate).piece
         train_model.set_weights(begin)
+
+
+def _last_words(stage: Stage, split: hardware.Split, hosts: Hosts) -> AbstractContextManager[None]:
+    """Several processes have last words already."""
+    return aborts.explained(lambda: hardware.aborted(stage, split)) if hosts.is_alone else nullcontext()
 
 
 def _begin_again(state: State, accumulate: int) -> None:
