@@ -144,8 +144,8 @@ def aborted(stage: Stage, split: Split) -> str:
     return (
         f"stage {stage.name}: native code gave up at batch_size = {split.piece}, most often because memory "
         "ran out where it cannot be told of it: see the line above. Set "
-        f"batch_size = {max(1, split.piece // 2)} or a smaller [model] image_size, or raise the limit on memory; "
-        "--force starts over."
+        f"batch_size = {max(1, split.piece // 2)} or a smaller [model] image_size, or raise the limit on "
+        "memory; --force starts over."
     )
 
 
