@@ -124,6 +124,8 @@ def made_error(name: str, text: str) -> Exception:
         (np._core._exceptions._ArrayMemoryError((3,), np.dtype("f4")), True),  # type: ignore[attr-defined]
         (made_error("XlaRuntimeError", "RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."), True),
         (made_error("JaxRuntimeError", "RESOURCE_EXHAUSTED: Out of memory"), True),
+        (made_error("AbortedError", "Status: 1, message: could not create a primitive, in file a.cc"), True),
+        (made_error("AbortedError", "Status: 3, message: could not create a primitive, in file a.cc"), False),
         (made_error("XlaRuntimeError", "INVALID_ARGUMENT: shapes"), False),
         (made_error("InternalError", "CUDA_ERROR_OUT_OF_MEMORY"), True),
         (made_error("InternalError", "cuDNN"), False),

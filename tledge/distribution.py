@@ -136,7 +136,7 @@ def is_joined() -> bool:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="tledge-process-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tledge-process-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 

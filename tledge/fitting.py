@@ -132,27 +132,40 @@ def fit(
     """
     begin = train_model.get_weights()
     _require_numbers(stage, begin)
-    while True:
-        replicas = engine.replicas if hosts.is_alone else distribution.devices()
-        split = hardware.Split(stage.batch_size, state.accumulate, replicas, hosts.processes, hosts.process)
-        try:
-            with engine.training(), _last_words(stage, split, hosts):
-                here = engine.here(train_model)
-                _run(here, stage, state, train, validation, seed, checkpoint, watch, engine, split, observers)
-            return
-        except Exception as error:  # the classes are the backend's
-            if not hardware.is_out_of_memory(error):
-                raise
-            accumulate = hardware.halved(engine.table, stage, split, watch)
-        gc.collect()  # what the error's frames still held
-        _begin_again(state, accumulate)
-        state.halved[stage.name] = replace(split, accumulate=accumulate).piece
-        train_model.set_weights(begin)
+    replicas = engine.replicas if hosts.is_alone else distribution.devices()
+    split = hardware.Split(stage.batch_size, state.accumulate, replicas, hosts.processes, hosts.process)
+    with _last_words(lambda: hardware.aborted(stage, split), hosts):
+        while True:
+            try:
+                with engine.training():
+                    here = engine.here(train_model)
+                    _run(
+                        here,
+                        stage,
+                        state,
+                        train,
+                        validation,
+                        seed,
+                        checkpoint,
+                        watch,
+                        engine,
+                        split,
+                        observers,
+                    )
+                return
+            except Exception as error:  # the classes are the backend's
+                if not hardware.is_out_of_memory(error):
+                    raise
+            gc.collect()  # what the error's frames still held: whoever is told of it needs some memory, too
+            split = replace(split, accumulate=hardware.halved(engine.table, stage, split, watch))
+            _begin_again(state, split.accumulate)
+            state.halved[stage.name] = split.piece
+            train_model.set_weights(begin)
 
 
-def _last_words(stage: Stage, split: hardware.Split, hosts: Hosts) -> AbstractContextManager[None]:
-    """Several processes have last words already."""
-    return aborts.explained(lambda: hardware.aborted(stage, split)) if hosts.is_alone else nullcontext()
+def _last_words(words: Callable[[], str], hosts: Hosts) -> AbstractContextManager[None]:
+    """Say what to set where native code aborts; several processes have last words already."""
+    return aborts.explained(words) if hosts.is_alone else nullcontext()
 
 
 def _begin_again(state: State, accumulate: int) -> None:

@@ -28,6 +28,7 @@ JIT: dict[str, bool | str] = {"auto": "auto", "on": True, "off": False}
 
 OUT_OF_MEMORY = {
     "ResourceExhaustedError": "",
+    "AbortedError": "Status: 1, message: could not create",  # oneDNN's number for it
     "XlaRuntimeError": "RESOURCE_EXHAUSTED",
     "JaxRuntimeError": "RESOURCE_EXHAUSTED",
     "InternalError": "RESOURCE_EXHAUSTED|CUDA_ERROR_OUT_OF_MEMORY",

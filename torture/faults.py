@@ -350,18 +350,20 @@ def out_of_memory(material: Material) -> Seen:
     for limit in LIMITS:
         ends.append(material.tledge(*train, timeout=300, memory=limit))
         short += faults(ends[-1], 1, words, f"{limit} MiB: ")
-    ends.append(material.tledge(*train, "--set", "hardware.halve_batch=true", timeout=600, memory=LIMITS[0]))
-    short += faults(ends[-1], 0, (), "halved: ")
-    if not ends[-1].code:
+    ends.append(material.tledge(*train, "--set", "hardware.halve_batch=true", timeout=600, memory=LIMITS[-1]))
+    if ends[-1].code:
+        short += faults(ends[-1], 1, ("batch_size = ", "stage all: "), "halved: ")
+        how = "halved until that was refused as well"
+    else:
         fitted = json.loads((folder / "large run" / "run.json").read_text())["halved"].get("all", 0)
         short += [] if 0 < fitted < 32 else ["halved: run.json does not say at how many images"]
-        return seen(ends, f"refused at 32 images of 768 pixels, trained at {fitted} at a time", short)
-    return seen(ends, "refused at 32 images of 768 pixels", short)
+        how = f"trained at {fitted} images at a time"
+    return seen(ends, f"refused within {', '.join(map(str, LIMITS))} MiB; {how}", short)
 
 
 CASES = (
     Case("nothing to learn from", "refused before training, by name, and no run folder is begun", refused),
     Case("odd sets that train", "says what its scores do not show; no verdict without a reason", trained),
     Case("a loss that is no number", "stops at once, says what to try, keeps the last epoch", no_number),
-    Case("out of memory", "names the batch size to set; halve_batch trains", out_of_memory, reduced=False),
+    Case("out of memory", "names the batch size to set, also where C++ aborts", out_of_memory, reduced=False),
 )
