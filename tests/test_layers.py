@@ -15,6 +15,7 @@ LAYERS: list[set[str]] = [
         "quiet",
         "shipped",
         "tables",
+        "toml_text",
         "contract",
         "starter_words",
         "statistics",

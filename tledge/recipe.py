@@ -5,14 +5,13 @@ from __future__ import annotations
 import difflib
 import math
 import re
-import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from tledge import runs, tables
+from tledge import runs, tables, toml_text
 from tledge.backbones import BACKBONES, split_name
 from tledge.dataset import source_options
 from tledge.errors import RecipeError
@@ -22,22 +21,10 @@ from tledge.sources import SOURCES
 
 T = TypeVar("T")
 
-LARGEST = 1 << 20
-"""Characters of a recipe file: a list of 20,000 labels fits."""
-
 MOST_STAGES = 100
 
 LONGEST_NAME = 200
 """Bytes of name and version together: they make the name of the bundle's file."""
-
-DEEPEST = 16
-"""Tables and lists within each other; recipes need four."""
-
-CHAIN = re.compile(r"""(?:\.[ \t]*(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*){64}""")
-"""A dotted key of 65 names. The time and memory that `tomllib` takes for one grow with its square."""
-
-SHOWN = 600
-"""Characters of a message; what a recipe holds may be longer, and is quoted from both ends."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +55,7 @@ def load(path: Path, settings: Sequence[str] = ()) -> Recipe:
     Raises RecipeError, naming the file, the table, the key, what was expected and the nearest
     known spelling.
     """
-    return parse(read_text(path), path.name, settings)
+    return parse(toml_text.read_text(path), path.name, settings)
 
 
 def of_run(folder: RunFolder) -> Recipe:
@@ -77,72 +64,26 @@ def of_run(folder: RunFolder) -> Recipe:
     return load(folder.recipe, asked.get("settings", []))
 
 
-def read_text(path: Path) -> str:
-    """The text of a recipe file; raises RecipeError where it cannot be read, or is no file (but a pipe)."""
-    try:
-        if path.exists() and not path.is_file():
-            raise RecipeError(f"{path}: not a file. Give the path of a .toml file.")
-        with path.open(encoding="utf-8-sig") as file:  # Windows' editor begins with a mark
-            text = file.read(LARGEST + 1)
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path}: not UTF-8 ({error}). Save it as UTF-8.") from error
-    except OSError as error:
-        raise RecipeError(f"{path}: the recipe cannot be read ({error}).") from error
-    if len(text) > LARGEST:
-        raise RecipeError(f"{path}: more than {LARGEST} characters. A recipe is a short TOML file.")
-    return text
-
-
 def parse(text: str, where: str, settings: Sequence[str] = ()) -> Recipe:
     """A checked recipe from TOML text; `where` names it in messages. Raises RecipeError."""
     try:
-        raw = _toml(text)
+        raw = toml_text.loads(text)
     except ValueError as error:  # TOMLDecodeError, endless numbers and nesting
-        raise RecipeError(f"{where}: not valid TOML: {_cut(str(error))}.") from error
+        raise RecipeError(f"{where}: not valid TOML: {toml_text.cut(str(error))}.") from error
     for setting in settings:
         try:
             _override(raw, setting)
         except RecipeError as error:
-            raise RecipeError(_cut(str(error))) from None
+            raise RecipeError(toml_text.cut(str(error))) from None
     try:
-        _refuse_endless(raw)
+        toml_text.refuse_endless(raw)
         made = _recipe(raw)
         if not made.recipe.name:
             made = replace(made, recipe=replace(made.recipe, name=Path(where).stem))
         _check(made)
     except RecipeError as error:
-        raise RecipeError(f"{where}: {_cut(str(error))}") from None
+        raise RecipeError(f"{where}: {toml_text.cut(str(error))}") from None
     return made
-
-
-def _toml(text: str) -> dict[str, Any]:
-    """Tables from TOML; raises ValueError for what is none, and for what would take the reader for ever."""
-    if found := CHAIN.search(text):
-        raise ValueError(f"a key of more than 64 names (at line {text.count(chr(10), 0, found.start()) + 1})")
-    try:
-        return tomllib.loads(text)
-    except RecursionError:
-        raise ValueError("too many brackets within each other") from None
-
-
-def _refuse_endless(raw: dict[str, Any]) -> None:
-    """Raise RecipeError for nesting, and for numbers, beyond what anything here could print."""
-    left: list[tuple[tuple[str, ...], Any]] = [((), raw)]
-    while left:
-        names, value = left.pop()
-        where = f"[{'.'.join(names[:-1])}] {names[-1]}" if len(names) > 1 else f"[{''.join(names)}]"
-        if len(names) > DEEPEST:
-            raise RecipeError(f"{where}: nested deeper than {DEEPEST} tables and lists.")
-        if isinstance(value, (dict, list)):
-            items = value.items() if isinstance(value, dict) else enumerate(value, 1)
-            left += [((*names, str(name)), one) for name, one in items]
-        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise RecipeError(f"{where}: a whole number beyond 64 bits.")
-
-
-def _cut(text: str) -> str:
-    """A message without the middle of what it quotes, where that is long."""
-    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} … {text[-SHOWN // 2 :]}"
 
 
 def _recipe(raw: dict[str, Any]) -> Recipe:
@@ -330,7 +271,7 @@ def _unknown(where: str, kind: str, name: object, known: Iterable[str]) -> str:
 
 def _override(raw: dict[str, Any], setting: str) -> None:
     """Apply "stage.0.epochs=2": a dotted path, and a TOML value or plain text."""
-    if not _is_text(setting):
+    if not toml_text.is_text(setting):
         raise RecipeError(f"--set {setting!r}: not UTF-8.")
     path, equals, text = setting.partition("=")
     names = path.strip().split(".")
@@ -356,14 +297,9 @@ def _step(place: Any, name: str, setting: str) -> Any:
 
 def _toml_value(text: str) -> Any:
     try:
-        return _toml(f"value = {text}")["value"]
+        return toml_text.loads(f"value = {text}")["value"]
     except ValueError:
         return text
-
-
-def _is_text(text: str) -> bool:
-    """False where bytes of the command line were no UTF-8, so that no file could hold the text."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _check(recipe: Recipe) -> None:
