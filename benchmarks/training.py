@@ -112,11 +112,11 @@ def inside_train(recipe_path: str, out: str) -> None:
 
     import numpy as np
 
-    from tledge import golden, recipe, runs
+    from tledge import golden, recipe, runs, toml_text
     from tledge.training import train as train_run
 
     path, clock = Path(recipe_path), Clock()
-    run = train_run(recipe.load(path), recipe.read_text(path), Path(out), watch=clock)
+    run = train_run(recipe.load(path), toml_text.read_text(path), Path(out), watch=clock)
     folder = runs.RunFolder(Path(out))
     reference = golden.load(folder.golden)
     right = np.flatnonzero(reference.probabilities.argmax(1) == reference.labels)

@@ -186,3 +186,11 @@ def test_init_writes_what_data_reads(cli: Cli, somewhere: Path, name: str) -> No
     assert cli("init", "photos", "--out", name).code == 1  # it is there
     done = cli("data", name, "--set", "augment.views=0", "--set", "model.image_size=96", "--quiet")
     assert done.code in (0, 5), done.err
+
+
+def test_single_label_is_refused_by_data(cli: Cli, somewhere: Path) -> None:
+    photos(somewhere / "photos", {"train": 8, "test": 4}, ("cat",))
+    text = '[data]\nsource = "folder:photos"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
+    (somewhere / "own.toml").write_text(text)
+    done = cli("data", "own.toml", "--quiet")
+    assert done.code == 1 and "one label, 'cat'" in done.err

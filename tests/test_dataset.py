@@ -140,6 +140,26 @@ def test_only_bad_photos_fail(tmp_path: Path, root: Path) -> None:
     assert list(root.iterdir()) == []
 
 
+@pytest.mark.parametrize("label", ["a\nb", "a\r", "a\u2028b", "a\0", " ", "\t", "a\udcff", ""])
+def test_label_that_no_list_holds_is_refused(label: str) -> None:
+    records = iter([Record("1.png", "fine", "train", bytes), Record("2.png", label, "train", bytes)])
+    with pytest.raises(DataError, match=r"2\.png.*the label"):
+        list(dataset._with_names(records))
+
+
+@pytest.mark.parametrize("label", ["a b", "a,b", "🌷", "..", "$\\frac{$", "<b>", "\u202eabc", " a"])
+def test_odd_label_is_kept(label: str) -> None:
+    records = [Record("1.png", label, "train", bytes)]
+    assert list(dataset._with_names(iter(records))) == records
+
+
+def test_label_of_two_lines_leaves_no_cache(folder: Path, root: Path) -> None:
+    (folder / "train" / "cat").rename(folder / "train" / "cat\nkitten")
+    with pytest.raises(DataError, match="line break"):
+        dataset.prepare(data_of(folder), 16)
+    assert not [path for path in root.iterdir() if path.is_dir()]
+
+
 def test_missing_folder_is_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no such folder of photos"):
         dataset.prepare(data_of(tmp_path / "nowhere"), 16)

@@ -235,11 +235,39 @@ def test_mixup_blends_labels_alike() -> None:
 
 
 @pytest.mark.slow
-def test_loss_that_is_no_number_stops(net: Any, tmp_path: Path) -> None:
-    stage = tables.Stage(name="wild", epochs=2, optimizer="sgd", learning_rate=100.0, unfreeze="all")
+def test_weights_that_are_no_numbers_are_refused(net: Any, tmp_path: Path) -> None:
     net.get_layer("logits").kernel.assign(net.get_layer("logits").kernel * np.float32("nan"))
-    with pytest.raises(RunError, match="wild: the loss is not a number"):
+    with pytest.raises(RunError, match="wild: begins with weights that are not numbers"):
+        fit(net, WILD, feeding.Examples(images(), one_hot(), np.arange(16)), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+WILD = tables.Stage(
+    name="wild", epochs=40, optimizer="sgd", learning_rate=100.0, weight_decay=10.0, unfreeze="all",
+    batch_size=4, restore_best=False,
+)  # fmt: skip
+"""Every step makes the weights a thousand times as large."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("size", "where"), [(4, r"in epoch \d+, at step \d"), (16, r"in validation after epoch")]
+)
+def test_loss_that_is_no_number_stops(net: Any, tmp_path: Path, size: int, where: str) -> None:
+    """At once, with what to set instead, and never into the checkpoint."""
+    stage = replace(WILD, batch_size=size)
+    with pytest.raises(RunError, match=f"wild: the loss is not a number {where}.*learning_rate=10") as caught:
         fit(net, stage, feeding.Examples(images(), one_hot(), np.arange(16)), tmp_path)
+    assert "float32" not in str(caught.value)
+    state = fitting.read_state(tmp_path / "state.npz")
+    assert 0 < state.epoch < 40 and len(state.history) == state.epoch
+    with np.load(tmp_path / "state.npz") as packed:
+        assert all(np.isfinite(packed[name]).all() for name in packed.files if name != "state")
+
+
+def test_half_precision_is_among_what_to_try() -> None:
+    said = fitting._no_number(tables.Stage(name="all"), fitting.State(stage=1), "in epoch 1", "float16")
+    assert 'precision = "float32"' in said and "--set stage.1.learning_rate=0.0001" in said
 
 
 @pytest.mark.slow

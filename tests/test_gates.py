@@ -312,6 +312,28 @@ def test_large_enough_set_is_decided(gate: str, images: int) -> None:
     assert verdict(compared(images), gate) == "passed"
 
 
+@pytest.mark.parametrize("gate", ["float", "fp16", "int8"])
+def test_answers_that_never_vary_show_nothing(gate: str) -> None:
+    labels = np.array([0, 1] * 150)
+    same = np.tile(np.float32([0.6, 0.3, 0.1]), (300, 1))
+    found = gates.compare(labels, same, same, NAMES)
+    assert verdict(found, gate) == "undecided"
+    assert "answers the same to every one of 300 images" in reasons(found, gate)
+    assert verdict(gates.compare(labels[:1], same[:1], same[:1], NAMES), "float") == "passed"
+
+
+def test_one_class_for_all_shows_nothing() -> None:
+    labels = np.array([0, 1] * 150)
+    blind = np.stack([np.linspace(0.6, 0.9, 300), np.linspace(0.4, 0.1, 300), np.zeros(300)], 1)
+    found = gates.compare(labels, blind.astype(np.float32), blind.astype(np.float32), NAMES)
+    assert found.blind == NAMES[0] and found.varies
+    assert verdict(found, "float") == "passed"
+    assert verdict(found, "int8") == verdict(found, "fp16") == "undecided"
+    assert f"Keras answers {NAMES[0]} to every image" in reasons(found, "int8")
+    one_label = gates.compare(labels * 0, blind.astype(np.float32), blind.astype(np.float32), NAMES)
+    assert verdict(one_label, "int8") == "passed"
+
+
 def test_small_set_can_still_fail() -> None:
     found = compared(40, lost=12)
     assert verdict(found, "int8") == "failed"

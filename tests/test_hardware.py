@@ -124,6 +124,8 @@ def made_error(name: str, text: str) -> Exception:
         (np._core._exceptions._ArrayMemoryError((3,), np.dtype("f4")), True),  # type: ignore[attr-defined]
         (made_error("XlaRuntimeError", "RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."), True),
         (made_error("JaxRuntimeError", "RESOURCE_EXHAUSTED: Out of memory"), True),
+        (made_error("AbortedError", "Status: 1, message: could not create a primitive, in file a.cc"), True),
+        (made_error("AbortedError", "Status: 3, message: could not create a primitive, in file a.cc"), False),
         (made_error("XlaRuntimeError", "INVALID_ARGUMENT: shapes"), False),
         (made_error("InternalError", "CUDA_ERROR_OUT_OF_MEMORY"), True),
         (made_error("InternalError", "cuDNN"), False),
@@ -571,3 +573,8 @@ def test_two_devices_train_as_one(tmp_path: Path) -> None:
 def test_two_devices_of_jax(tmp_path: Path) -> None:
     pytest.importorskip("jax")
     run_on_two("jax", "float32", 1e-4, tmp_path)
+
+
+def test_abort_names_what_to_set() -> None:
+    said = hardware.aborted(Stage(name="top"), hardware.Split(64))
+    assert "stage top: native code gave up at batch_size = 64" in said and "batch_size = 32" in said

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tledge import tables
+from tledge import shipped, tables
 from tledge.errors import RecipeError
 from tledge.recipe import Recipe, load, parse
 
@@ -168,8 +169,89 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_binary_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.toml").write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(RecipeError, match=r"photo\.toml: the recipe cannot be read"):
+    with pytest.raises(RecipeError, match=r"photo\.toml: not UTF-8"):
         load(tmp_path / "photo.toml")
+
+
+def test_mark_of_windows_is_read_over(tmp_path: Path) -> None:
+    path = tmp_path / "notepad.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + FULL.replace("\n", "\r\n").encode())
+    assert load(path) == parse(FULL, "notepad.toml")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_recipe_that_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "odd.toml"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    for read in (load, lambda path: shipped.find_recipe(str(path))):
+        with pytest.raises(RecipeError, match=r"odd\.toml: not a file"):
+            read(path)
+
+
+def test_endless_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large.toml"
+    path.touch()
+    os.truncate(path, 1 << 34)
+    with pytest.raises(RecipeError, match=r"large\.toml: more than"):
+        load(path)
+
+
+def test_name_too_long_for_a_file_is_refused() -> None:
+    with pytest.raises(RecipeError, match="name too long"):
+        shipped.find_recipe("a" * 5000)
+
+
+@pytest.mark.parametrize("name", ["a", '"a"', "'a.b'"])
+def test_endless_key_is_refused(name: str) -> None:
+    """`tomllib` takes the square of its names in time and memory."""
+    chain = " . ".join([name] * 100_000)
+    with pytest.raises(RecipeError, match="more than 64 names"):
+        parse(f"{SMALL}{chain} = 1", "x.toml")
+    with pytest.raises(RecipeError, match=r"x\.toml: \[data\] source"):
+        parse(SMALL, "x.toml", [f"data.source={{{chain} = 1}}"])
+
+
+def test_deep_key_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"x\.toml: \[data.a.*nested deeper than 16"):
+        parse(SMALL, "x.toml", ["data." + "a." * 40_000 + "a=1"])
+
+
+@pytest.mark.parametrize(
+    "setting", ["recipe.seed", "parity.max_arena_kib", "stage.0.learning_rate", "data.size", "model.head"]
+)
+@pytest.mark.parametrize("number", ["9" * 400, "-9223372036854775809", "0x" + "f" * 5000])
+def test_number_beyond_64_bits_is_refused(setting: str, number: str) -> None:
+    value = f"[{number}]" if setting == "model.head" else number
+    with pytest.raises(RecipeError, match="a whole number beyond 64 bits") as caught:
+        parse(SMALL, "x.toml", [f"{setting}={value}"])
+    assert setting.rpartition(".")[2] in str(caught.value)
+
+
+def test_long_value_is_quoted_from_both_ends() -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse(SMALL, "x.toml", ["model.backbone=" + "y" * 1_000_000])
+    assert len(str(caught.value)) < 700
+    assert "[model] backbone" in str(caught.value) and "mobilenetv2" in str(caught.value)
+
+
+def test_setting_of_other_bytes_is_refused() -> None:
+    with pytest.raises(RecipeError, match="not UTF-8"):
+        parse(SMALL, "x.toml", ["recipe.description=\udcff"])
+
+
+def test_too_many_stages_are_refused() -> None:
+    with pytest.raises(RecipeError, match=r"\[\[stage\]\]: 5001 of them"):
+        parse(SMALL + "[[stage]]\n" * 5000, "x.toml")
+
+
+def test_name_too_long_for_the_bundle_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"\[recipe\] name: .*200 bytes"):
+        parse(SMALL, "x.toml", ["recipe.name=" + "é" * 100])
 
 
 def test_settings_change_numbers() -> None:

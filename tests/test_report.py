@@ -448,3 +448,10 @@ def test_run_keeps_small_photos(made: Path) -> None:
         assert set(packed["labels"]) == set(LABELS)
     facts = runs.read_json(made / "evidence" / "photos.json", "photos", "")
     assert facts["counts"]["test"] == {"cat": 6, "dog": 6, "owl": 6} and "problems" in facts
+
+
+def test_remarks_stand_in_both_reports(tmp_path: Path) -> None:
+    path = fake_report.run(tmp_path / "tiny", exported=False)
+    change(path / "run.json", lambda raw: raw.update(remarks=["it answers <cat> to every test photo"]))
+    assert "it answers <cat> to every test photo" in rewritten(path).text
+    assert "every test photo" in (path / "report.md").read_text()

@@ -312,6 +312,14 @@ def test_source_without_argument_is_refused(name: str) -> None:
         prepared(name)
 
 
+@pytest.mark.parametrize(
+    "source", ["csv:~nobody-9/a.csv", "tfrecord:~nobody-9/*", "folder:~nobody-9/a", "csv:a\0b"]
+)
+def test_home_that_nobody_knows_is_missing(source: str) -> None:
+    with pytest.raises(MissingError, match=r"no such|no file"):
+        prepared(source)
+
+
 def test_wrong_type_of_option_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"\[data\] labels: expected such as \[\], got 'ant'"):
         prepared("tfrecord:*.tfrec", labels="ant")

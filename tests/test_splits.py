@@ -110,10 +110,22 @@ def test_empty_split_is_refused(validation: object) -> None:
         splits.split(prepared(MANY), data("train", validation, "test"), seed=0)
 
 
+def test_photos_that_all_stay_together_are_named() -> None:
+    made = prepared({("train", "cat"): 8, ("train", "dog"): 8, ("test", "cat"): 2})
+    with pytest.raises(DataError, match=r"validation: no photo is left.*group = '\(t\)' too many"):
+        splits.split(made, data("train", share("train", 0.2), "test", group="(t)"), 0)
+
+
 def test_class_without_training_is_refused() -> None:
     cache = prepared({("train", "cat"): 9, ("train", "dog"): 1, ("test", "dog"): 3})
     with pytest.raises(DataError, match="train: no photo of dog is left"):
         splits.split(cache, data("train[:9]", "train[9:]", "test"), seed=0)
+
+
+def test_single_label_is_refused() -> None:
+    with pytest.raises(DataError, match=r"one label, 'cat'.*two labels or more"):
+        splits.require_labels(numbered(10))
+    splits.require_labels(prepared({("train", "cat"): 1, ("train", "dog"): 1}))
 
 
 def test_counts_every_label() -> None:

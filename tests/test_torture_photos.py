@@ -10,9 +10,9 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent.parent / "torture"))
 
-import photo_mutations
 import odd_photos
 import photo_child
+import photo_mutations
 from child import Ended
 from photos import Tally, is_clean
 from serving import status

@@ -23,6 +23,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+from unicodedata import category
 
 from tledge import contract, filling, images, index, progress, runs
 from tledge.errors import DataError, MissingError, RecipeError, RunError, TledgeError
@@ -58,6 +59,9 @@ POLL = 0.2
 
 AHEAD = 256
 """Photos that are decoded while earlier ones are written."""
+
+UNNAMEABLE = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's control characters, halves of a character, and separators of lines."""
 
 MAX_LISTED = 200
 """Unusable photos named in one message."""
@@ -267,7 +271,7 @@ def _fill(folder: Path, records: Iterator[Record], count: int, head: Head, watch
     ):
         done, kept = filling.go_on(pixels, lines, head.side * head.side * 3)
         waiting: list[bytes] = []
-        decoded = _decoded(islice(records, done, None), head.side)
+        decoded = _decoded(islice(_with_names(records), done, None), head.side)
         left = None if count < done else count - done
         with closing(progress.track(watch, decoded, "prepare", left)) as tracked:
             for one in tracked:
@@ -278,6 +282,17 @@ def _fill(folder: Path, records: Iterator[Record], count: int, head: Head, watch
                     filling.flush(pixels, lines, waiting)
         filling.flush(pixels, lines, waiting)
     return "" if done else whole.hexdigest()
+
+
+def _with_names(records: Iterator[Record]) -> Iterator[Record]:
+    """The records; raises DataError at a label that no list of names, one a line, could hold."""
+    for record in records:
+        if not record.label.strip() or any(category(one) in UNNAMEABLE for one in record.label):
+            raise DataError(
+                f"{record.id!r}: the label {record.label!r} is blank, no Unicode text, or has a line break "
+                "or another control character in it. Write it as one line of text; for a folder, rename it."
+            )
+        yield record
 
 
 def _line(folder: Path, one: Decoded, pixels: IO[bytes] | None, kept: Counter[tuple[str, str]]) -> bytes:

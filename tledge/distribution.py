@@ -10,21 +10,18 @@ that stays silent, by missing heartbeats; either way they end with exit code 1 a
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import os
 import re
 import shutil
-import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import quiet
+from tledge import aborts, quiet
 from tledge.errors import RecipeError, RunError, TledgeError
 from tledge.tables import Stage
 
@@ -117,7 +114,7 @@ def joined(hosts: Hosts) -> Iterator[Path]:
     with _scratch() as folder, ExitStack() as shielded:
         shielded.enter_context(quiet.native_output_closed())
         why = [_not_reached(hosts, "in time")]
-        shielded.enter_context(_aborts_explained(folder, why))
+        shielded.enter_context(aborts.explained(_last_words(folder, why)))
         try:
             _start(hosts)
             why[0] = LOST
@@ -139,7 +136,7 @@ def is_joined() -> bool:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="tledge-process-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tledge-process-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
@@ -174,27 +171,17 @@ def _not_reached(hosts: Hosts, reason: str) -> str:
     )
 
 
-@contextmanager
-def _aborts_explained(folder: Path, why: Sequence[str]) -> Iterator[None]:
-    """Where JAX' runtime aborts the process, as for want of heartbeats, say why[0] and exit 1.
+def _last_words(folder: Path, why: Sequence[str]) -> Callable[[], str]:
+    """What to do and to say where JAX' runtime aborts the process, as for want of heartbeats.
 
-    It cannot be told to do otherwise: the callback for missed heartbeats fails on its argument. The
-    signal's handler is set in C, since Python's own runs only when native code comes back.
+    It cannot be told to do otherwise: the callback for missed heartbeats fails on its argument.
     """
 
-    def explain(_signal: int) -> None:
+    def words() -> str:
         shutil.rmtree(folder, ignore_errors=True)
-        print(f"\ntledge: {why[0]}", file=sys.stderr, flush=True)
-        os._exit(RunError.exit_code)
+        return why[0]
 
-    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(explain)
-    set_handler = ctypes.CDLL(None).signal
-    set_handler.restype, set_handler.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
-    before = set_handler(signal.SIGABRT, ctypes.cast(handler, ctypes.c_void_p))
-    try:
-        yield
-    finally:
-        set_handler(signal.SIGABRT, before)
+    return words
 
 
 def require_batches(hosts: Hosts, stages: Sequence[Stage]) -> None:

@@ -12,12 +12,12 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import distillation, distribution, golden, hardware, progress, runs
+from tledge import aborts, distillation, distribution, golden, hardware, progress, runs
 from tledge.distribution import ALONE, Hosts
 from tledge.errors import RunError
 from tledge.feeding import Examples, batches
@@ -130,25 +130,45 @@ def fit(
     """Run one stage from where `state` stands; leaves its best (or last) weights in the model.
 
     A stage that does not fit into memory begins again in smaller pieces where the recipe allows it.
-    Raises RunError where it does not, and where the loss is no longer a number.
+    Raises RunError where it does not, and where the loss is no longer a number: the checkpoint then
+    still holds the last whole epoch.
     """
     begin = train_model.get_weights()
-    while True:
-        replicas = engine.replicas if hosts.is_alone else distribution.devices()
-        split = hardware.Split(stage.batch_size, state.accumulate, replicas, hosts.processes, hosts.process)
-        try:
-            with engine.training():
-                here = engine.here(train_model)
-                _run(here, stage, state, train, validation, seed, checkpoint, watch, engine, split, observers)
-            return
-        except Exception as error:  # the classes are the backend's
-            if not hardware.is_out_of_memory(error):
-                raise
-            accumulate = hardware.halved(engine.table, stage, split, watch)
-        gc.collect()  # what the error's frames still held
-        _begin_again(state, accumulate)
-        state.halved[stage.name] = replace(split, accumulate=accumulate).piece
-        train_model.set_weights(begin)
+    _require_numbers(stage, begin)
+    replicas = engine.replicas if hosts.is_alone else distribution.devices()
+    split = hardware.Split(stage.batch_size, state.accumulate, replicas, hosts.processes, hosts.process)
+    with _last_words(lambda: hardware.aborted(stage, split), hosts):
+        while True:
+            try:
+                with engine.training():
+                    here = engine.here(train_model)
+                    _run(
+                        here,
+                        stage,
+                        state,
+                        train,
+                        validation,
+                        seed,
+                        checkpoint,
+                        watch,
+                        engine,
+                        split,
+                        observers,
+                    )
+                return
+            except Exception as error:  # the classes are the backend's
+                if not hardware.is_out_of_memory(error):
+                    raise
+            gc.collect()  # what the error's frames still held: whoever is told of it needs some memory, too
+            split = replace(split, accumulate=hardware.halved(engine.table, stage, split, watch))
+            _begin_again(state, split.accumulate)
+            state.halved[stage.name] = split.piece
+            train_model.set_weights(begin)
+
+
+def _last_words(words: Callable[[], str], hosts: Hosts) -> AbstractContextManager[None]:
+    """Say what to set where native code aborts; several processes have last words already."""
+    return aborts.explained(words) if hosts.is_alone else nullcontext()
 
 
 def _begin_again(state: State, accumulate: int) -> None:
@@ -196,6 +216,7 @@ def _run(
             for swap in extra if state.epoch else ():
                 swap._ema_weights_in_model = True  # checkpoints are written while swapped in
             held_out = batches(validation, stage, stage_seed, 0, train=False, split=split)
+            guard = _guard(stage, state, engine.table.precision)
             reporter = _reporter(task, replace(stage, batch_size=split.piece), watch)
             with _own_error(data, held_out):
                 train_model.fit(
@@ -205,7 +226,7 @@ def _run(
                     epochs=stage.epochs,
                     shuffle=False,
                     verbose=0,
-                    callbacks=[*extra, keeper, reporter],
+                    callbacks=[guard, *extra, keeper, reporter],
                 )
     keeper.finish()
 
@@ -219,6 +240,50 @@ def _steps_at_once(train: Examples, split: hardware.Split) -> int:
 
     is_plain = keras.backend.backend() == "tensorflow" and split.is_whole
     return HEAD_STEPS if is_plain and train.are_vectors else 1
+
+
+def _require_numbers(stage: Stage, weights: Sequence[NDArray[Any]]) -> None:
+    """Raise RunError where a stage would begin with weights that are no numbers: no rate helps then."""
+    import numpy as np
+
+    if not all(np.isfinite(one).all() for one in weights):
+        raise RunError(
+            f"stage {stage.name}: begins with weights that are not numbers, so nothing can be learned. Look "
+            "at the file in [model] weights, or at the SavedModel of a hub backbone."
+        )
+
+
+def _guard(stage: Stage, state: State, precision: str) -> Any:
+    """The callback that stops at the first step, or validation, whose loss is no number."""
+    import keras
+
+    class Guard(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.epoch = epoch
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            step = min(batch + 1, self.params["steps"])  # the last of several at once
+            self._check(logs, f"in epoch {self.epoch + 1}, at step {step}")
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self._check(logs, f"in validation after epoch {epoch + 1}")
+
+        def _check(self, logs: Any, where: str) -> None:
+            if not all(math.isfinite(float(value)) for value in (logs or {}).values()):
+                raise RunError(_no_number(stage, state, where, precision))
+
+    return Guard()
+
+
+def _no_number(stage: Stage, state: State, where: str, precision: str) -> str:
+    """What to say of a loss that is no number, and what to try."""
+    key = f"stage.{state.stage}.learning_rate"
+    half = ', or [hardware] precision = "float32"' if precision == "float16" else ""
+    return (
+        f"stage {stage.name}: the loss is not a number {where}. Most likely the learning rate is too high. "
+        f"Start over with --force and a tenth of it, --set {key}={stage.learning_rate / 10:g}{half}. The run "
+        "folder still holds the last whole epoch, and --resume would come to the same."
+    )
 
 
 @contextmanager
@@ -279,11 +344,6 @@ def _keeper(
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             figures = {name: float(value) for name, value in (logs or {}).items()}
-            if not all(map(math.isfinite, figures.values())):
-                raise RunError(
-                    f"stage {stage.name}: the loss is not a number after epoch {epoch + 1}. "
-                    "Try a tenth of the learning rate."
-                )
             seconds = round(time.monotonic() - self.begun, 2)
             row = {"stage": stage.name, "epoch": epoch + 1, **figures, "seconds": seconds}
             state.history.append(row)

@@ -26,6 +26,9 @@ MAX_REASONS = 3
 MAX_NAMES = 5
 """Classes that a reason lists."""
 
+SAME = 1e-6
+"""Probabilities that differ less over all images are those of a model that does not look at them."""
+
 Recall = tuple[int, float, float]
 """Images of a class, the share that Keras gets right, the share that the artifact gets right."""
 
@@ -43,7 +46,9 @@ class Comparison:
     `lost` are images that Keras gets right and the artifact wrong, `won` the other way round,
     `moved` wrong in both and differently. `ece` is the expected calibration error; `recall` has
     every class with images. `vanished` classes get two answers or more from Keras and none from
-    the artifact; `constant` is the one class that it ever answers, where Keras does otherwise.
+    the artifact; `constant` is the one class that it ever answers, where Keras does otherwise, and
+    `blind` the one that Keras ever answers, of several labels: then agreement takes no looking.
+    `varies` is False where Keras gives the same probabilities for two images and all others.
     """
 
     images: int
@@ -61,12 +66,14 @@ class Comparison:
     worst_class_change: float
     vanished: tuple[str, ...]
     constant: str = ""
+    blind: str = ""
     lost: int = 0
     won: int = 0
     moved: int = 0
     ece: float = 0.0
     reference_ece: float = 0.0
     recall: dict[str, Recall] = field(default_factory=dict)
+    varies: bool = True
 
 
 def compare(
@@ -105,6 +112,8 @@ def compare(
             if (before == index).sum() >= 2 and not (after == index).any()
         ),
         constant=names[after[0]] if (after == after[0]).all() and (before != after[0]).sum() >= 2 else "",
+        blind=names[before[0]] if (before == before[0]).all() and (labels != labels[0]).any() else "",
+        varies=len(labels) < 2 or bool((np.ptp(keras, axis=0) >= SAME).any()),
         lost=lost,
         won=won,
         moved=len(labels) - same - lost - won,
@@ -156,6 +165,7 @@ def judge(found: Comparison, gate: str, limits: Parity) -> tuple[str, tuple[str,
         _accuracy(found, limits, failed, undecided)
         _class_recall(found, limits, failed)
     _unanswered(found, failed)
+    _unshown(found, gate, undecided)
     if failed:
         return "failed", tuple(failed)
     return ("undecided", tuple(undecided)) if undecided else ("passed", ())
@@ -182,7 +192,7 @@ def resolution(tolerance: float) -> int:
 
 
 def images_needed(found: Comparison, gate: str, limits: Parity) -> int:
-    """Images from which on `judge` never says "undecided" of such a model."""
+    """Images from which on `judge` never finds too few to tell."""
     needed = resolution(1 - least_agreement(gate, limits))
     return max(needed, resolution(_allowed_drop(found, limits))) if gate == "int8" else needed
 
@@ -247,6 +257,20 @@ def _unanswered(found: Comparison, failed: list[str]) -> None:
         failed.append(f"never answers {_listed(found.vanished)}")
 
 
+def _unshown(found: Comparison, gate: str, undecided: list[str]) -> None:
+    """What answers that are always the same cannot show: that the artifact looks at its images."""
+    if not found.varies:
+        undecided.append(
+            f"Keras itself answers the same to every one of {found.images} images: nothing shows that "
+            "outputs differ between inputs. Verify on other photos, or train a model that tells them apart"
+        )
+    elif found.blind and gate != "float":
+        undecided.append(
+            f"Keras answers {found.blind} to every image, and so would an artifact that does not look. Train "
+            "a model that tells the classes apart"
+        )
+
+
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - MAX_NAMES
     return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
@@ -258,7 +282,7 @@ def causes(reference: Golden, found: NDArray[np.float32], names: tuple[str, ...]
 
     if not np.isfinite(found).all():
         return ("its answers are not numbers: the weights were dropped, or calibration saw NaN",)
-    if (np.ptp(found, axis=0) < 1e-6).all():
+    if (np.ptp(found, axis=0) < SAME).all():
         return ("it answers the same to every image: weights dropped, or its input is crushed",)
     fault = _nearest_fault(reference, found)
     if fault:

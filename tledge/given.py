@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 def read_recipe(name: str, settings: Sequence[str]) -> tuple[Recipe, str]:
     """A recipe by path or shipped name, and the text of its file."""
-    from tledge import recipe, shipped
+    from tledge import recipe, shipped, toml_text
 
     path = shipped.find_recipe(name)
-    return recipe.load(path, settings), recipe.read_text(path)
+    return recipe.load(path, settings), toml_text.read_text(path)
 
 
 def finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:

@@ -28,6 +28,7 @@ JIT: dict[str, bool | str] = {"auto": "auto", "on": True, "off": False}
 
 OUT_OF_MEMORY = {
     "ResourceExhaustedError": "",
+    "AbortedError": "Status: 1, message: could not create",  # oneDNN's number for it
     "XlaRuntimeError": "RESOURCE_EXHAUSTED",
     "JaxRuntimeError": "RESOURCE_EXHAUSTED",
     "InternalError": "RESOURCE_EXHAUSTED|CUDA_ERROR_OUT_OF_MEMORY",
@@ -137,6 +138,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     """True where the device, or the host, had no memory left for a step."""
     text = OUT_OF_MEMORY.get(type(error).__name__)
     return isinstance(error, MemoryError) or (text is not None and bool(re.search(text, str(error))))
+
+
+def aborted(stage: Stage, split: Split) -> str:
+    """What to say where native code ends the process within a step, with what to set instead."""
+    return (
+        f"stage {stage.name}: native code gave up at batch_size = {split.piece}, most often because memory "
+        "ran out where it cannot be told of it: see the line above. Set "
+        f"batch_size = {max(1, split.piece // 2)} or a smaller [model] image_size, or raise the limit on "
+        "memory; --force starts over."
+    )
 
 
 def halved(table: Hardware, stage: Stage, split: Split, watch: progress.Progress) -> int:

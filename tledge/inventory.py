@@ -143,7 +143,7 @@ def problems(found: Inventory) -> list[str]:
     within = sum(not one.crosses_splits and not one.crosses_classes for one in found.duplicates)
     if within:
         lines.append(f"{within} duplicates within one class of one split")
-    lines += [f"no photo at all in {place}: the score says nothing about it" for place in found.lacking]
+    lines += absent(found)
     if found.photos > similarity.COMPARED:
         lines.append(
             f"more than {similarity.COMPARED} photos: only equal files were looked for, not equal pictures"
@@ -158,6 +158,11 @@ def problems(found: Inventory) -> list[str]:
             f"{len(found.small)} photos are smaller than the model's input, such as {found.small[0]}"
         )
     return lines
+
+
+def absent(found: Inventory) -> list[str]:
+    """A line for each label that validation or test have no photo of."""
+    return [f"no photo at all in {place}: the score says nothing about it" for place in found.lacking]
 
 
 def _said(one: Duplicate) -> str:
@@ -182,13 +187,15 @@ def _sha256(prepared: Prepared) -> str:
 
 def keep(
     folder: RunFolder, prepared: Prepared, rows: Rows, seed: int, watch: progress.Progress = progress.SILENT
-) -> None:
+) -> Inventory:
     """Write into a run's evidence what its report says of the photos, and a few small ones of each split."""
-    runs.write_json(folder.data, facts(prepared, rows, take(prepared, rows, watch)))
+    found = take(prepared, rows, watch)
+    runs.write_json(folder.data, facts(prepared, rows, found))
     labels = prepared.label_indices()
     chosen = {name: part[by_class_in_turn(labels[part], SAMPLES, seed)] for name, part in rows.items()}
     shown = [(name, row) for name, part in chosen.items() for row in part.tolist()]
     _keep_samples(folder, prepared, shown)
+    return found
 
 
 def _keep_samples(folder: RunFolder, prepared: Prepared, shown: Sequence[tuple[str, int]]) -> None:

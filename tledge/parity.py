@@ -146,7 +146,7 @@ def _compared(
         max_abs_dp=result.max_abs_dp,
         kernels=session.kernels,
         reasons=(*likely, *reasons),
-        images_needed=needed if verdict == "undecided" else None,
+        images_needed=needed if verdict == "undecided" and result.images < needed else None,
         ece=result.ece,
         lost=result.lost,
         won=result.won,

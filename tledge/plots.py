@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ def _pyplot() -> Any:
     except ImportError as error:
         raise MissingError(f"matplotlib is not installed ({error}): pip install 'tledge[train]'") from error
     matplotlib.use("Agg")
+    matplotlib.rcParams["text.parse_math"] = False  # names of labels are text, whatever signs they have
     from matplotlib import pyplot
 
     return pyplot
@@ -40,7 +42,9 @@ def check() -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=120, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # it draws a box
+        figure.savefig(path, dpi=120, format="png", metadata={"Software": None})
     _pyplot().close(figure)
 
 

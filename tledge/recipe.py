@@ -5,14 +5,13 @@ from __future__ import annotations
 import difflib
 import math
 import re
-import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from tledge import runs, tables
+from tledge import runs, tables, toml_text
 from tledge.backbones import BACKBONES, split_name
 from tledge.dataset import source_options
 from tledge.errors import RecipeError
@@ -21,6 +20,11 @@ from tledge.runs import RunFolder
 from tledge.sources import SOURCES
 
 T = TypeVar("T")
+
+MOST_STAGES = 100
+
+LONGEST_NAME = 200
+"""Bytes of name and version together: they make the name of the bundle's file."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def load(path: Path, settings: Sequence[str] = ()) -> Recipe:
     Raises RecipeError, naming the file, the table, the key, what was expected and the nearest
     known spelling.
     """
-    return parse(read_text(path), path.name, settings)
+    return parse(toml_text.read_text(path), path.name, settings)
 
 
 def of_run(folder: RunFolder) -> Recipe:
@@ -60,29 +64,25 @@ def of_run(folder: RunFolder) -> Recipe:
     return load(folder.recipe, asked.get("settings", []))
 
 
-def read_text(path: Path) -> str:
-    """The text of a recipe file; raises RecipeError where it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: the recipe cannot be read ({error}).") from error
-
-
 def parse(text: str, where: str, settings: Sequence[str] = ()) -> Recipe:
     """A checked recipe from TOML text; `where` names it in messages. Raises RecipeError."""
     try:
-        raw = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, endless numbers and nesting
-        raise RecipeError(f"{where}: not valid TOML: {error}.") from error
+        raw = toml_text.loads(text)
+    except ValueError as error:  # TOMLDecodeError, endless numbers and nesting
+        raise RecipeError(f"{where}: not valid TOML: {toml_text.cut(str(error))}.") from error
     for setting in settings:
-        _override(raw, setting)
+        try:
+            _override(raw, setting)
+        except RecipeError as error:
+            raise RecipeError(toml_text.cut(str(error))) from None
     try:
+        toml_text.refuse_endless(raw)
         made = _recipe(raw)
         if not made.recipe.name:
             made = replace(made, recipe=replace(made.recipe, name=Path(where).stem))
         _check(made)
-    except (RecipeError, ValueError) as error:  # ValueError: a number too long to print
-        raise RecipeError(f"{where}: {error}") from None
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {toml_text.cut(str(error))}") from None
     return made
 
 
@@ -95,6 +95,8 @@ def _recipe(raw: dict[str, Any]) -> Recipe:
     stages = raw["stage"]
     if not isinstance(stages, list) or not stages:
         raise RecipeError("[[stage]]: expected one table or more, with two brackets.")
+    if len(stages) > MOST_STAGES:
+        raise RecipeError(f"[[stage]]: {len(stages)} of them, at most {MOST_STAGES} are taken.")
     return Recipe(
         recipe=_table(tables.About, raw.get("recipe", {}), "[recipe]"),
         data=_data(raw["data"]),
@@ -269,6 +271,8 @@ def _unknown(where: str, kind: str, name: object, known: Iterable[str]) -> str:
 
 def _override(raw: dict[str, Any], setting: str) -> None:
     """Apply "stage.0.epochs=2": a dotted path, and a TOML value or plain text."""
+    if not toml_text.is_text(setting):
+        raise RecipeError(f"--set {setting!r}: not UTF-8.")
     path, equals, text = setting.partition("=")
     names = path.strip().split(".")
     if not equals or not all(names):
@@ -293,8 +297,8 @@ def _step(place: Any, name: str, setting: str) -> Any:
 
 def _toml_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
+        return toml_text.loads(f"value = {text}")["value"]
+    except ValueError:
         return text
 
 
@@ -307,6 +311,10 @@ def _check(recipe: Recipe) -> None:
         )
     if not re.fullmatch(r"[\w.+-]+", recipe.recipe.version):
         raise RecipeError("[recipe] version: expected letters, digits, . + - and _ only.")
+    if len(f"{recipe.recipe.name}{recipe.recipe.version}".encode()) > LONGEST_NAME:
+        raise RecipeError(
+            f"[recipe] name: with the version more than {LONGEST_NAME} bytes; take a shorter one."
+        )
     source_options(recipe.data)
     _check_grouping(recipe.data)
     _check_model(recipe.model)

@@ -61,6 +61,8 @@ class TrainedRun:
     """Images at a time in the stages whose batch did not fit into memory, by stage."""
     confidence: Confidence | None = None
     """Temperature and threshold of "unsure"; runs of earlier versions have none."""
+    remarks: tuple[str, ...] = ()
+    """What the scores do not show, a line each: see `tledge.remarks`."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,7 @@ class RunFolder:
                 raw["confidence"] = Confidence(**raw["confidence"])
             for name in ("validation", "test", "frozen"):
                 raw[name] = Score(**raw[name])
-            return _typed(TrainedRun(**_tuples(raw, "labels", "skipped")))
+            return _typed(TrainedRun(**_tuples(raw, "labels", "skipped", "remarks")))
 
     def read_artifacts(self) -> list[Artifact]:
         """Every artifact that was exported here, by variant name."""

@@ -46,13 +46,18 @@ def find_recipe(wanted: str) -> Path:
     Raises RecipeError where neither exists.
     """
     path = Path(wanted)
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+        is_other = path.exists()
+    except OSError as error:
+        raise RecipeError(f"{wanted[:80]}: the recipe cannot be read ({error.strerror}).") from error
     shipped = recipes()
     is_plain = path.parts in ((path.name,), ("recipes", path.name))
     if is_plain and path.name.removesuffix(".toml") in shipped:
         return shipped[path.name.removesuffix(".toml")]
+    problem = "not a file" if is_other else "no such recipe"
     raise RecipeError(
-        f"{wanted}: no such recipe. Give the path of a .toml file, or one of the shipped names: "
+        f"{wanted}: {problem}. Give the path of a .toml file, or one of the shipped names: "
         f"{', '.join(shipped)}."
     )

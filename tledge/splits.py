@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 
 
+def require_labels(prepared: Prepared) -> None:
+    """Raise DataError where all photos have the same label."""
+    if len(prepared.labels) < 2:
+        raise DataError(
+            f"[data] source: all photos have one label, {prepared.labels[0]!r}, and there is nothing to tell "
+            "apart. Expected two labels or more: add photos of what it is not."
+        )
+
+
 def split(prepared: Prepared, data: Data, seed: int) -> dict[str, Rows]:
     """Row numbers of "train", "validation" and "test", disjoint, ascending, the same for a seed.
 
@@ -40,7 +49,7 @@ def split(prepared: Prepared, data: Data, seed: int) -> dict[str, Rows]:
         made[name].append(rows)
         free[rows] = False
     done = {name: np.sort(np.concatenate(parts)) for name, parts in made.items()}
-    _require_photos(prepared, done)
+    _require_photos(prepared, done, data.group)
     return done
 
 
@@ -57,11 +66,13 @@ def _rank(take: Take) -> int:
     return 0 if take.is_slice or take.files or take.pattern else 2
 
 
-def _require_photos(prepared: Prepared, made: Mapping[str, Rows]) -> None:
+def _require_photos(prepared: Prepared, made: Mapping[str, Rows], group: str) -> None:
+    together = "" if group == "none" else f" With [data] group = {group!r} too many of them stay together."
     for name, rows in made.items():
         if not len(rows):
             raise DataError(
                 f"[data.splits] {name}: no photo is left for it. Take less for the others, or add photos."
+                f"{together}"
             )
     found = set(prepared.label_indices()[made["train"]].tolist())
     lacking = [label for number, label in enumerate(prepared.labels) if number not in found]

@@ -37,6 +37,7 @@ from tledge import (
     progress,
     quantize_aware,
     quiet,
+    remarks,
     runs,
     splits,
     statistics,
@@ -85,6 +86,7 @@ def train(
     prepared = _prepared(recipe, cache, hosts, watch)
     _require_alike(recipe, prepared, hosts)
     _require_same_photos(folder, prepared, resume=resume and not force)
+    splits.require_labels(prepared)
     rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
     _seed(recipe.recipe.seed, recipe.hardware)
     # Several hosts share their devices themselves.
@@ -108,8 +110,8 @@ def train(
         distribution.leave(hosts, core)
         if not hosts.writes:
             return None
-        inventory.keep(folder, prepared, rows, recipe.recipe.seed, watch)
-        run = _finish(recipe, engine.plain(core), prepared, rows, state, folder, watch)
+        found = inventory.keep(folder, prepared, rows, recipe.recipe.seed, watch)
+        run = _finish(recipe, engine.plain(core), prepared, rows, found, state, folder, watch)
         run = replace(run, seconds=round(time.monotonic() - started, 1))
         runs.write_json(folder.run, run)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
@@ -348,6 +350,7 @@ def _finish(
     core: Any,
     prepared: dataset.Prepared,
     rows: dict[str, NDArray[np.int64]],
+    found: inventory.Inventory,
     state: fitting.State,
     folder: RunFolder,
     watch: progress.Progress,
@@ -393,6 +396,7 @@ def _finish(
         expected=recipe.expect.test_accuracy,
         halved=state.halved,
         confidence=fitted,
+        remarks=remarks.of_training(found, labels, probabilities, prepared.labels, len(state.history)),
     )
 
 

@@ -14,10 +14,10 @@ from random import Random
 
 import child
 import model_child
+import model_mutations
 import mutated_keras
 import mutated_onnx
 import mutated_tflite
-import model_mutations
 from case import Case, Seen
 from material import ROOT, Material
 

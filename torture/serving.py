@@ -126,7 +126,7 @@ def start(material: Material, bundle: Path, folder: Path, *options: object) -> S
         process = subprocess.Popen(
             [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err,
             env={**material.env, "PYTHONUNBUFFERED": "1"}, start_new_session=True,
-            preexec_fn=_can_be_interrupted,
+            preexec_fn=_can_be_interrupted,  # noqa: PLW1509 (no thread runs yet)
         )  # fmt: skip
     text, out = b"", process.stdout
     assert out

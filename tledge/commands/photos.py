@@ -71,6 +71,7 @@ def data(
     folder = out or Path("runs") / f"{recipe.recipe.name}-data"
     with console.watching(quiet) as watch:
         prepared = dataset.prepare(recipe.data, recipe.model.image_size, watch)
+        splits.require_labels(prepared)
         rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
         found = inventory.take(prepared, rows, watch)
         counts = splits.counts(prepared, rows)

@@ -60,6 +60,8 @@ def train(
         print_json({"path": str(folder), "report": write_report(RunFolder(folder), as_json), **plain(run)})
         return
     console.stdout().print(console.columns(console.training(run)))
+    for line in run.remarks:
+        click.echo(f"Mind: {line}.")
     if run.test.accuracy < run.expected:
         click.echo(f"Below the recipe's own expectation of {run.expected:.4f} on the test split.")
     click.echo(f"Run: {folder}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tledge import images
 from tledge.errors import DataError, MissingError
-from tledge.sources.base import Reader, Record, stamps
+from tledge.sources.base import Reader, Record, path_of, stamps
 
 OPTIONS: dict[str, object] = {"path": ""}
 SUFFIXES = {
@@ -112,7 +112,7 @@ def _check_depths(root: Path, found: list[tuple[str, ...]]) -> None:
 
 
 def _root(options: Mapping[str, object]) -> Path:
-    root = Path(str(options["path"])).expanduser()
+    root = path_of(str(options["path"]))
     if not root.is_dir():
         raise MissingError(f'{root}: no such folder of photos. Set [data] source = "folder:PATH".')
     return root

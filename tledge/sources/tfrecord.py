@@ -13,7 +13,7 @@ from typing import Any
 from tledge import quiet
 from tledge.errors import DataError, MissingError, RecipeError
 from tledge.sources import frames
-from tledge.sources.base import Reader, Record, constant, stamps
+from tledge.sources.base import Reader, Record, constant, path_of, stamps
 
 OPTIONS: dict[str, object] = {
     "pattern": "",
@@ -95,7 +95,7 @@ def _reading(options: Mapping[str, object]) -> _Reading:
 
 
 def _files(pattern: str) -> Iterator[tuple[str, Path]]:
-    path = Path(pattern).expanduser()
+    path = path_of(pattern)
     if path.is_file():  # a name may hold brackets that mean themselves
         yield path.name, path
         return
