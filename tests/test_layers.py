@@ -22,6 +22,7 @@ LAYERS: list[set[str]] = [
         "sources.base",
         "tflite_metadata",
         "needs",
+        "shortage",
         "probe_worker",
     },
     {

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from tledge import __version__
+from tledge import __version__, shortage
 from tledge.commands import (
     comparing,
     completion,
@@ -29,7 +29,8 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     try:
-        tledge.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        with shortage.explained():
+            tledge.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:

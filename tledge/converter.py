@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tledge import errors, runs
+from tledge import errors, runs, shortage
 from tledge.errors import ConversionError
 from tledge.formats.base import Job
 
@@ -70,24 +69,24 @@ class Converter:
         result_path.unlink(missing_ok=True)
         log.write_bytes(b"")
         runs.write_json(job, {"variant": conversion.variant, **asdict(conversion.job)})
-        self._ask([str(job.resolve()), str(result_path.resolve()), str(log.resolve())], conversion)
-        if not result_path.is_file():
+        answer = self._ask([str(job.resolve()), str(result_path.resolve()), str(log.resolve())], conversion)
+        if not (answer or result_path.is_file()):
             raise ConversionError(_crash(conversion, self._process.wait()))
-        result = json.loads(result_path.read_text(encoding="utf-8"))
+        result = json.loads(result_path.read_text(encoding="utf-8") if result_path.is_file() else answer)
         if "error" in result:
             failure = errors.kind_of(result, ConversionError)
             raise failure(f"{conversion.variant}: {result['error']} Log: {log}")
         details: dict[str, Any] = result["details"]
         return details
 
-    def _ask(self, line: list[str], conversion: Conversion) -> None:
-        """Hand over a job and wait for its answer, or for the end of the process."""
+    def _ask(self, line: list[str], conversion: Conversion) -> bytes:
+        """Hand over a job and wait for its answer, b"" where the process ended first."""
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps(line).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            return
+            return b""
         with selectors.DefaultSelector() as waiting:
             waiting.register(self._process.stdout, selectors.EVENT_READ)
             if not waiting.select(conversion.timeout):
@@ -96,12 +95,9 @@ class Converter:
                     f"{conversion.variant}: the conversion took more than {conversion.timeout} s and was "
                     f"stopped. Raise [export] timeout, or read its log: {conversion.log}"
                 )
-        self._process.stdout.readline()
+        return self._process.stdout.readline()
 
 
 def _crash(conversion: Conversion, code: int) -> str:
-    name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    tail = conversion.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-4:]
-    return f"{conversion.variant}: the converter crashed ({name}). Log: {conversion.log}, its end:\n" + (
-        "\n".join(tail)
-    )
+    said = conversion.log.read_text(encoding="utf-8", errors="replace")
+    return f"{conversion.variant}: the converter {shortage.ending(code, said)}\nLog: {conversion.log}"
