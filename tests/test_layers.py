@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "tledge"
 LAYERS: list[set[str]] = [
     {"tledge", "errors", "progress", "parallel"},
+    {"shortage"},
     {
         "quiet",
         "shipped",
@@ -22,7 +23,6 @@ LAYERS: list[set[str]] = [
         "sources.base",
         "tflite_metadata",
         "needs",
-        "shortage",
         "probe_worker",
     },
     {

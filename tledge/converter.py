@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from tledge import errors, runs, shortage
-from tledge.errors import ConversionError
+from tledge.errors import ConversionError, RecipeError
 from tledge.formats.base import Job
 
 COMMAND = (sys.executable, "-m", "tledge.formats")
@@ -31,9 +31,15 @@ class Conversion:
 
 
 class Converter:
-    """Runs `python -m tledge.formats`; a context manager that ends the process."""
+    """Runs `python -m tledge.formats`; a context manager that ends the process.
 
-    def __init__(self) -> None:
+    `memory_mib` limits its address space where that is above 0. Raises RecipeError on systems without
+    such limits.
+    """
+
+    def __init__(self, memory_mib: int = 0) -> None:
+        if memory_mib and sys.platform != "linux":
+            raise RecipeError("[export] memory_mib: only Linux limits a process so. Leave it out here.")
         # No GPU: converting has no use for one, and would take its memory.
         hidden = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         self._process = subprocess.Popen(
@@ -42,6 +48,8 @@ class Converter:
             stdout=subprocess.PIPE,
             env={**os.environ, **hidden},
         )
+        if memory_mib:
+            _limit(self._process.pid, memory_mib << 20)
 
     def __enter__(self) -> Converter:
         return self
@@ -96,6 +104,13 @@ class Converter:
                     f"stopped. Raise [export] timeout, or read its log: {conversion.log}"
                 )
         return self._process.stdout.readline()
+
+
+def _limit(process: int, size: int) -> None:
+    """Limit the address space of a process that has just been started, in bytes."""
+    import resource
+
+    resource.prlimit(process, resource.RLIMIT_AS, (size, size))
 
 
 def _crash(conversion: Conversion, code: int) -> str:

@@ -26,7 +26,10 @@ _FULL_TEXT = re.compile(
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _MEMORY_TEXT = re.compile(
     r"bad_alloc|MemoryError|Cannot allocate memory|(?i:out of memory)|RESOURCE_EXHAUSTED"
+    r"|failed to map segment|creation via pthread_create\(\) failed|can't start new thread"
 )
+_FRAME = re.compile(r"\s*(@ +0x|\*{3} Check failure|#\d+ )")
+"""A line of a native stack trace, which says nothing to its reader."""
 
 TAIL = 4
 """Last lines of a process that ended badly which are shown."""
@@ -41,7 +44,7 @@ _AGAIN = (
     "Nothing half-written is left, and what was finished is kept. Make room (TLEDGE_CACHE and TMPDIR name "
     "other places for prepared photos and scratch), then run the command again; train goes on with --resume."
 )
-_LESS = "Close other programs, raise the limit (ulimit -v) or take a machine with more"
+_LESS = "Close other programs, raise a limit (ulimit -v, [export] memory_mib) or take a machine with more"
 
 
 @contextmanager
@@ -65,7 +68,7 @@ def cause(error: BaseException, path: Path | None = None) -> str | None:
     chain = list(_chain(error))
     if any(map(is_full, chain)):
         return _full(chain, path)
-    if any(isinstance(one, MemoryError) for one in chain):
+    if any(isinstance(one, MemoryError) or _MEMORY_TEXT.search(str(one)) for one in chain):
         return (
             f"out of memory{_said(error)}. {_LESS}, then run the command again; train goes on with --resume."
         )
@@ -109,6 +112,16 @@ def room(path: Path) -> str:
     return f"{usage.free / 2**20:.1f} of {usage.total / 2**20:.0f} MiB free, and it takes more"
 
 
+def require_space(folder: Path, wanted: int, what: str, otherwise: str) -> None:
+    """Raise ResourceError, with what else can be done, where the disk of `folder` lacks `wanted` bytes."""
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        raise ResourceError(
+            f"{folder}: the disk is full: {what} take {wanted / 2**20:.1f} MiB more, "
+            f"{free / 2**20:.1f} MiB free. Make room, point TLEDGE_CACHE at a larger disk, {otherwise}."
+        )
+
+
 def _nearly_full() -> list[Path]:
     """Where tledge writes, of the places whose disk has next to nothing free."""
     named = (os.environ.get("TLEDGE_CACHE"), tempfile.gettempdir(), Path("runs"), Path())
@@ -128,7 +141,7 @@ def ending(code: int, said: str) -> str:
 
     `code` is negative after a signal, as `subprocess` has it.
     """
-    last = said.strip().splitlines()[-TAIL:]
+    last = [line for line in said.strip().splitlines() if not _FRAME.match(line)][-TAIL:]
     if code == -9:
         how = f"was killed (SIGKILL), often for want of memory. {_LESS}."
     elif _MEMORY_TEXT.search("\n".join(last)):
