@@ -80,7 +80,8 @@ def lost(before: Mapping[str, str], folder: Path, after: Mapping[str, str]) -> l
     `after` is what the same command gives where it succeeds; files that tell seconds are read instead.
     """
     here = files(folder)
-    gone = [f"{name} is gone" for name in before if name not in here]
+    results = (name for name in before if "logs" not in Path(name).parts)
+    gone = [f"{name} is gone" for name in results if name not in here]
     known = {**before, **after}
     others = [name for name, sha256 in here.items() if sha256 not in (before.get(name), after.get(name))]
     found = [f"{name}: {why}" for name in others if (why := _fault(folder / name, name in known))]

@@ -6,23 +6,23 @@ import json
 import os
 import shutil
 import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import child
 import disk
-from case import CannotRun, Case, Seen
+import workers
+from case import Case, Seen
 from material import Material
 
 LEVELS = (0, 4 << 10, 64 << 10, 1 << 20)
 """Bytes that are free when a command starts on a full disk."""
-
-MARK = "TLEDGE_TORTURE_CASE"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ STAGES = (
     ),
     Stage(
         "export", ("export", "runs/tiny", "--variant", "onnx-fp32", "--quiet"),
-        same=("runs/tiny/artifacts/*.tflite", "runs/tiny/artifacts/*.onnx", "runs/tiny/*.zip"), reduced=(64 << 10,),
+        same=("runs/tiny/artifacts/*.tflite", "runs/tiny/artifacts/*.onnx", "runs/tiny/*.zip"),
+        reduced=(64 << 10,),
     ),
     Stage("verify", ("verify", "runs/tiny", "--quiet"), reduced=(0,)),
     Stage("bundle", ("bundle", "runs/tiny", "--quiet"), same=("runs/tiny/*.zip",), reduced=(1 << 20,)),
@@ -68,7 +69,8 @@ STAGES = (
     Stage("bench", ("bench", "runs/tiny", "--variant", "tflite-fp32", "--threads", "1", "--quiet")),
     Stage("layers", ("inspect", "runs/tiny", "--quantization", "--quiet")),
     Stage(
-        "cache", ("data", "tiny.toml", "--quiet"), same=("cache/*/images.npy",), full="TLEDGE_CACHE", reduced=(0,)
+        "cache", ("data", "tiny.toml", "--quiet"), same=("cache/*/images.npy",), full="TLEDGE_CACHE",
+        reduced=(0,),
     ),
     Stage("scratch", ("verify", "runs/tiny/bundle", "--quiet"), full="TMPDIR", reduced=(64 << 10,)),
     Stage(
@@ -208,6 +210,164 @@ def _unfinished(stage: Stage, ended: child.Ended, home: Path, after: dict[str, s
     return found
 
 
+def feedback_full(material: Material) -> Seen:
+    """Keep a picture of the preview on a full disk, then with room."""
+    run = material.own_run("feedback-run")
+    photo = (run / "golden" / "00.jpg").read_bytes()
+    short: list[str] = []
+    with disk.mounted(material.folder("feedback-disk")) as small, _preview(material, run, small.path) as url:
+        for free, wanted in ((0, "disk is full"), (1 << 20, "path")):
+            small.leave(free)
+            told = _posted(f"{url}api/feedback?label=rock", photo)
+            if wanted not in told:
+                short.append(f"{free} bytes free: {told}")
+            short += [f"{free} bytes free: left behind: {name}" for name in disk.temporary(small.path)]
+        kept = [path.read_bytes() == photo for path in small.path.glob("rock/*")]
+    if kept != [True]:
+        short.append(f"kept pictures: {kept}")
+    return Seen("refused with the reason at 0 bytes free, kept with 1 MiB", tuple(short))
+
+
+@contextmanager
+def _preview(material: Material, run: Path, feedback: Path) -> Iterator[str]:
+    """A preview's address while it runs."""
+    command = [*child.TLEDGE, "preview", run, "--feedback", feedback, "--no-browser", "--json"]
+    process = subprocess.Popen(
+        list(map(str, command)),
+        stdout=subprocess.PIPE,
+        env=dict(material.env),
+        start_new_session=True,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "}\n")
+        yield json.loads("".join(lines) + "}")["url"]
+    finally:
+        child.end(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def _posted(url: str, data: bytes) -> str:
+    """What a server answers, whatever the status; an exception's text where it does not."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data), timeout=20) as reply:
+            return str(reply.read().decode())
+    except urllib.error.HTTPError as error:
+        return str(error.read().decode())
+    except OSError as error:
+        return repr(error)
+
+
+def predict_full(material: Material) -> Seen:
+    """Predict where nothing can be written at all."""
+    run = material.run
+    with disk.mounted(material.folder("predict-disk")) as small:
+        (small.path / "tmp").mkdir()
+        small.leave(0)
+        env = {"TLEDGE_CACHE": str(small.path), "TMPDIR": str(small.path / "tmp"), "HOME": str(small.path)}
+        ends = [
+            material.tledge("predict", model, run / "golden" / "00.jpg", cwd=small.path, env=env)
+            for model in (run / "bundle", next(run.glob("*.zip")), run / "artifacts" / "onnx-fp32.onnx")
+        ]
+    short = tuple(one.tail for one in ends if one.code)
+    return Seen(f"{len(ends)} models answered", short, peak=max(one.peak for one in ends))
+
+
+def little_memory(material: Material) -> Seen:
+    """Limit the address space that converters may take, by the recipe and by the shell."""
+    run = material.own_run("memory-run")
+    limits = (1000, 2000) if material.reduced else (300, 600, 1000, 1400, 1800, 2200)
+    short: list[str] = []
+    ends: list[child.Ended] = []
+    for limit in limits:
+        _set(run, "memory_mib", limit)
+        ends.append(material.tledge("export", run, "--quiet"))
+        short += _unnamed(ends[-1], "out of memory")
+    _set(run, "memory_mib", 0)
+    for limit in () if material.reduced else (1000, 2000):
+        ends.append(material.tledge("export", run, "--quiet", memory=limit))
+        short += _unnamed(ends[-1], "out of memory")
+    if not material.reduced:
+        ends.append(material.tledge("export", run, "--quiet"))
+        short += [ends[-1].tail] if ends[-1].code else []
+    named = sum("out of memory" in one.err for one in ends)
+    return Seen(f"{named} of {len(ends)} exports ran out of memory and said so", tuple(short),
+                crashes=sum(one.crashed for one in ends), peak=max(one.peak for one in ends))  # fmt: skip
+
+
+def _set(run: Path, name: str, value: int) -> None:
+    """Change a key of [export] in a run's recipe."""
+    lines = (run / "recipe.toml").read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if not line.startswith(f"{name} =")]
+    kept.insert(kept.index("[export]") + 1, f"{name} = {value}")
+    (run / "recipe.toml").write_text("\n".join(kept) + "\n", encoding="utf-8")
+
+
+def _unnamed(ended: child.Ended, *words: str, code: int = 1) -> list[str]:
+    """Where an end is not the expected one, or does not say all `words`."""
+    missing = [word for word in words if word not in ended.err + ended.out]
+    if ended.code == code and not missing and not ended.crashed and not ended.hung:
+        return []
+    return [f"no {missing}: {ended.tail}" if missing else ended.tail]
+
+
+def struck(material: Material) -> Seen:
+    """Hit converters at random moments: crashes, the kernel's killing, and a stop that never goes on."""
+    run = material.own_run("struck-run")
+    before = disk.files(run)
+    chance = material.chance("struck converter")
+    signals = {
+        signal.SIGSEGV: ("crashed (SIGSEGV)", "Log: "),
+        signal.SIGKILL: ("was killed (SIGKILL), often for want of memory", "Log: "),
+        signal.SIGABRT: ("crashed (SIGABRT)", "Log: "),
+        signal.SIGBUS: ("crashed (SIGBUS)", "Log: "),
+        signal.SIGSTOP: ("took more than 4 s and was stopped", "Raise [export] timeout"),
+    }
+    tried = (signal.SIGSEGV, signal.SIGSTOP) if material.reduced else (*signals, *signals)
+    short: list[str] = []
+    ends: list[child.Ended] = []
+    for number, one in enumerate(tried):
+        _set(run, "timeout", 4 if one == signal.SIGSTOP else 900)
+        mark = f"struck-{number}-{os.getpid()}"
+        with workers.hit("tledge.formats", one, mark, chance.uniform(0, 1.5)) as found:
+            ends.append(material.tledge("export", run, "--quiet", env={workers.MARK: mark}))
+        faults = _unnamed(ends[-1], *signals[one]) if found else ["no converter was seen"]
+        faults += [f"process {left} was left" for left in workers.of(mark)]
+        faults += disk.lost(before, run, before)
+        short += [f"{signal.Signals(one).name}: {fault}" for fault in faults]
+    return Seen(f"{len(ends)} converters hit, each cause named, earlier artifacts whole", tuple(short),
+                kills=len(ends), crashes=sum(one.crashed for one in ends),
+                hangs=sum(one.hung for one in ends), peak=max(one.peak for one in ends))  # fmt: skip
+
+
+STRUCK = (
+    (("bench", "RUN", "--variant", "tflite-fp32", "--threads", "1", "--quiet"), "tledge.bench_worker", 4),
+    (("bundle", "RUN", "--target", "microcontroller"), "tledge.arena_worker", 4),
+    (("bundle", "RUN", "--target", "microcontroller"), "ethosu.vela", 4),
+    (("doctor",), "tledge.probe_worker", 0),
+)
+"""Commands, a module that they run in a process of its own, and the exit code where it crashes."""
+
+
+def struck_others(material: Material) -> Seen:
+    """Hit the other processes: what measures, what runs tflite-micro, Vela, what loads a library."""
+    short: list[str] = []
+    ends: list[child.Ended] = []
+    for number, (command, module, code) in enumerate(STRUCK[:1] if material.reduced else STRUCK):
+        run = material.own_run("struck-other")
+        mark = f"other-{number}-{os.getpid()}"
+        with workers.hit(module, signal.SIGSEGV, mark, 0.2) as found:
+            arguments = [str(run) if part == "RUN" else part for part in command]
+            ends.append(material.tledge(*arguments, env={workers.MARK: mark}))
+        faults = _unnamed(ends[-1], "SIGSEGV", code=code) if found else ["was not seen"]
+        short += [f"{module}: {fault}" for fault in (*faults, *map(str, workers.of(mark)))]
+    return Seen(f"{len(ends)} processes crashed, each was named", tuple(short), kills=len(ends),
+                crashes=sum(one.crashed for one in ends), peak=max(one.peak for one in ends))  # fmt: skip
+
+
+NAMED = "the cause is named with its log's last words; what was there before is whole"
+
 CASES: tuple[Case, ...] = (
     *(
         Case(
@@ -218,4 +378,9 @@ CASES: tuple[Case, ...] = (
         )
         for stage in STAGES
     ),
+    Case("disk full: feedback of the preview", "refused with the reason, not half-written", feedback_full),
+    Case("disk full: predict", "works, for it writes nothing", predict_full),
+    Case("little memory for converters", "named, with how to go on", little_memory),
+    Case("converters crash, are killed, hang", NAMED, struck),
+    Case("other processes crash", NAMED, struck_others, reduced=False),
 )
