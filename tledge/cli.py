@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from tledge import __version__, shortage
+from tledge import __version__, letters, shortage
 from tledge.commands import (
     comparing,
     completion,
@@ -28,6 +28,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
+    letters.allow(sys.stdout, sys.stderr)
     try:
         with shortage.explained():
             tledge.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)

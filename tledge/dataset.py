@@ -104,7 +104,7 @@ def cache_root() -> Path:
     if named := os.environ.get("TLEDGE_CACHE"):
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "tledge"
+    return shortage.expanded(base) / "tledge"
 
 
 def source_options(data: Data) -> dict[str, object]:

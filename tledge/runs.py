@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tledge import shortage
+from tledge import letters, shortage
 from tledge.contract import Confidence, InputSpec
 from tledge.errors import ResourceError, RunError
 
@@ -344,8 +344,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a frozen dataclass or a plain object as JSON under its final name at once."""
-    plain = value if isinstance(value, (dict, list)) else asdict(value)
-    write_text(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+    fields = value if isinstance(value, (dict, list)) else asdict(value)
+    write_text(path, letters.as_json(fields) + "\n")
 
 
 def sha256(path: Path) -> str:

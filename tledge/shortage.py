@@ -44,6 +44,7 @@ _AGAIN = (
     "Nothing half-written is left, and what was finished is kept. Make room (TLEDGE_CACHE and TMPDIR name "
     "other places for prepared photos and scratch), then run the command again; train goes on with --resume."
 )
+_PLACES = "--out; TLEDGE_CACHE for prepared photos, TMPDIR for scratch"
 _LESS = "Close other programs, raise a limit (ulimit -v, [export] memory_mib) or take a machine with more"
 
 
@@ -74,7 +75,7 @@ def cause(error: BaseException, path: Path | None = None) -> str | None:
         )
     if isinstance(error, OSError) and error.errno in _DENIED:
         place = error.filename2 or error.filename or path
-        return f"{place}: {error.strerror}. Change its rights, or name another place."
+        return f"{place}: {error.strerror}. Change its rights, or name another place ({_PLACES})."
     if isinstance(error, FileNotFoundError) and not error.filename and not _has_folder():
         return "the current folder was removed. Change into one that exists (cd), then run the command again."
     return None
@@ -110,6 +111,17 @@ def room(path: Path) -> str:
     """How much is free of the disk that holds, or would hold, `path`."""
     usage = shutil.disk_usage(next(one for one in (path, *path.absolute().parents) if one.exists()))
     return f"{usage.free / 2**20:.1f} of {usage.total / 2**20:.0f} MiB free, and it takes more"
+
+
+def expanded(path: str) -> Path:
+    """A path whose "~" is the home folder; raises ResourceError for an account that has none."""
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise ResourceError(
+            f"{path}: this account has no home folder. Set HOME, or name a whole path (TLEDGE_CACHE for "
+            "prepared photos, TFDS_DATA_DIR for TensorFlow Datasets)."
+        )
+    return Path(found)
 
 
 def require_space(folder: Path, wanted: int, what: str, otherwise: str) -> None:

@@ -97,7 +97,8 @@ def train(
         if stage.quantize_aware:
             quantize_aware.require_known(core)
     if force:
-        shutil.rmtree(out, ignore_errors=True)
+        with runs.replacing(out.resolve()) as empty:  # whole or not at all, also behind a link
+            empty.mkdir()
     facts = {**environment(recipe.recipe.seed, settings), "cache": prepared.folder.name}
     facts |= {} if hosts.is_alone else {"processes": hosts.processes}
     runs.write_json(folder.environment, facts)

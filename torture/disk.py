@@ -104,7 +104,9 @@ def _fault(path: Path, is_known: bool) -> str:
                 packed.testzip()
         elif path.suffix == ".html":
             return "" if path.read_text(encoding="utf-8").rstrip().endswith("</html>") else "cut"
-        elif path.suffix in (".npy", ".tflite", ".onnx", ".png", ".jpg") or not is_known:
+        elif path.suffix in (".png", ".jpg"):
+            _decode(path)
+        elif path.suffix in (".npy", ".tflite", ".onnx") or not is_known:
             return "" if _may_vary(path) else "neither the old content nor the new"
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         return f"damaged ({error})"
@@ -114,3 +116,11 @@ def _fault(path: Path, is_known: bool) -> str:
 def _may_vary(path: Path) -> bool:
     """Logs, checkpoints and event files tell times; unfinished ones go on."""
     return bool({"logs", "checkpoints", "tensorboard"} & set(path.parts)) or path.suffix in (".csv", ".md")
+
+
+def _decode(path: Path) -> None:
+    """Raises OSError where a picture is cut."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        picture.load()

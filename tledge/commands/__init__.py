@@ -44,10 +44,12 @@ kernels = click.option(
 
 
 def print_json(value: object) -> None:
-    """Print the one JSON object of a command."""
-    import json
+    """Print the one JSON object of a command, in letters that stdout can take."""
+    import sys
 
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    from tledge import letters
+
+    click.echo(letters.as_json(value, sys.stdout.encoding))
 
 
 def plain(value: DataclassInstance) -> dict[str, Any]:

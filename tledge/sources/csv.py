@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tledge import shortage
 from tledge.errors import DataError, MissingError, RecipeError
 from tledge.sources.base import Reader, Record, stamps
 
@@ -60,7 +61,7 @@ class _Line:
 
 
 def _table(options: Mapping[str, object]) -> Path:
-    path = Path(str(options["path"])).expanduser()
+    path = shortage.expanded(str(options["path"]))
     if not path.is_file():
         raise MissingError(f'{path}: no such CSV file. Set [data] source = "csv:PATH".')
     return path

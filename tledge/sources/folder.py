@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from tledge import shortage
 from tledge.errors import DataError, MissingError
 from tledge.sources.base import Reader, Record, stamps
 
@@ -106,7 +107,7 @@ def _check_depths(root: Path, found: list[tuple[str, ...]]) -> None:
 
 
 def _root(options: Mapping[str, object]) -> Path:
-    root = Path(str(options["path"])).expanduser()
+    root = shortage.expanded(str(options["path"]))
     if not root.is_dir():
         raise MissingError(f'{root}: no such folder of photos. Set [data] source = "folder:PATH".')
     return root
