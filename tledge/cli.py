@@ -28,6 +28,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
+    letters.open_streams()
     letters.allow(sys.stdout, sys.stderr)
     try:
         with shortage.explained():
@@ -47,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
-        click.echo(f"tledge: {error}", err=True)
+        click.echo(
+            f"tledge: {error.filename}: {error.strerror}." if error.filename else f"tledge: {error}", err=True
+        )
         _exit(1)
     sys.exit(0)
 

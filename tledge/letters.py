@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
+import sys
 from typing import Any
 
 NAME = "tledge.letters"
@@ -14,6 +16,21 @@ PLAIN = {
     "°": " deg",
 }  # fmt: skip
 """What tables and messages are written with, in ASCII."""
+
+
+def open_streams() -> None:
+    """Put the null device where a process was started without stdin, stdout or stderr.
+
+    Else the next file that is opened has that number, and what native code says goes into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        if getattr(sys, name) is None:
+            stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
 
 
 def allow(*streams: Any) -> None:

@@ -329,9 +329,7 @@ def _beside(path: Path) -> Path:
         # A name may be as long as a file system allows: the temporary one takes its beginning.
         return Path(tempfile.mkdtemp(prefix=f".{path.name[:32]}.", dir=path.parent))
     except OSError as error:
-        why = shortage.cause(error, path) if shortage.is_full(error) else None
-        denied = f"{path}: cannot be written ({error.strerror})."
-        raise ResourceError(why or f"{denied} Change its folder's rights, or name another place.") from error
+        raise ResourceError(shortage.refused(error, path)) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -44,6 +44,7 @@ _AGAIN = (
     "Nothing half-written is left, and what was finished is kept. Make room (TLEDGE_CACHE and TMPDIR name "
     "other places for prepared photos and scratch), then run the command again; train goes on with --resume."
 )
+_GONE = "the current folder was removed. Change into one that exists (cd), then run the command again."
 _PLACES = "--out; TLEDGE_CACHE for prepared photos, TMPDIR for scratch"
 _LESS = "Close other programs, raise a limit (ulimit -v, [export] memory_mib) or take a machine with more"
 
@@ -77,8 +78,18 @@ def cause(error: BaseException, path: Path | None = None) -> str | None:
         place = error.filename2 or error.filename or path
         return f"{place}: {error.strerror}. Change its rights, or name another place ({_PLACES})."
     if isinstance(error, FileNotFoundError) and not error.filename and not _has_folder():
-        return "the current folder was removed. Change into one that exists (cd), then run the command again."
+        return _GONE
     return None
+
+
+def refused(error: OSError, path: Path) -> str:
+    """Why nothing can be written at `path`, and what to do."""
+    if is_full(error) or not (error.errno in _DENIED or _has_folder()):
+        return cause(error, path) or _GONE
+    advice = "Change its folder's rights"
+    if error.errno not in _DENIED:
+        advice = "Look whether a part of its path is a file or a link that leads nowhere, or is too long"
+    return f"{path}: cannot be written ({error.strerror}). {advice}, or name another place ({_PLACES})."
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -6,6 +6,7 @@ and `cli` are the only places that print.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,6 +58,12 @@ def plain(value: DataclassInstance) -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(value)
+
+
+def typed(path: object) -> str:
+    """A path as it is typed in a shell, also one with spaces or that begins like an option."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def next_step(command: str, as_json: bool = False) -> None:

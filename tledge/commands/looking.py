@@ -15,6 +15,7 @@ from tledge.commands import (
     next_step,
     plain,
     print_json,
+    typed,
     write_report,
 )
 from tledge.errors import TledgeError
@@ -172,6 +173,8 @@ def report(run: Path | None, as_json: bool) -> None:
         return
     click.echo(f"Report: {made.html}\n  Text: {made.text}")
     if made.verdict == "passed":
-        next_step(f"tledge bundle {folder.path}")
+        next_step(f"tledge bundle {typed(folder.path)}")
     else:
-        next_step(f"tledge export {folder.path} {'--int8' if made.verdict == 'trained' else '--repair'}")
+        next_step(
+            f"tledge export {typed(folder.path)} {'--int8' if made.verdict == 'trained' else '--repair'}"
+        )

@@ -16,6 +16,7 @@ from tledge.commands import (
     next_step,
     plain,
     print_json,
+    typed,
     write_report,
 )
 from tledge.errors import RecipeError, TledgeError
@@ -131,7 +132,7 @@ def _show_and_bundle(
         return
     click.echo(f"Bundle: {made.folder}\n   Zip: {made.zip}")
     write_report(folder)
-    next_step(f"tledge predict {made.folder} PHOTO.jpg")
+    next_step(f"tledge predict {typed(made.folder)} PHOTO.jpg")
 
 
 def _show(report: ParityReport, path: Path) -> None:
@@ -176,12 +177,12 @@ def verify(
         with console.watching(quiet) as watch:
             report = verify_bundle(path, kernels=kernels, watch=watch)
         checked = path
-        following = f"tledge predict {path} PHOTO.jpg"
+        following = f"tledge predict {typed(path)} PHOTO.jpg"
     else:
         folder, recipe = finished_run(path)
         report = _verify_run(folder, recipe, kernels, quiet)
         checked = folder.path
-        following = f"tledge bundle {folder.path}"
+        following = f"tledge bundle {typed(folder.path)}"
     if as_json:
         print_json(plain(report))
     else:
@@ -200,11 +201,11 @@ def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_
 
     with console.watching(quiet) as watch:
         if path is not None and reader.is_bundle(path):
-            following = f"tledge predict {path} PHOTO.jpg"
+            following = f"tledge predict {typed(path)} PHOTO.jpg"
             report = skew_bundle(reader.open_bundle(path), variant=variant, kernels=kernels, watch=watch)
         else:
             folder, recipe = finished_run(path)
-            following = f"tledge bundle {folder.path}"
+            following = f"tledge bundle {typed(folder.path)}"
             report = skew_run(folder, recipe.data, variant=variant, kernels=kernels, watch=watch)
     if as_json:
         print_json(plain(report))
@@ -254,7 +255,7 @@ def bundle(
         targets.find(target)
         targets.require_new(place)
     facts = {"folder": str(ready)} if ready else _bundled(home, unverified, quiet, as_json)
-    following = f"tledge predict {facts['folder']} PHOTO.jpg"
+    following = f"tledge predict {typed(facts['folder'])} PHOTO.jpg"
     if target:
         facts |= _project(target, Path(facts["folder"]), place, as_json)
         following = f"cd {shlex.quote(facts['project'])} && {facts['self_test']}"
