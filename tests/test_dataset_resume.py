@@ -17,7 +17,7 @@ import pytest
 from test_dataset import photo
 
 from tledge import dataset, images, index, runs
-from tledge.errors import DataError, RunError
+from tledge.errors import DataError, ResourceError, RunError
 from tledge.sources import folder as folder_source
 from tledge.tables import Data
 
@@ -288,7 +288,9 @@ def disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
 
 def test_small_disk_is_refused(data: Data, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk(monkeypatch, PHOTOS * SIDE * SIDE * 3 - 1)
-    with pytest.raises(RunError, match=r"22 photos at 16x16 take .* are free\. Point TLEDGE_CACHE"):
+    with pytest.raises(
+        ResourceError, match=r"22 photos at 16x16 take .* free\. Make room, point TLEDGE_CACHE"
+    ):
         dataset.prepare(data, SIDE)
     assert not root.exists() or list(root.iterdir()) == []
 
@@ -304,7 +306,7 @@ def test_small_disk_keeps_what_is_done(data: Data, root: Path, monkeypatch: pyte
     partial = killed(data, root)
     done = lines_of(partial)
     disk(monkeypatch, 100)
-    with pytest.raises(RunError, match="TLEDGE_CACHE"):
+    with pytest.raises(ResourceError, match="TLEDGE_CACHE"):
         dataset.prepare(data, SIDE)
     assert lines_of(partial) == done > 0
 

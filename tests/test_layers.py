@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "tledge"
 LAYERS: list[set[str]] = [
     {"tledge", "errors", "progress", "parallel", "archives", "workers", "schema"},
-    {"shipped"},
+    {"shipped", "shortage", "letters"},
     {
         "aborts",
         "quiet",

@@ -18,7 +18,7 @@ from fake_data import photo
 
 from tledge import dataset, parcel
 from tledge.dataset import Prepared
-from tledge.errors import DataError, MissingError, RecipeError, RunError, TledgeError
+from tledge.errors import DataError, MissingError, RecipeError, ResourceError, RunError, TledgeError
 from tledge.tables import Data
 
 DATA = Data(source="folder:photos")
@@ -232,7 +232,7 @@ def test_no_zip_is_refused(name: str, kind: type[TledgeError], away: Path, tmp_p
 def test_full_disk_is_said_first(packed: Path, away: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
-    with pytest.raises(RunError, match=r"0\.00 GB are free"):
+    with pytest.raises(ResourceError, match=r"take 0\.0 MiB more, 0\.0 MiB free"):
         parcel.unpack(packed, DATA, 16)
     assert list(away.iterdir()) == []
 

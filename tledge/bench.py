@@ -7,7 +7,6 @@ of its own; `tledge.bench_worker` says what the figures mean.
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tledge import errors, machine, progress, runs, subjects, workers
+from tledge import errors, machine, progress, runs, shortage, subjects, workers
 from tledge.bench_worker import Job, Minimum, Reading
 from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
 from tledge.formats import FORMATS
@@ -223,27 +222,17 @@ def _apart(job: Job, scratch: Path) -> Reading:
     runs.write_json(job_path, job)
     done = subprocess.run(
         worker_command(job_path, result_path), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, check=False,
+        stderr=subprocess.STDOUT, check=False, text=True, errors="replace",
     )  # fmt: skip
-    name = Path(job.model).name
+    crashed = f"{Path(job.model).name}: the measuring process {shortage.ending(done.returncode, done.stdout)}"
     if not result_path.is_file():
-        raise ArtifactError(f"{name}: the measuring process {_ending(done.returncode, done.stdout)}")
+        raise ArtifactError(crashed)
     result = json.loads(result_path.read_text(encoding="utf-8"))
     if "error" in result:
         raise errors.kind_of(result, ArtifactError)(result["error"])
     if done.returncode:
-        raise ArtifactError(f"{name}: the measuring process {_ending(done.returncode, done.stdout)}")
+        raise ArtifactError(crashed)
     return Reading(**result["reading"])
-
-
-def _ending(code: int, output: bytes) -> str:
-    last = output.decode("utf-8", "replace").strip().splitlines()[-1:]
-    tail = f" Its last words: {last[0]}" if last else ""
-    if code == -9:
-        return f"was killed (SIGKILL), often for want of memory.{tail}"
-    if code < 0:
-        return f"crashed ({signal.Signals(-code).name}).{tail}"
-    return f"failed (exit code {code}).{tail}"
 
 
 def _remarks(

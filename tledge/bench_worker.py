@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import errors, runs, runtime
+from tledge import errors, quiet, runs, runtime
 from tledge.errors import ArtifactError, TledgeError
 from tledge.runtime import OnnxSession, Session
 
@@ -109,6 +109,7 @@ def measure(job: Job, clock: Callable[[], int] = time.perf_counter_ns) -> Readin
 def _import_runtime(path: Path) -> None:
     """Import the library, so that neither load time nor the artifact's memory holds it."""
     name = "onnxruntime" if path.suffix == ".onnx" else "ai_edge_litert.interpreter"
+    quiet.keep_to_yourself()
     with suppress(ImportError):  # opening the session explains it
         importlib.import_module(name)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import errors, runs, vela, workers
+from tledge import errors, runs, shortage, vela, workers
 from tledge.arena_worker import Job
 from tledge.errors import ArtifactError, MissingError
 from tledge.formats.tflite import inspect
@@ -81,9 +80,9 @@ def micro_run(path: Path, inputs: NDArray[Any], arena: int = 0) -> Run:
         np.save(given, inputs)
         runs.write_json(job, Job(str(path.resolve()), str(given), str(answers), arena))
         command = workers.command("arena_worker", job, result)
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        done = shortage.patiently(command, f"{path.name}: tflite-micro")
         told = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {
-            "error": f"tflite-micro ended with exit code {done.returncode}", "kind": "ArtifactError",
+            "error": f"tflite-micro {shortage.ending(done.returncode, done.stderr)}", "kind": "ArtifactError",
         }  # fmt: skip
         if "error" in told:
             kind = errors.kind_of(told, ArtifactError)

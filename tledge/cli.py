@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from tledge import __version__
+from tledge import __version__, letters, shortage
 from tledge.commands import (
     comparing,
     completion,
@@ -29,8 +29,11 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
+    letters.open_streams()
+    letters.allow(sys.stdout, sys.stderr)
     try:
-        tledge.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        with shortage.explained():
+            tledge.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
@@ -46,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
-        click.echo(f"tledge: {printable(error)}", err=True)
+        what = f"{error.filename}: {error.strerror}." if error.filename else str(error)
+        click.echo(f"tledge: {printable(what)}", err=True)
         _exit(1)
     sys.exit(0)
 

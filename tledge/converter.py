@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import signal
 import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tledge import errors, runs, workers
-from tledge.errors import ConversionError
+from tledge import errors, runs, shortage, workers
+from tledge.errors import ConversionError, RecipeError
 from tledge.formats.base import Job
 
 COMMAND = tuple(workers.command("formats"))
@@ -31,9 +31,15 @@ class Conversion:
 
 
 class Converter:
-    """Runs `python -m tledge.formats`; a context manager that ends the process."""
+    """Runs `python -m tledge.formats`; a context manager that ends the process.
 
-    def __init__(self) -> None:
+    `memory_mib` limits its address space where that is above 0. Raises RecipeError on systems without
+    such limits.
+    """
+
+    def __init__(self, memory_mib: int = 0) -> None:
+        if memory_mib and sys.platform != "linux":
+            raise RecipeError("[export] memory_mib: only Linux limits a process so. Leave it out here.")
         # No GPU: converting has no use for one, and would take its memory.
         hidden = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         self._process = subprocess.Popen(
@@ -42,6 +48,8 @@ class Converter:
             stdout=subprocess.PIPE,
             env={**os.environ, **hidden},
         )
+        if memory_mib:
+            _limit(self._process.pid, memory_mib << 20)
 
     def __enter__(self) -> Converter:
         return self
@@ -69,24 +77,24 @@ class Converter:
         result_path.unlink(missing_ok=True)
         log.write_bytes(b"")
         runs.write_json(job, {"variant": conversion.variant, **asdict(conversion.job)})
-        self._ask([str(job.resolve()), str(result_path.resolve()), str(log.resolve())], conversion)
-        if not result_path.is_file():
+        answer = self._ask([str(job.resolve()), str(result_path.resolve()), str(log.resolve())], conversion)
+        if not (answer or result_path.is_file()):
             raise ConversionError(_crash(conversion, self._process.wait()))
-        result = json.loads(result_path.read_text(encoding="utf-8"))
+        result = json.loads(result_path.read_text(encoding="utf-8") if result_path.is_file() else answer)
         if "error" in result:
             failure = errors.kind_of(result, ConversionError)
             raise failure(f"{conversion.variant}: {result['error']} Log: {log}")
         details: dict[str, Any] = result["details"]
         return details
 
-    def _ask(self, line: list[str], conversion: Conversion) -> None:
-        """Hand over a job and wait for its answer, or for the end of the process."""
+    def _ask(self, line: list[str], conversion: Conversion) -> bytes:
+        """Hand over a job and wait for its answer, b"" where the process ended first."""
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps(line).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            return
+            return b""
         with selectors.DefaultSelector() as waiting:
             waiting.register(self._process.stdout, selectors.EVENT_READ)
             if not waiting.select(conversion.timeout):
@@ -95,12 +103,16 @@ class Converter:
                     f"{conversion.variant}: the conversion took more than {conversion.timeout} s and was "
                     f"stopped. Raise [export] timeout, or read its log: {conversion.log}"
                 )
-        self._process.stdout.readline()
+        return self._process.stdout.readline()
+
+
+def _limit(process: int, size: int) -> None:
+    """Limit the address space of a process that has just been started, in bytes."""
+    import resource
+
+    resource.prlimit(process, resource.RLIMIT_AS, (size, size))
 
 
 def _crash(conversion: Conversion, code: int) -> str:
-    name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    tail = conversion.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-4:]
-    return f"{conversion.variant}: the converter crashed ({name}). Log: {conversion.log}, its end:\n" + (
-        "\n".join(tail)
-    )
+    said = conversion.log.read_text(encoding="utf-8", errors="replace")
+    return f"{conversion.variant}: the converter {shortage.ending(code, said)}\nLog: {conversion.log}"

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from unicodedata import category
 
-from tledge import contract, filling, images, index, progress, runs
+from tledge import contract, filling, images, index, progress, runs, shortage
 from tledge.errors import DataError, MissingError, RecipeError, RunError, TledgeError
 from tledge.images import Facts
 from tledge.index import Head, Row
@@ -108,7 +108,7 @@ def cache_root() -> Path:
     if named := os.environ.get("TLEDGE_CACHE"):
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "tledge"
+    return shortage.expanded(base) / "tledge"
 
 
 def source_options(data: Data) -> dict[str, object]:
@@ -141,8 +141,8 @@ def prepare(
 
     `wait` lets another command that is preparing the same finish first. Raises DataError naming
     every photo that does not decode (unless `on_bad` is "skip"), MissingError where a library is
-    missing to decode some, RunError where the disk is too small or, without `wait`, another command
-    is at it, and what the source raises. Nothing stands under the cache's name unless it is
+    missing to decode some, ResourceError where the disk is too small, RunError where, without `wait`,
+    another command is at it, and what the source raises. Nothing stands under the cache's name unless it is
     complete, and what was damaged since (`index.fault`) is made anew.
     """
     options = source_options(data)
@@ -188,8 +188,7 @@ def _make(
     """Fill the partial folder, going on where a killed command stopped, and rename it."""
     count = source.count(options)
     partial = folder.with_name(f".{folder.name}.partial")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with alone(folder, wait=wait):
+    with shortage.explained(folder.parent), alone(folder, wait=wait):
         if _whole(folder, progress.SILENT):  # another command was faster
             return
         try:
@@ -208,16 +207,12 @@ def _make(
 
 
 def _require_space(partial: Path, count: int, size: int, watch: progress.Progress) -> None:
-    """Say how large the cache will be; raises RunError where the disk cannot hold it."""
+    """Say how large the cache will be; raises ResourceError where the disk cannot hold it."""
     there = partial / "images.npy"
     done = there.stat().st_size if there.is_file() else 0
-    wanted, free = count * size * size * 3 - done, shutil.disk_usage(partial.parent).free
+    wanted = count * size * size * 3 - done
     watch.say(f"{count} photos to prepare at {size}x{size}: {wanted / 1e6:.0f} MB in {partial.parent}")
-    if wanted > free:
-        raise RunError(
-            f"{partial.parent}: {count} photos at {size}x{size} take {wanted / 1e9:.2f} GB more, "
-            f"{free / 1e9:.2f} GB are free. Point TLEDGE_CACHE at a larger disk, or lower image_size."
-        )
+    shortage.require_space(partial.parent, wanted, f"{count} photos at {size}x{size}", "or lower image_size")
 
 
 @contextmanager
@@ -229,6 +224,7 @@ def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
         yield
         return
     path = folder.with_name(f".{folder.name}.lock")
+    folder.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with path.open("w") as lock:
             try:

@@ -7,7 +7,8 @@
     ├── MissingError            exit 5   a dependency, weights or data are not here
     ├── DataError               exit 1   photos or labels cannot be used as they are
     ├── ConversionError         exit 1   a converter failed, crashed or ran out of time
-    └── RunError                exit 1   a run folder is not in the state that a command needs
+    ├── RunError                exit 1   a run folder is not in the state that a command needs
+    └── ResourceError           exit 1   disk, memory or rights of this machine do not suffice
 
 Messages say what is wrong, where, what was expected and what to do.
 """
@@ -57,6 +58,10 @@ class ConversionError(TledgeError):
 
 class RunError(TledgeError):
     """A run folder is not in the state that a command needs."""
+
+
+class ResourceError(TledgeError):
+    """Disk, memory or rights of this machine do not suffice."""
 
 
 def told(error: TledgeError) -> dict[str, str]:

@@ -55,7 +55,7 @@ def export(
         made[name] = artifact
 
     with progress.task(watch, "export", len(wanted)) as task:
-        _side_by_side([lane for lane in _lanes(wanted) if lane], make)
+        _side_by_side([lane for lane in _lanes(wanted) if lane], make, recipe.export.memory_mib)
     done = [made[name] for name in wanted]
     evidence.note_stability(folder, done, watch)
     return done
@@ -72,13 +72,15 @@ def _lanes(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
     return alone, [name for name in wanted if name not in alone]
 
 
-def _side_by_side(lanes: Sequence[Sequence[str]], make: Callable[[Converter, str], None]) -> None:
+def _side_by_side(
+    lanes: Sequence[Sequence[str]], make: Callable[[Converter, str], None], memory_mib: int
+) -> None:
     """Work off all lanes at once; after a failure in one, the others end with what they have in hand."""
     failed = threading.Event()
 
     def work(lane: Sequence[str]) -> None:
         try:
-            with Converter() as converter:
+            with Converter(memory_mib) as converter:
                 for name in lane:
                     if not failed.is_set():
                         make(converter, name)

@@ -1,4 +1,4 @@
-"""The two files that grow while photos are prepared, and how a killed command goes on with them.
+"""Files that are filled piece by piece, and how a killed command goes on with prepared photos.
 
 `images.npy` gets the pixels, behind a place for its header, and `rows.jsonl` a line per photo. Where
 photos are streamed there are no pixels to keep, and `pixels` is None.
@@ -12,9 +12,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
+from tledge import shortage
 from tledge.index import HEADER
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import DTypeLike
 
 
 def flush(pixels: IO[bytes] | None, lines: IO[bytes], waiting: list[bytes]) -> None:
@@ -74,3 +79,21 @@ def npy_header(shape: tuple[int, ...]) -> bytes:
     facts = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
     text = facts.ljust(HEADER - 11).encode() + b"\n"
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """A new `.npy` of zeros, memory-mapped to be filled, whose place on the disk is already taken.
+
+    Where a disk is full under a mapped file, the system ends the process (SIGBUS); here an OSError says so.
+    """
+    import numpy as np
+
+    made = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):  # not on Windows and macOS
+        with path.open("r+b") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            except OSError as error:
+                if shortage.is_full(error):
+                    raise
+    return made

@@ -24,9 +24,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tledge import quiet
+from tledge import quiet, shortage
 from tledge.errors import MissingError, RecipeError
-from tledge.sources.base import path_of
 
 LAYER = "features"
 """Name of the layer in a model."""
@@ -77,7 +76,7 @@ def resolve(handle: str) -> Path:
     MissingError, with the files to put where, for what is not here and cannot be downloaded.
     """
     is_address = handle.startswith("https://")
-    folder = _cache_folder(handle) if is_address else path_of(handle)
+    folder = _cache_folder(handle) if is_address else shortage.expanded(handle)
     is_here = (folder / "saved_model.pb").is_file
     reason = _download(handle) if is_address and not is_here() else ""
     if is_here():

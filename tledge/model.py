@@ -148,7 +148,7 @@ def _explained(error: Exception) -> Exception:
         return RecipeError(f"[model] {error}")
     if not url:
         return error
-    home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    home = Path(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras")))
     return MissingError(
         f"ImageNet weights are not on this machine and could not be downloaded. "
         f"Put {url.group(1)} into {home / 'models'}, or point KERAS_HOME at a folder whose "

@@ -11,14 +11,13 @@ import hashlib
 import json
 import math
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tledge import archives, dataset, images, progress, runs
+from tledge import archives, dataset, images, progress, runs, shortage
 from tledge.dataset import Prepared
 from tledge.errors import DataError, MissingError, RecipeError, RunError
 from tledge.tables import Data
@@ -63,8 +62,8 @@ def pack(
 ) -> None:
     """Write the cache `prepared`, made from `data` at `size` pixels, as the zip file `out`.
 
-    The same cache gives the same bytes. Raises RunError where `out` is a folder or the disk is full,
-    RecipeError where the recipe keeps no cache.
+    The same cache gives the same bytes. Raises RunError where `out` is a folder, ResourceError where
+    the disk is full, RecipeError where the recipe keeps no cache.
     """
     import zipfile
 
@@ -76,7 +75,7 @@ def pack(
     names = sorted(name for name in paths if MEMBER.fullmatch(name))
     wanted = sum(paths[name].stat().st_size for name in names)
     out.parent.mkdir(parents=True, exist_ok=True)
-    _require_space(out.parent, wanted)
+    shortage.require_space(out.parent, wanted, "the photos", "or name another place with --pack")
     members: dict[str, tuple[str, int]] = {}
     with (
         runs.replacing(out) as made,
@@ -130,15 +129,6 @@ def _copy(
     return digest.hexdigest(), count
 
 
-def _require_space(folder: Path, wanted: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if wanted > free:
-        raise RunError(
-            f"{folder}: the cache takes {wanted / 1e9:.2f} GB, {free / 1e9:.2f} GB are free. "
-            "Make room, or name a larger disk (TLEDGE_CACHE is where caches are unpacked)."
-        )
-
-
 def unpack(path: Path, data: Data, size: int, watch: progress.Progress = progress.SILENT) -> Prepared:
     """The prepared cache in `path`, a file that `pack` wrote or a folder that it was unzipped to.
 
@@ -147,8 +137,8 @@ def unpack(path: Path, data: Data, size: int, watch: progress.Progress = progres
     `folder:photos` need not be here, and need not have been in the same place.
 
     Raises RecipeError where `data` or `size` ask for another cache, DataError naming what is
-    damaged or does not belong there, MissingError where there is no such file, RunError where the
-    disk is too small or another command is at it.
+    damaged or does not belong there, MissingError where there is no such file, ResourceError where
+    the disk is too small.
     """
     with _opened(path) as member:
         note = _read_note(path, member)
@@ -238,7 +228,7 @@ def _fill(
 ) -> None:
     """Copy all members to the cache's folder, which stands only if every one is whole."""
     wanted = sum(size for _hash, size in note.members.values())
-    _require_space(folder.parent, wanted)
+    shortage.require_space(folder.parent, wanted, "the photos", "where caches are unpacked")
     with runs.replacing(folder) as made, progress.task(watch, "unpack", wanted) as task:
         (made / "originals").mkdir(parents=True)
         for name, expected in note.members.items():
@@ -246,6 +236,8 @@ def _fill(
                 with member(name) as source, (made / name).open("wb") as target:
                     whole = _copy(source, target, task, most=expected[1]) == expected
             except archives.DAMAGE as error:
+                if shortage.is_full(error):
+                    raise
                 raise DataError(f"{path}: {name} is damaged or missing ({error}). {COPY}") from error
             if not whole:
                 raise DataError(f"{path}: {name} is damaged: not the bytes that were packed. {COPY}")

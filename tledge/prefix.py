@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import dataset, distribution, feeding, model, progress, runs
+from tledge import dataset, distribution, feeding, filling, model, progress, runs
 from tledge.distribution import ALONE, Hosts
 from tledge.recipe import Recipe
 from tledge.runs import RunFolder
@@ -119,7 +119,7 @@ def outputs(
     if not _is_whole(path, note):
         shape = (len(images), len(rows), *front.output_shape[1:])
         with runs.replacing(path) as made:
-            _compute(front, images, rows, np.lib.format.open_memmap(made, "w+", np.float32, shape), watch)
+            _compute(front, images, rows, filling.array(made, np.float32, shape), watch)
         runs.write_text(note, runs.sha256(path))
     found: NDArray[np.float32] = np.load(path, mmap_mode="r")
     return found
@@ -163,7 +163,7 @@ def stage_input(
     seed, table = recipe.recipe.seed, recipe.augment
     is_fresh = not table.is_off and not table.views
     halves = None if is_fresh or stage.mixup or not stage.reuse_frozen else cut(core)
-    if halves is None or not distribution.agreed(hosts, _is_worth(halves, parts, folder, watch)):
+    if halves is None or not distribution.agreed(hosts, _is_worth(halves, parts, prepared, folder, watch)):
         whole = model.with_augmentation(core, table, seed) if is_fresh else core
         return whole, parts["train"], parts["validation"]
     made = {name: _through(halves, part, prepared, folder, watch) for name, part in parts.items()}
@@ -171,11 +171,16 @@ def stage_input(
 
 
 def _is_worth(
-    halves: Cut, parts: dict[str, feeding.Examples], folder: RunFolder, watch: progress.Progress
+    halves: Cut,
+    parts: dict[str, feeding.Examples],
+    prepared: dataset.Prepared,
+    folder: RunFolder,
+    watch: progress.Progress,
 ) -> bool:
     """Whether the front gives no more values than an image has, and the disk holds them."""
     images = sum(len(part.rows) * (1 if part.views is None else len(part.views)) for part in parts.values())
-    wanted, free = 4 * halves.width * images, shutil.disk_usage(folder.path).free
+    disk = prepared.folder if _is_lasting(halves, parts["train"], prepared) else folder.path
+    wanted, free = 4 * halves.width * images, shutil.disk_usage(disk).free
     if halves.width > math.prod(parts["train"].images.shape[1:]):
         return False
     if wanted > free:
@@ -202,10 +207,16 @@ def _through(
     views = part.views
     drawn = "" if views is None else runs.sha256(Path(views.filename))  # type: ignore[union-attr]
     name = key(halves.front, prepared.folder.name, part.rows.tobytes(), drawn)
-    lasting = views is None and len(halves.front.output_shape) == 2 and os.access(prepared.folder, os.W_OK)
+    lasting = _is_lasting(halves, part, prepared)
     path = (prepared.folder if lasting else folder.checkpoints) / "features" / f"{name}.npy"
     if views is None:
         found = outputs(halves.front, [part.images], part.rows, path, watch)
     else:
         found = outputs(halves.front, views, np.arange(len(part.rows)), path, watch)
     return replace(part, views=found)
+
+
+def _is_lasting(halves: Cut, part: feeding.Examples, prepared: dataset.Prepared) -> bool:
+    """Whether what the front gives of a part is kept beside the prepared photos."""
+    vectors = part.views is None and len(halves.front.output_shape) == 2
+    return vectors and os.access(prepared.folder, os.W_OK)

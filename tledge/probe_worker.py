@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Callable
 
@@ -35,6 +36,7 @@ GPUS: dict[str, Callable[[], list[str]]] = {"tensorflow": tensorflow, "jax": jax
 
 def main(name: str) -> None:
     """Load the library `name`, and say which GPUs it sees; none for what is no backend of training."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     importlib.import_module(MODULES.get(name, name))
     found = GPUS[name]() if name in GPUS else []
     print(f"\n{json.dumps(found)}", flush=True)

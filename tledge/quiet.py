@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tledge.errors import MissingError
+from tledge import shortage
+from tledge.errors import MissingError, ResourceError
 
 
 class _Stderr:
@@ -78,12 +79,19 @@ def native_output_closed() -> Iterator[None]:
         os.close(sink)
 
 
+def keep_to_yourself() -> None:
+    """To be called before ONNX Runtime loads, whose builds otherwise tell their maker how they are used."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def load(module: str, extra: str) -> Any:
     """Import a heavy module without its greeting.
 
-    Raises MissingError, naming the extra of tledge to install, where it is not there.
+    Raises MissingError, naming the extra of tledge to install, where it is not there, and
+    ResourceError where memory does not suffice to load it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    keep_to_yourself()
     if module in sys.modules:
         return sys.modules[module]
     # TensorFlow announces its own deprecations through this logger.
@@ -92,6 +100,8 @@ def load(module: str, extra: str) -> Any:
         with native_stderr_closed():
             return importlib.import_module(module)
     except ImportError as error:
+        if why := shortage.cause(error):
+            raise ResourceError(why) from error
         raise MissingError(
             f"{module} is not installed or does not load ({error}): pip install 'tledge[{extra}]'"
         ) from error

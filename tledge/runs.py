@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tledge import schema
+from tledge import letters, schema, shortage
 from tledge.contract import Confidence, InputSpec
-from tledge.errors import RunError
+from tledge.errors import ResourceError, RunError
 
 T = TypeVar("T")
 
@@ -319,17 +319,30 @@ def newest_run(root: Path) -> RunFolder:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it if the block ends well, else removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    """A temporary path beside `path`, renamed to it if the block ends well, else removed.
+
+    Raises ResourceError where nothing can be written there, and where disk or memory run out.
+    """
+    folder = _beside(path)
+    with shortage.explained(path):
+        try:
+            made = folder / path.name
+            yield made
+            if path.is_dir():  # aside first: a folder cannot be renamed onto another
+                os.replace(path, folder / "old")
+            os.replace(made, path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A new folder beside `path`, whose own folder is made where it is not there."""
     try:
-        made = folder / path.name
-        yield made
-        if path.is_dir():  # aside first: a folder cannot be renamed onto another
-            os.replace(path, folder / "old")
-        os.replace(made, path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A name may be as long as a file system allows: the temporary one takes its beginning.
+        return Path(tempfile.mkdtemp(prefix=f".{path.name[:32]}.", dir=path.parent))
+    except OSError as error:
+        raise ResourceError(shortage.refused(error, path)) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -342,8 +355,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a frozen dataclass or a plain object as JSON under its final name at once."""
-    plain = value if isinstance(value, (dict, list)) else asdict(value)
-    write_text(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+    fields = value if isinstance(value, (dict, list)) else asdict(value)
+    write_text(path, letters.as_json(fields) + "\n")
 
 
 def sha256(path: Path) -> str:

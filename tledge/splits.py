@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -177,11 +178,13 @@ def _groups(prepared: Prepared, data: Data) -> Rows:
 
 
 def near_duplicates(prepared: Prepared) -> Rows:
-    """Near-duplicate groups of a cache int64[N], computed once and kept beside it."""
+    """Near-duplicate groups of a cache int64[N], computed once and kept beside it if possible."""
     import numpy as np
 
     path = prepared.folder / f"groups-{GROUPING}.npy"
     if not path.is_file():
+        if not os.access(prepared.folder, os.W_OK):
+            return near_duplicate_groups(prepared.images())
         with runs.replacing(path) as made:
             np.save(made, near_duplicate_groups(prepared.images()))
     found: Rows = np.load(path)

@@ -290,6 +290,9 @@ class Export:
         ("saved_model", "tflite-fp32", "onnx-fp32"), "made by every export; flags add to it"
     )
     timeout: int = key(900, "seconds one conversion may take", low=1)
+    memory_mib: int = key(
+        0, "MiB of address space that each of two converting processes may take, 0 for any; Linux only", low=0
+    )
     calibration: Calibration = Calibration()
     int8: Int8 = Int8()
 

@@ -23,6 +23,7 @@ from tledge import (
     distribution,
     event_log,
     feeding,
+    filling,
     fitting,
     golden_photos,
     hardware,
@@ -99,7 +100,8 @@ def train(
         if stage.quantize_aware:
             quantize_aware.require_known(core)
     if force:
-        shutil.rmtree(out, ignore_errors=True)
+        with runs.replacing(out.resolve()) as empty:  # whole or not at all, also behind a link
+            empty.mkdir()
     facts = {**environment(recipe.recipe.seed, settings), "cache": prepared.folder.name}
     facts |= {} if hosts.is_alone else {"processes": hosts.processes}
     runs.write_json(folder.environment, facts)
@@ -306,7 +308,7 @@ def _with_views(
         draw = model.view_maker(recipe.augment, recipe.recipe.seed)
         batches = [(view, start) for view in range(count) for start in range(0, len(examples.rows), 64)]
         with runs.replacing(path) as made:
-            out = np.lib.format.open_memmap(made, "w+", np.uint8, shape)
+            out = filling.array(made, np.uint8, shape)
             for view, start in progress.track(watch, batches, "augment", len(batches)):
                 taken = images[examples.rows[start : start + 64]]
                 out[view, start : start + 64] = draw(taken) if view >= count - changed else taken

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import subprocess
 import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tledge import shortage
 from tledge.errors import ArtifactError, MissingError
 from tledge.operators import operators
 
@@ -84,10 +84,10 @@ def _compile(source: Path, name: str, wanted: Configuration) -> None:
     }
     flags = [part for option in options.items() for part in option]
     command = [sys.executable, "-m", "ethosu.vela", str(source), *flags]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    what = f"{name}: Vela, compiling it for {wanted.accelerator},"
+    done = shortage.patiently(command, what)
     if done.returncode:
-        told = (done.stderr + done.stdout).strip()[-400:]
-        raise ArtifactError(f"{name}: Vela does not compile it for {wanted.accelerator} ({told}).")
+        raise ArtifactError(f"{what} {shortage.ending(done.returncode, done.stdout + done.stderr)}")
 
 
 def _estimate(configuration: str, row: dict[str, str], compiled: bytes) -> Estimate:

@@ -100,10 +100,12 @@ class Material:
         env: Mapping[str, str] | None = None,
         timeout: float = 300,
         memory: int | None = None,
+        is_root: bool = True,
     ) -> child.Ended:
         """Run a tledge command to its end, however it ends."""
         command = [*child.TLEDGE, *arguments]
-        return child.run(command, {**self.env, **(env or {})}, cwd, timeout=timeout, memory=memory)
+        found = {**self.env, **(env or {})}
+        return child.run(command, found, cwd, timeout=timeout, memory=memory, is_root=is_root)
 
     def done(self, *arguments: object, cwd: Path | None = None) -> child.Ended:
         """Run a tledge command that has to succeed."""

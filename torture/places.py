@@ -1,7 +1,325 @@
-"""Cases to come."""
+"""Folders that cannot be written, odd names and links, no home, other letters, wrong clocks, no streams."""
 
 from __future__ import annotations
 
-from case import Case
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
-CASES: tuple[Case, ...] = ()
+import child
+import disk
+from case import Case, Seen
+from material import Material
+
+PHOTO = "golden/00.jpg"
+
+
+def _seen(said: str, short: Sequence[str], ends: Sequence[child.Ended]) -> Seen:
+    return Seen(
+        f"{len(ends)} commands: {said}", tuple(short),
+        crashes=sum(one.crashed for one in ends), hangs=sum(one.hung for one in ends),
+        peak=max(one.peak for one in ends),
+    )  # fmt: skip
+
+
+def _wrong(what: object, ended: child.Ended, code: int, *words: str) -> list[str]:
+    """Where a command did not end with `code`, or did not say `words`."""
+    missing = [word for word in words if word not in ended.err + ended.out]
+    return (
+        [f"{what}: {f'no {missing}: ' if missing else ''}{ended.tail}"]
+        if ended.code != code or missing
+        else []
+    )
+
+
+@contextmanager
+def _read_only(folder: Path) -> Iterator[None]:
+    """Nobody may write in a folder; afterwards its owner may again."""
+    paths = [folder, *folder.rglob("*")]
+    for path in paths:
+        path.chmod(path.stat().st_mode & ~0o222)
+    try:
+        yield
+    finally:
+        for path in paths:
+            path.chmod(path.stat().st_mode | 0o200)
+
+
+READ_ONLY = (
+    (("predict", "RUN", f"RUN/{PHOTO}"), 0),
+    (("predict", "RUN/bundle", f"RUN/{PHOTO}", "--json"), 0),
+    (("verify", "RUN/bundle", "--quiet"), 0),
+    (("inspect", "RUN"), 0),
+    (("verify", "RUN", "--quiet"), 1),
+    (("bundle", "RUN"), 1),
+    (("report", "RUN"), 1),
+    (("export", "RUN", "--quiet"), 1),
+    (("compare", "RUN", "RUN", "--quiet"), 0),
+    (("bench", "RUN", "--variant", "tflite-fp32", "--threads", "1", "--quiet"), 1),
+    (("train", "tiny.toml", "--out", "RUN", "--force", "--quiet"), 1),
+    (("data", "tiny.toml", "--out", "RUN/data", "--quiet"), 1),
+)
+"""Commands on a run that cannot be written, and how they end."""
+
+
+def read_only_run(material: Material) -> Seen:
+    """Every command on a run folder that cannot be written: it works, or says so, and changes nothing."""
+    run = material.own_run("read-only")
+    material.recipe(run.parent)
+    before, short, ends = disk.files(run), list[str](), list[child.Ended]()
+    with _read_only(run):
+        for command, code in READ_ONLY[:7] if material.reduced else READ_ONLY:
+            arguments = [part.replace("RUN", str(run)) for part in command]
+            ends.append(material.tledge(*arguments, cwd=run.parent, is_root=False))
+            words = ("cannot be written (Permission denied)", "name another place") if code else ()
+            short += _wrong(command, ends[-1], code, *words)
+    short += [] if disk.files(run) == before else ["the run was changed"]
+    return _seen("readers work, writers name the folder, nothing is changed", short, ends)
+
+
+def read_only_cache(material: Material) -> Seen:
+    """A cache that is shared read-only serves, and one that is empty is named."""
+    folder = material.folder("read-only-cache")
+    recipe = material.recipe(folder)
+    text = recipe.read_text(encoding="utf-8").replace("[data]\n", '[data]\ngroup = "near-duplicates"\n')
+    recipe.write_text(text, encoding="utf-8")
+    (folder / "empty").mkdir()
+    full = shutil.copytree(_cache(material), folder / "full")
+    ends, short = [], list[str]()
+    before = disk.files(full)
+    with _read_only(folder / "full"), _read_only(folder / "empty"):
+        for name, code, words in (("full", 0, ()), ("empty", 1, ("Permission denied", "TLEDGE_CACHE"))):
+            env = {"TLEDGE_CACHE": str(folder / name)}
+            ends.append(material.tledge("data", recipe, "--quiet", cwd=folder, env=env, is_root=False))
+            short += _wrong(f"{name} cache", ends[-1], code, *words)
+    short += [] if disk.files(full) == before else ["the cache was changed"]
+    return _seen("a read-only cache serves, an empty one is named", short, ends)
+
+
+def _cache(material: Material) -> Path:
+    material.run  # noqa: B018  # fills it
+    return material.work / "cache"
+
+
+WITHOUT_PASSWD = """
+import os, pwd, runpy, sys
+def nobody(uid): raise KeyError(uid)
+pwd.getpwuid = nobody
+sys.argv[0] = "tledge"
+runpy.run_module("tledge", run_name="__main__")
+"""
+"""An account that the system does not know, as in containers that run under any number."""
+
+
+def no_home(material: Material) -> Seen:
+    """HOME unset, missing and read-only, with an account that has an entry and one that has none."""
+    folder = material.folder("home")
+    recipe, photo = material.recipe(folder), material.run / PHOTO
+    (folder / "home").mkdir()
+    nameless = ["python", "-c", WITHOUT_PASSWD]
+    ends, short = [], list[str]()
+    for what, env, start, command, code, words in (
+        ("missing", {"HOME": "/nonexistent/home"}, child.TLEDGE, ("predict", material.run, photo), 0, ()),
+        ("read-only", {"HOME": str(folder / "home")}, child.TLEDGE, ("data", recipe), 1, ("TLEDGE_CACHE",)),
+        ("no account", {}, nameless, ("predict", material.run, photo), 0, ()),
+        ("no account", {}, nameless, ("data", recipe), 1, ("no home folder", "TLEDGE_CACHE")),
+        ("no account", {"TLEDGE_CACHE": str(folder / "c")}, nameless, ("data", recipe, "--quiet"), 0, ()),
+    ):
+        lacking = ("HOME", "TLEDGE_CACHE", "XDG_CACHE_HOME", "KERAS_HOME")
+        found = {name: value for name, value in material.env.items() if name not in lacking} | env
+        with _read_only(folder / "home"):
+            whole = [child.TLEDGE[0], *start[1:], *command]
+            ends.append(child.run(whole, found, folder, is_root=False))
+        short += _wrong(f"{what}: {command[0]}", ends[-1], code, *words)
+    return _seen("each works or says what to set", short, ends)
+
+
+LETTERS: tuple[Mapping[str, str], ...] = (
+    {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"LC_ALL": "tr_TR.UTF-8"},
+    {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"},
+    {"TERM": "dumb", "COLUMNS": "1"},
+    {"COLUMNS": "0", "LINES": "0"},
+    {"LANG": "no_such.locale", "TZ": "Nowhere/City"},
+)
+"""Environments of output: few letters, other rules of letters, hardly a column."""
+
+
+def letters(material: Material) -> Seen:
+    """Tables, errors and JSON in locales that lack their letters."""
+    run = material.own_run("letters")
+    odd = Path(shutil.copyfile(run / PHOTO, run / "é手\udcff.jpg"))
+    commands = (
+        ("verify", run / "bundle"), ("inspect", run), ("predict", run, odd, "--json"),
+        ("predict", run, run / "é手"), ("compare", run, run, "--quiet"), ("list", "recipes"),
+        ("verify", run, "--quiet"), ("list", "backbones"),
+    )  # fmt: skip
+    ends, short = [], list[str]()
+    for env in LETTERS[: material.count(len(LETTERS), 3)]:
+        for command in commands[: material.count(len(commands), 4)]:
+            ends.append(material.tledge(*command, cwd=run, env=env))
+            short += _wrong(f"{env} {command[0]}", ends[-1], int(command[-1] == run / "é手"))
+            if command[-1] == "--json" and json.loads(ends[-1].out)[0]["image"] != str(odd):
+                short.append(f"{env}: another name in JSON: {ends[-1].out[:80]!r}")
+    return _seen(f"in {len(LETTERS)} environments no letter stopped one", short, ends)
+
+
+NAMES = (
+    "with space", "-dash", "it's \"quoted\" & $HOME `x`", "new\nline", "[bold]markup[/bold]", "n" * 255,
+    "e\u0301te\u0301 NFD", "\u00e9t\u00e9 NFC", "raw\udcff\udcfe", "手" * 85, "a:b;c", "%s{0}",
+    "trailing. ", ".hidden",
+)  # fmt: skip
+"""Names of folders, as a file system allows them; the longest has 255 bytes."""
+
+
+def names(material: Material) -> Seen:
+    """Runs and projects under odd names; the command that is named next is one that works."""
+    folder = material.folder("names")
+    ends, short = [], list[str]()
+    for name in NAMES[: material.count(len(NAMES), 4)]:
+        run = Path(shutil.copytree(material.run, folder / name))
+        path = run.relative_to(folder) if not name.startswith("-") else f"./{name}"
+        told = material.tledge("bundle", path, cwd=folder)
+        following = (
+            told.out.rpartition("Next: tledge ")[2]
+            .strip("\n")
+            .replace("PHOTO.jpg", str(material.run / PHOTO))
+        )
+        rest = (
+            material.tledge(*shlex.split(following), cwd=folder),
+            material.tledge("predict", path, run / PHOTO, "--json", cwd=folder),
+            material.tledge("verify", run / "bundle", "--quiet", "--json", cwd=folder),
+            material.tledge("report", path, cwd=folder),
+        )
+        ends += [told, *rest]
+        short += [fault for one in (told, *rest) for fault in _wrong(repr(name[:30]), one, 0)]
+        short += [f"{name[:30]!r}: left {left}" for left in disk.temporary(run)]
+    ends.append(material.tledge("bundle", material.run, "--target", "web", "--out", "n" * 256, cwd=folder))
+    short += _wrong("256 bytes", ends[-1], 1, "File name too long")
+    return _seen(f"{len(NAMES)} names, and a longer one refused", short, ends)
+
+
+def links(material: Material) -> Seen:
+    """Runs, outputs and photos that are links: what is written stays here, what they lead to stays whole."""
+    folder = material.folder("links")
+    run = material.own_run("links-run")
+    other = Path(shutil.copytree(run, folder / "other"))
+    for name, target in (("run", run), ("loop", "loop"), ("dangling", "nowhere"), ("photo.jpg", run / PHOTO)):
+        (folder / name).symlink_to(target)
+    shutil.rmtree(run / "bundle")
+    (run / "bundle").symlink_to(other / "bundle")
+    (run / "report.md").unlink()
+    (run / "report.md").symlink_to(other / "report.md")
+    before, ends, short = disk.files(other), [], list[str]()
+    for command, code, words in (
+        (("predict", "run", "photo.jpg"), 0, ()),
+        (("bundle", "run"), 0, ()),
+        (("report", "run"), 0, ()),
+        (("verify", "loop"), 1, ("no such run folder",)),
+        (("predict", "run", "loop"), 1, ("could not be read",)),
+        (("bundle", "run", "--target", "web", "--out", "dangling"), 1, ("exists already",)),
+        (("report", "dangling"), 1, ("no such run folder",)),
+        (("init", "loop/photos"), 1, ("loop",)),
+    ):
+        ends.append(material.tledge(*command, cwd=folder))
+        short += _wrong(command, ends[-1], code, *words)
+    short += [] if disk.files(other) == before else ["what a link led to was changed"]
+    short += [f"{path} is still a link" for path in (run / "bundle", run / "report.md") if path.is_symlink()]
+    return _seen("links are followed to read and replaced to write", short, ends)
+
+
+def forced_link(material: Material) -> Seen:
+    """Train again with --force into a run that is a link: nothing old stays, nothing beside it is touched."""
+    folder = material.folder("forced")
+    run = material.own_run("forced-run")
+    (run.parent / "beside.txt").write_text("kept")
+    (folder / "run").symlink_to(run)
+    recipe = material.recipe(folder, train=120, epochs=1)
+    ended = material.tledge("train", recipe, "--out", folder / "run", "--force", "--quiet")
+    short = _wrong("train --force", ended, 0)
+    short += [f"{name} of the old run is left" for name in ("bundle", "parity.json") if (run / name).exists()]
+    short += (
+        [] if (run.parent / "beside.txt").is_file() and (folder / "run").is_symlink() else ["link broken"]
+    )
+    return _seen("emptied behind the link", short, [ended])
+
+
+def clock(material: Material) -> Seen:
+    """Files from 1970, from before it and from the future: read, verified, listed; no figure goes below 0."""
+    folder = material.folder("clock")
+    run = Path(shutil.copytree(material.run, folder / "runs" / "tiny"))
+    ends, short = [], list[str]()
+    for year, when in (("1960", -315_000_000), ("1970", 0), ("2200", 7_258_118_400)):
+        for path in (run, *run.rglob("*")):
+            os.utime(path, (when, when))
+        for command in (("list", "runs"), ("verify", "--quiet"), ("bundle",), ("predict", run, run / PHOTO)):
+            ends.append(material.tledge(*command, cwd=folder))
+            short += _wrong(f"{year}: {command[0]}", ends[-1], 0)
+    zips = {path.read_bytes() for path in (*run.glob("*.zip"), *material.run.glob("*.zip"))}
+    short += [] if len(zips) == 1 else ["the zip depends on the clock"]
+    return _seen("1960, 1970 and 2200; the zip is the same", short, ends)
+
+
+def current_folder(material: Material) -> Seen:
+    """A current folder that was removed, one that cannot be written, and a cache named relative to it."""
+    folder = material.folder("current")
+    recipe = material.recipe(folder)
+    (folder / "read-only").mkdir()
+    gone = 'mkdir gone; cd gone; rmdir ../gone; exec "$0" -m tledge "$@"'
+    ends, short = [], list[str]()
+    for command, code, words in (
+        (("predict", material.run, material.run / PHOTO), 0, ()),
+        (("list", "runs"), 0, ()),
+        (("data", recipe, "--quiet"), 1, ("current folder was removed",)),
+        (("init", material.run / "golden"), 1, ()),
+        (("verify",), 1, ("tledge train",)),
+    ):
+        ends.append(child.run(["sh", "-c", gone, child.TLEDGE[0], *command], material.env, folder))
+        short += _wrong(f"removed: {command[0]}", ends[-1], code, *words)
+    with _read_only(folder / "read-only"):
+        ends.append(material.tledge("data", recipe, "--quiet", cwd=folder / "read-only", is_root=False))
+        short += _wrong("read-only", ends[-1], 1, "cannot be written")
+    ends.append(material.tledge("data", recipe, "--quiet", cwd=folder, env={"TLEDGE_CACHE": "own cache"}))
+    short += _wrong("relative cache", ends[-1], 0)
+    short += [] if list((folder / "own cache").glob("*/index.json")) else ["the relative cache is not here"]
+    return _seen("each works or says so", short, ends)
+
+
+STREAMS = (">&-", "2>&-", "<&-", ">&- 2>&- <&-", ">/dev/full", "| head -c 1 >/dev/null")
+
+
+def streams(material: Material) -> Seen:
+    """stdin, stdout and stderr closed, full, and a reader that goes away."""
+    run = material.own_run("streams")
+    before, ends, short = disk.files(run), [], list[str]()
+    for command in ("list recipes", f"predict {run} {run / PHOTO}", f"verify {run / 'bundle'}", "--help"):
+        for stream in STREAMS:
+            line = f"{shlex.join(child.TLEDGE)} {command} {stream}"
+            ends.append(child.run(["sh", "-c", line], material.env, run))
+            wanted = (1,) if stream == ">/dev/full" else (0,)
+            if ends[-1].code not in wanted:
+                short.append(f"{command.split()[0]} {stream}: {ends[-1].tail}")
+    short += [] if disk.files(run) == before else ["a file of the run was written into"]
+    return _seen("closed, full and gone streams", short, ends)
+
+
+WORKS = "works, or says what, where and what to do; nothing is changed or lost"
+
+CASES: tuple[Case, ...] = (
+    Case("read-only run folder", WORKS, read_only_run),
+    Case("read-only cache", WORKS, read_only_cache),
+    Case("no home folder", WORKS, no_home),
+    Case("locales and terminals", "output in any encoding and width, JSON that reads back", letters),
+    Case("odd names", "every command works, also the one named next", names),
+    Case("symbolic links", "links do not break, nothing is written through them", links),
+    Case("--force through a link", "nothing of the old run stays", forced_link, reduced=False),
+    Case("clock set back and ahead", "reads and writes the same", clock, reduced=False),
+    Case("current folder gone or read-only, relative cache", WORKS, current_folder),
+    Case("streams closed", "ends as it would, writes into no file", streams, reduced=False),
+)

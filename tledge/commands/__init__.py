@@ -6,6 +6,7 @@ and `cli` are the only places that print.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -78,10 +79,12 @@ def public_key(path: Path | None) -> PublicKey | None:
 
 
 def print_json(value: object) -> None:
-    """Print the one JSON object of a command."""
-    import json
+    """Print the one JSON object of a command, in letters that stdout can take."""
+    import sys
 
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    from tledge import letters
+
+    click.echo(letters.as_json(value, sys.stdout.encoding))
 
 
 def plain(value: DataclassInstance) -> dict[str, Any]:
@@ -89,6 +92,12 @@ def plain(value: DataclassInstance) -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(value)
+
+
+def typed(path: object) -> str:
+    """A path as it is typed in a shell, also one with spaces or that begins like an option."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def next_step(command: str, as_json: bool = False) -> None:

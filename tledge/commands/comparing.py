@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, kernels, next_step, plain, print_json
+from tledge.commands import common, example, kernels, next_step, plain, print_json, typed
 from tledge.errors import ArtifactError, MissingError, ParityFailed, TledgeError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
         _show(report, whose)
     if report.verdict not in (stage.FINE, stage.SAME):
         raise _failure(report)
-    next_step(f"tledge bundle {b}" if subjects.is_run(b) else f"tledge verify {b}", as_json)
+    next_step(f"tledge bundle {typed(b)}" if subjects.is_run(b) else f"tledge verify {typed(b)}", as_json)
 
 
 def _show(report: ComparedReport, whose: str) -> None:

@@ -16,6 +16,7 @@ from tledge.commands import (
     plain,
     print_json,
     public_key,
+    typed,
     write_report,
 )
 from tledge.commands import key as key_option
@@ -177,6 +178,8 @@ def report(run: Path | None, as_json: bool) -> None:
         return
     click.echo(f"Report: {made.html}\n  Text: {made.text}")
     if made.verdict == "passed":
-        next_step(f"tledge bundle {folder.path}")
+        next_step(f"tledge bundle {typed(folder.path)}")
     else:
-        next_step(f"tledge export {folder.path} {'--int8' if made.verdict == 'trained' else '--repair'}")
+        next_step(
+            f"tledge export {typed(folder.path)} {'--int8' if made.verdict == 'trained' else '--repair'}"
+        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, next_step, plain, print_json, write_report
+from tledge.commands import common, example, next_step, plain, print_json, typed, write_report
 from tledge.errors import ArtifactError, MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -69,7 +69,10 @@ def bench(
     if subjects.is_run(path):
         write_report(runs.RunFolder(path), as_json)
     _end(report)
-    next_step(f"tledge predict {path} PHOTO.jpg" if official else f"tledge bench {path} --official", as_json)
+    next_step(
+        f"tledge predict {typed(path)} PHOTO.jpg" if official else f"tledge bench {typed(path)} --official",
+        as_json,
+    )
 
 
 def _check_plot(path: Path, out: Path | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, next_step, print_json, read_recipe
+from tledge.commands import common, example, next_step, print_json, read_recipe, typed
 from tledge.errors import MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
     for split, counts in found.splits.items():
         click.echo(f"{split}: " + ", ".join(f"{label} {count}" for label, count in counts.items()))
     click.echo(f"Recipe: {path}, with the reason for each choice in it.")
-    next_step(f"tledge data {path}")
+    next_step(f"tledge data {typed(path)}")
 
 
 @click.command(epilog=example("tledge data recipes/rps.toml"))
@@ -91,7 +91,9 @@ def data(
     _show(prepared, counts, found)
     click.echo(f"Sheets: {folder}/ ({', '.join(path.name for path in sheets)}), all of this in report.json")
     click.echo(f"Cache: {prepared.folder}" + (f", packed into {pack}" if pack else ""))
-    next_step(" ".join(["tledge train", recipe_name, *(f"--set {shlex.quote(one)}" for one in settings)]))
+    next_step(
+        " ".join(["tledge train", typed(recipe_name), *(f"--set {shlex.quote(one)}" for one in settings)])
+    )
 
 
 def _show(prepared: Prepared, counts: dict[str, dict[str, int]], found: Inventory) -> None:

@@ -18,6 +18,7 @@ from tledge.commands import (
     print_json,
     public_key,
     signer,
+    typed,
     write_report,
 )
 from tledge.commands import key as key_option
@@ -141,7 +142,7 @@ def _show_and_bundle(
         return
     _show_bundle(made)
     write_report(folder)
-    next_step(f"tledge predict {made.folder} PHOTO.jpg")
+    next_step(f"tledge predict {typed(made.folder)} PHOTO.jpg")
 
 
 def _show_bundle(made: Bundled) -> None:
@@ -211,7 +212,7 @@ def verify(
     write_report(folder, as_json)
     if not report.passed:
         _fail(report)
-    next_step(f"tledge bundle {folder.path}", as_json)
+    next_step(f"tledge bundle {typed(folder.path)}", as_json)
 
 
 def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
@@ -231,7 +232,7 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
             click.echo(opened.signature_told)
     if not report.passed:
         _fail(report)
-    next_step(f"tledge predict {path} PHOTO.jpg", as_json)
+    next_step(f"tledge predict {typed(path)} PHOTO.jpg", as_json)
 
 
 def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_json: bool) -> None:
@@ -241,11 +242,11 @@ def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_
 
     with console.watching(quiet) as watch:
         if path is not None and reader.is_bundle(path):
-            following = f"tledge predict {path} PHOTO.jpg"
+            following = f"tledge predict {typed(path)} PHOTO.jpg"
             report = skew_bundle(reader.open_bundle(path), variant=variant, kernels=kernels, watch=watch)
         else:
             folder, recipe = finished_run(path)
-            following = f"tledge bundle {folder.path}"
+            following = f"tledge bundle {typed(folder.path)}"
             report = skew_run(folder, recipe.data, variant=variant, kernels=kernels, watch=watch)
     if as_json:
         print_json(plain(report))
@@ -309,7 +310,7 @@ def bundle(
         targets.find(target)
         targets.require_new(place)
     facts = {"folder": str(ready)} if ready else _bundled(home, unverified, signing, quiet, as_json)
-    following = f"tledge predict {facts['folder']} PHOTO.jpg"
+    following = f"tledge predict {typed(facts['folder'])} PHOTO.jpg"
     if target:
         facts |= _project(target, Path(facts["folder"]), place, signed_by, as_json)
         following = f"cd {shlex.quote(facts['project'])} && {facts['self_test']}"

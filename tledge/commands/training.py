@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, next_step, plain, print_json, read_recipe, write_report
+from tledge.commands import common, example, next_step, plain, print_json, read_recipe, typed, write_report
 from tledge.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def train(
         click.echo(f"Below the recipe's own expectation of {run.expected:.4f} on the test split.")
     click.echo(f"Run: {folder}")
     write_report(RunFolder(folder))
-    next_step(f"tledge export {folder} --int8")
+    next_step(f"tledge export {typed(folder)} --int8")
 
 
 def _hosts(coordinator: str | None, processes: int | None, process: int | None) -> Hosts:

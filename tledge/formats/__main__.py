@@ -2,8 +2,8 @@
 
 Converters leak memory, print from native code and may crash; the exporting process only reads
 result files. A line names a job file, its result file and its log, as a JSON list; the answer to
-each is one line on stdout, when the result is written. Jobs of one process share what they have in
-common: TensorFlow, the loaded model, the frozen graph.
+each is one line on stdout, when the result is written, or as JSON why it could not be. Jobs of one
+process share what they have in common: TensorFlow, the loaded model, the frozen graph.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tledge import runs
+from tledge import runs, shortage
 from tledge.errors import TledgeError, told
 from tledge.formats import VARIANTS
 from tledge.formats.base import Job
@@ -34,8 +34,16 @@ def main() -> None:
         with Path(log).open("ab") as out:
             os.dup2(out.fileno(), 1)
             os.dup2(out.fileno(), 2)
-        runs.write_json(Path(result), done(Path(job)))
-        print("done", file=answers, flush=True)
+        print(answered(Path(job), Path(result)), file=answers, flush=True)
+
+
+def answered(job: Path, result: Path) -> str:
+    """Do a job and write its result; the line to answer with, where that failed the failure itself."""
+    try:
+        runs.write_json(result, done(job))
+    except TledgeError as error:
+        return json.dumps(told(error))
+    return "done"
 
 
 def done(job_path: Path) -> dict[str, Any]:
@@ -44,7 +52,8 @@ def done(job_path: Path) -> dict[str, Any]:
     variant = VARIANTS[raw.pop("variant")]
     job = Job(**{**raw, "labels": tuple(raw["labels"])})
     try:
-        return {"details": variant.format.convert(job)}
+        with shortage.explained():
+            return {"details": variant.format.convert(job)}
     except TledgeError as error:
         return {**told(error)}
 

@@ -62,11 +62,6 @@ def constant(data: bytes) -> bytes:
     return data
 
 
-def path_of(text: str) -> Path:
-    """A path as a recipe has it, `~` being the home folder; a home that nobody knows stays as written."""
-    return Path(os.path.expanduser(text))  # pathlib's own raises RuntimeError there
-
-
 def stamps(files: Iterable[tuple[str, Path]]) -> list[tuple[str, int, int]]:
     """Name, size and time of every file: what a fingerprint tells a changed file by."""
     stats = [(name, path.stat()) for name, path in files]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tledge import images
+from tledge import images, shortage
 from tledge.errors import DataError, MissingError, RecipeError
-from tledge.sources.base import Reader, Record, path_of, stamps
+from tledge.sources.base import Reader, Record, stamps
 
 OPTIONS: dict[str, object] = {"path": "", "image": "path", "label": "label", "split": "", "delimiter": ","}
 """`image`, `label`, `split`: names of columns; without `split` every photo is in split "train"."""
@@ -61,7 +61,7 @@ class _Line:
 
 
 def _table(options: Mapping[str, object]) -> Path:
-    path = path_of(str(options["path"]))
+    path = shortage.expanded(str(options["path"]))
     if not path.is_file():
         raise MissingError(f'{path}: no such CSV file. Set [data] source = "csv:PATH".')
     return path

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from tledge import images
+from tledge import images, shortage
 from tledge.errors import DataError, MissingError
-from tledge.sources.base import Reader, Record, path_of, stamps
+from tledge.sources.base import Reader, Record, stamps
 
 OPTIONS: dict[str, object] = {"path": ""}
 SUFFIXES = {
@@ -112,7 +112,7 @@ def _check_depths(root: Path, found: list[tuple[str, ...]]) -> None:
 
 
 def _root(options: Mapping[str, object]) -> Path:
-    root = path_of(str(options["path"]))
+    root = shortage.expanded(str(options["path"]))
     if not root.is_dir():
         raise MissingError(f'{root}: no such folder of photos. Set [data] source = "folder:PATH".')
     return root

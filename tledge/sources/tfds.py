@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tledge import quiet
+from tledge import quiet, shortage
 from tledge.errors import DataError, MissingError, RecipeError
 from tledge.sources import frames
 from tledge.sources.base import Reader, Record, constant
@@ -90,7 +90,7 @@ def _files(builder: Any, split: str) -> list[Path]:
 def _builder(options: Mapping[str, object]) -> Any:
     name = str(options["name"])
     tfds = quiet.load("tensorflow_datasets", "train")
-    root = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    root = shortage.expanded(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
     try:
         builder = tfds.builder(name, data_dir=str(root))
     except (tfds.core.DatasetNotFoundError, ValueError) as error:

@@ -10,10 +10,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from tledge import quiet
+from tledge import quiet, shortage
 from tledge.errors import DataError, MissingError, RecipeError
 from tledge.sources import frames
-from tledge.sources.base import Reader, Record, constant, path_of, stamps
+from tledge.sources.base import Reader, Record, constant, stamps
 
 OPTIONS: dict[str, object] = {
     "pattern": "",
@@ -95,7 +95,7 @@ def _reading(options: Mapping[str, object]) -> _Reading:
 
 
 def _files(pattern: str) -> Iterator[tuple[str, Path]]:
-    path = path_of(pattern)
+    path = shortage.expanded(pattern)
     if path.is_file():  # a name may hold brackets that mean themselves
         yield path.name, path
         return
