@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tledge"
 LAYERS: list[set[str]] = [
-    {"tledge", "errors", "progress", "parallel"},
+    {"tledge", "errors", "progress", "parallel", "whole", "children", "interruption"},
     {
         "quiet",
         "shipped",
@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
         "tflite_metadata",
         "needs",
         "probe_worker",
+        "locks",
     },
     {
         "hardware",

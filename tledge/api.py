@@ -175,11 +175,12 @@ def export(
     folder, recipe = given.finished_run(_path(run))
     wanted = recipe.export.variants if variants is None else tuple(variants)
     require_variants(wanted, "variants")
-    exporting.export(folder, recipe, wanted, watch)
-    report = verification.verify_run(folder, recipe.parity, watch=watch)
-    if not report.passed and not unverified:
-        raise verification.failure(report)
-    return Exported(report, bundle_run(folder, unverified=unverified, watch=watch))
+    with folder.alone():
+        exporting.export(folder, recipe, wanted, watch)
+        report = verification.verify_run(folder, recipe.parity, watch=watch)
+        if not report.passed and not unverified:
+            raise verification.failure(report)
+        return Exported(report, bundle_run(folder, unverified=unverified, watch=watch))
 
 
 def verify(model: Named, *, kernels: str = "xnnpack", watch: Progress = SILENT) -> ParityReport:

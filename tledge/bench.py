@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tledge import errors, machine, progress, runs, subjects
+from tledge import children, errors, machine, progress, runs, subjects
 from tledge.bench_worker import Job, Minimum, Reading
 from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
 from tledge.formats import FORMATS
@@ -224,7 +224,7 @@ def _apart(job: Job, scratch: Path) -> Reading:
     runs.write_json(job_path, job)
     done = subprocess.run(
         worker_command(job_path, result_path), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, check=False,
+        stderr=subprocess.STDOUT, check=False, env=children.environment(),
     )  # fmt: skip
     name = Path(job.model).name
     if not result_path.is_file():

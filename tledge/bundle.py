@@ -32,6 +32,7 @@ class Bundled:
     left_out: tuple[str, ...]
 
 
+@runs.alone
 def bundle(
     folder: RunFolder,
     *,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import selectors
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tledge import errors, runs
+from tledge import children, errors, runs
 from tledge.errors import ConversionError
 from tledge.formats.base import Job
 
@@ -37,12 +36,13 @@ class Converter:
     def __init__(self) -> None:
         # No GPU: converting has no use for one, and would take its memory.
         hidden = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-        self._process = subprocess.Popen(
-            COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **hidden},
-        )
+        with children.deaf_to_interrupts():
+            self._process = subprocess.Popen(
+                COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**children.environment(), **hidden},
+            )
 
     def __enter__(self) -> Converter:
         return self
@@ -54,8 +54,12 @@ class Converter:
         trace: TracebackType | None,
     ) -> None:
         if kind is not None:
-            self._process.kill()
+            self.kill()
         self._process.communicate()
+
+    def kill(self) -> None:
+        """End the process at once, with what it has in hand."""
+        self._process.kill()
 
     def convert(self, conversion: Conversion) -> dict[str, Any]:
         """Do one conversion; gives the format's details.

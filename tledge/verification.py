@@ -25,6 +25,7 @@ SKIPPED = "skipped"
 """Verdict of a row whose runtime is not on this machine: not checked, and said so."""
 
 
+@runs.alone
 def verify_run(
     folder: RunFolder,
     limits: Parity,

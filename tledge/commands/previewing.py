@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, print_json
+from tledge.commands import common, example, print_json, tell
 from tledge.errors import RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def preview(
         try:
             serving.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
-            click.echo("\nStopped.", err=True)
+            tell("\nStopped.")
         finally:
             if site.panel:
                 site.panel.close()
@@ -112,7 +112,7 @@ def _announce(serving: Server, url: str) -> None:
         )
     if serving.key and not _lan_urls(serving):
         click.echo("This machine is in no network that others could reach it by.")
-    click.echo("Ctrl-C ends it.", err=True)
+    tell("Ctrl-C ends it.")
 
 
 def _qr(text: str) -> str:

@@ -11,9 +11,10 @@ import click
 from tledge.commands import (
     common,
     example,
-    finished_run,
+    keep_alone,
     kernels,
     next_step,
+    own_run,
     plain,
     print_json,
     write_report,
@@ -54,7 +55,7 @@ def export(
     from tledge.exporting import export as export_run
     from tledge.recipe import with_repair
 
-    folder, recipe = finished_run(run)
+    folder, recipe = own_run(run)
     if mixed and not repair:
         raise RecipeError("--mixed says what --repair may do: give both, or --variant tflite-mixed.")
     if repair:
@@ -178,7 +179,7 @@ def verify(
         checked = path
         following = f"tledge predict {path} PHOTO.jpg"
     else:
-        folder, recipe = finished_run(path)
+        folder, recipe = own_run(path)
         report = _verify_run(folder, recipe, kernels, quiet)
         checked = folder.path
         following = f"tledge bundle {folder.path}"
@@ -203,7 +204,7 @@ def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_
             following = f"tledge predict {path} PHOTO.jpg"
             report = skew_bundle(reader.open_bundle(path), variant=variant, kernels=kernels, watch=watch)
         else:
-            folder, recipe = finished_run(path)
+            folder, recipe = own_run(path)
             following = f"tledge bundle {folder.path}"
             report = skew_run(folder, recipe.data, variant=variant, kernels=kernels, watch=watch)
     if as_json:
@@ -241,15 +242,18 @@ def bundle(
     With --target, then put that bundle into a project for a device, ready to build or run there. A
     BUNDLE that was made before, a folder or a zip, serves as it is.
     """
-    from tledge import reader, targets
+    from tledge import reader, subjects, targets
+    from tledge.runs import RunFolder
 
     ready = path if path is not None and reader.is_bundle(path) else None
     if ready and (unverified or not target):
         raise RecipeError(f"{ready}: a bundle already; what can be done with it is --target NAME.")
     if out and not target:
         raise RecipeError("--out names the folder of a device project: say which with --target NAME.")
-    home = ready.parent if ready else finished_run(path)[0].path
+    home = ready.parent if ready else own_run(path)[0].path
     place = out or home / (target or "")
+    if target and ready and subjects.is_run(home):  # the project goes there
+        keep_alone(RunFolder(home))
     if target:  # before a bundle is made
         targets.find(target)
         targets.require_new(place)
