@@ -11,17 +11,24 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 TLEDGE = (sys.executable, "-m", "tledge")
+ORPHANED = 5.0
+"""Seconds that processes have to end after the one that started them."""
+
 TRACEBACK = "Traceback (most recent call last)"
 CRASHES = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL}
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: its exit code, negative after a signal; `peak` in MiB with its children's."""
+    """How a process ended: its exit code, negative after a signal; `peak` in MiB with its children's.
+
+    `at` is when, by the clock; `orphans` went on without it for longer than they may.
+    """
 
     code: int
     out: str
@@ -29,6 +36,8 @@ class Ended:
     seconds: float
     peak: float
     hung: bool = False
+    at: float = 0.0
+    orphans: int = 0
 
     @property
     def crashed(self) -> bool:
@@ -51,10 +60,12 @@ def run(
     memory: int | None = None,
     kill_after: float | None = None,
     with_signal: int = signal.SIGKILL,
+    leader: bool = False,
 ) -> Ended:
     """Run a command to its end, at most `timeout` seconds; then its whole process group is killed.
 
-    `memory` limits the address space, in MiB. `kill_after` seconds its process group gets `with_signal`.
+    `memory` limits the address space, in MiB. After `kill_after` seconds its process group gets
+    `with_signal`, or with `leader` it alone; then those that it started have `ORPHANED` seconds to end.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.monotonic()
@@ -67,22 +78,43 @@ def run(
         hung = threading.Event()
         timers = [threading.Timer(timeout, lambda: (hung.set(), end(child.pid, signal.SIGKILL)))]
         if kill_after is not None:
-            timers.append(threading.Timer(kill_after, end, (child.pid, with_signal)))
+            timers.append(threading.Timer(kill_after, end, (child.pid, with_signal, leader)))
         for timer in timers:
             timer.start()
         _pid, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         for timer in timers:
             timer.cancel()
-        seconds = time.monotonic() - began
+        seconds, at = time.monotonic() - began, time.time()
+        orphans = outliving(child.pid) if kill_after is not None else []
         end(child.pid, signal.SIGKILL)  # whoever it left behind
-        return Ended(child.returncode, _text(out), _text(err), seconds, usage.ru_maxrss / 1024, hung.is_set())
+        said, peak = (_text(out), _text(err)), usage.ru_maxrss / 1024
+        return Ended(child.returncode, *said, seconds, peak, hung.is_set(), at, len(orphans))
 
 
-def end(group: int, with_signal: int) -> None:
-    """Send a signal to a process group, which may have ended."""
+def outliving(group: int) -> list[int]:
+    """Processes of a group that are still there `ORPHANED` seconds from now."""
+    until = time.monotonic() + ORPHANED
+    while (found := members(group)) and time.monotonic() < until:
+        time.sleep(0.02)
+    return found
+
+
+def members(group: int) -> list[int]:
+    """Processes of a group that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _parent, of = path.read_text().rpartition(")")[2].split()[:3]
+            if int(of) == group and state != "Z":
+                found.append(int(path.parent.name))
+    return found
+
+
+def end(group: int, with_signal: int, leader: bool = False) -> None:
+    """Send a signal to a process group, or to its `leader` alone, which may have ended."""
     try:
-        os.killpg(group, with_signal)
+        (os.kill if leader else os.killpg)(group, with_signal)
     except ProcessLookupError:
         return
 
