@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         last_words()
         code = interruption.code()
+    interruption.listen_no_more()
     _exit(code)
 
 

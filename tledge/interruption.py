@@ -67,6 +67,13 @@ def listen(last_words: Callable[[], None]) -> None:
     threading.excepthook = _unless_asked(threading.excepthook)
 
 
+def listen_no_more() -> None:
+    """The work is done: what comes while the process ends changes nothing."""
+    for number in ASKING:
+        if signal.getsignal(number) is _raise:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def code() -> int:
     """What the process ends with after a signal."""
     return 128 + (asked[0] if asked else signal.SIGINT)
@@ -82,7 +89,7 @@ def _watch(signals: int, last_words: Callable[[], None]) -> None:
 
     The system's own handler writes a signal's number, so that this hears it whatever the main thread does.
     """
-    while (number := os.read(signals, 1)[0]) not in ASKING:
+    while (number := os.read(signals, 1)[0]) not in ASKING or signal.getsignal(number) is not _raise:
         continue
     while select.select([signals], [], [], GRACE)[0]:
         if os.read(signals, 1)[0] in ASKING:

@@ -191,7 +191,7 @@ def _interrupted(material: Material) -> Seen:
     """Ctrl-C in a terminal goes to the group, `kill` and schedulers to the process alone."""
     folder, chance = material.folder("kills-asked"), material.chance("kills interrupted")
     short: list[str] = []
-    slowest, count = 0.0, 0
+    slowest, count, tried = 0.0, 0, set()
     for one in _commands(material, folder)[: material.count(7, 3)]:
         for number in range(material.count(4, 1)):
             shutil.rmtree(folder / "cache", ignore_errors=True)
@@ -205,10 +205,12 @@ def _interrupted(material: Material) -> Seen:
             if not ended.code and one.code is None and one.says not in ended.err:
                 continue  # it was faster this time
             count, slowest = count + 1, max(slowest, ended.seconds - moment)
+            tried.add(one.words[0])
             what = f"{one.words[0]}, {with_signal.name} after {moment:.2f} s"
             short += [f"{what}: {said}" for said in _unclean(one, ended, ended.seconds - moment, with_signal)]
             short += [f"{what}: leaves {name}" for name in finals.temporary(folder) if "partial" not in name]
-    return Seen(f"{count} signals, ended within {slowest:.2f} s", tuple(short))
+        short += [f"{one.words[0]}: always ended first"] * (one.words[0] not in tried)
+    return Seen(f"{count} signals to {len(tried)} commands, ended within {slowest:.2f} s", tuple(short))
 
 
 def _unclean(one: Asked, ended: child.Ended, seconds: float, with_signal: int) -> list[str]:
