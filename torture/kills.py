@@ -21,8 +21,11 @@ from material import Material
 PROMPT = 5.0
 """Seconds that a command has to end after SIGINT or SIGTERM."""
 
-STARTED = 0.3
+STARTED = 0.4
 """Seconds in which Python itself starts, which answers signals in its own way."""
+
+TRIES = 5
+"""Times that a command is asked to end before it ends by itself."""
 
 IN_A_ROW = 2
 """Kills before a command may finish, so that commands are killed that go on after a kill."""
@@ -164,53 +167,65 @@ def _bundle(material: Material) -> Seen:
 
 @dataclass(frozen=True)
 class Asked:
-    """A command that is asked to end: how long it takes, and what it has to say."""
+    """A command that is asked to end, and the seconds that it takes when nobody asks.
+
+    It `says` what to type, and ends with `code`, or with what a shell makes of the signal.
+    """
 
     words: Sequence[object]
     seconds: float
     says: str
     code: int | None = None
-    """What it ends with; None for what a shell makes of the signal."""
 
 
-def _commands(material: Material, folder: Path) -> list[Asked]:
-    recipe, run, took = material.recipe(folder), material.own_run("interrupted"), material.took
-    again = "Start again with: tledge"
-    return [
-        Asked(("data", recipe, "--out", folder / "sheets"), 2.0, "go on with: tledge data"),
-        Asked(("verify", run), 0.9, f"{again} verify"),
-        Asked(("bundle", run), 0.7, f"{again} bundle"),
-        Asked(("train", recipe, "--out", folder / "run"), took["train"], "--resume"),
-        Asked(("export", run, "--variant", "onnx-fp32"), took["export"], f"{again} export"),
-        Asked(("bench", run), 5.0, f"{again} bench"),
-        Asked(("preview", run, "--no-browser"), 6.0, "Stopped.", code=0),
-    ]
+def _commands(material: Material, folder: Path, run: Path) -> list[Asked]:
+    recipe, took = material.recipe(folder), material.took
+    quick = [("data", recipe, "--out", folder / "sheets"), ("verify", run), ("bundle", run)]
+    slow = {
+        "train": (took["train"], (recipe, "--out", folder / "run")),
+        "export": (took["export"], (run, "--variant", "onnx-fp32")),
+        "bench": (5.0, (run,)),
+    }
+    asked = [Asked(one, material.done(*one).seconds, f"with: tledge {one[0]}") for one in quick]
+    asked += [Asked((name, *rest), took, f"with: tledge {name}") for name, (took, rest) in slow.items()]
+    return [*asked, Asked(("preview", run, "--no-browser"), 6.0, "Stopped.", code=0)]
 
 
 def _interrupted(material: Material) -> Seen:
-    """Ctrl-C in a terminal goes to the group, `kill` and schedulers to the process alone."""
-    folder, chance = material.folder("kills-asked"), material.chance("kills interrupted")
+    """By turns SIGINT and SIGTERM, to the whole group as a terminal does and to the process alone."""
+    folder, run = material.folder("kills-asked"), material.own_run("kills-asked-run")
+    chance = material.chance("kills interrupted")
     short: list[str] = []
-    slowest, count, tried = 0.0, 0, set()
-    for one in _commands(material, folder)[: material.count(7, 3)]:
+    slowest, count = 0.0, 0
+    for one in _commands(material, folder, run)[: material.count(7, 3)]:
         for number in range(material.count(4, 1)):
-            shutil.rmtree(folder / "cache", ignore_errors=True)
-            shutil.rmtree(folder / "run", ignore_errors=True)
-            moment = chance.uniform(min(STARTED, one.seconds / 2), one.seconds)
-            with_signal = (signal.SIGINT, signal.SIGTERM)[number % 2]
-            env = {"TLEDGE_CACHE": str(folder / "cache")} if one.words[0] == "data" else None
-            ended = material.tledge(
-                *one.words, env=env, kill_after=moment, with_signal=with_signal, leader=number > 1
-            )
-            if not ended.code and one.code is None and one.says not in ended.err:
-                continue  # it was faster this time
+            name = (signal.SIGINT, signal.SIGTERM)[number % 2]
+            ended, moment = _asked(one, material, folder, chance, name, number > 1)
             count, slowest = count + 1, max(slowest, ended.seconds - moment)
-            tried.add(one.words[0])
-            what = f"{one.words[0]}, {with_signal.name} after {moment:.2f} s"
-            short += [f"{what}: {said}" for said in _unclean(one, ended, ended.seconds - moment, with_signal)]
-            short += [f"{what}: leaves {name}" for name in finals.temporary(folder) if "partial" not in name]
-        short += [f"{one.words[0]}: always ended first"] * (one.words[0] not in tried)
-    return Seen(f"{count} signals to {len(tried)} commands, ended within {slowest:.2f} s", tuple(short))
+            seen = _unclean(one, ended, ended.seconds - moment, name)
+            for place in (folder, run):
+                seen += [f"leaves {what}" for what in finals.temporary(place) if "partial" not in what]
+            seen += finals.broken(run, set(finals.hashes(material.run).values()))
+            short += [f"{one.words[0]}, {name.name} after {moment:.2f} s: {what}" for what in seen]
+    return Seen(
+        f"{count} signals to {material.count(7, 3)} commands, ended within {slowest:.2f} s", tuple(short)
+    )
+
+
+def _asked(
+    one: Asked, material: Material, folder: Path, chance: Random, with_signal: int, leader: bool
+) -> tuple[child.Ended, float]:
+    """Ask a command to end at some moment, again where it was faster; how it ended, and that moment."""
+    env = {"TLEDGE_CACHE": str(folder / "cache")} if one.words[0] == "data" else None
+    for _time in range(TRIES):
+        shutil.rmtree(folder / "cache", ignore_errors=True)
+        shutil.rmtree(folder / "run", ignore_errors=True)
+        moment = chance.uniform(min(STARTED, one.seconds / 2), one.seconds)
+        how = {"kill_after": moment, "with_signal": with_signal, "leader": leader}
+        ended = material.tledge(*one.words, env=env, **how)
+        if ended.code or one.code is not None:
+            break
+    return ended, moment
 
 
 def _unclean(one: Asked, ended: child.Ended, seconds: float, with_signal: int) -> list[str]:
@@ -220,7 +235,7 @@ def _unclean(one: Asked, ended: child.Ended, seconds: float, with_signal: int) -
         seen.append(ended.tail)
     if seconds > PROMPT:
         seen.append(f"took {seconds:.1f} s to end")
-    if one.says not in ended.err.splitlines()[-1]:
+    if one.says not in "".join(ended.err.splitlines()[-1:]):
         seen.append(f"says nothing of how to go on: {ended.err[-300:]!r}")
     if ended.crashed or "Error" in ended.err:
         seen.append(f"shows its insides: {ended.err[-600:]!r}")
