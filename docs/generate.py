@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import json
 import re
+import signal
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import Field
@@ -193,7 +194,9 @@ def exit_meanings() -> dict[int, list[str]]:
     found: dict[int, list[str]] = {0: ["done"]}
     for number, meaning in re.findall(r"^.*\w+ +exit (\d+) +(.*)$", errors.__doc__ or "", re.M):
         found.setdefault(int(number), []).append(meaning)
-    found[cli.INTERRUPTED] = ["interrupted; what was finished is kept"]
+    kept = "; what was finished is kept"
+    found[128 + signal.SIGINT] = [f"interrupted{kept}"]
+    found[128 + signal.SIGTERM] = [f"asked to end by SIGTERM, as schedulers do{kept}"]
     return dict(sorted(found.items()))
 
 

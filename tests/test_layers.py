@@ -9,8 +9,9 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tledge"
 LAYERS: list[set[str]] = [
-    {"tledge", "errors", "progress", "parallel", "archives", "workers", "schema"},
+    {"tledge", "errors", "progress", "parallel", "archives", "workers", "schema", "children", "interruption"},
     {"shipped", "shortage", "letters"},
+    {"whole"},
     {
         "aborts",
         "quiet",
@@ -26,6 +27,7 @@ LAYERS: list[set[str]] = [
         "tflite_metadata",
         "needs",
         "probe_worker",
+        "locks",
     },
     {
         "hardware",

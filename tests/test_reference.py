@@ -65,7 +65,7 @@ def table_keys() -> Named:
 
 def error_codes() -> set[str]:
     classes = [TledgeError, *TledgeError.__subclasses__()]
-    return {str(one.exit_code) for one in classes} | {"0", "130"}
+    return {str(one.exit_code) for one in classes} | {"0", "130", "143"}
 
 
 def schema() -> dict[str, Any]:

@@ -1,6 +1,10 @@
 """`python -m tledge`."""
 
-from tledge.cli import main
+import sys
 
 if __name__ == "__main__":
+    try:
+        from tledge.cli import main
+    except KeyboardInterrupt:  # while this loads, nothing has been done yet
+        sys.exit(130)
     main()

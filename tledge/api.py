@@ -184,11 +184,12 @@ def export(
     signer = None if sign is None else signature.signer(Path(sign))
     for remark in signer.remarks if signer else ():
         watch.say(f"warning: {remark}")
-    exporting.export(folder, recipe, wanted, watch)
-    report = verification.verify_run(folder, recipe.parity, watch=watch)
-    if not report.passed and not unverified:
-        raise verification.failure(report)
-    return Exported(report, bundle_run(folder, unverified=unverified, sign=signer, watch=watch))
+    with folder.alone():
+        exporting.export(folder, recipe, wanted, watch)
+        report = verification.verify_run(folder, recipe.parity, watch=watch)
+        if not report.passed and not unverified:
+            raise verification.failure(report)
+        return Exported(report, bundle_run(folder, unverified=unverified, sign=signer, watch=watch))
 
 
 def verify(

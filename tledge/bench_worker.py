@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import errors, quiet, runs, runtime
+from tledge import children, errors, quiet, runs, runtime
 from tledge.errors import ArtifactError, TledgeError
 from tledge.runtime import OnnxSession, Session
 
@@ -191,5 +191,6 @@ def main(job_path: str, result_path: str) -> int:
 
 
 if __name__ == "__main__":
+    children.end_with_starter()
     gc.disable()  # its pauses are the interpreter's, not the model's
     sys.exit(main(*sys.argv[1:]))

@@ -51,6 +51,7 @@ class Bundled:
     signed_by: str = ""
 
 
+@runs.alone
 def bundle(
     folder: RunFolder,
     *,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
 from typing import NoReturn
 
 import click
 
-from tledge import __version__, letters, shortage
+from tledge import __version__, interruption, letters, shortage
 from tledge.commands import (
     comparing,
     completion,
@@ -19,48 +21,70 @@ from tledge.commands import (
     photos,
     previewing,
     shipping,
+    tell,
     training,
 )
 from tledge.errors import TledgeError
 from tledge.words import printable
 
-INTERRUPTED = 130
-
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code; without `arguments`, those that this process got."""
     letters.open_streams()
     letters.allow(sys.stdout, sys.stderr)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    interruption.advice[:] = [interruption.start_again]
+    last_words = cache(lambda: tell(interruption.advice[-1](words)))  # at most once
+    if arguments is None:
+        interruption.listen(last_words)
+    try:
+        code = _run(words)
+    except BaseException as error:
+        # Libraries turn an interrupt into errors of their own.
+        if not (interruption.asked or isinstance(error, KeyboardInterrupt)):
+            raise
+        last_words()
+        code = interruption.code()
+    interruption.listen_no_more()
+    _exit(code)
+
+
+def _run(words: list[str]) -> int:
+    """Run a command; its exit code, after saying what went wrong."""
     try:
         with shortage.explained():
-            tledge.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+            tledge.main(args=words, standalone_mode=False)
     except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        return done.exit_code
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. What was finished is kept; train goes on with --resume.", err=True)
-        _exit(INTERRUPTED)
-    except TledgeError as error:
-        click.echo(f"tledge: {printable(error)}", err=True)
-        _exit(error.exit_code)
+        return 2
     except BrokenPipeError:
         sys.stderr.close()
-        sys.exit(1)
-    except OSError as error:
-        what = f"{error.filename}: {error.strerror}." if error.filename else str(error)
-        click.echo(f"tledge: {printable(what)}", err=True)
-        _exit(1)
-    sys.exit(0)
+        return 1
+    except (TledgeError, OSError) as error:
+        if interruption.asked:
+            raise
+        click.echo(f"tledge: {printable(_said(error))}", err=True)
+        return error.exit_code if isinstance(error, TledgeError) else 1
+    return 0
+
+
+def _said(error: TledgeError | OSError) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    return str(error)
 
 
 def _exit(code: int) -> NoReturn:
-    """Exit; at once where JAX would first wait for the other processes of a run."""
+    """Exit; at once where JAX would first wait for other processes, or threads for what nobody wants now."""
     distribution = sys.modules.get("tledge.distribution")  # loaded where there may be others
-    if distribution and distribution.is_joined():
-        sys.stdout.flush()
-        sys.stderr.flush()
+    if interruption.asked or (distribution and distribution.is_joined()):
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 
@@ -72,7 +96,8 @@ def tledge() -> None:
 
     Train an image classifier, convert it, prove each artifact against the Keras model on real
     photos, and bundle what passed. Exit codes: 0 done, 1 failed, 2 usage or recipe, 3 parity
-    failed, 4 artifact broken, 5 dependency, weights or data missing, 130 interrupted.
+    failed, 4 artifact broken, 5 dependency, weights or data missing, 130 interrupted, 143 ended by
+    SIGTERM.
     """
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import selectors
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tledge import errors, runs, shortage, workers
+from tledge import children, errors, runs, shortage, workers
 from tledge.errors import ConversionError, RecipeError
 from tledge.formats.base import Job
 
@@ -42,12 +41,13 @@ class Converter:
             raise RecipeError("[export] memory_mib: only Linux limits a process so. Leave it out here.")
         # No GPU: converting has no use for one, and would take its memory.
         hidden = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-        self._process = subprocess.Popen(
-            COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **hidden},
-        )
+        with children.deaf_to_interrupts():
+            self._process = subprocess.Popen(
+                COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**children.environment(), **hidden},
+            )
         if memory_mib:
             _limit(self._process.pid, memory_mib << 20)
 
@@ -61,8 +61,12 @@ class Converter:
         trace: TracebackType | None,
     ) -> None:
         if kind is not None:
-            self._process.kill()
+            self.kill()
         self._process.communicate()
+
+    def kill(self) -> None:
+        """End the process at once, with what it has in hand."""
+        self._process.kill()
 
     def convert(self, conversion: Conversion) -> dict[str, Any]:
         """Do one conversion; gives the format's details.

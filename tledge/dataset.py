@@ -14,10 +14,9 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from unicodedata import category
 
-from tledge import contract, filling, images, index, progress, runs, shortage
+from tledge import contract, filling, images, index, locks, progress, runs, shortage, whole
 from tledge.errors import DataError, MissingError, RecipeError, RunError, TledgeError
 from tledge.images import Facts
 from tledge.index import Head, Row
@@ -53,9 +52,6 @@ SUFFIXES = {"JPEG": ".jpg", "PNG": ".png"}
 
 BLOCK = 256
 """Photos decoded between two moments that a killed command can go on from."""
-
-POLL = 0.2
-"""Seconds between two looks whether another command has finished."""
 
 AHEAD = 256
 """Photos that are decoded while earlier ones are written."""
@@ -202,6 +198,7 @@ def _make(
             shutil.rmtree(partial, ignore_errors=True)
             raise
         (partial / "rows.jsonl").unlink(missing_ok=True)
+        whole.settle(partial)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
 
@@ -215,34 +212,11 @@ def _require_space(partial: Path, count: int, size: int, watch: progress.Progres
     shortage.require_space(partial.parent, wanted, f"{count} photos at {size}x{size}", "or lower image_size")
 
 
-@contextmanager
-def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def alone(folder: Path, *, wait: bool = False) -> AbstractContextManager[bool]:
     """Hold the lock beside the cache folder; `wait` for another command that has it, or raise RunError."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such lock
-        yield
-        return
-    path = folder.with_name(f".{folder.name}.lock")
+    refusal = f"{folder}: another command is preparing these photos"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        with path.open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-                    raise OSError("the lock was given back in between")
-            except OSError as error:
-                if not wait:
-                    raise RunError(
-                        f"{folder}: another command is preparing these photos; wait for it."
-                    ) from error
-                time.sleep(POLL)
-                continue
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
+    return locks.hold(folder.with_name(f".{folder.name}.lock"), refusal, wait=wait)
 
 
 def open_cache(folder: Path) -> Prepared:

@@ -55,6 +55,7 @@ class Diagnosis:
     remarks: tuple[str, ...]
 
 
+@runs.alone
 def diagnose(folder: RunFolder, recipe: Recipe, watch: progress.Progress = progress.SILENT) -> Diagnosis:
     """Quantize one layer after the other; writes table and plot into the run's evidence.
 
@@ -97,6 +98,7 @@ def _panels(layers: Sequence[Layer]) -> dict[str, dict[str, list[float | None]]]
     }
 
 
+@runs.alone
 def culprits(
     folder: RunFolder, recipe: Recipe, watch: progress.Progress = progress.SILENT
 ) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ LONE = "tflite"
 """The format whose modes get a process to themselves."""
 
 
+@runs.alone
 def export(
     folder: RunFolder,
     recipe: Recipe,
@@ -75,12 +76,15 @@ def _lanes(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
 def _side_by_side(
     lanes: Sequence[Sequence[str]], make: Callable[[Converter, str], None], memory_mib: int
 ) -> None:
-    """Work off all lanes at once; after a failure in one, the others end with what they have in hand."""
+    """Work off all lanes at once; after a failure in one, the others end with what they have in hand.
+
+    An interrupt waits for none of them.
+    """
     failed = threading.Event()
 
-    def work(lane: Sequence[str]) -> None:
+    def work(converter: Converter, lane: Sequence[str]) -> None:
         try:
-            with Converter(memory_mib) as converter:
+            with converter:
                 for name in lane:
                     if not failed.is_set():
                         make(converter, name)
@@ -88,9 +92,15 @@ def _side_by_side(
             failed.set()
             raise
 
+    converters = [Converter(memory_mib) for _lane in lanes]
     with ThreadPoolExecutor(max(1, len(lanes))) as pool:
-        for done in [pool.submit(work, lane) for lane in lanes]:
-            done.result()
+        try:
+            for done in [pool.submit(work, *one) for one in zip(converters, lanes, strict=True)]:
+                done.result()
+        except KeyboardInterrupt:
+            for converter in converters:
+                converter.kill()
+            raise
 
 
 def _one(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tledge import archives, dataset, images, progress, runs, shortage
+from tledge import archives, dataset, images, locks, progress, runs, shortage, whole
 from tledge.dataset import Prepared
 from tledge.errors import DataError, MissingError, RecipeError, RunError
 from tledge.tables import Data
@@ -75,19 +75,21 @@ def pack(
     names = sorted(name for name in paths if MEMBER.fullmatch(name))
     wanted = sum(paths[name].stat().st_size for name in names)
     out.parent.mkdir(parents=True, exist_ok=True)
-    shortage.require_space(out.parent, wanted, "the photos", "or name another place with --pack")
-    members: dict[str, tuple[str, int]] = {}
-    with (
-        runs.replacing(out) as made,
-        zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as packed,
-        progress.task(watch, "pack", wanted) as task,
-    ):
-        for name in names:
-            with paths[name].open("rb") as source, _new_member(packed, name) as target:
-                members[name] = _copy(source, target, task)
-        note = _note(prepared, data, size, members)
-        with _new_member(packed, NOTE) as target:
-            target.write((json.dumps(vars(note), indent=2, ensure_ascii=False) + "\n").encode())
+    with locks.hold(out.with_name(f".{out.name}.lock"), f"{out}: another command is writing this file"):
+        whole.sweep(out.parent, out.name)
+        shortage.require_space(out.parent, wanted, "the photos", "or name another place with --pack")
+        members: dict[str, tuple[str, int]] = {}
+        with (
+            runs.replacing(out) as made,
+            zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as packed,
+            progress.task(watch, "pack", wanted) as task,
+        ):
+            for name in names:
+                with paths[name].open("rb") as source, _new_member(packed, name) as target:
+                    members[name] = _copy(source, target, task)
+            note = _note(prepared, data, size, members)
+            with _new_member(packed, NOTE) as target:
+                target.write((json.dumps(vars(note), indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def _note(prepared: Prepared, data: Data, size: int, members: dict[str, tuple[str, int]]) -> Note:
@@ -146,6 +148,7 @@ def unpack(path: Path, data: Data, size: int, watch: progress.Progress = progres
         folder = dataset.cache_root() / note.key
         folder.parent.mkdir(parents=True, exist_ok=True)
         with dataset.alone(folder, wait=True):
+            whole.sweep(folder.parent, folder.name)
             if not (folder / "index.json").is_file():
                 _fill(path, note, member, folder, watch)
     return dataset.open_cache(folder)

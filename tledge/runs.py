@@ -1,23 +1,32 @@
-"""The run folder: names of its files, the frozen values in them, atomic writes, SHA-256."""
+"""The run folder: names of its files, the frozen values in them, atomic writes, SHA-256.
+
+One command at a time writes into a run folder (`RunFolder.alone`); it puts right what killed ones left.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from tledge import letters, schema, shortage
+from tledge import letters, locks, schema, whole
 from tledge.contract import Confidence, InputSpec
-from tledge.errors import ResourceError, RunError
+from tledge.errors import RunError
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+replacing = whole.replacing
+"""How every file and folder of a run is written."""
+
+LOCK = ".lock"
+"""In a run folder: who is writing there."""
 
 UNCORRECTED = "uncorrected"
 """Key in an artifact's details: the same conversion without bias correction, kept as evidence."""
@@ -198,6 +207,7 @@ FILES = {
     "bundle": "what leaves the house, as a folder",
     "feedback": "pictures that `tledge preview` kept, by the label that a person gave them",
     "<name>-<version>.zip": "the bundle as one file",
+    ".lock": "who is writing here, while a command does",
 }
 """What may lie in a run folder, by name; device projects stand beside these under their own names."""
 
@@ -232,6 +242,40 @@ class RunFolder:
         self.bench = path / "bench.json"
         self.report = path / "report.html"
         self.report_text = path / "report.md"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only command that writes here for a block; the folder is made where it is missing.
+
+        What killed commands left is put right first. A thread that is alone here already goes on. Raises
+        RunError naming the other command's process, and where nothing can be written.
+        """
+        new = [one for one in (self.path, *self.path.parents) if not one.exists()]
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            refusal = f"{self.path}: another command is writing into this folder"
+            with locks.hold(self.path / LOCK, refusal) as first:
+                if first:
+                    self._sweep()
+                yield
+        finally:
+            for one in new:
+                with suppress(OSError):  # something was written
+                    one.rmdir()
+
+    def _sweep(self) -> None:
+        parts = (self.artifacts, self.checkpoints, self.data.parent, self.logs, self.tensorboard)
+        for folder in (self.path, *parts):
+            whole.sweep(folder)
+
+    def empty(self) -> None:
+        """Remove all that lies here but the lock; what says that it is a run last, as a kill may come."""
+        last = {self.run: -1, self.recipe: 1, self.environment: 1}
+        for one in sorted(self.path.iterdir(), key=lambda path: last.get(path, 0)):
+            if one.is_dir() and not one.is_symlink():
+                shutil.rmtree(one)
+            elif one.name != LOCK:
+                one.unlink()
 
     def read_run(self) -> TrainedRun:
         """Read `run.json`; raises RunError where training has not finished here."""
@@ -317,32 +361,15 @@ def newest_run(root: Path) -> RunFolder:
     return RunFolder(found[-1].parent)
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it if the block ends well, else removed.
+def alone(stage: Callable[Concatenate[RunFolder, P], T]) -> Callable[Concatenate[RunFolder, P], T]:
+    """Let a stage run as the only command that writes into its run folder; see `RunFolder.alone`."""
 
-    Raises ResourceError where nothing can be written there, and where disk or memory run out.
-    """
-    folder = _beside(path)
-    with shortage.explained(path):
-        try:
-            made = folder / path.name
-            yield made
-            if path.is_dir():  # aside first: a folder cannot be renamed onto another
-                os.replace(path, folder / "old")
-            os.replace(made, path)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    @wraps(stage)
+    def guarded(folder: RunFolder, /, *arguments: P.args, **options: P.kwargs) -> T:
+        with folder.alone():
+            return stage(folder, *arguments, **options)
 
-
-def _beside(path: Path) -> Path:
-    """A new folder beside `path`, whose own folder is made where it is not there."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A name may be as long as a file system allows: the temporary one takes its beginning.
-        return Path(tempfile.mkdtemp(prefix=f".{path.name[:32]}.", dir=path.parent))
-    except OSError as error:
-        raise ResourceError(shortage.refused(error, path)) from error
+    return guarded
 
 
 def write_text(path: Path, text: str) -> None:

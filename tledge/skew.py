@@ -117,6 +117,7 @@ class _Found:
     sized: int
 
 
+@runs.alone
 def skew_run(
     folder: RunFolder,
     data: Data,

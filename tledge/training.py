@@ -76,10 +76,42 @@ def train(
     away: they give None once the weights are trained.
 
     Raises RunError where `out` already holds a run and neither `resume` nor `force` says what to
-    do with it, MissingError where data, weights or Keras are not here, DataError for bad photos.
+    do with it or another command is writing there, MissingError where data, weights or Keras are not
+    here, DataError for bad photos.
     """
     folder = RunFolder(out)
-    _claim(folder, text, settings, resume=resume, force=force)
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out}: a file; --out takes a folder.")
+    with folder.alone():
+        _claim(folder, text, settings, resume=resume, force=force)
+        if folder.run.is_file() and not force:
+            return _finished(folder, watch)
+        return _train(
+            recipe, text, folder,
+            settings=settings, resume=resume, force=force, cache=cache, hosts=hosts, watch=watch,
+        )  # fmt: skip
+
+
+def _finished(folder: RunFolder, watch: progress.Progress) -> TrainedRun:
+    """A run that was killed after its last file was written, or that is resumed for nothing."""
+    watch.say(f"{folder.path}: this training has finished already")
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    return folder.read_run()
+
+
+def _train(
+    recipe: Recipe,
+    text: str,
+    folder: RunFolder,
+    *,
+    settings: Sequence[str],
+    resume: bool,
+    force: bool,
+    cache: Path | None,
+    hosts: Hosts,
+    watch: progress.Progress,
+) -> TrainedRun | None:
+    """Train into a folder that is ours to write, from its beginning or its checkpoint."""
     started = time.monotonic()
     logs.require(recipe)
     quiet.load("keras", "train")
@@ -100,8 +132,7 @@ def train(
         if stage.quantize_aware:
             quantize_aware.require_known(core)
     if force:
-        with runs.replacing(out.resolve()) as empty:  # whole or not at all, also behind a link
-            empty.mkdir()
+        folder.empty()
     facts = {**environment(recipe.recipe.seed, settings), "cache": prepared.folder.name}
     facts |= {} if hosts.is_alone else {"processes": hosts.processes}
     runs.write_json(folder.environment, facts)
@@ -156,17 +187,15 @@ def _prepared(recipe: Recipe, cache: Path | None, hosts: Hosts, watch: progress.
 
 def _claim(folder: RunFolder, text: str, settings: Sequence[str], *, resume: bool, force: bool) -> None:
     """Make sure the folder is ours to write: new, to be resumed, or to be replaced."""
-    if folder.path.exists() and not folder.path.is_dir():
-        raise RunError(f"{folder.path}: a file; --out takes a folder.")
     # A killed command may leave temporary names, which begin with a dot.
-    if not folder.path.exists() or all(one.name.startswith(".") for one in folder.path.iterdir()):
+    if all(one.name.startswith(".") for one in folder.path.iterdir()):
         return
     if force:
         is_run = folder.recipe.is_file() and folder.environment.is_file()
         if not is_run or Path.cwd().resolve().is_relative_to(folder.path.resolve()):
             raise RunError(f"{folder.path}: not a run folder of its own, so --force does not empty it.")
         return
-    if folder.run.is_file():
+    if folder.run.is_file() and not resume:
         raise RunError(
             f"{folder.path}: holds a finished run. Train into another folder with --out, "
             "or replace it with --force."

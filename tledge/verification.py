@@ -26,6 +26,7 @@ SKIPPED = "skipped"
 """Verdict of a row whose runtime is not on this machine: not checked, and said so."""
 
 
+@runs.alone
 def verify_run(
     folder: RunFolder,
     limits: Parity,

@@ -12,12 +12,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from case import CannotRun
 
 TLEDGE = (sys.executable, "-m", "tledge")
+ORPHANED = 5.0
+"""Seconds that processes have to end after the one that started them."""
+
 TRACEBACK = "Traceback (most recent call last)"
 CRASHES = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL}
 
@@ -27,7 +31,8 @@ class Ended:
     """How a process ended: its exit code, negative after a signal.
 
     `peak` is the largest resident set of it or a child in MiB, `own` without pages of files, which
-    the system takes back when it wants them (the process alone, looked at 20 times a second).
+    the system takes back when it wants them (the process alone, looked at 20 times a second). `at` is
+    when, by the clock; `orphans` went on without it for longer than they may.
     """
 
     code: int
@@ -37,6 +42,8 @@ class Ended:
     peak: float
     own: float = 0.0
     hung: bool = False
+    at: float = 0.0
+    orphans: int = 0
 
     @property
     def crashed(self) -> bool:
@@ -60,10 +67,12 @@ def run(
     kill_after: float | None = None,
     with_signal: int = signal.SIGKILL,
     is_root: bool = True,
+    leader: bool = False,
 ) -> Ended:
     """Run a command to its end, at most `timeout` seconds; then its whole process group is killed.
 
-    `memory` limits the address space, in MiB. `kill_after` seconds its process group gets `with_signal`.
+    `memory` limits the address space, in MiB. After `kill_after` seconds its process group gets
+    `with_signal`, or with `leader` it alone; then those that it started have `ORPHANED` seconds to end.
     Without `is_root` the modes of files hold for it as for everyone, also where root runs this.
     """
     if not is_root and os.geteuid() == 0:
@@ -79,17 +88,18 @@ def run(
         hung = threading.Event()
         timers = [threading.Timer(timeout, lambda: (hung.set(), end(child.pid, signal.SIGKILL)))]
         if kill_after is not None:
-            timers.append(threading.Timer(kill_after, end, (child.pid, with_signal)))
+            timers.append(threading.Timer(kill_after, end, (child.pid, with_signal, leader)))
         for timer in timers:
             timer.start()
         status, usage, own = _watched(child.pid)
         child.returncode = os.waitstatus_to_exitcode(status)
         for timer in timers:
             timer.cancel()
-        seconds = time.monotonic() - began
+        seconds, at = time.monotonic() - began, time.time()
+        orphans = outliving(child.pid) if kill_after is not None else []
         end(child.pid, signal.SIGKILL)  # whoever it left behind
-        peak = usage.ru_maxrss / 1024
-        return Ended(child.returncode, _text(out), _text(err), seconds, peak, own, hung.is_set())
+        said, peak = (_text(out), _text(err)), usage.ru_maxrss / 1024
+        return Ended(child.returncode, *said, seconds, peak, own, hung.is_set(), at, len(orphans))
 
 
 def unprivileged() -> list[str]:
@@ -99,10 +109,29 @@ def unprivileged() -> list[str]:
     return ["setpriv", "--bounding-set=-dac_override", "--"]
 
 
-def end(group: int, with_signal: int) -> None:
-    """Send a signal to a process group, which may have ended."""
+def outliving(group: int) -> list[int]:
+    """Processes of a group that are still there `ORPHANED` seconds from now."""
+    until = time.monotonic() + ORPHANED
+    while (found := members(group)) and time.monotonic() < until:
+        time.sleep(0.02)
+    return found
+
+
+def members(group: int) -> list[int]:
+    """Processes of a group that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _parent, of = path.read_text().rpartition(")")[2].split()[:3]
+            if int(of) == group and state != "Z":
+                found.append(int(path.parent.name))
+    return found
+
+
+def end(group: int, with_signal: int, leader: bool = False) -> None:
+    """Send a signal to a process group, or to its `leader` alone, which may have ended."""
     try:
-        os.killpg(group, with_signal)
+        (os.kill if leader else os.killpg)(group, with_signal)
     except ProcessLookupError:
         return
 

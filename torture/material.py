@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import child
 
@@ -100,12 +101,11 @@ class Material:
         env: Mapping[str, str] | None = None,
         timeout: float = 300,
         memory: int | None = None,
-        is_root: bool = True,
+        **how: Any,
     ) -> child.Ended:
-        """Run a tledge command to its end, however it ends."""
+        """Run a tledge command to its end, however it ends; see `child.run`, also for `how`."""
         command = [*child.TLEDGE, *arguments]
-        found = {**self.env, **(env or {})}
-        return child.run(command, found, cwd, timeout=timeout, memory=memory, is_root=is_root)
+        return child.run(command, {**self.env, **(env or {})}, cwd, timeout=timeout, memory=memory, **how)
 
     def done(self, *arguments: object, cwd: Path | None = None) -> child.Ended:
         """Run a tledge command that has to succeed."""
@@ -119,9 +119,17 @@ class Material:
         """The tiny run, exported and bundled; not to be changed: see `own_run`."""
         folder = self.folder("tiny")
         out = folder / "runs" / "tiny"
-        self.done("train", self.recipe(folder), "--out", out, "--quiet")
-        self.done("export", out, "--variant", "onnx-fp32", "--quiet")
+        for name, arguments in {
+            "train": (self.recipe(folder), "--out", out, "--quiet"),
+            "export": (out, "--variant", "onnx-fp32", "--quiet"),
+        }.items():
+            self.took[name] = self.done(name, *arguments).seconds
         return out
+
+    @cached_property
+    def took(self) -> dict[str, float]:
+        """Seconds that the commands took which made `run`."""
+        return {}
 
     def own_run(self, name: str) -> Path:
         """A copy of the tiny run that a case may damage."""

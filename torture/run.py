@@ -7,6 +7,7 @@ case falls short.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -59,6 +60,8 @@ class Result:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the cases that were asked for; 1 where one falls short or cannot run."""
     args = _parser().parse_args(arguments)
+    # A shell lets what it starts in the background ignore this, and children would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="tledge-torture-", dir=args.work) as work:
         material = Material(Path(work), args.reduced, args.seed)

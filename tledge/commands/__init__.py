@@ -6,6 +6,7 @@ and `cli` are the only places that print.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tledge import interruption
 from tledge.errors import TledgeError
 from tledge.given import finished_run as finished_run
 from tledge.given import read_recipe as read_recipe
@@ -20,6 +22,7 @@ from tledge.given import read_recipe as read_recipe
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from tledge.recipe import Recipe
     from tledge.runs import RunFolder
     from tledge.signature import PublicKey, Signer
 
@@ -104,6 +107,26 @@ def next_step(command: str, as_json: bool = False) -> None:
     """Name the next command to type."""
     if not as_json:
         click.echo(f"Next: {command}")
+
+
+def tell(line: str) -> None:
+    """Print a line on stderr, also while another thread loads a library that is kept quiet there."""
+    if interruption.stderr:
+        os.write(interruption.stderr[0], f"{line}\n".encode())
+    else:
+        click.echo(line, err=True)
+
+
+def own_run(path: Path | None) -> tuple[RunFolder, Recipe]:
+    """A finished run, which only this command writes into until it ends."""
+    folder, recipe = finished_run(path)
+    keep_alone(folder)
+    return folder, recipe
+
+
+def keep_alone(folder: RunFolder) -> None:
+    """Let only this command write into a folder until it ends."""
+    click.get_current_context().with_resource(folder.alone())
 
 
 def write_report(folder: RunFolder, as_json: bool = False) -> str | None:

@@ -10,9 +10,9 @@ import click
 from tledge.commands import (
     common,
     example,
-    finished_run,
     kernels,
     next_step,
+    own_run,
     plain,
     print_json,
     public_key,
@@ -126,7 +126,7 @@ def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
     from tledge import console, console_tables
     from tledge.diagnosis import PLOT, TABLE, diagnose
 
-    folder, recipe = finished_run(run)
+    folder, recipe = own_run(run)
     with console.watching(quiet) as watch:
         made = diagnose(folder, recipe, watch)
     if as_json:
@@ -171,7 +171,7 @@ def report(run: Path | None, as_json: bool) -> None:
     """
     from tledge.report import write
 
-    folder, _recipe = finished_run(run)
+    folder, _recipe = own_run(run)
     made = write(folder)
     if as_json:
         print_json({"html": str(made.html), "text": str(made.text), "verdict": made.verdict})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, next_step, plain, print_json, typed, write_report
+from tledge.commands import common, example, keep_alone, next_step, plain, print_json, typed, write_report
 from tledge.errors import ArtifactError, MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def bench(
     path = runs.newest_run(Path("runs")).path if path is None else path
     counts = stage.parse_threads(threads) if threads is not None else ()
     _check_plot(path, out)
+    if subjects.is_run(path):
+        keep_alone(runs.RunFolder(path))
     with console.watching(quiet) as watch:
         report = stage.bench(
             path,

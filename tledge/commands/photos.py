@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, next_step, print_json, read_recipe, typed
+from tledge import interruption
+from tledge.commands import common, example, keep_alone, next_step, print_json, read_recipe, typed
 from tledge.errors import MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def data(
     recipe, _text = read_recipe(recipe_name, settings)
     if out and out.suffix == ".zip" and not out.is_dir():
         raise RecipeError(f"--out {out}: the folder of the sheets. The prepared photos go to --pack {out}.")
+    interruption.advice.append(_going_on)
     folder = out or Path("runs") / f"{recipe.recipe.name}-data"
+    keep_alone(runs.RunFolder(folder))
     with console.watching(quiet) as watch:
         prepared = dataset.prepare(recipe.data, recipe.model.image_size, watch)
         splits.require_labels(prepared)
@@ -94,6 +97,10 @@ def data(
     next_step(
         " ".join(["tledge train", typed(recipe_name), *(f"--set {shlex.quote(one)}" for one in settings)])
     )
+
+
+def _going_on(words: list[str]) -> str:
+    return f"Interrupted. The photos prepared so far are kept; go on with: {interruption.typed(words)}"
 
 
 def _show(prepared: Prepared, counts: dict[str, dict[str, int]], found: Inventory) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, print_json, public_key
+from tledge.commands import common, example, print_json, public_key, tell
 from tledge.commands import key as key_option
 from tledge.errors import RecipeError, RunError
 
@@ -62,7 +62,7 @@ def preview(
         try:
             serving.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
-            click.echo("\nStopped.", err=True)
+            tell("\nStopped.")
         finally:
             if site.panel:
                 site.panel.close()
@@ -116,7 +116,7 @@ def _announce(serving: Server, url: str) -> None:
         )
     if serving.key and not _lan_urls(serving):
         click.echo("This machine is in no network that others could reach it by.")
-    click.echo("Ctrl-C ends it.", err=True)
+    tell("Ctrl-C ends it.")
 
 
 def _qr(text: str) -> str:

@@ -11,9 +11,10 @@ import click
 from tledge.commands import (
     common,
     example,
-    finished_run,
+    keep_alone,
     kernels,
     next_step,
+    own_run,
     plain,
     print_json,
     public_key,
@@ -63,7 +64,7 @@ def export(
     from tledge.exporting import export as export_run
     from tledge.recipe import with_repair
 
-    folder, recipe = finished_run(run)
+    folder, recipe = own_run(run)
     signing = signer(sign)  # before anything takes time
     if mixed and not repair:
         raise RecipeError("--mixed says what --repair may do: give both, or --variant tflite-mixed.")
@@ -203,7 +204,7 @@ def verify(
         return
     if key:
         raise RecipeError(f"--key checks the signature of a bundle, and {path or 'a run'} is none.")
-    folder, recipe = finished_run(path)
+    folder, recipe = own_run(path)
     report = _verify_run(folder, recipe, kernels, quiet)
     if as_json:
         print_json(plain(report))
@@ -245,7 +246,7 @@ def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_
             following = f"tledge predict {typed(path)} PHOTO.jpg"
             report = skew_bundle(reader.open_bundle(path), variant=variant, kernels=kernels, watch=watch)
         else:
-            folder, recipe = finished_run(path)
+            folder, recipe = own_run(path)
             following = f"tledge bundle {typed(folder.path)}"
             report = skew_run(folder, recipe.data, variant=variant, kernels=kernels, watch=watch)
     if as_json:
@@ -292,7 +293,8 @@ def bundle(
     With --target, then put that bundle into a project for a device, ready to build or run there. A
     BUNDLE that was made before, a folder or a zip, serves as it is.
     """
-    from tledge import reader, targets
+    from tledge import reader, subjects, targets
+    from tledge.runs import RunFolder
 
     ready = path if path is not None and reader.is_bundle(path) else None
     if ready and (unverified or sign or not target):
@@ -304,8 +306,10 @@ def bundle(
     signing, signed_by = signer(sign), public_key(key)
     if out and not target:
         raise RecipeError("--out names the folder of a device project: say which with --target NAME.")
-    home = ready.parent if ready else finished_run(path)[0].path
+    home = ready.parent if ready else own_run(path)[0].path
     place = out or home / (target or "")
+    if target and ready and subjects.is_run(home):  # the project goes there
+        keep_alone(RunFolder(home))
     if target:  # before a bundle is made
         targets.find(target)
         targets.require_new(place)

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tledge import runs, shortage
+from tledge import children, runs, shortage
 from tledge.errors import TledgeError, told
 from tledge.formats import VARIANTS
 from tledge.formats.base import Job
@@ -24,7 +24,8 @@ UNWANTED = ("jax", "matplotlib")
 
 
 def main() -> None:
-    """Do the jobs that stdin names, until it ends."""
+    """Do the jobs that stdin names, until it ends or the exporting process does."""
+    children.end_with_starter()
     os.environ["KERAS_BACKEND"] = "tensorflow"
     for name in UNWANTED:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ class Written:
     verdict: str
 
 
+@runs.alone
 def write(folder: RunFolder) -> Written:
     """Write `report.html` and `report.md` of a finished run.
 

@@ -1,0 +1,89 @@
+"""Processes that tledge starts: they end with the one that started them, and not by Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tledge import children
+
+WORKER = """
+import sys, time
+from tledge import children
+if sys.argv[1] == "asking":
+    children._told_by_kernel = lambda: False
+children.end_with_starter()
+print("working", flush=True)
+time.sleep(600)
+"""
+
+STARTER = """
+import os, subprocess, sys, time
+from tledge import children
+with children.deaf_to_interrupts():
+    worker = subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]], env=children.environment(),
+                              stdout=subprocess.PIPE)
+worker.stdout.readline()
+print(worker.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def ends(process: int, within: float) -> bool:
+    """Whether a process ends in time; one that nobody has waited for yet counts as ended."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        try:
+            if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("way", ["told", "asking"])
+def test_worker_ends_with_its_starter(way: str) -> None:
+    command = [sys.executable, "-c", STARTER, WORKER, way]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as starter:
+        assert starter.stdout is not None
+        worker = int(starter.stdout.readline())
+        os.killpg(starter.pid, signal.SIGINT)  # as a terminal does
+        starter.wait()
+        assert ends(worker, 5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_worker_never_sees_an_interrupt() -> None:
+    with children.deaf_to_interrupts():
+        worker = subprocess.Popen(
+            [sys.executable, "-c", WORKER, "told"], stdout=subprocess.PIPE, env=children.environment()
+        )
+    with worker:
+        assert worker.stdout is not None
+        worker.stdout.readline()
+        worker.send_signal(signal.SIGINT)
+        assert not ends(worker.pid, 0.3)
+        worker.kill()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_starter_that_ended_first() -> None:
+    """It was gone before the kernel could be asked."""
+    env = {**os.environ, children.STARTER: "1"}
+    command = [sys.executable, "-c", WORKER, "told"]
+    done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=30)
+    assert done.returncode == 1 and not done.stdout
+
+
+def test_process_that_nobody_started_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(children.STARTER, raising=False)
+    monkeypatch.setattr(os, "_exit", lambda _code: pytest.fail("ended"))
+    children.end_with_starter()

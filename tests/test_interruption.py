@@ -1,0 +1,191 @@
+"""Signals that ask a command to end: by which code, how soon, and what it says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def attended() -> Iterator[None]:
+    """Children take SIGINT, which a shell lets what it starts in the background ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+COMMAND = """
+import signal, sys, threading, time
+import click
+from tledge import cli, interruption
+
+@cli.tledge.command()
+def work():
+    print("working", flush=True)
+    {body}
+
+interruption.GRACE = 1.0
+sys.argv = ["tledge", "work"]
+cli.main()
+"""
+
+ENDING = """
+    threading.Thread(target=lambda: (time.sleep(1), print("done", flush=True))).start()
+"""
+"""The command is done, and Python waits for a thread before it ends."""
+
+STUBBORN = """
+    while True:
+        try:
+            time.sleep(600)
+        except KeyboardInterrupt:
+            pass
+"""
+
+WRAPPED = """
+    try:
+        time.sleep(600)
+    except KeyboardInterrupt:
+        raise ImportError("half of a library")
+"""
+
+THREADED = """
+    thread = threading.Thread(target=lambda: time.sleep(600))
+    thread.start()
+    time.sleep(600)
+"""
+
+BROKEN_THREAD = """
+    done = threading.Event()
+    threading.Thread(target=lambda: done.wait() and 1 / 0).start()
+    try:
+        time.sleep(600)
+    finally:
+        done.set()
+        time.sleep(0.2)
+"""
+
+CLOSED = """
+    from tledge import quiet
+    with quiet.native_stderr_closed():
+        while True:
+            try:
+                time.sleep(600)
+            except KeyboardInterrupt:
+                pass
+"""
+
+
+def interrupted(body: str, *signals: int, env: dict[str, str] | None = None) -> tuple[int, str, float]:
+    """Exit code, stderr and seconds of a command that gets these signals while it does what `body` says."""
+    command = [sys.executable, "-c", COMMAND.format(body=body)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=env) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        began = time.monotonic()
+        for number in signals:
+            time.sleep(0.2)
+            process.send_signal(number)
+        _out, err = process.communicate(timeout=30)
+        return process.returncode, err, time.monotonic() - began
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_code_is_that_of_a_shell(number: int, code: int) -> None:
+    ended, err, _seconds = interrupted("time.sleep(600)", number)
+    assert ended == code
+    assert err.strip() == "Interrupted. Start again with: tledge work"
+
+
+@pytest.mark.parametrize("body", [WRAPPED, THREADED, BROKEN_THREAD])
+def test_nothing_else_is_said(body: str) -> None:
+    ended, err, seconds = interrupted(body, signal.SIGINT)
+    assert (ended, err.strip()) == (130, "Interrupted. Start again with: tledge work")
+    assert seconds < 1
+
+
+@pytest.mark.parametrize("body", [STUBBORN, CLOSED])
+def test_who_does_not_listen_is_ended(body: str) -> None:
+    ended, err, seconds = interrupted(body, signal.SIGTERM)
+    assert (ended, err) == (143, "Interrupted. Start again with: tledge work\n")
+    assert 0.9 < seconds < 4
+
+
+def test_second_interrupt_ends_at_once() -> None:
+    ended, err, seconds = interrupted(STUBBORN, signal.SIGINT, signal.SIGINT)
+    assert (ended, err) == (130, "Interrupted. Start again with: tledge work\n")
+    assert seconds < 1.2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_after_the_work_changes_nothing(number: int) -> None:
+    assert interrupted(ENDING, number)[:2] == (0, "")
+
+
+def test_ignored_signals_stay_ignored() -> None:
+    """As with nohup, or in the background of a script."""
+    command = COMMAND.format(body="time.sleep(0.5)")
+    shell = 'trap \'\' HUP INT; exec "$0" -c "$1"'
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["sh", "-c", shell, sys.executable, command], stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        for number in (signal.SIGHUP, signal.SIGINT):
+            process.send_signal(number)
+        _out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, b"")
+
+
+RECIPE = (
+    '[recipe]\nname = "tiny"\n[data]\nsource = "drawn"\ntrain = 30000\ntest = 60\nsize = 64\n'
+    '[data.splits]\nvalidation = { from = "train", fraction = 0.25 }\n'
+    '[model]\nbackbone = "tiny"\nweights = "none"\nimage_size = 32\n[[stage]]\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["data", "my tiny.toml"],
+            "The photos prepared so far are kept; go on with: tledge data 'my tiny.toml'",
+        ),
+        (
+            ["train", "my tiny.toml", "--force"],
+            "The epochs trained so far are kept; go on with: tledge train 'my tiny.toml' --resume",
+        ),
+    ],
+)
+def test_command_says_how_to_go_on(tmp_path: Path, words: list[str], line: str) -> None:
+    (tmp_path / "my tiny.toml").write_text(RECIPE)
+    env = {**os.environ, "TLEDGE_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "tledge", *words]
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.glob("cache/.*.partial/rows.jsonl")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == f"Interrupted. {line}" and "Traceback" not in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_run_that_force_would_replace_still_stands(tmp_path: Path) -> None:
+    from tledge.commands.training import _going_on
+
+    words = ["train", "a.toml", "--force"]
+    assert _going_on(words, tmp_path, force=True).endswith("tledge train a.toml --resume")
+    (tmp_path / "run.json").touch()
+    assert _going_on(words, tmp_path, force=True).endswith("tledge train a.toml --force")
+    assert _going_on(["train", "a.toml", "--resume"], tmp_path, force=False).endswith("a.toml --resume")

@@ -1,0 +1,117 @@
+"""Files under final names: on the disk before they are renamed, and put right after kills."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tledge import whole
+from tledge.runs import RunFolder
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tledge import whole
+whole._exchanged = lambda *paths: False
+before, calls = os.replace, []
+def replace(*paths):
+    calls.append(paths)
+    if len(calls) == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    before(*paths)
+os.replace = replace
+with whole.replacing(Path(sys.argv[1])) as made:
+    made.mkdir()
+    (made / "content").write_text("new")
+"""
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What reaches the disk and what is renamed, in order, by name."""
+    seen: list[str] = []
+    sync, rename = os.fsync, os.replace
+
+    def fsync(file: int) -> None:
+        seen.append(Path(os.readlink(f"/proc/self/fd/{file}")).name)
+        sync(file)
+
+    def replace(one: Path, other: Path) -> None:
+        seen.append(f"-> {other.name}")
+        rename(one, other)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    return seen
+
+
+def test_file_is_on_the_disk_before_its_name(tmp_path: Path, synced: list[str]) -> None:
+    with whole.replacing(tmp_path / "file") as made:
+        made.write_text("new")
+    assert synced == ["file", "-> file", tmp_path.name]
+
+
+def test_folder_is_on_the_disk_before_its_name(tmp_path: Path, synced: list[str]) -> None:
+    with whole.replacing(tmp_path / "out") as made:
+        (made / "deep").mkdir(parents=True)
+        (made / "deep" / "file").write_text("new")
+    assert synced == ["out", "file", "deep", "-> out", tmp_path.name]
+
+
+def test_folder_is_never_missing(tmp_path: Path, synced: list[str]) -> None:
+    """The two change places in one instant, where the system can."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux exchanges names")
+    (tmp_path / "out").mkdir()
+    with whole.replacing(tmp_path / "out") as made:
+        made.mkdir()
+        (made / "content").write_text("new")
+    assert not [one for one in synced if one.startswith("->")]
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "content"]
+
+
+@pytest.mark.parametrize(("call", "content"), [(1, "old"), (2, "new")])
+def test_folder_survives_a_kill_between_two_names(tmp_path: Path, call: int, content: str) -> None:
+    """Where names cannot be exchanged: before the old folder is aside, and before the new one is there."""
+    (tmp_path / "run" / "bundle").mkdir(parents=True)
+    (tmp_path / "run" / "bundle" / "content").write_text("old")
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "run" / "bundle"), str(call)]
+    assert subprocess.run(command, check=False).returncode == -9
+    assert (tmp_path / "run" / "bundle").exists() == (call == 1)
+    with RunFolder(tmp_path / "run").alone():
+        assert (tmp_path / "run" / "bundle" / "content").read_text() == content
+    assert os.listdir(tmp_path / "run") == ["bundle"]
+
+
+def test_leftovers_go_and_other_dot_names_stay(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for place in (folder.path, folder.artifacts, folder.checkpoints, folder.logs, folder.path / "feedback"):
+        (place / f".model.keras{whole.UNFINISHED}ab12cd34").mkdir(parents=True)
+    for name in (".git", ".model.keras", ".notes.tledge"):
+        (tmp_path / name).mkdir()
+    with folder.alone():
+        left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob(".*")}
+    kept = {".git", ".model.keras", ".notes.tledge", ".lock"}
+    # Nobody holds a lock for what the preview keeps.
+    assert left == {*kept, f"feedback/.model.keras{whole.UNFINISHED}ab12cd34"}
+
+
+def test_sweeping_one_name_leaves_the_others(tmp_path: Path) -> None:
+    for name in ("a[b].zip", "ab.zip"):
+        (tmp_path / f".{name}{whole.UNFINISHED}x").mkdir()
+    whole.sweep(tmp_path, "a[b].zip")
+    assert os.listdir(tmp_path) == [f".ab.zip{whole.UNFINISHED}x"]
+
+
+def test_nested_use_sweeps_nothing(tmp_path: Path) -> None:
+    """What is being written in an outer block is no leftover."""
+    folder = RunFolder(tmp_path)
+    with folder.alone(), whole.replacing(folder.labels) as made:
+        made.write_text("a\n")
+        with folder.alone():
+            pass
+    assert folder.labels.read_text() == "a\n"
