@@ -68,7 +68,8 @@ def commands(material: Material) -> Seen:
     tried: list[tuple[str, child.Ended, int, str]] = []
 
     def attempt(what: str, code: int, words: str, *arguments: object) -> None:
-        tried.append((what, material.tledge(*arguments, cwd=run.parent), code, words))
+        ended = material.tledge(*arguments, cwd=run.parent, timeout=60)  # a preview that serves does not end
+        tried.append((what, ended, code, words))
 
     bundle, project = run / "bundle", run.parent / "pi"
     attempt("verified", 0, "and unchanged since", "verify", bundle, "--key", public)
