@@ -386,8 +386,8 @@ def feedback_stays_inside(material: Material) -> Seen:
 
     folder = material.folder("labels")
     labels = [
-        "../up", "/tmp/tledge-absolute", "..", ".", "a/b", "a\\..\\b", "nul\0l", "x" * 300, "\u202e..",
-        "e\u0301", "\u00e9", "CON", " ", "red",
+        "../up", str(material.work / "absolute"), "..", ".", "a/b", "a\\..\\b", "nul\0l", "x" * 300,
+        "\u202e..", "e\u0301", "\u00e9", "CON", " ", "red",
     ]  # fmt: skip
     wrong, got, tried = [], Counter[int](), 0
     for number in range(0, len(labels), 5):
@@ -420,7 +420,7 @@ def _strays(material: Material, one: Serving) -> list[Path]:
     served = one.feedback.parent
     found = [path for path in served.rglob("*.png") if path.parent.parent != one.feedback]
     found += [path for path in material.work.glob("*.png")] + [path for path in served.parent.glob("up/*")]
-    return found + [path for path in (Path("/tmp/tledge-absolute"),) if path.exists()]
+    return found + [path for path in (material.work / "absolute",) if path.exists()]
 
 
 def _full_folder(material: Material) -> Seen:

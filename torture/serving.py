@@ -122,11 +122,12 @@ def start(material: Material, bundle: Path, folder: Path, *options: object) -> S
     """Start a server; raises RuntimeError where it does not come up."""
     log, feedback = folder / "stderr.txt", folder / "feedback"
     command = [*child.TLEDGE, "preview", bundle, "--no-browser", "--json", "--feedback", feedback, *options]
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as of what a shell runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("wb") as err:
         process = subprocess.Popen(
             [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err,
             env={**material.env, "PYTHONUNBUFFERED": "1"}, start_new_session=True,
-            preexec_fn=_can_be_interrupted,  # noqa: PLW1509 (no thread runs yet)
         )  # fmt: skip
     text, out = b"", process.stdout
     assert out
@@ -135,11 +136,6 @@ def start(material: Material, bundle: Path, folder: Path, *options: object) -> S
     if not text:
         raise RuntimeError(f"no server: {log.read_text()}")
     return Serving(process, json.loads(text)["url"], feedback, log)
-
-
-def _can_be_interrupted() -> None:
-    """Shells let what they run in the background ignore SIGINT, and its children after it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def stop(one: Serving, with_signal: int = signal.SIGINT) -> int:
