@@ -95,7 +95,8 @@ def typed(value: Any) -> Any:
 
     Raises ValueError naming the first that is not: JSON may hold anything under any name.
     """
-    for name, hint in _hints(type(value)).items():
+    kind: Any = type(value)
+    for name, hint in _hints(kind).items():
         _require_type(getattr(value, name), hint, name)
     return value
 
