@@ -98,7 +98,7 @@ def zips(material: Material) -> Seen:
     folder.mkdir()
     parts = parts_of(next(material.run.glob("*.zip")))
     cases = []
-    for name, make in _ordered(material.reduced, list(ZIPS.items()), material.chance("zips"), 10):
+    for name, make in _ordered(material.reduced, list(ZIPS.items()), material.chance("zips"), 8):
         path = folder / f"{name}.zip"
         make(path, parts)
         cases.append((name, path))
@@ -163,7 +163,7 @@ OF_THE_MODEL = {"hash", "one label too few", "one label too many", "another heig
 def manifests(material: Material) -> Seen:
     """Every lie, read by predict, verify and bundle --target, every fourth by the other commands too."""
     folder = material.folder("manifests")
-    names = _ordered(material.reduced, [*LIES, *TEXTS], material.chance("manifests"), 18)
+    names = _ordered(material.reduced, [*LIES, *TEXTS], material.chance("manifests"), 12)
     seens = []
     for number, name in enumerate(names):
         bundle = _lying(material, folder, name)
@@ -209,7 +209,7 @@ def folders(material: Material) -> Seen:
         "answers in a zip": lambda b: _answers(b, "zip"),
     }
     cases = []
-    for name, change in _ordered(material.reduced, list(made.items()), material.chance("folders"), 7):
+    for name, change in _ordered(material.reduced, list(made.items()), material.chance("folders"), 5):
         bundle = Path(shutil.copytree(material.run / "bundle", folder / name))
         (bundle / "preview.html").unlink()
         _sums(bundle)
@@ -292,7 +292,7 @@ def modules(material: Material) -> Seen:
         ["bench", ".", "--threads", "1", "--kernels", "xnnpack"],
         ["doctor"],
     )
-    commands = commands[: 3 if material.reduced else 4]
+    commands = commands[::2] if material.reduced else commands
     for command in commands:
         ended = child.run([*start, *command], material.env, bundle, timeout=120)
         if ended.code or mark.exists():
@@ -308,7 +308,7 @@ def run_folders(material: Material) -> Seen:
     run = material.own_run("damaged")
     shutil.rmtree(run / "bundle")
     short: list[str] = []
-    count = material.count(60, 6)
+    count = material.count(60, 5)
     crashes, peak = 0, 0.0
     for number in range(count):
         path = run / chance.choice(
@@ -384,10 +384,10 @@ def caches(material: Material) -> Seen:
             "link over the model",
         )
     ]
-    names = _ordered(material.reduced, kinds, chance, 5)
+    names = _ordered(material.reduced, kinds, chance, 3)
     short, crashes, peak, codes = [], 0, 0.0, set()
     for number, name in enumerate(
-        [*names, *["note"] * material.count(20, 3), *["index"] * material.count(20, 3)]
+        [*names, *["note"] * material.count(20, 2), *["index"] * material.count(20, 2)]
     ):
         path = folder / f"{number}.zip"
         if name in ZIPS:
