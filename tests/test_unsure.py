@@ -126,7 +126,9 @@ def test_bundle_brings_its_confidence(tmp_path: Path) -> None:
 
 
 def row(variant: str, coverage: float | None, *remarks: str) -> ParityRow:
-    return ParityRow(variant, "a", "ab", 1, "passed", coverage=coverage, answered_error=0.02, remarks=remarks)
+    return ParityRow(
+        variant, "a", "ab" * 32, 1, "passed", coverage=coverage, answered_error=0.02, remarks=remarks
+    )
 
 
 def test_verify_says_what_is_answered() -> None:

@@ -180,7 +180,7 @@ def keras(material: Material) -> Seen:
     """Keras files, loaded as export and preview do: no code of theirs runs, and no other file is read."""
     mark = material.folder("keras mark") / "ran.txt"
     mutated_keras.MARK = str(mark)
-    made = files(material, "keras", [material.run / "model.keras"], material.count(600, 24))
+    made = files(material, "keras", [material.run / "model.keras"], material.count(600, 36))
     found = opened(material, made)
     shutil.rmtree(next(iter(made)).parent)
     ran = (f"code of a file ran: {mark.read_text()!r}",) if mark.exists() else ()

@@ -14,11 +14,17 @@ MARK = "/nonexistent/ran.txt"
 """What code that ought not to run would write."""
 
 
+_round: list[str] = []
+"""Kinds that are still to come before any comes again: each is tried however few files there are."""
+
+
 def changed(whole: bytes, chance: random.Random) -> tuple[str, bytes]:
-    """A change of a Keras file's configuration or weights."""
+    """A change of a Keras file's configuration or weights, kind after kind in rounds."""
+    if not _round:
+        _round.extend(sorted(KERAS))
     with zipfile.ZipFile(io.BytesIO(whole)) as packed:
         parts = {name: packed.read(name) for name in packed.namelist()}
-    name = chance.choice(sorted(KERAS))
+    name = _round.pop()
     KERAS[name](parts, chance)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as made:
@@ -76,13 +82,19 @@ def _command(layer: Any, chance: random.Random) -> None:
     module, name = chance.choice(FUNCTIONS)
     made = {"module": module, "class_name": name, "config": f"touch {MARK}", "registered_name": name}
     if chance.random() < 0.5:
-        layer["config"][chance.choice(("activation", "kernel_initializer", "dtype"))] = made
+        names = [
+            one for one in ("activation", "kernel_initializer", "beta_initializer") if one in layer["config"]
+        ]
+        layer["config"][chance.choice(names or ["dtype"])] = made
     else:
         layer.update(made, config={"command": f"touch {MARK}"})
 
 
 def _function(layer: Any, chance: random.Random) -> None:
-    layer["config"]["activation"] = {
+    names = [
+        one for one in ("activation", "kernel_initializer", "beta_initializer") if one in layer["config"]
+    ]
+    layer["config"][chance.choice(names or ["dtype"])] = {
         "module": "os",
         "class_name": "function",
         "config": "system",

@@ -63,7 +63,7 @@ def _rendered(name: str, facts: Facts, *, escape: bool) -> str:
 
     try:
         return template.render(facts=facts, run=facts.run, version=__version__)
-    except UndefinedError as error:
+    except (UndefinedError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise RunError(
             f"{facts.run.name}: a file of the run lacks what its report shows ({error}). "
             "Was it written by another tledge? Train or export again."
