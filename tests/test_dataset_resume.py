@@ -17,7 +17,7 @@ import pytest
 from test_dataset import photo
 
 from tledge import dataset, images, index, runs
-from tledge.errors import DataError, ResourceError, RunError
+from tledge.errors import ResourceError, RunError
 from tledge.sources import folder as folder_source
 from tledge.tables import Data
 
