@@ -88,7 +88,7 @@ def disk_full(stage: Stage, material: Material) -> Seen:
     """Begin a stage with little room, again and again; then with room, which has to finish it."""
     slug = stage.name.replace(" ", "-")
     before, after = _before(stage, material, slug), _reference(stage, material, slug)
-    levels = stage.reduced if material.reduced else (*LEVELS, *_chances(stage, material))
+    levels = stage.reduced if material.reduced else _levels(stage, material)
     short: list[str] = []
     ends: list[child.Ended] = []
     with disk.mounted(material.folder(f"{slug}-disk")) as small:
@@ -113,10 +113,12 @@ def disk_full(stage: Stage, material: Material) -> Seen:
     )  # fmt: skip
 
 
-def _chances(stage: Stage, material: Material) -> list[int]:
-    """More levels, by chance, where stages write most."""
+def _levels(stage: Stage, material: Material) -> tuple[int, ...]:
+    """Bytes to leave, some by chance; fewer for what loads TensorFlow each time."""
     chance = material.chance(stage.name)
-    return [chance.randrange(8 << 10, 4 << 20) for _ in range(4)]
+    if stage.command[0] in ("train", "export", "inspect"):
+        return (*LEVELS[::2], chance.randrange(100 << 10, 1 << 20))
+    return (*LEVELS, *(chance.randrange(8 << 10, 4 << 20) for _ in range(4)))
 
 
 def _before(stage: Stage, material: Material, slug: str) -> Path:
