@@ -181,7 +181,7 @@ def test_init_never_replaces_a_folder(cli: Cli, somewhere: Path) -> None:
 def test_init_writes_what_data_reads(cli: Cli, somewhere: Path, name: str) -> None:
     photos(somewhere / "photos", {"": 24}, ("cat", "dog"))
     done = cli("init", "photos", "--out", name)
-    assert done.code == 0 and done.out.splitlines()[-1] == f"Next: tledge data {name}"
+    assert done.code == 0 and done.out.splitlines()[-1] == f"Next: tledge data {shlex.quote(name)}"
     assert f"tledge train {shlex.quote(name)}" in Path(name).read_text()
     assert cli("init", "photos", "--out", name).code == 1  # it is there
     done = cli("data", name, "--set", "augment.views=0", "--set", "model.image_size=96", "--quiet")

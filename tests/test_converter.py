@@ -1,12 +1,18 @@
 """The process that converts, replaced by small programs: answers, failures, crashes, hangs."""
 
+import errno
+import json
+import os
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
+from tledge import runs
 from tledge.converter import Conversion, Converter
-from tledge.errors import ConversionError, DataError, kind_of, told
+from tledge.errors import ConversionError, DataError, ResourceError, kind_of, told
+from tledge.formats import __main__ as worker
 from tledge.formats.base import Job
 
 HEAD = "import json, os, sys, time\nfor line in sys.stdin:\n    job, result, log = json.loads(line)\n    "
@@ -54,6 +60,46 @@ def test_hang_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program(monkeypatch, "time.sleep(600)")
     with Converter() as converter, pytest.raises(ConversionError, match="more than 1 s and was stopped"):
         converter.convert(conversion(tmp_path, timeout=1))
+
+
+def test_stopped_process_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Stopped, it does not even hear that it should end; nothing of it may stay."""
+    program(monkeypatch, "open(log, 'a').write(str(os.getpid())); os.kill(os.getpid(), 19)")
+    with Converter() as converter, pytest.raises(ConversionError, match="more than 1 s and was stopped"):
+        converter.convert(conversion(tmp_path, timeout=1))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(conversion(tmp_path).log.read_text()), 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no such limit here")
+def test_little_memory_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program(monkeypatch, "os.dup2(os.open(log, os.O_WRONLY), 2); bytearray(400 << 20)")
+    wanted = r"(?s)ran out of memory \(exit code 1\).*memory_mib.*MemoryError.*Log: "
+    with Converter(memory_mib=200) as converter, pytest.raises(ConversionError, match=wanted):
+        converter.convert(conversion(tmp_path))
+
+
+def test_result_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told = {"error": "the disk is full", "kind": "ResourceError"}
+    program(monkeypatch, f"print(json.dumps({told!r}), flush=True)")
+    with Converter() as converter, pytest.raises(ResourceError, match="tflite-fp32: the disk is full"):
+        converter.convert(conversion(tmp_path))
+
+
+def test_worker_tells_of_a_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(_job: Job) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    runs.write_json(tmp_path / "job.json", {"variant": "tflite-fp32", **asdict(conversion(tmp_path).job)})
+    known = worker.VARIANTS["tflite-fp32"]
+    broken = replace(known, format=replace(known.format, convert=full))
+    monkeypatch.setattr(worker, "VARIANTS", {"tflite-fp32": broken})
+    found = worker.done(tmp_path / "job.json")
+    assert found["kind"] == "ResourceError" and "disk is full" in found["error"]
+    (tmp_path / "file").write_text("")  # the result cannot be written either
+    assert (
+        json.loads(worker.answered(tmp_path / "job.json", tmp_path / "file" / "x"))["kind"] == "ResourceError"
+    )
 
 
 def test_result_of_an_earlier_job_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -323,3 +324,13 @@ def test_halves_of_odd_classes() -> None:
     cache = prepared({("train", "cat"): 5, ("test", "cat"): 15, ("test", "dog"): 7, ("train", "dog"): 5})
     made = splits.split(cache, data("train", share("test", 0.5), share("test", 0.5)), seed=0)
     assert [len(made["validation"]), len(made["test"])] == [12, 10]
+
+
+def test_read_only_cache_is_grouped_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is computed is not kept where it cannot be."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(splits, "near_duplicate_groups", lambda _images: np.arange(3))
+    monkeypatch.setattr(Prepared, "images", lambda _self: None)
+    made = prepared({("train", "cat"): 3}, tmp_path)
+    assert splits.near_duplicates(made).tolist() == [0, 1, 2]
+    assert list(tmp_path.iterdir()) == []

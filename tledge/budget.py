@@ -81,9 +81,10 @@ def micro_run(path: Path, inputs: NDArray[Any], arena: int = 0) -> Run:
         runs.write_json(job, Job(str(path.resolve()), str(given), str(answers), arena))
         command = workers.command("arena_worker", job, result)
         done = shortage.patiently(command, f"{path.name}: tflite-micro")
-        told = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {
-            "error": f"tflite-micro {shortage.ending(done.returncode, done.stderr)}", "kind": "ArtifactError",
-        }  # fmt: skip
+        if not result.is_file():
+            ended = shortage.ending(done.returncode, done.stderr)
+            raise ArtifactError(f"{path.name}: tflite-micro {ended}")
+        told = json.loads(result.read_text(encoding="utf-8"))
         if "error" in told:
             kind = errors.kind_of(told, ArtifactError)
             last = "" if kind is MissingError else f"\n{done.stderr.strip()[-400:]}"

@@ -374,7 +374,7 @@ def alone(stage: Callable[Concatenate[RunFolder, P], T]) -> Callable[Concatenate
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text under its final name at once; raises RunError where a folder has that name."""
-    if path.is_dir():
+    if os.path.isdir(path):  # Path's own raises for what is no possible path
         raise RunError(f"{path}: a folder stands where a file is to be written. Move it, or name another.")
     with replacing(path) as made:
         made.write_text(text, encoding="utf-8", newline="\n")

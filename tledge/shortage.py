@@ -24,6 +24,7 @@ _FULL_TEXT = re.compile(
     r"|\d+ requested and \d+ written"  # numpy
 )
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_PATH = {errno.ENAMETOOLONG, errno.ELOOP}
 _MEMORY_TEXT = re.compile(
     r"bad_alloc|MemoryError|Cannot allocate memory|(?i:out of memory)|RESOURCE_EXHAUSTED"
     r"|failed to map segment|creation via pthread_create\(\) failed|can't start new thread"
@@ -77,6 +78,8 @@ def cause(error: BaseException, path: Path | None = None) -> str | None:
     if isinstance(error, OSError) and error.errno in _DENIED:
         place = error.filename2 or error.filename or path
         return f"{place}: {error.strerror}. Change its rights, or name another place ({_PLACES})."
+    if isinstance(error, OSError) and error.errno in _NO_PATH:
+        return f"{path or error.filename}: {error.strerror}. Name another place, or mend the link."
     if isinstance(error, FileNotFoundError) and not error.filename and not _has_folder():
         return _GONE
     return None

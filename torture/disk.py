@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -99,6 +100,8 @@ def _fault(path: Path, is_known: bool) -> str:
     try:
         if path.suffix == ".json":
             json.loads(path.read_text(encoding="utf-8"))
+        elif path.suffix == ".toml":
+            tomllib.loads(path.read_text(encoding="utf-8"))
         elif path.suffix in (".npz", ".keras", ".zip"):
             with zipfile.ZipFile(path) as packed:
                 packed.testzip()
