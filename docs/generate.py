@@ -252,8 +252,12 @@ def targets() -> str:
 def run_folder() -> str:
     """What lies in a run folder, and the values of its JSON files."""
     parts = [
-        "# The run folder\n\nA killed command leaves a folder that the same command with `--resume` "
-        "completes, and never a half-written file under its final name.",
+        "# The run folder",
+        "A killed command never leaves a half-written file under its final name. The same command again "
+        "completes what it left, `tledge train` with `--resume`; it also removes what lies there under "
+        "temporary names, which begin with a dot and have `.tledge-` in them.",
+        "One command at a time writes into a run: a second one is refused, and told by which process. Those "
+        "that only read, and the pictures that `tledge preview` keeps, wait for nobody.",
         table(("file", "holds"), [(code(name), plain(meaning)) for name, meaning in runs.FILES.items()]),
     ]
     for name, cls in RUN_VALUES.items():

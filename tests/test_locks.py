@@ -182,6 +182,30 @@ def test_disk_without_locks_after_a_reboot(lock: Path, monkeypatch: pytest.Monke
         assert first
 
 
+def test_owner_that_is_about_to_say_its_name(lock: Path) -> None:
+    """Between the lock and the name in it; and it may be gone by then."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        timer = threading.Timer(0.1, lambda: owned_by(lock, pid=4321))
+        timer.start()
+        with pytest.raises(RunError, match="process 4321 on"), hold(lock, "taken"):
+            pytest.fail("held twice")
+        timer.join()
+        lock.write_text("")
+        timer = threading.Timer(0.1, lambda: fcntl.flock(file, fcntl.LOCK_UN))
+        timer.start()
+        with hold(lock, "taken") as first:
+            assert first
+        timer.join()
+
+
+def test_owner_without_a_name(lock: Path) -> None:
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="it has not said who it is"), hold(lock, "taken"):
+            pytest.fail("held twice")
+
+
 def test_lock_removed_meanwhile_is_not_anothers(lock: Path) -> None:
     """Who removes a lock by hand lets the next one in; the first must not take that one's away."""
     with hold(lock, "taken"):

@@ -28,6 +28,9 @@ from tledge.errors import ResourceError, RunError
 POLL = 0.2
 """Seconds between two looks whether another command has finished."""
 
+NAMELESS = 1.0
+"""Seconds in which the owner of a lock may still be about to write who it is."""
+
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 """Linux' name for this boot of this machine, the same in all its containers."""
 
@@ -98,6 +101,7 @@ def hold(path: Path, refusal: str, *, wait: bool = False) -> Iterator[bool]:
 
 def _acquired(path: Path, refusal: str, wait: bool) -> int:
     """The lock file, open and locked, with this process as its owner."""
+    patience = time.monotonic() + NAMELESS
     while True:
         file = _opened(path)
         rival = _rival(file)
@@ -108,7 +112,8 @@ def _acquired(path: Path, refusal: str, wait: bool) -> int:
         os.close(file)
         if rival is None:  # given back, and removed, in between
             continue
-        if not (wait and rival.certain):
+        is_nameless = rival.owner is None and time.monotonic() < patience
+        if not (is_nameless or (wait and rival.certain)):
             raise RunError(f"{refusal}: {_told(rival, path)}")
         time.sleep(POLL)
 

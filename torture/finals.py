@@ -30,7 +30,7 @@ def _array(path: Path) -> None:
 def _arrays(path: Path) -> None:
     import numpy as np
 
-    with np.load(path, allow_pickle=False) as packed:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as packed:
         for name in packed.files:
             packed[name]
 

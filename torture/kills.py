@@ -62,7 +62,8 @@ class Tally:
 
 
 def _kill(deed: Deed, material: Material, chance: Random, tally: Tally) -> None:
-    """Kill it at some moment: nothing half-made may stand, and nobody may go on without it."""
+    """Kill it at some moment: nothing half-made may stand or be missing, and nobody may go on without it."""
+    before = finals.hashes(deed.out).keys() & deed.wanted.keys()
     moment, leader = chance.uniform(0.0, deed.seconds), bool(tally.kills % 2)
     more = deed.resume if deed.out.exists() else ()
     ended = deed.run(material, more, kill_after=moment, with_signal=signal.SIGKILL, leader=leader)
@@ -71,6 +72,7 @@ def _kill(deed: Deed, material: Material, chance: Random, tally: Tally) -> None:
         return
     tally.kills, tally.alone = tally.kills + 1, tally.alone + leader
     seen = [f"{ended.orphans} processes went on without it"] * bool(ended.orphans)
+    seen += [f"{one} is gone" for one in sorted(before - finals.hashes(deed.out).keys())]
     for place in dict.fromkeys((deed.out, deed.cache)):
         seen += finals.broken(place, set(deed.wanted.values()))
         seen += [f"{one} was written afterwards" for one in finals.since(place, ended.at)]

@@ -133,7 +133,7 @@ def _elsewhere(material: Material) -> Seen:
     ended = material.tledge("report", run)
     says = "process 4321 on server-7" in ended.err and f"remove {lock}" in ended.err
     short = [] if ended.code == 1 and says else [f"not refused as it should be: {ended.tail}"]
-    lock.unlink()
+    lock.unlink(missing_ok=True)
     short += [f"after it was removed: {one.tail}" for one in [material.tledge("report", run)] if one.code]
     return Seen("refused with the name of its file, and let in without it", tuple(short))
 
@@ -153,6 +153,7 @@ def _at_once(material: Material) -> Seen:
         short += ["all were refused"] * all(one.code for one in ended)
         short += [f"{name} is left" for name in finals.temporary(run)]
     short += finals.broken(run, set(finals.hashes(material.run).values()))
+    short += ["nobody was refused"] * (not refused)
     return Seen(f"{rounds * many} commands: {done} did their work, {refused} were refused", tuple(short))
 
 
