@@ -87,3 +87,12 @@ def test_process_that_nobody_started_goes_on(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv(children.STARTER, raising=False)
     monkeypatch.setattr(os, "_exit", lambda _code: pytest.fail("ended"))
     children.end_with_starter()
+
+
+@pytest.mark.parametrize("module", ["tledge.formats", "tledge.bench_worker"])
+def test_workers_know_of_this(module: str) -> None:
+    """Their starter is gone, and they wait neither for jobs nor do one."""
+    command = [sys.executable, "-m", module, "job.json", "result.json"]
+    env = {**os.environ, children.STARTER: "1"}
+    done = subprocess.run(command, env=env, input=b"", capture_output=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (1, b"")

@@ -198,6 +198,7 @@ def test_finished_run_is_kept(small_run: Path, cli: Cli, tmp_path: Path) -> None
     before = (run / "model.keras").read_bytes()
     done = cli("train", small_run.parent.parent / "small.toml", "--out", run)
     assert done.code == 1 and "--force" in done.err
+    assert cli("train", small_run.parent.parent / "small.toml", "--out", run, "--resume").code == 0
     assert (run / "model.keras").read_bytes() == before
 
 

@@ -309,3 +309,21 @@ def test_incomplete_value_is_run_error(
     fill(tmp_path, {name: text.encode()})
     with pytest.raises(RunError, match=r"\.json"):
         read(RunFolder(tmp_path))
+
+
+def test_finished_training_is_resumed_for_nothing(tmp_path: Path) -> None:
+    """Killed after its last file was written, or in the hands of a scheduler that always resumes."""
+    from tledge import given, training
+
+    recipe, text = given.read_recipe("quickstart", ())
+    folder = RunFolder(tmp_path / "run")
+    runs.write_json(folder.run, RUN)
+    runs.write_json(folder.environment, {"settings": []})
+    runs.write_text(folder.recipe, text)
+    folder.checkpoints.mkdir()
+    assert training.train(recipe, text, folder.path, resume=True) == RUN
+    assert not folder.checkpoints.exists()
+    with pytest.raises(RunError, match="begun with another recipe or --set"):
+        training.train(recipe, text, folder.path, resume=True, settings=("model.width=2",))
+    with pytest.raises(RunError, match="holds a finished run"):
+        training.train(recipe, text, folder.path)

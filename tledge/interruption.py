@@ -58,6 +58,8 @@ def listen(last_words: Callable[[], None]) -> None:
     for number in ASKING:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _raise)
+    if sys.platform == "win32":  # only sockets wake it up
+        return
     stderr.append(os.dup(2))
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

@@ -4,7 +4,7 @@ What decides is the system's own lock on the file (flock). It ends with its proc
 ends: what a kill, a crash or a reboot leaves is taken over without a word, and a process number in use
 again means nothing. What the file says is for people, and for disks where the system's lock does not
 reach: where there is none, the process must still be there to count; and a lock of another machine
-stands until someone removes it, because from here nobody can tell. Windows has no such locks.
+stands until someone removes it, because from here nobody can tell. On Windows there are none.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def hold(path: Path, refusal: str, *, wait: bool = False) -> Iterator[bool]:
     only where nobody can tell whether it still has. Also where the file cannot be written.
     """
     key = path.parent.resolve() / path.name, threading.get_ident()
-    if key in _HELD:
-        yield False
+    if sys.platform == "win32" or key in _HELD:
+        yield key not in _HELD
         return
     file = _acquired(path, refusal, wait)
     _HELD.add(key)
@@ -153,10 +153,8 @@ def _rival(file: int) -> _Rival | None:
 
 def _locked(file: int) -> bool | None:
     """Whether the system gave the lock; None where it has none for this disk."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
+    import fcntl
+
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -176,8 +174,6 @@ def _owner(file: int) -> Owner | None:
 
 
 def _is_running(process: int) -> bool:
-    if sys.platform == "win32":  # where signal 0 would be Ctrl-C
-        return False
     try:
         os.kill(process, 0)
     except PermissionError:  # another user's
