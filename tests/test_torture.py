@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "torture"))  # its modules import one another as t
 import child
 import heavy
 from case import CannotRun, Case, Seen
-from material import Material
+from ground import Ground
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def runner() -> Iterator[Any]:
 
 
 def raising(error: Exception) -> Any:
-    def run(material: Material) -> Seen:
+    def run(ground: Ground) -> Seen:
         raise error
 
     return run
@@ -55,7 +55,7 @@ ENDS = {
 
 @pytest.mark.parametrize("name", ENDS)
 def test_verdict_of_a_case(runner: Any, name: str, tmp_path: Path) -> None:
-    found = runner.tried("group", ENDS[name], Material(tmp_path, reduced=True))
+    found = runner.tried("group", ENDS[name], Ground(tmp_path, reduced=True))
     wanted = {"holds": "holds", "lacks": "cannot run"}.get(name, "FALLS SHORT")
     assert found.verdict == wanted
     assert ("own error" in str(found.seen.short)) == (name == "broke")

@@ -16,9 +16,9 @@ from typing import Any
 
 import child
 from case import Case, Seen
+from ground import Ground
 from hostile_manifests import LIES, TEXTS
 from hostile_zips import ZIPS, Entry, parts_of, with_entry, write
-from material import Material
 
 from tledge import runs
 
@@ -34,7 +34,7 @@ def _ordered(reduced: bool, parts: list[Any], chance: random.Random, count: int)
     return chance.sample(parts, count) if reduced and len(parts) > count else parts
 
 
-COMMANDS: dict[str, Callable[[Material, Path, Path], list[object]]] = {
+COMMANDS: dict[str, Callable[[Ground, Path, Path], list[object]]] = {
     "predict": lambda m, path, out: ["predict", path, _photo(m)],
     "verify": lambda m, path, out: ["verify", path],
     "bundle": lambda m, path, out: ["bundle", path, "--target", "raspberry_pi", "--out", out],
@@ -44,8 +44,8 @@ COMMANDS: dict[str, Callable[[Material, Path, Path], list[object]]] = {
 }
 
 
-def _photo(material: Material) -> Path:
-    return sorted((material.run / "golden").glob("*.png"))[0]
+def _photo(ground: Ground) -> Path:
+    return sorted((ground.run / "golden").glob("*.png"))[0]
 
 
 def _judge(what: str, command: str, ended: child.Ended, allowed: set[int]) -> str:
@@ -70,17 +70,17 @@ def _outside(folder: Path) -> list[str]:
 
 
 def _tried(
-    material: Material, cases: list[tuple[str, Path]], commands: list[str], folder: Path, allowed: set[int]
+    ground: Ground, cases: list[tuple[str, Path]], commands: list[str], folder: Path, allowed: set[int]
 ) -> Seen:
     """Run the commands on each path, and gather what falls short."""
     short: list[str] = []
     codes: dict[int, int] = {}
     peak, crashes, hangs = 0.0, 0, 0
     for number, (name, path) in enumerate(cases):
-        for command in commands if not material.reduced else [commands[number % len(commands)]]:
+        for command in commands if not ground.reduced else [commands[number % len(commands)]]:
             out = folder / f"out {number}"
             # Short memory: what is not bounded ends here as a crash.
-            ended = material.tledge(*COMMANDS[command](material, path, out), timeout=60, memory=6 << 10)
+            ended = ground.tledge(*COMMANDS[command](ground, path, out), timeout=60, memory=6 << 10)
             codes[ended.code] = codes.get(ended.code, 0) + 1
             peak, crashes, hangs = max(peak, ended.peak), crashes + ended.crashed, hangs + ended.hung
             if fault := _judge(name, command, ended, allowed):
@@ -92,25 +92,25 @@ def _tried(
     return Seen(said, tuple(short), files=len(cases), crashes=crashes, hangs=hangs, peak=peak)
 
 
-def zips(material: Material) -> Seen:
+def zips(ground: Ground) -> Seen:
     """Zip files of every kind of harm."""
-    folder = material.folder("zips") / "in"
+    folder = ground.folder("zips") / "in"
     folder.mkdir()
-    parts = parts_of(next(material.run.glob("*.zip")))
+    parts = parts_of(next(ground.run.glob("*.zip")))
     cases = []
-    for name, make in _ordered(material.reduced, list(ZIPS.items()), material.chance("zips"), 8):
+    for name, make in _ordered(ground.reduced, list(ZIPS.items()), ground.chance("zips"), 8):
         path = folder / f"{name}.zip"
         make(path, parts)
         cases.append((name, path))
-    seen = _tried(material, cases, ["predict", "verify", "bundle"], folder, EXPECTED)
+    seen = _tried(ground, cases, ["predict", "verify", "bundle"], folder, EXPECTED)
     shutil.rmtree(folder)
     return seen
 
 
-def harmless(material: Material) -> Seen:
+def harmless(ground: Ground) -> Seen:
     """Oddities that do no harm: they may be taken or refused, in words."""
-    folder = material.folder("odd")
-    whole = next(material.run.glob("*.zip")).read_bytes()
+    folder = ground.folder("odd")
+    whole = next(ground.run.glob("*.zip")).read_bytes()
     made = {"prepended": b"#!/bin/sh\nexit 0\n" + whole, "appended": whole + bytes(1000), "empty": b""}
     cases = []
     for name, data in made.items():
@@ -118,13 +118,13 @@ def harmless(material: Material) -> Seen:
         path.write_bytes(data)
         cases.append((name, path))
     nul = folder / "nul.zip"
-    with_entry("golden/nul\0.txt")(nul, parts_of(next(material.run.glob("*.zip"))))
-    return _tried(material, [*cases, ("nul", nul)], ["predict", "verify"], folder, EXPECTED | {0})
+    with_entry("golden/nul\0.txt")(nul, parts_of(next(ground.run.glob("*.zip"))))
+    return _tried(ground, [*cases, ("nul", nul)], ["predict", "verify"], folder, EXPECTED | {0})
 
 
-def _lying(material: Material, folder: Path, name: str) -> Path:
+def _lying(ground: Ground, folder: Path, name: str) -> Path:
     """A bundle folder whose manifest says one thing that is not so."""
-    bundle = Path(shutil.copytree(material.run / "bundle", folder / name))
+    bundle = Path(shutil.copytree(ground.run / "bundle", folder / name))
     (bundle / "preview.html").unlink()
     path = bundle / "manifest.json"
     if name in TEXTS:
@@ -160,16 +160,16 @@ OF_THE_MODEL = {"hash", "one label too few", "one label too many", "another heig
 """What only those know who open the model."""
 
 
-def manifests(material: Material) -> Seen:
+def manifests(ground: Ground) -> Seen:
     """Every lie, read by predict, verify and bundle --target, every fourth by the other commands too."""
-    folder = material.folder("manifests")
-    names = _ordered(material.reduced, [*LIES, *TEXTS], material.chance("manifests"), 12)
+    folder = ground.folder("manifests")
+    names = _ordered(ground.reduced, [*LIES, *TEXTS], ground.chance("manifests"), 12)
     seens = []
     for number, name in enumerate(names):
-        bundle = _lying(material, folder, name)
+        bundle = _lying(ground, folder, name)
         every = list(COMMANDS) if number % 4 == 0 else ["predict", "verify", "bundle"]
-        for command in [every[number % 2]] if material.reduced else every:
-            seens.append(_tried(material, [(name, bundle)], [command], folder, _may(command, name)))
+        for command in [every[number % 2]] if ground.reduced else every:
+            seens.append(_tried(ground, [(name, bundle)], [command], folder, _may(command, name)))
         shutil.rmtree(bundle)
     return _together(seens, f"{len(names)} manifests")
 
@@ -190,9 +190,9 @@ def _together(seens: list[Seen], what: str) -> Seen:
     return Seen(said, short, files=len(seens), crashes=crashes, hangs=hangs, peak=peak)
 
 
-def folders(material: Material) -> Seen:
+def folders(ground: Ground) -> Seen:
     """What only a folder can hold: links out of it, pipes, links in a circle, files of no size."""
-    folder = material.folder("folders")
+    folder = ground.folder("folders")
     made: dict[str, Callable[[Path], None]] = {
         "link": lambda b: _relink(b / "tflite-int8.tflite", "/etc/passwd"),
         "manifest a link": lambda b: _relink(b / "manifest.json", "/etc/passwd"),
@@ -209,24 +209,24 @@ def folders(material: Material) -> Seen:
         "answers in a zip": lambda b: _answers(b, "zip"),
     }
     cases = []
-    for name, change in _ordered(material.reduced, list(made.items()), material.chance("folders"), 5):
-        bundle = Path(shutil.copytree(material.run / "bundle", folder / name))
+    for name, change in _ordered(ground.reduced, list(made.items()), ground.chance("folders"), 5):
+        bundle = Path(shutil.copytree(ground.run / "bundle", folder / name))
         (bundle / "preview.html").unlink()
         _sums(bundle)
         change(bundle)
         if name.startswith("answers"):
             _sums(bundle)
         cases.append((name, bundle))
-    seen = _tried(material, cases, ["verify", "predict"], folder, EXPECTED | {0, 3})
-    taken = [one for one, path in cases if _verifies(material, path)]
+    seen = _tried(ground, cases, ["verify", "predict"], folder, EXPECTED | {0, 3})
+    taken = [one for one, path in cases if _verifies(ground, path)]
     short = tuple(f"verify passed {one}" for one in taken if one not in ("folder in a circle", "pipe"))
     shutil.rmtree(folder)
     return replace(seen, short=seen.short + short)
 
 
-def _verifies(material: Material, bundle: Path) -> bool:
+def _verifies(ground: Ground, bundle: Path) -> bool:
     """True where `verify` passes the bundle."""
-    return material.tledge("verify", bundle, timeout=60).code == 0
+    return ground.tledge("verify", bundle, timeout=60).code == 0
 
 
 def _remove(path: Path) -> None:
@@ -272,10 +272,10 @@ class _Harm:
         return (open, (self._path, "w"))
 
 
-def modules(material: Material) -> Seen:
+def modules(ground: Ground) -> Seen:
     """A bundle with Python files of the names that are imported, used from within, as its README says."""
-    folder = material.folder("modules")
-    bundle = Path(shutil.copytree(material.run / "bundle", folder / "bundle"))
+    folder = ground.folder("modules")
+    bundle = Path(shutil.copytree(ground.run / "bundle", folder / "bundle"))
     (bundle / "preview.html").unlink()
     mark = folder / "ran.txt"
     for name in ("numpy", "json", "tledge", "ai_edge_litert", "onnxruntime", "PIL", "sitecustomize"):
@@ -287,14 +287,14 @@ def modules(material: Material) -> Seen:
     start = [script] if script.is_file() else [sys.executable, "-P", "-m", "tledge"]
     short = []
     commands = (
-        ["predict", ".", "golden/" + _photo(material).name],
+        ["predict", ".", "golden/" + _photo(ground).name],
         ["verify", "."],
         ["bench", ".", "--threads", "1", "--kernels", "xnnpack"],
         ["doctor"],
     )
-    commands = commands[::2] if material.reduced else commands
+    commands = commands[::2] if ground.reduced else commands
     for command in commands:
-        ended = child.run([*start, *command], material.env, bundle, timeout=120)
+        ended = child.run([*start, *command], ground.env, bundle, timeout=120)
         if ended.code or mark.exists():
             ran = mark.read_text() if mark.exists() else ended.tail
             short.append(f"{command[0]} in the bundle's folder: {ran}")
@@ -302,13 +302,13 @@ def modules(material: Material) -> Seen:
     return Seen(f"{len(commands)} commands from within, nothing of the bundle ran", tuple(short), files=7)
 
 
-def run_folders(material: Material) -> Seen:
+def run_folders(ground: Ground) -> Seen:
     """A run's own JSON, damaged by chance: its commands may fail, in words."""
-    chance = material.chance("run folders")
-    run = material.own_run("damaged")
+    chance = ground.chance("run folders")
+    run = ground.own_run("damaged")
     shutil.rmtree(run / "bundle")
     short: list[str] = []
-    count = material.count(60, 5)
+    count = ground.count(60, 5)
     crashes, peak = 0, 0.0
     for number in range(count):
         path = run / chance.choice(
@@ -325,7 +325,7 @@ def run_folders(material: Material) -> Seen:
         name, damaged = _damaged_json(whole, chance)
         path.write_bytes(damaged)
         command = chance.choice((["inspect", run], ["report", run], ["verify", run], ["bundle", run]))
-        ended = material.tledge(*command, timeout=120)
+        ended = ground.tledge(*command, timeout=120)
         crashes, peak = crashes + ended.crashed, max(peak, ended.peak)
         if fault := _judge(f"{path.name} {name} ({number})", str(command[0]), ended, {0, 1, 2, 3, 4, 5}):
             short.append(fault)
@@ -361,13 +361,13 @@ def _places(raw: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(raw[key])
 
 
-def caches(material: Material) -> Seen:
+def caches(ground: Ground) -> Seen:
     """Packed caches: the harm of the zips, and notes and indexes that lie."""
-    folder = material.folder("caches")
-    recipe = material.recipe(folder)
+    folder = ground.folder("caches")
+    recipe = ground.recipe(folder)
     whole = folder / "whole.zip"
-    material.done("data", recipe, "--pack", whole, "--quiet")
-    chance = material.chance("caches")
+    ground.done("data", recipe, "--pack", whole, "--quiet")
+    chance = ground.chance("caches")
     parts = parts_of(whole)
     kinds = [
         name
@@ -384,17 +384,17 @@ def caches(material: Material) -> Seen:
             "link over the model",
         )
     ]
-    names = _ordered(material.reduced, kinds, chance, 3)
+    names = _ordered(ground.reduced, kinds, chance, 3)
     short, crashes, peak, codes = [], 0, 0.0, set()
     for number, name in enumerate(
-        [*names, *["note"] * material.count(20, 2), *["index"] * material.count(20, 2)]
+        [*names, *["note"] * ground.count(20, 2), *["index"] * ground.count(20, 2)]
     ):
         path = folder / f"{number}.zip"
         if name in ZIPS:
             ZIPS[name](path, parts)
         else:
             write(path, _lying_cache(parts, name, chance))
-        ended = _unpacked(material, recipe, path, folder, number)
+        ended = _unpacked(ground, recipe, path, folder, number)
         codes.add(ended.code)
         crashes, peak = crashes + ended.crashed, max(peak, ended.peak)
         if fault := _judge(f"{name} ({number})", "train --cache", ended, {1, 2, 4, 5}):
@@ -424,14 +424,14 @@ except TledgeError as error:
 """What `train --cache` does first, without the seconds that Keras takes."""
 
 
-def _unpacked(material: Material, recipe: Path, path: Path, folder: Path, number: int) -> child.Ended:
+def _unpacked(ground: Ground, recipe: Path, path: Path, folder: Path, number: int) -> child.Ended:
     """How `train --cache` ended, or where minutes count its first step."""
     env = {"TLEDGE_CACHE": str(folder / f"cache {number}")}
-    if material.reduced or number % 4:
+    if ground.reduced or number % 4:
         command = [sys.executable, "-c", UNPACK, recipe, path]
-        return child.run(command, {**material.env, **env}, timeout=120, memory=12 << 10)
+        return child.run(command, {**ground.env, **env}, timeout=120, memory=12 << 10)
     out = ["--out", folder / "run", "--force", "--quiet"]
-    return material.tledge("train", recipe, "--cache", path, *out, env=env, timeout=120, memory=12 << 10)
+    return ground.tledge("train", recipe, "--cache", path, *out, env=env, timeout=120, memory=12 << 10)
 
 
 def _lying_cache(parts: list[Entry], kind: str, chance: random.Random) -> list[Entry]:

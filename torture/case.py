@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from material import Material
+    from ground import Ground
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class CannotRun(Exception):
 class Case:
     """One thing done to tledge: what must hold whatever happens, and how to try it.
 
-    `reduced` cases also run where minutes count, there perhaps with fewer files (`Material.count`).
+    `reduced` cases also run where minutes count, there perhaps with fewer files (`Ground.count`).
     """
 
     name: str
     holds: str
-    run: Callable[[Material], Seen]
+    run: Callable[[Ground], Seen]
     reduced: bool = True

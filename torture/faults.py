@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import child
-import inside
+import in_turn
 import numpy as np
 import sets
 from case import Case, Seen
-from material import Material
+from ground import Ground
 
 from recipes import faults, seen
 
@@ -181,7 +181,7 @@ TRAINED = {
 """What trains all the same, and the words that say what the figures mean."""
 
 
-def jobs(material: Material, folder: Path, name: str, trial: Trial) -> Iterator[list[object]]:
+def jobs(ground: Ground, folder: Path, name: str, trial: Trial) -> Iterator[list[object]]:
     """The commands of a trial, its photos and its recipe being written."""
     recipe = folder / f"{name}.toml"
     source, variants = (
@@ -197,16 +197,16 @@ def jobs(material: Material, folder: Path, name: str, trial: Trial) -> Iterator[
         "--quiet",
         *(part for one in trial.settings for part in ("--set", one)),
     ]
-    if not trial.refused and not material.reduced:
+    if not trial.refused and not ground.reduced:
         yield ["export", run, "--quiet"]
         yield ["verify", run, "--quiet"]
 
 
-def refused(material: Material) -> Seen:
+def refused(ground: Ground) -> Seen:
     """Sets and settings that nothing can be learned from."""
-    folder = material.folder("refused")
-    asked = [next(jobs(material, folder, name, trial)) for name, trial in REFUSED.items()]
-    ends = inside.run(material, folder, asked)
+    folder = ground.folder("refused")
+    asked = [next(jobs(ground, folder, name, trial)) for name, trial in REFUSED.items()]
+    ends = in_turn.run(ground, folder, asked)
     short = [] if len(ends) == len(asked) else [f"only {len(ends)} of {len(asked)} commands ended"]
     for (name, trial), ended in zip(REFUSED.items(), ends, strict=False):
         short += faults(ended, trial.refused, trial.words, f"{name}: ")
@@ -215,13 +215,13 @@ def refused(material: Material) -> Seen:
     return seen(ends, f"{len(ends)} sets refused before training", short)
 
 
-def trained(material: Material) -> Seen:
+def trained(ground: Ground) -> Seen:
     """Sets that train, with what is said of their scores; in full also exported and verified."""
-    folder = material.folder("trained")
-    chosen = {name: one for name, one in TRAINED.items() if one.reduced or not material.reduced}
-    asked = {name: list(jobs(material, folder, name, trial)) for name, trial in chosen.items()}
+    folder = ground.folder("trained")
+    chosen = {name: one for name, one in TRAINED.items() if one.reduced or not ground.reduced}
+    asked = {name: list(jobs(ground, folder, name, trial)) for name, trial in chosen.items()}
     whole = [job for one in asked.values() for job in one]
-    ends = inside.run(material, folder, whole, timeout=1800)
+    ends = in_turn.run(ground, folder, whole, timeout=1800)
     short = [] if len(ends) == len(whole) else [f"only {len(ends)} of {len(whole)} commands ended"]
     left = iter(ends)
     for name, trial in chosen.items():
@@ -293,16 +293,16 @@ WILD = (
 """Every step makes the weights about a thousand times as large, until float32 ends."""
 
 
-def no_number(material: Material) -> Seen:
+def no_number(ground: Ground) -> Seen:
     """A loss that is no number, met in a step and in validation; then --resume."""
-    folder = material.folder("no number")
-    chosen = list(NO_NUMBER.items())[: material.count(2, 1)]
+    folder = ground.folder("no number")
+    chosen = list(NO_NUMBER.items())[: ground.count(2, 1)]
     asked: list[list[object]] = []
     for name, (batch, where) in chosen:
         trial = Trial(photos(TWO), (*WILD, f"stage.0.batch_size={batch}"), (where,), 1)
-        train = next(jobs(material, folder, name, trial))
+        train = next(jobs(ground, folder, name, trial))
         asked += [train, [*train, "--resume"]]
-    ends = inside.run(material, folder, asked)
+    ends = in_turn.run(ground, folder, asked)
     short = [] if len(ends) == len(asked) else [f"only {len(ends)} of {len(asked)} commands ended"]
     whole = 0
     for number, (name, (_batch, where)) in enumerate(chosen):
@@ -340,19 +340,19 @@ Where it does not fit is another place each time; in some of them C++ aborts the
 LARGE = ("model.image_size=768", "stage.0.batch_size=32")
 
 
-def out_of_memory(material: Material) -> Seen:
+def out_of_memory(ground: Ground) -> Seen:
     """Training that runs out of address space: refused with what to set.
 
     What `halve_batch` does then is tested where only the backend tells of it (tests/test_hardware.py):
     after C++ has once been without memory here, it may crash as well.
     """
-    folder = material.folder("memory")
+    folder = ground.folder("memory")
     trial = Trial(photos({"train": dict.fromkeys("ab", 20), "test": dict.fromkeys("ab", 4)}), LARGE)
-    train = [*next(jobs(material, folder, "large", trial)), "--force"]
+    train = [*next(jobs(ground, folder, "large", trial)), "--force"]
     words = ("batch_size = 32", "batch_size = 16", "stage all: ")
     ends, short = [], []
     for limit in LIMITS:
-        ends.append(material.tledge(*train, timeout=300, memory=limit))
+        ends.append(ground.tledge(*train, timeout=300, memory=limit))
         short += faults(ends[-1], 1, words, f"{limit} MiB: ")
     return seen(ends, f"refused within {', '.join(map(str, LIMITS))} MiB, with the batch to set", short)
 

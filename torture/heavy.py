@@ -11,7 +11,7 @@ from typing import Any
 
 import child
 from case import Case, Seen
-from material import Material
+from ground import Ground
 
 ROUNDS = 500
 SPARE = 48.0
@@ -49,11 +49,11 @@ variants = ["tflite-fp32", "tflite-int8"]
 """
 
 
-def soak(material: Material) -> Seen:
+def soak(ground: Ground) -> Seen:
     """Export and verify again and again in one process; see `soak.py`."""
-    rounds = material.count(ROUNDS, 4)
-    command = [sys.executable, Path(__file__).with_name("soak.py"), material.own_run("soak"), rounds]
-    ended = child.run(command, material.env, timeout=7200)
+    rounds = ground.count(ROUNDS, 4)
+    command = [sys.executable, Path(__file__).with_name("soak.py"), ground.own_run("soak"), rounds]
+    ended = child.run(command, ground.env, timeout=7200)
     if ended.code:
         return Seen("", (ended.tail,), crashes=int(ended.crashed), hangs=int(ended.hung), peak=ended.peak)
     made = json.loads(ended.out)
@@ -82,10 +82,10 @@ def growth(made: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def many_images(material: Material) -> Seen:
+def many_images(ground: Ground) -> Seen:
     """Prepare, train for an epoch, export and verify; a sixteenth of the images shows what each costs."""
-    count = material.count(IMAGES, 4000)
-    few, many = (_through(material, number) for number in (count // 16, count))
+    count = ground.count(IMAGES, 4000)
+    few, many = (_through(ground, number) for number in (count // 16, count))
     each = {name: (many[name].own - few[name].own) * 2**20 / (count - count // 16) for name in many}
     said = ", ".join(f"{name} {many[name].seconds:.0f} s {many[name].own:.0f} MiB" for name in many)
     dear = [
@@ -97,9 +97,9 @@ def many_images(material: Material) -> Seen:
     return Seen(f"{count} images, {count * TEST:.0f} verified: {said}", tuple(dear), files=count, peak=peak)
 
 
-def _through(material: Material, count: int) -> dict[str, child.Ended]:
+def _through(ground: Ground, count: int) -> dict[str, child.Ended]:
     """Every command on so many images, by name."""
-    folder = material.folder(f"heavy-{count}")
+    folder = ground.folder(f"heavy-{count}")
     photos = make_photos(folder / "photos", count)
     recipe, run = folder / "heavy.toml", folder / "run"
     recipe.write_text(RECIPE.format(photos=photos, test=TEST), encoding="utf-8")
@@ -109,7 +109,7 @@ def _through(material: Material, count: int) -> dict[str, child.Ended]:
         "export": ("export", run, "--unverified"),
         "verify": ("verify", run),  # 3: one epoch makes no network that int8 must keep
     }
-    ended = {name: material.tledge(*what, "--quiet", timeout=3600) for name, what in commands.items()}
+    ended = {name: ground.tledge(*what, "--quiet", timeout=3600) for name, what in commands.items()}
     if bad := [f"{name}: {one.tail}" for name, one in ended.items() if one.code not in (0, 3)]:
         raise RuntimeError("; ".join(bad))
     verified = json.loads((run / "parity.json").read_text())["reference"]["images"]

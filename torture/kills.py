@@ -16,7 +16,7 @@ from random import Random
 import child
 import finals
 from case import Case, Seen
-from material import Material
+from ground import Ground
 
 PROMPT = 5.0
 """Seconds that a command has to end after SIGINT or SIGTERM."""
@@ -45,10 +45,10 @@ class Deed:
     def cache(self) -> Path:
         return self.out.parent / "cache"
 
-    def run(self, material: Material, more: Sequence[str] = (), **how: float) -> child.Ended:
+    def run(self, ground: Ground, more: Sequence[str] = (), **how: float) -> child.Ended:
         """Run it, going on where a kill left it, in an environment with that cache."""
         env = {"TLEDGE_CACHE": str(self.cache)}
-        return material.tledge(*self.words, *more, "--quiet", env=env, **how)  # type: ignore[arg-type]
+        return ground.tledge(*self.words, *more, "--quiet", env=env, **how)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -61,12 +61,12 @@ class Tally:
     short: list[str] = field(default_factory=list)
 
 
-def _kill(deed: Deed, material: Material, chance: Random, tally: Tally) -> None:
+def _kill(deed: Deed, ground: Ground, chance: Random, tally: Tally) -> None:
     """Kill it at some moment: nothing half-made may stand or be missing, and nobody may go on without it."""
     before = finals.hashes(deed.out).keys() & deed.wanted.keys()
     moment, leader = chance.uniform(0.0, deed.seconds), bool(tally.kills % 2)
     more = deed.resume if deed.out.exists() else ()
-    ended = deed.run(material, more, kill_after=moment, with_signal=signal.SIGKILL, leader=leader)
+    ended = deed.run(ground, more, kill_after=moment, with_signal=signal.SIGKILL, leader=leader)
     if ended.code != -signal.SIGKILL:  # it was faster this time
         tally.short += [f"{deed.words[0]} after kills: {ended.tail}"] * bool(ended.code)
         return
@@ -79,9 +79,9 @@ def _kill(deed: Deed, material: Material, chance: Random, tally: Tally) -> None:
     tally.short += [f"{deed.words[0]} killed after {moment:.2f} s: {one}" for one in seen]
 
 
-def _finish(deed: Deed, material: Material, tally: Tally) -> None:
+def _finish(deed: Deed, ground: Ground, tally: Tally) -> None:
     """Let it end by itself; all has to be as if nobody had ever killed it."""
-    ended = deed.run(material, deed.resume if deed.out.exists() else ())
+    ended = deed.run(ground, deed.resume if deed.out.exists() else ())
     tally.finished += not ended.code
     seen = [ended.tail] * bool(ended.code)
     seen += [f"{one} differs" for one in finals.differing(finals.hashes(deed.out), deed.wanted)]
@@ -91,14 +91,14 @@ def _finish(deed: Deed, material: Material, tally: Tally) -> None:
     tally.short += [f"{deed.words[0]} after kills: {one}" for one in seen]
 
 
-def _tried(begin: Callable[[], Deed], kills: int, material: Material, case: str) -> Seen:
+def _tried(begin: Callable[[], Deed], kills: int, ground: Ground, case: str) -> Seen:
     """Kill and finish, from a new beginning each time, until there were enough kills."""
-    chance, tally = material.chance(case), Tally()
+    chance, tally = ground.chance(case), Tally()
     while tally.kills < kills:
         deed = begin()
         for _time in range(min(IN_A_ROW, kills - tally.kills)):
-            _kill(deed, material, chance, tally)
-        _finish(deed, material, tally)
+            _kill(deed, ground, chance, tally)
+        _finish(deed, ground, tally)
     said = (
         f"{tally.kills} kills within {deed.seconds:.1f} s, {tally.alone} of the main process alone; "
         f"{tally.finished} times finished to the same {len(deed.wanted)} files"
@@ -106,29 +106,29 @@ def _tried(begin: Callable[[], Deed], kills: int, material: Material, case: str)
     return Seen(said, tuple(tally.short), kills=tally.kills)
 
 
-def _data(material: Material) -> Seen:
+def _data(ground: Ground) -> Seen:
     """The cache is compared too: it goes on from photos that were prepared before the kill."""
 
     def begin(seconds: float = 0.0, wanted: dict[str, str] | None = None) -> Deed:
-        folder = material.folder("kills-data")
-        words = ("data", material.recipe(folder), "--out", folder / "cache" / "sheets")
+        folder = ground.folder("kills-data")
+        words = ("data", ground.recipe(folder), "--out", folder / "cache" / "sheets")
         return Deed(words, folder / "cache", seconds, wanted or {})
 
     whole = begin()
-    ended = whole.run(material)
+    ended = whole.run(ground)
     wanted = finals.hashes(whole.out)
-    return _tried(lambda: begin(ended.seconds, wanted), material.count(10, 2), material, "kills data")
+    return _tried(lambda: begin(ended.seconds, wanted), ground.count(10, 2), ground, "kills data")
 
 
-def _train(material: Material) -> Seen:
-    wanted = {name: one for name, one in finals.hashes(material.run).items() if _is_trained(name)}
+def _train(ground: Ground) -> Seen:
+    wanted = {name: one for name, one in finals.hashes(ground.run).items() if _is_trained(name)}
 
     def begin() -> Deed:
-        folder = material.folder("kills-train")
-        words = ("train", material.recipe(folder), "--out", folder / "out")
-        return Deed(words, folder / "out", material.took["train"], wanted, ("--resume",))
+        folder = ground.folder("kills-train")
+        words = ("train", ground.recipe(folder), "--out", folder / "out")
+        return Deed(words, folder / "out", ground.took["train"], wanted, ("--resume",))
 
-    return _tried(begin, material.count(14, 1), material, "kills train")
+    return _tried(begin, ground.count(14, 1), ground, "kills train")
 
 
 def _is_trained(name: str) -> bool:
@@ -137,34 +137,34 @@ def _is_trained(name: str) -> bool:
     return not name.startswith(("artifacts/", "bundle/", "calibration", "parity", "tiny-", *evidence))
 
 
-def _export(material: Material) -> Seen:
-    wanted = finals.hashes(material.run)
+def _export(ground: Ground) -> Seen:
+    wanted = finals.hashes(ground.run)
 
     def begin() -> Deed:
-        out = material.own_run("kills-export")
+        out = ground.own_run("kills-export")
         for name in wanted:
             if not _is_trained(name):
                 (out / name).unlink()
         for name in ("artifacts", "bundle", "logs"):
             shutil.rmtree(out / name)
         words = ("export", out, "--variant", "onnx-fp32")
-        return Deed(words, out, material.took["export"], wanted)
+        return Deed(words, out, ground.took["export"], wanted)
 
-    return _tried(begin, material.count(10, 1), material, "kills export")
+    return _tried(begin, ground.count(10, 1), ground, "kills export")
 
 
-def _bundle(material: Material) -> Seen:
+def _bundle(ground: Ground) -> Seen:
     """The bundle that stood before is replaced by the same one, so it is never missing."""
     wanted, seconds = (
-        finals.hashes(material.run),
-        material.done("bundle", material.own_run("kills-bundle")).seconds,
+        finals.hashes(ground.run),
+        ground.done("bundle", ground.own_run("kills-bundle")).seconds,
     )
 
     def begin() -> Deed:
-        out = material.own_run("kills-bundle")
+        out = ground.own_run("kills-bundle")
         return Deed(("bundle", out), out, seconds, wanted)
 
-    return _tried(begin, material.count(10, 2), material, "kills bundle")
+    return _tried(begin, ground.count(10, 2), ground, "kills bundle")
 
 
 @dataclass(frozen=True)
@@ -180,42 +180,42 @@ class Asked:
     code: int | None = None
 
 
-def _commands(material: Material, folder: Path, run: Path) -> list[Asked]:
-    recipe, took = material.recipe(folder), material.took
+def _commands(ground: Ground, folder: Path, run: Path) -> list[Asked]:
+    recipe, took = ground.recipe(folder), ground.took
     quick = [("data", recipe, "--out", folder / "sheets"), ("verify", run), ("bundle", run)]
     slow = {
         "train": (took["train"], (recipe, "--out", folder / "run")),
         "export": (took["export"], (run, "--variant", "onnx-fp32")),
         "bench": (5.0, (run,)),
     }
-    asked = [Asked(one, material.done(*one).seconds, f"with: tledge {one[0]}") for one in quick]
+    asked = [Asked(one, ground.done(*one).seconds, f"with: tledge {one[0]}") for one in quick]
     asked += [Asked((name, *rest), took, f"with: tledge {name}") for name, (took, rest) in slow.items()]
     return [*asked, Asked(("preview", run, "--no-browser"), 6.0, "Stopped.", code=0)]
 
 
-def _interrupted(material: Material) -> Seen:
+def _interrupted(ground: Ground) -> Seen:
     """By turns SIGINT and SIGTERM, to the whole group as a terminal does and to the process alone."""
-    folder, run = material.folder("kills-asked"), material.own_run("kills-asked-run")
-    chance = material.chance("kills interrupted")
+    folder, run = ground.folder("kills-asked"), ground.own_run("kills-asked-run")
+    chance = ground.chance("kills interrupted")
     short: list[str] = []
     slowest, count = 0.0, 0
-    for one in _commands(material, folder, run)[: material.count(7, 3)]:
-        for number in range(material.count(4, 1)):
+    for one in _commands(ground, folder, run)[: ground.count(7, 3)]:
+        for number in range(ground.count(4, 1)):
             name = (signal.SIGINT, signal.SIGTERM)[number % 2]
-            ended, moment = _asked(one, material, folder, chance, name, number > 1)
+            ended, moment = _asked(one, ground, folder, chance, name, number > 1)
             count, slowest = count + 1, max(slowest, ended.seconds - moment)
             seen = _unclean(one, ended, ended.seconds - moment, name)
             for place in (folder, run):
                 seen += [f"leaves {what}" for what in finals.temporary(place) if "partial" not in what]
-            seen += finals.broken(run, set(finals.hashes(material.run).values()))
+            seen += finals.broken(run, set(finals.hashes(ground.run).values()))
             short += [f"{one.words[0]}, {name.name} after {moment:.2f} s: {what}" for what in seen]
     return Seen(
-        f"{count} signals to {material.count(7, 3)} commands, ended within {slowest:.2f} s", tuple(short)
+        f"{count} signals to {ground.count(7, 3)} commands, ended within {slowest:.2f} s", tuple(short)
     )
 
 
 def _asked(
-    one: Asked, material: Material, folder: Path, chance: Random, with_signal: int, leader: bool
+    one: Asked, ground: Ground, folder: Path, chance: Random, with_signal: int, leader: bool
 ) -> tuple[child.Ended, float]:
     """Ask a command to end at some moment, again where it was faster; how it ended, and that moment."""
     env = {"TLEDGE_CACHE": str(folder / "cache")} if one.words[0] == "data" else None
@@ -224,7 +224,7 @@ def _asked(
         shutil.rmtree(folder / "run", ignore_errors=True)
         moment = chance.uniform(min(STARTED, one.seconds / 2), one.seconds)
         how = {"kill_after": moment, "with_signal": with_signal, "leader": leader}
-        ended = material.tledge(*one.words, env=env, **how)
+        ended = ground.tledge(*one.words, env=env, **how)
         if ended.code or one.code is not None:
             break
     return ended, moment

@@ -20,7 +20,7 @@ from pathlib import Path
 import child
 import finals
 from case import Case, Seen
-from material import Material
+from ground import Ground
 
 OWNER = r"process (\d+) on {host} \({command}.*\), since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d"
 """What a refusal says of who is there."""
@@ -56,20 +56,20 @@ def _refused(ended: child.Ended, first: str) -> list[str]:
     return [f"not refused as it should be: {ended.tail}"]
 
 
-def _export_goes_on(material: Material) -> Seen:
+def _export_goes_on(ground: Ground) -> Seen:
     """While a real export is at work: everything that writes is refused, all that reads answers."""
-    run = material.own_run("locks-export")
+    run = ground.own_run("locks-export")
     photo = run / "golden" / "00.jpg"
-    recipe = material.recipe(material.folder("locks-recipe"))
+    recipe = ground.recipe(ground.folder("locks-recipe"))
     first: list[child.Ended] = []
-    working = threading.Thread(target=lambda: first.append(material.tledge("export", run, "--quiet")))
+    working = threading.Thread(target=lambda: first.append(ground.tledge("export", run, "--quiet")))
     working.start()
     owner = _stopped(run / ".lock", working)
     writing = [("verify", run), ("bundle", run), ("report", run), ("export", run), ("bench", run)]
     writing += [("train", recipe, "--out", run, "--force")]
     reading = [("predict", run / "bundle", photo), ("inspect", run), ("list", "runs")]
     with ThreadPoolExecutor(2) as pool:
-        ended = list(pool.map(lambda words: material.tledge(*words), [*writing, *reading]))
+        ended = list(pool.map(lambda words: ground.tledge(*words), [*writing, *reading]))
     os.kill(owner, signal.SIGCONT)
     working.join()
     short = [
@@ -83,26 +83,26 @@ def _export_goes_on(material: Material) -> Seen:
         if one.code
     ]
     short += [f"export, not alone: {first[0].tail}"] * bool(first[0].code)
-    short += finals.broken(run, set(finals.hashes(material.run).values()))
+    short += finals.broken(run, set(finals.hashes(ground.run).values()))
     return Seen(f"{len(writing)} commands refused, {len(reading)} that only read answered", tuple(short))
 
 
 @contextmanager
-def _held(material: Material, folder: Path) -> Iterator[subprocess.Popen[str]]:
+def _held(ground: Ground, folder: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", HOLD, str(folder)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=material.env, **pipes) as holding:  # type: ignore[call-overload]
+    with subprocess.Popen(command, env=ground.env, **pipes) as holding:  # type: ignore[call-overload]
         assert holding.stdout.readline() == "held\n"
         yield holding
 
 
-def _stale(material: Material) -> Seen:
+def _stale(ground: Ground) -> Seen:
     """Locks of owners that are gone, in every way: nobody has to remove anything."""
     from tledge import locks
 
-    run = material.own_run("locks-stale")
+    run = ground.own_run("locks-stale")
     lock, me = run / ".lock", locks.here()
-    with _held(material, run) as holding:
+    with _held(ground, run) as holding:
         text = lock.read_text()
         holding.communicate("die\n")
     leftovers = {
@@ -117,42 +117,42 @@ def _stale(material: Material) -> Seen:
     short = [] if lock.exists() else ["the kill left no lock: nothing was shown"]
     for what, content in leftovers.items():
         lock.write_text(content)
-        ended = material.tledge("report", run)
+        ended = ground.tledge("report", run)
         short += [f"{what}: {ended.tail}"] * bool(ended.code)
         short += [f"{what}: still there"] * lock.exists()
     return Seen(f"{len(leftovers)} leftovers taken over", tuple(short), kills=1)
 
 
-def _elsewhere(material: Material) -> Seen:
+def _elsewhere(ground: Ground) -> Seen:
     """The lock of another machine, on a disk that both see: it stands until it is removed."""
     from tledge import locks
 
-    run = material.own_run("locks-elsewhere")
+    run = ground.own_run("locks-elsewhere")
     lock = run / ".lock"
     lock.write_text(json.dumps(asdict(replace(locks.here(), host="server-7", boot="another", pid=4321))))
-    ended = material.tledge("report", run)
+    ended = ground.tledge("report", run)
     says = "process 4321 on server-7" in ended.err and f"remove {lock}" in ended.err
     short = [] if ended.code == 1 and says else [f"not refused as it should be: {ended.tail}"]
     lock.unlink(missing_ok=True)
-    short += [f"after it was removed: {one.tail}" for one in [material.tledge("report", run)] if one.code]
+    short += [f"after it was removed: {one.tail}" for one in [ground.tledge("report", run)] if one.code]
     return Seen("refused with the name of its file, and let in without it", tuple(short))
 
 
-def _at_once(material: Material) -> Seen:
+def _at_once(ground: Ground) -> Seen:
     """Many at the same moment: each does its work or is refused, and no lock or leftover stays."""
-    run = material.own_run("locks-at-once")
-    rounds, many = material.count(10, 1), 6
+    run = ground.own_run("locks-at-once")
+    rounds, many = ground.count(10, 1), 6
     short: list[str] = []
     done = refused = 0
     for _round in range(rounds):
         with ThreadPoolExecutor(many) as pool:
-            ended = list(pool.map(lambda _one: material.tledge("report", run), range(many)))
+            ended = list(pool.map(lambda _one: ground.tledge("report", run), range(many)))
         done += sum(not one.code for one in ended)
         refused += sum(bool(one.code) for one in ended)
         short += [f"{what}" for one in ended if one.code for what in _refused(one, "tledge report")]
         short += ["all were refused"] * all(one.code for one in ended)
         short += [f"{name} is left" for name in finals.temporary(run)]
-    short += finals.broken(run, set(finals.hashes(material.run).values()))
+    short += finals.broken(run, set(finals.hashes(ground.run).values()))
     short += ["nobody was refused"] * (not refused)
     return Seen(f"{rounds * many} commands: {done} did their work, {refused} were refused", tuple(short))
 

@@ -19,7 +19,7 @@ import mutated_keras
 import mutated_onnx
 import mutated_tflite
 from case import Case, Seen
-from material import ROOT, Material
+from ground import ROOT, Ground
 
 Mutation = Callable[[bytes, Random], tuple[str, bytes]]
 
@@ -57,12 +57,12 @@ def mutated(kind: str, whole: bytes, chance: Random, count: int) -> Iterator[tup
         yield name, data
 
 
-def files(material: Material, kind: str, sources: list[Path], count: int) -> dict[Path, str]:
+def files(ground: Ground, kind: str, sources: list[Path], count: int) -> dict[Path, str]:
     """Mutated files of a kind in a folder, and how each was changed."""
-    folder = material.folder(f"mutated {kind}")
+    folder = ground.folder(f"mutated {kind}")
     found = {}
     for source in sources:
-        chance = material.chance(f"{kind} {source.name}")
+        chance = ground.chance(f"{kind} {source.name}")
         for name, data in mutated(kind, source.read_bytes(), chance, count // len(sources)):
             path = folder / f"{len(found):05d}{source.suffix}"
             path.write_bytes(data)
@@ -70,15 +70,15 @@ def files(material: Material, kind: str, sources: list[Path], count: int) -> dic
     return found
 
 
-def opened(material: Material, made: dict[Path, str], timeout: float = 1200) -> Found:
+def opened(ground: Ground, made: dict[Path, str], timeout: float = 1200) -> Found:
     """Let processes open the files, one that crashed followed by another from the next file on."""
     found, left = Found(), list(made)
-    photo = sorted((material.run / "golden").glob("*.png"))[0]
-    bundle, results = small_bundle(material), material.work / "results.jsonl"
+    photo = sorted((ground.run / "golden").glob("*.png"))[0]
+    bundle, results = small_bundle(ground), ground.work / "results.jsonl"
     while left:
         results.unlink(missing_ok=True)
         command = [sys.executable, ROOT / "torture" / "model_child.py", photo, bundle, results, *left[:BATCH]]
-        ended = child.run(command, material.env, timeout=timeout)
+        ended = child.run(command, ground.env, timeout=timeout)
         found.peak = max(found.peak, ended.peak)
         lines = [json.loads(one) for one in results.read_text().splitlines()] if results.exists() else []
         if not lines:
@@ -116,10 +116,10 @@ def _note_end(
         found.short.append(what)
 
 
-def small_bundle(material: Material) -> Path:
+def small_bundle(ground: Ground) -> Path:
     """The tiny run's bundle with two golden photos, so that verifying takes no time."""
-    bundle = material.folder("bundle of one") / "bundle"
-    shutil.copytree(material.run / "bundle", bundle, ignore=shutil.ignore_patterns("preview.html"))
+    bundle = ground.folder("bundle of one") / "bundle"
+    shutil.copytree(ground.run / "bundle", bundle, ignore=shutil.ignore_patterns("preview.html"))
     path = bundle / "manifest.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
     raw["golden"] = raw["golden"][:2]
@@ -127,16 +127,16 @@ def small_bundle(material: Material) -> Path:
     return bundle
 
 
-def commands(material: Material, chosen: list[Path], made: dict[Path, str]) -> Seen:
+def commands(ground: Ground, chosen: list[Path], made: dict[Path, str]) -> Seen:
     """The files as people open them: `predict`, `inspect` and `verify` in words, whatever the file does."""
-    photo = sorted((material.run / "golden").glob("*.png"))[0]
+    photo = sorted((ground.run / "golden").glob("*.png"))[0]
     short, codes, peak, hangs, crashes = [], Counter[int](), 0.0, 0, 0
     for number, path in enumerate(chosen):
         every = (["predict", path, photo], ["inspect", path], ["verify", "BUNDLE"])
         for one in every if number % 3 == 0 else every[:1]:
             is_bundle = one[0] == "verify"
-            command = ["verify", model_child.put(path, small_bundle(material))] if is_bundle else one
-            ended = material.tledge(*command, timeout=120, memory=12 << 10)
+            command = ["verify", model_child.put(path, small_bundle(ground))] if is_bundle else one
+            ended = ground.tledge(*command, timeout=120, memory=12 << 10)
             codes[ended.code] += 1
             peak, hangs, crashes = max(peak, ended.peak), hangs + ended.hung, crashes + ended.crashed
             if (
@@ -152,18 +152,18 @@ def commands(material: Material, chosen: list[Path], made: dict[Path, str]) -> S
     )
 
 
-def _case(kind: str, names: tuple[str, ...], full: int, reduced: int) -> Callable[[Material], Seen]:
+def _case(kind: str, names: tuple[str, ...], full: int, reduced: int) -> Callable[[Ground], Seen]:
     """Mutated files of a kind, all of them opened in processes of their own, some by commands."""
 
-    def run(material: Material) -> Seen:
-        sources = [material.run / "artifacts" / name for name in names]
-        made = files(material, kind, sources, material.count(full, reduced))
-        found = opened(material, made)
+    def run(ground: Ground) -> Seen:
+        sources = [ground.run / "artifacts" / name for name in names]
+        made = files(ground, kind, sources, ground.count(full, reduced))
+        found = opened(ground, made)
         folder = next(iter(made)).parent
-        chance = material.chance(f"{kind} commands")
-        sample = chance.sample(sorted(made), material.count(60, 3))
-        harmful = [folder / name for name in sorted(found.crashed)[: material.count(100, 3)]]
-        seen = commands(material, [*harmful, *sample], made)
+        chance = ground.chance(f"{kind} commands")
+        sample = chance.sample(sorted(made), ground.count(60, 3))
+        harmful = [folder / name for name in sorted(found.crashed)[: ground.count(100, 3)]]
+        seen = commands(ground, [*harmful, *sample], made)
         shutil.rmtree(folder)
         steps = ", ".join(f"{name} {count}" for name, count in sorted(found.ended.items()))
         caught = f"{len(found.crashed)} crash the runtime where it is tried first"
@@ -176,12 +176,12 @@ def _case(kind: str, names: tuple[str, ...], full: int, reduced: int) -> Callabl
     return run
 
 
-def keras(material: Material) -> Seen:
+def keras(ground: Ground) -> Seen:
     """Keras files, loaded as export and preview do: no code of theirs runs, and no other file is read."""
-    mark = material.folder("keras mark") / "ran.txt"
+    mark = ground.folder("keras mark") / "ran.txt"
     mutated_keras.MARK = str(mark)
-    made = files(material, "keras", [material.run / "model.keras"], material.count(600, 36))
-    found = opened(material, made)
+    made = files(ground, "keras", [ground.run / "model.keras"], ground.count(600, 36))
+    found = opened(ground, made)
     shutil.rmtree(next(iter(made)).parent)
     ran = (f"code of a file ran: {mark.read_text()!r}",) if mark.exists() else ()
     steps = ", ".join(f"{name} {count}" for name, count in sorted(found.ended.items()))

@@ -15,7 +15,7 @@ from typing import Any
 import child
 import photo_child
 from case import Case, Seen
-from material import ROOT, Material
+from ground import ROOT, Ground
 
 sys.path.append(str(ROOT / "tests"))  # for the damaged photos and the bundle made without training
 
@@ -129,20 +129,20 @@ def is_clean(reason: str) -> bool:
     return reason.isprintable() and reason.endswith(".") and 20 < len(reason) <= LONGEST
 
 
-def prepared(material: Material, folder: Path, *names: str) -> Tally:
+def prepared(ground: Ground, folder: Path, *names: str) -> Tally:
     """The files of a folder through `images.prepare` in a child; where one kills it, another goes on."""
     tally, waiting = Tally(), list(names) or sorted(path.name for path in folder.iterdir())
     while waiting:
-        ended = _child(material, "files", folder, *waiting)
+        ended = _child(ground, "files", folder, *waiting)
         killed = tally.add(ended)
         waiting = waiting[waiting.index(killed) + 1 :] if killed else []
     _bound(tally)
     return tally
 
 
-def _child(material: Material, *arguments: object) -> child.Ended:
+def _child(ground: Ground, *arguments: object) -> child.Ended:
     command = [*CHILD, *arguments]
-    return child.run(command, material.env, timeout=600, memory=ADDRESSES)
+    return child.run(command, ground.env, timeout=600, memory=ADDRESSES)
 
 
 def _bound(tally: Tally) -> None:
@@ -150,14 +150,14 @@ def _bound(tally: Tally) -> None:
         tally.short.append(f"{tally.peak:.0f} MiB at the peak, more than {PLENTY}")
 
 
-def odd_photos_prepared(material: Material) -> Seen:
+def odd_photos_prepared(ground: Ground) -> Seen:
     """Each odd file in a child: its fate is the expected one."""
     import odd_photos
 
-    folder, files = material.folder("odd"), odd_photos.files()
+    folder, files = ground.folder("odd"), odd_photos.files()
     for name, one in files.items():
         (folder / name).write_bytes(one.data)
-    tally = prepared(material, folder)
+    tally = prepared(ground, folder)
     for name, one in files.items():
         found, reason = tally.fates.get(name, "missing"), tally.reasons.get(name, "")
         if one.fate not in (found, odd_photos.EITHER) or one.word not in reason:
@@ -168,21 +168,19 @@ def odd_photos_prepared(material: Material) -> Seen:
     )
 
 
-def large_photos(material: Material) -> Seen:
+def large_photos(ground: Ground) -> Seen:
     """Whole photos of 100 megapixels, one a child; then all at once through `tledge data`."""
-    folder, tally, told = material.folder("large"), Tally(), []
+    folder, tally, told = ground.folder("large"), Tally(), []
     # by a child: a process's peak is at least what its parent held when it began
-    child.run(
-        [sys.executable, CHILD[1].with_name("odd_photos.py"), folder, material.count(5, 2)], material.env
-    )
+    child.run([sys.executable, CHILD[1].with_name("odd_photos.py"), folder, ground.count(5, 2)], ground.env)
     for path in sorted(folder.iterdir()):
-        alone = _child(material, "files", folder, path.name)
+        alone = _child(ground, "files", folder, path.name)
         tally.add(alone)
         told.append(f"{path.stem.removeprefix('100 megapixels').strip(', ') or 'plain'} {alone.peak:.0f}")
     if not told:
         tally.short.append("no large photos were made")
     _bound(tally)
-    done, _facts = data(material, "large-data", {"dog": sorted(folder.iterdir())}, "skip")
+    done, _facts = data(ground, "large-data", {"dog": sorted(folder.iterdir())}, "skip")
     if done.code or done.peak > PLENTY:
         tally.short.append(f"tledge data with all of them: {done.tail}, {done.peak:.0f} MiB")
     tally.peak = max(tally.peak, done.peak)
@@ -193,23 +191,23 @@ def large_photos(material: Material) -> Seen:
 
 
 def data(
-    material: Material, name: str, photos: Mapping[str, Iterable[Path]], on_bad: str
+    ground: Ground, name: str, photos: Mapping[str, Iterable[Path]], on_bad: str
 ) -> tuple[child.Ended, dict[str, Any]]:
     """`tledge data` on ten good photos and links to `photos`, by label; gives its JSON too, {} for none."""
-    folder = material.folder(name)
+    folder = ground.folder(name)
     good_photos(folder / "photos")
     for label, paths in photos.items():
         for path in paths:
             (folder / "photos" / label / path.name).symlink_to(path)
-    return run_data(material, folder, on_bad)
+    return run_data(ground, folder, on_bad)
 
 
-def run_data(material: Material, folder: Path, on_bad: str) -> tuple[child.Ended, dict[str, Any]]:
+def run_data(ground: Ground, folder: Path, on_bad: str) -> tuple[child.Ended, dict[str, Any]]:
     """`tledge data` on the photos that lie in a case's folder."""
     recipe = folder / f"{on_bad}.toml"
     recipe.write_text(RECIPE.format(photos=folder / "photos", on_bad=on_bad), encoding="utf-8")
     own = {"TLEDGE_CACHE": str(folder / "cache")}
-    ended = material.tledge("data", recipe, "--json", "--quiet", cwd=folder, env=own, timeout=300)
+    ended = ground.tledge("data", recipe, "--json", "--quiet", cwd=folder, env=own, timeout=300)
     return ended, json.loads(ended.out) if ended.code == 0 else {}
 
 
@@ -224,38 +222,38 @@ def good_photos(folder: Path) -> None:
             (folder / label / f"{number}.jpg").write_bytes(odd_photos.saved(image, "JPEG"))
 
 
-def through_commands(material: Material) -> Seen:
+def through_commands(ground: Ground) -> Seen:
     """The odd files through `tledge data`, both ways, and `tledge predict`: as `prepare` has it."""
     import odd_photos
 
-    files = material.folder("odd-files")
+    files = ground.folder("odd-files")
     for name, one in odd_photos.files().items():
         (files / name).write_bytes(one.data)
-    alone = prepared(material, files)
-    return _as_alone(material, "odd-data", files, alone)
+    alone = prepared(ground, files)
+    return _as_alone(ground, "odd-data", files, alone)
 
 
-def _as_alone(material: Material, name: str, files: Path, alone: Tally) -> Seen:
+def _as_alone(ground: Ground, name: str, files: Path, alone: Tally) -> Seen:
     """What `data` and `predict` make of files whose fates are known."""
     short: list[str] = []
     bad = {one for one, fate in alone.fates.items() if fate == "refused"}
     paths = sorted(files.iterdir())
-    skipped, facts = data(material, name, {"dog": paths}, "skip")
+    skipped, facts = data(ground, name, {"dog": paths}, "skip")
     named = {line.partition(": ")[0].removeprefix("dog/"): line for line in facts.get("skipped", ())}
     kept = sum(sum(labels.values()) for labels in facts.get("counts", {}).values())
     if skipped.code or skipped.crashed or named.keys() != bad or kept != 10 + len(paths) - len(bad):
         short.append(f"data, skip: {skipped.tail}; {len(named)} named and {kept} kept, {len(bad)} are bad: "
                      f"{sorted(bad ^ named.keys())[:5]}")  # fmt: skip
     short += [f"no clean line: {line!r}" for line in named.values() if not is_clean(line)]
-    stopped, _none = data(material, name, {"dog": paths}, "stop")
+    stopped, _none = data(ground, name, {"dog": paths}, "stop")
     lines = [line.strip() for line in stopped.err.splitlines()]
     missing = [one for one in bad if not any(line.startswith(f"dog/{one}: ") for line in lines)]
     unlisted = sum(line.startswith("and ") for line in lines)
     if stopped.code != 1 or stopped.crashed or (missing and not unlisted):
         short.append(f"data, stop: {stopped.tail}; not named: {sorted(missing)[:5]}")
-    if list((material.work / name / "cache").glob("[!.]*")):
+    if list((ground.work / name / "cache").glob("[!.]*")):
         short.append("data, stop: left a cache")
-    asked = material.tledge("predict", bundle(material), "--json", "--quiet", *paths)
+    asked = ground.tledge("predict", bundle(ground), "--json", "--quiet", *paths)
     answers = json.loads(asked.out) if asked.out.startswith("[") else []
     wrong = {Path(one["image"]).name for one in answers if "error" in one} ^ bad
     if asked.code != (1 if bad else 0) or asked.crashed or len(answers) != len(paths) or wrong:
@@ -270,21 +268,21 @@ def _as_alone(material: Material, name: str, files: Path, alone: Tally) -> Seen:
     )  # fmt: skip
 
 
-def bundle(material: Material) -> Path:
+def bundle(ground: Ground) -> Path:
     """A bundle made without training, once."""
     import fake_device_bundle
 
-    path = material.work / "colours"
+    path = ground.work / "colours"
     return path if path.is_dir() else fake_device_bundle.make(path)
 
 
-def special_files(material: Material) -> Seen:
+def special_files(ground: Ground) -> Seen:
     """What lies among photos and is none: pipes, devices, loops, folders, endless files, wild names."""
-    folder = material.folder("special")
+    folder = ground.folder("special")
     good_photos(folder / "photos")
     place = folder / "photos" / "dog"
     _make_special(place)
-    skipped, facts = run_data(material, folder, "skip")
+    skipped, facts = run_data(ground, folder, "skip")
     short = []
     wanted = {"endless.jpg": "too large", r"new\nline.jpg": "control characters", r"caf\xe9.jpg": "not UTF-8"}
     named = facts.get("skipped", [])
@@ -294,12 +292,12 @@ def special_files(material: Material) -> Seen:
     if skipped.code or skipped.crashed or len(named) != len(wanted):
         short.append(f"data: {skipped.tail} {named}")
     (place / "itself.jpg").symlink_to("itself.jpg")
-    looped, _none = run_data(material, folder, "skip")
+    looped, _none = run_data(ground, folder, "skip")
     if looped.code != 1 or looped.crashed or "itself.jpg: a link" not in looped.err:
         short.append(f"data with a link to itself: {looped.tail}")
     names = sorted(path for path in place.iterdir() if not re.fullmatch(r"\d\.jpg", path.name))
     names += [Path("/dev/zero"), Path("/dev/full"), place / "nothing.jpg"]
-    asked = material.tledge("predict", bundle(material), "--quiet", *names, timeout=60)
+    asked = ground.tledge("predict", bundle(ground), "--quiet", *names, timeout=60)
     lines = asked.out.splitlines()
     if asked.code != 1 or asked.crashed or asked.hung or len(lines) < len(names):
         short.append(f"predict: {asked.tail}, {len(lines)} lines for {len(names)} files")
@@ -332,9 +330,9 @@ def _make_special(place: Path) -> None:
         os.chdir(here)
 
 
-def changing_photos(material: Material) -> Seen:
+def changing_photos(ground: Ground) -> Seen:
     """Photos that vanish, shrink or become others between listing and reading: named, and the rest kept."""
-    folder = material.folder("changing")
+    folder = ground.folder("changing")
     good_photos(folder / "photos")
     place = folder / "photos" / "dog"
     for name in ("gone", "cut", "other", "folder"):
@@ -342,11 +340,11 @@ def changing_photos(material: Material) -> Seen:
     recipe = folder / "skip.toml"
     recipe.write_text(RECIPE.format(photos=folder / "photos", on_bad="skip"), encoding="utf-8")
     command = [sys.executable, "-c", VANISHING, place, "data", recipe, "--json", "--quiet"]
-    env = {**material.env, "TLEDGE_CACHE": str(folder / "cache")}
+    env = {**ground.env, "TLEDGE_CACHE": str(folder / "cache")}
     ended = child.run(command, env, folder, timeout=120)
     named = json.loads(ended.out)["skipped"] if ended.code == 0 else []
     left = {line.partition(":")[0] for line in named}
-    again, facts = run_data(material, folder, "skip")
+    again, facts = run_data(ground, folder, "skip")
     short = []
     if ended.code or ended.crashed or left != {"dog/gone.jpg", "dog/cut.jpg", "dog/folder.jpg"}:
         short.append(f"changed meanwhile: {ended.tail} {named}")
@@ -359,19 +357,19 @@ def changing_photos(material: Material) -> Seen:
     )  # fmt: skip
 
 
-def heic_without_library(material: Material) -> Seen:
+def heic_without_library(ground: Ground) -> Seen:
     """Without pillow-heif a HEIC photo is named, with what to install, and ends with 5."""
-    folder = material.folder("heic")
+    folder = ground.folder("heic")
     good_photos(folder / "photos")
     (folder / "photos" / "dog" / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
     (folder / "none").mkdir()
     (folder / "none" / "pillow_heif.py").write_text("raise ImportError('none here')\n", encoding="utf-8")
-    lacking = {"PYTHONPATH": f"{folder / 'none'}{os.pathsep}{material.env['PYTHONPATH']}"}
+    lacking = {"PYTHONPATH": f"{folder / 'none'}{os.pathsep}{ground.env['PYTHONPATH']}"}
     own = {**lacking, "TLEDGE_CACHE": str(folder / "cache")}
     recipe = folder / "skip.toml"
     recipe.write_text(RECIPE.format(photos=folder / "photos", on_bad="skip"), encoding="utf-8")
-    commands = (("data", recipe), ("predict", bundle(material), folder / "photos" / "dog" / "phone.heic"))
-    ended = [material.tledge(*one, "--quiet", cwd=folder, env=own) for one in commands]
+    commands = (("data", recipe), ("predict", bundle(ground), folder / "photos" / "dog" / "phone.heic"))
+    ended = [ground.tledge(*one, "--quiet", cwd=folder, env=own) for one in commands]
     short = [
         f"{one[0]}: {done.tail}" for one, done in zip(commands, ended, strict=True)
         if done.code != 5 or done.crashed or "phone.heic" not in done.err or "tledge[heic]" not in done.err
@@ -379,12 +377,12 @@ def heic_without_library(material: Material) -> Seen:
     return Seen("data and predict end with 5, the photo and what to install named", tuple(short), files=2)
 
 
-def mutated_photos(material: Material) -> Seen:
+def mutated_photos(ground: Ground) -> Seen:
     """Mutated files of every format in children, five hundred each; the file that ends one is named."""
-    tally, number, stop = Tally(), 0, material.count(100_000, 10_000)
+    tally, number, stop = Tally(), 0, ground.count(100_000, 10_000)
     while number < stop:
-        end = min(number + 500 * material.count(10, 5), stop)
-        killed = tally.add(_child(material, "mutated", material.seed, number, end))
+        end = min(number + 500 * ground.count(10, 5), stop)
+        killed = tally.add(_child(ground, "mutated", ground.seed, number, end))
         number = int(killed.split()[0]) + 1 if killed else end
     _bound(tally)
     if len(tally.fates) != stop or min(map(tally.count, ("prepared", "refused"))) < stop // 20:
@@ -402,19 +400,19 @@ def _kind_of_reason(reason: str) -> str:
     return re.sub(r"\d+", "", reason)
 
 
-def mutated_through_commands(material: Material) -> Seen:
+def mutated_through_commands(ground: Ground) -> Seen:
     """A folder of mutated files through `tledge data`, both ways, and `tledge predict`."""
-    files = material.folder("mutated-files")
-    for name, data_ in _some_mutated(material):
+    files = ground.folder("mutated-files")
+    for name, data_ in _some_mutated(ground):
         (files / f"{name}.jpg").write_bytes(data_)
-    return _as_alone(material, "mutated-data", files, prepared(material, files))
+    return _as_alone(ground, "mutated-data", files, prepared(ground, files))
 
 
-def _some_mutated(material: Material) -> Iterator[tuple[str, bytes]]:
+def _some_mutated(ground: Ground) -> Iterator[tuple[str, bytes]]:
     import photo_mutations
 
-    for number in range(material.count(1000, 150)):
-        yield f"{number:05d}", photo_mutations.mutated(number, material.seed + 1)[1]
+    for number in range(ground.count(1000, 150)):
+        yield f"{number:05d}", photo_mutations.mutated(number, ground.seed + 1)[1]
 
 
 CASES: tuple[Case, ...] = (

@@ -13,7 +13,7 @@ from pathlib import Path
 import child
 import disk
 from case import Case, Seen
-from material import Material
+from ground import Ground
 
 PHOTO = "golden/00.jpg"
 
@@ -66,43 +66,43 @@ READ_ONLY = (
 """Commands on a run that cannot be written, and how they end."""
 
 
-def read_only_run(material: Material) -> Seen:
+def read_only_run(ground: Ground) -> Seen:
     """Every command on a run folder that cannot be written: it works, or says so, and changes nothing."""
-    run = material.own_run("read-only")
-    material.recipe(run.parent)
+    run = ground.own_run("read-only")
+    ground.recipe(run.parent)
     before, short, ends = disk.files(run), list[str](), list[child.Ended]()
     with _read_only(run):
-        for command, code in READ_ONLY[:6] if material.reduced else READ_ONLY:
+        for command, code in READ_ONLY[:6] if ground.reduced else READ_ONLY:
             arguments = [part.replace("RUN", str(run)) for part in command]
-            ends.append(material.tledge(*arguments, cwd=run.parent, is_root=False))
+            ends.append(ground.tledge(*arguments, cwd=run.parent, is_root=False))
             words = ("cannot be written (Permission denied)", "name another place") if code else ()
             short += _wrong(command, ends[-1], code, *words)
     short += [] if disk.files(run) == before else ["the run was changed"]
     return _seen("readers work, writers name the folder, nothing is changed", short, ends)
 
 
-def read_only_cache(material: Material) -> Seen:
+def read_only_cache(ground: Ground) -> Seen:
     """A cache that is shared read-only serves, and one that is empty is named."""
-    folder = material.folder("read-only-cache")
-    recipe = material.recipe(folder)
+    folder = ground.folder("read-only-cache")
+    recipe = ground.recipe(folder)
     text = recipe.read_text(encoding="utf-8").replace("[data]\n", '[data]\ngroup = "near-duplicates"\n')
     recipe.write_text(text, encoding="utf-8")
     (folder / "empty").mkdir()
-    full = shutil.copytree(_cache(material), folder / "full")
+    full = shutil.copytree(_cache(ground), folder / "full")
     ends, short = [], list[str]()
     before = disk.files(full)
     with _read_only(folder / "full"), _read_only(folder / "empty"):
         for name, code, words in (("full", 0, ()), ("empty", 1, ("Permission denied", "TLEDGE_CACHE"))):
             env = {"TLEDGE_CACHE": str(folder / name)}
-            ends.append(material.tledge("data", recipe, "--quiet", cwd=folder, env=env, is_root=False))
+            ends.append(ground.tledge("data", recipe, "--quiet", cwd=folder, env=env, is_root=False))
             short += _wrong(f"{name} cache", ends[-1], code, *words)
     short += [] if disk.files(full) == before else ["the cache was changed"]
     return _seen("a read-only cache serves, an empty one is named", short, ends)
 
 
-def _cache(material: Material) -> Path:
-    material.run  # noqa: B018  # fills it
-    return material.work / "cache"
+def _cache(ground: Ground) -> Path:
+    ground.run  # noqa: B018  # fills it
+    return ground.work / "cache"
 
 
 WITHOUT_PASSWD = """
@@ -115,22 +115,22 @@ runpy.run_module("tledge", run_name="__main__")
 """An account that the system does not know, as in containers that run under any number."""
 
 
-def no_home(material: Material) -> Seen:
+def no_home(ground: Ground) -> Seen:
     """HOME unset, missing and read-only, with an account that has an entry and one that has none."""
-    folder = material.folder("home")
-    recipe, photo = material.recipe(folder), material.run / PHOTO
+    folder = ground.folder("home")
+    recipe, photo = ground.recipe(folder), ground.run / PHOTO
     (folder / "home").mkdir()
     nameless = ["python", "-c", WITHOUT_PASSWD]
     ends, short = [], list[str]()
     for what, env, start, command, code, words in (
-        ("missing", {"HOME": "/nonexistent/home"}, child.TLEDGE, ("predict", material.run, photo), 0, ()),
+        ("missing", {"HOME": "/nonexistent/home"}, child.TLEDGE, ("predict", ground.run, photo), 0, ()),
         ("read-only", {"HOME": str(folder / "home")}, child.TLEDGE, ("data", recipe), 1, ("TLEDGE_CACHE",)),
-        ("no account", {}, nameless, ("predict", material.run, photo), 0, ()),
+        ("no account", {}, nameless, ("predict", ground.run, photo), 0, ()),
         ("no account", {}, nameless, ("data", recipe), 1, ("no home folder", "TLEDGE_CACHE")),
         ("no account", {"TLEDGE_CACHE": str(folder / "c")}, nameless, ("data", recipe, "--quiet"), 0, ()),
     ):
         lacking = ("HOME", "TLEDGE_CACHE", "XDG_CACHE_HOME", "KERAS_HOME")
-        found = {name: value for name, value in material.env.items() if name not in lacking} | env
+        found = {name: value for name, value in ground.env.items() if name not in lacking} | env
         with _read_only(folder / "home"):
             whole = [child.TLEDGE[0], *start[1:], *command]
             ends.append(child.run(whole, found, folder, is_root=False))
@@ -151,9 +151,9 @@ LETTERS: tuple[Mapping[str, str], ...] = (
 """Environments of output: few letters, other rules of letters, hardly a column."""
 
 
-def letters(material: Material) -> Seen:
+def letters(ground: Ground) -> Seen:
     """Tables, errors and JSON in locales that lack their letters."""
-    run = material.own_run("letters")
+    run = ground.own_run("letters")
     odd = Path(shutil.copyfile(run / PHOTO, run / "é手\udcff.jpg"))
     commands = (
         ("verify", run / "bundle"), ("inspect", run), ("predict", run, odd, "--json"),
@@ -162,9 +162,9 @@ def letters(material: Material) -> Seen:
         ("list", "backbones"),
     )  # fmt: skip
     ends, short = [], list[str]()
-    for env in LETTERS[: material.count(len(LETTERS), 2)]:
-        for command in commands[: material.count(len(commands), 3)]:
-            ends.append(material.tledge(*command, cwd=run, env=env))
+    for env in LETTERS[: ground.count(len(LETTERS), 2)]:
+        for command in commands[: ground.count(len(commands), 3)]:
+            ends.append(ground.tledge(*command, cwd=run, env=env))
             short += _wrong(f"{env} {command[0]}", ends[-1], int(command[-1] == run / "é手"))
             if command[-1] == "--json" and _other(ends[-1].out, odd):
                 short.append(f"{env}: another name in JSON: {ends[-1].out[:80]!r}")
@@ -184,37 +184,35 @@ NAMES = (
 """Names of folders, as a file system allows them; the longest has 255 bytes."""
 
 
-def names(material: Material) -> Seen:
+def names(ground: Ground) -> Seen:
     """Runs and projects under odd names; the command that is named next is one that works."""
-    folder = material.folder("names")
+    folder = ground.folder("names")
     ends, short = [], list[str]()
-    for name in NAMES[: material.count(len(NAMES), 2)]:
-        run = Path(shutil.copytree(material.run, folder / name))
+    for name in NAMES[: ground.count(len(NAMES), 2)]:
+        run = Path(shutil.copytree(ground.run, folder / name))
         path = run.relative_to(folder) if not name.startswith("-") else f"./{name}"
-        told = material.tledge("bundle", path, cwd=folder)
+        told = ground.tledge("bundle", path, cwd=folder)
         following = (
-            told.out.rpartition("Next: tledge ")[2]
-            .strip("\n")
-            .replace("PHOTO.jpg", str(material.run / PHOTO))
+            told.out.rpartition("Next: tledge ")[2].strip("\n").replace("PHOTO.jpg", str(ground.run / PHOTO))
         )
         rest = (
-            material.tledge(*shlex.split(following), cwd=folder),
-            material.tledge("predict", path, run / PHOTO, "--json", cwd=folder),
-            material.tledge("verify", run / "bundle", "--quiet", "--json", cwd=folder),
-            material.tledge("report", path, cwd=folder),
+            ground.tledge(*shlex.split(following), cwd=folder),
+            ground.tledge("predict", path, run / PHOTO, "--json", cwd=folder),
+            ground.tledge("verify", run / "bundle", "--quiet", "--json", cwd=folder),
+            ground.tledge("report", path, cwd=folder),
         )
         ends += [told, *rest]
         short += [fault for one in (told, *rest) for fault in _wrong(repr(name[:30]), one, 0)]
         short += [f"{name[:30]!r}: left {left}" for left in disk.temporary(run)]
-    ends.append(material.tledge("bundle", material.run, "--target", "web", "--out", "n" * 256, cwd=folder))
+    ends.append(ground.tledge("bundle", ground.run, "--target", "web", "--out", "n" * 256, cwd=folder))
     short += _wrong("256 bytes", ends[-1], 1, "File name too long")
     return _seen("under odd names; a longer one is refused", short, ends)
 
 
-def links(material: Material) -> Seen:
+def links(ground: Ground) -> Seen:
     """Runs, outputs and photos that are links: what is written stays here, what they lead to stays whole."""
-    folder = material.folder("links")
-    run = material.own_run("links-run")
+    folder = ground.folder("links")
+    run = ground.own_run("links-run")
     other = Path(shutil.copytree(run, folder / "other"))
     for name, target in (("run", run), ("loop", "loop"), ("dangling", "nowhere"), ("photo.jpg", run / PHOTO)):
         (folder / name).symlink_to(target)
@@ -233,21 +231,21 @@ def links(material: Material) -> Seen:
         (("report", "dangling"), 1, ("no such run folder",)),
         (("init", "loop/photos"), 5, ("no such folder",)),
     ):
-        ends.append(material.tledge(*command, cwd=folder))
+        ends.append(ground.tledge(*command, cwd=folder))
         short += _wrong(command, ends[-1], code, *words)
     short += [] if disk.files(other) == before else ["what a link led to was changed"]
     short += [f"{path} is still a link" for path in (run / "bundle", run / "report.md") if path.is_symlink()]
     return _seen("links are followed to read and replaced to write", short, ends)
 
 
-def forced_link(material: Material) -> Seen:
+def forced_link(ground: Ground) -> Seen:
     """Train again with --force into a run that is a link: nothing old stays, nothing beside it is touched."""
-    folder = material.folder("forced")
-    run = material.own_run("forced-run")
+    folder = ground.folder("forced")
+    run = ground.own_run("forced-run")
     (run.parent / "beside.txt").write_text("kept")
     (folder / "run").symlink_to(run)
-    recipe = material.recipe(folder, train=120, epochs=1)
-    ended = material.tledge("train", recipe, "--out", folder / "run", "--force", "--quiet")
+    recipe = ground.recipe(folder, train=120, epochs=1)
+    ended = ground.tledge("train", recipe, "--out", folder / "run", "--force", "--quiet")
     short = _wrong("train --force", ended, 0)
     short += [f"{name} of the old run is left" for name in ("bundle", "parity.json") if (run / name).exists()]
     short += (
@@ -256,42 +254,42 @@ def forced_link(material: Material) -> Seen:
     return _seen("emptied behind the link", short, [ended])
 
 
-def clock(material: Material) -> Seen:
+def clock(ground: Ground) -> Seen:
     """Files from 1970, from before it and from the future: read, verified, listed; no figure goes below 0."""
-    folder = material.folder("clock")
-    run = Path(shutil.copytree(material.run, folder / "runs" / "tiny"))
+    folder = ground.folder("clock")
+    run = Path(shutil.copytree(ground.run, folder / "runs" / "tiny"))
     ends, short = [], list[str]()
     for year, when in (("1960", -315_000_000), ("1970", 0), ("2200", 7_258_118_400)):
         for path in (run, *run.rglob("*")):
             os.utime(path, (when, when))
         for command in (("list", "runs"), ("verify", "--quiet"), ("bundle",), ("predict", run, run / PHOTO)):
-            ends.append(material.tledge(*command, cwd=folder))
+            ends.append(ground.tledge(*command, cwd=folder))
             short += _wrong(f"{year}: {command[0]}", ends[-1], 0)
-    zips = {path.read_bytes() for path in (*run.glob("*.zip"), *material.run.glob("*.zip"))}
+    zips = {path.read_bytes() for path in (*run.glob("*.zip"), *ground.run.glob("*.zip"))}
     short += [] if len(zips) == 1 else ["the zip depends on the clock"]
     return _seen("1960, 1970 and 2200; the zip is the same", short, ends)
 
 
-def current_folder(material: Material) -> Seen:
+def current_folder(ground: Ground) -> Seen:
     """A current folder that was removed, one that cannot be written, and a cache named relative to it."""
-    folder = material.folder("current")
-    recipe = material.recipe(folder)
+    folder = ground.folder("current")
+    recipe = ground.recipe(folder)
     (folder / "read-only").mkdir()
     gone = 'mkdir gone; cd gone; rmdir ../gone; exec "$0" -m tledge "$@"'
     ends, short = [], list[str]()
     for command, code, words in (
-        (("predict", material.run, material.run / PHOTO), 0, ()),
+        (("predict", ground.run, ground.run / PHOTO), 0, ()),
         (("list", "runs"), 0, ()),
         (("data", recipe, "--quiet"), 1, ("current folder was removed",)),
-        (("init", material.run / "golden"), 1, ()),
+        (("init", ground.run / "golden"), 1, ()),
         (("verify",), 1, ("tledge train",)),
     ):
-        ends.append(child.run(["sh", "-c", gone, child.TLEDGE[0], *command], material.env, folder))
+        ends.append(child.run(["sh", "-c", gone, child.TLEDGE[0], *command], ground.env, folder))
         short += _wrong(f"removed: {command[0]}", ends[-1], code, *words)
     with _read_only(folder / "read-only"):
-        ends.append(material.tledge("data", recipe, "--quiet", cwd=folder / "read-only", is_root=False))
+        ends.append(ground.tledge("data", recipe, "--quiet", cwd=folder / "read-only", is_root=False))
         short += _wrong("read-only", ends[-1], 1, "cannot be written")
-    ends.append(material.tledge("data", recipe, "--quiet", cwd=folder, env={"TLEDGE_CACHE": "own cache"}))
+    ends.append(ground.tledge("data", recipe, "--quiet", cwd=folder, env={"TLEDGE_CACHE": "own cache"}))
     short += _wrong("relative cache", ends[-1], 0)
     short += [] if list((folder / "own cache").glob("*/index.json")) else ["the relative cache is not here"]
     return _seen("each works or says so", short, ends)
@@ -300,14 +298,14 @@ def current_folder(material: Material) -> Seen:
 STREAMS = (">&-", "2>&-", "<&-", ">&- 2>&- <&-", ">/dev/full", "| head -c 1 >/dev/null")
 
 
-def streams(material: Material) -> Seen:
+def streams(ground: Ground) -> Seen:
     """stdin, stdout and stderr closed, full, and a reader that goes away."""
-    run = material.own_run("streams")
+    run = ground.own_run("streams")
     before, ends, short = disk.files(run), [], list[str]()
     for command in ("list recipes", f"predict {run} {run / PHOTO}", f"verify {run / 'bundle'}", "--help"):
         for stream in STREAMS:
             line = f"{shlex.join(child.TLEDGE)} {command} {stream}"
-            ends.append(child.run(["sh", "-c", line], material.env, run))
+            ends.append(child.run(["sh", "-c", line], ground.env, run))
             wanted = (1,) if stream == ">/dev/full" else (0,)
             if ends[-1].code not in wanted:
                 short.append(f"{command.split()[0]} {stream}: {ends[-1].tail}")

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import child
-import inside
+import in_turn
 from case import CannotRun, Case, Seen
-from material import ROOT, Material
+from ground import ROOT, Ground
 
 BROKEN = ROOT / "tests" / "broken_recipes"
 LEAST = 60
@@ -46,14 +46,14 @@ def seen(ends: Sequence[child.Ended], said: str, short: Sequence[str]) -> Seen:
     )
 
 
-def broken(material: Material) -> Seen:
+def broken(ground: Ground) -> Seen:
     """Every broken recipe through `tledge train`; some of them in processes of their own."""
     paths = sorted(BROKEN.glob("*.toml"))
-    folder = material.folder("broken")
-    alone = material.chance("broken").sample(paths, material.count(12, 3))
+    folder = ground.folder("broken")
+    alone = ground.chance("broken").sample(paths, ground.count(12, 3))
     jobs = [["train", path, "--out", folder / "run", "--quiet"] for path in [*paths, *alone]]
-    ends = inside.run(material, folder, jobs[: len(paths)])
-    ends += [material.tledge(*job) for job in jobs[len(paths) :]]
+    ends = in_turn.run(ground, folder, jobs[: len(paths)])
+    ends += [ground.tledge(*job) for job in jobs[len(paths) :]]
     short = [f"{len(ends)} of {len(jobs)} commands ended"] if len(ends) < len(jobs) else []
     for path, ended in zip([*paths, *alone], ends, strict=False):
         first = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# expect: ")
@@ -65,12 +65,12 @@ def broken(material: Material) -> Seen:
     return seen(ends, f"{len(paths)} recipes, {len(alone)} of them in processes of their own", short)
 
 
-def mutated(material: Material) -> Seen:
+def mutated(ground: Ground) -> Seen:
     """Mutated recipes, `--set`, CSV files, coordinators and label lists, drawn by hypothesis."""
-    wanted = material.count(20_000, 1_500)
-    told = material.folder("mutated") / "fuzz.json"
-    command = [sys.executable, ROOT / "torture" / "fuzz.py", wanted, material.seed, told]
-    ended = child.run(command, material.env, timeout=1200, memory=2048)
+    wanted = ground.count(20_000, 1_500)
+    told = ground.folder("mutated") / "fuzz.json"
+    command = [sys.executable, ROOT / "torture" / "fuzz.py", wanted, ground.seed, told]
+    ended = child.run(command, ground.env, timeout=1200, memory=2048)
     if not told.is_file():
         return seen([ended], "", [f"the process that reads them broke: {ended.tail}"])
     found = json.loads(told.read_text(encoding="utf-8"))
@@ -82,15 +82,15 @@ def mutated(material: Material) -> Seen:
     return Seen(said, tuple(short), files=sum(counts.values()), hangs=int(ended.hung), peak=ended.peak)
 
 
-def no_file(material: Material) -> Seen:
+def no_file(ground: Ground) -> Seen:
     """Recipes that are folders, pipes, devices, gigabytes, or of another encoding."""
-    folder = material.folder("no file")
+    folder = ground.folder("no file")
     made = {name: make(folder / name) for name, (make, _code, _words) in ODD.items()}
     short: list[str] = []
     ends = []
     for name, (_make, code, words) in ODD.items():
         job = ("data", made[name], "--out", folder / "sheets", "--quiet")
-        ends.append(material.tledge(*job, cwd=folder, timeout=30, memory=MEMORY))
+        ends.append(ground.tledge(*job, cwd=folder, timeout=30, memory=MEMORY))
         short += faults(ends[-1], code, words, f"{name}: ")
     return seen(ends, f"{len(ends)} recipes that are no files of text, peak memory below", short)
 
@@ -157,14 +157,14 @@ ODD: dict[str, tuple[Callable[[Path], Path], int, tuple[str, ...]]] = {
 """How each is made, the exit code, and what has to be said."""
 
 
-def unreadable(material: Material) -> Seen:
+def unreadable(ground: Ground) -> Seen:
     """A recipe that this user may not read."""
     if os.geteuid() == 0:
         raise CannotRun("root may read everything; run as another user")
-    path = material.folder("unreadable") / "secret.toml"
+    path = ground.folder("unreadable") / "secret.toml"
     path.write_text(GOOD, encoding="utf-8")
     path.chmod(0)
-    ended = material.tledge("data", path, "--quiet")
+    ended = ground.tledge("data", path, "--quiet")
     return seen([ended], "1 recipe without permission", faults(ended, 2, ("cannot be read",)))
 
 

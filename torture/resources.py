@@ -19,7 +19,7 @@ import child
 import disk
 import workers
 from case import Case, Seen
-from material import Material
+from ground import Ground
 
 LEVELS = (0, 4 << 10, 64 << 10, 1 << 20)
 """Bytes that are free when a command starts on a full disk."""
@@ -84,23 +84,23 @@ MADE_BY_EXPORT = (
 )  # fmt: skip
 
 
-def disk_full(stage: Stage, material: Material) -> Seen:
+def disk_full(stage: Stage, ground: Ground) -> Seen:
     """Begin a stage with little room, again and again; then with room, which has to finish it."""
     slug = stage.name.replace(" ", "-")
-    before, after = _before(stage, material, slug), _reference(stage, material, slug)
-    levels = stage.reduced if material.reduced else _levels(stage, material)
+    before, after = _before(stage, ground, slug), _reference(stage, ground, slug)
+    levels = stage.reduced if ground.reduced else _levels(stage, ground)
     short: list[str] = []
     ends: list[child.Ended] = []
-    with disk.mounted(material.folder(f"{slug}-disk")) as small:
+    with disk.mounted(ground.folder(f"{slug}-disk")) as small:
         for free in levels:
-            home = _home(stage, material, slug, small, before)
+            home = _home(stage, ground, slug, small, before)
             old = disk.files(home)
             small.leave(free)
-            ends.append(_run(stage.command, material, home, small))
+            ends.append(_run(stage.command, ground, home, small))
             faults = [*_ill(ends[-1]), *disk.lost(old, home, after), *_left(home, small)]
             small.make_room()
             if ends[-1].code:
-                ends.append(_run(stage.again or stage.command, material, home, small))
+                ends.append(_run(stage.again or stage.command, ground, home, small))
                 faults += _unfinished(stage, ends[-1], home, after)
             short += [f"{free} bytes free: {fault}" for fault in faults]
     failed = sum("disk is full" in one.err for one in ends)
@@ -113,62 +113,62 @@ def disk_full(stage: Stage, material: Material) -> Seen:
     )  # fmt: skip
 
 
-def _levels(stage: Stage, material: Material) -> tuple[int, ...]:
+def _levels(stage: Stage, ground: Ground) -> tuple[int, ...]:
     """Bytes to leave, some by chance; fewer for what loads TensorFlow each time."""
-    chance = material.chance(stage.name)
+    chance = ground.chance(stage.name)
     if stage.command[0] in ("train", "export", "inspect"):
         return (*LEVELS[::2], chance.randrange(100 << 10, 1 << 20))
     return (*LEVELS, *(chance.randrange(8 << 10, 4 << 20) for _ in range(4)))
 
 
-def _before(stage: Stage, material: Material, slug: str) -> Path:
+def _before(stage: Stage, ground: Ground, slug: str) -> Path:
     """A folder with what a stage starts from: recipes and photos, for later ones the run."""
-    folder = material.folder(f"{slug}-before")
+    folder = ground.folder(f"{slug}-before")
     (folder / "tmp").mkdir()
-    recipe = material.recipe(folder)
+    recipe = ground.recipe(folder)
     views = recipe.read_text(encoding="utf-8") + '[augment]\nflip = "horizontal"\nviews = 3\n'
     (folder / "views.toml").write_text(views, encoding="utf-8")
     if stage.command[0] in ("init", "data"):
-        _photos(material, folder / "photos")
+        _photos(ground, folder / "photos")
     elif stage.command[0] == "train":
-        material.run  # noqa: B018  # fills the cache
-        shutil.copytree(material.work / "cache", folder / "cache")
+        ground.run  # noqa: B018  # fills the cache
+        shutil.copytree(ground.work / "cache", folder / "cache")
     else:
-        run = shutil.copytree(material.run, folder / "runs" / "tiny")
+        run = shutil.copytree(ground.run, folder / "runs" / "tiny")
         for pattern in MADE_BY_EXPORT if stage.command[0] == "export" else ():
             for path in run.glob(pattern):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     return folder
 
 
-def _photos(material: Material, folder: Path) -> None:
+def _photos(ground: Ground, folder: Path) -> None:
     """A few photos of two labels, those of the golden set."""
-    for number, path in enumerate(sorted((material.run / "golden").glob("*.jpg"))):
+    for number, path in enumerate(sorted((ground.run / "golden").glob("*.jpg"))):
         target = folder / ("cat", "dog")[number % 2] / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
 
 
-def _reference(stage: Stage, material: Material, slug: str) -> dict[str, str]:
+def _reference(stage: Stage, ground: Ground, slug: str) -> dict[str, str]:
     """SHA-256 of what a stage makes where there is room."""
     home = Path(
-        shutil.copytree(_before(stage, material, slug), material.folder(f"{slug}-after"), dirs_exist_ok=True)
+        shutil.copytree(_before(stage, ground, slug), ground.folder(f"{slug}-after"), dirs_exist_ok=True)
     )
     if all(pattern.startswith("runs/") for pattern in stage.same):  # made already
         shutil.rmtree(home / "runs", ignore_errors=True)
-        shutil.copytree(material.run, home / "runs" / "tiny")
+        shutil.copytree(ground.run, home / "runs" / "tiny")
     else:
-        ended = _run(stage.command, material, home, None)
+        ended = _run(stage.command, ground, home, None)
         if ended.code:
             raise RuntimeError(f"{stage.name} fails where there is room: {ended.tail}\n{ended.err}")
     return disk.files(home)
 
 
-def _home(stage: Stage, material: Material, slug: str, small: disk.Disk, before: Path) -> Path:
+def _home(stage: Stage, ground: Ground, slug: str, small: disk.Disk, before: Path) -> Path:
     """Where the command runs: on the disk, or beside it where only one thing lies there."""
     home = small.path
     if stage.full:
-        home = material.folder(f"{slug}-home")
+        home = ground.folder(f"{slug}-home")
         shutil.copytree(before, home, dirs_exist_ok=True)
         place = home / ("cache" if stage.full == "TLEDGE_CACHE" else "tmp")
         shutil.rmtree(place, ignore_errors=True)
@@ -181,9 +181,9 @@ def _home(stage: Stage, material: Material, slug: str, small: disk.Disk, before:
     return home
 
 
-def _run(command: Sequence[str], material: Material, home: Path, small: disk.Disk | None) -> child.Ended:
+def _run(command: Sequence[str], ground: Ground, home: Path, small: disk.Disk | None) -> child.Ended:
     env = {"TLEDGE_CACHE": str(home / "cache"), "TMPDIR": str(home / "tmp")}
-    return material.tledge(*command, cwd=home, env=env)
+    return ground.tledge(*command, cwd=home, env=env)
 
 
 def _ill(ended: child.Ended) -> list[str]:
@@ -211,12 +211,12 @@ def _unfinished(stage: Stage, ended: child.Ended, home: Path, after: dict[str, s
     return found
 
 
-def feedback_full(material: Material) -> Seen:
+def feedback_full(ground: Ground) -> Seen:
     """Keep a picture of the preview on a full disk, then with room."""
-    run = material.own_run("feedback-run")
+    run = ground.own_run("feedback-run")
     photo = (run / "golden" / "00.jpg").read_bytes()
     short: list[str] = []
-    with disk.mounted(material.folder("feedback-disk")) as small, _preview(material, run, small.path) as url:
+    with disk.mounted(ground.folder("feedback-disk")) as small, _preview(ground, run, small.path) as url:
         for free, wanted in ((0, "disk is full"), (1 << 20, "path")):
             small.leave(free)
             told = _posted(f"{url}api/feedback?label=rock", photo)
@@ -230,13 +230,13 @@ def feedback_full(material: Material) -> Seen:
 
 
 @contextmanager
-def _preview(material: Material, run: Path, feedback: Path) -> Iterator[str]:
+def _preview(ground: Ground, run: Path, feedback: Path) -> Iterator[str]:
     """A preview's address while it runs."""
     command = [*child.TLEDGE, "preview", run, "--feedback", feedback, "--no-browser", "--json"]
     process = subprocess.Popen(
         list(map(str, command)),
         stdout=subprocess.PIPE,
-        env=dict(material.env),
+        env=dict(ground.env),
         start_new_session=True,
         text=True,
     )
@@ -260,37 +260,37 @@ def _posted(url: str, data: bytes) -> str:
         return repr(error)
 
 
-def predict_full(material: Material) -> Seen:
+def predict_full(ground: Ground) -> Seen:
     """Predict where nothing can be written at all."""
-    run = material.run
-    with disk.mounted(material.folder("predict-disk")) as small:
+    run = ground.run
+    with disk.mounted(ground.folder("predict-disk")) as small:
         (small.path / "tmp").mkdir()
         small.leave(0)
         env = {"TLEDGE_CACHE": str(small.path), "TMPDIR": str(small.path / "tmp"), "HOME": str(small.path)}
         ends = [
-            material.tledge("predict", model, run / "golden" / "00.jpg", cwd=small.path, env=env)
+            ground.tledge("predict", model, run / "golden" / "00.jpg", cwd=small.path, env=env)
             for model in (run / "bundle", next(run.glob("*.zip")), run / "artifacts" / "onnx-fp32.onnx")
         ]
     short = tuple(one.tail for one in ends if one.code)
     return Seen(f"{len(ends)} models answered", short, peak=max(one.peak for one in ends))
 
 
-def little_memory(material: Material) -> Seen:
+def little_memory(ground: Ground) -> Seen:
     """Limit the address space that converters may take, by the recipe and by the shell."""
-    run = material.own_run("memory-run")
-    limits = (2000,) if material.reduced else (300, 600, 1000, 1400, 1800, 2200)
+    run = ground.own_run("memory-run")
+    limits = (2000,) if ground.reduced else (300, 600, 1000, 1400, 1800, 2200)
     short: list[str] = []
     ends: list[child.Ended] = []
     for limit in limits:
         _set(run, "memory_mib", limit)
-        ends.append(material.tledge("export", run, "--quiet"))
+        ends.append(ground.tledge("export", run, "--quiet"))
         short += _unnamed(ends[-1], "out of memory")
     _set(run, "memory_mib", 0)
-    for limit in () if material.reduced else (1000, 2000):
-        ends.append(material.tledge("export", run, "--quiet", memory=limit))
+    for limit in () if ground.reduced else (1000, 2000):
+        ends.append(ground.tledge("export", run, "--quiet", memory=limit))
         short += _unnamed(ends[-1], "out of memory")
-    if not material.reduced:
-        ends.append(material.tledge("export", run, "--quiet"))
+    if not ground.reduced:
+        ends.append(ground.tledge("export", run, "--quiet"))
         short += [ends[-1].tail] if ends[-1].code else []
     named = sum("out of memory" in one.err for one in ends)
     return Seen(f"{named} of {len(ends)} exports ran out of memory and said so", tuple(short),
@@ -313,11 +313,11 @@ def _unnamed(ended: child.Ended, *words: str, code: int = 1) -> list[str]:
     return [f"no {missing}: {ended.tail}" if missing else ended.tail]
 
 
-def struck(material: Material) -> Seen:
+def struck(ground: Ground) -> Seen:
     """Hit converters at random moments: crashes, the kernel's killing, and a stop that never goes on."""
-    run = material.own_run("struck-run")
+    run = ground.own_run("struck-run")
     before = disk.files(run)
-    chance = material.chance("struck converter")
+    chance = ground.chance("struck converter")
     signals = {
         signal.SIGSEGV: ("crashed (SIGSEGV)", "Log: "),
         signal.SIGKILL: ("was killed (SIGKILL), often for want of memory", "Log: "),
@@ -325,14 +325,14 @@ def struck(material: Material) -> Seen:
         signal.SIGBUS: ("crashed (SIGBUS)", "Log: "),
         signal.SIGSTOP: ("took more than 4 s and was stopped", "Raise [export] timeout"),
     }
-    tried = (signal.SIGSEGV, signal.SIGSTOP) if material.reduced else (*signals, *signals)
+    tried = (signal.SIGSEGV, signal.SIGSTOP) if ground.reduced else (*signals, *signals)
     short: list[str] = []
     ends: list[child.Ended] = []
     for number, one in enumerate(tried):
         _set(run, "timeout", 4 if one == signal.SIGSTOP else 900)
         mark = f"struck-{number}-{os.getpid()}"
         with workers.hit("tledge.formats", one, mark, chance.uniform(0, 1.5)) as found:
-            ends.append(material.tledge("export", run, "--quiet", env={workers.MARK: mark}))
+            ends.append(ground.tledge("export", run, "--quiet", env={workers.MARK: mark}))
         faults = _unnamed(ends[-1], *signals[one]) if found else ["no converter was seen"]
         if ends[-1].seconds > 60:
             faults.append(f"only after {ends[-1].seconds:.0f} s")
@@ -353,16 +353,16 @@ STRUCK = (
 """Commands, a module that they run in a process of its own, and the exit code where it crashes."""
 
 
-def struck_others(material: Material) -> Seen:
+def struck_others(ground: Ground) -> Seen:
     """Hit the other processes: what measures, what runs tflite-micro, Vela, what loads a library."""
     short: list[str] = []
     ends: list[child.Ended] = []
-    for number, (command, module, code) in enumerate(STRUCK[:1] if material.reduced else STRUCK):
-        run = material.own_run("struck-other")
+    for number, (command, module, code) in enumerate(STRUCK[:1] if ground.reduced else STRUCK):
+        run = ground.own_run("struck-other")
         mark = f"other-{number}-{os.getpid()}"
         with workers.hit(module, signal.SIGSEGV, mark, 0.2) as found:
             arguments = [str(run) if part == "RUN" else part for part in command]
-            ends.append(material.tledge(*arguments, env={workers.MARK: mark}))
+            ends.append(ground.tledge(*arguments, env={workers.MARK: mark}))
         faults = _unnamed(ends[-1], "SIGSEGV", code=code) if found else ["was not seen"]
         short += [f"{module}: {fault}" for fault in (*faults, *map(str, workers.of(mark)))]
     return Seen(f"{len(ends)} processes crashed, each was named", tuple(short), kills=len(ends),

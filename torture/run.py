@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # this checkout's tledge
 
 from case import CannotRun, Case, Seen
-from material import Material
+from ground import Ground
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,9 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="tledge-torture-", dir=args.work) as work:
-        material = Material(Path(work), args.reduced, args.seed)
+        ground = Ground(Path(work), args.reduced, args.seed)
         for group, case in _chosen(args):
-            results.append(tried(group, case, material))
+            results.append(tried(group, case, ground))
             print(_line(results[-1]), flush=True)
             _write(args, results)
     _print_table(results, args.reduced)
@@ -102,11 +102,11 @@ def _chosen(args: argparse.Namespace) -> Iterator[tuple[str, Case]]:
                 yield group, case
 
 
-def tried(group: str, case: Case, material: Material) -> Result:
+def tried(group: str, case: Case, ground: Ground) -> Result:
     """Run a case; an error of the case itself is a shortfall, for then nothing was shown."""
     began = time.monotonic()
     try:
-        seen = case.run(material)
+        seen = case.run(ground)
         verdict = "holds" if seen.holds else "FALLS SHORT"
     except CannotRun as lacking:
         seen, verdict = Seen(str(lacking)), "cannot run"

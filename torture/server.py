@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from case import Case, Seen
-from material import Material
+from ground import Ground
 from photos import bundle
 from serving import Serving, serving, start, status, stop
 
@@ -58,19 +58,19 @@ def _judged(
     return Seen(said, tuple(short), files=requests, crashes=crashes, peak=one.peak)
 
 
-def reachable_here_alone(material: Material) -> Seen:
+def reachable_here_alone(ground: Ground) -> Seen:
     """Other addresses of this machine are not listened on; with --lan they are, and need the key."""
     from tledge.preview.server import lan_addresses
 
     others, wrong = ["127.0.0.2", *lan_addresses()], []
-    with serving(material, bundle(material), "here") as one:
+    with serving(ground, bundle(ground), "here") as one:
         if (found := _listens(one.port)) != {"127.0.0.1"}:
             wrong.append(f"it listens on {sorted(found)}")
         wrong += [f"it answers on {address}" for address in others if _connects(address, one.port)]
         seen = _judged(
             one, f"listens on 127.0.0.1 alone, {len(others)} other addresses refuse", wrong, len(others)
         )
-    with serving(material, bundle(material), "lan", "--lan") as one:
+    with serving(ground, bundle(ground), "lan", "--lan") as one:
         key = urlsplit(one.url).query.partition("=")[2]
         tried = ["/", "/?key=", "/?key=x", f"/?key={key[:-1]}", f"/?key={key}x", f"/?key={key.swapcase()}",
                  "/?key=x&key=" + key, "/bundle/manifest.json", "/page.js", "/api/flips"]  # fmt: skip
@@ -110,9 +110,9 @@ def _connects(address: str, port: int) -> bool:
     return True
 
 
-def other_names_and_pages(material: Material) -> Seen:
+def other_names_and_pages(ground: Ground) -> Seen:
     """DNS rebinding and orders of other pages."""
-    with serving(material, bundle(material), "names") as one:
+    with serving(ground, bundle(ground), "names") as one:
         port = one.port
         hosts = [
             "evil.example", f"evil.example:{port}", "127.0.0.1", f"127.0.0.1:{port + 1}", "é",
@@ -161,15 +161,15 @@ TRAVERSALS = (
 """Paths that lead out of the bundle, or look as if they might."""
 
 
-def path_traversal(material: Material) -> Seen:
+def path_traversal(ground: Ground) -> Seen:
     """No path gives a file that is none of the bundle's or the page's; links out of the bundle neither."""
-    folder = material.folder("traversal")
-    own = Path(shutil.copytree(bundle(material), folder / "bundle"))
+    folder = ground.folder("traversal")
+    own = Path(shutil.copytree(bundle(ground), folder / "bundle"))
     (folder / "secret").write_bytes(SECRET)
     (own / "link.txt").symlink_to(folder / "secret")
     (own / "links").symlink_to(folder)
     (own / "loop").symlink_to("loop")
-    with serving(material, own, "traversal") as one:
+    with serving(ground, own, "traversal") as one:
         wrong, got = [], Counter[int]()
         for path in TRAVERSALS:
             code, answer = one.ask(path)
@@ -182,9 +182,9 @@ def path_traversal(material: Material) -> Seen:
         )
 
 
-def strange_requests(material: Material) -> Seen:
+def strange_requests(ground: Ground) -> Seen:
     """Too large, too many, in two minds, of another time, or no request: one answer at most, and refused."""
-    with serving(material, bundle(material), "strange") as one:
+    with serving(ground, bundle(ground), "strange") as one:
         wrong = []
         requests = dict(_strange(one.host))
         for name, (data, codes) in requests.items():
@@ -290,9 +290,9 @@ def _unguarded(one: Serving) -> list[str]:
     return found
 
 
-def slow_requests(material: Material) -> Seen:
+def slow_requests(ground: Ground) -> Seen:
     """Connections that say nothing, or a byte a second, do not keep others out; they are closed in time."""
-    with serving(material, bundle(material), "slow") as one:
+    with serving(ground, bundle(ground), "slow") as one:
         idle = [socket.create_connection(("127.0.0.1", one.port)) for _number in range(50)]
         drips = [socket.create_connection(("127.0.0.1", one.port)) for _number in range(50)]
         bodies = (
@@ -301,7 +301,7 @@ def slow_requests(material: Material) -> Seen:
         heads = [b"GET / HTTP/1.1\r\nX-A: ", bodies.encode()]
         for number, drip in enumerate(drips):
             drip.sendall(heads[number % 5 == 0])
-        times, began, limit = [], time.monotonic(), material.count(30, 3)
+        times, began, limit = [], time.monotonic(), ground.count(30, 3)
         while time.monotonic() - began < limit:
             _drip(drips)
             asked = time.monotonic()
@@ -310,7 +310,7 @@ def slow_requests(material: Material) -> Seen:
             time.sleep(0.5)
         wrong = [] if times and max(times) < 2 else [f"a good client waited {max(times, default=0):.1f} s"]
         closed = sum(map(_is_closed, [*idle, *(drip for n, drip in enumerate(drips) if n % 5)]))
-        if not material.reduced and closed < 90:
+        if not ground.reduced and closed < 90:
             wrong.append(f"only {closed} of 90 slow clients were closed after {limit} s")
         for each in (*idle, *drips):
             each.close()
@@ -342,9 +342,9 @@ def _is_closed(one: socket.socket) -> bool:
         return True
 
 
-def many_at_once(material: Material) -> Seen:
+def many_at_once(ground: Ground) -> Seen:
     """Two hundred at a time: files, refusals, pictures to keep; all are answered, and memory is bounded."""
-    with serving(material, bundle(material), "many") as one:
+    with serving(ground, bundle(ground), "many") as one:
         wrong, told = [], []
         asked = {
             "the manifest": lambda _n: one.ask("/bundle/manifest.json")[0],
@@ -354,7 +354,7 @@ def many_at_once(material: Material) -> Seen:
         }
         expected = {"32 MB of no picture": 422}
         for name, work in asked.items():
-            count = MANY if name != "32 MB of no picture" else material.count(MANY, 40)
+            count = MANY if name != "32 MB of no picture" else ground.count(MANY, 40)
             with ThreadPoolExecutor(count) as pool:
                 got = Counter(pool.map(work, range(count)))
             told.append(f"{name} {count}")
@@ -363,13 +363,13 @@ def many_at_once(material: Material) -> Seen:
         if len(_kept(one)) != 20:
             wrong.append(f"{len(_kept(one))} pictures kept, 20 were different")
         before = one.peak
-        if not material.reduced:
-            wrong += _large_at_once(material, one)
+        if not ground.reduced:
+            wrong += _large_at_once(ground, one)
         said = f"at a time: {', '.join(told)}: all answered at {before:.0f} MiB"
         return _judged(one, said, wrong, MANY * 4, most=1500, may_keep=True)
 
 
-def _large_at_once(material: Material, one: Serving) -> list[str]:
+def _large_at_once(ground: Ground, one: Serving) -> list[str]:
     """Small files of 100 megapixels, twenty at a time: decoded one by one."""
     import damaged
 
@@ -380,29 +380,29 @@ def _large_at_once(material: Material, one: Serving) -> list[str]:
     return [] if got == {200: 20} else [f"20 of 100 megapixels: {dict(got)}"]
 
 
-def feedback_stays_inside(material: Material) -> Seen:
+def feedback_stays_inside(ground: Ground) -> Seen:
     """Whatever the bundle's labels are: nothing is written outside the feedback folder, nor without end."""
     import fake_device_bundle
 
-    folder = material.folder("labels")
+    folder = ground.folder("labels")
     labels = [
-        "../up", str(material.work / "absolute"), "..", ".", "a/b", "a\\..\\b", "nul\0l", "x" * 300,
+        "../up", str(ground.work / "absolute"), "..", ".", "a/b", "a\\..\\b", "nul\0l", "x" * 300,
         "\u202e..", "e\u0301", "\u00e9", "CON", " ", "red",
     ]  # fmt: skip
     wrong, got, tried = [], Counter[int](), 0
     for number in range(0, len(labels), 5):
         some = [*labels[number : number + 5], "third"]
-        own = Path(shutil.copytree(bundle(material), folder / str(number)))
+        own = Path(shutil.copytree(bundle(ground), folder / str(number)))
         fake_device_bundle.change(own, lambda raw, some=some: raw.update(labels=some))
-        with serving(material, own, f"labels-{number}") as one:
+        with serving(ground, own, f"labels-{number}") as one:
             for label in (*some, "unknown", "%2e%2e", "third/../../up"):
                 got[one.ask(f"/api/feedback?label={_quoted(label)}", _photo())[0]] += 1
                 tried += 1
-            wrong += [f"it wrote {path}" for path in _strays(material, one)]
+            wrong += [f"it wrote {path}" for path in _strays(ground, one)]
             wrong += one.faults()
     if not got[200] or not got[422]:
         wrong.append(f"answered {dict(got)}")
-    full = _full_folder(material)
+    full = _full_folder(ground)
     return Seen(
         f"{tried} pictures under {len(labels)} labels: answered {dict(got)}, none outside; {full.said}",
         (*wrong, *full.short), files=tried + full.files,
@@ -415,17 +415,17 @@ def _quoted(text: str) -> str:
     return quote(text, safe="")
 
 
-def _strays(material: Material, one: Serving) -> list[Path]:
+def _strays(ground: Ground, one: Serving) -> list[Path]:
     """Pictures that lie neither in a bundle nor one folder below the feedback folder."""
     served = one.feedback.parent
     found = [path for path in served.rglob("*.png") if path.parent.parent != one.feedback]
-    found += [path for path in material.work.glob("*.png")] + [path for path in served.parent.glob("up/*")]
-    return found + [path for path in (material.work / "absolute",) if path.exists()]
+    found += [path for path in ground.work.glob("*.png")] + [path for path in served.parent.glob("up/*")]
+    return found + [path for path in (ground.work / "absolute",) if path.exists()]
 
 
-def _full_folder(material: Material) -> Seen:
+def _full_folder(ground: Ground) -> Seen:
     """A folder that holds its most, one that is a file, and a full disk where one can be had."""
-    with serving(material, bundle(material), "full") as one:
+    with serving(ground, bundle(ground), "full") as one:
         (one.feedback / "red").mkdir(parents=True)
         with (one.feedback / "red" / "old.png").open("wb") as file:
             file.truncate(2 << 30)
@@ -441,10 +441,10 @@ def _full_folder(material: Material) -> Seen:
     return Seen("a full folder refuses, a file in a label's place is named", tuple(short), files=2)
 
 
-def restarted(material: Material) -> Seen:
+def restarted(ground: Ground) -> Seen:
     """Ended by signals with clients connected, it starts again on its port at once; a taken port is named."""
-    folder, wrong, times = material.folder("restart"), [], material.count(20, 3)
-    one = start(material, bundle(material), folder)
+    folder, wrong, times = ground.folder("restart"), [], ground.count(20, 3)
+    one = start(ground, bundle(ground), folder)
     port = one.port
     for number in range(times):
         with socket.create_connection(("127.0.0.1", port)) as left:
@@ -454,10 +454,10 @@ def restarted(material: Material) -> Seen:
             if number % 3 == 0 and code != 0:
                 wrong.append(f"SIGINT: exit {code}")
             try:
-                one = start(material, bundle(material), folder, "--port", port)
+                one = start(ground, bundle(ground), folder, "--port", port)
             except RuntimeError as error:
                 return Seen("", (*wrong, f"restart {number}: {error}"), kills=number)
-    taken = material.tledge("preview", bundle(material), "--no-browser", "--port", port, timeout=20)
+    taken = ground.tledge("preview", bundle(ground), "--no-browser", "--port", port, timeout=20)
     if taken.code != 1 or taken.crashed or f"--port {port}: cannot be had" not in taken.err:
         wrong.append(f"a taken port: {taken.tail}")
     seen = _judged(
@@ -498,10 +498,10 @@ WORDS = (
 )  # fmt: skip
 
 
-def fuzzed(material: Material) -> Seen:
+def fuzzed(ground: Ground) -> Seen:
     """Changed and random requests by the thousand: it goes on, flat, and writes nothing."""
-    chance, count, got = material.chance("server fuzz"), material.count(5000, 300), Counter[int]()
-    with serving(material, bundle(material), "fuzz") as one:
+    chance, count, got = ground.chance("server fuzz"), ground.count(5000, 300), Counter[int]()
+    with serving(ground, bundle(ground), "fuzz") as one:
         templates = _templates(one.host)
         before = _warm(one, templates)
         requests = [_changed(chance, templates) for _number in range(count)]
@@ -547,10 +547,10 @@ def _changed(chance, templates: list[bytes]) -> bytes:  # type: ignore[no-untype
     return bytes(data)
 
 
-def models_of_a_run(material: Material) -> Seen:
+def models_of_a_run(ground: Ground) -> Seen:
     """Pixels of wrong sizes are refused, two hundred right ones at a time answered alike by every model."""
-    with serving(material, material.run, "run") as one:
-        side = json.loads((material.run / "run.json").read_text())["input"]["height"]
+    with serving(ground, ground.run, "run") as one:
+        side = json.loads((ground.run / "run.json").read_text())["input"]["height"]
         wrong = []
         for size in (0, 1, side * side * 3 - 1, side * side * 3 + 1, 1 << 20):
             if (got := one.ask("/api/answers", bytes(size))[0]) != 400:

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import child
-from material import Material
+from ground import Ground
 
 
 @dataclass
@@ -108,17 +108,17 @@ def _all(one: socket.socket) -> bytes:
 
 
 @contextmanager
-def serving(material: Material, bundle: Path, name: str, *options: object) -> Iterator[Serving]:
+def serving(ground: Ground, bundle: Path, name: str, *options: object) -> Iterator[Serving]:
     """A server of a bundle or run until the block ends; its feedback folder is empty."""
-    folder = material.folder(f"served-{name}")
-    began = start(material, bundle, folder, *options)
+    folder = ground.folder(f"served-{name}")
+    began = start(ground, bundle, folder, *options)
     try:
         yield began
     finally:
         stop(began)
 
 
-def start(material: Material, bundle: Path, folder: Path, *options: object) -> Serving:
+def start(ground: Ground, bundle: Path, folder: Path, *options: object) -> Serving:
     """Start a server; raises RuntimeError where it does not come up."""
     log, feedback = folder / "stderr.txt", folder / "feedback"
     command = [*child.TLEDGE, "preview", bundle, "--no-browser", "--json", "--feedback", feedback, *options]
@@ -127,7 +127,7 @@ def start(material: Material, bundle: Path, folder: Path, *options: object) -> S
     with log.open("wb") as err:
         process = subprocess.Popen(
             [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err,
-            env={**material.env, "PYTHONUNBUFFERED": "1"}, start_new_session=True,
+            env={**ground.env, "PYTHONUNBUFFERED": "1"}, start_new_session=True,
         )  # fmt: skip
     text, out = b"", process.stdout
     assert out

@@ -13,7 +13,7 @@ import child
 from case import Case, Seen
 
 if TYPE_CHECKING:
-    from material import Material
+    from ground import Ground
 
 WORKER = Path(__file__).with_name("signature_worker.py")
 PASSWORD = "TLEDGE_KEY_PASSWORD"
@@ -35,21 +35,21 @@ def write_keys(folder: Path, name: str, password: bytes | None = None) -> tuple[
     return private, public
 
 
-def signed(material: Material, name: str) -> tuple[Path, Path]:
+def signed(ground: Ground, name: str) -> tuple[Path, Path]:
     """A copy of the tiny run with a signed bundle, and the public key."""
-    run = material.own_run(name)
+    run = ground.own_run(name)
     private, public = write_keys(run.parent, "own")
-    material.done("bundle", run, "--sign", private, "--quiet")
+    ground.done("bundle", run, "--sign", private, "--quiet")
     return run, public
 
 
-def changed(material: Material, form: str) -> Seen:
+def changed(ground: Ground, form: str) -> Seen:
     """Thousands of changed bundles, each opened with the key in one child process."""
-    run, public = signed(material, f"signed-{form}")
+    run, public = signed(ground, f"signed-{form}")
     bundle = run / "bundle" if form == "folder" else next(run.glob("*.zip"))
-    count = material.count(full=1200, reduced=100)
-    command = [sys.executable, WORKER, form, bundle, public, count, f"{material.seed} {form}"]
-    ended = child.run(command, material.env, timeout=1800)
+    count = ground.count(full=1200, reduced=100)
+    command = [sys.executable, WORKER, form, bundle, public, count, f"{ground.seed} {form}"]
+    ended = child.run(command, ground.env, timeout=1800)
     if ended.code:
         short = (f"the process that tries them ended early: {ended.tail}",)
         return Seen(ended.tail, short, crashes=int(ended.crashed), hangs=int(ended.hung))
@@ -60,15 +60,15 @@ def changed(material: Material, form: str) -> Seen:
     return Seen(said, (*found["wrong"], *more), files=count, peak=found["peak"])
 
 
-def commands(material: Material) -> Seen:
+def commands(ground: Ground) -> Seen:
     """Every command that takes a key, with the right one, another one, and a changed bundle."""
-    run, public = signed(material, "signed-commands")
+    run, public = signed(ground, "signed-commands")
     _private, other = write_keys(run.parent, "other")
     photo = next((run / "bundle" / "golden").glob("0*.jpg"))
     tried: list[tuple[str, child.Ended, int, str]] = []
 
     def attempt(what: str, code: int, words: str, *arguments: object) -> None:
-        ended = material.tledge(*arguments, cwd=run.parent, timeout=60)  # a preview that serves does not end
+        ended = ground.tledge(*arguments, cwd=run.parent, timeout=60)  # a preview that serves does not end
         tried.append((what, ended, code, words))
 
     bundle, project = run / "bundle", run.parent / "pi"
@@ -97,14 +97,14 @@ def commands(material: Material) -> Seen:
     return _told(tried)
 
 
-def keys(material: Material) -> Seen:
+def keys(ground: Ground) -> Seen:
     """Keys with a password, a wrong one, none, and files that are no keys: never a prompt, never a bundle."""
-    run = material.own_run("signed-keys")
+    run = ground.own_run("signed-keys")
     private, public = write_keys(run.parent, "locked", b"secret")
     tried: list[tuple[str, child.Ended, int, str]] = []
 
     def attempt(what: str, code: int, words: str, key: Path, **env: str) -> None:
-        tried.append((what, material.tledge("bundle", run, "--sign", key, env=env, timeout=60), code, words))
+        tried.append((what, ground.tledge("bundle", run, "--sign", key, env=env, timeout=60), code, words))
 
     shutil.rmtree(run / "bundle")
     attempt("no password", 2, f"Put it into {PASSWORD}", private)

@@ -12,41 +12,41 @@ from typing import TYPE_CHECKING, Any
 
 import child
 from case import CannotRun, Case, Seen
-from material import ROOT
+from ground import ROOT
 
 if TYPE_CHECKING:
-    from material import Material
+    from ground import Ground
 
 TOOLS = ROOT / "tools"
 SBOM = "sbom.cdx.json"
 
 
-def _tool(material: Material, *arguments: str) -> tuple[child.Ended, list[str]]:
-    ended = child.run([sys.executable, TOOLS / arguments[0], *arguments[1:]], material.env, timeout=900)
+def _tool(ground: Ground, *arguments: str) -> tuple[child.Ended, list[str]]:
+    ended = child.run([sys.executable, TOOLS / arguments[0], *arguments[1:]], ground.env, timeout=900)
     return ended, (ended.out.strip() or ended.tail).splitlines()
 
 
-def licences(material: Material) -> Seen:
+def licences(ground: Ground) -> Seen:
     """tools/notice.py --check: NOTICE is current, every licence known, none in the way of shipping."""
-    ended, lines = _tool(material, "notice.py", "--check")
+    ended, lines = _tool(ground, "notice.py", "--check")
     return Seen(lines[-1], tuple(lines) if ended.code else (), crashes=int(ended.crashed), peak=ended.peak)
 
 
-def pins(material: Material) -> Seen:
+def pins(ground: Ground) -> Seen:
     """tools/audit.py: what it says stands in the line, also that nobody could be asked."""
-    ended, lines = _tool(material, "audit.py", "--quick")
+    ended, lines = _tool(ground, "audit.py", "--quick")
     short = tuple(line.strip() for line in lines if line.startswith("    ")) or (ended.tail,)
     said = "; ".join(" ".join(line.split()) for line in lines if not line.startswith("    "))
     return Seen(said, short if ended.code else (), crashes=int(ended.crashed), peak=ended.peak)
 
 
-def bills(material: Material) -> Seen:
+def bills(ground: Ground) -> Seen:
     """The tiny run's bill: valid, true to the files beside it, and the same when it is bundled again."""
-    run = material.own_run("bill")
+    run = ground.own_run("bill")
     text = (run / "bundle" / SBOM).read_bytes()
     short = [*_invalid(text), *_untrue(run, json.loads(text))]
     before = next(run.glob("*.zip")).read_bytes()
-    material.done("bundle", run, "--quiet")
+    ground.done("bundle", run, "--quiet")
     if (run / "bundle" / SBOM).read_bytes() != text or next(run.glob("*.zip")).read_bytes() != before:
         short.append("bundled again, the bill or the zip has other bytes")
     made = json.loads(text)["components"]
@@ -88,11 +88,11 @@ def _untrue(run: Path, bill: dict[str, Any]) -> list[str]:
     return short
 
 
-def parcels(material: Material) -> Seen:
+def parcels(ground: Ground) -> Seen:
     """A wheel of this checkout: LICENSE, NOTICE and LiteRT.js's licence are in it."""
     import zipfile
 
-    out = material.folder("wheel")
+    out = ground.folder("wheel")
     command = [
         sys.executable,
         "-m",

@@ -54,7 +54,7 @@ max_class_drop = 1.0
 
 
 @dataclass(frozen=True)
-class Material:
+class Ground:
     """A folder to work in, how much work to do, and the seed of whatever is chosen by chance."""
 
     work: Path

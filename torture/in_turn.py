@@ -1,6 +1,6 @@
 """Many tledge commands in one process, one after the other: loading TensorFlow for each would take minutes.
 
-Started as `python torture/inside.py JOBS RESULTS`: a JSON list of argument lists, and a file that gets a
+Started as `python torture/in_turn.py JOBS RESULTS`: a JSON list of argument lists, and a file that gets a
 line of JSON for each command as it ends, so that those before a crash are known.
 """
 
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import child
 
 if TYPE_CHECKING:
-    from material import Material
+    from ground import Ground
 
 
 def run(
-    material: Material, folder: Path, jobs: Sequence[Sequence[object]], *, timeout: float = 300
+    ground: Ground, folder: Path, jobs: Sequence[Sequence[object]], *, timeout: float = 300
 ) -> list[child.Ended]:
     """How each of these commands ended; in the end of the one that broke the process, that of it.
 
@@ -34,7 +34,7 @@ def run(
     asked.write_text(json.dumps([[str(part) for part in job] for job in jobs]), encoding="utf-8")
     told.write_bytes(b"")
     command = [sys.executable, __file__, asked, told]
-    whole = child.run(command, material.env, folder, timeout=timeout)
+    whole = child.run(command, ground.env, folder, timeout=timeout)
     lines = told.read_text(encoding="utf-8").splitlines()
     ends = [child.Ended(**json.loads(line), peak=whole.peak) for line in lines]
     return ends if len(ends) == len(jobs) else [*ends, whole]
