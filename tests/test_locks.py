@@ -20,7 +20,7 @@ from conftest import Done
 
 import tledge
 from tledge import locks
-from tledge.errors import RunError
+from tledge.errors import ResourceError, RunError
 from tledge.locks import hold
 from tledge.runs import RunFolder
 
@@ -219,14 +219,14 @@ def test_lock_removed_meanwhile_is_not_anothers(lock: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_read_only_folder_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(RunError, match="nothing can be written there"), hold(tmp_path / ".lock", "taken"):
+    with pytest.raises(ResourceError, match="cannot be written"), hold(tmp_path / ".lock", "taken"):
         pytest.fail("a lock that cannot be")
 
 
 def test_unwritable_lock_is_named(tmp_path: Path) -> None:
     (tmp_path / ".lock").mkdir()
-    told = r"nothing can be written there \(Is a directory\)"
-    with pytest.raises(RunError, match=told), hold(tmp_path / ".lock", "taken"):
+    told = r"cannot be written \(Is a directory\)"
+    with pytest.raises(ResourceError, match=told), hold(tmp_path / ".lock", "taken"):
         pytest.fail("a lock that cannot be")
 
 

@@ -161,3 +161,13 @@ def test_growth_is_seen() -> None:
         "temporary": 1,
     }.items():
         assert [line.split()[0] for line in heavy.growth(rounds(**{name: step}))] == [name]
+
+
+def test_page_names_every_case(runner: Any) -> None:
+    from importlib import import_module
+
+    page = (ROOT / "docs" / "explanation" / "torture.md").read_text(encoding="utf-8")
+    rows = {tuple(cell.strip() for cell in line.split("|")[2:4]) for line in page.splitlines()}
+    for group in runner.GROUPS:
+        assert f"| `{group}` |" in page
+        assert [one.name for one in import_module(group).CASES if (one.name, one.holds) not in rows] == []

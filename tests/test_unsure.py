@@ -180,9 +180,9 @@ def test_manifest_and_readme_say_it(tmp_path: Path) -> None:
     made = bundling._manifest(trained, [row("onnx-fp32", 0.93)], (), {"onnx-fp32": ()}, False, tmp_path)
     assert made.confidence == FITTED and made.artifacts[0].coverage == 0.93
     assert contract.parse_manifest(contract.manifest_json(made).encode(), "here") == made
-    assert "Where the largest is below 0.62, the model is unsure." in bundling._readme(made, trained)
+    assert "Where the largest is below 0.62, the model is unsure." in bundling._readme(made, trained, None)
     silent = replace(made, confidence=replace(FITTED, threshold=0.0))
-    assert "unsure" not in bundling._readme(silent, trained)
+    assert "unsure" not in bundling._readme(silent, trained, None)
 
 
 def reference(count: int = 100) -> golden.Golden:

@@ -22,9 +22,8 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
-from unicodedata import category
 
-from tledge import contract, filling, images, index, locks, progress, runs, shortage, whole
+from tledge import filling, images, index, locks, progress, runs, shortage, whole
 from tledge.errors import DataError, MissingError, RecipeError, RunError, TledgeError
 from tledge.images import Facts
 from tledge.index import Head, Row
@@ -55,9 +54,6 @@ BLOCK = 256
 
 AHEAD = 256
 """Photos that are decoded while earlier ones are written."""
-
-UNNAMEABLE = ("Cc", "Cs", "Zl", "Zp")
-"""Unicode's control characters, halves of a character, and separators of lines."""
 
 MAX_LISTED = 200
 """Unusable photos named in one message."""
@@ -241,7 +237,7 @@ def _fill(folder: Path, records: Iterator[Record], count: int, head: Head, watch
     ):
         done, kept = filling.go_on(pixels, lines, head.side * head.side * 3)
         waiting: list[bytes] = []
-        decoded = _decoded(islice(_with_names(records), done, None), head.side)
+        decoded = _decoded(islice(records, done, None), head.side)
         left = None if count < done else count - done
         with closing(progress.track(watch, decoded, "prepare", left)) as tracked:
             for one in tracked:
@@ -252,17 +248,6 @@ def _fill(folder: Path, records: Iterator[Record], count: int, head: Head, watch
                     filling.flush(pixels, lines, waiting)
         filling.flush(pixels, lines, waiting)
     return "" if done else whole.hexdigest()
-
-
-def _with_names(records: Iterator[Record]) -> Iterator[Record]:
-    """The records; raises DataError at a label that no list of names, one a line, could hold."""
-    for record in records:
-        if not record.label.strip() or any(category(one) in UNNAMEABLE for one in record.label):
-            raise DataError(
-                f"{record.id!r}: the label {record.label!r} is blank, no Unicode text, or has a line break "
-                "or another control character in it. Write it as one line of text; for a folder, rename it."
-            )
-        yield record
 
 
 def _line(folder: Path, one: Decoded, pixels: IO[bytes] | None, kept: Counter[tuple[str, str]]) -> bytes:
@@ -301,8 +286,6 @@ def _finish(folder: Path, head: Head, on_bad: str, hashed: Mapping[int, str]) ->
         raise DataError(_refusal(skipped, total, on_bad))
     if not count:
         raise DataError("[data] source: it holds no photos. Expected some; check what it points at.")
-    if strange := sorted(label for label in labels if contract.CONTROL.search(label)):
-        raise DataError(f"[data] source: the label {strange[0]!r} holds control characters. Rename it.")
     head = replace(head, labels=tuple(sorted(labels)), skipped=tuple(skipped))
     if not head.source:
         with (folder / "images.npy").open("r+b") as pixels:

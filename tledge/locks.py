@@ -81,7 +81,7 @@ def hold(path: Path, refusal: str, *, wait: bool = False) -> Iterator[bool]:
     """Hold the lock file `path` for a block; gives False where this thread holds it already.
 
     Raises RunError where another has it, beginning with `refusal` and naming the owner; with `wait`
-    only where nobody can tell whether it still has. Also where the file cannot be written.
+    only where nobody can tell whether it still has. ResourceError where the file cannot be written.
     """
     key = path.parent.resolve() / path.name, threading.get_ident()
     if sys.platform == "win32" or key in _HELD:
@@ -122,12 +122,7 @@ def _opened(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        if shortage.is_full(error):
-            raise ResourceError(shortage.refused(error, path)) from error
-        raise RunError(
-            f"{path.parent}: nothing can be written there ({error.strerror}). Copy it to a place where "
-            "you may write, or name another."
-        ) from error
+        raise ResourceError(shortage.refused(error, path.parent)) from error
 
 
 def _is_at(file: int, path: Path) -> bool:

@@ -16,9 +16,9 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from tledge import letters, locks, schema, whole
+from tledge import letters, locks, schema, shortage, whole
 from tledge.contract import Confidence, InputSpec
-from tledge.errors import RunError
+from tledge.errors import ResourceError, RunError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -249,10 +249,13 @@ class RunFolder:
         """Be the only command that writes here for a block; the folder is made where it is missing.
 
         What killed commands left is put right first. A thread that is alone here already goes on. Raises
-        RunError naming the other command's process, and where nothing can be written.
+        RunError naming the other command's process, ResourceError where nothing can be written.
         """
         new = [one for one in (self.path, *self.path.parents) if not one.exists()]
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResourceError(shortage.refused(error, self.path)) from error
         try:
             refusal = f"{self.path}: another command is writing into this folder"
             with locks.hold(self.path / LOCK, refusal) as first:

@@ -40,10 +40,10 @@ class Ended:
     err: str
     seconds: float
     peak: float
-    own: float = 0.0
     hung: bool = False
     at: float = 0.0
     orphans: int = 0
+    own: float = 0.0
 
     @property
     def crashed(self) -> bool:
@@ -99,7 +99,7 @@ def run(
         orphans = outliving(child.pid) if kill_after is not None else []
         end(child.pid, signal.SIGKILL)  # whoever it left behind
         said, peak = (_text(out), _text(err)), usage.ru_maxrss / 1024
-        return Ended(child.returncode, *said, seconds, peak, own, hung.is_set(), at, len(orphans))
+        return Ended(child.returncode, *said, seconds, peak, hung.is_set(), at, len(orphans), own)
 
 
 def unprivileged() -> list[str]:

@@ -56,7 +56,7 @@ def soak(ground: Ground) -> Seen:
     ended = child.run(command, ground.env, timeout=7200)
     if ended.code:
         return Seen("", (ended.tail,), crashes=int(ended.crashed), hangs=int(ended.hung), peak=ended.peak)
-    made = json.loads(ended.out)
+    made = [json.loads(line) for line in ended.out.splitlines()]
     first, last = _ends(made)
     held = f"own memory {first['own']:.0f} -> {last['own']:.0f} MiB"
     said = f"{len(made)} rounds in {made[-1]['seconds']:.0f} s, {held}"

@@ -310,7 +310,7 @@ def _unnamed(ended: child.Ended, *words: str, code: int = 1) -> list[str]:
     missing = [word for word in words if word not in ended.err + ended.out]
     if ended.code == code and not missing and not ended.crashed and not ended.hung:
         return []
-    return [f"no {missing}: {ended.tail}" if missing else ended.tail]
+    return [f"no {missing}: exit {ended.code}: {ended.err[-400:]}" if missing else ended.tail]
 
 
 def struck(ground: Ground) -> Seen:

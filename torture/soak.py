@@ -1,6 +1,6 @@
 """Export and verify one run again and again in one process: python torture/soak.py RUN ROUNDS [--minutes M].
 
-Prints a JSON object with a row for every round: seconds so far, the process's own resident memory in
+Prints a line of JSON for every round: seconds so far, the process's own resident memory in
 MiB, open files, threads, and the largest resident set of its children so far.
 """
 
@@ -38,11 +38,13 @@ def main() -> int:
     parser.add_argument("rounds", type=int)
     parser.add_argument("--minutes", type=float, default=120.0, help="no new round after these [120]")
     args = parser.parse_args()
-    began, made = time.monotonic(), list[Round]()
-    while len(made) < args.rounds and time.monotonic() - began < 60 * args.minutes:
+    began = time.monotonic()
+    for _round in range(args.rounds):
         once(args.run)
-        made.append(measured(args.run, time.monotonic() - began))
-    json.dump([asdict(one) for one in made], sys.stdout)
+        seconds = time.monotonic() - began
+        print(json.dumps(asdict(measured(args.run, seconds))), flush=True)
+        if seconds > 60 * args.minutes:
+            break
     return 0
 
 

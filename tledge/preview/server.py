@@ -29,7 +29,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tledge import page
 from tledge.contract import Manifest
-from tledge.errors import RunError, TledgeError
+from tledge.errors import ResourceError, RunError, TledgeError
 from tledge.preview import feedback
 from tledge.preview.panel import Panel
 from tledge.reader import Bundle, model_bytes
@@ -282,13 +282,15 @@ class Handler(BaseHTTPRequestHandler):
             reply, status = work(unquote(parts.path), asked), HTTPStatus.OK
         except Refused as refused:
             reply, status = _told(str(refused)), refused.status
+        except ResourceError as error:  # the disk is full, a folder may not be written
+            reply, status = _told(str(error)), HTTPStatus.INTERNAL_SERVER_ERROR
         except TledgeError as error:
             reply, status = _told(str(error)), HTTPStatus.UNPROCESSABLE_ENTITY
         except ValueError:
             reply, status = _told("Not a request that can be read."), HTTPStatus.BAD_REQUEST
         except (ConnectionError, TimeoutError):
             raise
-        except OSError as error:  # the disk is full, a file is gone
+        except OSError as error:  # a file is gone
             reply, status = _told(f"This server could not: {error}."), HTTPStatus.INTERNAL_SERVER_ERROR
         self._send(reply, status)
 

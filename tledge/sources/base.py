@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tledge.contract import CONTROL
 from tledge.errors import DataError
-
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Characters that begin a new line or steer a terminal, and bytes of a name that is not UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +68,13 @@ def stamps(files: Iterable[tuple[str, Path]]) -> list[tuple[str, int, int]]:
 def shown(name: str) -> str:
     """A record's name as it can stand in one line of UTF-8: what cannot is escaped."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return _UNFIT.sub(lambda one: repr(one[0])[1:-1], text)
+    return CONTROL.sub(lambda one: repr(one[0])[1:-1], text)
 
 
 def check_names(record: Record) -> None:
     """Raise DataError where the names of a record could not stand in a list or a file of labels."""
-    if _UNFIT.search(record.id) or _UNFIT.search(record.label):
-        raise DataError("its name or label has control characters or is not UTF-8. Rename it.")
+    for what, name in ((f"the label {record.label!r}", record.label), ("its name", record.id)):
+        if CONTROL.search(name):
+            raise DataError(f"{what} has control characters or is not UTF-8. Rename it.")
+    if not record.label.strip():
+        raise DataError(f"the label {record.label!r} is blank. Rename it.")
