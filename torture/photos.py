@@ -379,9 +379,9 @@ def heic_without_library(ground: Ground) -> Seen:
 
 def mutated_photos(ground: Ground) -> Seen:
     """Mutated files of every format in children, five hundred each; the file that ends one is named."""
-    tally, number, stop = Tally(), 0, ground.count(100_000, 10_000)
+    tally, number, stop = Tally(), 0, ground.count(100_000, 3_000)
     while number < stop:
-        end = min(number + 500 * ground.count(10, 5), stop)
+        end = min(number + 500 * ground.count(10, 3), stop)
         killed = tally.add(_child(ground, "mutated", ground.seed, number, end))
         number = int(killed.split()[0]) + 1 if killed else end
     _bound(tally)
