@@ -195,11 +195,11 @@ def test_readme_snippet_runs(tmp_path: Path, small_run: Path) -> None:
 
     snippet = readme_snippet()
     smaller = {
-        "data.train": 300,
+        "data.train": 600,
         "data.test": 60,
         "data.size": 64,
         "model.image_size": 48,
-        "stage.0.epochs": 2,
+        "stage.0.epochs": 8,
     }
     loose = {"parity.int8_agreement": 0.0, "parity.int8_accuracy": 0.0, "parity.max_drop": 1.0}
     asked = '{"stage.0.epochs": 14}'

@@ -15,10 +15,14 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def attended() -> Iterator[None]:
-    """Children take SIGINT, which a shell lets what it starts in the background ignore."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Children take SIGINT and SIGHUP, which shells in the background and nohup let them ignore."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 COMMAND = """
@@ -94,7 +98,10 @@ def interrupted(body: str, *signals: int, env: dict[str, str] | None = None) -> 
         for number in signals:
             time.sleep(0.2)
             process.send_signal(number)
-        _out, err = process.communicate(timeout=30)
+        try:
+            _out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()  # or the block would wait for one that did not hear
         return process.returncode, err, time.monotonic() - began
 
 
