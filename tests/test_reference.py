@@ -241,6 +241,7 @@ def test_real_run_holds_what_is_explained(small_run: Path) -> None:
         "bench.png",
         "feedback",
         "evidence",
+        ".lock",
     }
     assert set(runs.FILES) - there - sometimes == {"<name>-<version>.zip"}
 

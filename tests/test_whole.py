@@ -115,3 +115,20 @@ def test_nested_use_sweeps_nothing(tmp_path: Path) -> None:
         with folder.alone():
             pass
     assert folder.labels.read_text() == "a\n"
+
+
+@pytest.mark.parametrize("many", [0, 300])
+def test_folder_with_links_that_lead_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    """Files are put on the disk one by one, or all at once where there are many; links are names."""
+    monkeypatch.setattr(whole, "MANY", many)
+    waited: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda _file: waited.append("one"))
+    monkeypatch.setattr(os, "sync", lambda: waited.append("all"), raising=False)
+    with whole.replacing(tmp_path / "made") as made:
+        made.mkdir()
+        (made / "file").write_text("content")
+        (made / "link").symlink_to("/nowhere/at/all")
+    assert (tmp_path / "made" / "link").is_symlink()
+    assert ("all" in waited) == (many == 0) and waited.count("one") == (1 if many == 0 else 3)

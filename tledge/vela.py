@@ -84,10 +84,10 @@ def _compile(source: Path, name: str, wanted: Configuration) -> None:
     }
     flags = [part for option in options.items() for part in option]
     command = [sys.executable, "-m", "ethosu.vela", str(source), *flags]
-    what = f"{name}: Vela, compiling it for {wanted.accelerator},"
-    done = shortage.patiently(command, what)
+    done = shortage.patiently(command, f"{name}: Vela")
     if done.returncode:
-        raise ArtifactError(f"{what} {shortage.ending(done.returncode, done.stdout + done.stderr)}")
+        why = shortage.ending(done.returncode, done.stdout + done.stderr)
+        raise ArtifactError(f"{name}: Vela does not compile it for {wanted.accelerator}. It {why}")
 
 
 def _estimate(configuration: str, row: dict[str, str], compiled: bytes) -> Estimate:

@@ -24,6 +24,9 @@ from tledge.errors import ResourceError
 UNFINISHED = ".tledge-"
 """In temporary names, between the final name and what makes them unique."""
 
+MANY = 300
+"""Files above which waiting for each takes longer than waiting for whatever the disk has to write."""
+
 EXCHANGE = 2
 """Linux' RENAME_EXCHANGE."""
 
@@ -81,17 +84,26 @@ def _exchanged(one: Path, other: Path) -> bool:
 
 
 def settle(path: Path) -> None:
-    """Have a file, or a folder with all that is in it, on the disk before this returns."""
+    """Have a file, or a folder with all that is in it, on the disk before this returns.
+
+    For a folder of more than `MANY` files the system is asked for all of the disk at once.
+    """
     if not path.is_dir():
         _settle_file(path)
         return
-    for folder, _folders, names in os.walk(path):
+    tree = [(Path(folder), names) for folder, _folders, names in os.walk(path)]
+    if sum(len(names) for _folder, names in tree) > MANY and hasattr(os, "sync"):
+        os.sync()
+        return
+    for folder, names in tree:
         for name in names:
-            _settle_file(Path(folder, name))
-        _settle_names(Path(folder))
+            _settle_file(folder / name)
+        _settle_names(folder)
 
 
 def _settle_file(path: Path) -> None:
+    if path.is_symlink():  # a link is a name, and may lead nowhere
+        return
     with path.open("r+b" if sys.platform == "win32" else "rb") as file:
         os.fsync(file.fileno())
 
