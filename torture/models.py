@@ -193,11 +193,11 @@ def keras(ground: Ground) -> Seen:
 CASES: tuple[Case, ...] = (
     Case(
         "TFLite files", "every command ends in words: a crash only in the process that tries the file first",
-        _case("tflite", ("tflite-int8.tflite", "tflite-fp32.tflite"), 2600, 100),
+        _case("tflite", ("tflite-int8.tflite", "tflite-fp32.tflite"), 2600, 60),
     ),
     Case(
         "ONNX files", "every command ends in words: a crash only in the process that tries the file first",
-        _case("onnx", ("onnx-fp32.onnx",), 1800, 50),
+        _case("onnx", ("onnx-fp32.onnx",), 1800, 30),
     ),
     Case("Keras files", "refused in words; no code of the file runs", keras),
 )  # fmt: skip
