@@ -451,3 +451,11 @@ def test_newest_run_is_measured(cli: Cli, tmp_path: Path, jobs: list[Job], monke
     done = cli("bench", "--quiet", "--variant", "tflite-fp32")
     assert done.code == 0 and "Written: runs/mine/bench.json" in done.out
     assert subjects.is_run(Path("runs/mine"))
+
+
+def test_nothing_named_is_no_missing_library() -> None:
+    from tledge.commands.measuring import _end
+
+    machine = Machine(**dict.fromkeys((one.name for one in fields(Machine)), ""))  # type: ignore[arg-type]
+    with pytest.raises(ArtifactError, match="names no artifact"):
+        _end(BenchReport("x", "x", machine, False, Minimum(1, 0.0), (), ()))

@@ -92,19 +92,29 @@ def _tried(
     return Seen(said, tuple(short), files=len(cases), crashes=crashes, hangs=hangs, peak=peak)
 
 
+UNREAD = ("nested bomb", "overlapping")
+"""Harm in entries that `predict` never reads; `verify` does, and whoever unpacks."""
+
+
 def zips(ground: Ground) -> Seen:
     """Zip files of every kind of harm."""
     folder = ground.folder("zips") / "in"
     folder.mkdir()
     parts = parts_of(next(ground.run.glob("*.zip")))
     cases = []
-    for name, make in _ordered(ground.reduced, list(ZIPS.items()), ground.chance("zips"), 8):
+    for name, make in _ordered(ground.reduced, list(ZIPS.items()), ground.chance("zips"), 5):
         path = folder / f"{name}.zip"
         make(path, parts)
         cases.append((name, path))
-    seen = _tried(ground, cases, ["predict", "verify", "bundle"], folder, EXPECTED)
+    unread = [case for case in cases if case[0] in UNREAD]
+    seens = [
+        _tried(ground, [one for one in cases if one not in unread], ["predict"], folder, EXPECTED),
+        _tried(ground, unread, ["predict"], folder, EXPECTED | {0}),
+        _tried(ground, cases, ["verify", "bundle"], folder, EXPECTED),
+    ]
     shutil.rmtree(folder)
-    return seen
+    said = f"{len(cases)} files: {'; '.join(one.said for one in seens if one.files)}"
+    return replace(_together(seens, ""), said=said, files=len(cases))
 
 
 def harmless(ground: Ground) -> Seen:

@@ -21,14 +21,14 @@ def _swapped_labels(raw: dict[str, Any]) -> None:
 
 
 LIES: dict[str, Callable[[dict[str, Any]], None]] = {
-    "hash": _set("artifacts", 0, "sha256", value="0" * 64),
+    "hash": lambda raw: [one.update(sha256="0" * 64) for one in raw["artifacts"]],
     "hash of no text": _set("artifacts", 0, "sha256", value=7),
     "size": _set("artifacts", 0, "bytes", value=-1),
     "size huge": _set("artifacts", 0, "bytes", value=10**400),
     "one label too few": lambda raw: raw["labels"].pop(),
     "one label too many": lambda raw: raw["labels"].append("more"),
     "labels in another order": _swapped_labels,
-    "labels twice": _set("labels", 1, value="rock"),
+    "labels twice": lambda raw: raw["labels"].__setitem__(1, raw["labels"][0]),
     "label of control characters": _set("labels", 0, value="\x1b[2J\x1b]0;owned\x07"),
     "label that turns text": _set("labels", 0, value="a\u202eb"),
     "half a character": _set("labels", 0, value="\ud800"),

@@ -153,5 +153,7 @@ def _end(report: BenchReport) -> None:
     failed = list(dict.fromkeys(row.variant for row in report.rows if row.status == "failed"))
     if failed:
         raise ArtifactError(f"could not be measured: {', '.join(failed)}. The reasons are above.")
+    if not report.rows:
+        raise ArtifactError("it names no artifact, so there is nothing to measure.")
     if not any(row.status == "measured" for row in report.rows):
         raise MissingError("No artifact could be measured here; the reasons above say what is missing.")
