@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -196,7 +197,7 @@ def names(ground: Ground) -> Seen:
             told.out.rpartition("Next: tledge ")[2].strip("\n").replace("PHOTO.jpg", str(ground.run / PHOTO))
         )
         rest = (
-            ground.tledge(*shlex.split(following), cwd=folder),
+            ground.tledge(*_words(following), cwd=folder),
             ground.tledge("predict", path, run / PHOTO, "--json", cwd=folder),
             ground.tledge("verify", run / "bundle", "--quiet", "--json", cwd=folder),
             ground.tledge("report", path, cwd=folder),
@@ -207,6 +208,12 @@ def names(ground: Ground) -> Seen:
     ends.append(ground.tledge("bundle", ground.run, "--target", "web", "--out", "n" * 256, cwd=folder))
     short += _wrong("256 bytes", ends[-1], 1, "File name too long")
     return _seen("under odd names; a longer one is refused", short, ends)
+
+
+def _words(line: str) -> list[str]:
+    """What a shell makes of a line."""
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True)
+    return [os.fsdecode(word) for word in done.stdout.split(b"\0")[:-1]]
 
 
 def links(ground: Ground) -> Seen:

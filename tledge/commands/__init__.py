@@ -98,9 +98,16 @@ def plain(value: DataclassInstance) -> dict[str, Any]:
 
 
 def typed(path: object) -> str:
-    """A path as it is typed in a shell, also one with spaces or that begins like an option."""
-    text = str(path)
-    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+    """A path as it is typed in a shell, also one with spaces or that begins like an option.
+
+    Letters that no terminal shows stand as bash, ksh and zsh read them: $'raw\\xff'.
+    """
+    text = f"./{path}" if str(path).startswith("-") else str(path)
+    if text.isprintable():
+        return shlex.quote(text)
+    plain = (chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'\\" else f"\\x{byte:02x}"
+             for byte in os.fsencode(text))  # fmt: skip
+    return f"$'{''.join(plain)}'"
 
 
 def next_step(command: str, as_json: bool = False) -> None:
