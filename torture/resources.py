@@ -278,7 +278,7 @@ def predict_full(ground: Ground) -> Seen:
 def little_memory(ground: Ground) -> Seen:
     """Limit the address space that converters may take, by the recipe and by the shell."""
     run = ground.own_run("memory-run")
-    limits = (2000,) if ground.reduced else (300, 600, 1000, 1400, 1800, 2200)
+    limits = (1000,) if ground.reduced else (300, 600, 1000, 1400, 1800, 2200)
     short: list[str] = []
     ends: list[child.Ended] = []
     for limit in limits:
