@@ -47,7 +47,19 @@ advice: list[Callable[[list[str]], str]] = [start_again]
 
 def typed(words: list[str]) -> str:
     """A command as a shell takes it."""
-    return shlex.join(["tledge", *words])
+    return " ".join(map(quoted, ["tledge", *words]))
+
+
+def quoted(word: str) -> str:
+    """A word as a shell takes it.
+
+    Letters that no terminal shows stand as bash, ksh and zsh read them: $'raw\\xff'.
+    """
+    if word.isprintable():
+        return shlex.quote(word)
+    plain = (chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'\\" else f"\\x{byte:02x}"
+             for byte in os.fsencode(word))  # fmt: skip
+    return f"$'{''.join(plain)}'"
 
 
 def listen(last_words: Callable[[], None]) -> None:

@@ -7,7 +7,6 @@ and `cli` are the only places that print.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -98,16 +97,8 @@ def plain(value: DataclassInstance) -> dict[str, Any]:
 
 
 def typed(path: object) -> str:
-    """A path as it is typed in a shell, also one with spaces or that begins like an option.
-
-    Letters that no terminal shows stand as bash, ksh and zsh read them: $'raw\\xff'.
-    """
-    text = f"./{path}" if str(path).startswith("-") else str(path)
-    if text.isprintable():
-        return shlex.quote(text)
-    plain = (chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'\\" else f"\\x{byte:02x}"
-             for byte in os.fsencode(text))  # fmt: skip
-    return f"$'{''.join(plain)}'"
+    """A path as it is typed in a shell, also one with spaces or that begins like an option."""
+    return interruption.quoted(f"./{path}" if str(path).startswith("-") else str(path))
 
 
 def next_step(command: str, as_json: bool = False) -> None:
