@@ -28,7 +28,10 @@ def block(monkeypatch: pytest.MonkeyPatch, names: Collection[str]) -> None:
     for loaded in list(sys.modules):
         if loaded.partition(".")[0] in names:
             monkeypatch.delitem(sys.modules, loaded)
-    monkeypatch.setattr(sys, "meta_path", [Blocker(names), *sys.meta_path])
+    blocker = Blocker(())
+    # It stays, blocking nothing: another list put back would lack the finders that imports add meanwhile (six).
+    sys.meta_path.insert(0, blocker)
+    monkeypatch.setattr(blocker, "names", set(names))
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, names: Collection[str]) -> None:
