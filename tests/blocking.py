@@ -29,7 +29,7 @@ def block(monkeypatch: pytest.MonkeyPatch, names: Collection[str]) -> None:
         if loaded.partition(".")[0] in names:
             monkeypatch.delitem(sys.modules, loaded)
     blocker = Blocker(())
-    # It stays, blocking nothing: another list put back would lack the finders that imports add meanwhile (six).
+    # It stays, blocking nothing: another list put back would lack the finders that imports added (six).
     sys.meta_path.insert(0, blocker)
     monkeypatch.setattr(blocker, "names", set(names))
 

@@ -15,7 +15,6 @@ LAYERS: list[set[str]] = [
     {
         "aborts",
         "quiet",
-        "trial",
         "tables",
         "toml_text",
         "contract",
@@ -34,6 +33,7 @@ LAYERS: list[set[str]] = [
         "images",
         "runs",
         "runtime",
+        "trial",
         "signature",
         "sources.base",
         "sources.hands",

@@ -1,5 +1,8 @@
 """Building, freezing, augmenting and correcting the Keras model, on a small network; one logit."""
 
+import errno
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,7 @@ import pytest
 from fake_models import images, small_net
 
 from tledge import feeding, fitting, progress, tables
-from tledge.errors import MissingError, RecipeError
+from tledge.errors import MissingError, RecipeError, ResourceError
 
 pytestmark = pytest.mark.slow
 
@@ -238,3 +241,18 @@ def test_head_batch_norm_moves_alone(unfreeze: str, tmp_path: Path) -> None:
     }
     assert all(moved.pop("head_BN")) and len(moved) == 11
     assert not any(map(any, moved.values()))
+
+
+def test_failed_saving_leaves_nothing(net: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras closes the weights first, and forgets its scratch where the disk is full by then."""
+    from tledge import model
+
+    def full(_self: Any, name: str, *_given: Any, **_options: Any) -> None:
+        raise OSError(errno.ENOSPC, f"No space left on device: {name}")
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ResourceError, match="the disk is full"):
+        model.save(net, tmp_path / "runs" / "net.keras")
+    assert tempfile.gettempdir() == str(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["runs"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import Done
 from fake_device_bundle import change, write_sums
+from PIL import Image
 
 from tledge import reader, runs, trial, workers
 from tledge.errors import ArtifactError
@@ -194,3 +197,20 @@ def test_labels_that_are_no_list_are_told(text: str, tmp_path: Path, cli: Cli) -
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     done = cli("inspect", tmp_path / "m.onnx")
     assert done.code == 4 and "no JSON list" in done.err
+
+
+@pytest.mark.parametrize("command", ["predict", "bench"])
+def test_onnxruntime_keeps_no_record_of_its_use(command: str, tmp_path: Path) -> None:
+    """Where it may tell its maker, it leaves an identity below the home folder and a file in the scratch."""
+    bundle, home = fake_artifacts.bundle(tmp_path / "made"), tmp_path / "home"
+    home.mkdir()
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (8, 8)).save(photo)
+    options = {"predict": (photo,), "bench": ("--threads", "1")}
+    env = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tledge", command, bundle, "--variant", "onnx-fp32", *options[command]],
+        env=env | {"HOME": str(home), "TMPDIR": str(home)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in home.rglob("*")] == []

@@ -18,7 +18,6 @@ it. What is measured, and how:
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import re
 import sys
@@ -89,7 +88,7 @@ def measure(job: Job, clock: Callable[[], int] = time.perf_counter_ns) -> Readin
 
     path = Path(job.model)
     given = np.load(job.images, allow_pickle=False) if job.images else None
-    _import_runtime(path)
+    quiet.import_runtime(path.name)  # so that neither load time nor the artifact's memory holds it
     before = peak_mib()
     start = clock()
     session = runtime.open_session(path, job.kernels, job.threads)
@@ -104,14 +103,6 @@ def measure(job: Job, clock: Callable[[], int] = time.perf_counter_ns) -> Readin
     grown = None if peak is None or before is None else round(peak - before, 2)
     rate = len(latencies) / seconds
     return Reading(load_ms, p50, p90, p99, rate, len(latencies), seconds, peak, grown)
-
-
-def _import_runtime(path: Path) -> None:
-    """Import the library, so that neither load time nor the artifact's memory holds it."""
-    name = "onnxruntime" if path.suffix == ".onnx" else "ai_edge_litert.interpreter"
-    quiet.keep_to_yourself()
-    with suppress(ImportError):  # opening the session explains it
-        importlib.import_module(name)
 
 
 def stream(

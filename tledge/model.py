@@ -12,9 +12,10 @@ import os
 import random
 import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -303,8 +304,19 @@ def save(model: Any, path: Path) -> None:
     plain = copy(model)
     with runs.replacing(path) as made:
         dated = made.with_name("dated.keras")
-        plain.save(dated)
+        with _scratch_in(made.parent):
+            plain.save(dated)
         runs.canonical_zip(dated, made, undated)
+
+
+@contextmanager
+def _scratch_in(folder: Path) -> Iterator[None]:
+    """Have temporary folders made in `folder`: Keras leaves its own behind where saving fails."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def copy(net: Any) -> Any:

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tledge import shortage
@@ -82,6 +82,13 @@ def native_output_closed() -> Iterator[None]:
 def keep_to_yourself() -> None:
     """To be called before ONNX Runtime loads, whose builds otherwise tell their maker how they are used."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def import_runtime(name: str) -> None:
+    """Import the library that opens the file `name`; where it is not there, opening the file explains it."""
+    keep_to_yourself()
+    with suppress(ImportError):
+        importlib.import_module("onnxruntime" if name.endswith(".onnx") else "ai_edge_litert.interpreter")
 
 
 def load(module: str, extra: str) -> Any:

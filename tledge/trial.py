@@ -8,15 +8,13 @@ no other image crashes it.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 
-from tledge import errors, workers
+from tledge import errors, quiet, workers
 from tledge.errors import ArtifactError
 
 PATIENCE = 60.0
@@ -42,7 +40,7 @@ def require(model: bytes, name: str, kernels: str = "xnnpack") -> None:
             workers.command("trial_worker", name, kernels),
             stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        _import_meanwhile(name)
+        quiet.import_runtime(name)  # what this process needs next, while the other one starts
         try:
             out, err = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
@@ -54,12 +52,6 @@ def require(model: bytes, name: str, kernels: str = "xnnpack") -> None:
             process.communicate()
     _raise(name, process.returncode, out, err)
     _tried.add(key)
-
-
-def _import_meanwhile(name: str) -> None:
-    """What this process will need next, while the other one starts; opening explains what is not there."""
-    with suppress(ImportError):
-        importlib.import_module("onnxruntime" if name.endswith(".onnx") else "ai_edge_litert.interpreter")
 
 
 def _raise(name: str, code: int, out: bytes, err: bytes) -> None:

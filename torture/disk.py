@@ -38,9 +38,14 @@ class Disk:
 
     def put(self, folder: Path) -> None:
         """Hold what `folder` holds, and nothing else."""
-        for old in self.path.iterdir():
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
+        empty(self.path)
         shutil.copytree(folder, self.path, dirs_exist_ok=True)
+
+
+def empty(folder: Path) -> None:
+    """Take away whatever lies in `folder`."""
+    for old in folder.iterdir():
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
 
 
 @contextmanager

@@ -173,8 +173,7 @@ def _home(stage: Stage, ground: Ground, slug: str, small: disk.Disk, before: Pat
         place = home / ("cache" if stage.full == "TLEDGE_CACHE" else "tmp")
         shutil.rmtree(place, ignore_errors=True)
         (small.path / "own").mkdir(exist_ok=True)
-        for old in (small.path / "own").iterdir():
-            shutil.rmtree(old)
+        disk.empty(small.path / "own")
         place.symlink_to(small.path / "own")
     else:
         small.put(before)
