@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import sys
+import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -54,6 +55,16 @@ def test_job_after_a_crash_is_refused_too(monkeypatch: pytest.MonkeyPatch, tmp_p
         for _ in range(2):
             with pytest.raises(ConversionError, match="exit code 7"):
                 converter.convert(conversion(tmp_path))
+
+
+def test_killed_one_leaves_no_scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    program(monkeypatch, "import tempfile; open(log, 'w').write(tempfile.mkdtemp()); time.sleep(600)")
+    with Converter() as converter, pytest.raises(ConversionError, match="took more than 1 s"):
+        converter.convert(conversion(tmp_path, timeout=1))
+    made = Path((tmp_path / "logs" / "tflite-fp32.log").read_text())
+    assert made.is_relative_to(tmp_path / "scratch") and not list((tmp_path / "scratch").iterdir())
 
 
 def test_hang_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import selectors
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,7 @@ class Conversion:
 class Converter:
     """Runs `python -m tledge.formats`; a context manager that ends the process.
 
+    Its temporary files lie in a folder that goes with it: one that is killed cannot tidy up itself.
     `memory_mib` limits its address space where that is above 0. Raises RecipeError on systems without
     such limits.
     """
@@ -41,12 +43,14 @@ class Converter:
             raise RecipeError("[export] memory_mib: only Linux limits a process so. Leave it out here.")
         # No GPU: converting has no use for one, and would take its memory.
         hidden = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        self._scratch = tempfile.TemporaryDirectory(prefix="tledge-", ignore_cleanup_errors=True)
+        scratch = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._scratch.name)
         with children.deaf_to_interrupts():
             self._process = subprocess.Popen(
                 COMMAND,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**children.environment(), **hidden},
+                env={**children.environment(), **hidden, **scratch},
             )
         if memory_mib:
             _limit(self._process.pid, memory_mib << 20)
@@ -63,6 +67,7 @@ class Converter:
         if kind is not None:
             self.kill()
         self._process.communicate()
+        self._scratch.cleanup()
 
     def kill(self) -> None:
         """End the process at once, with what it has in hand."""
