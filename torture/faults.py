@@ -113,6 +113,7 @@ REFUSED = {
     "a label of blanks": labelled(" "),
     "a label of other bytes": labelled("a\udcff"),
     "a label that rings": labelled("a\a"),
+    "a label that turns text": labelled("\u202eabc"),
     "a label above its range": Trial(
         numbered(*[0, 1] * 9, 7), (*RECORDS, "data.labels=['a', 'b']"), ("label 7", "0 to 1"), 1
     ),
@@ -173,7 +174,7 @@ TRAINED = {
     "odd names": Trial(
         listed(
             "a,b", "🌷", ".net", "../x", "a/b", "<script>", "$\\frac{$", "[red]", '"', "-rf", "C:\\a",
-            "\u202eabc",
+            "\u05e9\u05dc\u05d5\u05dd",
         ),
         ("data.split=split",), ("<script>",),
     ),
