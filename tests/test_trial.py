@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +41,24 @@ def test_good_models_pass() -> None:
     trial.require(fake_artifacts.tflite(), "m.tflite")
     trial.require(fake_artifacts.onnx(), "m.onnx")
     assert len(trial._tried) == 2
+
+
+def test_trying_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_given: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkstemp", full)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    trial.require(fake_artifacts.tflite(), "m.tflite")
+
+
+def test_model_larger_than_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = "import sys; print(len(sys.stdin.buffer.read()) == 3_000_000 and '{}')"
+    as_worker(monkeypatch, count)
+    trial.require(bytes(3_000_000), "m.tflite")
+    as_worker(monkeypatch, CRASH)  # reads nothing
+    with pytest.raises(ArtifactError, match="SIGSEGV"):
+        trial.require(bytes(3_000_001), "m.tflite")
 
 
 def test_model_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:

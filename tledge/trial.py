@@ -12,7 +12,6 @@ import json
 import signal
 import subprocess
 import sys
-import tempfile
 
 from tledge import errors, quiet, workers
 from tledge.errors import ArtifactError
@@ -33,23 +32,20 @@ def require(model: bytes, name: str, kernels: str = "xnnpack") -> None:
     key = f"{hashlib.sha256(model).hexdigest()} {kernels}"
     if key in _tried or not sys.executable:  # "": Python inside another program, which cannot be started
         return
-    with tempfile.TemporaryFile() as given:
-        given.write(model)
-        given.seek(0)
-        process = subprocess.Popen(
-            workers.command("trial_worker", name, kernels),
-            stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        workers.command("trial_worker", name, kernels), stdin=pipe, stdout=pipe, stderr=pipe
+    )
+    try:
         quiet.import_runtime(name)  # what this process needs next, while the other one starts
-        try:
-            out, err = process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            raise ArtifactError(
-                f"{name}: does not open and answer within {PATIENCE:g} s; damaged, or made to do harm."
-            ) from None
-        finally:
-            process.kill()
-            process.communicate()
+        out, err = process.communicate(model, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise ArtifactError(
+            f"{name}: does not open and answer within {PATIENCE:g} s; damaged, or made to do harm."
+        ) from None
+    finally:
+        process.kill()
+        process.communicate()
     _raise(name, process.returncode, out, err)
     _tried.add(key)
 
