@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,40 @@ def test_exit_code_and_figures(
     row = next(line for line in printed.splitlines() if line.startswith("│ all"))
     kills = 3 * (1 + (name == "holds"))
     assert row.split("│")[2:5] == [f"{2:>6} ", f"{int(name != 'holds'):>6} ", f"{kills:>6} "]
+
+
+def test_interrupt_shows_what_was_done(
+    runner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_material: Ground) -> Seen:
+        raise KeyboardInterrupt
+
+    cases = type("Cases", (), {"CASES": (GOOD, Case("interrupted", "nothing", interrupted))})
+    monkeypatch.setattr(runner, "import_module", lambda _group: cases)
+    work = tmp_path / "work"
+    work.mkdir()
+    out = tmp_path / "r.json"
+    assert runner.main(["--only", "kills", "--out", str(out), "--work", str(work)]) == 130
+    assert "all" in capsys.readouterr().out and not list(work.iterdir())
+
+
+def test_interrupt_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would go on in a folder that is about to be removed."""
+    started: list[int] = []
+
+    def interrupted(pid: int) -> None:
+        started.append(pid)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(child, "_watched", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        child.run([sys.executable, "-c", "import time; time.sleep(600)"], os.environ)
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0], 0)
+    for one in threading.enumerate():
+        if isinstance(one, threading.Timer):
+            one.join(5)
+            assert not one.is_alive()
 
 
 def test_nothing_chosen_is_no_success(runner: Any, tmp_path: Path) -> None:

@@ -91,10 +91,16 @@ def run(
             timers.append(threading.Timer(kill_after, end, (child.pid, with_signal, leader)))
         for timer in timers:
             timer.start()
-        status, usage, own = _watched(child.pid)
+        try:
+            status, usage, own = _watched(child.pid)
+        except BaseException:  # Ctrl-C: nobody goes on in a folder that is about to be removed
+            end(child.pid, signal.SIGKILL)
+            child.wait()
+            raise
+        finally:
+            for timer in timers:
+                timer.cancel()
         child.returncode = os.waitstatus_to_exitcode(status)
-        for timer in timers:
-            timer.cancel()
         seconds, at = time.monotonic() - began, time.time()
         orphans = outliving(child.pid) if kill_after is not None else []
         end(child.pid, signal.SIGKILL)  # whoever it left behind

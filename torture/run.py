@@ -58,18 +58,24 @@ class Result:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the cases that were asked for; 1 where one falls short or cannot run."""
+    """Run the cases that were asked for; 1 where one falls short or cannot run, 130 after Ctrl-C."""
     args = _parser().parse_args(arguments)
     # A shell lets what it starts in the background ignore this, and children would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     results: list[Result] = []
+    interrupted = False
     with tempfile.TemporaryDirectory(prefix="tledge-torture-", dir=args.work) as work:
         ground = Ground(Path(work), args.reduced, args.seed)
-        for group, case in _chosen(args):
-            results.append(tried(group, case, ground))
-            print(_line(results[-1]), flush=True)
-            _write(args, results)
+        try:
+            for group, case in _chosen(args):
+                results.append(tried(group, case, ground))
+                print(_line(results[-1]), flush=True)
+                _write(args, results)
+        except KeyboardInterrupt:
+            interrupted = True
     _print_table(results, args.reduced)
+    if interrupted:
+        return 130
     print(f"Written: {args.out}")
     return int(not results or any(one.verdict != "holds" for one in results))
 
