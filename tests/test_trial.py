@@ -18,7 +18,7 @@ from conftest import Done
 from fake_device_bundle import change, write_sums
 from PIL import Image
 
-from tledge import reader, runs, trial, workers
+from tledge import children, reader, runs, trial, workers
 from tledge.errors import ArtifactError
 
 Cli = Callable[..., Done]
@@ -59,6 +59,14 @@ def test_model_larger_than_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     as_worker(monkeypatch, CRASH)  # reads nothing
     with pytest.raises(ArtifactError, match="SIGSEGV"):
         trial.require(bytes(3_000_001), "m.tflite")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its starter's end cannot be seen there")
+def test_worker_does_not_outlive_who_waits_for_it() -> None:
+    """A model that never answers would keep it at work for ever."""
+    command, env = workers.command("trial_worker", "m.tflite", "xnnpack"), {children.STARTER: "1"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | env) as worker:
+        assert worker.wait(20) == 1
 
 
 def test_model_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 
-from tledge import errors, quiet, workers
+from tledge import children, errors, quiet, workers
 from tledge.errors import ArtifactError
 
 PATIENCE = 60.0
@@ -34,8 +34,9 @@ def require(model: bytes, name: str, kernels: str = "xnnpack") -> None:
         return
     pipe = subprocess.PIPE
     process = subprocess.Popen(
-        workers.command("trial_worker", name, kernels), stdin=pipe, stdout=pipe, stderr=pipe
-    )
+        workers.command("trial_worker", name, kernels), stdin=pipe, stdout=pipe, stderr=pipe,
+        env=children.environment(),
+    )  # fmt: skip
     try:
         quiet.import_runtime(name)  # what this process needs next, while the other one starts
         out, err = process.communicate(model, timeout=PATIENCE)
