@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import struct
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,12 @@ from typing import Any
 import child
 from case import Case, Seen
 from ground import Ground
+from hostile_caches import caches, run_folders
 from hostile_manifests import LIES, TEXTS
-from hostile_zips import ZIPS, Entry, parts_of, with_entry, write
+from hostile_zips import ZIPS, parts_of, with_entry
+from refusals import EXPECTED, judge, ordered, outside
 
 from tledge import runs
-
-EXPECTED = {1, 2, 4}
-"""Exit codes of what is refused: a photo or run that cannot be used, what is no bundle, a broken artifact."""
-
-PEAK = 1500.0
-"""MiB that no command may take on what is no whole bundle."""
-
-
-def _ordered(reduced: bool, parts: list[Any], chance: random.Random, count: int) -> list[Any]:
-    """All of them, or `count` that chance picks."""
-    return chance.sample(parts, count) if reduced and len(parts) > count else parts
-
 
 COMMANDS: dict[str, Callable[[Ground, Path, Path], list[object]]] = {
     "predict": lambda m, path, out: ["predict", path, _photo(m)],
@@ -46,27 +35,6 @@ COMMANDS: dict[str, Callable[[Ground, Path, Path], list[object]]] = {
 
 def _photo(ground: Ground) -> Path:
     return sorted((ground.run / "golden").glob("*.png"))[0]
-
-
-def _judge(what: str, command: str, ended: child.Ended, allowed: set[int]) -> str:
-    """Why an ended command falls short; "" where it ended well."""
-    if ended.hung:
-        return f"{command} {what}: hung"
-    if ended.crashed:
-        return f"{command} {what}: crashed, {ended.tail}"
-    if ended.code not in allowed:
-        return f"{command} {what}: {ended.tail}, expected one of {sorted(allowed)}"
-    if "\x1b" in ended.out + ended.err:
-        return f"{command} {what}: control characters came through"
-    if ended.code and not ended.err.strip():
-        return f"{command} {what}: exit {ended.code} without a word"
-    return f"{command} {what}: {ended.peak:.0f} MiB" if ended.peak > PEAK else ""
-
-
-def _outside(folder: Path) -> list[str]:
-    """What was written where nothing should be."""
-    places = [*folder.parent.rglob("*escaped*"), Path("/tmp/tledge-torture-escaped.txt")]
-    return [f"written: {one}" for one in places if one.exists() and one.suffix == ".txt"]
 
 
 def _tried(
@@ -83,10 +51,10 @@ def _tried(
             ended = ground.tledge(*COMMANDS[command](ground, path, out), timeout=60, memory=6 << 10)
             codes[ended.code] = codes.get(ended.code, 0) + 1
             peak, crashes, hangs = max(peak, ended.peak), crashes + ended.crashed, hangs + ended.hung
-            if fault := _judge(name, command, ended, allowed):
+            if fault := judge(name, command, ended, allowed):
                 short.append(fault)
             shutil.rmtree(out, ignore_errors=True)
-    short += _outside(folder)
+    short += outside(folder)
     told = ", ".join(f"exit {code}: {count}" for code, count in sorted(codes.items()))
     said = f"{len(cases)} files, {sum(codes.values())} commands ({told}), {crashes} crashes, {hangs} hangs"
     return Seen(said, tuple(short), files=len(cases), crashes=crashes, hangs=hangs, peak=peak)
@@ -102,7 +70,7 @@ def zips(ground: Ground) -> Seen:
     folder.mkdir()
     parts = parts_of(next(ground.run.glob("*.zip")))
     cases = []
-    for name, make in _ordered(ground.reduced, list(ZIPS.items()), ground.chance("zips"), 5):
+    for name, make in ordered(ground.reduced, list(ZIPS.items()), ground.chance("zips"), 5):
         path = folder / f"{name}.zip"
         make(path, parts)
         cases.append((name, path))
@@ -173,7 +141,7 @@ OF_THE_MODEL = {"hash", "one label too few", "one label too many", "another heig
 def manifests(ground: Ground) -> Seen:
     """Every lie, read by predict, verify and bundle --target, every fourth by the other commands too."""
     folder = ground.folder("manifests")
-    names = _ordered(ground.reduced, [*LIES, *TEXTS], ground.chance("manifests"), 12)
+    names = ordered(ground.reduced, [*LIES, *TEXTS], ground.chance("manifests"), 12)
     seens = []
     for number, name in enumerate(names):
         bundle = _lying(ground, folder, name)
@@ -219,7 +187,7 @@ def folders(ground: Ground) -> Seen:
         "answers in a zip": lambda b: _answers(b, "zip"),
     }
     cases = []
-    for name, change in _ordered(ground.reduced, list(made.items()), ground.chance("folders"), 5):
+    for name, change in ordered(ground.reduced, list(made.items()), ground.chance("folders"), 5):
         bundle = Path(shutil.copytree(ground.run / "bundle", folder / name))
         (bundle / "preview.html").unlink()
         _sums(bundle)
@@ -310,159 +278,6 @@ def modules(ground: Ground) -> Seen:
             short.append(f"{command[0]} in the bundle's folder: {ran}")
             mark.unlink(missing_ok=True)
     return Seen(f"{len(commands)} commands from within, nothing of the bundle ran", tuple(short), files=7)
-
-
-def run_folders(ground: Ground) -> Seen:
-    """A run's own JSON, damaged by chance: its commands may fail, in words."""
-    chance = ground.chance("run folders")
-    run = ground.own_run("damaged")
-    shutil.rmtree(run / "bundle")
-    short: list[str] = []
-    count = ground.count(60, 5)
-    crashes, peak = 0, 0.0
-    for number in range(count):
-        path = run / chance.choice(
-            (
-                "run.json",
-                "parity.json",
-                "artifacts/tflite-int8.json",
-                "golden/photos.json",
-                "calibration.json",
-                "evidence/risk_coverage.json",
-            )
-        )
-        whole = path.read_bytes()
-        name, damaged = _damaged_json(whole, chance)
-        path.write_bytes(damaged)
-        command = chance.choice((["inspect", run], ["report", run], ["verify", run], ["bundle", run]))
-        ended = ground.tledge(*command, timeout=120)
-        crashes, peak = crashes + ended.crashed, max(peak, ended.peak)
-        if fault := _judge(f"{path.name} {name} ({number})", str(command[0]), ended, {0, 1, 2, 3, 4, 5}):
-            short.append(fault)
-        path.write_bytes(whole)
-    return Seen(
-        f"{count} damaged files, {crashes} crashes", tuple(short), files=count, crashes=crashes, peak=peak
-    )
-
-
-def _damaged_json(whole: bytes, chance: random.Random) -> tuple[str, bytes]:
-    """JSON with one value replaced, or bytes of it changed."""
-    kind = chance.choice(("value", "value", "value", "cut", "bytes", "deep"))
-    if kind == "cut":
-        return kind, whole[: chance.randrange(len(whole))]
-    if kind == "deep":
-        return kind, b"[" * 100_000
-    if kind == "bytes":
-        at = chance.randrange(len(whole))
-        return kind, whole[:at] + chance.randbytes(3) + whole[at + 3 :]
-    raw = json.loads(whole)
-    place, key = chance.choice(list(_places(raw)))
-    value = chance.choice(
-        (None, -1, 10**30, 1.5, "text", "\x1b[2J", [], {}, [1], True, float("nan"), "../../x")
-    )
-    place[key] = value
-    return f"{key} = {value!r}", json.dumps(raw).encode()
-
-
-def _places(raw: Any) -> Iterator[tuple[Any, Any]]:
-    """Every place in nested JSON that a value stands in."""
-    for key in raw if isinstance(raw, dict) else range(len(raw)) if isinstance(raw, list) else ():
-        yield raw, key
-        yield from _places(raw[key])
-
-
-def caches(ground: Ground) -> Seen:
-    """Packed caches: the harm of the zips, and notes and indexes that lie."""
-    folder = ground.folder("caches")
-    recipe = ground.recipe(folder)
-    whole = folder / "whole.zip"
-    ground.done("data", recipe, "--pack", whole, "--quiet")
-    chance = ground.chance("caches")
-    parts = parts_of(whole)
-    kinds = [
-        name
-        for name in ZIPS
-        if name
-        not in (
-            "cut at the end",
-            "size small",
-            "size large",
-            "encrypted",
-            "compression",
-            "letter case",
-            "file and folder",
-            "link over the model",
-        )
-    ]
-    names = _ordered(ground.reduced, kinds, chance, 3)
-    short, crashes, peak, codes = [], 0, 0.0, set()
-    for number, name in enumerate(
-        [*names, *["note"] * ground.count(20, 2), *["index"] * ground.count(20, 2)]
-    ):
-        path = folder / f"{number}.zip"
-        if name in ZIPS:
-            ZIPS[name](path, parts)
-        else:
-            write(path, _lying_cache(parts, name, chance))
-        ended = _unpacked(ground, recipe, path, folder, number)
-        codes.add(ended.code)
-        crashes, peak = crashes + ended.crashed, max(peak, ended.peak)
-        if fault := _judge(f"{name} ({number})", "train --cache", ended, {1, 2, 4, 5}):
-            short.append(fault)
-        path.unlink()
-    short += _outside(folder)
-    return Seen(
-        f"{number + 1} packed caches, exit codes {sorted(codes)}, {crashes} crashes",
-        tuple(short),
-        files=number + 1,
-        crashes=crashes,
-        peak=peak,
-    )
-
-
-UNPACK = """
-import sys
-from pathlib import Path
-from tledge import parcel, recipe
-from tledge.errors import TledgeError
-made = recipe.load(Path(sys.argv[1]))
-try:
-    parcel.unpack(Path(sys.argv[2]), made.data, made.model.image_size)
-except TledgeError as error:
-    sys.exit(print(error, file=sys.stderr) or error.exit_code)
-"""
-"""What `train --cache` does first, without the seconds that Keras takes."""
-
-
-def _unpacked(ground: Ground, recipe: Path, path: Path, folder: Path, number: int) -> child.Ended:
-    """How `train --cache` ended, or where minutes count its first step."""
-    env = {"TLEDGE_CACHE": str(folder / f"cache {number}")}
-    if ground.reduced or number % 4:
-        command = [sys.executable, "-c", UNPACK, recipe, path]
-        return child.run(command, {**ground.env, **env}, timeout=120, memory=12 << 10)
-    out = ["--out", folder / "run", "--force", "--quiet"]
-    return ground.tledge("train", recipe, "--cache", path, *out, env=env, timeout=120, memory=12 << 10)
-
-
-def _lying_cache(parts: list[Entry], kind: str, chance: random.Random) -> list[Entry]:
-    """`cache.json` with one value changed, or an index of damage whose hash the note confirms."""
-    import hashlib
-
-    made = dict(enumerate(parts))
-    where = {entry.filename: number for number, entry in made.items() for entry in [entry[0]]}
-    note_at, index_at = where["cache.json"], where["index.json"]
-    note = json.loads(made[note_at][1])
-    if kind == "index":
-        data = made[index_at][1]
-        at = chance.randrange(len(data))
-        data = data[:at] + chance.choice((b"", b"\x1b[2J", b"[" * 100_000, b"-9")) + data[at + 2 :]
-        note["members"]["index.json"] = [hashlib.sha256(data).hexdigest(), len(data)]
-        made[index_at] = (zipfile.ZipInfo("index.json"), data)
-        text = json.dumps(note).encode()
-    else:
-        _name, text = _damaged_json(json.dumps(note).encode(), chance)
-    made[note_at] = (zipfile.ZipInfo("cache.json"), text)
-    return list(made.values())
 
 
 CASES: tuple[Case, ...] = (

@@ -8,14 +8,20 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import child
+from case import Seen
 from ground import Ground
+
+SECRET = b"what nobody may see"
+
+PLENTY = 700
+"""MiB that a server may take at its peak, photos of 100 megapixels aside."""
 
 
 @dataclass
@@ -149,3 +155,27 @@ def stop(one: Serving, with_signal: int = signal.SIGINT) -> int:
     finally:
         if one.process.stdout:
             one.process.stdout.close()
+
+
+def kept(one: Serving) -> list[Path]:
+    return [path for path in one.feedback.rglob("*") if path.is_file()]
+
+
+def judged(
+    one: Serving,
+    said: str,
+    wrong: Iterable[str],
+    requests: int,
+    *,
+    most: float = PLENTY,
+    may_keep: bool = False,
+) -> Seen:
+    """What was seen, once it is known that the server is as well as before."""
+    short = [*wrong, *one.faults()]
+    if one.peak > most:
+        short.append(f"{one.peak:.0f} MiB at the peak, more than {most:.0f}")
+    if not may_keep and one.feedback.exists():
+        short.append(f"it wrote {kept(one)}")
+    crashes = int(one.process.poll() is not None)
+    said = f"{said}; peak {one.peak:.0f} MiB, {one.figure('Threads')} threads left" if not crashes else said
+    return Seen(said, tuple(short), files=requests, crashes=crashes, peak=one.peak)
