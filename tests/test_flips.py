@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tledge import contact, flips, golden, parity, runs
+from tledge.errors import RunError
 from tledge.golden import Golden
 from tledge.runs import ParityReport, ParityRow, Reference, RunFolder
 from tledge.tables import Parity
@@ -84,6 +85,17 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int) -> dict[s
     found = np.concatenate([FOUND] * (count // 5))
     flips.write(tmp_path, "tflite-int8", reference(count), found, NAMES)
     return seen
+
+
+def test_list_reads_back(tmp_path: Path) -> None:
+    path = tmp_path / flips.write(tmp_path, "tflite-int8", reference(), FOUND, NAMES)
+    found = flips.listed(path)
+    assert (found.variant, found.images, found.lost, found.won, found.moved) == ("tflite-int8", 5, 1, 1, 1)
+    assert list(found.flips) == flips.find(reference(), FOUND, NAMES)
+    for damage in ('"flips": [1]', '"flips": [{"image": 3}]', '"won": 1'):
+        path.write_text("{" + damage + "}")
+        with pytest.raises(RunError, match=r"incomplete, or of another tledge.*tledge verify"):
+            flips.listed(path)
 
 
 def test_sheet_shows_both_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

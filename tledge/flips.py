@@ -36,6 +36,18 @@ class Flip:
     artifact_confidence: float
 
 
+@dataclass(frozen=True)
+class Listing:
+    """What `write` lists of an artifact: how many of `images` are of each kind, and every one of them."""
+
+    variant: str
+    images: int
+    lost: int
+    won: int
+    moved: int
+    flips: tuple[Flip, ...]
+
+
 def find(golden: Golden, found: NDArray[np.float32], names: Sequence[str]) -> list[Flip]:
     """Where `found`, float32[N, classes], answers otherwise than Keras; what Keras was surest of first."""
     import numpy as np
@@ -73,11 +85,20 @@ def write(run: Path, variant: str, golden: Golden, found: NDArray[np.float32], n
         return ""
     path = f"evidence/{variant}-flips.json"
     counts = Counter(one.kind for one in flips)
-    told = {"variant": variant, "images": len(golden.labels), **{kind: counts[kind] for kind in KINDS}}
-    runs.write_json(run / path, {**told, "flips": [asdict(one) for one in flips]})
+    by_kind = {kind: counts[kind] for kind in KINDS}
+    listing = Listing(variant, len(golden.labels), **by_kind, flips=tuple(flips))
+    runs.write_json(run / path, asdict(listing))
     with runs.replacing((run / path).with_suffix(".png")) as made:
         _draw(made, variant, golden, flips, counts)
     return path
+
+
+def listed(path: Path) -> Listing:
+    """The list that `write` left at `path`; raises RunError where it is not there, or damaged."""
+    advice = "Run `tledge verify` again."
+    raw = runs.read_json(path, "a verified run", advice)
+    with runs.complete(path, advice):
+        return Listing(**{**raw, "flips": tuple(Flip(**one) for one in raw["flips"])})
 
 
 def _draw(path: Path, variant: str, golden: Golden, flips: list[Flip], counts: Counter[str]) -> None:

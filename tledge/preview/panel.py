@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from tledge import golden, model, runs
+from tledge import flips, golden, model, runs
 from tledge.contract import InputSpec
 from tledge.errors import RunError, TledgeError
 from tledge.formats import VARIANTS
@@ -78,11 +78,9 @@ class Panel:
 
     def flips(self) -> list[dict[str, Any]]:
         """The answers that differ from Keras', of all artifacts, as the lists in `evidence/` have them."""
-        found = []
-        for path in sorted((self._folder.path / "evidence").glob("*-flips.json")):
-            listed = runs.read_json(path, "a verified run", "Verify again.")
-            found += [{"variant": listed["variant"], **one} for one in listed["flips"]]
-        return found
+        paths = sorted((self._folder.path / "evidence").glob("*-flips.json"))
+        listings = map(flips.listed, paths)
+        return [{"variant": one.variant, **asdict(flip)} for one in listings for flip in one.flips]
 
     def flip_picture(self, row: int) -> bytes | None:
         """The prepared test image of a flip as a PNG; None where `row` is no flip."""

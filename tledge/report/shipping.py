@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tledge import card, golden, runs
+from tledge.flips import Flip, Listing, listed
 from tledge.machine import Machine
 from tledge.report import pictures
 from tledge.runs import ParityRow, RunFolder
@@ -45,35 +46,20 @@ class ArtifactLine:
 
 @dataclass(frozen=True)
 class Picture:
-    """A test image that an artifact answers otherwise, as a data URI, with what `flips` says of it."""
+    """A test image that an artifact answers otherwise, as a data URI."""
 
     uri: str
-    image: str
-    kind: str
-    label: str
-    keras: str
-    keras_confidence: float
-    artifact: str
-    artifact_confidence: float
+    flip: Flip
 
 
 @dataclass(frozen=True)
 class Flips:
     """Answers of an artifact that are not Keras'; `path` lists all, the picture `sheet` shows up to 60."""
 
-    variant: str
-    images: int
-    lost: int
-    won: int
-    moved: int
+    listing: Listing
     pictures: tuple[Picture, ...]
     path: str
     sheet: str
-
-    @property
-    def count(self) -> int:
-        """All answers that differ."""
-        return self.lost + self.won + self.moved
 
 
 @dataclass(frozen=True)
@@ -154,13 +140,11 @@ def flips(folder: RunFolder, known: Summary) -> tuple[Flips, ...]:
 
 def _flips(folder: RunFolder, row: ParityRow, reference: golden.Golden) -> Flips:
     path = folder.path / row.flips
-    raw = runs.read_json(path, "a verified run", "Run `tledge verify` again.")
     with runs.complete(path, "Run `tledge verify` again."):
-        shown = [dict(one) for one in raw["flips"][:MOST_FLIPS]]
-        made = tuple(Picture(pictures.photo(reference.images[one.pop("row")]), **one) for one in shown)
-        sheet = Path(row.flips).with_suffix(".png").as_posix()
-        counts = (raw["images"], raw["lost"], raw["won"], raw["moved"])
-        return Flips(row.variant, *counts, made, row.flips, sheet)
+        listing = listed(path)
+        shown = listing.flips[:MOST_FLIPS]
+        made = tuple(Picture(pictures.photo(reference.images[one.row]), one) for one in shown)
+        return Flips(listing, made, row.flips, Path(row.flips).with_suffix(".png").as_posix())
 
 
 def quantization(folder: RunFolder, known: Summary) -> Quantization | None:
