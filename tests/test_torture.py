@@ -98,6 +98,14 @@ def test_interrupt_shows_what_was_done(
     assert "all" in capsys.readouterr().out and not list(work.iterdir())
 
 
+def test_peak_is_not_that_of_who_started_it() -> None:
+    """Linux hands it down: a child shares the memory of its starter until it begins its own program."""
+    held = b"x" * (600 << 20)
+    del held
+    assert 3 < python("import time; time.sleep(0.3)").peak < 200
+    assert python("import time; held = b'x' * (3 << 28); time.sleep(0.2)").peak > 700
+
+
 def test_interrupt_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would go on in a folder that is about to be removed."""
     started: list[int] = []

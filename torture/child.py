@@ -92,7 +92,7 @@ def run(
         for timer in timers:
             timer.start()
         try:
-            status, usage, own = _watched(child.pid)
+            status, usage, own, high = _watched(child.pid)
         except BaseException:  # Ctrl-C: nobody goes on in a folder that is about to be removed
             end(child.pid, signal.SIGKILL)
             child.wait()
@@ -104,7 +104,7 @@ def run(
         seconds, at = time.monotonic() - began, time.time()
         orphans = outliving(child.pid) if kill_after is not None else []
         end(child.pid, signal.SIGKILL)  # whoever it left behind
-        said, peak = (_text(out), _text(err)), usage.ru_maxrss / 1024
+        said, peak = (_text(out), _text(err)), _peak(usage, high)
         return Ended(child.returncode, *said, seconds, peak, hung.is_set(), at, len(orphans), own)
 
 
@@ -142,24 +142,39 @@ def end(group: int, with_signal: int, leader: bool = False) -> None:
         return
 
 
-def _watched(pid: int) -> tuple[int, resource.struct_rusage, float]:
-    """Wait for a process; gives its status, what it used, and the peak of its own memory in MiB."""
-    own = 0.0
+def _watched(pid: int) -> tuple[int, resource.struct_rusage, float, float]:
+    """Wait for a process; gives its status, what it used, and the peaks of its own and of all its memory."""
+    own = high = 0.0
     while True:
         ended, status, usage = os.wait4(pid, os.WNOHANG)
         if ended:
-            return status, usage, own
-        own = max(own, own_memory(pid))
+            return status, usage, own, high
+        own, high = max(own, own_memory(pid)), max(high, _held(pid, "VmHWM"))
         time.sleep(0.05)
+
+
+def _peak(usage: resource.struct_rusage, seen: float) -> float:
+    """MiB that a process and those it waited for took at their peak.
+
+    Linux counts in what this process itself once held, whose memory the other shared until it began its
+    program. Where that is more, only what was `seen` of the process itself is known.
+    """
+    mine = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage.ru_maxrss / 1024 if usage.ru_maxrss > mine else seen
 
 
 def own_memory(pid: int | str) -> float:
     """MiB of resident memory that no file backs; 0 where the process is gone."""
+    return _held(pid, "RssAnon")
+
+
+def _held(pid: int | str, name: str) -> float:
+    """A figure of the kernel's about a process' memory, in MiB; 0 where the process is gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon")), 0.0)
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(name)), 0.0)
 
 
 def _text(file) -> str:  # type: ignore[no-untyped-def]

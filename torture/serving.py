@@ -41,11 +41,14 @@ class Serving:
     def host(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def raw(self, data: bytes, *, wait: float = 30, finish: bool = True, to: str = "127.0.0.1") -> bytes:
+    def raw(
+        self, data: bytes, body: bytes = b"", *, wait: float = 30, finish: bool = True, to: str = "127.0.0.1"
+    ) -> bytes:
         """Send bytes as they are; gives all that comes until the server closes, or for `wait` seconds."""
         with socket.create_connection((to, self.port), timeout=wait) as one:
             try:
                 one.sendall(data)
+                one.sendall(body)
                 if finish:
                     one.shutdown(socket.SHUT_WR)
             except OSError:  # it answered, and closed before all was said
@@ -64,7 +67,7 @@ class Serving:
         lines += (
             ["Connection: close"] if body is None else ["Connection: close", f"Content-Length: {len(body)}"]
         )
-        answer = self.raw("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + (body or b""))
+        answer = self.raw("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"), body or b"")
         return status(answer), answer
 
     def is_well(self) -> bool:
