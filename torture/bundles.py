@@ -1,4 +1,4 @@
-"""Bundles and packed caches that were damaged, or made to do harm."""
+"""Bundles that were damaged, or made to do harm; run folders and packed caches are in `hostile_caches`."""
 
 from __future__ import annotations
 

@@ -161,6 +161,7 @@ def stop(one: Serving, with_signal: int = signal.SIGINT) -> int:
 
 
 def kept(one: Serving) -> list[Path]:
+    """Files that the server wrote into its feedback folder."""
     return [path for path in one.feedback.rglob("*") if path.is_file()]
 
 
