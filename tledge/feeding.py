@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tledge import hardware, streaming
+from tledge import hardware
 from tledge.errors import TledgeError
 from tledge.streaming import Images, OneHot
 from tledge.tables import Stage
@@ -59,11 +61,6 @@ class Examples:
             return np.asarray(self.views[epoch % len(self.views)][positions])
         return np.asarray(self.images[self.rows[positions]])
 
-    def expect(self, positions: NDArray[np.int64]) -> None:
-        """Say which positions `take` is asked for next: streamed photos are decoded meanwhile."""
-        if self.views is None:
-            streaming.expect(self.images, self.rows[positions])
-
 
 def batches(
     examples: Examples,
@@ -88,24 +85,29 @@ def batches(
 
         part, share = pieces.take(order, number)
         images, labels = examples.take(part, epoch), examples.labels[examples.rows[part]]
-        if number + 1 < pieces.count(len(order)):
-            examples.expect(pieces.take(order, number + 1)[0])
         if train and stage.mixup:
             rng = np.random.default_rng([seed, epoch, number])
             images, labels = mixed(images.astype(np.float32), labels, stage.mixup, rng)
         return pieces.weighed(images, labels, None if weights is None else labels @ weights, share, even)
 
-    return _dataset(len(examples.rows), pieces, seed if train else None, epoch, made)
+    order = (len(examples.rows), seed if train else None, epoch)
+    return _dataset(*order, pieces, made, ahead=not examples.are_vectors)
 
 
 def _dataset(
     rows: int,
-    pieces: hardware.Split,
     seed: int | None,
     epoch: int,
+    pieces: hardware.Split,
     made: Callable[[int, NDArray[np.int64], int], tuple[NDArray[Any], ...]],
+    *,
+    ahead: bool,
 ) -> Any:
-    """A `keras.utils.PyDataset` of what `made` gives for (number, order, epoch); in order without a seed."""
+    """A `keras.utils.PyDataset` of what `made` gives for (number, order, epoch); in order without a seed.
+
+    With `ahead`, a thread makes the batch after the one that is asked for: JAX is fed by the thread
+    that starts its steps, and a fast device would wait for it. (TensorFlow reads ahead itself.)
+    """
     import keras
     import numpy as np
 
@@ -115,6 +117,7 @@ def _dataset(
             self.epoch = epoch
             self.order = self._shuffled()
             self.error: TledgeError | None = None
+            self.ahead: dict[tuple[int, int], Future[tuple[NDArray[Any], ...]]] = {}
 
         def _shuffled(self) -> NDArray[np.int64]:
             if seed is None:
@@ -129,13 +132,22 @@ def _dataset(
             return pieces.count(rows)
 
         def __getitem__(self, number: int) -> tuple[NDArray[Any], ...]:
+            ready = self.ahead.pop((self.epoch, number), None)
+            if ahead and number + 1 < len(self):
+                coming = _thread().submit(made, number + 1, self.order, self.epoch)
+                self.ahead = {(self.epoch, number + 1): coming}
             try:
-                return made(number, self.order, self.epoch)
+                return ready.result() if ready else made(number, self.order, self.epoch)
             except TledgeError as error:  # backends would tell of it in words of their own
                 self.error = error
                 raise
 
     return Batches()
+
+
+@cache
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "batch")
 
 
 def mixed(
