@@ -7,7 +7,6 @@ that the backbone wants lives inside the model, so no runner knows a mean or a d
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -16,6 +15,7 @@ from typing import Any
 
 from tledge import schema, shipped
 from tledge.errors import ArtifactError
+from tledge.letters import CONTROL
 
 MANIFEST_VERSION = 1
 INPUT_NAME = "image"
@@ -23,9 +23,6 @@ OUTPUT_NAME = "probabilities"
 
 MAX_BYTES = 1 << 24
 """Longer manifests are refused before they are read; those of a thousand classes take 100 KB."""
-
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What no label may hold: it would rule a terminal, break a line or turn the text around it."""
 
 
 @dataclass(frozen=True)

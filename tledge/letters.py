@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import re
 import sys
 from typing import Any
 
@@ -16,6 +17,9 @@ PLAIN = {
     "°": " deg",
 }  # fmt: skip
 """What tables and messages are written with, in ASCII."""
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What no label may hold: it would rule a terminal, break a line or turn the text around it."""
 
 
 def open_streams() -> None:

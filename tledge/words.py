@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from tledge.contract import CONTROL, Confidence
-from tledge.machine import Machine
-from tledge.runs import Score
+from tledge.letters import CONTROL
+
+if TYPE_CHECKING:  # the command line starts with this module
+    from tledge.contract import Confidence
+    from tledge.machine import Machine
+    from tledge.runs import Score
 
 NONE = "–"
 """Stands where there is no figure."""

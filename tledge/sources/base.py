@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tledge.contract import CONTROL
 from tledge.errors import DataError
+from tledge.letters import CONTROL
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def constant(data: bytes) -> bytes:
     return data
 
 
-def stamps(files: Iterable[tuple[str, Path]]) -> list[tuple[str, int, int]]:
+def stamps(files: Iterable[tuple[str, str | Path]]) -> list[tuple[str, int, int]]:
     """Name, size and time of every file: what a fingerprint tells a changed file by."""
-    stats = [(name, path.stat()) for name, path in files]
+    stats = [(name, os.stat(path)) for name, path in files]
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
