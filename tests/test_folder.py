@@ -113,7 +113,7 @@ def test_folder_is_walked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for use in (folder.fingerprint, folder.count, lambda chosen: list(folder.records(chosen))):
         listed.clear()
         use({"path": str(tmp_path)})
-        assert sorted(listed) == [tmp_path, tmp_path / "a", tmp_path / "b"]
+        assert sorted(map(Path, listed)) == [tmp_path, tmp_path / "a", tmp_path / "b"]
 
 
 def test_folder_shows_mixed_depths(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from tledge import filling, images, index, locks, progress, runs, shortage, whole
 from tledge.errors import DataError, MissingError, RecipeError, RunError, TledgeError
@@ -54,6 +54,9 @@ BLOCK = 256
 
 AHEAD = 256
 """Photos that are decoded while earlier ones are written."""
+
+TOGETHER = 16
+"""Photos written with one call: each call lets the threads that decode run, and waits to go on."""
 
 MAX_LISTED = 200
 """Unusable photos named in one message."""
@@ -240,26 +243,27 @@ def _fill(folder: Path, records: Iterator[Record], count: int, head: Head, watch
         decoded = _decoded(islice(records, done, None), head.side)
         left = None if count < done else count - done
         with closing(progress.track(watch, decoded, "prepare", left)) as tracked:
-            for one in tracked:
-                waiting.append(_line(folder, one, pixels, kept))
-                if pixels and not done and not isinstance(one[1], TledgeError):
-                    whole.update(one[1].data)
-                if len(waiting) == BLOCK:
+            while together := list(islice(tracked, min(TOGETHER, BLOCK))):
+                if pixels:
+                    made = b"".join([one[1].data for one in together if not isinstance(one[1], TledgeError)])
+                    pixels.write(made)
+                    if not done:
+                        whole.update(made)
+                waiting += [_line(folder, one, kept, streamed=not pixels) for one in together]
+                if len(waiting) >= BLOCK:
                     filling.flush(pixels, lines, waiting)
         filling.flush(pixels, lines, waiting)
     return "" if done else whole.hexdigest()
 
 
-def _line(folder: Path, one: Decoded, pixels: IO[bytes] | None, kept: Counter[tuple[str, str]]) -> bytes:
-    """Write one photo's pixels; gives its line of `rows.jsonl`."""
+def _line(folder: Path, one: Decoded, kept: Counter[tuple[str, str]], *, streamed: bool) -> bytes:
+    """The line of `rows.jsonl` for one photo."""
     record = one[0]
     if isinstance(one[1], TledgeError):
         kind = type(one[1]).__name__
         return json.dumps({"skipped": f"{shown(record.id)}: {one[1]}", "kind": kind}).encode() + b"\n"
-    _, image, facts, digest = one
-    if pixels:
-        pixels.write(image.data)
-    offset = 0 if pixels else record.where()
+    _, _, facts, digest = one
+    offset = record.where() if streamed else 0
     original = _keep_original(folder, record, digest, facts.format, kept) if facts.format in SUFFIXES else ""
     where = (record.id, record.label, record.split, digest, original, record.file)
     return index.line_of(Row(*where, **vars(facts), offset=offset)) + b"\n"

@@ -16,6 +16,9 @@ SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff",
     ".heic", ".heif", ".avif",
 }  # fmt: skip
+Photo = tuple[tuple[str, ...], str]
+"""The names that lead to a photo below the root, and its path: no `Path`, which takes longer than to look."""
+
 _CLUTTER = {"__MACOSX", "@eaDir"}
 """Folders of previews that macOS and NAS systems leave; names with a leading dot are skipped too."""
 
@@ -23,12 +26,12 @@ _CLUTTER = {"__MACOSX", "@eaDir"}
 def fingerprint(options: Mapping[str, object]) -> str:
     """Names, sizes and times of all photos: changes when a photo does."""
     root = _root(options)
-    return repr(stamps((path.relative_to(root).as_posix(), path) for path in photos(root)))
+    return repr(stamps(("/".join(parts), path) for parts, path in photos(root)))
 
 
 def count(options: Mapping[str, object]) -> int:
     """How many photos there are."""
-    return sum(1 for _path in photos(_root(options)))
+    return sum(1 for _photo in photos(_root(options)))
 
 
 def records(options: Mapping[str, object]) -> Iterator[Record]:
@@ -38,11 +41,12 @@ def records(options: Mapping[str, object]) -> Iterator[Record]:
     at mixed depths, and what `photos` raises.
     """
     root = _root(options)
-    found = [(path, path.relative_to(root).parts) for path in photos(root)]
-    _check_depths(root, [parts for _path, parts in found])
-    for path, parts in found:
+    found = list(photos(root))
+    _check_depths(root, [parts for parts, _path in found])
+    for parts, path in found:
         *split, label, _name = parts
-        yield Record("/".join(parts), label, split[0] if split else "train", partial(images.content, path))
+        read = partial(images.content, Path(path))
+        yield Record("/".join(parts), label, split[0] if split else "train", read)
 
 
 def reader(options: Mapping[str, object]) -> Reader:
@@ -51,17 +55,17 @@ def reader(options: Mapping[str, object]) -> Reader:
     return lambda name, _offset, _size: images.content(root / name)
 
 
-def photos(root: Path) -> Iterator[Path]:
+def photos(root: Path) -> Iterator[Photo]:
     """Every photo below `root`, in order of path, through links to files and folders.
 
     Hidden files and folders and those in `__MACOSX` and `@eaDir` are no photos. Raises DataError
     for a folder that cannot be listed and a link with the name of a photo that leads nowhere.
     """
-    yield from _walk(root, frozenset())
+    yield from _walk(str(root), (), frozenset())
 
 
-def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
-    stat = folder.stat()
+def _walk(folder: str, parts: tuple[str, ...], above: frozenset[tuple[int, int]]) -> Iterator[Photo]:
+    stat = os.stat(folder)
     here = (stat.st_dev, stat.st_ino)
     if here in above:  # a link back to a folder that it lies in
         return
@@ -73,13 +77,12 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
             f"{folder}: cannot be listed ({error.strerror}). Allow it or move it away."
         ) from error
     for entry in entries:
-        path = folder / entry.name
         if entry.name.startswith(".") or entry.name in _CLUTTER:
             continue
         if _leads_somewhere(entry) and entry.is_dir():
-            yield from _walk(path, above | {here})
-        elif path.suffix.lower() in SUFFIXES and _is_photo(entry):
-            yield path
+            yield from _walk(entry.path, (*parts, entry.name), above | {here})
+        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and _is_photo(entry):
+            yield (*parts, entry.name), entry.path
 
 
 def _leads_somewhere(entry: os.DirEntry[str]) -> bool:
