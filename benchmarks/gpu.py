@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from tledge import feeding, fitting, hardware, model, quiet, runs, training  # n
 from tledge.tables import Hardware, Model, Stage  # noqa: E402
 
 CLASSES = 10
+PRECISIONS = ("float32", "bfloat16", "float16")
 EPOCHS = 3
 
 
@@ -217,30 +219,40 @@ def aligned(words: Any) -> str:
     return f"{first:22} {second:9}" + "".join(f" {word:>10}" for word in others)
 
 
+def cases(asked: argparse.Namespace) -> list[Case]:
+    """The networks that were asked for, with the batch that was."""
+    listed = SMALL if asked.small else FULL
+    wanted = [one for one in listed if not asked.network or one.network.backbone in asked.network]
+    return [replace(one, batch=asked.batch or one.batch) for one in wanted]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--small", action="store_true", help="small networks and few steps, for a CPU")
     parser.add_argument("--out", type=Path, help="JSON file (default: benchmarks/results/gpu-BACKEND.json)")
+    parser.add_argument("--network", action="append", help="only this backbone; may be repeated")
+    parser.add_argument("--precision", action="append", choices=PRECISIONS, help="only this; may be repeated")
+    parser.add_argument("--batch", type=int, help="images in a batch (default: 64 and 32)")
     asked = parser.parse_args()
     keras = quiet.load("keras", "train")
     backend = keras.backend.backend()
     rows: list[dict[str, Any]] = []
-    base = 0.0
     facts = device()
     print(f"{', '.join(facts['devices'])}, {backend}; images/s")
     print(aligned(HEADER))
+    name = f"gpu-{backend}{'-small' if asked.small else ''}.json"
+    out = asked.out or ROOT / "benchmarks" / "results" / name
     with tempfile.TemporaryDirectory() as folder:
-        for case in SMALL if asked.small else FULL:
-            examples = bytes_on_disk(case, Path(folder))
-            for precision in ("float32", "bfloat16", "float16"):
+        for case in cases(asked):
+            examples, base = bytes_on_disk(case, Path(folder)), math.nan
+            for precision in asked.precision or PRECISIONS:
                 row = measure(case, precision, examples)
                 base = row["tledge"] if precision == "float32" else base
                 row["to_float32"] = row["tledge"] / base
                 rows.append(row)
                 print(line(row), flush=True)
-    name = f"gpu-{backend}{'-small' if asked.small else ''}.json"
-    out = asked.out or ROOT / "benchmarks" / "results" / name
-    runs.write_json(out, {"machine": facts, "epochs": EPOCHS, "small": asked.small, "rows": rows})
+                # After every row: a machine that is lent may be taken back.
+                runs.write_json(out, {"machine": facts, "epochs": EPOCHS, "small": asked.small, "rows": rows})
     print(f"written: {out}")
 
 
