@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import math
 import os
 import sys
 import tempfile
@@ -114,8 +113,10 @@ def epoch_seconds(net: Any, data: Any) -> float:
 def resident_seconds(net: Any, examples: feeding.Examples, case: Case) -> float:
     """As `epoch_seconds`, with one batch that is on the device."""
     import keras
+    import numpy as np
 
-    batch = [keras.ops.convert_to_tensor(part[: case.batch]) for part in (examples.images, examples.labels)]
+    first = np.arange(case.batch)
+    batch = [keras.ops.convert_to_tensor(part[first]) for part in (examples.images, examples.labels)]
     if keras.backend.backend() == "jax":
 
         class Same(keras.utils.PyDataset):  # type: ignore[misc]
@@ -209,7 +210,7 @@ def line(row: dict[str, Any]) -> str:
         row["precision"],
         *(f"{row[name]:.1f}" for name in ("tledge", "plain", "resident")),
     ]
-    words += [f"{row[name]:.2f}" for name in ("tledge_to_plain", "to_float32")]
+    words += ["-" if row[name] is None else f"{row[name]:.2f}" for name in ("tledge_to_plain", "to_float32")]
     words += [f"{row[name]:.0%}" for name in ("idle_tledge", "idle_plain")]
     return aligned(words)
 
@@ -244,11 +245,11 @@ def main() -> None:
     out = asked.out or ROOT / "benchmarks" / "results" / name
     with tempfile.TemporaryDirectory() as folder:
         for case in cases(asked):
-            examples, base = bytes_on_disk(case, Path(folder)), math.nan
+            examples, base = bytes_on_disk(case, Path(folder)), None
             for precision in asked.precision or PRECISIONS:
                 row = measure(case, precision, examples)
                 base = row["tledge"] if precision == "float32" else base
-                row["to_float32"] = row["tledge"] / base
+                row["to_float32"] = base and row["tledge"] / base
                 rows.append(row)
                 print(line(row), flush=True)
                 # After every row: a machine that is lent may be taken back.

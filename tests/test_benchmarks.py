@@ -230,3 +230,18 @@ def test_cheap_rows_run(tmp_path: Path) -> None:
     assert seen["prepare"]["conditions"] == {"same pixels as bare Pillow": True}
     assert seen["predict-image"]["conditions"] == {"same labels as the bare loop": True}
     assert seen["predict-start"]["conditions"]["neither TensorFlow nor Keras loaded"]
+
+
+@pytest.mark.slow
+def test_device_is_measured(tmp_path: Path) -> None:
+    """On whatever is here; the chosen network and precision alone."""
+    out = tmp_path / "gpu.json"
+    chosen = ["--small", "--network", "mobilenetv2", "--precision", "bfloat16", "--out", str(out)]
+    command = [sys.executable, str(FOLDER / "gpu.py"), *chosen]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = json.loads(out.read_text())["rows"]
+    assert (row["network"], row["precision"], row["to_float32"]) == ("mobilenetv2 0.35/32", "bfloat16", None)
+    assert row["tledge_to_plain"] == row["tledge"] / row["plain"]
+    assert row["idle_tledge"] == max(0, 1 - row["tledge"] / row["resident"])
+    assert f"{row['tledge']:.1f}" in done.stdout
