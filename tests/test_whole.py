@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -85,6 +87,53 @@ def test_folder_survives_a_kill_between_two_names(tmp_path: Path, call: int, con
     with RunFolder(tmp_path / "run").alone():
         assert (tmp_path / "run" / "bundle" / "content").read_text() == content
     assert os.listdir(tmp_path / "run") == ["bundle"]
+
+
+class Interrupting:
+    """Raises KeyboardInterrupt at line number `at` of those that run in `whole` and `shutil`.
+
+    Not at a mere `try:`, where Python looks for no signals.
+    """
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def __call__(self, frame: FrameType, event: str, _argument: object) -> object:
+        code = frame.f_code
+        if Path(code.co_filename).name not in ("whole.py", "shutil.py"):
+            return None
+        said = linecache.getline(code.co_filename, frame.f_lineno).strip()
+        self.left -= event == "line" and said not in ("try:", "finally:")
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return self
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # an interrupt between open and with
+def test_interrupt_at_any_line_leaves_nothing(tmp_path: Path) -> None:
+    for count in range(1, 2000):
+        path = tmp_path / str(count) / "bundle"
+        path.mkdir(parents=True)
+        for name in ("one", "two"):
+            (path / name).write_text("old")
+        interrupting, before = Interrupting(count), sys.gettrace()
+        sys.settrace(interrupting)  # type: ignore[arg-type]
+        try:
+            with whole.replacing(path) as made:
+                made.mkdir()
+                (made / "one").write_text("new")
+        except (KeyboardInterrupt, OSError):  # the latter where shutil then closes a file twice
+            pass
+        finally:
+            sys.settrace(before)
+        assert [one.name for one in path.parent.iterdir()] == ["bundle"], f"line {count}"
+        assert {one.name: one.read_text() for one in path.iterdir()} in (
+            {"one": "old", "two": "old"},
+            {"one": "new"},
+        )
+        if interrupting.left > 0:
+            break
+    assert 50 < count < 1999, "every line was interrupted once"
 
 
 def test_leftovers_go_and_other_dot_names_stay(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -40,9 +39,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises ResourceError where nothing can be written there, and where disk or memory run out.
     """
-    folder = _beside(path)
+    folder = path.parent / f"{_prefix(path.name)}{os.urandom(8).hex()}"
     with shortage.explained(path):
         try:
+            _make(folder, path)
             made = folder / path.name
             yield made
             settle(made)
@@ -52,14 +52,18 @@ def replacing(path: Path) -> Iterator[Path]:
                 os.replace(made, path)
             _settle_names(path.parent)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                shutil.rmtree(folder, ignore_errors=True)
+            except BaseException:  # asked to end meanwhile, by whatever name: once more, from the start
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
 
 
-def _beside(path: Path) -> Path:
+def _make(folder: Path, path: Path) -> None:
     """A new folder beside `path`, whose own folder is made where it is not there."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=_prefix(path.name), dir=path.parent))
+        folder.mkdir(0o700)
     except OSError as error:
         raise ResourceError(shortage.refused(error, path)) from error
 
