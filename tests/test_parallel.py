@@ -9,12 +9,13 @@ import pytest
 from tledge.parallel import in_order
 
 
-def test_order_whatever_takes_longer() -> None:
+@pytest.mark.parametrize("together", [1, 5, 50])
+def test_order_whatever_takes_longer(together: int) -> None:
     def slow(number: int) -> int:
         time.sleep(0.01 * (number % 3 == 0))
         return number
 
-    assert list(in_order(slow, range(12), threads=4, ahead=6)) == list(range(12))
+    assert list(in_order(slow, range(12), 4, 6, together)) == list(range(12))
 
 
 @pytest.mark.parametrize("ahead", [1, 3])
@@ -23,6 +24,16 @@ def test_no_more_is_taken_than_said(ahead: int) -> None:
     found = in_order(lambda number: number, taken, threads=2, ahead=ahead)
     assert [next(found) for _ in range(5)] == [0, 1, 2, 3, 4]
     assert next(taken) == 4 + ahead
+    found.close()
+
+
+def test_thread_keeps_what_it_does_together() -> None:
+    taken = count()
+    found = in_order(lambda number: (number, threading.get_ident()), taken, threads=2, ahead=12, together=4)
+    seen = [next(found) for _ in range(8)]
+    assert [number for number, _ in seen] == list(range(8))
+    assert len({thread for _, thread in seen[:4]}) == len({thread for _, thread in seen[4:]}) == 1
+    assert next(taken) == 4 + 12
     found.close()
 
 

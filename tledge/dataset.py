@@ -55,8 +55,12 @@ BLOCK = 256
 AHEAD = 256
 """Photos that are decoded while earlier ones are written."""
 
-TOGETHER = 16
-"""Photos written with one call: each call lets the threads that decode run, and waits to go on."""
+TOGETHER = 8
+"""Photos that a thread decodes at a time, and that are written with one call.
+
+Small ones take a millisecond, of which threads waiting for each other were a sixth; large ones leave a core
+idle at the end for as long as so many take.
+"""
 
 MAX_LISTED = 200
 """Unusable photos named in one message."""
@@ -324,7 +328,7 @@ def _decoded(records: Iterator[Record], size: int) -> Generator[Decoded]:
         except OSError as error:
             return record, DataError(f"cannot be read ({error}).")
 
-    return in_order(one, records, os.cpu_count() or 1, AHEAD)
+    return in_order(one, records, os.cpu_count() or 1, AHEAD, min(TOGETHER, BLOCK, AHEAD))
 
 
 def _keep_original(
