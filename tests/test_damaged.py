@@ -397,7 +397,7 @@ def test_photo_that_changed_is_no_original(tmp_path: Path) -> None:
     reads = iter([damaged.encoded("JPEG"), damaged.encoded("PNG")])
     record = Record("dog/1.jpg", "dog", "train", lambda: next(reads))
     (one,) = dataset._decoded(iter([record]), 16)
-    assert "original" not in json.loads(dataset._line(tmp_path, one, None, Counter()))
+    assert "original" not in json.loads(dataset._line(tmp_path, one, Counter(), streamed=True))
     assert not any(isinstance(part, bytes) for part in one)
 
 
