@@ -110,7 +110,8 @@ def read_npz(path: Path, what: str) -> dict[str, NDArray[Any]]:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as packed:
+        # Opened here, for numpy leaves open what turns out to be no zip file.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as packed:
             return {name: packed[name] for name in packed.files}
     except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise RunError(f"{path}: no {what} ({error}). Train again.") from error

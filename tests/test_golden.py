@@ -1,0 +1,90 @@
+"""The golden set on the disk: the same again, damage seen."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tledge import golden
+from tledge.errors import RunError
+from tledge.golden import Golden
+
+COUNT, SIDE = 12, 16
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> tuple[Path, Golden]:
+    rng = np.random.default_rng(0)
+    made = Golden(
+        images=rng.integers(0, 256, (COUNT, SIDE, SIDE, 3), np.uint8),
+        labels=np.arange(COUNT) % 3,
+        probabilities=rng.random((COUNT, 3), np.float32),
+        ids=tuple(f"test/{number}.jpg" for number in range(COUNT)),
+        faults={"channels-swapped": rng.random((4, 3), np.float32)},
+    )
+    golden.save(tmp_path / "golden.npz", made)
+    return tmp_path / "golden.npz", made
+
+
+def test_what_was_saved_is_read(written: tuple[Path, Golden]) -> None:
+    path, made = written
+    found = golden.load(path)
+    for name in ("images", "labels", "probabilities"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(made, name))
+    assert found.ids == made.ids
+    np.testing.assert_array_equal(found.faults["channels-swapped"], made.faults["channels-swapped"])
+
+
+def test_order_of_columns_is_kept(written: tuple[Path, Golden]) -> None:
+    path, made = written
+    golden.save(path, replace(made, images=np.asfortranarray(made.images)))
+    np.testing.assert_array_equal(golden.load(path).images, made.images)
+
+
+def test_set_of_numpy_is_read(written: tuple[Path, Golden]) -> None:
+    path, made = written
+    np.savez(path, images=made.images, labels=made.labels, probabilities=made.probabilities, ids=made.ids)
+    np.testing.assert_array_equal(golden.load(path).images, made.images)
+
+
+def flipped(data: bytes) -> bytes:
+    """One bit of a pixel."""
+    return data[:1000] + bytes([data[1000] ^ 1]) + data[1001:]
+
+
+def cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def longer_by_its_header(data: bytes) -> bytes:
+    """Its checksums are right, and its header promises pixels that are not there."""
+    return repacked(data, lambda array: array.replace(b"(12, 16", b"(13, 16", 1))
+
+
+def objects(data: bytes) -> bytes:
+    return repacked(data, lambda array: array.replace(b"'|u1'", b"'|O' ", 1))
+
+
+def repacked(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(out, "w") as after:
+        for name in before.namelist():
+            array = before.read(name)
+            after.writestr(name, change(array) if name == "images.npy" else array)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("damage", [flipped, cut, longer_by_its_header, objects])
+def test_damage_is_seen(written: tuple[Path, Golden], damage: Callable[[bytes], bytes]) -> None:
+    path, _ = written
+    before = path.read_bytes()
+    path.write_bytes(damage(before))
+    assert path.read_bytes() != before
+    with pytest.raises(RunError, match=r"no readable golden set .*Train again"):
+        golden.load(path)
