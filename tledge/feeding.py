@@ -90,8 +90,8 @@ def batches(
             images, labels = mixed(images.astype(np.float32), labels, stage.mixup, rng)
         return pieces.weighed(images, labels, None if weights is None else labels @ weights, share, even)
 
-    order = (len(examples.rows), seed if train else None, epoch)
-    return _dataset(*order, pieces, made, ahead=not examples.are_vectors)
+    chosen = seed if train else None
+    return _dataset(len(examples.rows), chosen, epoch, pieces, made, ahead=not examples.are_vectors)
 
 
 def _dataset(
