@@ -34,7 +34,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import machine  # noqa: E402
 
-from tledge import feeding, fitting, hardware, model, quiet, runs, training  # noqa: E402
+from tledge import feeding, fitting, hardware, model, runs, training  # noqa: E402
+from tledge._process import silence  # noqa: E402
 from tledge.tables import Hardware, Model, Stage  # noqa: E402
 
 CLASSES = 10
@@ -235,7 +236,7 @@ def main() -> None:
     parser.add_argument("--precision", action="append", choices=PRECISIONS, help="only this; may be repeated")
     parser.add_argument("--batch", type=int, help="images in a batch (default: 64 and 32)")
     asked = parser.parse_args()
-    keras = quiet.load("keras", "train")
+    keras = silence.load("keras", "train")
     backend = keras.backend.backend()
     rows: list[dict[str, Any]] = []
     facts = device()

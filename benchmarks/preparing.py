@@ -110,9 +110,10 @@ def inside_epochs(recipe_path: str) -> None:
     """Inside a child: prepare once, then every batch of every epoch as training and validation take them."""
     import numpy as np
 
-    from tledge import dataset, feeding, quiet, recipe, splits
+    from tledge import dataset, feeding, recipe, splits
+    from tledge._process import silence
 
-    quiet.load("keras", "train")
+    silence.load("keras", "train")
     made = recipe.load(Path(recipe_path))
     stage = made.stage[0]
 

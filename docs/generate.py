@@ -21,7 +21,8 @@ import click
 from words import code, fenced, notes, plain, prose, table
 
 import tledge
-from tledge import cli, errors, runs, shipped, tables
+from tledge import cli, errors, runs, tables
+from tledge._io import resources
 from tledge.backbones import BACKBONES
 from tledge.formats import VARIANTS
 from tledge.recipe import Recipe
@@ -286,7 +287,7 @@ def _fields(cls: type) -> str:
 
 def manifest() -> str:
     """`manifest.json` of a bundle, from its JSON Schema."""
-    schema = json.loads((shipped.folder("export") / "manifest.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((resources.folder("export") / "manifest.schema.json").read_text(encoding="utf-8"))
     parts = ["# `manifest.json`", plain(schema["description"]), _properties(schema)]
     for name, part in schema["$defs"].items():
         parts += [f"## {name}", plain(part["description"]), _properties(part)]

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-ABORT = "import ctypes; from tledge import aborts\n"
+ABORT = "import ctypes; from tledge._process import native_output as aborts\n"
 NATIVE = "ctypes.CDLL(None).abort()\n"
 
 

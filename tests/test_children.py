@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tledge import children
+from tledge._process import subprocesses
 
 WORKER = """
 import sys, time
-from tledge import children
+from tledge._process import subprocesses as children
 if sys.argv[1] == "asking":
     children._told_by_kernel = lambda: False
 children.end_with_starter()
@@ -25,7 +25,7 @@ time.sleep(600)
 
 STARTER = """
 import os, subprocess, sys, time
-from tledge import children
+from tledge._process import subprocesses as children
 with children.deaf_to_interrupts():
     worker = subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]], env=children.environment(),
                               stdout=subprocess.PIPE)
@@ -62,9 +62,9 @@ def test_worker_ends_with_its_starter(way: str) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_worker_never_sees_an_interrupt() -> None:
-    with children.deaf_to_interrupts():
+    with subprocesses.deaf_to_interrupts():
         worker = subprocess.Popen(
-            [sys.executable, "-c", WORKER, "told"], stdout=subprocess.PIPE, env=children.environment()
+            [sys.executable, "-c", WORKER, "told"], stdout=subprocess.PIPE, env=subprocesses.environment()
         )
     with worker:
         assert worker.stdout is not None
@@ -77,22 +77,22 @@ def test_worker_never_sees_an_interrupt() -> None:
 
 def test_starter_that_ended_first() -> None:
     """It was gone before the kernel could be asked."""
-    env = {**os.environ, children.STARTER: "1"}
+    env = {**os.environ, subprocesses.STARTER: "1"}
     command = [sys.executable, "-c", WORKER, "told"]
     done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=30)
     assert done.returncode == 1 and not done.stdout
 
 
 def test_process_that_nobody_started_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(children.STARTER, raising=False)
+    monkeypatch.delenv(subprocesses.STARTER, raising=False)
     monkeypatch.setattr(os, "_exit", lambda _code: pytest.fail("ended"))
-    children.end_with_starter()
+    subprocesses.end_with_starter()
 
 
 @pytest.mark.parametrize("module", ["tledge.formats", "tledge.bench_worker"])
 def test_workers_know_of_this(module: str) -> None:
     """Their starter is gone, and they wait neither for jobs nor do one."""
     command = [sys.executable, "-m", module, "job.json", "result.json"]
-    env = {**os.environ, children.STARTER: "1"}
+    env = {**os.environ, subprocesses.STARTER: "1"}
     done = subprocess.run(command, env=env, input=b"", capture_output=True, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (1, b"")

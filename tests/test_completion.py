@@ -11,7 +11,7 @@ import pytest
 from click.shell_completion import ShellComplete
 from conftest import ROOT, Done
 
-from tledge import shipped
+from tledge._io import resources
 from tledge.cli import tledge
 from tledge.commands.completion import SHELLS, Named
 from tledge.formats import VARIANTS
@@ -46,7 +46,7 @@ def test_runs_are_completed(command: str) -> None:
 @pytest.mark.parametrize("command", ["train", "data"])
 def test_recipes_are_completed(command: str) -> None:
     found = [value for _kind, value in complete(command, "")]
-    assert found == ["my.toml", *shipped.recipes()]
+    assert found == ["my.toml", *resources.recipes()]
 
 
 def test_paths_are_completed_where_no_name_fits() -> None:

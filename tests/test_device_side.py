@@ -71,7 +71,7 @@ def test_shipped_recipes_are_found(device: Path) -> None:
 
 def test_device_projects_come_whole(device: Path, small_run: Path) -> None:
     """Every file of `export/` is in the wheel, scripts can still be run, and a project can be filled."""
-    code = "from tledge import shipped; print(shipped.folder('export'))"
+    code = "from tledge._io import resources as shipped; print(shipped.folder('export'))"
     done = subprocess.run([str(device), "-c", code], capture_output=True, text=True, check=True, cwd="/")
     installed = Path(done.stdout.strip())
     assert not installed.is_relative_to(ROOT)

@@ -13,7 +13,8 @@ import click
 import pytest
 from conftest import ROOT
 
-from tledge import recipe, shipped
+from tledge import recipe
+from tledge._io import resources
 from tledge.cli import tledge
 from tledge.errors import RecipeError
 from tledge.formats import VARIANTS
@@ -158,15 +159,15 @@ def test_unknown_keys_are_caught() -> None:
     assert unknown_keys(text) == ["[party] ", "[export.int8] repairs"]
 
 
-@pytest.mark.parametrize("name", sorted(shipped.recipes()))
+@pytest.mark.parametrize("name", sorted(resources.recipes()))
 def test_recipe_stands_on_its_page(name: str) -> None:
     assert f"[`{name}`](../recipes/{name}.toml)" in TEXTS["docs/recipes.md"]
-    assert recipe.load(shipped.recipes()[name]).recipe.name == name
+    assert recipe.load(resources.recipes()[name]).recipe.name == name
 
 
 def test_recipe_page_names_no_other() -> None:
     named = set(re.findall(r"\(\.\./recipes/(\w+)\.toml\)", TEXTS["docs/recipes.md"]))
-    assert named == set(shipped.recipes())
+    assert named == set(resources.recipes())
 
 
 def test_recipe_on_its_page_is_a_whole_one() -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from fake_models import feature_vector
 
-from tledge import fitting, model, recipe, shipped
+from tledge import fitting, model, recipe
+from tledge._io import resources
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +96,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[recipe.Re
     }
     made = {}
     for name, wanted in WANTED.items():
-        loaded = recipe.load(shipped.recipes()[name])
+        loaded = recipe.load(resources.recipes()[name])
         if wanted.backbone == "hub":
             asked = replace(loaded.model, backbone=f"hub:{vectors[wanted.size]}")
         else:

@@ -21,7 +21,8 @@ import pytest
 from conftest import Done
 from fake_device_bundle import change, write_sums
 
-from tledge import archives, contract, dataset, reader, runs, schema, verification, words
+from tledge import contract, dataset, reader, runs, verification, words
+from tledge._io import json_schema, zip_guard
 from tledge.errors import ArtifactError, DataError, TledgeError
 from tledge.predict import predict
 from tledge.tables import Data
@@ -119,7 +120,7 @@ def test_list_of_entries_is_bounded(tmp_path: Path) -> None:
             out.writestr(f"golden/{number:060d}", b"")
     with pytest.raises(ArtifactError, match="list of entries is larger"):
         reader.open_bundle(path)
-    assert archives.opened(path, 1 << 24).namelist()
+    assert zip_guard.opened(path, 1 << 24).namelist()
 
 
 @pytest.mark.parametrize("text", [b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe", b"", b"null", b"[]",
@@ -177,9 +178,9 @@ def test_manifest_that_lies_is_refused(number: int, made: Path) -> None:
 
 
 def test_schema_uses_what_is_understood_here() -> None:
-    """A keyword that `tledge.schema` does not know would be passed over."""
+    """A keyword that `tledge._io.json_schema` does not know would be passed over."""
     meant = ("properties", "required", "additionalProperties", "items", "anyOf", "$ref", "$defs")
-    known = {*schema.RULES, *meant, "$schema", "$id", "title", "description"}
+    known = {*json_schema.RULES, *meant, "$schema", "$id", "title", "description"}
 
     def unknown(part: Any, of_names: bool = False) -> set[str]:
         if isinstance(part, list):
@@ -327,15 +328,15 @@ def test_damaged_run_is_told(text: str, tmp_path: Path) -> None:
 
 def test_values_are_of_their_types() -> None:
     good = runs.Score(1, 0.5, 0.4, 0.6)
-    assert schema.typed(good) is good
+    assert json_schema.typed(good) is good
     for bad in (
         runs.Score("1", 0.5, 0.4, 0.6),
         runs.Score(True, 0.5, 0.4, 0.6),
         runs.Score(1, None, 0.4, 0.6),
     ):  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="expected"):
-            schema.typed(bad)
+            json_schema.typed(bad)
     row = runs.ParityRow("a", "b", "c", 1, "passed", recall={"x": (1, 0.5, 0.5)}, reasons=("a",))
-    assert schema.typed(row) is row
+    assert json_schema.typed(row) is row
     with pytest.raises(ValueError, match=r"recall\.x"):
-        schema.typed(runs.ParityRow("a", "b", "c", 1, "passed", recall={"x": ("1", 0.5, 0.5)}))  # type: ignore[dict-item]
+        json_schema.typed(runs.ParityRow("a", "b", "c", 1, "passed", recall={"x": ("1", 0.5, 0.5)}))  # type: ignore[dict-item]

@@ -356,7 +356,7 @@ def python(code: str, *arguments: object) -> str:
 
 ANSWER = """
 import sys, numpy as np
-from tledge import hub, quiet
+from tledge import hub; from tledge._process import silence as quiet
 keras = quiet.load("keras", "export")
 hub.register()
 net = keras.models.load_model(sys.argv[1], safe_mode=True)
@@ -402,7 +402,7 @@ def test_copy_by_config_repeats_bytes(exported: Path, tmp_path: Path) -> None:
 
 CONFIG = """
 import json, sys
-from tledge import hub, quiet
+from tledge import hub; from tledge._process import silence as quiet
 keras = quiet.load("keras", "export")
 inputs = keras.Input((int(sys.argv[2]),) * 2 + (3,))
 net = keras.Model(inputs, hub.build(sys.argv[1], inputs))

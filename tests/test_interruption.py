@@ -28,7 +28,7 @@ def attended() -> Iterator[None]:
 COMMAND = """
 import signal, sys, threading, time
 import click
-from tledge import cli, interruption
+from tledge import cli; from tledge._process import signals as interruption
 
 @cli.tledge.command()
 def work():
@@ -77,7 +77,7 @@ BROKEN_THREAD = """
 """
 
 CLOSED = """
-    from tledge import quiet
+    from tledge._process import silence as quiet
     with quiet.native_stderr_closed():
         while True:
             try:

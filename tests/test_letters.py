@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tledge import letters, runs
+from tledge import runs
+from tledge._io import encoding as io_encoding
 from tledge.commands import typed
 
 TEXT = "–…→Δ×·±≥≤° é手\udcff"
@@ -19,7 +20,7 @@ TEXT = "–…→Δ×·±≥≤° é手\udcff"
 def written(encoding: str) -> bytes:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding=encoding)
-    letters.allow(stream)
+    io_encoding.allow(stream)
     stream.write(TEXT)
     stream.flush()
     return raw.getvalue()
@@ -32,12 +33,12 @@ def test_plain_letters_stand_in() -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", None])
 def test_json_reads_back(encoding: str | None) -> None:
-    text = letters.as_json({"name": TEXT}, encoding)
+    text = io_encoding.as_json({"name": TEXT}, encoding)
     assert json.loads(text.encode(encoding or "utf-8").decode(encoding or "utf-8")) == {"name": TEXT}
 
 
 def test_json_keeps_letters_that_fit() -> None:
-    assert '"é手"' in letters.as_json("é手")
+    assert '"é手"' in io_encoding.as_json("é手")
 
 
 def test_file_names_that_are_no_text_are_kept(tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_file_names_that_are_no_text_are_kept(tmp_path: Path) -> None:
 def test_closed_streams_take_no_file(streams: str, tmp_path: Path) -> None:
     """Without the null device there, the next file that is opened would be stdout or stderr."""
     code = (
-        "from tledge import letters; letters.open_streams(); file = open('data', 'w'); "
+        "from tledge._io import encoding as letters; letters.open_streams(); file = open('data', 'w'); "
         "import os, sys; os.write(1, b'native'); os.write(2, b'native'); print('x'); "
         "print('x', file=sys.stderr); file.write(str(file.fileno() > 2))"
     )

@@ -13,11 +13,12 @@ from typing import Any
 import fake_device_bundle
 import pytest
 
-from tledge import contract, shipped
+from tledge import contract
+from tledge._io import resources
 from tledge.contract import MANIFEST_VERSION, Confidence, Expected, GoldenCase, InputSpec, Manifest, Shipped
 from tledge.errors import ArtifactError
 
-SCHEMA: dict[str, Any] = json.loads((shipped.folder("export") / "manifest.schema.json").read_text("utf-8"))
+SCHEMA: dict[str, Any] = json.loads((resources.folder("export") / "manifest.schema.json").read_text("utf-8"))
 PARTS: dict[str, tuple[type, dict[str, Any]]] = {
     "manifest": (Manifest, SCHEMA),
     "input": (InputSpec, SCHEMA["$defs"]["input"]),

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from tledge.parallel import in_order
+from tledge._process.ordered_map import in_order
 
 
 @pytest.mark.parametrize("together", [1, 5, 50])

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from tledge import quiet
+from tledge._process import silence
+from tledge._process.silence import native_stderr_closed
 from tledge.errors import MissingError, ResourceError
-from tledge.quiet import native_stderr_closed
 
 
 def place() -> tuple[int, int]:
@@ -39,12 +39,12 @@ def test_library_without_memory_is_not_missing(
 
     monkeypatch.setattr(importlib, "import_module", load)
     with pytest.raises(kind, match=said):
-        quiet.load("some_library", "train")
+        silence.load("some_library", "train")
 
 
 def test_onnxruntime_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """What tledge reads of the environment is ONNX Runtime's own switch, set before it loads."""
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", object())
-    quiet.load("onnxruntime", "export")
+    silence.load("onnxruntime", "export")
     assert os.environ.pop("ORT_DISABLE_TELEMETRY") == "1"

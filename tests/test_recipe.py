@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tledge import shipped, tables
+from tledge import tables
+from tledge._io import resources
 from tledge.errors import RecipeError
 from tledge.recipe import Recipe, load, parse
 
@@ -188,7 +189,7 @@ def test_recipe_that_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
         os.mkfifo(path)
     else:
         path.symlink_to("/dev/zero")
-    for read in (load, lambda path: shipped.find_recipe(str(path))):
+    for read in (load, lambda path: resources.find_recipe(str(path))):
         with pytest.raises(RecipeError, match=r"odd\.toml: not a file"):
             read(path)
 
@@ -203,7 +204,7 @@ def test_endless_file_is_refused(tmp_path: Path) -> None:
 
 def test_name_too_long_for_a_file_is_refused() -> None:
     with pytest.raises(RecipeError, match="name too long"):
-        shipped.find_recipe("a" * 5000)
+        resources.find_recipe("a" * 5000)
 
 
 @pytest.mark.parametrize("name", ["a", '"a"', "'a.b'"])

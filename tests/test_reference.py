@@ -15,7 +15,8 @@ import pytest
 from conftest import ROOT
 
 import tledge
-from tledge import errors, recipe, runs, shipped, tables
+from tledge import errors, recipe, runs, tables
+from tledge._io import resources
 from tledge.backbones import BACKBONES
 from tledge.cli import tledge as group
 from tledge.errors import RecipeError, TledgeError
@@ -69,7 +70,7 @@ def error_codes() -> set[str]:
 
 
 def schema() -> dict[str, Any]:
-    text = (shipped.folder("export") / "manifest.schema.json").read_text(encoding="utf-8")
+    text = (resources.folder("export") / "manifest.schema.json").read_text(encoding="utf-8")
     return dict(json.loads(text))
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tledge import dataset, filling, runs, shortage
+from tledge import dataset, filling, runs
+from tledge._io import resource_errors
 from tledge.errors import ArtifactError, ResourceError, TledgeError
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -43,7 +44,7 @@ def test_cause_behind_another_error_is_found(tmp_path: Path) -> None:
         except OSError as error:
             raise ValueError("could not save") from error
     except ValueError as error:
-        assert "disk is full" in str(shortage.cause(error, tmp_path))
+        assert "disk is full" in str(resource_errors.cause(error, tmp_path))
 
 
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
@@ -52,9 +53,9 @@ def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
         OSError(errno.EIO, "Input/output error"),
         FileNotFoundError(2, "none", "x"),
     ):
-        with pytest.raises(type(error)), shortage.explained(tmp_path):
+        with pytest.raises(type(error)), resource_errors.explained(tmp_path):
             raise error
-    with pytest.raises(TledgeError, match="kept"), shortage.explained(tmp_path):
+    with pytest.raises(TledgeError, match="kept"), resource_errors.explained(tmp_path):
         raise TledgeError("kept")
 
 
@@ -70,7 +71,7 @@ def test_little_memory_is_named() -> None:
     for error in (MemoryError(), ImportError("lib.so: failed to map segment from shared object")):
         with (
             pytest.raises(ResourceError, match=r"out of memory.*ulimit -v.*memory_mib"),
-            shortage.explained(),
+            resource_errors.explained(),
         ):
             raise error
 
@@ -78,7 +79,7 @@ def test_little_memory_is_named() -> None:
 def test_rights_are_named_with_the_place() -> None:
     with (
         pytest.raises(ResourceError, match=r"/x/cache: Permission denied.*TLEDGE_CACHE"),
-        shortage.explained(),
+        resource_errors.explained(),
     ):
         raise PermissionError(errno.EACCES, "Permission denied", "/x/cache")
 
@@ -105,7 +106,7 @@ def test_removed_folder_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "gone").rmdir()
     with pytest.raises(ResourceError, match="current folder was removed"):
         runs.write_text(Path("runs/x.json"), "text")
-    with pytest.raises(ResourceError, match="current folder was removed"), shortage.explained():
+    with pytest.raises(ResourceError, match="current folder was removed"), resource_errors.explained():
         Path.cwd()
 
 
@@ -141,13 +142,13 @@ def test_mapped_array_is_zeros_to_fill(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_ending_says_how_and_why(code: int, said: str, words: str) -> None:
-    assert words in shortage.ending(code, said)
+    assert words in resource_errors.ending(code, said)
 
 
 def test_long_process_is_stopped() -> None:
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
     with pytest.raises(ArtifactError, match=r"net\.tflite: Vela took more than 0\.2 s and was stopped"):
-        shortage.patiently(command, "net.tflite: Vela", 0.2)
+        resource_errors.patiently(command, "net.tflite: Vela", 0.2)
 
 
 def test_account_without_home(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,9 +23,10 @@ from conftest import ROOT
 from fake_device_bundle import change, change_byte, write_sums
 from PIL import Image
 
-from tledge import images, predict, reader, shipped, targets
+from tledge import images, predict, reader, targets
+from tledge._io import resources
 
-PROJECT = shipped.folder("export") / "raspberry_pi"
+PROJECT = resources.folder("export") / "raspberry_pi"
 SOURCE = (PROJECT / "classify.py").read_text(encoding="utf-8")
 Main = Callable[..., tuple[int, str, str]]
 

@@ -15,7 +15,8 @@ import fake_device_bundle
 import pytest
 from conftest import Done
 
-from tledge import runs, shipped, targets
+from tledge import runs, targets
+from tledge._io import resources
 from tledge.errors import ArtifactError, RecipeError, RunError
 from tledge.reader import Bundle
 
@@ -43,7 +44,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "src" / "main.c").write_text("int main(void) { return 0; }\n")
     (folder / "run.sh").write_text("#!/bin/sh\n")
     (folder / "run.sh").chmod(0o755)
-    monkeypatch.setattr(shipped, "folder", lambda name: tmp_path / name)
+    monkeypatch.setattr(resources, "folder", lambda name: tmp_path / name)
     toy = targets.Target("a toy", ("tflite-int8",), self_test="./run.sh")
     monkeypatch.setattr(targets, "TARGETS", {"toy": toy})
     yield folder
@@ -55,7 +56,7 @@ def tree(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("name", targets.TARGETS)
 def test_target_is_a_whole_project(name: str) -> None:
-    folder = shipped.folder("export") / name
+    folder = resources.folder("export") / name
     readme = (folder / "README.md").read_text(encoding="utf-8")
     commands = [line for line in readme.splitlines() if line.startswith("    ")]
     assert 1 <= len(commands) <= 5 and "self-test" in readme

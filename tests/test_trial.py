@@ -18,7 +18,8 @@ from conftest import Done
 from fake_device_bundle import change, write_sums
 from PIL import Image
 
-from tledge import children, reader, runs, trial, workers
+from tledge import reader, runs, trial
+from tledge._process import subprocesses, workers
 from tledge.errors import ArtifactError
 
 Cli = Callable[..., Done]
@@ -64,7 +65,7 @@ def test_model_larger_than_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="its starter's end cannot be seen there")
 def test_worker_does_not_outlive_who_waits_for_it() -> None:
     """A model that never answers would keep it at work for ever."""
-    command, env = workers.command("trial_worker", "m.tflite", "xnnpack"), {children.STARTER: "1"}
+    command, env = workers.command("trial_worker", "m.tflite", "xnnpack"), {subprocesses.STARTER: "1"}
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | env) as worker:
         assert worker.wait(20) == 1
 

@@ -11,13 +11,13 @@ from types import FrameType
 
 import pytest
 
-from tledge import whole
+from tledge._io import atomic
 from tledge.runs import RunFolder
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tledge import whole
+from tledge._io import atomic as whole
 whole._exchanged = lambda *paths: False
 before, calls = os.replace, []
 def replace(*paths):
@@ -52,13 +52,13 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_file_is_on_the_disk_before_its_name(tmp_path: Path, synced: list[str]) -> None:
-    with whole.replacing(tmp_path / "file") as made:
+    with atomic.replacing(tmp_path / "file") as made:
         made.write_text("new")
     assert synced == ["file", "-> file", tmp_path.name]
 
 
 def test_folder_is_on_the_disk_before_its_name(tmp_path: Path, synced: list[str]) -> None:
-    with whole.replacing(tmp_path / "out") as made:
+    with atomic.replacing(tmp_path / "out") as made:
         (made / "deep").mkdir(parents=True)
         (made / "deep" / "file").write_text("new")
     assert synced == ["out", "file", "deep", "-> out", tmp_path.name]
@@ -69,7 +69,7 @@ def test_folder_is_never_missing(tmp_path: Path, synced: list[str]) -> None:
     if sys.platform != "linux":
         pytest.skip("only Linux exchanges names")
     (tmp_path / "out").mkdir()
-    with whole.replacing(tmp_path / "out") as made:
+    with atomic.replacing(tmp_path / "out") as made:
         made.mkdir()
         (made / "content").write_text("new")
     assert not [one for one in synced if one.startswith("->")]
@@ -119,7 +119,7 @@ def test_interrupt_at_any_line_leaves_nothing(tmp_path: Path) -> None:
         interrupting, before = Interrupting(count), sys.gettrace()
         sys.settrace(interrupting)  # type: ignore[arg-type]
         try:
-            with whole.replacing(path) as made:
+            with atomic.replacing(path) as made:
                 made.mkdir()
                 (made / "one").write_text("new")
         except (KeyboardInterrupt, OSError):  # the latter where shutil then closes a file twice
@@ -139,27 +139,27 @@ def test_interrupt_at_any_line_leaves_nothing(tmp_path: Path) -> None:
 def test_leftovers_go_and_other_dot_names_stay(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     for place in (folder.path, folder.artifacts, folder.checkpoints, folder.logs, folder.path / "feedback"):
-        (place / f".model.keras{whole.UNFINISHED}ab12cd34").mkdir(parents=True)
+        (place / f".model.keras{atomic.UNFINISHED}ab12cd34").mkdir(parents=True)
     for name in (".git", ".model.keras", ".notes.tledge"):
         (tmp_path / name).mkdir()
     with folder.alone():
         left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob(".*")}
     kept = {".git", ".model.keras", ".notes.tledge", ".lock"}
     # Nobody holds a lock for what the preview keeps.
-    assert left == {*kept, f"feedback/.model.keras{whole.UNFINISHED}ab12cd34"}
+    assert left == {*kept, f"feedback/.model.keras{atomic.UNFINISHED}ab12cd34"}
 
 
 def test_sweeping_one_name_leaves_the_others(tmp_path: Path) -> None:
     for name in ("a[b].zip", "ab.zip"):
-        (tmp_path / f".{name}{whole.UNFINISHED}x").mkdir()
-    whole.sweep(tmp_path, "a[b].zip")
-    assert os.listdir(tmp_path) == [f".ab.zip{whole.UNFINISHED}x"]
+        (tmp_path / f".{name}{atomic.UNFINISHED}x").mkdir()
+    atomic.sweep(tmp_path, "a[b].zip")
+    assert os.listdir(tmp_path) == [f".ab.zip{atomic.UNFINISHED}x"]
 
 
 def test_nested_use_sweeps_nothing(tmp_path: Path) -> None:
     """What is being written in an outer block is no leftover."""
     folder = RunFolder(tmp_path)
-    with folder.alone(), whole.replacing(folder.labels) as made:
+    with folder.alone(), atomic.replacing(folder.labels) as made:
         made.write_text("a\n")
         with folder.alone():
             pass
@@ -171,11 +171,11 @@ def test_folder_with_links_that_lead_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
     """Files are put on the disk one by one, or all at once where there are many; links are names."""
-    monkeypatch.setattr(whole, "MANY", many)
+    monkeypatch.setattr(atomic, "MANY", many)
     waited: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda _file: waited.append("one"))
     monkeypatch.setattr(os, "sync", lambda: waited.append("all"), raising=False)
-    with whole.replacing(tmp_path / "made") as made:
+    with atomic.replacing(tmp_path / "made") as made:
         made.mkdir()
         (made / "file").write_text("content")
         (made / "link").symlink_to("/nowhere/at/all")

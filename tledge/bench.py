@@ -14,7 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tledge import children, errors, machine, progress, runs, shortage, subjects, workers
+from tledge import errors, machine, progress, runs, subjects
+from tledge._io import resource_errors
+from tledge._process import subprocesses, workers
 from tledge.bench_worker import Job, Minimum, Reading
 from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
 from tledge.formats import FORMATS
@@ -222,9 +224,10 @@ def _apart(job: Job, scratch: Path) -> Reading:
     runs.write_json(job_path, job)
     done = subprocess.run(
         worker_command(job_path, result_path), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, check=False, text=True, errors="replace", env=children.environment(),
+        stderr=subprocess.STDOUT, check=False, text=True, errors="replace", env=subprocesses.environment(),
     )  # fmt: skip
-    crashed = f"{Path(job.model).name}: the measuring process {shortage.ending(done.returncode, done.stdout)}"
+    ending = resource_errors.ending(done.returncode, done.stdout)
+    crashed = f"{Path(job.model).name}: the measuring process {ending}"
     if not result_path.is_file():
         raise ArtifactError(crashed)
     result = json.loads(result_path.read_text(encoding="utf-8"))

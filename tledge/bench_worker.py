@@ -28,7 +28,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import children, errors, quiet, runs, runtime
+from tledge import errors, runs, runtime
+from tledge._process import silence, subprocesses
 from tledge.errors import ArtifactError, TledgeError
 from tledge.runtime import OnnxSession, Session
 
@@ -88,7 +89,7 @@ def measure(job: Job, clock: Callable[[], int] = time.perf_counter_ns) -> Readin
 
     path = Path(job.model)
     given = np.load(job.images, allow_pickle=False) if job.images else None
-    quiet.import_runtime(path.name)  # so that neither load time nor the artifact's memory holds it
+    silence.import_runtime(path.name)  # so that neither load time nor the artifact's memory holds it
     before = peak_mib()
     start = clock()
     session = runtime.open_session(path, job.kernels, job.threads)
@@ -182,6 +183,6 @@ def main(job_path: str, result_path: str) -> int:
 
 
 if __name__ == "__main__":
-    children.end_with_starter()
+    subprocesses.end_with_starter()
     gc.disable()  # its pauses are the interpreter's, not the model's
     sys.exit(main(*sys.argv[1:]))

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import errors, runs, shortage, vela, workers
+from tledge import errors, runs, vela
+from tledge._io import resource_errors
+from tledge._process import workers
 from tledge.arena_worker import Job
 from tledge.errors import ArtifactError, MissingError
 from tledge.formats.tflite import inspect
@@ -80,9 +82,9 @@ def micro_run(path: Path, inputs: NDArray[Any], arena: int = 0) -> Run:
         np.save(given, inputs)
         runs.write_json(job, Job(str(path.resolve()), str(given), str(answers), arena))
         command = workers.command("arena_worker", job, result)
-        done = shortage.patiently(command, f"{path.name}: tflite-micro")
+        done = resource_errors.patiently(command, f"{path.name}: tflite-micro")
         if not result.is_file():
-            ended = shortage.ending(done.returncode, done.stderr)
+            ended = resource_errors.ending(done.returncode, done.stderr)
             raise ArtifactError(f"{path.name}: tflite-micro {ended}")
         told = json.loads(result.read_text(encoding="utf-8"))
         if "error" in told:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from tledge import (
     __version__,
-    archives,
     card,
     contract,
     golden,
@@ -24,6 +23,7 @@ from tledge import (
     signature,
     summary,
 )
+from tledge._io import zip_guard
 from tledge.contract import Confidence, Expected, GoldenCase, Manifest, Shipped
 from tledge.errors import MissingError, ParityFailed, RunError
 from tledge.formats import VARIANTS
@@ -226,7 +226,7 @@ def _photos(folder: RunFolder) -> list[tuple[str, int, NDArray[np.float32], str]
 
 def _file_name(name: str) -> str:
     """A name that stays in its folder; raises ValueError for any other."""
-    if not archives.is_plain(name) or "/" in name:
+    if not zip_guard.is_plain(name) or "/" in name:
         raise ValueError(f"{name!r} is no file's name")
     return name
 

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tledge._process.silence import native_stderr_closed
 from tledge.errors import ConversionError
-from tledge.quiet import native_stderr_closed
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,9 @@ from typing import NoReturn
 
 import click
 
-from tledge import __version__, interruption, letters, shortage
+from tledge import __version__
+from tledge._io import encoding, resource_errors
+from tledge._process import signals
 from tledge.commands import (
     comparing,
     completion,
@@ -30,29 +32,29 @@ from tledge.words import printable
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code; without `arguments`, those that this process got."""
-    letters.open_streams()
-    letters.allow(sys.stdout, sys.stderr)
+    encoding.open_streams()
+    encoding.allow(sys.stdout, sys.stderr)
     words = sys.argv[1:] if arguments is None else list(arguments)
-    interruption.advice[:] = [interruption.start_again]
-    last_words = cache(lambda: tell(interruption.advice[-1](words)))  # at most once
+    signals.advice[:] = [signals.start_again]
+    last_words = cache(lambda: tell(signals.advice[-1](words)))  # at most once
     if arguments is None:
-        interruption.listen(last_words)
+        signals.listen(last_words)
     try:
         code = _run(words)
     except BaseException as error:
         # Libraries turn an interrupt into errors of their own.
-        if not (interruption.asked or isinstance(error, KeyboardInterrupt)):
+        if not (signals.asked or isinstance(error, KeyboardInterrupt)):
             raise
         last_words()
-        code = interruption.code()
-    interruption.listen_no_more()
+        code = signals.code()
+    signals.listen_no_more()
     _exit(code)
 
 
 def _run(words: list[str]) -> int:
     """Run a command; its exit code, after saying what went wrong."""
     try:
-        with shortage.explained():
+        with resource_errors.explained():
             tledge.main(args=words, standalone_mode=False)
     except click.exceptions.Exit as done:
         return done.exit_code
@@ -65,7 +67,7 @@ def _run(words: list[str]) -> int:
         sys.stderr.close()
         return 1
     except (TledgeError, OSError) as error:
-        if interruption.asked:
+        if signals.asked:
             raise
         click.echo(f"tledge: {printable(_said(error))}", err=True)
         return error.exit_code if isinstance(error, TledgeError) else 1
@@ -81,7 +83,7 @@ def _said(error: TledgeError | OSError) -> str:
 def _exit(code: int) -> NoReturn:
     """Exit; at once where JAX would first wait for other processes, or threads for what nobody wants now."""
     distribution = sys.modules.get("tledge.distribution")  # loaded where there may be others
-    if interruption.asked or (distribution and distribution.is_joined()):
+    if signals.asked or (distribution and distribution.is_joined()):
         with suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()

@@ -13,9 +13,9 @@ from functools import cache
 from math import inf
 from typing import Any
 
-from tledge import schema, shipped
+from tledge._io import json_schema, resources
+from tledge._io.encoding import CONTROL
 from tledge.errors import ArtifactError
-from tledge.letters import CONTROL
 
 MANIFEST_VERSION = 1
 INPUT_NAME = "image"
@@ -179,7 +179,7 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
             "Install a tledge as new as the one that made the bundle."
         )
     try:
-        schema.require(raw, _schema(), _schema())
+        json_schema.require(raw, _schema(), _schema())
         return _manifest(raw)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{where}: the manifest is incomplete or changed ({error}).") from error
@@ -201,7 +201,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @cache
 def _schema() -> dict[str, Any]:
-    path = shipped.folder("export") / "manifest.schema.json"
+    path = resources.folder("export") / "manifest.schema.json"
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
 

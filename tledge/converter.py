@@ -12,7 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tledge import children, errors, runs, shortage, workers
+from tledge import errors, runs
+from tledge._io import resource_errors
+from tledge._process import subprocesses, workers
 from tledge.errors import ConversionError, RecipeError
 from tledge.formats.base import Job
 
@@ -45,12 +47,12 @@ class Converter:
         hidden = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         self._scratch = tempfile.TemporaryDirectory(prefix="tledge-", ignore_cleanup_errors=True)
         scratch = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._scratch.name)
-        with children.deaf_to_interrupts():
+        with subprocesses.deaf_to_interrupts():
             self._process = subprocess.Popen(
                 COMMAND,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**children.environment(), **hidden, **scratch},
+                env={**subprocesses.environment(), **hidden, **scratch},
             )
         if memory_mib:
             _limit(self._process.pid, memory_mib << 20)
@@ -124,4 +126,4 @@ def _limit(process: int, size: int) -> None:
 
 def _crash(conversion: Conversion, code: int) -> str:
     said = conversion.log.read_text(encoding="utf-8", errors="replace")
-    return f"{conversion.variant}: the converter {shortage.ending(code, said)}\nLog: {conversion.log}"
+    return f"{conversion.variant}: the converter {resource_errors.ending(code, said)}\nLog: {conversion.log}"

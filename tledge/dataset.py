@@ -23,11 +23,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import filling, images, index, locks, progress, runs, shortage, whole
+from tledge import filling, images, index, progress, runs
+from tledge._io import atomic, lockfile, resource_errors
+from tledge._process.ordered_map import in_order
 from tledge.errors import DataError, MissingError, RecipeError, RunError, TledgeError
 from tledge.images import Facts
 from tledge.index import Head, Row
-from tledge.parallel import in_order
 from tledge.sources import SOURCES
 from tledge.sources.base import Record, Source, check_names, shown
 from tledge.streaming import Images, Streamed
@@ -107,7 +108,7 @@ def cache_root() -> Path:
     if named := os.environ.get("TLEDGE_CACHE"):
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return shortage.expanded(base) / "tledge"
+    return resource_errors.expanded(base) / "tledge"
 
 
 def source_options(data: Data) -> dict[str, object]:
@@ -187,7 +188,7 @@ def _make(
     """Fill the partial folder, going on where a killed command stopped, and rename it."""
     count = source.count(options)
     partial = folder.with_name(f".{folder.name}.partial")
-    with shortage.explained(folder.parent), alone(folder, wait=wait):
+    with resource_errors.explained(folder.parent), alone(folder, wait=wait):
         if _whole(folder, progress.SILENT):  # another command was faster
             return
         try:
@@ -201,7 +202,7 @@ def _make(
             shutil.rmtree(partial, ignore_errors=True)
             raise
         (partial / "rows.jsonl").unlink(missing_ok=True)
-        whole.settle(partial)
+        atomic.settle(partial)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
 
@@ -212,14 +213,16 @@ def _require_space(partial: Path, count: int, size: int, watch: progress.Progres
     done = there.stat().st_size if there.is_file() else 0
     wanted = count * size * size * 3 - done
     watch.say(f"{count} photos to prepare at {size}x{size}: {wanted / 1e6:.0f} MB in {partial.parent}")
-    shortage.require_space(partial.parent, wanted, f"{count} photos at {size}x{size}", "or lower image_size")
+    resource_errors.require_space(
+        partial.parent, wanted, f"{count} photos at {size}x{size}", "or lower image_size"
+    )
 
 
 def alone(folder: Path, *, wait: bool = False) -> AbstractContextManager[bool]:
     """Hold the lock beside the cache folder; `wait` for another command that has it, or raise RunError."""
     refusal = f"{folder}: another command is preparing these photos"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return locks.hold(folder.with_name(f".{folder.name}.lock"), refusal, wait=wait)
+    return lockfile.hold(folder.with_name(f".{folder.name}.lock"), refusal, wait=wait)
 
 
 def open_cache(folder: Path) -> Prepared:

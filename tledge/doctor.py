@@ -19,12 +19,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tledge import __version__, machine, mlflow_log, progress, shipped, signature, workers
+from tledge import __version__, machine, mlflow_log, progress, signature
+from tledge._io import resources
+from tledge._process import workers
+from tledge._process.optional_imports import Needs, extra
 from tledge.dataset import cache_root
 from tledge.formats import VARIANTS
 from tledge.formats.base import Variant
 from tledge.machine import Machine
-from tledge.needs import Needs, extra
 
 PROBED = ("tensorflow", "jax", "ai_edge_litert", "onnxruntime")
 """What is loaded, each in a process of its own, because being installed does not mean that it loads."""
@@ -202,8 +204,8 @@ def ability(needs: Needs, broken: Collection[str] = ()) -> Ability:
 
 def _again(modules: Collection[str]) -> str:
     """The command that puts broken packages back, in the tested version where that is known."""
-    names = [shipped.package_key(name) for name in modules]
-    pins = shipped.tested()
+    names = [resources.package_key(name) for name in modules]
+    pins = resources.tested()
     wanted = (f"{name}=={pins[name]}" if name in pins else name for name in names)
     return f"pip install --force-reinstall {' '.join(wanted)}"
 
@@ -222,10 +224,10 @@ def installed() -> tuple[Package, ...]:
     """Every installed package of the tested set, by name."""
     from importlib import metadata  # slow to load, and seldom wanted
 
-    pins = shipped.tested()
+    pins = resources.tested()
     found: dict[str, str] = {}
     for one in metadata.distributions():  # the first of a name is what Python imports
-        found.setdefault(shipped.package_key(one.name or ""), one.version)
+        found.setdefault(resources.package_key(one.name or ""), one.version)
     return tuple(Package(name, found[name], pins[name]) for name in sorted(pins) if name in found)
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import contract, event_files, inventory, quiet
+from tledge import contract, event_files, inventory
+from tledge._process import silence
 from tledge.dataset import Prepared
 from tledge.recipe import Recipe
 from tledge.runs import RunFolder
@@ -95,10 +96,10 @@ def _augmented(recipe: Recipe, prepared: Prepared, train: NDArray[np.int64]) -> 
 
 def graph(core: Any) -> bytes:
     """The `GraphDef` of a network that answers, weights left out; empty with another backend."""
-    keras = quiet.load("keras", "train")
+    keras = silence.load("keras", "train")
     if keras.backend.backend() != "tensorflow":
         return b""
-    tf = quiet.load("tensorflow", "train")
+    tf = silence.load("tensorflow", "train")
     taken = tf.TensorSpec(core.input_shape, "float32", contract.INPUT_NAME)
     traced = tf.function(lambda image: core(image, training=False)).get_concrete_function(taken)
     return bytes(traced.graph.as_graph_def().SerializeToString(deterministic=True))

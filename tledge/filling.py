@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tledge import shortage
+from tledge._io import resource_errors
 from tledge.index import HEADER
 
 if TYPE_CHECKING:
@@ -94,6 +94,6 @@ def array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any
             try:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
             except OSError as error:
-                if shortage.is_full(error):
+                if resource_errors.is_full(error):
                     raise
     return made

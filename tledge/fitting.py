@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import aborts, distillation, distribution, golden, hardware, progress, runs
+from tledge import distillation, distribution, golden, hardware, progress, runs
+from tledge._process import native_output
 from tledge.distribution import ALONE, Hosts
 from tledge.errors import RunError
 from tledge.feeding import Examples, batches
@@ -168,7 +169,7 @@ def fit(
 
 def _last_words(words: Callable[[], str], hosts: Hosts) -> AbstractContextManager[None]:
     """Say what to set where native code aborts; several processes have last words already."""
-    return aborts.explained(words) if hosts.is_alone else nullcontext()
+    return native_output.explained(words) if hosts.is_alone else nullcontext()
 
 
 def _begin_again(state: State, accumulate: int) -> None:

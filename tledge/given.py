@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 def read_recipe(name: str, settings: Sequence[str]) -> tuple[Recipe, str]:
     """A recipe by path or shipped name, and the text of its file."""
-    from tledge import recipe, shipped, toml_text
+    from tledge import recipe, toml_text
+    from tledge._io import resources
 
-    path = shipped.find_recipe(name)
+    path = resources.find_recipe(name)
     return recipe.load(path, settings), toml_text.read_text(path)
 
 

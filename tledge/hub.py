@@ -24,7 +24,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tledge import quiet, shortage
+from tledge._io import resource_errors
+from tledge._process import silence
 from tledge.errors import MissingError, RecipeError
 
 LAYER = "features"
@@ -76,7 +77,7 @@ def resolve(handle: str) -> Path:
     MissingError, with the files to put where, for what is not here and cannot be downloaded.
     """
     is_address = handle.startswith("https://")
-    folder = _cache_folder(handle) if is_address else shortage.expanded(handle)
+    folder = _cache_folder(handle) if is_address else resource_errors.expanded(handle)
     is_here = (folder / "saved_model.pb").is_file
     reason = _download(handle) if is_address and not is_here() else ""
     if is_here():
@@ -93,7 +94,7 @@ def resolve(handle: str) -> Path:
 
 def _download(handle: str) -> str:
     """Let tensorflow_hub fill its cache; gives what to say if that was not enough."""
-    hub = quiet.load("tensorflow_hub", "hub")
+    hub = silence.load("tensorflow_hub", "hub")
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)  # it sets none: behind a silent firewall it waits for minutes
     try:
@@ -120,7 +121,7 @@ def _tensorflow() -> Any:
             "a TF-Hub or SavedModel backbone runs on TensorFlow alone, and Keras runs on "
             f"{keras.backend.backend()}: set KERAS_BACKEND=tensorflow."
         )
-    return quiet.load("tensorflow", "hub")
+    return silence.load("tensorflow", "hub")
 
 
 def _take(folder: Path, shape: tuple[int, ...]) -> tuple[dict[str, Any], list[Any]]:
@@ -363,7 +364,7 @@ def _runner(text: str) -> Any:
 @cache
 def _layer_class() -> Any:
     """The layer's class, made once: at import time there is no Keras to make it from."""
-    keras = quiet.load("keras", "hub")
+    keras = silence.load("keras", "hub")
 
     @keras.saving.register_keras_serializable(package="tledge")
     class SavedModelFeatures(keras.layers.Layer):  # type: ignore[misc, name-defined]

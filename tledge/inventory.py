@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import contact, golden, images, model, progress, quiet, runs, similarity, splits
+from tledge import contact, golden, images, model, progress, runs, similarity, splits
+from tledge._process import silence
 from tledge.dataset import Prepared, by_class_in_turn
 from tledge.index import Row
 from tledge.runs import RunFolder
@@ -241,7 +242,7 @@ def augmented(
 
     if table.is_off:
         return []
-    quiet.load("keras", "train")
+    silence.load("keras", "train")
     chosen = train[by_class_in_turn(prepared.label_indices()[train], PHOTOS, seed)]
     images = prepared.images()[chosen]
     draw = model.view_maker(table, seed)

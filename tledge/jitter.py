@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from tledge import quiet
+from tledge._process import silence
 
 SHARE = 0.5
 """Of the images that are re-sampled: the others stay as the contract prepares them."""
@@ -73,7 +73,7 @@ def _weights(kind: Any, distance: Any) -> Any:
 @cache
 def _layer_class() -> Any:
     """The layer's class, made once: at import time there is no Keras to make it from."""
-    keras = quiet.load("keras", "train")
+    keras = silence.load("keras", "train")
     from keras import ops, random
 
     @keras.saving.register_keras_serializable(package="tledge")

@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tledge import recipe, shipped
+from tledge import recipe
+from tledge._io import resources
 from tledge.backbones import BACKBONES
 from tledge.errors import RecipeError, TledgeError
 from tledge.formats import FORMATS, VARIANTS
@@ -20,7 +21,7 @@ from tledge.targets import TARGETS
 def recipes() -> list[tuple[str, ...]]:
     """Name, source, backbone and description of every shipped recipe."""
     rows: list[tuple[str, ...]] = []
-    for name, path in shipped.recipes().items():
+    for name, path in resources.recipes().items():
         made = recipe.load(path)
         rows.append((name, made.data.source, made.model.backbone, made.recipe.description))
     return rows

@@ -12,8 +12,8 @@ from dataclasses import asdict
 from typing import Any
 
 from tledge import __version__, runs
+from tledge._process.optional_imports import Needs
 from tledge.errors import MissingError
-from tledge.needs import Needs
 from tledge.recipe import Recipe
 from tledge.runs import RunFolder
 

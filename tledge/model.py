@@ -19,11 +19,12 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import hub, jitter, quiet, runs
+from tledge import hub, jitter, runs
+from tledge._process import silence
+from tledge._process.ordered_map import in_order
 from tledge.backbones import BACKBONES, Backbone, Values, split_name
 from tledge.contract import INPUT_NAME, OUTPUT_NAME
 from tledge.errors import MissingError, RecipeError, RunError, TledgeError
-from tledge.parallel import in_order
 from tledge.tables import Augment, Model, Stage
 
 if TYPE_CHECKING:
@@ -332,7 +333,7 @@ def load(path: Path) -> Any:
     Safe mode refuses what would run code of the file's own: Lambda layers, other modules' functions.
     Raises MissingError without Keras, RunError where the file is damaged or refused.
     """
-    keras = quiet.load("keras", "export")
+    keras = silence.load("keras", "export")
     hub.register()
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)

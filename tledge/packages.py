@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tledge import __version__
-from tledge.shipped import package_key
+from tledge._io.resources import package_key
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

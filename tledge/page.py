@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tledge import shipped
+from tledge._io import resources
 from tledge.contract import GoldenCase, Manifest, Shipped
 
 NAME = "preview.html"
@@ -33,7 +33,7 @@ HEAD, BUNDLE = "<!-- head -->", "<!-- bundle -->"
 
 def folder() -> Path:
     """The folder of the page's files."""
-    return shipped.folder("export") / "web"
+    return resources.folder("export") / "web"
 
 
 def choose(manifest: Manifest) -> Shipped | None:

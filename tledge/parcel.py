@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tledge import archives, dataset, images, locks, progress, runs, shortage, whole
+from tledge import dataset, images, progress, runs
+from tledge._io import atomic, lockfile, resource_errors, zip_guard
 from tledge.dataset import Prepared
 from tledge.errors import DataError, MissingError, RecipeError, RunError
 from tledge.tables import Data
@@ -75,9 +76,9 @@ def pack(
     names = sorted(name for name in paths if MEMBER.fullmatch(name))
     wanted = sum(paths[name].stat().st_size for name in names)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with locks.hold(out.with_name(f".{out.name}.lock"), f"{out}: another command is writing this file"):
-        whole.sweep(out.parent, out.name)
-        shortage.require_space(out.parent, wanted, "the photos", "or name another place with --pack")
+    with lockfile.hold(out.with_name(f".{out.name}.lock"), f"{out}: another command is writing this file"):
+        atomic.sweep(out.parent, out.name)
+        resource_errors.require_space(out.parent, wanted, "the photos", "or name another place with --pack")
         members: dict[str, tuple[str, int]] = {}
         with (
             runs.replacing(out) as made,
@@ -148,7 +149,7 @@ def unpack(path: Path, data: Data, size: int, watch: progress.Progress = progres
         folder = dataset.cache_root() / note.key
         folder.parent.mkdir(parents=True, exist_ok=True)
         with dataset.alone(folder, wait=True):
-            whole.sweep(folder.parent, folder.name)
+            atomic.sweep(folder.parent, folder.name)
             if not (folder / "index.json").is_file():
                 _fill(path, note, member, folder, watch)
     return dataset.open_cache(folder)
@@ -163,8 +164,8 @@ def _opened(path: Path) -> Iterator[Callable[[str], IO[bytes]]]:
     if not path.is_file():
         raise MissingError(f"{path}: no such file or folder. Write it with `tledge data RECIPE --pack`.")
     try:
-        packed = archives.opened(path, DIRECTORY, bounded=False)
-    except archives.DAMAGE as error:
+        packed = zip_guard.opened(path, DIRECTORY, bounded=False)
+    except zip_guard.DAMAGE as error:
         raise DataError(f"{path}: not a whole zip file, perhaps cut short ({error}). {COPY}") from error
     with packed:
         names = packed.namelist()
@@ -231,15 +232,15 @@ def _fill(
 ) -> None:
     """Copy all members to the cache's folder, which stands only if every one is whole."""
     wanted = sum(size for _hash, size in note.members.values())
-    shortage.require_space(folder.parent, wanted, "the photos", "where caches are unpacked")
+    resource_errors.require_space(folder.parent, wanted, "the photos", "where caches are unpacked")
     with runs.replacing(folder) as made, progress.task(watch, "unpack", wanted) as task:
         (made / "originals").mkdir(parents=True)
         for name, expected in note.members.items():
             try:
                 with member(name) as source, (made / name).open("wb") as target:
                     whole = _copy(source, target, task, most=expected[1]) == expected
-            except archives.DAMAGE as error:
-                if shortage.is_full(error):
+            except zip_guard.DAMAGE as error:
+                if resource_errors.is_full(error):
                     raise
                 raise DataError(f"{path}: {name} is damaged or missing ({error}). {COPY}") from error
             if not whole:

@@ -11,7 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tledge import archives, contract, runtime, signature, tflite_metadata, trial
+from tledge import contract, runtime, signature, tflite_metadata, trial
+from tledge._io import zip_guard
 from tledge.contract import Confidence, Manifest, Shipped
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.runtime import LiteRTSession, OnnxSession, Session
@@ -70,8 +71,8 @@ class ZipFiles:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._zip = archives.opened(path)
-        except archives.DAMAGE as error:
+            self._zip = zip_guard.opened(path)
+        except zip_guard.DAMAGE as error:
             raise ArtifactError(
                 f"{path}: not a zip file, truncated, or not of a bundle ({error})."
             ) from error
@@ -84,7 +85,7 @@ class ZipFiles:
             if self._zip.getinfo(name).file_size > MAX_MEMBER:
                 raise ArtifactError(f"{self._path}: {name} is larger than {MAX_MEMBER} bytes.")
             return self._zip.read(name)
-        except archives.DAMAGE as error:
+        except zip_guard.DAMAGE as error:
             raise ArtifactError(f"{self._path}: cannot read {name} ({error}).") from error
 
 
@@ -167,7 +168,7 @@ class Bundle:
         Raises ArtifactError where a name points elsewhere.
         """
         for name in self.files.names():
-            if not archives.is_plain(name):
+            if not zip_guard.is_plain(name):
                 raise ArtifactError(f"{self.path}: {name!r} points out of the bundle, or no system takes it.")
             if wanted and name != wanted and not name.startswith(f"{wanted}/"):
                 continue

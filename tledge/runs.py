@@ -16,14 +16,14 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from tledge import letters, locks, schema, shortage, whole
+from tledge._io import atomic, encoding, json_schema, lockfile, resource_errors
 from tledge.contract import Confidence, InputSpec
 from tledge.errors import ResourceError, RunError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-replacing = whole.replacing
+replacing = atomic.replacing
 """How every file and folder of a run is written."""
 
 LOCK = ".lock"
@@ -255,10 +255,10 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ResourceError(shortage.refused(error, self.path)) from error
+            raise ResourceError(resource_errors.refused(error, self.path)) from error
         try:
             refusal = f"{self.path}: another command is writing into this folder"
-            with locks.hold(self.path / LOCK, refusal) as first:
+            with lockfile.hold(self.path / LOCK, refusal) as first:
                 if first:
                     self._sweep()
                 yield
@@ -270,7 +270,7 @@ class RunFolder:
     def _sweep(self) -> None:
         parts = (self.artifacts, self.checkpoints, self.data.parent, self.logs, self.tensorboard)
         for folder in (self.path, *parts):
-            whole.sweep(folder)
+            atomic.sweep(folder)
 
     def empty(self) -> None:
         """Remove all that lies here but the lock; what says that it is a run last, as a kill may come."""
@@ -327,7 +327,7 @@ def _artifact(path: Path) -> Artifact:
 
 
 def _typed(value: T) -> T:
-    schema.typed(value)
+    json_schema.typed(value)
     return value
 
 
@@ -387,7 +387,7 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a frozen dataclass or a plain object as JSON under its final name at once."""
     fields = value if isinstance(value, (dict, list)) else asdict(value)
-    write_text(path, letters.as_json(fields) + "\n")
+    write_text(path, encoding.as_json(fields) + "\n")
 
 
 def sha256(path: Path) -> str:

@@ -13,9 +13,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tledge import quiet
+from tledge._process import silence
+from tledge._process.silence import native_stderr_closed
 from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
-from tledge.quiet import native_stderr_closed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -184,7 +184,7 @@ class OnnxSession:
     def __init__(self, model: bytes, name: str, threads: int = 1, batch: int = 8) -> None:
         self.kernels = "onnxruntime-cpu"
         self._batch = batch
-        quiet.keep_to_yourself()
+        silence.keep_to_yourself()
         try:
             import onnxruntime
         except ImportError as error:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tledge import progress
+from tledge._process.ordered_map import in_order
 from tledge.calibration import Measured, Wanted, measure
 from tledge.errors import DataError
 from tledge.float_graph import FloatGraph, Linear
-from tledge.parallel import in_order
 from tledge.quantization import correct_bias, round_weights
 from tledge.ranges import fake_quantize
 from tledge.runtime import LiteRTSession

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from tledge import dataset, gates, golden, preparations, progress, reader, runs
+from tledge._process.ordered_map import in_order
 from tledge.contract import Shipped
 from tledge.errors import ArtifactError, DataError, MissingError, RecipeError, RunError
 from tledge.formats import VARIANTS
-from tledge.parallel import in_order
 from tledge.preparations import WAYS
 from tledge.reader import Bundle
 from tledge.runs import ParityRow, RunFolder

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tledge import microcontroller, page, runs, shipped
+from tledge import microcontroller, page, runs
+from tledge._io import resources
 from tledge.errors import RecipeError, RunError
 from tledge.reader import Bundle, open_bundle
 from tledge.signature import PublicKey
@@ -98,7 +99,7 @@ def fill(name: str, bundle: Path, out: Path, key: PublicKey | None = None) -> Pa
     opened = open_bundle(bundle, key)
     _require_variant(name, target, opened)
     opened.check_sums()
-    project = shipped.folder("export") / name
+    project = resources.folder("export") / name
     with runs.replacing(out) as made:
         shutil.copytree(project, made, ignore=lambda folder, names: _left_out(project, folder, names))
         opened.extract(made / "bundle")

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tledge import archives
+from tledge._io import zip_guard
 from tledge.errors import ArtifactError
 
 MAX_LABELS = 1 << 24
@@ -242,7 +242,7 @@ def _labels(model: bytes, root: _Table, graphs: Sequence[_Table]) -> list[str] |
 def _archive(model: bytes) -> zipfile.ZipFile | None:
     try:
         return zipfile.ZipFile(io.BytesIO(model))
-    except archives.DAMAGE:
+    except zip_guard.DAMAGE:
         return None
 
 
@@ -255,7 +255,7 @@ def _unzip(archive: zipfile.ZipFile | None, name: str) -> bytes:
         raise _damaged(f"{where} is larger than {MAX_LABELS} bytes")
     try:
         return archive.read(info)
-    except archives.DAMAGE as error:
+    except zip_guard.DAMAGE as error:
         raise _damaged(f"{where} does not unpack: {error}") from error
 
 

@@ -37,12 +37,12 @@ from tledge import (
     prefix,
     progress,
     quantize_aware,
-    quiet,
     remarks,
     runs,
     splits,
     statistics,
 )
+from tledge._process import silence
 from tledge.contract import InputSpec
 from tledge.distribution import ALONE, Hosts
 from tledge.errors import MissingError, RecipeError, RunError
@@ -114,8 +114,8 @@ def _train(
     """Train into a folder that is ours to write, from its beginning or its checkpoint."""
     started = time.monotonic()
     logs.require(recipe)
-    quiet.load("keras", "train")
-    quiet.load("matplotlib", "train")
+    silence.load("keras", "train")
+    silence.load("matplotlib", "train")
     prepared = _prepared(recipe, cache, hosts, watch)
     _require_alike(recipe, prepared, hosts)
     _require_same_photos(folder, prepared, resume=resume and not force)
@@ -223,10 +223,10 @@ def _require_same_photos(folder: RunFolder, prepared: dataset.Prepared, *, resum
 
 def _seed(seed: int, table: Hardware) -> None:
     """Seed every generator; ask for deterministic kernels, with which Keras compiles nothing."""
-    keras = quiet.load("keras", "train")
+    keras = silence.load("keras", "train")
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow" and table.jit_compile != "on":
-        tensorflow = quiet.load("tensorflow", "train")
+        tensorflow = silence.load("tensorflow", "train")
         tensorflow.config.experimental.enable_op_determinism()
 
 
@@ -238,7 +238,7 @@ def environment(seed: int, settings: Sequence[str]) -> dict[str, Any]:
         "tledge": made_with["tledge"],
         "seed": seed,
         "settings": list(settings),
-        "backend": quiet.load("keras", "train").backend.backend(),
+        "backend": silence.load("keras", "train").backend.backend(),
         "python": made_with["python"],
         "platform": platform.platform(),
         "processors": os.cpu_count(),

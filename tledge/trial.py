@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 
-from tledge import children, errors, quiet, workers
+from tledge import errors
+from tledge._process import silence, subprocesses, workers
 from tledge.errors import ArtifactError
 
 PATIENCE = 60.0
@@ -35,10 +36,10 @@ def require(model: bytes, name: str, kernels: str = "xnnpack") -> None:
     pipe = subprocess.PIPE
     process = subprocess.Popen(
         workers.command("trial_worker", name, kernels), stdin=pipe, stdout=pipe, stderr=pipe,
-        env=children.environment(),
+        env=subprocesses.environment(),
     )  # fmt: skip
     try:
-        quiet.import_runtime(name)  # what this process needs next, while the other one starts
+        silence.import_runtime(name)  # what this process needs next, while the other one starts
         out, err = process.communicate(model, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         raise ArtifactError(

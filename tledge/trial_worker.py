@@ -9,7 +9,8 @@ import json
 import sys
 from contextlib import suppress
 
-from tledge import children, errors
+from tledge import errors
+from tledge._process import subprocesses
 from tledge.errors import ArtifactError, TledgeError
 from tledge.runtime import LiteRTSession, OnnxSession
 
@@ -19,7 +20,7 @@ MEMORY = 2 << 30
 
 def main(name: str, kernels: str) -> None:
     """Try the model on stdin and say how it went."""
-    children.end_with_starter()
+    subprocesses.end_with_starter()
     model = sys.stdin.buffer.read()
     _limit(MEMORY + 8 * len(model))
     told: dict[str, str] = {}

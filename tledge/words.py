@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tledge.letters import CONTROL
+from tledge._io.encoding import CONTROL
 
 if TYPE_CHECKING:  # the command line starts with this module
     from tledge.contract import Confidence

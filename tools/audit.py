@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))  # this checkout's tledge
 from packaging.requirements import Requirement
 
 from tledge import packages
-from tledge.shipped import package_key
+from tledge._io.resources import package_key
 
 PINS = ROOT / "constraints.txt"
 CANARY = "Jinja2==2.11.2"

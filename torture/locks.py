@@ -98,10 +98,10 @@ def _held(ground: Ground, folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 def _stale(ground: Ground) -> Seen:
     """Locks of owners that are gone, in every way: nobody has to remove anything."""
-    from tledge import locks
+    from tledge._io import lockfile
 
     run = ground.own_run("locks-stale")
-    lock, me = run / ".lock", locks.here()
+    lock, me = run / ".lock", lockfile.here()
     with _held(ground, run) as holding:
         text = lock.read_text()
         holding.communicate("die\n")
@@ -125,11 +125,11 @@ def _stale(ground: Ground) -> Seen:
 
 def _elsewhere(ground: Ground) -> Seen:
     """The lock of another machine, on a disk that both see: it stands until it is removed."""
-    from tledge import locks
+    from tledge._io import lockfile
 
     run = ground.own_run("locks-elsewhere")
     lock = run / ".lock"
-    lock.write_text(json.dumps(asdict(replace(locks.here(), host="server-7", boot="another", pid=4321))))
+    lock.write_text(json.dumps(asdict(replace(lockfile.here(), host="server-7", boot="another", pid=4321))))
     ended = ground.tledge("report", run)
     says = "process 4321 on server-7" in ended.err and f"remove {lock}" in ended.err
     short = [] if ended.code == 1 and says else [f"not refused as it should be: {ended.tail}"]

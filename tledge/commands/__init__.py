@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tledge import interruption
+from tledge._process import signals
 from tledge.errors import TledgeError
 from tledge.given import finished_run as finished_run
 from tledge.given import read_recipe as read_recipe
@@ -84,9 +84,9 @@ def print_json(value: object) -> None:
     """Print the one JSON object of a command, in letters that stdout can take."""
     import sys
 
-    from tledge import letters
+    from tledge._io import encoding
 
-    click.echo(letters.as_json(value, sys.stdout.encoding))
+    click.echo(encoding.as_json(value, sys.stdout.encoding))
 
 
 def plain(value: DataclassInstance) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def plain(value: DataclassInstance) -> dict[str, Any]:
 
 def typed(path: object) -> str:
     """A path as it is typed in a shell, also one with spaces or that begins like an option."""
-    return interruption.quoted(f"./{path}" if str(path).startswith("-") else str(path))
+    return signals.quoted(f"./{path}" if str(path).startswith("-") else str(path))
 
 
 def next_step(command: str, as_json: bool = False) -> None:
@@ -109,8 +109,8 @@ def next_step(command: str, as_json: bool = False) -> None:
 
 def tell(line: str) -> None:
     """Print a line on stderr, also while another thread loads a library that is kept quiet there."""
-    if interruption.stderr:
-        os.write(interruption.stderr[0], f"{line}\n".encode())
+    if signals.stderr:
+        os.write(signals.stderr[0], f"{line}\n".encode())
     else:
         click.echo(line, err=True)
 

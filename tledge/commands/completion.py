@@ -31,9 +31,9 @@ def _bundles() -> list[str]:
 
 
 def _recipes() -> list[str]:
-    from tledge import shipped
+    from tledge._io import resources
 
-    return [*map(str, sorted(Path().glob("*.toml"))), *shipped.recipes()]
+    return [*map(str, sorted(Path().glob("*.toml"))), *resources.recipes()]
 
 
 def _variants() -> list[str]:

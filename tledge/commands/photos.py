@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge import interruption
+from tledge._process import signals
 from tledge.commands import common, example, keep_alone, next_step, print_json, read_recipe, typed
 from tledge.errors import MissingError, RecipeError, RunError
 
@@ -69,7 +69,7 @@ def data(
     recipe, _text = read_recipe(recipe_name, settings)
     if out and out.suffix == ".zip" and not out.is_dir():
         raise RecipeError(f"--out {out}: the folder of the sheets. The prepared photos go to --pack {out}.")
-    interruption.advice.append(_going_on)
+    signals.advice.append(_going_on)
     folder = out or Path("runs") / f"{recipe.recipe.name}-data"
     keep_alone(runs.RunFolder(folder))
     with console.watching(quiet) as watch:
@@ -100,7 +100,7 @@ def data(
 
 
 def _going_on(words: list[str]) -> str:
-    return f"Interrupted. The photos prepared so far are kept; go on with: {interruption.typed(words)}"
+    return f"Interrupted. The photos prepared so far are kept; go on with: {signals.typed(words)}"
 
 
 def _show(prepared: Prepared, counts: dict[str, dict[str, int]], found: Inventory) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge import interruption
+from tledge._process import signals
 from tledge.commands import common, example, next_step, plain, print_json, read_recipe, typed, write_report
 from tledge.errors import RecipeError
 
@@ -47,7 +47,7 @@ def train(
     hosts = _hosts(coordinator, processes, process)
     recipe, text = read_recipe(recipe_name, settings)
     folder = out or Path("runs") / recipe.recipe.name
-    interruption.advice.append(lambda words: _going_on(words, folder, force))
+    signals.advice.append(lambda words: _going_on(words, folder, force))
     with distribution.joined(hosts) as scratch, console.watching(quiet) as watch:
         run = train_run(
             recipe, text, folder if hosts.writes else scratch / "run",
@@ -74,9 +74,9 @@ def train(
 def _going_on(words: list[str], folder: Path, force: bool) -> str:
     """What an interrupted training says: with --force only where the run that it replaces still stands."""
     if force and (folder / "run.json").is_file():
-        return interruption.start_again(words)
+        return signals.start_again(words)
     resumed = [one for one in words if one not in ("--force", "--resume")] + ["--resume"]
-    return f"Interrupted. The epochs trained so far are kept; go on with: {interruption.typed(resumed)}"
+    return f"Interrupted. The epochs trained so far are kept; go on with: {signals.typed(resumed)}"
 
 
 def _hosts(coordinator: str | None, processes: int | None, process: int | None) -> Hosts:

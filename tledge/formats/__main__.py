@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tledge import children, runs, shortage
+from tledge import runs
+from tledge._io import resource_errors
+from tledge._process import subprocesses
 from tledge.errors import TledgeError, told
 from tledge.formats import VARIANTS
 from tledge.formats.base import Job
@@ -25,7 +27,7 @@ UNWANTED = ("jax", "matplotlib")
 
 def main() -> None:
     """Do the jobs that stdin names, until it ends or the exporting process does."""
-    children.end_with_starter()
+    subprocesses.end_with_starter()
     os.environ["KERAS_BACKEND"] = "tensorflow"
     for name in UNWANTED:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
@@ -53,7 +55,7 @@ def done(job_path: Path) -> dict[str, Any]:
     variant = VARIANTS[raw.pop("variant")]
     job = Job(**{**raw, "labels": tuple(raw["labels"])})
     try:
-        with shortage.explained():
+        with resource_errors.explained():
             return {"details": variant.format.convert(job)}
     except TledgeError as error:
         return {**told(error)}

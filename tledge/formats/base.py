@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge.needs import Needs
+from tledge._process.optional_imports import Needs
 from tledge.runtime import Session
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tledge import contract, model, quantize_aware, quiet, runs
+from tledge import contract, model, quantize_aware, runs
+from tledge._process import silence
 from tledge.errors import ConversionError
 
 SIGNATURE = "serving_default"
@@ -23,7 +24,7 @@ SIGNATURE = "serving_default"
 def tensorflow() -> Any:
     """TensorFlow, quiet and on the CPU; raises MissingError where it is not installed."""
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    return quiet.load("tensorflow", "export")
+    return silence.load("tensorflow", "export")
 
 
 def keras_model(path: Path) -> Any:

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tledge import quiet
+from tledge._process import silence
+from tledge._process.optional_imports import Needs, extra
 from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Mode, Port, Structure, is_zeroed
 from tledge.formats.onnx_conversion import convert
-from tledge.needs import Needs, extra
 from tledge.runtime import OnnxSession, Session, SessionPool
 
 CARRIERS = ("Cast", "Transpose")
@@ -26,7 +26,7 @@ def open_model(path: Path, kernels: str) -> Session:
 
 def inspect(path: Path) -> Structure:
     """What is in an ONNX file, read with `onnx` and not run; raises ArtifactError where damaged."""
-    onnx = quiet.load("onnx", "export")
+    onnx = silence.load("onnx", "export")
     try:
         loaded = onnx.load(str(path))
         onnx.checker.check_model(loaded)

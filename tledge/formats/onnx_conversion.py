@@ -13,7 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tledge import __version__, calibration_set, contract, quiet, runs
+from tledge import __version__, calibration_set, contract, runs
+from tledge._process import silence
 from tledge.errors import ConversionError
 from tledge.formats.base import KERNEL_SIZE, Job
 from tledge.formats.frozen import keras_model, tensorflow
@@ -60,7 +61,7 @@ def _eight(job: Job) -> dict[str, Any]:
 
 def _float(job: Job) -> Any:
     """A copy of the float32 model with canonical names."""
-    onnx = quiet.load("onnx", "export")
+    onnx = silence.load("onnx", "export")
     return onnx.ModelProto.FromString(_converted(Path(job.model), runs.sha256(Path(job.model))))
 
 
@@ -70,7 +71,7 @@ def _converted(path: Path, sha256: str) -> bytes:
     del sha256  # the file may have changed under the same name
     tf = tensorflow()
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "0")
-    tf2onnx = quiet.load("tf2onnx", "export")
+    tf2onnx = silence.load("tf2onnx", "export")
     net = keras_model(path)
     height, width = net.input_shape[1:3]
     spec = tf.TensorSpec((None, height, width, 3), tf.uint8, contract.INPUT_NAME)
@@ -92,7 +93,7 @@ def halve(model: Any) -> None:
     """
     import numpy as np
 
-    onnx = quiet.load("onnx", "export")
+    onnx = silence.load("onnx", "export")
     casts = []
     for weight in model.graph.initializer:
         values = onnx.numpy_helper.to_array(weight)
@@ -104,7 +105,7 @@ def halve(model: Any) -> None:
 
 
 def _write(job: Job, out: str, made: Any) -> None:
-    onnx = quiet.load("onnx", "export")
+    onnx = silence.load("onnx", "export")
     _rename(made.graph)
     _describe(onnx, made, job)
     try:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import contract, runs
+from tledge._process.optional_imports import Needs, extra
 from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Job, Mode, Port, Structure, is_zeroed
 from tledge.formats.frozen import keras_model, tensorflow
-from tledge.needs import Needs, extra
 from tledge.runtime import Session
 
 if TYPE_CHECKING:

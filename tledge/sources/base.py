@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tledge._io.encoding import CONTROL
 from tledge.errors import DataError
-from tledge.letters import CONTROL
 
 
 @dataclass(frozen=True)

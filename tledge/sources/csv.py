@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tledge import images, shortage
+from tledge import images
+from tledge._io import resource_errors
 from tledge.errors import DataError, MissingError, RecipeError
 from tledge.sources.base import Reader, Record, stamps
 
@@ -61,7 +62,7 @@ class _Line:
 
 
 def _table(options: Mapping[str, object]) -> Path:
-    path = shortage.expanded(str(options["path"]))
+    path = resource_errors.expanded(str(options["path"]))
     if not path.is_file():
         raise MissingError(f'{path}: no such CSV file. Set [data] source = "csv:PATH".')
     return path

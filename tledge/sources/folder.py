@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from tledge import images, shortage
+from tledge import images
+from tledge._io import resource_errors
 from tledge.errors import DataError, MissingError
 from tledge.sources.base import Reader, Record, stamps
 
@@ -115,7 +116,7 @@ def _check_depths(root: Path, found: list[tuple[str, ...]]) -> None:
 
 
 def _root(options: Mapping[str, object]) -> Path:
-    root = shortage.expanded(str(options["path"]))
+    root = resource_errors.expanded(str(options["path"]))
     if not root.is_dir():
         raise MissingError(f'{root}: no such folder of photos. Set [data] source = "folder:PATH".')
     return root

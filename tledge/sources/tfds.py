@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tledge import quiet, shortage
+from tledge._io import resource_errors
+from tledge._process import silence
 from tledge.errors import DataError, MissingError, RecipeError
 from tledge.sources import frames
 from tledge.sources.base import Reader, Record, constant
@@ -89,8 +90,8 @@ def _files(builder: Any, split: str) -> list[Path]:
 
 def _builder(options: Mapping[str, object]) -> Any:
     name = str(options["name"])
-    tfds = quiet.load("tensorflow_datasets", "train")
-    root = shortage.expanded(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
+    tfds = silence.load("tensorflow_datasets", "train")
+    root = resource_errors.expanded(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
     try:
         builder = tfds.builder(name, data_dir=str(root))
     except (tfds.core.DatasetNotFoundError, ValueError) as error:

@@ -10,7 +10,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from tledge import quiet, shortage
+from tledge._io import resource_errors
+from tledge._process import silence
 from tledge.errors import DataError, MissingError, RecipeError
 from tledge.sources import frames
 from tledge.sources.base import Reader, Record, constant, stamps
@@ -95,7 +96,7 @@ def _reading(options: Mapping[str, object]) -> _Reading:
 
 
 def _files(pattern: str) -> Iterator[tuple[str, Path]]:
-    path = shortage.expanded(pattern)
+    path = resource_errors.expanded(pattern)
     if path.is_file():  # a name may hold brackets that mean themselves
         yield path.name, path
         return
@@ -128,8 +129,8 @@ def _survey(reading: _Reading, fingerprint: str) -> tuple[int, int]:
 
 
 def _examples(path: Path, compression: str) -> Iterator[Any]:
-    tf = quiet.load("tensorflow", "train")
-    decode_error = quiet.load("google.protobuf.message", "train").DecodeError
+    tf = silence.load("tensorflow", "train")
+    decode_error = silence.load("google.protobuf.message", "train").DecodeError
     for number, payload in enumerate(_payloads(path, compression)):
         try:
             yield tf.train.Example.FromString(payload)
@@ -139,7 +140,7 @@ def _examples(path: Path, compression: str) -> Iterator[Any]:
 
 def _payloads(path: Path, compression: str) -> Iterator[bytes]:
     """The records of a file; raises DataError where it ends too early or is damaged."""
-    tf = quiet.load("tensorflow", "train")
+    tf = silence.load("tensorflow", "train")
     size = 0
     try:
         for payload in tf.data.TFRecordDataset(str(path), compression).as_numpy_iterator():

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tledge import shortage
+from tledge._io import resource_errors
 from tledge.errors import ResourceError, RunError
 
 POLL = 0.2
@@ -122,7 +122,7 @@ def _opened(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise ResourceError(shortage.refused(error, path.parent)) from error
+        raise ResourceError(resource_errors.refused(error, path.parent)) from error
 
 
 def _is_at(file: int, path: Path) -> bool:

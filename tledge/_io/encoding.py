@@ -9,7 +9,7 @@ import re
 import sys
 from typing import Any
 
-NAME = "tledge.letters"
+NAME = "tledge._io.encoding"
 """Of the error handler, as `codecs` knows it."""
 
 PLAIN = {

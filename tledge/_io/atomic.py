@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
-from tledge import shortage
+from tledge._io import resource_errors
 from tledge.errors import ResourceError
 
 UNFINISHED = ".tledge-"
@@ -40,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises ResourceError where nothing can be written there, and where disk or memory run out.
     """
     folder = path.parent / f"{_prefix(path.name)}{os.urandom(8).hex()}"
-    with shortage.explained(path):
+    with resource_errors.explained(path):
         try:
             _make(folder, path)
             made = folder / path.name
@@ -65,7 +65,7 @@ def _make(folder: Path, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(0o700)
     except OSError as error:
-        raise ResourceError(shortage.refused(error, path)) from error
+        raise ResourceError(resource_errors.refused(error, path)) from error
 
 
 def _prefix(name: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from tledge import shortage
+from tledge._io import resource_errors
 from tledge.errors import MissingError, ResourceError
 
 
@@ -107,7 +107,7 @@ def load(module: str, extra: str) -> Any:
         with native_stderr_closed():
             return importlib.import_module(module)
     except ImportError as error:
-        if why := shortage.cause(error):
+        if why := resource_errors.cause(error):
             raise ResourceError(why) from error
         raise MissingError(
             f"{module} is not installed or does not load ({error}): pip install 'tledge[{extra}]'"

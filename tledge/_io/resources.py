@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tledge.errors import RecipeError
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def folder(name: str) -> Path:
