@@ -34,9 +34,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import machine  # noqa: E402
 
-from tledge import feeding, fitting, hardware, model, runs, training  # noqa: E402
+from tledge import feeding, fitting, hardware, model, training  # noqa: E402
 from tledge._process import silence  # noqa: E402
-from tledge.tables import Hardware, Model, Stage  # noqa: E402
+from tledge.config import Hardware, Model, Stage  # noqa: E402
+from tledge.run import folder as run_folder  # noqa: E402
 
 CLASSES = 10
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -254,7 +255,9 @@ def main() -> None:
                 rows.append(row)
                 print(line(row), flush=True)
                 # After every row: a machine that is lent may be taken back.
-                runs.write_json(out, {"machine": facts, "epochs": EPOCHS, "small": asked.small, "rows": rows})
+                run_folder.write_json(
+                    out, {"machine": facts, "epochs": EPOCHS, "small": asked.small, "rows": rows}
+                )
     print(f"written: {out}")
 
 

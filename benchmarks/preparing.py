@@ -69,7 +69,7 @@ def inside_prepare(photos: str, repeats: str) -> None:
     from baselines.pillow_decode import decode
 
     from tledge import dataset
-    from tledge.tables import Data
+    from tledge.config import Data
 
     kept = {}
 

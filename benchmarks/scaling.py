@@ -71,7 +71,7 @@ class Row:
 
 def prepare(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
     from tledge import dataset
-    from tledge.tables import Data
+    from tledge.config import Data
 
     dataset.prepare(Data(source=f"folder:{photos}", cache=cache), side)
 
@@ -87,11 +87,11 @@ def train(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
 
 
 def verify(folder: Path, photos: Path, side: int) -> None:
-    from tledge import runs
-    from tledge.tables import Parity
+    from tledge.config import Parity
+    from tledge.run import folder as run_folder
     from tledge.verification import verify_run
 
-    verify_run(runs.RunFolder(folder), Parity())
+    verify_run(run_folder.RunFolder(folder), Parity())
 
 
 def index(folder: Path, photos: Path, side: int) -> None:
@@ -161,10 +161,11 @@ def make_photos(folder: Path, scenes: list[tuple[str, bytes]], count: int) -> Pa
 
 def exported(folder: Path) -> Path:
     """A run with its artifacts, for `verify`."""
-    from tledge import exporting, recipe, runs
+    from tledge import exporting, recipe
+    from tledge.run import folder as run_folder
 
     made = recipe.load(folder / "r.toml")
-    exporting.export(runs.RunFolder(folder / "run"), made, made.export.variants)
+    exporting.export(run_folder.RunFolder(folder / "run"), made, made.export.variants)
     return folder / "run"
 
 
@@ -172,14 +173,14 @@ def with_golden(run: Path, target: Path, count: int) -> Path:
     """A copy of the run whose golden set is its own, repeated to `count` images."""
     import numpy as np
 
-    from tledge import golden
+    from tledge.run import golden_set
 
     shutil.copytree(run, target)
-    found = golden.load(run / "golden.npz")
+    found = golden_set.load(run / "golden.npz")
     rows = np.arange(count) % len(found.labels)
     ids = tuple(f"{found.ids[row]}-{number}" for number, row in enumerate(rows.tolist()))
     parts = (found.images[rows], found.labels[rows], found.probabilities[rows], ids, found.faults)
-    golden.save(target / "golden.npz", golden.Golden(*parts))
+    golden_set.save(target / "golden.npz", golden_set.Golden(*parts))
     return target
 
 

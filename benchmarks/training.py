@@ -112,13 +112,15 @@ def inside_train(recipe_path: str, out: str) -> None:
 
     import numpy as np
 
-    from tledge import golden, recipe, runs, toml_text
+    from tledge import recipe, toml_text
+    from tledge.run import folder as run_folder
+    from tledge.run import golden_set
     from tledge.training import train as train_run
 
     path, clock = Path(recipe_path), Clock()
     run = train_run(recipe.load(path), toml_text.read_text(path), Path(out), watch=clock)
-    folder = runs.RunFolder(Path(out))
-    reference = golden.load(folder.golden)
+    folder = run_folder.RunFolder(Path(out))
+    reference = golden_set.load(folder.golden)
     right = np.flatnonzero(reference.probabilities.argmax(1) == reference.labels)
     begun = "augment" if "augment" in clock.begun else "stage"
     print(
@@ -128,7 +130,7 @@ def inside_train(recipe_path: str, out: str) -> None:
                 "cpu": clock.ended["stage"].cpu - clock.begun[begun].cpu,
                 "prepare": clock.ended["prepare"].seconds - clock.begun["prepare"].seconds,
                 "accuracy": run.test.accuracy,
-                "sha256": runs.sha256(folder.model),
+                "sha256": run_folder.sha256(folder.model),
                 "right": right.tolist(),
             }
         )

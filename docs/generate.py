@@ -21,11 +21,12 @@ import click
 from words import code, fenced, notes, plain, prose, table
 
 import tledge
-from tledge import cli, errors, runs, tables
+from tledge import cli, config, errors
 from tledge._io import resources
 from tledge.backbones import BACKBONES
 from tledge.formats import VARIANTS
 from tledge.recipe import Recipe
+from tledge.run import folder as folder_module
 from tledge.sources import SOURCES
 from tledge.targets import TARGETS
 
@@ -51,10 +52,10 @@ def recipe() -> str:
     ]
     for title, cls in recipe_tables():
         parts += [f"## `{title}`", prose(cls.__doc__), _keys(cls)]
-        if cls is tables.Data:
+        if cls is config.Data:
             parts.append("Further keys are options of the source: see [data sources](sources.md).")
-        if cls is tables.Splits:
-            parts += ["A split is taken so:", prose(tables.Take.__doc__)]
+        if cls is config.Splits:
+            parts += ["A split is taken so:", prose(config.Take.__doc__)]
     return _page(parts)
 
 
@@ -72,7 +73,7 @@ def recipe_tables(cls: type = Recipe, above: str = "") -> Iterator[tuple[str, ty
 
 
 def _is_table(hint: Any) -> bool:
-    return dataclasses.is_dataclass(hint) and hint is not tables.Take
+    return dataclasses.is_dataclass(hint) and hint is not config.Take
 
 
 def recipe_keys(cls: type) -> list[Field[Any]]:
@@ -103,7 +104,7 @@ def _kind(hint: Any) -> str:
 def _default(one: Field[Any]) -> str:
     """A key's default as a recipe writes it."""
     value = one.default
-    if isinstance(value, tables.Take):
+    if isinstance(value, config.Take):
         share = f"{{ from = {json.dumps(value.origin)}, fraction = {value.fraction} }}"
         return share if value.fraction else json.dumps(value.origin)
     return json.dumps(list(value) if isinstance(value, tuple) else value)
@@ -259,7 +260,9 @@ def run_folder() -> str:
         "temporary names, which begin with a dot and have `.tledge-` in them.",
         "One command at a time writes into a run: a second one is refused, and told by which process. Those "
         "that only read, and the pictures that `tledge preview` keeps, wait for nobody.",
-        table(("file", "holds"), [(code(name), plain(meaning)) for name, meaning in runs.FILES.items()]),
+        table(
+            ("file", "holds"), [(code(name), plain(meaning)) for name, meaning in folder_module.FILES.items()]
+        ),
     ]
     for name, cls in RUN_VALUES.items():
         parts += [f"## `{name}`", prose(cls.__doc__), _fields(cls)]
@@ -267,12 +270,12 @@ def run_folder() -> str:
 
 
 RUN_VALUES: dict[str, type] = {
-    "run.json": runs.TrainedRun,
-    "run.json: validation, test, frozen": runs.Score,
-    "artifacts/<variant>.json": runs.Artifact,
-    "parity.json": runs.ParityReport,
-    "parity.json: reference": runs.Reference,
-    "parity.json: rows": runs.ParityRow,
+    "run.json": folder_module.TrainedRun,
+    "run.json: validation, test, frozen": folder_module.Score,
+    "artifacts/<variant>.json": folder_module.Artifact,
+    "parity.json": folder_module.ParityReport,
+    "parity.json: reference": folder_module.Reference,
+    "parity.json: rows": folder_module.ParityRow,
 }
 """JSON files of a run, and the values in them."""
 
@@ -395,4 +398,4 @@ def write(folder: Path) -> None:
     for name, made in PAGES.items():
         path, text = folder / f"{name}.md", made()
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            runs.write_text(path, text)
+            folder_module.write_text(path, text)

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tledge import contract, golden, runs
+from tledge import contract
 from tledge.contract import InputSpec, Manifest, Shipped
-from tledge.runs import Artifact, ParityReport, ParityRow, Reference, RunFolder, Score, TrainedRun
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import Artifact, ParityReport, ParityRow, Reference, RunFolder, Score, TrainedRun
 
 LABELS = ("cat", "dog", "owl")
 SIZE = 8
@@ -89,7 +91,7 @@ KERNELS = {"saved_model": "tensorflow-cpu", "tflite-fp32": "xnnpack", "onnx-fp32
 def bundle(folder: Path, accuracy: float | None = 0.9) -> Path:
     """A bundle folder with its manifest, golden pixels and SHA256SUMS."""
     shipped = tuple(
-        Shipped(variant, name, runs.sha256(folder / name), runs.size_of(folder / name), "passed",
+        Shipped(variant, name, run_folder.sha256(folder / name), run_folder.size_of(folder / name), "passed",
                 accuracy, 1.0, KERNELS[variant])
         for variant, name in write(folder)
     )  # fmt: skip
@@ -98,7 +100,7 @@ def bundle(folder: Path, accuracy: float | None = 0.9) -> Path:
     (folder / "golden").mkdir()
     np.save(folder / "golden" / "pixels.npy", pixels())
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    sums = [f"{runs.sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    sums = [f"{run_folder.sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
     (folder / "SHA256SUMS").write_text("".join(sums))
     return folder
 
@@ -114,14 +116,16 @@ def run(path: Path) -> Path:
     rows = []
     for variant, name in write(folder.artifacts):
         file = folder.artifacts / name
-        sha, size = runs.sha256(file), runs.size_of(file)
-        runs.write_json(
+        sha, size = run_folder.sha256(file), run_folder.size_of(file)
+        run_folder.write_json(
             folder.artifacts / f"{variant}.json", Artifact(variant, f"artifacts/{name}", sha, size, 1.0)
         )
         found = {"images": 40, "accuracy": 0.85, "kernels": KERNELS[variant]}
         rows.append(ParityRow(variant, f"artifacts/{name}", sha, size, "passed", **found))  # type: ignore[arg-type]
-    runs.write_json(folder.run, facts)
-    runs.write_json(folder.parity, ParityReport(True, Reference(0.9, 40), tuple(rows)))
+    run_folder.write_json(folder.run, facts)
+    run_folder.write_json(folder.parity, ParityReport(True, Reference(0.9, 40), tuple(rows)))
     zeros = np.zeros((5, len(LABELS)), np.float32)
-    golden.save(folder.golden, golden.Golden(pixels(), np.zeros(5, np.int64), zeros, tuple("abcde"), {}))
+    golden_set.save(
+        folder.golden, golden_set.Golden(pixels(), np.zeros(5, np.int64), zeros, tuple("abcde"), {})
+    )
     return path

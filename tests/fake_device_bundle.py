@@ -17,8 +17,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge import contract, encodings, images, runs, runtime
+from tledge import contract, encodings, images, runtime
 from tledge.contract import TOLERANCES, Confidence, Expected, GoldenCase, InputSpec, Manifest, Shipped
+from tledge.run import folder as run_folder
 
 LABELS = ("red", "green", "blue")
 HEIGHT, WIDTH = 24, 32
@@ -145,7 +146,7 @@ def _ship(folder: Path, variant: str, pixels: NDArray[np.uint8]) -> Shipped:
         name = f"golden/{variant}.{kernels}.npy"
         np.save(folder / name, runtime.LiteRTSession(content, variant, kernels).run(pixels))
         found.append(Expected(kernels, name, tolerance))
-    sha256 = runs.sha256(path)
+    sha256 = run_folder.sha256(path)
     return Shipped(
         variant, path.name, sha256, len(content), "passed", 1.0, 1.0, "xnnpack", 0.95, 0.0, tuple(found),
         1 / 256 if variant == "tflite-int8" else 0.0,
@@ -162,7 +163,7 @@ def change_byte(path: Path) -> None:
 def write_sums(folder: Path) -> None:
     """SHA256SUMS of what lies in a bundle, also after a change."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "SHA256SUMS")
-    sums = [f"{runs.sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    sums = [f"{run_folder.sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
     (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tledge.tables import Model
+from tledge.config import Model
 
 SMALL = Model(backbone="tiny", weights="none", image_size=32)
 

@@ -15,8 +15,9 @@ from conftest import record
 from PIL import Image
 
 from tledge import bundle as stage
-from tledge import golden, runs
-from tledge.runs import RunFolder
+from tledge.run import folder as folder_module
+from tledge.run import golden_set
+from tledge.run.folder import RunFolder
 
 COUNT = 200
 """Test images: two of them are what the default gates allow to lose."""
@@ -108,7 +109,7 @@ def _remember(path: Path, images: Any, labels: list[int], seed: int) -> None:
     ids = tuple(f"test/{seed}-{number}" for number in range(len(images)))
     probabilities = np.full((len(images), len(LABELS)), 1 / len(LABELS), np.float32)
     folder = RunFolder(path)
-    golden.save(folder.golden, golden.Golden(images, np.array(labels), probabilities, ids, {}))
+    golden_set.save(folder.golden, golden_set.Golden(images, np.array(labels), probabilities, ids, {}))
     folder.photos.mkdir(exist_ok=True)
     index = []
     for number in range(PHOTOS):
@@ -117,7 +118,7 @@ def _remember(path: Path, images: Any, labels: list[int], seed: int) -> None:
         Image.fromarray(images[row]).save(out, "PNG")
         (folder.photos / f"{number:02d}.png").write_bytes(out.getvalue())
         index.append({"photo": f"{number:02d}.png", "row": row})
-    runs.write_json(folder.photos / "photos.json", index)
+    folder_module.write_json(folder.photos / "photos.json", index)
 
 
 def enlarged(path: Path, size: int = 16) -> Path:
@@ -126,9 +127,9 @@ def enlarged(path: Path, size: int = 16) -> Path:
     facts = json.loads(folder.run.read_text())
     facts["input"] |= {"height": size, "width": size}
     folder.run.write_text(json.dumps(facts))
-    kept = golden.load(folder.golden)
+    kept = golden_set.load(folder.golden)
     images = np.stack([_resized(one, size) for one in kept.images])
-    golden.save(folder.golden, golden.Golden(images, kept.labels, kept.probabilities, kept.ids, {}))
+    golden_set.save(folder.golden, golden_set.Golden(images, kept.labels, kept.probabilities, kept.ids, {}))
     patch = pytest.MonkeyPatch()
     with patch.context() as patched:
         patched.setattr(fake_artifacts, "weights", lambda: np.tile(weights(), size**2 // 64))
@@ -137,7 +138,7 @@ def enlarged(path: Path, size: int = 16) -> Path:
     (path / "artifacts" / "onnx-fp32.json").unlink()
     verified = json.loads(folder.parity.read_text())
     verified["rows"] = [row for row in verified["rows"] if row["variant"] == "tflite-fp32"]
-    verified["rows"][0]["sha256"] = runs.sha256(path / "artifacts" / "tflite-fp32.tflite")
+    verified["rows"][0]["sha256"] = folder_module.sha256(path / "artifacts" / "tflite-fp32.tflite")
     folder.parity.write_text(json.dumps(verified))
     return path
 

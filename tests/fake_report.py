@@ -15,15 +15,17 @@ import numpy as np
 import pytest
 from fake_data import photos
 
-from tledge import dataset, golden, inventory, parity, recipe, runs, splits
+from tledge import dataset, inventory, parity, recipe, splits
 from tledge.bench import BenchReport, Measure
 from tledge.bench_worker import Minimum
+from tledge.config import Parity
 from tledge.contract import Confidence
 from tledge.diagnosis import Diagnosis
 from tledge.machine import Machine
-from tledge.runs import RunFolder
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import RunFolder
 from tledge.sensitivity import Cost, Layer, Sensitivity
-from tledge.tables import Parity
 from tledge.verification import verify_run
 
 LABELS = fake_pairs.LABELS
@@ -78,12 +80,12 @@ def run(path: Path, flipped: int = 3, exported: bool = True) -> Path:
 
 def _answer(folder: RunFolder, flipped: int) -> None:
     """Keras' answers: the artifacts' own, but for some that are another label's."""
-    kept = golden.load(folder.golden)
+    kept = golden_set.load(folder.golden)
     logits = kept.images.reshape(len(kept.images), -1).astype(np.float32) @ fake_pairs.weights().T
     shares = np.exp((logits - logits.max(1, keepdims=True)) / 40)
     shares /= shares.sum(1, keepdims=True)
     shares[50 : 50 + flipped] = np.roll(shares[50 : 50 + flipped], 1, axis=1)
-    golden.save(folder.golden, golden.Golden(kept.images, kept.labels, shares, kept.ids, {}))
+    golden_set.save(folder.golden, golden_set.Golden(kept.images, kept.labels, shares, kept.ids, {}))
     right = int((shares.argmax(1) == kept.labels).sum())
     low, high = runs_interval(right, len(shares))
     facts = json.loads(folder.run.read_text())
@@ -105,7 +107,9 @@ def _describe(folder: RunFolder) -> None:
     folder.recipe.write_text(RECIPE.format(folder=source))
     packages = {"keras": "3.15.1", "numpy": "2.4.6"}
     facts = {"tledge": "0.1.0", "seed": 7, "settings": ["stage.0.epochs=2"], "backend": "tensorflow"}
-    runs.write_json(folder.environment, {**facts, "python": "3.11.7", "processors": 2, "packages": packages})
+    run_folder.write_json(
+        folder.environment, {**facts, "python": "3.11.7", "processors": 2, "packages": packages}
+    )
     made = recipe.of_run(folder)
     prepared = dataset.prepare(made.data, 32)
     inventory.keep(folder, prepared, splits.split(prepared, made.data, 7), 7)
@@ -140,7 +144,7 @@ def add_bench(folder: RunFolder, load: float = 0.1) -> None:
                        p50_ms=p50, sha256=sha)  # fmt: skip
 
     rows = (measure("reference", 1, 9.5), measure("xnnpack", 2, 0.7), measure("xnnpack", 1, 1.25))
-    runs.write_json(folder.bench, BenchReport("tiny", "run", here, False, Minimum(1, 1.0), rows, ()))
+    run_folder.write_json(folder.bench, BenchReport("tiny", "run", here, False, Minimum(1, 1.0), rows, ()))
 
 
 def add_diagnosis(folder: RunFolder) -> None:
@@ -152,7 +156,7 @@ def add_diagnosis(folder: RunFolder) -> None:
     found = Sensitivity(125, 200, 1.0, {"rounded": Cost(0.02, 0.1)}, layers)
     words = ("<top>: outputs cost 5.0 points. `tledge export run --repair` tries remedies.",)
     made = Diagnosis("run", "artifacts/tflite-fp32.tflite", sha_of(folder, "tflite-fp32"), found, words)
-    runs.write_json(folder.quantization, made)
+    run_folder.write_json(folder.quantization, made)
 
 
 class Page(HTMLParser):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tledge import tables
+from tledge import config
 from tledge.backbones import BACKBONES, split_name
 from tledge.errors import RecipeError
 
@@ -69,7 +69,7 @@ def built(name: str, known: Any, folder: Path) -> Any:
     known.save_weights(path)
     weights = str(path) if APPLICATIONS[name][1] else "none"
     alpha = APPLICATIONS[name][2].get("alpha", 1.0)
-    core = model.build(tables.Model(name, alpha, weights, image_size=BACKBONES[name].min_size), 3)
+    core = model.build(config.Model(name, alpha, weights, image_size=BACKBONES[name].min_size), 3)
     if weights == "none":
         features(core).set_weights(known.get_weights())
     return core
@@ -125,7 +125,7 @@ def test_scale_by_channel_is_saved(tmp_path: Path) -> None:
 
     from tledge import model
 
-    core = model.build(tables.Model("efficientnetv2b0", weights="none", image_size=32), 3)
+    core = model.build(config.Model("efficientnetv2b0", weights="none", image_size=32), 3)
     model.save(core, tmp_path / "one.keras")
     for one in (core, model.load(tmp_path / "one.keras")):
         scaled = keras.Model(one.input, one.get_layer("scale").output)
@@ -142,7 +142,7 @@ def test_own_weights_are_turned_once(tmp_path: Path) -> None:
 
     base = keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 32, 3))
     base.save_weights(tmp_path / "vgg.weights.h5")
-    core = model.build(tables.Model("vgg16", weights=str(tmp_path / "vgg.weights.h5"), image_size=32), 3)
+    core = model.build(config.Model("vgg16", weights=str(tmp_path / "vgg.weights.h5"), image_size=32), 3)
     first, second = (
         [one.get_layer(name).get_weights()[0] for one in (base, core)]
         for name in ("block1_conv1", "block1_conv2")
@@ -156,7 +156,7 @@ def test_smallest_image_is_keras_own(name: str) -> None:
     from tledge import model
 
     with pytest.raises(RecipeError, match="at least"):
-        model.build(tables.Model(name, weights="none", image_size=BACKBONES[name].min_size - 1), 3)
+        model.build(config.Model(name, weights="none", image_size=BACKBONES[name].min_size - 1), 3)
 
 
 def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
     base = keras.applications.MobileNet(weights=None, include_top=False, input_shape=(32, 32, 3), alpha=0.25)
     base.save_weights(tmp_path / "other.weights.h5")
     with pytest.raises(RecipeError, match=r"other\.weights\.h5: not of this backbone"):
-        model.build(tables.Model("tiny", weights=str(tmp_path / "other.weights.h5"), image_size=32), 3)
+        model.build(config.Model("tiny", weights=str(tmp_path / "other.weights.h5"), image_size=32), 3)
 
 
 def test_base_gives_the_same_while_training(tmp_path: Path) -> None:
@@ -176,9 +176,9 @@ def test_base_gives_the_same_while_training(tmp_path: Path) -> None:
 
     from tledge import model
 
-    table = tables.Model("efficientnetv2b0", weights="none", image_size=32, dropout=0)
+    table = config.Model("efficientnetv2b0", weights="none", image_size=32, dropout=0)
     core = model.build(table, 3)
-    model.set_trainable(core, tables.Stage())
+    model.set_trainable(core, config.Stage())
     images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype(np.float32)
     twice = [np.asarray(core(images, training=training)) for training in (False, True)]
     assert np.array_equal(*twice)
@@ -198,7 +198,7 @@ def test_second_build_is_the_same(name: str, tmp_path: Path) -> None:
 
     for number in range(2):
         keras.utils.set_random_seed(5)
-        core = model.build(tables.Model(name, weights="none", image_size=32), 3)
+        core = model.build(config.Model(name, weights="none", image_size=32), 3)
         model.save(core, tmp_path / f"{number}.keras")
     assert (tmp_path / "0.keras").read_bytes() == (tmp_path / "1.keras").read_bytes()
 

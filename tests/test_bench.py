@@ -15,11 +15,12 @@ import fake_artifacts
 import pytest
 from conftest import Done
 
-from tledge import bench, plots, runs, subjects
+from tledge import bench, plots, subjects
 from tledge.bench import BenchReport, Measure
 from tledge.bench_worker import Job, Minimum, Reading
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.machine import Machine
+from tledge.run import folder as run_folder
 
 Cli = Callable[..., Done]
 NOW = Minimum(2, 0.0)
@@ -59,7 +60,7 @@ def worker_code(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 
 
 def listing(folder: Path) -> dict[str, str]:
-    return {str(path): runs.sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {str(path): run_folder.sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_bundle_is_measured_for_real(bundle: Path) -> None:
 
 def test_zip_is_measured_as_its_folder(bundle: Path, jobs: list[Job]) -> None:
     packed = bundle.parent / "tiny-1.zip"
-    runs.canonical_zip(bundle, packed)
+    run_folder.canonical_zip(bundle, packed)
     assert bench.bench(packed).rows == bench.bench(bundle).rows
     assert len(jobs) == 14 and zipfile.is_zipfile(packed)
 
@@ -222,7 +223,7 @@ def test_wrong_input_is_a_reason(tmp_path: Path) -> None:
     bundle = fake_artifacts.bundle(tmp_path / "bundle")
     (bundle / "tflite-fp32.tflite").write_bytes(fake_artifacts.tflite(size=9))
     manifest = json.loads((bundle / "manifest.json").read_text())
-    manifest["artifacts"][1]["sha256"] = runs.sha256(bundle / "tflite-fp32.tflite")
+    manifest["artifacts"][1]["sha256"] = run_folder.sha256(bundle / "tflite-fp32.tflite")
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     row, *_others = bench.bench(bundle, threads=[1], variants=["tflite-fp32"]).rows
     assert row.status == "failed" and "takes images (9, 9, 3), got (8, 8, 3)" in row.reason

@@ -12,13 +12,15 @@ import pytest
 from conftest import Done
 from fake_graphs import chain, pictures
 
-from tledge import calibration_set, dataset, evidence, golden, runs, splits
+from tledge import calibration_set, dataset, evidence, splits
 from tledge.calibration import Wanted, measure
 from tledge.calibration_set import require_usable, stability
 from tledge.errors import DataError
 from tledge.float_graph import FloatGraph
 from tledge.recipe import Recipe, parse
-from tledge.runs import RunFolder
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import RunFolder
 
 Cli = Callable[..., Done]
 RECIPE = """
@@ -64,7 +66,7 @@ def drawn(tmp_path: Path) -> tuple[RunFolder, Recipe, dataset.Prepared]:
     recipe = parse(RECIPE, "little.toml")
     prepared = dataset.prepare(recipe.data, 32)
     folder = RunFolder(fake_artifacts.run(tmp_path / "run"))
-    runs.write_json(folder.run, replace(folder.read_run(), cache=str(prepared.folder), seed=5))
+    run_folder.write_json(folder.run, replace(folder.read_run(), cache=str(prepared.folder), seed=5))
     write_golden(folder, prepared, splits.split(prepared, recipe.data, 5)["test"])
     return folder, recipe, prepared
 
@@ -72,7 +74,7 @@ def drawn(tmp_path: Path) -> tuple[RunFolder, Recipe, dataset.Prepared]:
 def write_golden(folder: RunFolder, prepared: dataset.Prepared, rows: Any) -> None:
     labels, ids = prepared.label_indices()[rows], tuple(prepared.rows[row].id for row in rows.tolist())
     answers = np.zeros((len(rows), 3), np.float32)
-    golden.save(folder.golden, golden.Golden(prepared.images()[rows], labels, answers, ids, {}))
+    golden_set.save(folder.golden, golden_set.Golden(prepared.images()[rows], labels, answers, ids, {}))
 
 
 def made(folder: RunFolder, recipe: Recipe) -> tuple[Any, dict[str, Any]]:
@@ -97,7 +99,7 @@ def test_record_names_every_image(drawn: tuple[RunFolder, Recipe, dataset.Prepar
     assert found["pixels"] == {
         "least": images.min(), "largest": images.max(), "mean": pytest.approx(images.mean(), abs=1e-3)
     }  # fmt: skip
-    assert found["sha256"] == runs.sha256(folder.path / found["path"])
+    assert found["sha256"] == run_folder.sha256(folder.path / found["path"])
     assert (found["seed"], found["split"], found["added"]) == (5, "train", ["all 0", "all 255"])
     assert found["disjoint_from"] == {"file": "golden.npz", "images": 9, "left_out": []}
 
@@ -105,7 +107,7 @@ def test_record_names_every_image(drawn: tuple[RunFolder, Recipe, dataset.Prepar
 def test_seed_decides(drawn: tuple[RunFolder, Recipe, dataset.Prepared]) -> None:
     folder, recipe, _ = drawn
     found = [made(folder, recipe)[1] for _ in range(2)]
-    runs.write_json(folder.run, replace(folder.read_run(), seed=6))
+    run_folder.write_json(folder.run, replace(folder.read_run(), seed=6))
     assert found[0] == found[1] != made(folder, recipe)[1]
 
 
@@ -141,8 +143,8 @@ def test_one_grey_level_is_another_photo(drawn: tuple[RunFolder, Recipe, dataset
     near = images.copy()
     near[:, 0, 0, 0] ^= 1
     names = tuple("abcdefg")
-    golden.save(
-        folder.golden, golden.Golden(near, np.zeros(7, np.int64), np.zeros((7, 3), np.float32), names, {})
+    golden_set.save(
+        folder.golden, golden_set.Golden(near, np.zeros(7, np.int64), np.zeros((7, 3), np.float32), names, {})
     )
     assert made(folder, recipe)[1]["disjoint_from"]["images"] == 7
 
@@ -256,10 +258,10 @@ def test_export_writes_the_record(small_run: Path) -> None:
 
 @pytest.mark.slow
 def test_export_leaves_test_photos_out(own_run: Path, cli: Cli) -> None:
-    known = golden.load(own_run / "golden.npz")
+    known = golden_set.load(own_run / "golden.npz")
     images = known.images.copy()
     images[0] = np.load(own_run / evidence.CALIBRATION)[0]
-    golden.save(own_run / "golden.npz", replace(known, images=images))
+    golden_set.save(own_run / "golden.npz", replace(known, images=images))
     done = cli("export", own_run, "--variant", "tflite-int8")
     noted = json.loads((own_run / "calibration.json").read_text())
     assert noted["count"] == 199 and noted["stability"]["images"] == [100, 99]

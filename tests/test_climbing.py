@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tledge import held_out, ladder, mixed
+from tledge.config import Parity
 from tledge.console_tables import ladder_table
 from tledge.ladder import HeldOut, Remedy, climb
-from tledge.tables import Parity
 
 LABELS = np.arange(400) % 2
 RIGHT = np.eye(2, dtype=np.float32)[LABELS]

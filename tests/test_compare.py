@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from conftest import Done
 
-from tledge import comparison, console_tables, golden, runs
+from tledge import comparison, console_tables
 from tledge.bench_worker import Minimum
 from tledge.comparison import ComparedReport, label_differences
+from tledge.config import Parity
 from tledge.contract import InputSpec
 from tledge.errors import RecipeError
-from tledge.runs import RunFolder
-from tledge.tables import Parity
+from tledge.run import folder, golden_set
+from tledge.run.folder import RunFolder
 
 Cli = Callable[..., Done]
 LIMITS = Parity()
@@ -60,7 +61,7 @@ def changed_json(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 def right(run: Path, weights: Any) -> Any:
     """bool[N]: what the network should answer rightly, by numpy alone."""
-    kept = golden.load(RunFolder(run).golden)
+    kept = golden_set.load(RunFolder(run).golden)
     return (kept.images.reshape(len(kept.labels), -1) @ weights.T).argmax(1) == kept.labels
 
 
@@ -169,7 +170,7 @@ def test_shuffled_labels_are_three(cli: Cli, tmp_path: Path, change: fake_pairs.
 def test_same_file_under_other_labels_is_not_the_same(tmp_path: Path, old: Path) -> None:
     new = fake_pairs.run(tmp_path / "new", labels=("owl", "cat", "dog"))
     report = comparison.compare(old, new, LIMITS)
-    assert runs.sha256(old / "artifacts/tflite-fp32.tflite") == runs.sha256(
+    assert folder.sha256(old / "artifacts/tflite-fp32.tflite") == folder.sha256(
         new / "artifacts/tflite-fp32.tflite"
     )
     assert {row.verdict for row in report.rows} == {"worse"}
@@ -200,7 +201,7 @@ def test_a_removed_label_leaves_its_images_out(cli: Cli, old: Path, tmp_path: Pa
     assert [line.split()[2] for line in report.labels] == ["lacks", "adds"]
     done = cli("compare", new, old, "--quiet")
     assert done.code == 3
-    owls = int((golden.load(RunFolder(old).golden).labels == 2).sum())
+    owls = int((golden_set.load(RunFolder(old).golden).labels == 2).sum())
     assert f"Left out: {owls} images with a label that only one" in done.out
 
 

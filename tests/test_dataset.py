@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tledge import dataset, filling, images, progress
+from tledge.config import Data
 from tledge.dataset import Prepared
 from tledge.errors import DataError, MissingError, RecipeError, RunError
 from tledge.index import HEADER, Row
 from tledge.sources import folder as folder_source
 from tledge.sources.base import Record, check_names
-from tledge.tables import Data
 
 Pixels = NDArray[np.uint8]
 

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from test_dataset import photo
 
-from tledge import dataset, images, index, runs
+from tledge import dataset, images, index
+from tledge.config import Data
 from tledge.errors import ResourceError, RunError
+from tledge.run import folder as run_folder
 from tledge.sources import folder as folder_source
-from tledge.tables import Data
 
 SIDE = 16
 BLOCK = 4
@@ -29,7 +30,7 @@ PHOTOS = 22
 CHILD = """
 import importlib, os, signal, sys
 from tledge import dataset, images
-from tledge.tables import Data
+from tledge.config import Data
 
 folder, place, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
 module, name = place.split(":")
@@ -377,5 +378,5 @@ def test_pixels_have_the_hash_that_was_noted(data: Data, root: Path, cut: bool, 
         killed(data, root)
     made = dataset.prepare(data, SIDE)
     noted = json.loads((made.folder / "index.json").read_bytes())["pixels"]
-    assert noted == runs.sha256(made.folder / "images.npy")
+    assert noted == run_folder.sha256(made.folder / "images.npy")
     assert len(made.images()) == PHOTOS - 2 and len(made.skipped) == 2 * bad

@@ -18,8 +18,9 @@ from conftest import Done
 from fake_models import calibrate, small_net
 from numpy.typing import NDArray
 
-from tledge import distillation, feeding, fitting, hardware, model, progress, quantize_aware, recipe, runs
+from tledge import distillation, feeding, fitting, hardware, model, progress, quantize_aware, recipe
 from tledge.errors import DataError, RecipeError
+from tledge.run import folder as run_folder
 
 pytestmark = pytest.mark.slow(minutes=1)
 Cli = Callable[..., Done]
@@ -256,8 +257,8 @@ def test_killed_stage_resumes_to_same_bytes(run: Path, tmp_path: Path, cli: Cli)
         "quantize_aware.json",
         "artifacts/tflite-int8.tflite",
     ):
-        assert runs.sha256(tmp_path / "two/run" / name) == runs.sha256(run / name), name
-    assert runs.sha256(run / "model.keras") != runs.sha256(run / "quantize_aware.keras")
+        assert run_folder.sha256(tmp_path / "two/run" / name) == run_folder.sha256(run / name), name
+    assert run_folder.sha256(run / "model.keras") != run_folder.sha256(run / "quantize_aware.keras")
 
 
 def test_jax_teaches_alike(tmp_path: Path, cli: Cli) -> None:

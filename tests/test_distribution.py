@@ -19,7 +19,7 @@ import pytest
 from conftest import Done
 from numpy.typing import NDArray
 
-from tledge import distribution, feeding, tables
+from tledge import config, distribution, feeding
 from tledge.distribution import Hosts
 from tledge.errors import RecipeError
 from tledge.hardware import Split, without_padding
@@ -118,7 +118,7 @@ def test_epoch_mean_is_exact() -> None:
 
 @pytest.mark.parametrize(("size", "near"), [(8, "6 or 9"), (2, "3"), (10, "9 or 12")])
 def test_uneven_batch_is_refused(size: int, near: str, three_devices: None) -> None:
-    stages = [tables.Stage(name="a", batch_size=6), tables.Stage(name="b", batch_size=size)]
+    stages = [config.Stage(name="a", batch_size=6), config.Stage(name="b", batch_size=size)]
     with pytest.raises(RecipeError, match=rf"stage\]\] b: batch_size = {size} .* that can: {near}\."):
         distribution.require_batches(Hosts(HERE, 3, 0), stages)
 
@@ -128,7 +128,7 @@ def test_shares_make_the_batch() -> None:
     """What three processes read is what one reads."""
     images: NDArray[np.uint8] = np.random.default_rng(1).integers(0, 256, (14, 2, 2, 3), np.uint8)
     examples = feeding.Examples(images, np.eye(4, dtype=np.float32)[np.arange(14) % 4], np.arange(14))
-    stage = tables.Stage(batch_size=6, class_weights="balanced")
+    stage = config.Stage(batch_size=6, class_weights="balanced")
 
     def data(split: Split | None) -> Any:
         return feeding.batches(examples, stage, seed=1, epoch=2, train=True, split=split)

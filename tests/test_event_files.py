@@ -12,7 +12,7 @@ import pytest
 from conftest import SMALL
 
 from tledge import event_files, event_log, recipe
-from tledge.runs import RunFolder
+from tledge.run.folder import RunFolder
 
 
 def row(stage: str, epoch: int, seconds: float, *figures: float) -> dict[str, Any]:

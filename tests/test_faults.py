@@ -17,7 +17,7 @@ def converted(run: Path, variant: str, change: Callable[[Any], None], **job: Any
     from tledge import model
     from tledge.formats import VARIANTS
     from tledge.formats.base import Job
-    from tledge.runs import RunFolder
+    from tledge.run.folder import RunFolder
 
     trained = RunFolder(run).read_run()
     keras_model = model.load(run / "model.keras")

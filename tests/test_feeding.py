@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tledge import feeding
+from tledge.config import Stage
 from tledge.errors import DataError
 from tledge.feeding import Examples
-from tledge.tables import Stage
 
 pytest.importorskip("keras")
 

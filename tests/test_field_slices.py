@@ -17,9 +17,10 @@ from conftest import Done
 from fake_data import photos, tfds_set, tfrecords
 from fake_models import calibrate, feature_vector
 
-from tledge import golden, recipe
+from tledge import recipe
 from tledge._io import resources
-from tledge.tables import Stage
+from tledge.config import Stage
+from tledge.run import golden_set
 
 pytestmark = pytest.mark.slow(minutes=2)
 Cli = Callable[..., Done]
@@ -71,7 +72,7 @@ def save_calibrated(backbone: str, size: int, path: Path) -> None:
     import keras
 
     from tledge import model
-    from tledge.tables import Model
+    from tledge.config import Model
 
     keras.utils.set_random_seed(1)
     net = model.build(Model(backbone, weights="none", image_size=size), 2)
@@ -152,7 +153,7 @@ def test_recipe_trains_and_exports(
     facts = json.loads((run / "run.json").read_text())
     assert len(facts["labels"]) == part.labels
     assert (facts["test"]["top5"] is not None) == (part.labels > 5)
-    answers = golden.load(run / "golden.npz").probabilities
+    answers = golden_set.load(run / "golden.npz").probabilities
     assert np.ptp(answers, axis=0).max() > 1e-3
 
     if loaded.model.backbone.startswith("hub:"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fake_models import SMALL, images, small_net
 
-from tledge import feeding, fitting, progress, recipe, tables
+from tledge import config, feeding, fitting, progress, recipe
 from tledge.errors import RecipeError, RunError
 
 TEXT = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
@@ -25,7 +25,7 @@ def one_hot(count: int = 16, classes: int = 3) -> Any:
     return np.eye(classes, dtype=np.float32)[np.arange(count) % classes]
 
 
-def fit(net: Any, stage: tables.Stage, examples: feeding.Examples, folder: Path) -> fitting.State:
+def fit(net: Any, stage: config.Stage, examples: feeding.Examples, folder: Path) -> fitting.State:
     from tledge import model
 
     model.set_trainable(net, stage)
@@ -39,7 +39,7 @@ def fit(net: Any, stage: tables.Stage, examples: feeding.Examples, folder: Path)
 
 def rate(steps: int, **keys: Any) -> Any:
     """The learning rate at a step of a stage that takes `steps` steps in all."""
-    made = fitting._rate(tables.Stage(**keys), steps)
+    made = fitting._rate(config.Stage(**keys), steps)
     return made if isinstance(made, float) else lambda step: float(made(step))
 
 
@@ -82,7 +82,7 @@ def test_stage_without_epochs_has_a_rate(schedule: str) -> None:
 @pytest.mark.parametrize("name", ["sgd", "rmsprop", "adam", "adamw", "adamax"])
 @pytest.mark.parametrize("schedule", ["cosine", "exponential", "inverse-time"])
 def test_optimizers_take_their_options(name: str, schedule: str) -> None:
-    stage = tables.Stage(
+    stage = config.Stage(
         optimizer=name, learning_rate=0.02, momentum=0.5, schedule=schedule, weight_decay=0.1, decay=0.5
     )
     made = fitting.optimizer(stage, steps=10)
@@ -93,7 +93,7 @@ def test_optimizers_take_their_options(name: str, schedule: str) -> None:
 @pytest.mark.slow
 def test_rate_falls_while_training(net: Any, tmp_path: Path) -> None:
     """6 steps of inverse time: the optimizer ends at .01 / (1 + .5 * 6)."""
-    stage = tables.Stage(
+    stage = config.Stage(
         epochs=3, batch_size=8, learning_rate=0.01, schedule="inverse-time", decay=0.5, optimizer="sgd"
     )
     fit(net, stage, feeding.Examples(images(), one_hot(), np.arange(16)), tmp_path)
@@ -128,26 +128,26 @@ def test_class_weights_count_own_rows() -> None:
 
 @pytest.mark.slow
 def test_batches_carry_weights() -> None:
-    stage = tables.Stage(class_weights="balanced", batch_size=4)
+    stage = config.Stage(class_weights="balanced", batch_size=4)
     data = feeding.batches(uneven(), stage, seed=0, epoch=0, train=True)
     parts = [data[number] for number in range(len(data))]
     assert [len(weights) for _images, _labels, weights in parts] == [4, 4, 2]
     for _images, labels, weights in parts:
         assert np.allclose(weights, np.array([10 / 18, 10 / 9, 10 / 3])[labels.argmax(1)])
-    plain = feeding.batches(uneven(), tables.Stage(batch_size=4), seed=0, epoch=0, train=True)
+    plain = feeding.batches(uneven(), config.Stage(batch_size=4), seed=0, epoch=0, train=True)
     assert all(np.array_equal(one[1], plain[number][1]) for number, one in enumerate(parts))
     assert len(plain[0]) == 2
 
 
 @pytest.mark.slow
 def test_validation_is_not_weighted() -> None:
-    stage = tables.Stage(class_weights="balanced")
+    stage = config.Stage(class_weights="balanced")
     assert len(feeding.batches(uneven(), stage, seed=0, epoch=0, train=False)[0]) == 2
 
 
 @pytest.mark.slow
 def test_mixed_photos_have_mixed_weights() -> None:
-    stage = tables.Stage(class_weights="balanced", mixup=0.4, batch_size=10)
+    stage = config.Stage(class_weights="balanced", mixup=0.4, batch_size=10)
     _images, labels, weights = feeding.batches(uneven(), stage, seed=0, epoch=0, train=True)[0]
     assert ((labels > 0).sum(1) > 1).sum() > 0  # some are blends of two classes
     assert np.allclose(weights, (labels * [10 / 18, 10 / 9, 10 / 3]).sum(1), atol=1e-5)
@@ -156,7 +156,7 @@ def test_mixed_photos_have_mixed_weights() -> None:
 @pytest.mark.slow
 def test_weights_reach_the_loss(net: Any, tmp_path: Path) -> None:
     """First epoch in one batch, learning nothing: the weighted mean of the photos' losses."""
-    stage = tables.Stage(epochs=1, batch_size=10, learning_rate=0.0, class_weights="balanced")
+    stage = config.Stage(epochs=1, batch_size=10, learning_rate=0.0, class_weights="balanced")
     net.get_layer("dropout").rate = 0.0
     net.get_layer("logits").bias.assign([0.0, 1.0, 3.0])
     examples = uneven()
@@ -178,7 +178,7 @@ def test_weights_reach_the_loss(net: Any, tmp_path: Path) -> None:
 def test_binary_loss_is_cross_entropy_of_p(smoothing: float) -> None:
     import keras
 
-    stage = tables.Stage(label_smoothing=smoothing)
+    stage = config.Stage(label_smoothing=smoothing)
     p, label = np.array([[0.1], [0.6], [0.99], [0.5]]), np.array([[0.0], [1.0], [1.0], [0.0]])
     soft = label * (1 - smoothing) + smoothing / 2
     wanted = -(soft * np.log(p) + (1 - soft) * np.log(1 - p)).mean()
@@ -193,7 +193,7 @@ def test_binary_loss_is_cross_entropy_of_p(smoothing: float) -> None:
 def test_categorical_loss_is_smoothed() -> None:
     """.1 over four classes: .925 for the right one, .025 for each other."""
     label, p = np.array([[0.0, 1, 0, 0]]), np.array([[0.1, 0.7, 0.15, 0.05]])
-    found = float(fitting.loss(tables.Stage(label_smoothing=0.1))(label, p))
+    found = float(fitting.loss(config.Stage(label_smoothing=0.1))(label, p))
     assert found == pytest.approx(-(np.array([[0.025, 0.925, 0.025, 0.025]]) * np.log(p)).sum(), rel=1e-5)
 
 
@@ -209,7 +209,7 @@ def test_top5_is_in_the_history(tmp_path: Path) -> None:
 
     net = model.build(SMALL, 8)
     examples = feeding.Examples(images(24), one_hot(24, 8), np.arange(24))
-    state = fit(net, tables.Stage(epochs=1, learning_rate=0.0), examples, tmp_path)
+    state = fit(net, config.Stage(epochs=1, learning_rate=0.0), examples, tmp_path)
     answers = net.predict(examples.images.astype(np.float32), verbose=0)
     best = np.argsort(-answers, axis=1)[:, :5]
     wanted = (best == examples.labels.argmax(1)[:, None]).any(1).mean()
@@ -218,7 +218,7 @@ def test_top5_is_in_the_history(tmp_path: Path) -> None:
 
 
 def test_best_epoch_and_patience() -> None:
-    stage, state = tables.Stage(patience=2), fitting.State()
+    stage, state = config.Stage(patience=2), fitting.State()
     better = [
         fitting.judge(stage, state, {"val_loss": loss}, epoch)
         for epoch, loss in enumerate((0.9, 0.5, 0.6, 0.7), 1)
@@ -242,7 +242,7 @@ def test_weights_that_are_no_numbers_are_refused(net: Any, tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
-WILD = tables.Stage(
+WILD = config.Stage(
     name="wild", epochs=40, optimizer="sgd", learning_rate=100.0, weight_decay=10.0, unfreeze="all",
     batch_size=4, restore_best=False,
 )  # fmt: skip
@@ -266,13 +266,13 @@ def test_loss_that_is_no_number_stops(net: Any, tmp_path: Path, size: int, where
 
 
 def test_half_precision_is_among_what_to_try() -> None:
-    said = fitting._no_number(tables.Stage(name="all"), fitting.State(stage=1), "in epoch 1", "float16")
+    said = fitting._no_number(config.Stage(name="all"), fitting.State(stage=1), "in epoch 1", "float16")
     assert 'precision = "float32"' in said and "--set stage.1.learning_rate=0.0001" in said
 
 
 @pytest.mark.slow
 def test_moving_average_of_weights_is_kept(net: Any, tmp_path: Path) -> None:
-    stage = tables.Stage(name="ema", epochs=3, ema=0.9, learning_rate=0.05, restore_best=False)
+    stage = config.Stage(name="ema", epochs=3, ema=0.9, learning_rate=0.05, restore_best=False)
     before = net.get_layer("logits").kernel.numpy()
     state = fit(net, stage, feeding.Examples(images(), one_hot(), np.arange(16)), tmp_path)
     after = net.get_layer("logits").kernel.numpy()
@@ -284,7 +284,7 @@ def test_views_are_drawn_once_in_turns(tmp_path: Path) -> None:
     from tledge.training import _with_views
 
     made = recipe.parse(TEXT, "views.toml")
-    made = replace(made, augment=tables.Augment(flip="horizontal", rotation=0.2, views=2))
+    made = replace(made, augment=config.Augment(flip="horizontal", rotation=0.2, views=2))
     plain = feeding.Examples(images(), one_hot(), np.arange(4, 12))
     first, again = (
         _with_views(plain, made, tmp_path / name / "views.npy", progress.SILENT) for name in ("a", "b")

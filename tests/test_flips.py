@@ -14,11 +14,13 @@ from conftest import SMALL, Done
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge import contact, flips, golden, parity, runs
+from tledge import contact, flips, parity
+from tledge.config import Parity
 from tledge.errors import RunError
-from tledge.golden import Golden
-from tledge.runs import ParityReport, ParityRow, Reference, RunFolder
-from tledge.tables import Parity
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import ParityReport, ParityRow, Reference, RunFolder
+from tledge.run.golden_set import Golden
 from tledge.verification import verify_run
 
 NAMES = ("cat", "dog", "owl")
@@ -146,7 +148,7 @@ def verified(path: Path, changed: int) -> tuple[RunFolder, ParityReport]:
     keras = own.astype(np.float32)
     labels = keras.argmax(1)
     keras[:changed] = np.roll(keras[:changed], 1, axis=1)
-    golden.save(folder.golden, Golden(pixels, labels, keras, tuple(f"{n}.jpg" for n in range(40)), {}))
+    golden_set.save(folder.golden, Golden(pixels, labels, keras, tuple(f"{n}.jpg" for n in range(40)), {}))
     return folder, verify_run(folder, Parity())
 
 
@@ -242,8 +244,8 @@ def test_unmeasured_rows_tell_nothing() -> None:
 @pytest.mark.parametrize("changed", [3, 0])
 def test_command_tells_where_sheet_lies(tmp_path: Path, cli: Any, changed: int) -> None:
     folder, _report = verified(tmp_path / "run", changed)
-    runs.write_text(folder.recipe, SMALL)
-    runs.write_json(folder.environment, {})
+    run_folder.write_text(folder.recipe, SMALL)
+    run_folder.write_json(folder.environment, {})
     done: Done = cli("verify", folder.path, "--quiet")
     sheet = folder.path / "evidence" / "tflite-fp32-flips.png"
     assert (f"(0 lost, 3 won, 0 wrong as before): {sheet}\n" in done.out) == bool(changed)

@@ -11,12 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from tledge import gates
+from tledge.config import Parity
 from tledge.contract import InputSpec
 from tledge.formats import VARIANTS
 from tledge.formats.base import Port, Structure
 from tledge.gates import Comparison
-from tledge.golden import FAULTS, Golden
-from tledge.tables import Parity
+from tledge.run.golden_set import FAULTS, Golden
 
 Answers = NDArray[np.float32]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tledge import golden
 from tledge.errors import RunError
-from tledge.golden import Golden
+from tledge.run import golden_set
+from tledge.run.golden_set import Golden
 
 COUNT, SIDE = 12, 16
 
@@ -28,13 +28,13 @@ def written(tmp_path: Path) -> tuple[Path, Golden]:
         ids=tuple(f"test/{number}.jpg" for number in range(COUNT)),
         faults={"channels-swapped": rng.random((4, 3), np.float32)},
     )
-    golden.save(tmp_path / "golden.npz", made)
+    golden_set.save(tmp_path / "golden.npz", made)
     return tmp_path / "golden.npz", made
 
 
 def test_what_was_saved_is_read(written: tuple[Path, Golden]) -> None:
     path, made = written
-    found = golden.load(path)
+    found = golden_set.load(path)
     for name in ("images", "labels", "probabilities"):
         np.testing.assert_array_equal(getattr(found, name), getattr(made, name))
     assert found.ids == made.ids
@@ -43,14 +43,14 @@ def test_what_was_saved_is_read(written: tuple[Path, Golden]) -> None:
 
 def test_order_of_columns_is_kept(written: tuple[Path, Golden]) -> None:
     path, made = written
-    golden.save(path, replace(made, images=np.asfortranarray(made.images)))
-    np.testing.assert_array_equal(golden.load(path).images, made.images)
+    golden_set.save(path, replace(made, images=np.asfortranarray(made.images)))
+    np.testing.assert_array_equal(golden_set.load(path).images, made.images)
 
 
 def test_set_of_numpy_is_read(written: tuple[Path, Golden]) -> None:
     path, made = written
     np.savez(path, images=made.images, labels=made.labels, probabilities=made.probabilities, ids=made.ids)
-    np.testing.assert_array_equal(golden.load(path).images, made.images)
+    np.testing.assert_array_equal(golden_set.load(path).images, made.images)
 
 
 def flipped(data: bytes) -> bytes:
@@ -87,4 +87,4 @@ def test_damage_is_seen(written: tuple[Path, Golden], damage: Callable[[bytes], 
     path.write_bytes(damage(before))
     assert path.read_bytes() != before
     with pytest.raises(RunError, match=r"no readable golden set .*Train again"):
-        golden.load(path)
+        golden_set.load(path)

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from fake_models import images, small_net
 
-from tledge import feeding, fitting, hardware, progress, recipe, runs, training
+from tledge import feeding, fitting, hardware, progress, recipe, training
+from tledge.config import Hardware, Stage
 from tledge.errors import RecipeError, RunError
 from tledge.hardware import Engine, Split
-from tledge.tables import Hardware, Stage
+from tledge.run import folder as run_folder
 
 TEXT = """
 [data]
@@ -385,17 +386,17 @@ def test_float16_resumes_byte_for_byte(tmp_path: Path) -> None:
     assert int(resumed.optimizer.step_counter) == int(whole.optimizer.step_counter)
 
 
-def trained(out: Path, *settings: str) -> runs.RunFolder:
+def trained(out: Path, *settings: str) -> run_folder.RunFolder:
     training.train(recipe.parse(TEXT, "own.toml", settings), TEXT, out, settings=settings)
-    return runs.RunFolder(out)
+    return run_folder.RunFolder(out)
 
 
-def parts(folder: runs.RunFolder) -> dict[str, bytes]:
+def parts(folder: run_folder.RunFolder) -> dict[str, bytes]:
     with zipfile.ZipFile(folder.model) as packed:
         return {name: packed.read(name) for name in packed.namelist()}
 
 
-def losses(folder: runs.RunFolder) -> list[float]:
+def losses(folder: run_folder.RunFolder) -> list[float]:
     lines = folder.history.read_text().splitlines()
     column = lines[0].split(",").index("val_loss")
     return [float(line.split(",")[column]) for line in lines[1:]]
@@ -490,7 +491,7 @@ import keras
 import numpy as np
 
 from tledge import fitting, hardware, training
-from tledge.tables import Hardware, Stage
+from tledge.config import Hardware, Stage
 
 sys.path.insert(0, TESTS)
 from test_hardware import HALVING, built, examples, fit, near, replace

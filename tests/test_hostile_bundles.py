@@ -21,11 +21,12 @@ import pytest
 from conftest import Done
 from fake_device_bundle import change, write_sums
 
-from tledge import contract, dataset, reader, runs, verification, words
+from tledge import contract, dataset, reader, verification, words
 from tledge._io import json_schema, zip_guard
+from tledge.config import Data
 from tledge.errors import ArtifactError, DataError, TledgeError
 from tledge.predict import predict
-from tledge.tables import Data
+from tledge.run import folder
 
 Cli = Callable[..., Done]
 
@@ -47,7 +48,7 @@ def bundle(made: Path, tmp_path: Path) -> Path:
 def packed(bundle: Path, tmp_path: Path, *more: tuple[str, bytes, int]) -> Path:
     """The bundle as a zip, and more entries of a name, data and Unix mode."""
     path = tmp_path / "b.zip"
-    runs.canonical_zip(bundle, path)
+    folder.canonical_zip(bundle, path)
     with zipfile.ZipFile(path, "a") as out, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a name twice
         for name, data, mode in more:
@@ -323,20 +324,20 @@ def test_label_that_no_bundle_takes_is_refused_early(tmp_path: Path, monkeypatch
 def test_damaged_run_is_told(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(TledgeError, match=r"run\.json"):
-        runs.RunFolder(tmp_path).read_run()
+        folder.RunFolder(tmp_path).read_run()
 
 
 def test_values_are_of_their_types() -> None:
-    good = runs.Score(1, 0.5, 0.4, 0.6)
+    good = folder.Score(1, 0.5, 0.4, 0.6)
     assert json_schema.typed(good) is good
     for bad in (
-        runs.Score("1", 0.5, 0.4, 0.6),
-        runs.Score(True, 0.5, 0.4, 0.6),
-        runs.Score(1, None, 0.4, 0.6),
+        folder.Score("1", 0.5, 0.4, 0.6),
+        folder.Score(True, 0.5, 0.4, 0.6),
+        folder.Score(1, None, 0.4, 0.6),
     ):  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="expected"):
             json_schema.typed(bad)
-    row = runs.ParityRow("a", "b", "c", 1, "passed", recall={"x": (1, 0.5, 0.5)}, reasons=("a",))
+    row = folder.ParityRow("a", "b", "c", 1, "passed", recall={"x": (1, 0.5, 0.5)}, reasons=("a",))
     assert json_schema.typed(row) is row
     with pytest.raises(ValueError, match=r"recall\.x"):
-        json_schema.typed(runs.ParityRow("a", "b", "c", 1, "passed", recall={"x": ("1", 0.5, 0.5)}))  # type: ignore[dict-item]
+        json_schema.typed(folder.ParityRow("a", "b", "c", 1, "passed", recall={"x": ("1", 0.5, 0.5)}))  # type: ignore[dict-item]

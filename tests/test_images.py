@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, features
 
 from tledge import dataset
+from tledge.config import Data
 from tledge.errors import DataError, MissingError
 from tledge.images import FORMATS, HEIC_BRANDS, Facts, examine, prepare
-from tledge.tables import Data
 
 Pixels = NDArray[np.uint8]
 

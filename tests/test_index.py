@@ -15,10 +15,10 @@ from test_dataset import photo
 from test_dataset_resume import tree
 
 from tledge import dataset, images, index, progress
+from tledge.config import Data
 from tledge.dataset import Prepared
 from tledge.errors import RunError
 from tledge.index import Head, Row
-from tledge.tables import Data
 
 SIDE = 16
 HEAD = Head(("cat", "dog"), ('odd "rows": [\n.png: damaged',), SIDE, "ab" * 32)

@@ -113,10 +113,11 @@ def test_nothing_asks_for_tensorflow(away: Away) -> None:
 
 def test_brought_back_it_exports_alike(run: Path, away: Away, cli: Cli, tmp_path: Path) -> None:
     """Keras' answers under JAX are those under TensorFlow; artifacts pass, int8 is calibrated from here."""
-    from tledge import golden, model
+    from tledge import model
+    from tledge.run import golden_set
 
     home = Path(shutil.copytree(run, tmp_path / "run"))
-    found = golden.load(home / "golden.npz")
+    found = golden_set.load(home / "golden.npz")
     answers = np.asarray(model.load(home / "model.keras").predict_on_batch(found.images.astype(np.float32)))
     assert np.ptp(found.probabilities, axis=0).min() > 0.05, "the network says the same of every photo"
     assert np.abs(answers - found.probabilities).max() <= 1e-4

@@ -9,11 +9,11 @@ import pytest
 from fake_models import images, small_net
 from PIL import Image
 
-from tledge import tables
+from tledge import config
 
 pytestmark = pytest.mark.slow
 NEAREST, BILINEAR, BICUBIC = range(3)
-TABLE = tables.Augment(resize_jitter=1.0)
+TABLE = config.Augment(resize_jitter=1.0)
 
 
 def drawn_matrix(side: int, coarse: int, down: int, up: int, smooth: bool, shift: float = 0.0) -> Any:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from conftest import Done
 
-from tledge import golden, runs
 from tledge.formats import VARIANTS
+from tledge.run import folder, golden_set
 
 pytestmark = pytest.mark.slow(minutes=0.7)
 Cli = Callable[..., Done]
@@ -31,11 +31,13 @@ def rescaled(run: Path, block: str, factors: Any) -> None:
     norm.beta.assign(norm.beta.numpy() * made)
     conv.set_weights([conv.get_weights()[0] / made[None, None, :, None]])
     model.save(net, run / "model.keras")
-    known = golden.load(run / "golden.npz")
-    few = known.images[: golden.FAULT_IMAGES].astype(np.float32)
+    known = golden_set.load(run / "golden.npz")
+    few = known.images[: golden_set.FAULT_IMAGES].astype(np.float32)
     answers = net.predict(known.images.astype(np.float32), verbose=0)
-    faults = {one.name: net.predict(one.apply(few), verbose=0) for one in golden.FAULTS}
-    golden.save(run / "golden.npz", golden.Golden(known.images, known.labels, answers, known.ids, faults))
+    faults = {one.name: net.predict(one.apply(few), verbose=0) for one in golden_set.FAULTS}
+    golden_set.save(
+        run / "golden.npz", golden_set.Golden(known.images, known.labels, answers, known.ids, faults)
+    )
 
 
 def thousandfold(channels: int) -> Any:
@@ -57,7 +59,7 @@ def lean(run: Path, agreement: float = 0.9) -> None:
 
 
 def details(run: Path, variant: str) -> Any:
-    return runs.read_json(run / "artifacts" / f"{variant}.json", "", "")["details"]
+    return folder.read_json(run / "artifacts" / f"{variant}.json", "", "")["details"]
 
 
 @pytest.mark.parametrize("factors", [thousandfold, outlier])
@@ -76,9 +78,9 @@ def test_broken_model_fails_and_is_repaired(own_run: Path, cli: Cli, factors: An
     assert all(rung["verdict"] == "failed" for rung in found["rungs"][:-1])
     assert any("block_3_depthwise" in layer for layer in found["rungs"][-1]["layers"])
     assert f"{names[-1]} (taken)" in done.out.replace(" *", "")
-    repaired = runs.sha256(own_run / "artifacts" / "tflite-int8.tflite")
+    repaired = folder.sha256(own_run / "artifacts" / "tflite-int8.tflite")
     assert cli("export", own_run, "--repair", "--quiet").code == 0
-    assert runs.sha256(own_run / "artifacts" / "tflite-int8.tflite") == repaired
+    assert folder.sha256(own_run / "artifacts" / "tflite-int8.tflite") == repaired
 
 
 def test_sound_model_needs_no_remedy(own_run: Path, cli: Cli) -> None:

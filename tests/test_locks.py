@@ -22,7 +22,7 @@ import tledge
 from tledge._io import lockfile
 from tledge._io.lockfile import hold
 from tledge.errors import ResourceError, RunError
-from tledge.runs import RunFolder
+from tledge.run.folder import RunFolder
 
 Cli = Callable[..., Done]
 

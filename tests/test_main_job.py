@@ -46,9 +46,9 @@ def test_parity_rows_are_complete(small_run: Path) -> None:
 
 
 def test_golden_answers_differ(small_run: Path) -> None:
-    from tledge import golden
+    from tledge.run import golden_set
 
-    found = golden.load(small_run / "golden.npz")
+    found = golden_set.load(small_run / "golden.npz")
     assert found.images.shape == (300, 48, 48, 3)
     assert np.ptp(found.probabilities, axis=0).min() > 0.5
 
@@ -144,14 +144,14 @@ def test_one_changed_byte_in_bundle(own_run: Path, cli: Cli, name: str) -> None:
 
 
 def test_export_repeats_byte_for_byte(own_run: Path, small_run: Path, cli: Cli) -> None:
-    from tledge import runs
+    from tledge.run import folder as run_folder
 
     done = cli("export", own_run, "--int8", "--quiet")
     assert done.code == 0, done.out + done.err
     for path in sorted((small_run / "artifacts").iterdir()):
         if path.suffix != ".json":
-            assert runs.sha256(own_run / "artifacts" / path.name) == runs.sha256(path), path.name
-    assert runs.sha256(own_run / "small-1.zip") == runs.sha256(small_run / "small-1.zip")
+            assert run_folder.sha256(own_run / "artifacts" / path.name) == run_folder.sha256(path), path.name
+    assert run_folder.sha256(own_run / "small-1.zip") == run_folder.sha256(small_run / "small-1.zip")
 
 
 def train(folder: Path, *extra: str) -> subprocess.CompletedProcess[str]:
@@ -163,7 +163,7 @@ def train(folder: Path, *extra: str) -> subprocess.CompletedProcess[str]:
 
 def test_training_repeats_and_resumes(tmp_path: Path) -> None:
     """The same recipe gives the same bytes, also where the process died within the second stage."""
-    from tledge import runs
+    from tledge.run import folder as run_folder
 
     assert train(tmp_path / "one").returncode == 0
     dying = tmp_path / "two"
@@ -190,7 +190,7 @@ def test_training_repeats_and_resumes(tmp_path: Path) -> None:
     assert resumed.returncode == 0, resumed.stderr
     for name in ("model.keras", "golden.npz"):
         one, two = (tmp_path / part / "runs/small" / name for part in ("one", "two"))
-        assert runs.sha256(one) == runs.sha256(two), name
+        assert run_folder.sha256(one) == run_folder.sha256(two), name
 
 
 def test_finished_run_is_kept(small_run: Path, cli: Cli, tmp_path: Path) -> None:
@@ -220,11 +220,13 @@ def test_failed_gate_makes_no_bundle(own_run: Path, cli: Cli) -> None:
 
 
 def test_small_set_is_undecided(own_run: Path, cli: Cli) -> None:
-    from tledge import golden
+    from tledge.run import golden_set
 
-    whole = golden.load(own_run / "golden.npz")
-    few = golden.Golden(whole.images[:15], whole.labels[:15], whole.probabilities[:15], whole.ids[:15], {})
-    golden.save(own_run / "golden.npz", few)
+    whole = golden_set.load(own_run / "golden.npz")
+    few = golden_set.Golden(
+        whole.images[:15], whole.labels[:15], whole.probabilities[:15], whole.ids[:15], {}
+    )
+    golden_set.save(own_run / "golden.npz", few)
     done = cli("verify", own_run)
     assert done.code == 3
     assert "15 images cannot show" in done.out and "undecided" in done.out

@@ -14,7 +14,7 @@ from conftest import SMALL, Done
 
 from tledge import mlflow_log, recipe
 from tledge.errors import MissingError
-from tledge.runs import RunFolder
+from tledge.run.folder import RunFolder
 
 Cli = Callable[..., Done]
 TEXT = SMALL + "[log]\nmlflow = true\ntensorboard = false\n"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fake_models import images, small_net
 
-from tledge import feeding, fitting, progress, tables
+from tledge import config, feeding, fitting, progress
 from tledge.errors import MissingError, RecipeError, ResourceError
 
 pytestmark = pytest.mark.slow
@@ -34,14 +34,14 @@ def test_probabilities_from_bytes(net: Any) -> None:
 def test_frozen_base_keeps_head_trainable(net: Any) -> None:
     from tledge import model
 
-    model.set_trainable(net, tables.Stage(unfreeze="none"))
+    model.set_trainable(net, config.Stage(unfreeze="none"))
     assert [one.path for one in net.trainable_variables] == ["logits/kernel", "logits/bias"]
 
 
 def test_unfreeze_from_layer_name(net: Any) -> None:
     from tledge import model
 
-    model.set_trainable(net, tables.Stage(unfreeze="block_5_conv", batch_norm="inference"))
+    model.set_trainable(net, config.Stage(unfreeze="block_5_conv", batch_norm="inference"))
     assert [one.path for one in net.trainable_variables] == [
         "block_5_conv/kernel",
         "logits/kernel",
@@ -53,7 +53,7 @@ def test_unfreeze_counts_from_top(net: Any) -> None:
     from tledge import model
 
     names = [layer.name for layer in net.layers]
-    frozen = model.set_trainable(net, tables.Stage(unfreeze=3, batch_norm="train"))
+    frozen = model.set_trainable(net, config.Stage(unfreeze=3, batch_norm="train"))
     assert frozen == names.index("pool") - 3
     assert net.layers[frozen].trainable and not net.layers[frozen - 1].trainable
 
@@ -62,13 +62,13 @@ def test_unknown_layer_names_nearest(net: Any) -> None:
     from tledge import model
 
     with pytest.raises(RecipeError, match="block_3_conv"):
-        model.set_trainable(net, tables.Stage(unfreeze="block_3_convv"))
+        model.set_trainable(net, config.Stage(unfreeze="block_3_convv"))
 
 
 def test_missing_weights_file_is_named(tmp_path: Path) -> None:
     from tledge import model
 
-    table = tables.Model(backbone="tiny", weights=str(tmp_path / "none.h5"), image_size=32)
+    table = config.Model(backbone="tiny", weights=str(tmp_path / "none.h5"), image_size=32)
     with pytest.raises(MissingError, match=r"none\.h5"):
         model.build(table, 3)
 
@@ -78,7 +78,7 @@ def test_batch_norm_statistics(net: Any, mode: str, moves: bool) -> None:
     """Keras updates statistics of any trainable batch norm in `fit`; "inference" must not."""
     from tledge import model
 
-    model.set_trainable(net, tables.Stage(unfreeze="all", batch_norm=mode, batch_norm_momentum=0.9))
+    model.set_trainable(net, config.Stage(unfreeze="all", batch_norm=mode, batch_norm_momentum=0.9))
     before = net.get_layer("stem_conv_BN").moving_mean.numpy()
     net.compile("sgd", "categorical_crossentropy")
     net.fit(images().astype(np.float32), one_hot(), verbose=0)
@@ -90,7 +90,7 @@ def test_batch_norm_statistics(net: Any, mode: str, moves: bool) -> None:
 def test_augmentation_only_while_training(net: Any) -> None:
     from tledge import model
 
-    table = tables.Augment(flip="horizontal", rotation=0.2, brightness=0.3, saturation=0.3, hue=0.1)
+    table = config.Augment(flip="horizontal", rotation=0.2, brightness=0.3, saturation=0.3, hue=0.1)
     whole = model.with_augmentation(net, table, seed=1)
     batch = images().astype(np.float32)
     plain = net(batch, training=False).numpy()
@@ -104,11 +104,11 @@ def test_every_augmentation_builds() -> None:
 
     from tledge import model
 
-    for one in fields(tables.Augment):
+    for one in fields(config.Augment):
         if one.name in ("fill", "views", "keep_photo"):
             continue
         value = "vertical" if one.name == "flip" else 0.2
-        (layer,) = model.augmentation(tables.Augment(**{one.name: value}), seed=0)
+        (layer,) = model.augmentation(config.Augment(**{one.name: value}), seed=0)
         made = layer(images(4).astype(np.float32), training=True)
         assert made.shape == (4, 32, 32, 3), one.name
 
@@ -123,7 +123,7 @@ def test_saved_model_repeats_bytes(net: Any, tmp_path: Path) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(net.get_weights(), again.get_weights(), strict=True))
 
 
-PAIR = tables.Model(backbone="tiny", weights="none", image_size=32, loss="binary")
+PAIR = config.Model(backbone="tiny", weights="none", image_size=32, loss="binary")
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def logits(net: Any, batch: Any) -> Any:
     return keras.Model(net.input, net.get_layer("logits").output).predict(batch, verbose=0)
 
 
-def fit(net: Any, stage: tables.Stage, labels: Any, folder: Path) -> fitting.State:
+def fit(net: Any, stage: config.Stage, labels: Any, folder: Path) -> fitting.State:
     from tledge import model
 
     model.set_trainable(net, stage)
@@ -183,13 +183,13 @@ def test_pair_loss_is_cross_entropy_of_p(pair: Any, smoothing: float) -> None:
     labels[:, 0] = 1 - labels[:, 1]
     p, soft = pair.predict(batch, verbose=0)[:, 1], labels[:, 1] * (1 - smoothing) + smoothing / 2
     wanted = -(soft * np.log(p) + (1 - soft) * np.log(1 - p)).mean()
-    pair.compile(loss=fitting.loss(tables.Stage(label_smoothing=smoothing)))
+    pair.compile(loss=fitting.loss(config.Stage(label_smoothing=smoothing)))
     assert pair.evaluate(batch, labels, verbose=0) == pytest.approx(wanted, rel=1e-4)
 
 
 @pytest.mark.parametrize("unfreeze", ["none", "all", 4, "block_5_conv"])
 def test_pair_never_trains(pair: Any, unfreeze: str | int, tmp_path: Path) -> None:
-    stage = tables.Stage(epochs=1, unfreeze=unfreeze, weight_decay=0.1, learning_rate=0.1)
+    stage = config.Stage(epochs=1, unfreeze=unfreeze, weight_decay=0.1, learning_rate=0.1)
     before = pair.get_layer("logits").kernel.numpy()
     fit(pair, stage, one_hot()[:, :2], tmp_path)
     assert pair.get_layer("pair").kernel.numpy().tolist() == [[-0.5, 0.5]]
@@ -202,7 +202,7 @@ def test_pair_learns_the_second_label(pair: Any, tmp_path: Path) -> None:
     labels = np.tile(np.float32([0, 1]), (16, 1))
     batch = images().astype(np.float32)
     before = pair.predict(batch, verbose=0)[:, 1].mean()
-    state = fit(pair, tables.Stage(epochs=4, learning_rate=1.0), labels, tmp_path)
+    state = fit(pair, config.Stage(epochs=4, learning_rate=1.0), labels, tmp_path)
     answers = pair.predict(batch, verbose=0)
     assert answers[:, 1].mean() > max(before, 0.9)
     best = state.history[state.best_epoch - 1]
@@ -217,7 +217,7 @@ def test_pair_is_saved(pair: Any, tmp_path: Path) -> None:
     again = model.load(tmp_path / "pair.keras")
     batch = images().astype(np.float32)
     assert np.array_equal(pair.predict(batch, verbose=0), again.predict(batch, verbose=0))
-    model.set_trainable(again, tables.Stage(unfreeze="all", batch_norm="train"))
+    model.set_trainable(again, config.Stage(unfreeze="all", batch_norm="train"))
     assert not again.get_layer("pair").trainable
 
 
@@ -226,7 +226,7 @@ def test_head_batch_norm_moves_alone(unfreeze: str, tmp_path: Path) -> None:
     """The backbone's batch norm keeps its statistics, that of the head learns its own."""
     from tledge import model
 
-    table = tables.Model("tiny", weights="none", image_size=32, head=(8,), head_batch_norm=True)
+    table = config.Model("tiny", weights="none", image_size=32, head=(8,), head_batch_norm=True)
     net = model.build(table, 2)
     names = [layer.name for layer in net.layers]
     assert names[names.index("pool") :] == [
@@ -234,7 +234,7 @@ def test_head_batch_norm_moves_alone(unfreeze: str, tmp_path: Path) -> None:
     ]  # fmt: skip
     norms = [layer for layer in net.layers if type(layer).__name__ == "BatchNormalization"]
     before = [[weight.copy() for weight in layer.get_weights()] for layer in norms]
-    fit(net, tables.Stage(epochs=1, unfreeze=unfreeze), one_hot()[:, :2], tmp_path)
+    fit(net, config.Stage(epochs=1, unfreeze=unfreeze), one_hot()[:, :2], tmp_path)
     moved = {
         layer.name: [not np.array_equal(a, b) for a, b in zip(old, layer.get_weights(), strict=True)]
         for layer, old in zip(norms, before, strict=True)

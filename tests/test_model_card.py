@@ -18,7 +18,7 @@ from tledge import bundle as stage
 from tledge import card, summary
 from tledge.errors import ArtifactError
 from tledge.reader import open_bundle
-from tledge.runs import ParityRow, RunFolder
+from tledge.run.folder import ParityRow, RunFolder
 from tledge.summary import Recall, Summary
 
 Cli = Callable[..., Done]

@@ -17,7 +17,7 @@ import pytest
 from conftest import Done, record
 from numpy.typing import NDArray
 
-from tledge import __version__, gates, runs
+from tledge import __version__, gates
 from tledge.calibration_set import load
 from tledge.contract import InputSpec
 from tledge.errors import ConversionError, DataError
@@ -25,6 +25,7 @@ from tledge.formats import VARIANTS, onnx, onnx_conversion
 from tledge.formats.base import Job
 from tledge.onnx_quantization import correct_biases, folded, quantize
 from tledge.quantization import round_weights
+from tledge.run import folder as run_folder
 from tledge.runtime import OnnxSession
 
 lib = pytest.importorskip("onnx")
@@ -383,7 +384,7 @@ def test_another_process_gives_the_same_bytes(exported: Path, own: Path) -> None
         path.unlink()
     export(own)
     for name in ("onnx-fp16.onnx", "onnx-int8.onnx"):
-        assert runs.sha256(own / "artifacts" / name) == runs.sha256(exported / "artifacts" / name)
+        assert run_folder.sha256(own / "artifacts" / name) == run_folder.sha256(exported / "artifacts" / name)
 
 
 @pytest.mark.slow

@@ -17,9 +17,9 @@ from conftest import Done
 from fake_data import photo
 
 from tledge import dataset, parcel
+from tledge.config import Data
 from tledge.dataset import Prepared
 from tledge.errors import DataError, MissingError, RecipeError, ResourceError, RunError, TledgeError
-from tledge.tables import Data
 
 DATA = Data(source="folder:photos")
 Cli = Callable[..., Done]

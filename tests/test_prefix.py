@@ -12,7 +12,7 @@ from fake_models import calibrate
 from numpy.typing import NDArray
 
 from tledge import model, prefix, recipe, training
-from tledge.tables import Model, Stage
+from tledge.config import Model, Stage
 
 pytestmark = pytest.mark.slow
 STAGES = """

@@ -15,9 +15,10 @@ import pytest
 from chromium import FAKE_CAMERA, Seen, chromium, film, opened, served
 from fake_device_bundle import HEIGHT, WIDTH, change, change_byte
 
-from tledge import page, reader, runs, targets
+from tledge import page, reader, targets
 from tledge.images import prepare
 from tledge.reader import open_bundle
+from tledge.run import folder as run_folder
 
 pytestmark = pytest.mark.browser
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
@@ -272,7 +273,7 @@ def test_model_that_is_none(browser: Any, bundle: Path) -> None:
     path.write_bytes(b"\0\0\0\0TFL3" + bytes(200))
 
     def rehash(raw: dict[str, Any]) -> None:
-        raw["artifacts"][1].update(sha256=runs.sha256(path), bytes=208)
+        raw["artifacts"][1].update(sha256=run_folder.sha256(path), bytes=208)
 
     change(bundle, rehash)
     with opened(browser, write_page(bundle).as_uri()) as seen:

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from chromium import Seen, chromium, opened, served
 
-from tledge import golden, images
+from tledge import images
 from tledge.preview.panel import KERAS, Panel
 from tledge.reader import open_bundle
+from tledge.run import golden_set
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -59,7 +60,7 @@ def settled(seen: Seen) -> None:
 def test_panel_answers_as_recorded(panel: Panel, run: Path) -> None:
     """Keras as in the golden set, artifacts as in the bundle, on the golden pixels."""
     assert panel.names == (KERAS, "tflite-fp32", "tflite-int8", "onnx-fp32")
-    reference = golden.load(run / "golden.npz")
+    reference = golden_set.load(run / "golden.npz")
     found = {one.model: one for one in panel.ask(reference.images[3])}
     assert all(one.error == "" and one.milliseconds > 0 for one in found.values())
     off = {

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tledge import tables
+from tledge import config
 from tledge._io import resources
 from tledge.errors import RecipeError
 from tledge.recipe import Recipe, load, parse
@@ -107,23 +107,23 @@ def test_shipped_recipe_loads(path: Path) -> None:
 def test_defaults_are_filled_in() -> None:
     made = parse(SMALL, "small.toml")
     assert (made.recipe.version, made.recipe.seed) == ("1", 0)
-    assert made.data.splits == tables.Splits()
-    assert made.data.splits.validation == tables.Take("train", 0.15)
+    assert made.data.splits == config.Splits()
+    assert made.data.splits.validation == config.Take("train", 0.15)
     assert made.model.image_size == 224
-    assert made.augment == tables.Augment()
+    assert made.augment == config.Augment()
     assert made.export.calibration.images == 200
-    assert made.parity == tables.Parity()
-    assert made.abstain == tables.Abstain(give_up=0.05)
+    assert made.parity == config.Parity()
+    assert made.abstain == config.Abstain(give_up=0.05)
 
 
 def test_full_recipe_is_read() -> None:
     made = parse(FULL, "other.toml")
-    assert made.recipe == tables.About("hands", "2.1", 7)
+    assert made.recipe == config.About("hands", "2.1", 7)
     assert made.data.options == {"size": 64}
-    assert made.data.splits.validation == tables.Take("train", 0.25)
+    assert made.data.splits.validation == config.Take("train", 0.25)
     assert made.model.head == (64, 32)
     assert made.export.variants == ("tflite-int8",)
-    assert made.export.calibration == tables.Calibration(50)
+    assert made.export.calibration == config.Calibration(50)
     assert made.abstain.give_up == 0
     assert made.expect.test_accuracy == 0.9
 
@@ -288,22 +288,22 @@ def test_settings_are_checked_too() -> None:
 @pytest.mark.parametrize(
     ("text", "take"),
     [
-        ('"train"', tables.Take("train")),
-        ('"train[:90%]"', tables.Take("train", stop="90%")),
-        ('" train[10%:90%] "', tables.Take("train", start="10%", stop="90%")),
-        ('"train[-50:]"', tables.Take("train", start="-50")),
-        ('"train[:]"', tables.Take("train")),
-        ('"a+b[:5]"', tables.Take("a", also=(tables.Take("b", stop="5"),))),
-        ('{from = "train", fraction = 0.25}', tables.Take("train", fraction=0.25)),
-        ('{from = "train", count = 7}', tables.Take("train", count=7)),
-        ('{from = "train", files = 0.19}', tables.Take("train", files=0.19)),
-        ('{from = "train", pattern = "*_val_*"}', tables.Take("train", pattern="*_val_*")),
-        ('{from = "train[:50%]", count = 7}', tables.Take("train", count=7, stop="50%")),
+        ('"train"', config.Take("train")),
+        ('"train[:90%]"', config.Take("train", stop="90%")),
+        ('" train[10%:90%] "', config.Take("train", start="10%", stop="90%")),
+        ('"train[-50:]"', config.Take("train", start="-50")),
+        ('"train[:]"', config.Take("train")),
+        ('"a+b[:5]"', config.Take("a", also=(config.Take("b", stop="5"),))),
+        ('{from = "train", fraction = 0.25}', config.Take("train", fraction=0.25)),
+        ('{from = "train", count = 7}', config.Take("train", count=7)),
+        ('{from = "train", files = 0.19}', config.Take("train", files=0.19)),
+        ('{from = "train", pattern = "*_val_*"}', config.Take("train", pattern="*_val_*")),
+        ('{from = "train[:50%]", count = 7}', config.Take("train", count=7, stop="50%")),
     ],
 )
-def test_split_forms_are_read(text: str, take: tables.Take) -> None:
+def test_split_forms_are_read(text: str, take: config.Take) -> None:
     made = parse(SMALL, "x.toml", [f"data.splits.validation={text}"]).data.splits
-    assert made == tables.Splits(validation=take)
+    assert made == config.Splits(validation=take)
     assert take.is_slice == ("[" in text and "[:]" not in text and not take.also)
 
 
@@ -322,7 +322,7 @@ def test_groups_go_with_shares() -> None:
 def test_model_keys_are_read() -> None:
     made = parse(SMALL, "x.toml", ["model.loss=binary", "model.head_batch_norm=true"]).model
     assert (made.loss, made.head_batch_norm) == ("binary", True)
-    assert (tables.Model().loss, tables.Model().head_batch_norm) == ("categorical", False)
+    assert (config.Model().loss, config.Model().head_batch_norm) == ("categorical", False)
 
 
 def test_hub_backbone_is_read() -> None:

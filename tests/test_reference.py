@@ -15,12 +15,13 @@ import pytest
 from conftest import ROOT
 
 import tledge
-from tledge import errors, recipe, runs, tables
+from tledge import config, errors, recipe
 from tledge._io import resources
 from tledge.backbones import BACKBONES
 from tledge.cli import tledge as group
 from tledge.errors import RecipeError, TledgeError
 from tledge.formats import VARIANTS
+from tledge.run import folder
 from tledge.sources import SOURCES
 from tledge.targets import TARGETS
 
@@ -55,12 +56,12 @@ def options(command: click.Command) -> set[str]:
 def table_keys() -> Named:
     """By the title that a table's docstring begins with, its keys: not by `generate`'s own walk."""
     found: Named = {}
-    for cls in vars(tables).values():
+    for cls in vars(config).values():
         title = re.match(r"`(\[+[a-z0-9.]+\]+)`", getattr(cls, "__doc__", None) or "")
         if title and dataclasses.is_dataclass(cls):
             inner = {one.name for one in dataclasses.fields(cls) if dataclasses.is_dataclass(one.default)}
             names = {one.name for one in dataclasses.fields(cls)} - {"options"}
-            found[title[1]] = names if cls is tables.Splits else names - inner
+            found[title[1]] = names if cls is config.Splits else names - inner
     return {"": set(), **found}
 
 
@@ -218,16 +219,16 @@ def test_help_names_the_same_exit_codes() -> None:
 def unknown_files(names: set[str]) -> set[str]:
     """Names in a run folder that `runs.FILES` does not explain."""
     return {
-        name for name in names if name not in runs.FILES and not re.fullmatch(r"[\w-]+-[\w.]+\.zip", name)
+        name for name in names if name not in folder.FILES and not re.fullmatch(r"[\w-]+-[\w.]+\.zip", name)
     }
 
 
 def test_run_folder_names_are_explained() -> None:
-    paths = [path for path in vars(runs.RunFolder(Path("run"))).values() if path != Path("run")]
+    paths = [path for path in vars(folder.RunFolder(Path("run"))).values() if path != Path("run")]
     assert len(paths) > 10 and unknown_files({path.parts[1] for path in paths}) == set()
     assert unknown_files({"run.json", "small-1.zip", "surprise.txt"}) == {"surprise.txt"}
     page = generate.run_folder()
-    assert [name for name in runs.FILES if f"| `{name}` |" not in page] == []
+    assert [name for name in folder.FILES if f"| `{name}` |" not in page] == []
 
 
 @pytest.mark.slow
@@ -244,13 +245,13 @@ def test_real_run_holds_what_is_explained(small_run: Path) -> None:
         "evidence",
         ".lock",
     }
-    assert set(runs.FILES) - there - sometimes == {"<name>-<version>.zip"}
+    assert set(folder.FILES) - there - sometimes == {"<name>-<version>.zip"}
 
 
 def test_values_of_a_run_are_explained() -> None:
     found = named(generate.run_folder())
-    assert found["run.json"] == {one.name for one in dataclasses.fields(runs.TrainedRun)}
-    assert found["parity.json: rows"] == {one.name for one in dataclasses.fields(runs.ParityRow)}
+    assert found["run.json"] == {one.name for one in dataclasses.fields(folder.TrainedRun)}
+    assert found["parity.json: rows"] == {one.name for one in dataclasses.fields(folder.ParityRow)}
     assert "True where the verdict is about the file itself" in generate.run_folder()
 
 
@@ -271,14 +272,14 @@ def test_page_without_exported_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_exported_names_are_documented(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(path: str, *, top: int = 3) -> runs.Score:
+    def load(path: str, *, top: int = 3) -> folder.Score:
         """Open a bundle of <name>.
 
         Raises RecipeError.
         """
         raise RecipeError(path * top)
 
-    page = exported(monkeypatch, load=load, Score=runs.Score, RunFolder=runs.RunFolder, __version__="1")
+    page = exported(monkeypatch, load=load, Score=folder.Score, RunFolder=folder.RunFolder, __version__="1")
     assert {"tledge.load", "tledge.Score", "tledge.RunFolder", "tledge.__version__"} <= set(named(page))
     assert "load(path: str, *, top: int = 3) -> runs.Score" in page and "Open a bundle of \\<name>." in page
     assert "| `accuracy` | `float` |" in page
@@ -307,7 +308,7 @@ def test_indented_text_is_code() -> None:
 
 
 def test_notes_below_fields_are_found() -> None:
-    assert words.notes(runs.TrainedRun)["cache"].startswith("Folder of the prepared photos")
+    assert words.notes(folder.TrainedRun)["cache"].startswith("Folder of the prepared photos")
     assert "names of columns" in words.notes(SOURCES["csv"].module)["OPTIONS"]
 
 

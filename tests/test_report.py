@@ -16,11 +16,13 @@ import pytest
 from conftest import Done
 from fake_report import LABELS, Page, contradictions
 
-from tledge import golden, report, runs
+from tledge import report
+from tledge.config import Parity
 from tledge.errors import MissingError, RunError
 from tledge.report import facts
-from tledge.runs import ParityReport, ParityRow, Reference, RunFolder
-from tledge.tables import Parity
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import ParityReport, ParityRow, Reference, RunFolder
 
 pytest.importorskip("jinja2")
 Cli = Callable[..., Done]
@@ -116,7 +118,7 @@ def test_curves_are_the_history(page: Page) -> None:
 
 
 def test_reliability_is_that_of_the_golden_set(made: Path, page: Page) -> None:
-    kept = golden.load(made / "golden.npz")
+    kept = golden_set.load(made / "golden.npz")
     sure, right = kept.probabilities.max(1), kept.probabilities.argmax(1) == kept.labels
     assert sum(images for images, _accuracy, _confidence in page.bins) == len(sure) == 200
     images, accuracy, confidence = page.bins[-1]
@@ -248,11 +250,11 @@ def test_names_are_text_and_not_markup(own: Path) -> None:
 
 def test_many_classes_make_a_heat_map(own: Path) -> None:
     names = [f"breed {number}" for number in range(30)]
-    kept = golden.load(own / "golden.npz")
+    kept = golden_set.load(own / "golden.npz")
     shares = np.full((200, 30), 0.01, np.float32)
     shares[np.arange(200), np.arange(200) % 29] = 0.71
     labels = np.arange(200) % 30
-    golden.save(own / "golden.npz", golden.Golden(kept.images, labels, shares, kept.ids, {}))
+    golden_set.save(own / "golden.npz", golden_set.Golden(kept.images, labels, shares, kept.ids, {}))
     change(own / "run.json", lambda raw: raw.update(labels=names))
     (own / "parity.json").unlink()
     found = rewritten(own)
@@ -446,7 +448,7 @@ def test_run_keeps_small_photos(made: Path) -> None:
         assert packed["images"].shape == (29, 32, 32, 3) and packed["images"].dtype == np.uint8
         assert list(packed["splits"]) == ["train"] * 10 + ["validation"] * 9 + ["test"] * 10
         assert set(packed["labels"]) == set(LABELS)
-    facts = runs.read_json(made / "evidence" / "photos.json", "photos", "")
+    facts = run_folder.read_json(made / "evidence" / "photos.json", "photos", "")
     assert facts["counts"]["test"] == {"cat": 6, "dog": 6, "owl": 6} and "problems" in facts
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tledge import dataset, filling, runs
+from tledge import dataset, filling
 from tledge._io import resource_errors
 from tledge.errors import ArtifactError, ResourceError, TledgeError
+from tledge.run import folder
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -31,7 +32,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 )
 def test_full_disk_in_every_librarys_words(error: Exception, tmp_path: Path) -> None:
     said = r"out\.npz: the disk is full, .* MiB free.*Make room"
-    with pytest.raises(ResourceError, match=said), runs.replacing(tmp_path / "out.npz") as made:
+    with pytest.raises(ResourceError, match=said), folder.replacing(tmp_path / "out.npz") as made:
         made.write_bytes(b"half")
         raise error
     assert list(tmp_path.iterdir()) == []
@@ -62,7 +63,7 @@ def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
 def test_what_stood_there_survives_a_full_disk(tmp_path: Path) -> None:
     path = tmp_path / "parity.json"
     path.write_text("old")
-    with pytest.raises(ResourceError), runs.replacing(path):
+    with pytest.raises(ResourceError), folder.replacing(path):
         raise FULL
     assert path.read_text() == "old"
 
@@ -89,15 +90,15 @@ def test_path_through_a_file_is_explained(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     for name in ("file/below/out.json", "link/out.json"):
         with pytest.raises(ResourceError, match=r"cannot be written .*a link that leads nowhere"):
-            runs.write_text(tmp_path / name, "text")
+            folder.write_text(tmp_path / name, "text")
 
 
 def test_longest_name_can_be_written(tmp_path: Path) -> None:
     for name in ("n" * 255, "手" * 85):
-        runs.write_text(tmp_path / name, "text")
+        folder.write_text(tmp_path / name, "text")
         assert (tmp_path / name).read_text() == "text"
     with pytest.raises(ResourceError, match="File name too long"):
-        runs.write_text(tmp_path / ("n" * 256), "text")
+        folder.write_text(tmp_path / ("n" * 256), "text")
 
 
 def test_removed_folder_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +106,7 @@ def test_removed_folder_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     with pytest.raises(ResourceError, match="current folder was removed"):
-        runs.write_text(Path("runs/x.json"), "text")
+        folder.write_text(Path("runs/x.json"), "text")
     with pytest.raises(ResourceError, match="current folder was removed"), resource_errors.explained():
         Path.cwd()
 

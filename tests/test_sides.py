@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from fake_pairs import COUNT, PHOTOS, truth
 
-from tledge import golden, sides
+from tledge import sides
 from tledge.errors import ArtifactError, RunError
-from tledge.runs import RunFolder
+from tledge.run import golden_set
+from tledge.run.folder import RunFolder
 from tledge.sides import Shown, Side
 
 
@@ -45,7 +46,7 @@ def test_photos_carry_their_labels(old: Path, tmp_path: Path) -> None:
 def test_test_images_of_b_come_first(old: Path, tmp_path: Path) -> None:
     new = fake_pairs.run(tmp_path / "new", seed=1)
     made = pair(old, new, tmp_path)
-    kept = golden.load(RunFolder(new).golden)
+    kept = golden_set.load(RunFolder(new).golden)
     assert np.array_equal(made.a, kept.images) and np.array_equal(made.b, kept.images)
     assert made.origin == f"{COUNT} test images of {new}" and not made.few
     assert made.labels == tuple(fake_pairs.LABELS[label] for label in kept.labels)
@@ -71,9 +72,9 @@ def test_other_splits_are_warned_of(old: Path, tmp_path: Path) -> None:
 def test_partly_shared_splits_are_warned_of(old: Path, tmp_path: Path) -> None:
     new = fake_pairs.run(tmp_path / "new")
     path = RunFolder(new).golden
-    kept = golden.load(path)
-    part = golden.Golden(kept.images[:60], kept.labels[:60], kept.probabilities[:60], kept.ids[:60], {})
-    golden.save(path, part)
+    kept = golden_set.load(path)
+    part = golden_set.Golden(kept.images[:60], kept.labels[:60], kept.probabilities[:60], kept.ids[:60], {})
+    golden_set.save(path, part)
     (new / "golden" / "photos.json").write_text("[]")
     (line,) = pair(old, new, tmp_path).cautions
     assert line.startswith(f"60 of the {COUNT} test images known of {old} are among these")
@@ -91,11 +92,11 @@ def test_runs_of_two_sizes_share_their_test_images(old: Path, tmp_path: Path) ->
 def test_order_of_test_images_may_differ(old: Path, tmp_path: Path) -> None:
     new = fake_pairs.enlarged(fake_pairs.run(tmp_path / "new"))
     path = RunFolder(new).golden
-    kept = golden.load(path)
-    turned = golden.Golden(
+    kept = golden_set.load(path)
+    turned = golden_set.Golden(
         kept.images[::-1], kept.labels[::-1], kept.probabilities, kept.ids[:0:-1] + kept.ids[:1], {}
     )
-    golden.save(path, turned)
+    golden_set.save(path, turned)
     made = pair(old, new, tmp_path)
     assert len(made.labels) == COUNT
     assert np.abs(made.a.mean((1, 2)) - made.b.mean((1, 2))).max() < 1
@@ -106,11 +107,11 @@ def test_equal_ids_are_not_believed(old: Path, tmp_path: Path, fault: str) -> No
     """Ids such as those of drawn photos repeat across seeds: what they show must agree, and the label."""
     new = fake_pairs.enlarged(fake_pairs.run(tmp_path / "new"))
     path = RunFolder(new).golden
-    kept = golden.load(path)
+    kept = golden_set.load(path)
     images = kept.images if fault != "other photos" else kept.images[::-1]
     ids = kept.ids if fault != "other ids" else tuple(f"x{name}" for name in kept.ids)
     labels = kept.labels if fault != "other labels" else (kept.labels + 1) % 3
-    golden.save(path, golden.Golden(images, labels, kept.probabilities, ids, {}))
+    golden_set.save(path, golden_set.Golden(images, labels, kept.probabilities, ids, {}))
     made = pair(old, new, tmp_path)
     assert made.few and len(made.labels) <= 2 * PHOTOS
 
@@ -133,7 +134,7 @@ def test_photos_of_both_are_taken_once(old: Path, tmp_path: Path) -> None:
 def test_unknown_labels_are_left_out(old: Path, tmp_path: Path) -> None:
     new = fake_pairs.run(tmp_path / "new", labels=("cat", "dog", "fox"), of=("cat", "dog"))
     made = pair(new, old, tmp_path)
-    owls = int((golden.load(RunFolder(old).golden).labels == 2).sum())
+    owls = int((golden_set.load(RunFolder(old).golden).labels == 2).sum())
     assert made.left_out == owls > 0 and "owl" not in made.labels
     assert len(made.a) == len(made.b) == len(made.labels) == COUNT - owls
 
@@ -170,7 +171,7 @@ def test_run_without_artifacts_is_refused(old: Path, tmp_path: Path) -> None:
 
 def test_ids_stand_for_their_rows(old: Path) -> None:
     """The fixture itself: labels, ids and photos fit each other."""
-    kept = golden.load(RunFolder(old).golden)
+    kept = golden_set.load(RunFolder(old).golden)
     index = json.loads((old / "golden" / "photos.json").read_text())
     assert len(set(kept.ids)) == COUNT and [one["row"] for one in index] == list(range(COUNT - PHOTOS, COUNT))
     assert len({one.tobytes() for one in kept.images}) == COUNT

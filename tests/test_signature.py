@@ -18,9 +18,10 @@ import pytest
 from conftest import ROOT, Done
 
 from tledge import bundle as stage
-from tledge import progress, reader, runs, signature, targets
+from tledge import progress, reader, signature, targets
 from tledge.errors import ArtifactError, MissingError, RecipeError
-from tledge.runs import RunFolder
+from tledge.run import folder as run_folder
+from tledge.run.folder import RunFolder
 from tledge.verification import verify_bundle
 
 sys.path.insert(0, str(ROOT / "tools"))  # its scripts import one another as they lie
@@ -279,7 +280,7 @@ def test_key_swapped_with_the_name_kept(own: Path, keys: Path) -> None:
 def test_doubled_member_is_refused(signed: Path, keys: Path, tmp_path: Path) -> None:
     """Two files of one name, of which programs read one or the other."""
     path = tmp_path / "b.zip"
-    runs.canonical_zip(signed, path)
+    run_folder.canonical_zip(signed, path)
     check(path, keys)
     with zipfile.ZipFile(path, "a") as packed, pytest.warns(UserWarning, match="Duplicate"):
         packed.writestr("labels.txt", (signed / "labels.txt").read_bytes())
@@ -290,7 +291,7 @@ def test_doubled_member_is_refused(signed: Path, keys: Path, tmp_path: Path) -> 
 def test_zip_of_another_time_is_named(signed: Path, keys: Path, tmp_path: Path) -> None:
     """One bit in the list of entries asks for version 8.4 of the format, which Python does not read."""
     path = tmp_path / "b.zip"
-    runs.canonical_zip(signed, path)
+    run_folder.canonical_zip(signed, path)
     data = bytearray(path.read_bytes())
     data[data.index(b"PK\x01\x02") + 6] ^= 64
     path.write_bytes(data)
@@ -477,9 +478,9 @@ def test_run_is_signed_from_the_command_line(cli: Cli, run: Path, keys: Path, tm
     named = signature.public_key(keys / "own.pub").fingerprint
     assert done.code == 0 and f"Signed: {named}" in done.out
     assert check(own / "bundle", keys).checked == named
-    before = runs.sha256(own / "bundle")
+    before = run_folder.sha256(own / "bundle")
     assert cli("bundle", own, "--sign", keys / "none.pem").code == 2
-    assert runs.sha256(own / "bundle") == before
+    assert run_folder.sha256(own / "bundle") == before
 
 
 def test_api_signs_and_checks(signed: Path, own: Path, keys: Path) -> None:

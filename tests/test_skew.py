@@ -15,13 +15,15 @@ from conftest import Done
 from fake_artifacts import LABELS, SIZE
 from PIL import Image
 
-from tledge import contract, golden, images, preparations, runs, skew
+from tledge import contract, images, preparations, skew
+from tledge.config import Data
 from tledge.contract import GoldenCase
 from tledge.errors import ArtifactError, DataError, MissingError, RecipeError, RunError
 from tledge.reader import open_bundle
-from tledge.runs import RunFolder
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import RunFolder
 from tledge.skew import SkewReport, SkewRow
-from tledge.tables import Data
 
 Cli = Callable[..., Done]
 COLOURS = ((200, 60, 60), (60, 200, 60), (60, 60, 200))
@@ -65,7 +67,9 @@ def write_golden(folder: RunFolder, root: Path, paths: list[Path]) -> None:
     pixels = np.stack([images.prepare(path, (SIZE, SIZE)) for path in paths])
     labels = np.arange(len(paths)) % 3
     ids = tuple(path.relative_to(root).as_posix() for path in paths)
-    golden.save(folder.golden, golden.Golden(pixels, labels, np.eye(3, dtype=np.float32)[labels], ids, {}))
+    golden_set.save(
+        folder.golden, golden_set.Golden(pixels, labels, np.eye(3, dtype=np.float32)[labels], ids, {})
+    )
 
 
 class Made:
@@ -134,7 +138,7 @@ def test_missing_antialiasing_is_found_out(tmp_path: Path, monkeypatch: pytest.M
 def test_differences_are_grey_levels(made: Made) -> None:
     """The same figures, computed photo by photo."""
     pixels = [preparations.read(path.read_bytes()) for path in made.paths]
-    reference = golden.load(made.folder.golden).images.astype(int)
+    reference = golden_set.load(made.folder.golden).images.astype(int)
     rows = by_name(made.report())
     for way in preparations.WAYS:
         apart = np.abs(np.stack([way.prepare(one, (SIZE, SIZE)) for one in pixels]).astype(int) - reference)
@@ -222,15 +226,15 @@ def test_variant_is_chosen_by_name(made: Made) -> None:
 def test_nothing_passed_nothing_chosen(made: Made) -> None:
     report = made.folder.read_parity()
     failed = tuple(replace(row, verdict="failed") for row in report.rows)
-    runs.write_json(made.folder.parity, replace(report, rows=failed))
+    run_folder.write_json(made.folder.parity, replace(report, rows=failed))
     with pytest.raises(RunError, match="no artifact passed verification"):
         made.report()
     assert made.report("tflite-fp32").variant == "tflite-fp32"
 
 
 def test_smallest_of_integers_is_preferred() -> None:
-    def row(variant: str, size: int, verdict: str = "passed") -> runs.ParityRow:
-        return runs.ParityRow(variant, variant, "", size, verdict)
+    def row(variant: str, size: int, verdict: str = "passed") -> run_folder.ParityRow:
+        return run_folder.ParityRow(variant, variant, "", size, verdict)
 
     rows = [row("tflite-fp16", 50), row("tflite-fp32", 90), row("tflite-int16x8", 33), row("tflite-int8", 30)]
     assert skew._chosen(rows, None, "here").variant == "tflite-int8"
@@ -246,7 +250,7 @@ def test_smallest_of_integers_is_preferred() -> None:
 def bundle(made: Made, tmp_path: Path) -> Path:
     """A bundle with six of the photos."""
     path = fake_artifacts.bundle(tmp_path / "bundle")
-    reference = golden.load(made.folder.golden)
+    reference = golden_set.load(made.folder.golden)
     cases = []
     for number in range(6):
         (path / "golden" / f"{number}.png").write_bytes(made.paths[number].read_bytes())

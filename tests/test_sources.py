@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from tledge import dataset, images
+from tledge.config import Data
 from tledge.errors import DataError, MissingError, RecipeError
 from tledge.sources import SOURCES, csv, drawn, tfrecord
 from tledge.sources.base import Record, Source
-from tledge.tables import Data
 
 LABELS = ("ant", "bee", "cat")
 

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tledge import recipe, splits
+from tledge.config import Data
 from tledge.dataset import Prepared, Row
 from tledge.errors import DataError
-from tledge.tables import Data
 
 Rows = dict[str, NDArray[np.int64]]
 MANY = {("train", "cat"): 200, ("train", "dog"): 100, ("train", "emu"): 40, ("test", "cat"): 30}

@@ -18,12 +18,12 @@ import pytest
 from test_dataset_resume import tree
 
 from tledge import dataset, images, recipe, similarity, splits, streaming
+from tledge.config import Data
 from tledge.dataset import Prepared
 from tledge.errors import DataError, RecipeError
 from tledge.sources import folder as folder_source
 from tledge.sources import frames
 from tledge.streaming import OneHot, Streamed, in_batches
-from tledge.tables import Data
 
 SIDE = 16
 LABELS = ("cat", "dog", "emu")
@@ -427,7 +427,7 @@ def test_photo_changed_in_training_is_named(data: Data, photos: Path, tmp_path: 
     from fake_models import small_net
 
     from tledge import feeding, fitting, progress
-    from tledge.tables import Stage
+    from tledge.config import Stage
 
     made = dataset.prepare(data, 32)
     rows = splits.split(made, data, 0)

@@ -19,8 +19,9 @@ from conftest import ROOT
 from fake_device_bundle import change_byte, write_sums
 from PIL import Image
 
-from tledge import confidence, contract, encodings, images, runs, runtime, targets
+from tledge import confidence, contract, encodings, images, runtime, targets
 from tledge.contract import Confidence, Expected, GoldenCase, InputSpec, Manifest, Shipped
+from tledge.run import folder as run_folder
 
 PROJECT = ROOT / "export" / "android"
 LABELS = ("œuf", 'a "quoted" one', "back\\slash")
@@ -67,7 +68,7 @@ def write_bundle(folder: Path) -> Path:
     model = folder / "tflite-int8.tflite"
     shipped = (
         Shipped("saved_model", "saved_model", "0" * 64, 1, "passed"),
-        Shipped("tflite-int8", model.name, runs.sha256(model), 7, "passed", expected=answers),
+        Shipped("tflite-int8", model.name, run_folder.sha256(model), 7, "passed", expected=answers),
     )
     manifest = Manifest("tiny", "1", "", False, LABELS, InputSpec(*SIZE), 7, shipped, tuple(cases))
     manifest = replace(manifest, confidence=Confidence(1.5, 0.5))

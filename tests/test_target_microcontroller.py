@@ -18,12 +18,14 @@ import pytest
 from conftest import ROOT
 from fake_device_bundle import write_sums
 
-from tledge import arena_worker, budget, golden, microcontroller, operators, parity, runs, targets, vela
+from tledge import arena_worker, budget, microcontroller, operators, parity, targets, vela
 from tledge.budget import Run
+from tledge.config import Parity
 from tledge.contract import InputSpec
 from tledge.errors import ArtifactError, MissingError, RecipeError
-from tledge.runs import Artifact, ParityRow
-from tledge.tables import Parity
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import Artifact, ParityRow
 from tledge.vela import Estimate
 
 STUB = ROOT / "tests" / "tflm_stub"
@@ -322,8 +324,8 @@ def test_model_that_does_not_start_fails(model: Path, monkeypatch: pytest.Monkey
 def test_verification_holds_to_the_gate(model: Path, limit: int, told: int) -> None:
     images = fake_graphs.pictures(6)
     found = fake_integer.answers(MODEL, images)
-    known = golden.Golden(images, found.argmax(1), found, tuple("abcdef"), {})
-    artifact = Artifact("tflite-int8", model.name, runs.sha256(model), len(MODEL), 1.0)
+    known = golden_set.Golden(images, found.argmax(1), found, tuple("abcdef"), {})
+    artifact = Artifact("tflite-int8", model.name, run_folder.sha256(model), len(MODEL), 1.0)
     limits = Parity(max_flash_kib=limit)
     standard = parity.Standard(fake_integer.LABELS, InputSpec(8, 8), 500, limits)
     row = parity.check(model.parent, artifact, known, standard, kernels="reference")

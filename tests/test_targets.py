@@ -15,10 +15,11 @@ import fake_device_bundle
 import pytest
 from conftest import Done
 
-from tledge import runs, targets
+from tledge import targets
 from tledge._io import resources
 from tledge.errors import ArtifactError, RecipeError, RunError
 from tledge.reader import Bundle
+from tledge.run import folder as run_folder
 
 Cli = Callable[..., Done]
 PI = "raspberry_pi"
@@ -81,9 +82,9 @@ def test_project_is_copied_with_the_bundle(project: Path, bundle: Path, tmp_path
 
 
 def test_zip_serves_as_the_folder_does(project: Path, bundle: Path, tmp_path: Path) -> None:
-    runs.canonical_zip(bundle, tmp_path / "b.zip")
+    run_folder.canonical_zip(bundle, tmp_path / "b.zip")
     out = targets.fill("toy", tmp_path / "b.zip", tmp_path / "out")
-    assert runs.sha256(out / "bundle") == runs.sha256(bundle)
+    assert run_folder.sha256(out / "bundle") == run_folder.sha256(bundle)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_leftovers_stay_behind(project: Path, bundle: Path, tmp_path: Path, stra
     out = targets.fill("toy", bundle, tmp_path / "out")
     assert not (out / stray).is_file() or stray == "bundle/manifest.json"
     assert tree(out / "bundle") == tree(bundle)
-    assert runs.sha256(out / "bundle") == runs.sha256(bundle)
+    assert run_folder.sha256(out / "bundle") == run_folder.sha256(bundle)
 
 
 def test_folder_of_sources_named_bundle_comes_along(project: Path, bundle: Path, tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_zip_writes_nothing_elsewhere(project: Path, bundle: Path, tmp_path: Pat
 
     sums = (bundle / "SHA256SUMS").read_text() + f"{hashlib.sha256(b'bad').hexdigest()}  ../../evil.txt\n"
     (bundle / "SHA256SUMS").write_text(sums)
-    runs.canonical_zip(bundle, tmp_path / "b.zip")
+    run_folder.canonical_zip(bundle, tmp_path / "b.zip")
     with zipfile.ZipFile(tmp_path / "b.zip", "a") as packed:
         packed.writestr("../../evil.txt", "bad")
     with pytest.raises(ArtifactError, match=r"evil.txt' is no name of a file within a folder"):
@@ -220,7 +221,7 @@ def prepared(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     """A run folder whose bundle is made by copying one."""
     from tledge import bundle as stage
 
-    def copied(folder: runs.RunFolder, **_options: object) -> stage.Bundled:
+    def copied(folder: run_folder.RunFolder, **_options: object) -> stage.Bundled:
         shutil.copytree(bundle, folder.bundle)
         return stage.Bundled(
             folder.bundle, folder.path / "tiny-1.zip", "ab", ("tflite-int8",), ("onnx-fp32",)

@@ -10,7 +10,8 @@ import fake_device_bundle
 import pytest
 from conftest import ROOT
 
-from tledge import reader, runs, signature
+from tledge import reader, signature
+from tledge.run import folder as run_folder
 
 sys.path.insert(0, str(ROOT / "torture"))
 
@@ -27,7 +28,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bundle = fake_device_bundle.make(folder / "bundle")
     signer = signature.signer(private)
     (bundle / signature.NAME).write_text(signer.sign((bundle / "SHA256SUMS").read_bytes()))
-    runs.canonical_zip(bundle, folder / "bundle.zip")
+    run_folder.canonical_zip(bundle, folder / "bundle.zip")
     return folder
 
 
@@ -41,9 +42,9 @@ def attempt(signed: Path, form: str, count: int = 120) -> tuple[int, list[str]]:
 
 @pytest.mark.parametrize("form", ["folder", "zip"])
 def test_every_change_is_refused(signed: Path, form: str) -> None:
-    before = runs.sha256(signed / "bundle")
+    before = run_folder.sha256(signed / "bundle")
     assert attempt(signed, form) == (120, [])
-    assert runs.sha256(signed / "bundle") == before
+    assert run_folder.sha256(signed / "bundle") == before
 
 
 @pytest.mark.parametrize("form", ["folder", "zip"])

@@ -12,8 +12,9 @@ import pytest
 from conftest import ROOT
 
 from tledge import bundle as stage
-from tledge import packages, runs
-from tledge.runs import RunFolder
+from tledge import packages
+from tledge.run import folder
+from tledge.run.folder import RunFolder
 
 sys.path.insert(0, str(ROOT / "torture"))
 
@@ -25,7 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """A bundled run that noted what it was trained with."""
     made = RunFolder(fake_report.run(tmp_path_factory.mktemp("bills") / "tiny"))
     facts = json.loads(made.environment.read_text())
-    runs.write_json(made.environment, {**facts, "installed": packages.made_with()["packages"]})
+    folder.write_json(made.environment, {**facts, "installed": packages.made_with()["packages"]})
     stage.bundle(made)
     return made.path
 

@@ -18,9 +18,10 @@ from conftest import Done
 from fake_device_bundle import change, write_sums
 from PIL import Image
 
-from tledge import reader, runs, trial
+from tledge import reader, trial
 from tledge._process import subprocesses, workers
 from tledge.errors import ArtifactError
+from tledge.run import folder
 
 Cli = Callable[..., Done]
 
@@ -188,7 +189,7 @@ def test_changed_artifact_of_a_run_is_not_previewed(tmp_path: Path) -> None:
     from tledge.preview.panel import _opener
 
     run = fake_artifacts.run(tmp_path / "run")
-    artifact = next(one for one in runs.RunFolder(run).read_artifacts() if one.variant == "tflite-fp32")
+    artifact = next(one for one in folder.RunFolder(run).read_artifacts() if one.variant == "tflite-fp32")
     assert _opener(run, artifact)().run(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 3)
     (run / artifact.path).write_bytes(b"TFL3")
     with pytest.raises(Exception, match="gone or changed since it was exported"):

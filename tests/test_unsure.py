@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tledge import bundle as bundling
-from tledge import console_tables, contract, golden, parity, predict, reader, runs, words
+from tledge import console_tables, contract, parity, predict, reader, words
 from tledge.contract import Confidence
 from tledge.predict import Answer
 from tledge.reader import Predictor
-from tledge.runs import ParityReport, ParityRow, Reference, Risk, RiskCoverage, RunFolder
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import ParityReport, ParityRow, Reference, Risk, RiskCoverage, RunFolder
 
 Cli = Callable[..., Done]
 FITTED = Confidence(temperature=2.0, threshold=0.62, images=300, coverage=0.95, error=0.01)
@@ -147,9 +149,9 @@ def test_verify_of_earlier_run_says_nothing() -> None:
 
 def risky(path: Path) -> Path:
     folder = RunFolder(run(path))
-    runs.write_json(folder.run, replace(folder.read_run(), confidence=FITTED))
+    run_folder.write_json(folder.run, replace(folder.read_run(), confidence=FITTED))
     curve = asdict(RiskCoverage(0.01, (Risk(0.31, 1.0, 0.05), Risk(0.75, 0.9, 0.004))))
-    runs.write_json(folder.risk, {"validation": curve, "test": curve})
+    run_folder.write_json(folder.risk, {"validation": curve, "test": curve})
     return path
 
 
@@ -185,11 +187,11 @@ def test_manifest_and_readme_say_it(tmp_path: Path) -> None:
     assert "unsure" not in bundling._readme(silent, trained, None)
 
 
-def reference(count: int = 100) -> golden.Golden:
+def reference(count: int = 100) -> golden_set.Golden:
     """Half of the answers .95 sure, half .7, all right."""
     probabilities = np.array([[0.95, 0.05], [0.7, 0.3]] * (count // 2), np.float32)
     labels = np.zeros(count, np.int64)
-    return golden.Golden(np.zeros((count, 8, 8, 3), np.uint8), labels, probabilities, ("",) * count, {})
+    return golden_set.Golden(np.zeros((count, 8, 8, 3), np.uint8), labels, probabilities, ("",) * count, {})
 
 
 def test_artifact_is_held_to_keras_doubt() -> None:

@@ -12,7 +12,7 @@ from types import FrameType
 import pytest
 
 from tledge._io import atomic
-from tledge.runs import RunFolder
+from tledge.run.folder import RunFolder
 
 KILLED = """
 import os, signal, sys

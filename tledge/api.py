@@ -31,7 +31,7 @@ from tledge.predict import Answer, Prediction
 from tledge.progress import SILENT, Progress
 from tledge.reader import Predictor, is_bundle, open_predictor
 from tledge.recipe import require_variants
-from tledge.runs import ParityReport, TrainedRun
+from tledge.run.folder import ParityReport, TrainedRun
 from tledge.signature import PublicKey
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import errors, runs
+from tledge import errors
 from tledge.errors import ArtifactError, MissingError, TledgeError
+from tledge.run import folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,7 +107,7 @@ def main(job_path: str, result_path: str) -> int:
         result: dict[str, Any] = {"arena": work(job)}
     except TledgeError as error:
         result = errors.told(error)
-    runs.write_json(Path(result_path), result)
+    folder.write_json(Path(result_path), result)
     return 1 if "error" in result else 0
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tledge import hub
-from tledge.tables import Model
+from tledge.config import Model
 
 Build = Callable[[Any, Model, str | None], Any]
 Values = float | tuple[float, float, float]

@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tledge import errors, machine, progress, runs, subjects
+from tledge import errors, machine, progress, subjects
 from tledge._io import resource_errors
 from tledge._process import subprocesses, workers
 from tledge.bench_worker import Job, Minimum, Reading
 from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
 from tledge.formats import FORMATS
 from tledge.machine import Machine
+from tledge.run import folder
 from tledge.subjects import Subject
 
 WARM_UP = Minimum(queries=10, seconds=0.5)
@@ -221,7 +222,7 @@ def _apart(job: Job, scratch: Path) -> Reading:
     """Measure in another process; raises what it raised, and ArtifactError where it crashed."""
     job_path, result_path = scratch / "job.json", scratch / "result.json"
     result_path.unlink(missing_ok=True)
-    runs.write_json(job_path, job)
+    folder.write_json(job_path, job)
     done = subprocess.run(
         worker_command(job_path, result_path), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, check=False, text=True, errors="replace", env=subprocesses.environment(),

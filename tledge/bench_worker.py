@@ -28,9 +28,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import errors, runs, runtime
+from tledge import errors, runtime
 from tledge._process import silence, subprocesses
 from tledge.errors import ArtifactError, TledgeError
+from tledge.run import folder
 from tledge.runtime import OnnxSession, Session
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def main(job_path: str, result_path: str) -> int:
         result["reading"] = asdict(measure(job))
     except TledgeError as error:
         result = errors.told(error)
-    runs.write_json(Path(result_path), result)
+    folder.write_json(Path(result_path), result)
     return 1 if "error" in result else 0
 
 

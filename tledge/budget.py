@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import errors, runs, vela
+from tledge import errors, vela
 from tledge._io import resource_errors
 from tledge._process import workers
 from tledge.arena_worker import Job
+from tledge.config import Parity
 from tledge.errors import ArtifactError, MissingError
 from tledge.formats.tflite import inspect
 from tledge.operators import operators
-from tledge.tables import Parity
+from tledge.run import folder
 from tledge.vela import Estimate
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def micro_run(path: Path, inputs: NDArray[Any], arena: int = 0) -> Run:
             Path(scratch) / name for name in ("job", "result", "in.npy", "out.npy")
         )
         np.save(given, inputs)
-        runs.write_json(job, Job(str(path.resolve()), str(given), str(answers), arena))
+        folder.write_json(job, Job(str(path.resolve()), str(given), str(answers), arena))
         command = workers.command("arena_worker", job, result)
         done = resource_errors.patiently(command, f"{path.name}: tflite-micro")
         if not result.is_file():
@@ -127,7 +128,7 @@ def measure(path: Path, arena: int, configurations: Sequence[str] = tuple(vela.C
     for one in found:
         macs[one.name] += one.macs
     counts = tuple(Count(name, times[name], macs[name]) for name in sorted(times))
-    made = Budget(path.name, runs.sha256(path), arena, len(model), sum(macs.values()), counts)
+    made = Budget(path.name, folder.sha256(path), arena, len(model), sum(macs.values()), counts)
     try:
         estimates = tuple(vela.estimate(model, path.name, one) for one in configurations)
     except MissingError as error:
@@ -138,7 +139,7 @@ def measure(path: Path, arena: int, configurations: Sequence[str] = tuple(vela.C
 def shortfalls(path: Path, limits: Parity) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What of the model at `path` exceeds `limits`, and what of them cannot be told here."""
     over, unknown = [], []
-    flash = runs.size_of(path)
+    flash = folder.size_of(path)
     if limits.max_flash_kib and flash > limits.max_flash_kib * KIB:
         over.append(f"takes {flash / KIB:.1f} KiB of flash, max_flash_kib allows {limits.max_flash_kib:g}")
     if limits.max_arena_kib:

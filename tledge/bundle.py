@@ -9,25 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import (
-    __version__,
-    card,
-    contract,
-    golden,
-    images,
-    page,
-    progress,
-    runs,
-    runtime,
-    sbom,
-    signature,
-    summary,
-)
+from tledge import __version__, card, contract, images, page, progress, runtime, sbom, signature, summary
 from tledge._io import zip_guard
 from tledge.contract import Confidence, Expected, GoldenCase, Manifest, Shipped
 from tledge.errors import MissingError, ParityFailed, RunError
 from tledge.formats import VARIANTS
-from tledge.runs import ParityReport, ParityRow, RunFolder, TrainedRun
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import ParityReport, ParityRow, RunFolder, TrainedRun
 from tledge.signature import Signer
 from tledge.words import kib, share
 
@@ -51,7 +40,7 @@ class Bundled:
     signed_by: str = ""
 
 
-@runs.alone
+@run_folder.alone
 def bundle(
     folder: RunFolder,
     *,
@@ -76,15 +65,15 @@ def bundle(
     if not sign and (folder.bundle / signature.NAME).exists():
         watch.say("warning: the bundle that stood here was signed, and this one is not; see --sign.")
     archive = folder.path / f"{run.name}-{run.version}.zip"
-    with progress.task(watch, "bundle") as task, runs.replacing(folder.bundle) as made:
+    with progress.task(watch, "bundle") as task, run_folder.replacing(folder.bundle) as made:
         made.mkdir()
         _fill(made, folder, run, chosen, unverified, sign)
         task.advance(1)
-        with runs.replacing(archive) as packed:
-            runs.canonical_zip(made, packed)
+        with run_folder.replacing(archive) as packed:
+            run_folder.canonical_zip(made, packed)
     variants = tuple(row.variant for row in chosen)
     signed_by = sign.fingerprint if sign else ""
-    return Bundled(folder.bundle, archive, runs.sha256(archive), variants, left_out, signed_by)
+    return Bundled(folder.bundle, archive, run_folder.sha256(archive), variants, left_out, signed_by)
 
 
 def _chosen(folder: RunFolder, report: ParityReport, unverified: bool) -> list[ParityRow]:
@@ -96,7 +85,7 @@ def _chosen(folder: RunFolder, report: ParityReport, unverified: bool) -> list[P
             continue
         if row.verdict != "passed" and not unverified:
             continue
-        if runs.sha256(path) != row.sha256:
+        if run_folder.sha256(path) != row.sha256:
             raise RunError(f"{path}: changed after it was verified. Run `tledge verify {folder.path}`.")
         chosen.append(row)
     return chosen
@@ -134,7 +123,9 @@ def _fill(
 def _seal(made: Path, sign: Signer | None) -> None:
     """Write SHA256SUMS of all that is there, and its signature."""
     files = sorted(one for one in made.rglob("*") if one.is_file())
-    sums = "".join(f"{runs.sha256(path)}  {path.relative_to(made).as_posix()}\n" for path in files).encode()
+    sums = "".join(
+        f"{run_folder.sha256(path)}  {path.relative_to(made).as_posix()}\n" for path in files
+    ).encode()
     (made / signature.SIGNED).write_bytes(sums)
     if sign:
         (made / signature.NAME).write_text(sign.sign(sums), encoding="utf-8", newline="\n")
@@ -208,16 +199,16 @@ def _photos(folder: RunFolder) -> list[tuple[str, int, NDArray[np.float32], str]
     """File name, label, Keras' probabilities and encoding of every photo that the run kept."""
     import numpy as np
 
-    reference = golden.load(folder.golden)
+    reference = golden_set.load(folder.golden)
     found = []
     photos, encodings = folder.photos / "photos.json", folder.photos / "encodings.json"
-    with runs.complete(photos, "Train again."):
+    with run_folder.complete(photos, "Train again."):
         for entry in json.loads(photos.read_text(encoding="utf-8")):
             row = int(entry["row"])
             found.append(
                 (_file_name(entry["photo"]), int(reference.labels[row]), reference.probabilities[row], "")
             )
-    with runs.complete(encodings, "Train again."):
+    with run_folder.complete(encodings, "Train again."):
         for entry in json.loads(encodings.read_text(encoding="utf-8")) if encodings.is_file() else ():
             answer = np.array(entry["keras"], np.float32)
             found.append((_file_name(entry["photo"]), int(entry["label"]), answer, entry["encoding"]))

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tledge import golden
 from tledge.errors import DataError
+from tledge.run import golden_set
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,7 +122,7 @@ def digest(image: NDArray[np.uint8]) -> str:
     return hashlib.sha256(image.tobytes()).hexdigest()
 
 
-def digests(reference: golden.Golden) -> dict[str, str]:
+def digests(reference: golden_set.Golden) -> dict[str, str]:
     """The ids of the golden set's images by their pixels' SHA-256."""
     return {digest(image): name for image, name in zip(reference.images, reference.ids, strict=True)}
 

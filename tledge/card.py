@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from tledge import statistics, summary
 from tledge.contract import OUTPUT_NAME
 from tledge.gates import CLASS_IMAGES
-from tledge.runs import ParityRow
+from tledge.run.folder import ParityRow
 from tledge.sources import SOURCES
 from tledge.summary import Recall, Summary
 from tledge.words import NONE, kib, points, share, span, unsure

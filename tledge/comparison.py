@@ -19,14 +19,15 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import gates, machine, parity, progress, runs, runtime, sides, trial
+from tledge import gates, machine, parity, progress, runtime, sides, trial
 from tledge.bench_worker import Minimum, percentiles, stream
+from tledge.config import Parity
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.formats import FORMATS
 from tledge.machine import Machine
+from tledge.run import folder
 from tledge.sides import Shown, Side
 from tledge.subjects import DEVICE_SUFFIXES, Subject
-from tledge.tables import Parity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -232,7 +233,7 @@ def _row(mine: Subject, other: Subject, match: _Match, watch: progress.Progress)
     except ArtifactError as error:
         return replace(row, verdict=BROKEN, reasons=(str(error),))
     row = _judged(row, before, after, match)
-    same = match.fits and runs.sha256(mine.file) == runs.sha256(other.file)
+    same = match.fits and folder.sha256(mine.file) == folder.sha256(other.file)
     return replace(row, verdict=SAME, reasons=()) if same else row
 
 

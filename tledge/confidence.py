@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tledge.contract import Confidence
-from tledge.runs import Risk, RiskCoverage
+from tledge.run.folder import Risk, RiskCoverage
 
 if TYPE_CHECKING:
     import numpy as np

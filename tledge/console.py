@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tledge.progress import SILENT, Progress, Task
-from tledge.runs import TrainedRun
+from tledge.run.folder import TrainedRun
 from tledge.words import interval, printable, unsure
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge.runs import ParityReport, ParityRow, Reference, RiskCoverage
+from tledge.run.folder import ParityReport, ParityRow, Reference, RiskCoverage
 from tledge.words import points, printable, share
 
 if TYPE_CHECKING:

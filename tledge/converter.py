@@ -12,11 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tledge import errors, runs
+from tledge import errors
 from tledge._io import resource_errors
 from tledge._process import subprocesses, workers
 from tledge.errors import ConversionError, RecipeError
 from tledge.formats.base import Job
+from tledge.run import folder
 
 COMMAND = tuple(workers.command("formats"))
 """What does the jobs."""
@@ -87,7 +88,7 @@ class Converter:
         Path(conversion.job.out).parent.mkdir(parents=True, exist_ok=True)
         result_path.unlink(missing_ok=True)
         log.write_bytes(b"")
-        runs.write_json(job, {"variant": conversion.variant, **asdict(conversion.job)})
+        folder.write_json(job, {"variant": conversion.variant, **asdict(conversion.job)})
         answer = self._ask([str(job.resolve()), str(result_path.resolve()), str(log.resolve())], conversion)
         if not (answer or result_path.is_file()):
             raise ConversionError(_crash(conversion, self._process.wait()))

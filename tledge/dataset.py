@@ -23,16 +23,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import filling, images, index, progress, runs
+from tledge import filling, images, index, progress
 from tledge._io import atomic, lockfile, resource_errors
 from tledge._process.ordered_map import in_order
+from tledge.config import Data
 from tledge.errors import DataError, MissingError, RecipeError, RunError, TledgeError
 from tledge.images import Facts
 from tledge.index import Head, Row
+from tledge.run import folder as run_folder
 from tledge.sources import SOURCES
 from tledge.sources.base import Record, Source, check_names, shown
 from tledge.streaming import Images, Streamed
-from tledge.tables import Data
 
 if TYPE_CHECKING:
     import numpy as np
@@ -301,7 +302,7 @@ def _finish(folder: Path, head: Head, on_bad: str, hashed: Mapping[int, str]) ->
     if not head.source:
         with (folder / "images.npy").open("r+b") as pixels:
             pixels.write(filling.npy_header((count, head.side, head.side, 3)))
-        head = replace(head, pixels=hashed.get(count) or runs.sha256(folder / "images.npy"))
+        head = replace(head, pixels=hashed.get(count) or run_folder.sha256(folder / "images.npy"))
     with (folder / "rows.jsonl").open("rb") as lines:
         index.write(folder / "index", head, (line for line in lines if not line.startswith(b'{"skipped"')))
     index.note_checked(folder)

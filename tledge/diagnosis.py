@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tledge import calibration_set, evidence, plots, progress, runs
+from tledge import calibration_set, evidence, plots, progress
 from tledge.errors import ArtifactError, RunError
 from tledge.recipe import Recipe
-from tledge.runs import Artifact, RunFolder
+from tledge.run import folder as run_folder
+from tledge.run.folder import Artifact, RunFolder
 from tledge.sensitivity import CORRECTED, OUTPUT, ROUNDED, Cost, Layer, Sensitivity, sensitivity
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Diagnosis:
     remarks: tuple[str, ...]
 
 
-@runs.alone
+@run_folder.alone
 def diagnose(folder: RunFolder, recipe: Recipe, watch: progress.Progress = progress.SILENT) -> Diagnosis:
     """Quantize one layer after the other; writes table and plot into the run's evidence.
 
@@ -69,8 +70,8 @@ def diagnose(folder: RunFolder, recipe: Recipe, watch: progress.Progress = progr
     made = Diagnosis(
         str(folder.path), artifact.path, artifact.sha256, found, remarks(found, str(folder.path))
     )
-    runs.write_json(folder.path / TABLE, made)
-    with runs.replacing(folder.path / PLOT) as path:
+    run_folder.write_json(folder.path / TABLE, made)
+    with run_folder.replacing(folder.path / PLOT) as path:
         title = f"{run.name}: one layer at a time in 8 bits, {len(images)} held-out images"
         plots.layers([one.name for one in found.layers], _panels(found.layers), path, title)
     return made
@@ -98,7 +99,7 @@ def _panels(layers: Sequence[Layer]) -> dict[str, dict[str, list[float | None]]]
     }
 
 
-@runs.alone
+@run_folder.alone
 def culprits(
     folder: RunFolder, recipe: Recipe, watch: progress.Progress = progress.SILENT
 ) -> tuple[str, ...]:
@@ -114,7 +115,9 @@ def culprits(
     weights = CORRECTED if recipe.export.int8.bias_correction or recipe.export.int8.repair else ROUNDED
     found = sensitivity(_model(folder, artifact), some, images, watch, kinds=(weights, OUTPUT))
     said = remarks(found, str(folder.path))
-    runs.write_json(folder.culprits, Diagnosis(str(folder.path), artifact.path, artifact.sha256, found, said))
+    run_folder.write_json(
+        folder.culprits, Diagnosis(str(folder.path), artifact.path, artifact.sha256, found, said)
+    )
     return said
 
 
@@ -135,7 +138,7 @@ def _float_artifact(folder: RunFolder) -> Artifact:
 
 def _model(folder: RunFolder, artifact: Artifact) -> bytes:
     path = folder.path / artifact.path
-    if not path.is_file() or runs.sha256(path) != artifact.sha256:
+    if not path.is_file() or run_folder.sha256(path) != artifact.sha256:
         raise ArtifactError(f"{path}: gone, or changed after it was exported. Export again.")
     return path.read_bytes()
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tledge import dataset, hardware, model, progress, quantize_aware
+from tledge.config import Stage
 from tledge.errors import DataError
 from tledge.feeding import Examples
 from tledge.quantize_aware import Range
 from tledge.recipe import Recipe
-from tledge.runs import RunFolder
+from tledge.run.folder import RunFolder
 from tledge.streaming import in_batches
-from tledge.tables import Stage
 
 if TYPE_CHECKING:
     pass

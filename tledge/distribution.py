@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge._process import native_output, silence
+from tledge.config import Stage
 from tledge.errors import RecipeError, RunError, TledgeError
-from tledge.tables import Stage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,7 +16,7 @@ from tledge import contract, event_files, inventory
 from tledge._process import silence
 from tledge.dataset import Prepared
 from tledge.recipe import Recipe
-from tledge.runs import RunFolder
+from tledge.run.folder import RunFolder
 
 if TYPE_CHECKING:
     import numpy as np

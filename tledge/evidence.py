@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import calibration_set, dataset, golden, held_out, progress, runs, splits
+from tledge import calibration_set, dataset, held_out, progress, splits
 from tledge.errors import DataError
 from tledge.recipe import Recipe
-from tledge.runs import Artifact, RunFolder, TrainedRun
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import Artifact, RunFolder, TrainedRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +46,7 @@ def calibration(
         )
         for row, image in zip(rows.tolist(), images, strict=True)
     ]
-    reference = golden.load(folder.golden)
+    reference = golden_set.load(folder.golden)
     tested = calibration_set.digests(reference)
     if copies := calibration_set.copies(entries, tested):
         watch.say(f"warning: {calibration_set.left_out(entries, copies)}")
@@ -57,10 +59,10 @@ def calibration(
     entries, images = [entries[place] for place in kept], images[kept]
     assert not calibration_set.copies(entries, tested), "what verifies must not have calibrated"
     path = folder.path / CALIBRATION
-    with runs.replacing(path) as made:
+    with run_folder.replacing(path) as made:
         np.save(made, images)
-    facts = {"path": CALIBRATION, "sha256": runs.sha256(path), "seed": run.seed, "split": "train"}
-    runs.write_json(folder.calibration, calibration_set.record(images, entries, disjoint, **facts))
+    facts = {"path": CALIBRATION, "sha256": run_folder.sha256(path), "seed": run.seed, "split": "train"}
+    run_folder.write_json(folder.calibration, calibration_set.record(images, entries, disjoint, **facts))
     return path
 
 
@@ -86,8 +88,8 @@ def note_stability(
     found = [one.details["stability"] for one in artifacts if "stability" in one.details]
     if not found:
         return
-    known = runs.read_json(folder.calibration, "a calibrated run", "Export again.")
-    runs.write_json(folder.calibration, {**known, "stability": found[0]})
+    known = run_folder.read_json(folder.calibration, "a calibrated run", "Export again.")
+    run_folder.write_json(folder.calibration, {**known, "stability": found[0]})
     if found[0]["warning"]:
         watch.say(f"warning: {found[0]['warning']}")
 

@@ -14,12 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tledge import evidence, packages, progress, runs
+from tledge import evidence, packages, progress
 from tledge.converter import Conversion, Converter
 from tledge.formats import VARIANTS
 from tledge.formats.base import MODE, Job
 from tledge.recipe import Recipe
-from tledge.runs import UNCORRECTED, Artifact, RunFolder, TrainedRun
+from tledge.run import folder as run_folder
+from tledge.run.folder import UNCORRECTED, Artifact, RunFolder, TrainedRun
 
 INT8, MIXED = "tflite-int8", "tflite-mixed"
 
@@ -27,7 +28,7 @@ LONE = "tflite"
 """The format whose modes get a process to themselves."""
 
 
-@runs.alone
+@run_folder.alone
 def export(
     folder: RunFolder,
     recipe: Recipe,
@@ -50,7 +51,7 @@ def export(
 
     def make(converter: Converter, name: str) -> None:
         artifact = _one(converter, folder, recipe, run, name, calibration)
-        runs.write_json(folder.artifacts / f"{artifact.variant}.json", artifact)
+        run_folder.write_json(folder.artifacts / f"{artifact.variant}.json", artifact)
         watch.say(f"{artifact.variant:16} {artifact.bytes / 1024:8.0f} KiB  {artifact.seconds:5.1f} s")
         task.advance(1)
         made[name] = artifact
@@ -123,8 +124,8 @@ def _one(
     return Artifact(
         variant=name,
         path=out.relative_to(folder.path).as_posix(),
-        sha256=runs.sha256(out),
-        bytes=runs.size_of(out),
+        sha256=run_folder.sha256(out),
+        bytes=run_folder.size_of(out),
         seconds=round(time.monotonic() - started, 1),
         details=details,
         made_with=packages.made_with(),

@@ -9,9 +9,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tledge import hardware
+from tledge.config import Stage
 from tledge.errors import TledgeError
 from tledge.streaming import Images, OneHot
-from tledge.tables import Stage
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import distillation, distribution, golden, hardware, progress, runs
+from tledge import distillation, distribution, hardware, progress
 from tledge._process import native_output
+from tledge.config import Stage
 from tledge.distribution import ALONE, Hosts
 from tledge.errors import RunError
 from tledge.feeding import Examples, batches
-from tledge.tables import Stage
+from tledge.run import folder, golden_set
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -404,8 +405,8 @@ def save_checkpoint(path: Path, train_model: Any | None, state: State, kept: lis
     arrays = {f"now.{n:05d}": _values(v) for n, v in enumerate(variables)}
     arrays |= {f"kept.{n:05d}": values for n, values in enumerate(kept)}
     arrays["state"] = np.array(json.dumps(vars(state)))
-    with runs.replacing(path) as made:
-        golden.write_npz(made, arrays)
+    with folder.replacing(path) as made:
+        golden_set.write_npz(made, arrays)
 
 
 def read_state(path: Path) -> State:

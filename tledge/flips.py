@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import contact, runs
-from tledge.golden import Golden
+from tledge import contact
+from tledge.run import folder
+from tledge.run.golden_set import Golden
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,8 +88,8 @@ def write(run: Path, variant: str, golden: Golden, found: NDArray[np.float32], n
     counts = Counter(one.kind for one in flips)
     by_kind = {kind: counts[kind] for kind in KINDS}
     listing = Listing(variant, len(golden.labels), **by_kind, flips=tuple(flips))
-    runs.write_json(run / path, asdict(listing))
-    with runs.replacing((run / path).with_suffix(".png")) as made:
+    folder.write_json(run / path, asdict(listing))
+    with folder.replacing((run / path).with_suffix(".png")) as made:
         _draw(made, variant, golden, flips, counts)
     return path
 
@@ -96,8 +97,8 @@ def write(run: Path, variant: str, golden: Golden, found: NDArray[np.float32], n
 def listed(path: Path) -> Listing:
     """The list that `write` left at `path`; raises RunError where it is not there, or damaged."""
     advice = "Run `tledge verify` again."
-    raw = runs.read_json(path, "a verified run", advice)
-    with runs.complete(path, advice):
+    raw = folder.read_json(path, "a verified run", advice)
+    with folder.complete(path, advice):
         return Listing(**{**raw, "flips": tuple(Flip(**one) for one in raw["flips"])})
 
 

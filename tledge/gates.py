@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING
 
-from tledge import golden, statistics
+from tledge import statistics
+from tledge.config import Parity
 from tledge.contract import InputSpec
-from tledge.golden import Golden
-from tledge.tables import Parity
+from tledge.run import golden_set
+from tledge.run.golden_set import Golden
 
 if TYPE_CHECKING:
     import numpy as np
@@ -296,7 +297,7 @@ def _nearest_fault(reference: Golden, found: NDArray[np.float32]) -> str | None:
     import numpy as np
 
     best: tuple[float, str] | None = None
-    for fault in golden.FAULTS:
+    for fault in golden_set.FAULTS:
         expected = reference.faults.get(fault.name)
         if expected is None or not len(expected):
             continue

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from tledge.errors import RunError
 
 if TYPE_CHECKING:
+    from tledge.config import Parity
     from tledge.recipe import Recipe
-    from tledge.runs import RunFolder
-    from tledge.tables import Parity
+    from tledge.run.folder import RunFolder
 
 
 def read_recipe(name: str, settings: Sequence[str]) -> tuple[Recipe, str]:
@@ -28,9 +28,10 @@ def read_recipe(name: str, settings: Sequence[str]) -> tuple[Recipe, str]:
 
 def finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
     """A finished run (the newest in runs/ without a path), and the recipe it was made with."""
-    from tledge import recipe, runs
+    from tledge import recipe
+    from tledge.run import folder as run_folder
 
-    folder = runs.newest_run(Path("runs")) if path is None else runs.RunFolder(path)
+    folder = run_folder.newest_run(Path("runs")) if path is None else run_folder.RunFolder(path)
     if not folder.path.is_dir():
         raise RunError(f"{folder.path}: no such run folder.")
     folder.read_run()
@@ -39,9 +40,9 @@ def finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
 
 def limits(a: Path, b: Path) -> tuple[Parity, str]:
     """The gates to compare B with A under, and whose: those of B's recipe, of A's, else the defaults."""
-    from tledge import subjects, tables
+    from tledge import config, subjects
 
     for path in (b, a):
         if subjects.is_run(path):
             return finished_run(path)[1].parity, f"[parity] of {path}"
-    return tables.Parity(), "tledge's own"
+    return config.Parity(), "tledge's own"

@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import dataset, encodings, golden, images, runs
-from tledge.runs import RunFolder
+from tledge import dataset, encodings, images
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import RunFolder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,20 +37,20 @@ def write(
 
     one = int(np.prod(prepared.images().shape[1:]))
     labels = prepared.label_indices()[rows]
-    kept = dataset.by_class_in_turn(labels, golden.MAX_BYTES // one, run_seed)
+    kept = dataset.by_class_in_turn(labels, golden_set.MAX_BYTES // one, run_seed)
     images = prepared.images()[rows[kept]]
-    few = images[: golden.FAULT_IMAGES].astype(np.float32)
-    made = golden.Golden(
+    few = images[: golden_set.FAULT_IMAGES].astype(np.float32)
+    made = golden_set.Golden(
         images,
         labels[kept],
         probabilities[kept],
         tuple(prepared.rows[row].id for row in rows[kept].tolist()),
-        {fault.name: np.asarray(core.predict_on_batch(fault.apply(few))) for fault in golden.FAULTS},
+        {fault.name: np.asarray(core.predict_on_batch(fault.apply(few))) for fault in golden_set.FAULTS},
     )
-    with runs.replacing(folder.golden) as path:
-        golden.save(path, made)
+    with run_folder.replacing(folder.golden) as path:
+        golden_set.save(path, made)
     place = {row: number for number, row in enumerate(rows[kept].tolist())}
-    with runs.replacing(folder.photos) as path:
+    with run_folder.replacing(folder.photos) as path:
         path.mkdir()
         index: list[dict[str, Any]] = []
         for row in dataset.pick_originals(prepared, rows[kept], PHOTOS):
@@ -56,11 +58,11 @@ def write(
             shutil.copyfile(prepared.folder / "originals" / prepared.rows[row].original, path / name)
             index.append({"photo": name, "row": place[row]})
         _fill_up(path, index, made, run_seed)
-        runs.write_json(path / "photos.json", index)
-        runs.write_json(path / "encodings.json", _encodings(path, index, made, core))
+        run_folder.write_json(path / "photos.json", index)
+        run_folder.write_json(path / "encodings.json", _encodings(path, index, made, core))
 
 
-def _fill_up(path: Path, index: list[dict[str, Any]], made: golden.Golden, seed: int) -> None:
+def _fill_up(path: Path, index: list[dict[str, Any]], made: golden_set.Golden, seed: int) -> None:
     """Where too few originals fell into the test split, add prepared images: they prepare to themselves."""
     from PIL import Image
 
@@ -73,7 +75,7 @@ def _fill_up(path: Path, index: list[dict[str, Any]], made: golden.Golden, seed:
 
 
 def _encodings(
-    path: Path, index: list[dict[str, Any]], made: golden.Golden, core: Any
+    path: Path, index: list[dict[str, Any]], made: golden_set.Golden, core: Any
 ) -> list[dict[str, Any]]:
     """Write a copy in every other encoding, of one photo after the other, and note Keras' answers."""
     import numpy as np

@@ -16,8 +16,8 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from tledge import progress
+from tledge.config import Hardware, Stage
 from tledge.errors import RecipeError, RunError
-from tledge.tables import Hardware, Stage
 
 if TYPE_CHECKING:
     import numpy as np

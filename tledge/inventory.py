@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import contact, golden, images, model, progress, runs, similarity, splits
+from tledge import contact, images, model, progress, similarity, splits
 from tledge._process import silence
+from tledge.config import Augment
 from tledge.dataset import Prepared, by_class_in_turn
 from tledge.index import Row
-from tledge.runs import RunFolder
-from tledge.tables import Augment
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import RunFolder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -191,7 +193,7 @@ def keep(
 ) -> Inventory:
     """Write into a run's evidence what its report says of the photos, and a few small ones of each split."""
     found = take(prepared, rows, watch)
-    runs.write_json(folder.data, facts(prepared, rows, found))
+    run_folder.write_json(folder.data, facts(prepared, rows, found))
     labels = prepared.label_indices()
     chosen = {name: part[by_class_in_turn(labels[part], SAMPLES, seed)] for name, part in rows.items()}
     shown = [(name, row) for name, part in chosen.items() for row in part.tolist()]
@@ -212,9 +214,11 @@ def _keep_samples(folder: RunFolder, prepared: Prepared, shown: Sequence[tuple[s
         "labels": [one.label for one in kept],
         "ids": [one.id for one in kept],
     }
-    with runs.replacing(folder.samples) as path:
-        golden.write_npz(path, {"images": small, **{name: np.array(one) for name, one in columns.items()}})
-    with runs.replacing(folder.samples.with_suffix(".png")) as path:
+    with run_folder.replacing(folder.samples) as path:
+        golden_set.write_npz(
+            path, {"images": small, **{name: np.array(one) for name, one in columns.items()}}
+        )
+    with run_folder.replacing(folder.samples.with_suffix(".png")) as path:
         contact.sheet(small, columns["splits"], path, "photos of each split", (columns["labels"],))
 
 
@@ -224,7 +228,7 @@ def sheets(prepared: Prepared, rows: Rows, folder: Path, seed: int) -> list[Path
     for name, part in rows.items():
         chosen = part[by_class_in_turn(prepared.label_indices()[part], contact.MOST, seed)]
         captions = [prepared.rows[row].label for row in chosen.tolist()]
-        with runs.replacing(folder / f"{name}.png") as path:
+        with run_folder.replacing(folder / f"{name}.png") as path:
             title = f"{name}: {len(chosen)} of {len(part)} photos"
             contact.sheet(prepared.images()[chosen], captions, path, title)
         made.append(folder / f"{name}.png")
@@ -249,7 +253,7 @@ def augmented(
     views = [draw(images) for _ in range(VIEWS)]
     rows = np.stack([images, *views], axis=1)
     captions = [prepared.rows[row].label if view == 0 else "" for row in chosen for view in range(VIEWS + 1)]
-    with runs.replacing(folder / "augmented.png") as path:
+    with run_folder.replacing(folder / "augmented.png") as path:
         flat = rows.reshape(-1, *images.shape[1:])
         contact.sheet(flat, captions, path, "train photos, each with augmented views")
     return [folder / "augmented.png"]

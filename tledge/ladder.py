@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from tledge import gates, mixed, ranges
 from tledge.bench_worker import Minimum, percentiles, stream
 from tledge.calibration import Measured, Wanted, mean_outputs, measure
+from tledge.config import Parity
 from tledge.equalization import equalize
 from tledge.float_graph import FloatGraph
 from tledge.quantization import correct_biases
 from tledge.rounding import covariances, round_together
 from tledge.runtime import LiteRTSession, run_on_all_cores
-from tledge.tables import Parity
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from tledge._io import resources
 from tledge.backbones import BACKBONES
 from tledge.errors import RecipeError, TledgeError
 from tledge.formats import FORMATS, VARIANTS
-from tledge.runs import RunFolder, Score
+from tledge.run.folder import RunFolder, Score
 from tledge.sources import SOURCES
 from tledge.targets import TARGETS
 

@@ -9,7 +9,7 @@ from tledge import event_log, mlflow_log
 from tledge.distribution import Hosts
 from tledge.fitting import Observer
 from tledge.recipe import Recipe
-from tledge.runs import RunFolder
+from tledge.run.folder import RunFolder
 
 
 def require(recipe: Recipe) -> None:

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from tledge import __version__, runs
+from tledge import __version__
 from tledge._process.optional_imports import Needs
 from tledge.errors import MissingError
 from tledge.recipe import Recipe
-from tledge.runs import RunFolder
+from tledge.run import folder as run_folder
+from tledge.run.folder import RunFolder
 
 NEEDS = Needs(("mlflow",), "pip install mlflow")
 
@@ -49,10 +50,14 @@ def recorded(recipe: Recipe, folder: RunFolder) -> Iterator[Any]:
     """
     mlflow = library()
     begun = folder.checkpoints / KEPT
-    known = runs.read_json(begun, "an unfinished run", "Start over with --force.") if begun.is_file() else {}
+    known = (
+        run_folder.read_json(begun, "an unfinished run", "Start over with --force.")
+        if begun.is_file()
+        else {}
+    )
     mlflow.set_experiment(recipe.recipe.name)
     started = mlflow.start_run(run_id=known.get("run_id"), run_name=folder.path.name)
-    runs.write_json(begun, {"run_id": started.info.run_id})
+    run_folder.write_json(begun, {"run_id": started.info.run_id})
     try:
         if not known:
             _tell_recipe(mlflow, recipe)

@@ -19,13 +19,14 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import hub, jitter, runs
+from tledge import hub, jitter
 from tledge._process import silence
 from tledge._process.ordered_map import in_order
 from tledge.backbones import BACKBONES, Backbone, Values, split_name
+from tledge.config import Augment, Model, Stage
 from tledge.contract import INPUT_NAME, OUTPUT_NAME
 from tledge.errors import MissingError, RecipeError, RunError, TledgeError
-from tledge.tables import Augment, Model, Stage
+from tledge.run import folder as run_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -303,11 +304,11 @@ def save(model: Any, path: Path) -> None:
         return json.dumps(metadata, sort_keys=True).encode()
 
     plain = copy(model)
-    with runs.replacing(path) as made:
+    with run_folder.replacing(path) as made:
         dated = made.with_name("dated.keras")
         with _scratch_in(made.parent):
             plain.save(dated)
-        runs.canonical_zip(dated, made, undated)
+        run_folder.canonical_zip(dated, made, undated)
 
 
 @contextmanager

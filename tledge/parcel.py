@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tledge import dataset, images, progress, runs
+from tledge import dataset, images, progress
 from tledge._io import atomic, lockfile, resource_errors, zip_guard
+from tledge.config import Data
 from tledge.dataset import Prepared
 from tledge.errors import DataError, MissingError, RecipeError, RunError
-from tledge.tables import Data
+from tledge.run import folder as run_folder
 
 if TYPE_CHECKING:
     import zipfile
@@ -81,7 +82,7 @@ def pack(
         resource_errors.require_space(out.parent, wanted, "the photos", "or name another place with --pack")
         members: dict[str, tuple[str, int]] = {}
         with (
-            runs.replacing(out) as made,
+            run_folder.replacing(out) as made,
             zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as packed,
             progress.task(watch, "pack", wanted) as task,
         ):
@@ -233,7 +234,7 @@ def _fill(
     """Copy all members to the cache's folder, which stands only if every one is whole."""
     wanted = sum(size for _hash, size in note.members.values())
     resource_errors.require_space(folder.parent, wanted, "the photos", "where caches are unpacked")
-    with runs.replacing(folder) as made, progress.task(watch, "unpack", wanted) as task:
+    with run_folder.replacing(folder) as made, progress.task(watch, "unpack", wanted) as task:
         (made / "originals").mkdir(parents=True)
         for name, expected in note.members.items():
             try:

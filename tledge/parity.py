@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import budget, confidence, flips, gates, progress, runs, trial
+from tledge import budget, confidence, flips, gates, progress, trial
+from tledge.config import Parity
 from tledge.contract import Confidence, InputSpec
 from tledge.errors import ArtifactError
 from tledge.formats import VARIANTS
-from tledge.golden import Golden
-from tledge.runs import Artifact, ParityRow
+from tledge.run import folder
+from tledge.run.folder import Artifact, ParityRow
+from tledge.run.golden_set import Golden
 from tledge.runtime import Session, explained
-from tledge.tables import Parity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +53,7 @@ def check(
     if not path.exists():
         return _broken(artifact, [f"{artifact.path} is missing; export again"])
     row = ParityRow(
-        artifact.variant, artifact.path, runs.sha256(path), runs.size_of(path), "failed",
+        artifact.variant, artifact.path, folder.sha256(path), folder.size_of(path), "failed",
         gate=variant.mode.gate,
     )  # fmt: skip
     reasons: list[str] = []
@@ -103,7 +104,7 @@ def inspected(path: Path, variant_name: str, standard: Standard) -> list[str]:
         labels=standard.labels,
         spec=standard.input,
         parameters=standard.parameters,
-        file_bytes=runs.size_of(path),
+        file_bytes=folder.size_of(path),
     )
 
 

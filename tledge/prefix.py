@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import dataset, distribution, feeding, filling, model, progress, runs
+from tledge import dataset, distribution, feeding, filling, model, progress
+from tledge.config import Stage
 from tledge.distribution import ALONE, Hosts
 from tledge.recipe import Recipe
-from tledge.runs import RunFolder
+from tledge.run import folder as run_folder
+from tledge.run.folder import RunFolder
 from tledge.streaming import Images, in_batches
-from tledge.tables import Stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,15 +119,15 @@ def outputs(
     note = path.with_suffix(".sha256")
     if not _is_whole(path, note):
         shape = (len(images), len(rows), *front.output_shape[1:])
-        with runs.replacing(path) as made:
+        with run_folder.replacing(path) as made:
             _compute(front, images, rows, filling.array(made, np.float32, shape), watch)
-        runs.write_text(note, runs.sha256(path))
+        run_folder.write_text(note, run_folder.sha256(path))
     found: NDArray[np.float32] = np.load(path, mmap_mode="r")
     return found
 
 
 def _is_whole(path: Path, note: Path) -> bool:
-    return path.is_file() and note.is_file() and note.read_text(encoding="utf-8") == runs.sha256(path)
+    return path.is_file() and note.is_file() and note.read_text(encoding="utf-8") == run_folder.sha256(path)
 
 
 def _compute(
@@ -205,7 +206,7 @@ def _through(
     import numpy as np
 
     views = part.views
-    drawn = "" if views is None else runs.sha256(Path(views.filename))  # type: ignore[union-attr]
+    drawn = "" if views is None else run_folder.sha256(Path(views.filename))  # type: ignore[union-attr]
     name = key(halves.front, prepared.folder.name, part.rows.tobytes(), drawn)
     lasting = _is_lasting(halves, part, prepared)
     path = (prepared.folder if lasting else folder.checkpoints) / "features" / f"{name}.npy"

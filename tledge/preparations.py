@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tledge import golden, images
+from tledge import images
+from tledge.run import golden_set
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,7 +138,7 @@ def swapped(photo: Photo, size: Size) -> Pixels:
     """The contract's pixels, blue first."""
     import numpy as np
 
-    (fault,) = (one for one in golden.FAULTS if one.name == "channels-swapped")
+    (fault,) = (one for one in golden_set.FAULTS if one.name == "channels-swapped")
     return fault.apply(reference(photo, size).astype(np.float32)).astype(np.uint8)
 
 

@@ -11,12 +11,13 @@ from dataclasses import MISSING, Field, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from tledge import runs, tables, toml_text
+from tledge import config, toml_text
 from tledge.backbones import BACKBONES, split_name
 from tledge.dataset import source_options
 from tledge.errors import RecipeError
 from tledge.formats import VARIANTS
-from tledge.runs import RunFolder
+from tledge.run import folder as run_folder
+from tledge.run.folder import RunFolder
 from tledge.sources import SOURCES
 
 T = TypeVar("T")
@@ -31,17 +32,17 @@ LONGEST_NAME = 200
 class Recipe:
     """Everything that a recipe says, defaults filled in."""
 
-    recipe: tables.About
-    data: tables.Data
-    model: tables.Model
-    augment: tables.Augment
-    stage: tuple[tables.Stage, ...]
-    hardware: tables.Hardware
-    log: tables.Log
-    export: tables.Export
-    parity: tables.Parity
-    abstain: tables.Abstain
-    expect: tables.Expect
+    recipe: config.About
+    data: config.Data
+    model: config.Model
+    augment: config.Augment
+    stage: tuple[config.Stage, ...]
+    hardware: config.Hardware
+    log: config.Log
+    export: config.Export
+    parity: config.Parity
+    abstain: config.Abstain
+    expect: config.Expect
 
     @property
     def synthetic(self) -> bool:
@@ -60,7 +61,7 @@ def load(path: Path, settings: Sequence[str] = ()) -> Recipe:
 
 def of_run(folder: RunFolder) -> Recipe:
     """The recipe that a run was made with, its `--set` included; raises RunError where there is none."""
-    asked = runs.read_json(folder.environment, "a finished run", "Run `tledge train` first.")
+    asked = run_folder.read_json(folder.environment, "a finished run", "Run `tledge train` first.")
     return load(folder.recipe, asked.get("settings", []))
 
 
@@ -98,29 +99,29 @@ def _recipe(raw: dict[str, Any]) -> Recipe:
     if len(stages) > MOST_STAGES:
         raise RecipeError(f"[[stage]]: {len(stages)} of them, at most {MOST_STAGES} are taken.")
     return Recipe(
-        recipe=_table(tables.About, raw.get("recipe", {}), "[recipe]"),
+        recipe=_table(config.About, raw.get("recipe", {}), "[recipe]"),
         data=_data(raw["data"]),
-        model=_table(tables.Model, raw["model"], "[model]"),
-        augment=_table(tables.Augment, raw.get("augment", {}), "[augment]"),
+        model=_table(config.Model, raw["model"], "[model]"),
+        augment=_table(config.Augment, raw.get("augment", {}), "[augment]"),
         stage=tuple(_stage(one, number) for number, one in enumerate(stages, 1)),
-        hardware=_table(tables.Hardware, raw.get("hardware", {}), "[hardware]"),
-        log=_table(tables.Log, raw.get("log", {}), "[log]"),
-        export=_table(tables.Export, raw.get("export", {}), "[export]"),
-        parity=_table(tables.Parity, raw.get("parity", {}), "[parity]"),
-        abstain=_table(tables.Abstain, raw.get("abstain", {}), "[abstain]"),
-        expect=_table(tables.Expect, raw.get("expect", {}), "[expect]"),
+        hardware=_table(config.Hardware, raw.get("hardware", {}), "[hardware]"),
+        log=_table(config.Log, raw.get("log", {}), "[log]"),
+        export=_table(config.Export, raw.get("export", {}), "[export]"),
+        parity=_table(config.Parity, raw.get("parity", {}), "[parity]"),
+        abstain=_table(config.Abstain, raw.get("abstain", {}), "[abstain]"),
+        expect=_table(config.Expect, raw.get("expect", {}), "[expect]"),
     )
 
 
-def _stage(raw: object, number: int) -> tables.Stage:
-    stage = _table(tables.Stage, raw, f"[[stage]] {number}")
+def _stage(raw: object, number: int) -> config.Stage:
+    stage = _table(config.Stage, raw, f"[[stage]] {number}")
     return stage if stage.name else replace(stage, name=f"stage {number}")
 
 
-def _data(raw: object) -> tables.Data:
+def _data(raw: object) -> config.Data:
     """`[data]`: its own keys are checked here, the others go to the source as options."""
     table = _expect_table(raw, "[data]")
-    own = {one.name for one in fields(tables.Data)} - {"options"}
+    own = {one.name for one in fields(config.Data)} - {"options"}
     if "source" not in table:
         raise RecipeError(f"[data] source is missing; one of {', '.join(SOURCES)}.")
     name = str(table["source"]).partition(":")[0]
@@ -129,18 +130,18 @@ def _data(raw: object) -> tables.Data:
     options = {key: value for key, value in table.items() if key not in own}
     _refuse_unknown("[data]", options, [*own, *SOURCES[name].module.OPTIONS], "key")
     plain = {key: table[key] for key in own & set(table) - {"splits"}}
-    data = _table(tables.Data, plain, "[data]")
+    data = _table(config.Data, plain, "[data]")
     return replace(data, options=options, splits=_splits(table.get("splits", {})))
 
 
-def _splits(raw: object) -> tables.Splits:
+def _splits(raw: object) -> config.Splits:
     table = _expect_table(raw, "[data.splits]")
-    known = [one.name for one in fields(tables.Splits)]
+    known = [one.name for one in fields(config.Splits)]
     _refuse_unknown("[data.splits]", table, known, "key")
-    return tables.Splits(**{name: _take(value, name) for name, value in table.items()})
+    return config.Splits(**{name: _take(value, name) for name, value in table.items()})
 
 
-def _take(raw: object, name: str) -> tables.Take:
+def _take(raw: object, name: str) -> config.Take:
     where = f"[data.splits] {name}"
     if isinstance(raw, str):
         first, *others = [_slice(part, where) for part in raw.split("+")]
@@ -162,7 +163,7 @@ def _take(raw: object, name: str) -> tables.Take:
     return replace(_slice(raw["from"], where), **{kinds[0]: raw[kinds[0]]})
 
 
-def _slice(text: str, where: str) -> tables.Take:
+def _slice(text: str, where: str) -> config.Take:
     """A source split's name, or a slice of one as TensorFlow Datasets writes it: "train[:90%]"."""
     found = re.fullmatch(r"([^\[\]]+)(?:\[(-?\d{1,12}%?)?:(-?\d{1,12}%?)?\])?", text.strip())
     if not found:
@@ -171,7 +172,7 @@ def _slice(text: str, where: str) -> tables.Take:
     for bound in bounds:
         if bound.endswith("%") and abs(int(bound[:-1])) > 100:
             raise RecipeError(f"{where}: {bound} of a split does not exist, in {text!r}.")
-    return tables.Take(found[1].strip(), start=bounds[0], stop=bounds[1])
+    return config.Take(found[1].strip(), start=bounds[0], stop=bounds[1])
 
 
 def _is_share(value: object) -> bool:
@@ -326,7 +327,7 @@ def _check(recipe: Recipe) -> None:
         _check_stage(stage, recipe)
 
 
-def _check_views(augment: tables.Augment, cache: bool) -> None:
+def _check_views(augment: config.Augment, cache: bool) -> None:
     if augment.views and augment.is_off:
         raise RecipeError("[augment] views: there is nothing to draw; no random change is switched on.")
     if augment.views == 1 and augment.keep_photo:
@@ -340,7 +341,7 @@ def _check_views(augment: tables.Augment, cache: bool) -> None:
         )
 
 
-def _check_stage(stage: tables.Stage, recipe: Recipe) -> None:
+def _check_stage(stage: config.Stage, recipe: Recipe) -> None:
     where = f"[[stage]] {stage.name}"
     if isinstance(stage.unfreeze, int) and stage.unfreeze < 0:
         raise RecipeError(f"{where}: unfreeze is a count of layers, 0 or more.")
@@ -357,7 +358,7 @@ def _check_stage(stage: tables.Stage, recipe: Recipe) -> None:
         _check_quantize_aware(stage, recipe)
 
 
-def _check_quantize_aware(stage: tables.Stage, recipe: Recipe) -> None:
+def _check_quantize_aware(stage: config.Stage, recipe: Recipe) -> None:
     where = f"[[stage]] {stage.name}: quantize_aware"
     if stage is not recipe.stage[-1] or len(recipe.stage) < 2:
         raise RecipeError(f"{where} is for the last stage, behind one whose network it learns from.")
@@ -365,7 +366,7 @@ def _check_quantize_aware(stage: tables.Stage, recipe: Recipe) -> None:
         raise RecipeError(f"{where}: a SavedModel cannot be built again in integers; take another backbone.")
     if recipe.hardware.precision != "float32":
         raise RecipeError(f"{where}: rounding is told from float32; leave [hardware] precision out.")
-    plain = tables.Stage()
+    plain = config.Stage()
     for name in ("batch_norm", "batch_norm_momentum", "label_smoothing"):
         if getattr(stage, name) != getattr(plain, name):
             raise RecipeError(
@@ -373,7 +374,7 @@ def _check_quantize_aware(stage: tables.Stage, recipe: Recipe) -> None:
             )
 
 
-def _check_grouping(data: tables.Data) -> None:
+def _check_grouping(data: config.Data) -> None:
     """A grouping that is none of the names is a regular expression with one group."""
     if data.group == "none":
         return
@@ -398,7 +399,7 @@ def _check_grouping(data: tables.Data) -> None:
         )
 
 
-def _check_model(model: tables.Model) -> None:
+def _check_model(model: config.Model) -> None:
     name, argument = split_name(model.backbone)
     if name not in BACKBONES:
         raise RecipeError(_unknown("[model] backbone", "backbone", name, BACKBONES))
@@ -425,7 +426,7 @@ def _check_model(model: tables.Model) -> None:
         raise RecipeError(f"[model] alpha: ImageNet weights exist for {known}, not {model.alpha:g}.")
 
 
-def _check_input_range(model: tables.Model, name: str) -> None:
+def _check_input_range(model: config.Model, name: str) -> None:
     values = model.input_range
     if values and name != "hub":
         raise RecipeError(f"[model] input_range: {name} knows its own; only hub backbones take it.")

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from tledge import page
 from tledge.backbones import BACKBONES, split_name
 from tledge.contract import InputSpec
-from tledge.runs import ParityRow
+from tledge.run.folder import ParityRow
 from tledge.summary import Summary
 
 NAME = "sbom.cdx.json"

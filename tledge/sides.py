@@ -18,12 +18,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import contract, golden, images, runs, subjects
+from tledge import contract, images, subjects
 from tledge.contract import InputSpec
 from tledge.errors import ArtifactError, DataError, RecipeError
-from tledge.golden import Golden
 from tledge.reader import is_bundle, open_bundle
-from tledge.runs import RunFolder
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import RunFolder
+from tledge.run.golden_set import Golden
 from tledge.subjects import Subject
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def open_side(path: Path, scratch: Path) -> Side:
 
 def _of_run(folder: RunFolder, artifacts: tuple[Subject, ...]) -> Side:
     run = folder.read_run()
-    reference = golden.load(folder.golden)
+    reference = golden_set.load(folder.golden)
     return Side(
         folder.path, run.name, run.version, run.labels, run.input, contract.OUTPUT_NAME, run.synthetic,
         artifacts, _photos_of_run(folder, run.labels, reference), reference,
@@ -112,7 +114,7 @@ def _photos_of_run(folder: RunFolder, labels: tuple[str, ...], reference: Golden
     index = folder.photos / "photos.json"
     if not index.is_file():
         return ()
-    with runs.complete(index, "Train again."):
+    with run_folder.complete(index, "Train again."):
         return tuple(
             Photo((folder.photos / one["photo"]).read_bytes(), labels[int(reference.labels[one["row"]])])
             for one in json.loads(index.read_text(encoding="utf-8"))

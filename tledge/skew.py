@@ -12,18 +12,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from tledge import dataset, gates, golden, preparations, progress, reader, runs
+from tledge import dataset, gates, preparations, progress, reader
 from tledge._process.ordered_map import in_order
+from tledge.config import Data
 from tledge.contract import Shipped
 from tledge.errors import ArtifactError, DataError, MissingError, RecipeError, RunError
 from tledge.formats import VARIANTS
 from tledge.preparations import WAYS
 from tledge.reader import Bundle
-from tledge.runs import ParityRow, RunFolder
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import ParityRow, RunFolder
 from tledge.runtime import Session, explained
 from tledge.sources import SOURCES
 from tledge.sources.base import Record
-from tledge.tables import Data
 
 if TYPE_CHECKING:
     import numpy as np
@@ -117,7 +119,7 @@ class _Found:
     sized: int
 
 
-@runs.alone
+@run_folder.alone
 def skew_run(
     folder: RunFolder,
     data: Data,
@@ -135,9 +137,9 @@ def skew_run(
     run = folder.read_run()
     entry = _chosen(folder.read_parity().rows, variant, str(folder.path))
     path = folder.path / entry.path
-    if not path.exists() or runs.sha256(path) != entry.sha256:
+    if not path.exists() or run_folder.sha256(path) != entry.sha256:
         raise RunError(f"{path}: changed or gone since it was verified. Run `tledge verify {folder.path}`.")
-    reference = golden.load(folder.golden)
+    reference = golden_set.load(folder.golden)
     cases = _test_photos(reference, data, run.seed, watch)
     session = VARIANTS[entry.variant].format.open(path, kernels)
     found = _measured(cases, session, watch)
@@ -145,7 +147,7 @@ def skew_run(
     if len(cases) < len(reference.labels):
         remarks.append(f"{len(cases)} of {len(reference.labels)} test photos were used, classes in turn.")
     report = _report(run.name, run.labels, entry, session, cases, found, len(reference.labels), remarks)
-    runs.write_json(folder.path / EVIDENCE, report)
+    run_folder.write_json(folder.path / EVIDENCE, report)
     return report
 
 
@@ -190,7 +192,9 @@ def _preference(entry: ParityRow | Shipped) -> tuple[bool, bool, int]:
     return not is_integer, not is_integer and entry.variant != "tflite-fp32", entry.bytes
 
 
-def _test_photos(reference: golden.Golden, data: Data, seed: int, watch: progress.Progress) -> list[_Case]:
+def _test_photos(
+    reference: golden_set.Golden, data: Data, seed: int, watch: progress.Progress
+) -> list[_Case]:
     """Up to `MOST` test photos, classes in turn, with how to read each from the recipe's source."""
     rows = dataset.by_class_in_turn(reference.labels, MOST, seed).tolist()
     records = _records(data, {reference.ids[row] for row in rows}, watch)

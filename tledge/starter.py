@@ -22,10 +22,10 @@ from math import ceil
 from pathlib import Path
 
 from tledge import images
+from tledge.config import Stage, Take
 from tledge.errors import DataError, MissingError
 from tledge.sources import folder as source
 from tledge.starter_words import COMMANDS, REASONS, TEMPLATE
-from tledge.tables import Stage, Take
 
 ROLES = {
     "train": ("train", "training"),

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import golden, runs
 from tledge.contract import Shipped
 from tledge.errors import ArtifactError, RecipeError, RunError
 from tledge.formats import VARIANTS
 from tledge.reader import Bundle, is_bundle, open_bundle
-from tledge.runs import Artifact, ParityRow, RunFolder
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import Artifact, ParityRow, RunFolder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,7 +77,7 @@ def find(path: Path, scratch: Path) -> Subjects:
         raise RecipeError(f"{path}: no such bundle, run or model file.")
     if path.is_dir() or path.suffix not in DEVICE_SUFFIXES:
         raise RecipeError(f"{path}: expected a bundle (folder or zip), a run, or a .tflite or .onnx file.")
-    loose = Subject(path.stem, str(path), path, runs.size_of(path), sha256=runs.sha256(path))
+    loose = Subject(path.stem, str(path), path, run_folder.size_of(path), sha256=run_folder.sha256(path))
     return Subjects(path.name, (loose,), None)
 
 
@@ -121,7 +122,7 @@ def _of_run(folder: RunFolder, scratch: Path) -> Subjects:
     artifacts = [one for one in folder.read_artifacts() if one.variant in VARIANTS]
     if not artifacts:
         raise RunError(f"{folder.path}: no artifacts to measure. Run `tledge export {folder.path}`.")
-    photos = golden.load(folder.golden).images[:MAX_IMAGES]
+    photos = golden_set.load(folder.golden).images[:MAX_IMAGES]
     images = _saved(photos, scratch, f"{folder.golden}: holds no images to feed. Train again.")
     rows = folder.read_parity().rows if folder.parity.is_file() else ()
     found = sorted(artifacts, key=lambda one: order.index(one.variant))
@@ -134,7 +135,7 @@ def _exported(folder: RunFolder, artifact: Artifact, rows: Sequence[ParityRow]) 
     subject = Subject(artifact.variant, artifact.path, file, artifact.bytes, sha256=artifact.sha256)
     if not file.exists():
         return replace(subject, fault=f"{artifact.path} is missing; export again.")
-    if runs.sha256(file) != artifact.sha256:
+    if run_folder.sha256(file) != artifact.sha256:
         return replace(subject, fault=f"{artifact.path} changed after it was exported (SHA-256 differs).")
     for row in rows:
         if row.variant == artifact.variant and row.sha256 == artifact.sha256:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tledge import recipe, runs, statistics
+from tledge import recipe, statistics
 from tledge.gates import CLASS_IMAGES
 from tledge.recipe import Recipe
-from tledge.runs import Artifact, ParityReport, RunFolder, TrainedRun
+from tledge.run import folder as run_folder
+from tledge.run.folder import Artifact, ParityReport, RunFolder, TrainedRun
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def read(folder: RunFolder) -> Summary:
 
 def _optional(folder: RunFolder, name: str) -> dict[str, Any]:
     path = getattr(folder, name)
-    return runs.read_json(path, "a whole run", "Train again.") if path.is_file() else {}
+    return run_folder.read_json(path, "a whole run", "Train again.") if path.is_file() else {}
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tledge import microcontroller, page, runs
+from tledge import microcontroller, page
 from tledge._io import resources
 from tledge.errors import RecipeError, RunError
 from tledge.reader import Bundle, open_bundle
+from tledge.run import folder as run_folder
 from tledge.signature import PublicKey
 
 Fill = Callable[[Path, Bundle], None]
@@ -100,7 +101,7 @@ def fill(name: str, bundle: Path, out: Path, key: PublicKey | None = None) -> Pa
     _require_variant(name, target, opened)
     opened.check_sums()
     project = resources.folder("export") / name
-    with runs.replacing(out) as made:
+    with run_folder.replacing(out) as made:
         shutil.copytree(project, made, ignore=lambda folder, names: _left_out(project, folder, names))
         opened.extract(made / "bundle")
         if target.fill:

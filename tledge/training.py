@@ -38,19 +38,19 @@ from tledge import (
     progress,
     quantize_aware,
     remarks,
-    runs,
     splits,
     statistics,
 )
 from tledge._process import silence
+from tledge.config import Hardware, Stage
 from tledge.contract import InputSpec
 from tledge.distribution import ALONE, Hosts
 from tledge.errors import MissingError, RecipeError, RunError
 from tledge.hardware import Engine
 from tledge.recipe import Recipe
-from tledge.runs import RunFolder, Score, TrainedRun
+from tledge.run import folder as run_folder
+from tledge.run.folder import RunFolder, Score, TrainedRun
 from tledge.streaming import Images, OneHot, in_batches
-from tledge.tables import Hardware, Stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,9 +135,9 @@ def _train(
         folder.empty()
     facts = {**environment(recipe.recipe.seed, settings), "cache": prepared.folder.name}
     facts |= {} if hosts.is_alone else {"processes": hosts.processes}
-    runs.write_json(folder.environment, facts)
-    runs.write_text(folder.recipe, text)
-    runs.write_text(folder.labels, contract.labels_text(prepared.labels))
+    run_folder.write_json(folder.environment, facts)
+    run_folder.write_text(folder.recipe, text)
+    run_folder.write_text(folder.labels, contract.labels_text(prepared.labels))
     with logs.observers(recipe, folder, hosts) as observers:
         state = _stages(recipe, core, prepared, rows, folder, hosts, watch, engine, observers)
         distribution.leave(hosts, core)
@@ -146,7 +146,7 @@ def _train(
         found = inventory.keep(folder, prepared, rows, recipe.recipe.seed, watch)
         run = _finish(recipe, engine.plain(core), prepared, rows, found, state, folder, watch)
         run = replace(run, seconds=round(time.monotonic() - started, 1))
-        runs.write_json(folder.run, run)
+        run_folder.write_json(folder.run, run)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return run
 
@@ -155,7 +155,9 @@ def _require_alike(recipe: Recipe, prepared: dataset.Prepared, hosts: Hosts) -> 
     """Refuse several processes that would not do the same, and batches that they cannot share."""
     if hosts.is_alone:
         return
-    photos = runs.sha256(prepared.folder / "index.json")  # the key would tell copied files by their times
+    photos = run_folder.sha256(
+        prepared.folder / "index.json"
+    )  # the key would tell copied files by their times
     for what, value in (("tledge", __version__), ("recipe or --set", recipe), ("photos", photos)):
         distribution.require_same(hosts, repr(value).encode(), f"another {what}")
     distribution.require_batches(hosts, recipe.stage)
@@ -204,7 +206,7 @@ def _claim(folder: RunFolder, text: str, settings: Sequence[str], *, resume: boo
         raise RunError(
             f"{folder.path}: holds an unfinished run. Go on with --resume, or start over with --force."
         )
-    asked = runs.read_json(folder.environment, "an unfinished run", "Start over with --force.")
+    asked = run_folder.read_json(folder.environment, "an unfinished run", "Start over with --force.")
     known = folder.recipe.read_text(encoding="utf-8") if folder.recipe.is_file() else text
     if known != text or asked.get("settings") != list(settings):
         raise RunError(f"{folder.path}: was begun with another recipe or --set. Start over with --force.")
@@ -214,7 +216,9 @@ def _require_same_photos(folder: RunFolder, prepared: dataset.Prepared, *, resum
     """Refuse to go on with a run whose photos have changed since it was begun."""
     if not resume or not folder.environment.is_file():
         return
-    begun = runs.read_json(folder.environment, "an unfinished run", "Start over with --force.").get("cache")
+    begun = run_folder.read_json(folder.environment, "an unfinished run", "Start over with --force.").get(
+        "cache"
+    )
     if begun != prepared.folder.name:
         raise RunError(
             f"{folder.path}: the photos are not those that this run was begun with. Start over with --force."
@@ -336,7 +340,7 @@ def _with_views(
     if not path.is_file():
         draw = model.view_maker(recipe.augment, recipe.recipe.seed)
         batches = [(view, start) for view in range(count) for start in range(0, len(examples.rows), 64)]
-        with runs.replacing(path) as made:
+        with run_folder.replacing(path) as made:
             out = filling.array(made, np.uint8, shape)
             for view, start in progress.track(watch, batches, "augment", len(batches)):
                 taken = images[examples.rows[start : start + 64]]
@@ -388,7 +392,7 @@ def _finish(
 ) -> TrainedRun:
     """Write model, history, golden set and plots; gives the value of `run.json`."""
     model.save(core, folder.model)
-    runs.write_text(folder.history, _csv(state.history))
+    run_folder.write_text(folder.history, _csv(state.history))
     known, pixels = prepared.label_indices(), prepared.images()
     seen = predict(core, pixels, rows["validation"], watch), known[rows["validation"]]
     labels = known[rows["test"]]
@@ -396,12 +400,12 @@ def _finish(
     fitted = confidence.fit(*seen, recipe.abstain.give_up)
     risk = {"validation": confidence.risk_coverage(*seen, fitted.temperature)}
     risk["test"] = confidence.risk_coverage(probabilities, labels, fitted.temperature)
-    runs.write_json(folder.risk, {split: asdict(one) for split, one in risk.items()})
+    run_folder.write_json(folder.risk, {split: asdict(one) for split, one in risk.items()})
     golden_photos.write(folder, prepared, rows["test"], probabilities, core, recipe.recipe.seed)
     title = recipe.recipe.name + (" (synthetic photos)" if recipe.synthetic else "")
-    with runs.replacing(folder.path / "curves.png") as path:
+    with run_folder.replacing(folder.path / "curves.png") as path:
         plots.curves(state.history, path, title)
-    with runs.replacing(folder.path / "confusion.png") as path:
+    with run_folder.replacing(folder.path / "confusion.png") as path:
         counts = statistics.confusion(labels, probabilities.argmax(1), len(prepared.labels))
         plots.confusion(counts, prepared.labels, path, f"{title}, test split")
     if recipe.log.tensorboard:

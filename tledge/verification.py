@@ -8,15 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import confidence, contract, flips, golden, images, parity, progress, runs, statistics, trial
+from tledge import confidence, contract, flips, images, parity, progress, statistics, trial
+from tledge.config import Parity
 from tledge.contract import Confidence, Shipped
 from tledge.errors import ArtifactError, DataError, MissingError, ParityFailed, RunError, TledgeError
 from tledge.formats import VARIANTS
 from tledge.parity import Standard
 from tledge.reader import Bundle, open_bundle
-from tledge.runs import UNCORRECTED, Artifact, ParityReport, ParityRow, Reference, RunFolder
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import UNCORRECTED, Artifact, ParityReport, ParityRow, Reference, RunFolder
 from tledge.signature import PublicKey
-from tledge.tables import Parity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +28,7 @@ SKIPPED = "skipped"
 """Verdict of a row whose runtime is not on this machine: not checked, and said so."""
 
 
-@runs.alone
+@run_folder.alone
 def verify_run(
     folder: RunFolder,
     limits: Parity,
@@ -39,7 +41,7 @@ def verify_run(
     Raises RunError where there is nothing to verify.
     """
     run = folder.read_run()
-    reference = golden.load(folder.golden)
+    reference = golden_set.load(folder.golden)
     standard = Standard(run.labels, run.input, run.parameters, limits, run.confidence)
     artifacts = [one for one in folder.read_artifacts() if one.variant in VARIANTS]
     if not artifacts:
@@ -51,11 +53,11 @@ def verify_run(
         rows.append(_with_uncorrected(folder, row, artifact, reference, standard))
     flips.keep_only(folder.path, [row.flips for row in rows])
     report = _report(_of_keras(reference, run.confidence), rows)
-    runs.write_json(folder.parity, report)
+    run_folder.write_json(folder.parity, report)
     return report
 
 
-def _of_keras(reference: golden.Golden, fitted: Confidence | None) -> Reference:
+def _of_keras(reference: golden_set.Golden, fitted: Confidence | None) -> Reference:
     right = reference.probabilities.argmax(1) == reference.labels
     ece = statistics.calibration_error(reference.probabilities, reference.labels)
     found = Reference(float(right.mean()), len(right), ece)
@@ -90,7 +92,7 @@ def failure(report: ParityReport, why: str = "") -> TledgeError:
 def _row(
     folder: RunFolder,
     artifact: Artifact,
-    reference: golden.Golden,
+    reference: golden_set.Golden,
     standard: Standard,
     kernels: str,
     watch: progress.Progress,
@@ -108,7 +110,7 @@ def _with_uncorrected(
     folder: RunFolder,
     row: ParityRow,
     artifact: Artifact,
-    reference: golden.Golden,
+    reference: golden_set.Golden,
     standard: Standard,
 ) -> ParityRow:
     """Add what the converter alone would have given, where the export kept it."""
@@ -215,7 +217,7 @@ def _put(bundle: Bundle, entry: Shipped, scratch: Path) -> Path:
     path = (scratch / entry.path).resolve()
     if not path.is_relative_to(scratch.resolve()) or not path.exists():
         raise ArtifactError(f"{bundle.path}: {entry.path} is not in the bundle.")
-    if runs.sha256(path) != entry.sha256:
+    if run_folder.sha256(path) != entry.sha256:
         raise ArtifactError(f"{entry.path}: not the file that manifest.json names (SHA-256 differs).")
     return path
 

@@ -10,7 +10,7 @@ from tledge._io.encoding import CONTROL
 if TYPE_CHECKING:  # the command line starts with this module
     from tledge.contract import Confidence
     from tledge.machine import Machine
-    from tledge.runs import Score
+    from tledge.run.folder import Score
 
 NONE = "–"
 """Stands where there is no figure."""

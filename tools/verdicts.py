@@ -15,7 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tledge import console_tables, runs  # noqa: E402
+from tledge import console_tables  # noqa: E402
+from tledge.run import folder  # noqa: E402
 
 WIDTH = 104
 """Columns of the terminal that is drawn."""
@@ -28,9 +29,9 @@ def picture(run: Path) -> str:
     from rich.terminal_theme import MONOKAI
 
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
-    console.print(console_tables.parity_table(runs.RunFolder(run).read_parity()))
+    console.print(console_tables.parity_table(folder.RunFolder(run).read_parity()))
     local = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.S)
-    title = f"tledge export runs/{runs.RunFolder(run).read_run().name} --int8"
+    title = f"tledge export runs/{folder.RunFolder(run).read_run().name} --int8"
     return console.export_svg(title=title, theme=MONOKAI, code_format=local, unique_id="verdicts")
 
 
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
     asked = parser.parse_args()
-    runs.write_text(asked.out, picture(asked.run))
+    folder.write_text(asked.out, picture(asked.run))
 
 
 if __name__ == "__main__":

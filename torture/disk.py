@@ -69,12 +69,12 @@ def mounted(path: Path, mib: int = 64) -> Iterator[Disk]:
 
 def files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below `folder` that has its final name, by that name."""
-    from tledge import runs
+    from tledge.run import folder as run_folder
 
     found = (Path(top, name) for top, _, names in os.walk(folder, followlinks=True) for name in names)
     named = ((path.relative_to(folder), path) for path in sorted(found))
     return {
-        str(name): runs.sha256(path)
+        str(name): run_folder.sha256(path)
         for name, path in named
         if not any(part.startswith(".") for part in name.parts)
     }

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tledge import contract, tables
+from tledge import config, contract
 from tledge.distribution import Hosts
 from tledge.errors import DataError, MissingError, RecipeError, TledgeError
 from tledge.recipe import Recipe, load, parse
@@ -234,10 +234,10 @@ def settings_ending_well(chosen: list[tuple[str, str, str]]) -> None:
 KEYS = [
     (where, one, typing.get_type_hints(cls)[one.name])
     for where, cls in (
-        ("recipe", tables.About), ("data", tables.Data), ("model", tables.Model), ("augment", tables.Augment),
-        ("stage.0", tables.Stage), ("hardware", tables.Hardware), ("log", tables.Log),
-        ("export", tables.Export), ("export.int8", tables.Int8), ("export.calibration", tables.Calibration),
-        ("parity", tables.Parity), ("abstain", tables.Abstain), ("expect", tables.Expect),
+        ("recipe", config.About), ("data", config.Data), ("model", config.Model), ("augment", config.Augment),
+        ("stage.0", config.Stage), ("hardware", config.Hardware), ("log", config.Log),
+        ("export", config.Export), ("export.int8", config.Int8), ("export.calibration", config.Calibration),
+        ("parity", config.Parity), ("abstain", config.Abstain), ("expect", config.Expect),
     )
     for one in fields(cls)
     if one.name not in ("options",)

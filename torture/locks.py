@@ -28,7 +28,7 @@ OWNER = r"process (\d+) on {host} \({command}.*\), since \d{{4}}-\d\d-\d\d \d\d:
 HOLD = """
 import os, signal, sys
 from pathlib import Path
-from tledge.runs import RunFolder
+from tledge.run.folder import RunFolder
 with RunFolder(Path(sys.argv[1])).alone():
     print("held", flush=True)
     if sys.stdin.readline():

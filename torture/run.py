@@ -128,10 +128,10 @@ def _line(one: Result) -> str:
 
 
 def _write(args: argparse.Namespace, results: Sequence[Result]) -> None:
-    from tledge import runs
+    from tledge.run import folder
 
     figures: dict[str, Any] = {"reduced": args.reduced, "seed": args.seed}
-    runs.write_json(args.out, figures | {"cases": [asdict(one) for one in results]})
+    folder.write_json(args.out, figures | {"cases": [asdict(one) for one in results]})
 
 
 def _print_table(results: Sequence[Result], reduced: bool) -> None:

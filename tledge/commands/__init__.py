@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from tledge.recipe import Recipe
-    from tledge.runs import RunFolder
+    from tledge.run.folder import RunFolder
     from tledge.signature import PublicKey, Signer
 
 F = TypeVar("F", bound=Callable[..., Any])

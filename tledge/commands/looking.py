@@ -148,7 +148,7 @@ def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
 
 def _inspect_run(path: Path, as_json: bool) -> None:
     from tledge import console, console_tables
-    from tledge.runs import RunFolder
+    from tledge.run.folder import RunFolder
 
     run, risk = RunFolder(path).read_run(), RunFolder(path).read_risk()
     if as_json:

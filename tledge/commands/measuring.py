@@ -44,13 +44,14 @@ def bench(
     bench.png, anything else only the plot that --out names.
     """
     from tledge import bench as stage
-    from tledge import console, runs, subjects
+    from tledge import console, subjects
+    from tledge.run import folder
 
-    path = runs.newest_run(Path("runs")).path if path is None else path
+    path = folder.newest_run(Path("runs")).path if path is None else path
     counts = stage.parse_threads(threads) if threads is not None else ()
     _check_plot(path, out)
     if subjects.is_run(path):
-        keep_alone(runs.RunFolder(path))
+        keep_alone(folder.RunFolder(path))
     with console.watching(quiet) as watch:
         report = stage.bench(
             path,
@@ -61,7 +62,7 @@ def bench(
             watch=watch,
         )
     if subjects.is_run(path):
-        runs.write_json(path / "bench.json", report)
+        folder.write_json(path / "bench.json", report)
     if as_json:
         print_json(plain(report))
     else:
@@ -69,7 +70,7 @@ def bench(
     for line in _drawn(report, path, out):
         click.echo(line, err=as_json)
     if subjects.is_run(path):
-        write_report(runs.RunFolder(path), as_json)
+        write_report(folder.RunFolder(path), as_json)
     _end(report)
     next_step(
         f"tledge predict {typed(path)} PHOTO.jpg" if official else f"tledge bench {typed(path)} --official",
@@ -115,7 +116,8 @@ def _show(report: BenchReport) -> None:
 
 def _drawn(report: BenchReport, path: Path, out: Path | None) -> list[str]:
     """Draw the plot where it belongs, if anywhere; gives what to say about the files written."""
-    from tledge import plots, runs, subjects
+    from tledge import plots, subjects
+    from tledge.run import folder
 
     of_run = subjects.is_run(path)
     said = [f"Written: {path / 'bench.json'}"] if of_run else []
@@ -130,7 +132,7 @@ def _drawn(report: BenchReport, path: Path, out: Path | None) -> list[str]:
     try:
         if not points:
             raise RunError("no measured artifact has a known accuracy; run `tledge verify` first.")
-        with runs.replacing(target) as made:
+        with folder.replacing(target) as made:
             plots.tradeoff(points, made, f"{report.name}: accuracy against latency", _origin(report))
     except (MissingError, RunError) as error:
         if out is not None:

@@ -27,7 +27,8 @@ SHOWN = 25
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
     """Look at a folder of PHOTOS (by label, or by split and label) and write a recipe for it."""
-    from tledge import runs, starter
+    from tledge import starter
+    from tledge.run import folder as run_folder
 
     path = out or Path(f"{starter.default_name(photos)}.toml")
     if path.is_dir():
@@ -35,7 +36,7 @@ def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
     if path.exists() and not force:
         raise RunError(f"{path}: exists already. Write another with --out, or replace it with --force.")
     found = starter.look(photos)
-    runs.write_text(path, starter.recipe_text(found, starter.default_name(Path(path.stem)), str(path)))
+    run_folder.write_text(path, starter.recipe_text(found, starter.default_name(Path(path.stem)), str(path)))
     if as_json:
         print_json({"recipe": str(path), "labels": list(found.labels), "splits": found.splits})
         return
@@ -64,14 +65,15 @@ def data(
     Writes a contact sheet of each split, one with the augmentations applied, and report.json. With
     --pack cache.zip another machine can `tledge train RECIPE --cache cache.zip` without the photos.
     """
-    from tledge import console, dataset, inventory, parcel, runs, splits
+    from tledge import console, dataset, inventory, parcel, splits
+    from tledge.run import folder as run_folder
 
     recipe, _text = read_recipe(recipe_name, settings)
     if out and out.suffix == ".zip" and not out.is_dir():
         raise RecipeError(f"--out {out}: the folder of the sheets. The prepared photos go to --pack {out}.")
     signals.advice.append(_going_on)
     folder = out or Path("runs") / f"{recipe.recipe.name}-data"
-    keep_alone(runs.RunFolder(folder))
+    keep_alone(run_folder.RunFolder(folder))
     with console.watching(quiet) as watch:
         prepared = dataset.prepare(recipe.data, recipe.model.image_size, watch)
         splits.require_labels(prepared)
@@ -79,7 +81,7 @@ def data(
         found = inventory.take(prepared, rows, watch)
         counts = splits.counts(prepared, rows)
         facts = {"cache": str(prepared.folder), **inventory.facts(prepared, rows, found)}
-        runs.write_json(folder / "report.json", facts)
+        run_folder.write_json(folder / "report.json", facts)
         sheets = inventory.sheets(prepared, rows, folder, recipe.recipe.seed)
         try:
             sheets += inventory.augmented(prepared, rows["train"], recipe.augment, folder, recipe.recipe.seed)

@@ -70,11 +70,12 @@ def preview(
 
 def _site(path: Path | None, feedback: Path | None, key: PublicKey | None) -> Site:
     """What is served: a bundle alone, or a run's bundle with its other models."""
-    from tledge import reader, runs
+    from tledge import reader
     from tledge.preview.panel import Panel
     from tledge.preview.server import Site
+    from tledge.run import folder as run_folder
 
-    folder = runs.newest_run(Path("runs")).path if path is None else path
+    folder = run_folder.newest_run(Path("runs")).path if path is None else path
     if (folder / "run.json").is_file():
         if not (folder / "bundle" / "manifest.json").is_file():
             raise RunError(f"{folder}: has no bundle yet. Run `tledge export {folder}`.")

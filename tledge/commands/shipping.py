@@ -29,7 +29,7 @@ from tledge.errors import RecipeError, TledgeError
 if TYPE_CHECKING:
     from tledge.bundle import Bundled
     from tledge.recipe import Recipe
-    from tledge.runs import ParityReport, RunFolder
+    from tledge.run.folder import ParityReport, RunFolder
     from tledge.signature import PublicKey, Signer
 
 
@@ -294,7 +294,7 @@ def bundle(
     BUNDLE that was made before, a folder or a zip, serves as it is.
     """
     from tledge import reader, subjects, targets
-    from tledge.runs import RunFolder
+    from tledge.run.folder import RunFolder
 
     ready = path if path is not None and reader.is_bundle(path) else None
     if ready and (unverified or sign or not target):
@@ -329,7 +329,7 @@ def _bundled(
     """Bundle a run and say so; gives the facts for JSON."""
     from tledge import console
     from tledge.bundle import bundle as bundle_run
-    from tledge.runs import RunFolder
+    from tledge.run.folder import RunFolder
 
     with console.watching(quiet) as watch:
         made = bundle_run(RunFolder(run), unverified=unverified, sign=signing, watch=watch)

@@ -41,7 +41,7 @@ def train(
 ) -> None:
     """Train the model of RECIPE (a file, or a name from `tledge list recipes`) into a run folder."""
     from tledge import console, distribution
-    from tledge.runs import RunFolder
+    from tledge.run.folder import RunFolder
     from tledge.training import train as train_run
 
     hosts = _hosts(coordinator, processes, process)

@@ -14,9 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tledge import contract, model, quantize_aware, runs
+from tledge import contract, model, quantize_aware
 from tledge._process import silence
 from tledge.errors import ConversionError
+from tledge.run import folder as run_folder
 
 SIGNATURE = "serving_default"
 
@@ -29,7 +30,7 @@ def tensorflow() -> Any:
 
 def keras_model(path: Path) -> Any:
     """The Keras model of a `.keras` file."""
-    return _keras_model(path, runs.sha256(path))
+    return _keras_model(path, run_folder.sha256(path))
 
 
 @lru_cache(maxsize=1)
@@ -43,7 +44,7 @@ def float_tflite(path: Path, mode: str = "fp32") -> bytes:
 
     `mode` is fp32, fp16 or dynamic. Raises ConversionError where the converter gives up.
     """
-    return _float_tflite(path, runs.sha256(path), mode)
+    return _float_tflite(path, run_folder.sha256(path), mode)
 
 
 @lru_cache(maxsize=3)  # one a mode: the integer modes come last and take fp32 again

@@ -13,12 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tledge import __version__, calibration_set, contract, runs
+from tledge import __version__, calibration_set, contract
 from tledge._process import silence
 from tledge.errors import ConversionError
 from tledge.formats.base import KERNEL_SIZE, Job
 from tledge.formats.frozen import keras_model, tensorflow
 from tledge.onnx_quantization import correct_biases, folded, quantize
+from tledge.run import folder
 
 OPSET = 17
 
@@ -62,7 +63,7 @@ def _eight(job: Job) -> dict[str, Any]:
 def _float(job: Job) -> Any:
     """A copy of the float32 model with canonical names."""
     onnx = silence.load("onnx", "export")
-    return onnx.ModelProto.FromString(_converted(Path(job.model), runs.sha256(Path(job.model))))
+    return onnx.ModelProto.FromString(_converted(Path(job.model), folder.sha256(Path(job.model))))
 
 
 @lru_cache(maxsize=1)
@@ -112,7 +113,7 @@ def _write(job: Job, out: str, made: Any) -> None:
         onnx.checker.check_model(made, full_check=True)
     except onnx.checker.ValidationError as error:
         raise ConversionError(f"the ONNX model is not valid: {error}") from error
-    with runs.replacing(Path(out)) as path:
+    with folder.replacing(Path(out)) as path:
         path.write_bytes(made.SerializeToString(deterministic=True))
 
 

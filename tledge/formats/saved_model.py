@@ -7,11 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import contract, runs
+from tledge import contract
 from tledge._process.optional_imports import Needs, extra
 from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Job, Mode, Port, Structure, is_zeroed
 from tledge.formats.frozen import keras_model, tensorflow
+from tledge.run import folder as run_folder
 from tledge.runtime import Session
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def convert(job: Job) -> dict[str, Any]:
     """Write the SavedModel folder `job.out`; equal models give equal bytes."""
     tf = tensorflow()
     net = keras_model(Path(job.model))
-    with runs.replacing(Path(job.out)) as made, tempfile.TemporaryDirectory() as scratch:
+    with run_folder.replacing(Path(job.out)) as made, tempfile.TemporaryDirectory() as scratch:
         labels = Path(scratch) / "labels.txt"
         labels.write_text(contract.labels_text(job.labels), encoding="utf-8")
         module, signatures = _module(tf, net, labels)
@@ -101,7 +102,7 @@ class SavedModelSession:
 
 def _load(path: Path) -> Any:
     """The loaded folder; the last one is kept as long as its hash is the same, for loading takes seconds."""
-    return _loaded(path, runs.sha256(path) if path.is_dir() else "")
+    return _loaded(path, run_folder.sha256(path) if path.is_dir() else "")
 
 
 @lru_cache(maxsize=1)

@@ -13,15 +13,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import calibration_set, held_out, runs, tflite_metadata
+from tledge import calibration_set, held_out, tflite_metadata
 from tledge.calibration import Measured, Wanted, measure
+from tledge.config import Parity
 from tledge.errors import ConversionError, DataError
 from tledge.float_graph import FloatGraph
 from tledge.formats.base import MODE, Job
 from tledge.formats.frozen import float_tflite, quantize_aware_tflite, tensorflow
 from tledge.ladder import HeldOut, Material, Remedy, climb, integer_only, layers_in_float, others, with_bytes
 from tledge.quantization import correct_biases
-from tledge.tables import Parity
+from tledge.run import folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -187,5 +188,5 @@ def _write(job: Job, out: str, data: bytes) -> None:
     data = tflite_metadata.write_metadata(
         data, name=job.name, description=job.description, version=job.version, labels=job.labels
     )
-    with runs.replacing(Path(out)) as made:
+    with folder.replacing(Path(out)) as made:
         made.write_bytes(data)

@@ -12,11 +12,12 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from tledge import flips, golden, model, runs
+from tledge import flips, model
 from tledge.contract import InputSpec
 from tledge.errors import RunError, TledgeError
 from tledge.formats import VARIANTS
-from tledge.runs import Artifact, RunFolder
+from tledge.run import folder, golden_set
+from tledge.run.folder import Artifact, RunFolder
 from tledge.runtime import Session
 
 if TYPE_CHECKING:
@@ -93,9 +94,9 @@ class Panel:
         return out.getvalue()
 
     @cached_property
-    def _tested(self) -> golden.Golden:
+    def _tested(self) -> golden_set.Golden:
         """The golden set, read once: a page asks for many pictures of it."""
-        return golden.load(self._folder.golden)
+        return golden_set.load(self._folder.golden)
 
     def close(self) -> None:
         """Open nothing more."""
@@ -119,7 +120,9 @@ class _KerasSession:
 def _opener(run: Path, artifact: Artifact) -> Callable[[], Session]:
     def opened() -> Session:
         path = run / artifact.path
-        if not path.is_file() or runs.sha256(path) != artifact.sha256:  # a damaged one could crash the server
+        if (
+            not path.is_file() or folder.sha256(path) != artifact.sha256
+        ):  # a damaged one could crash the server
             raise RunError(f"{artifact.path}: gone or changed since it was exported. Export again.")
         return VARIANTS[artifact.variant].format.open(path, "xnnpack")
 

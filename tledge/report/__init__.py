@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tledge import runs
 from tledge.report import facts, rendering
-from tledge.runs import RunFolder
+from tledge.run import folder as run_folder
+from tledge.run.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Written:
     verdict: str
 
 
-@runs.alone
+@run_folder.alone
 def write(folder: RunFolder) -> Written:
     """Write `report.html` and `report.md` of a finished run.
 
@@ -31,6 +31,6 @@ def write(folder: RunFolder) -> Written:
     """
     found = facts.read(folder)
     page, text = rendering.html(found), rendering.markdown(found)
-    runs.write_text(folder.report, page)
-    runs.write_text(folder.report_text, text)
+    run_folder.write_text(folder.report, page)
+    run_folder.write_text(folder.report_text, text)
     return Written(folder.report, folder.report_text, found.verdict.kind)

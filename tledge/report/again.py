@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from tledge.formats import VARIANTS
-from tledge.runs import Artifact
+from tledge.run.folder import Artifact
 from tledge.summary import Summary
 
 FLAGS = {"tflite-int8": "--int8", "tflite-fp16": "--fp16", "tflite-dynamic": "--dynamic"}

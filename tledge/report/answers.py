@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tledge import golden, statistics, summary
+from tledge import statistics, summary
 from tledge.report import charts, pictures
-from tledge.runs import ParityRow, RunFolder
+from tledge.run import golden_set
+from tledge.run.folder import ParityRow, RunFolder
 from tledge.summary import Recall, Summary
 
 if TYPE_CHECKING:
@@ -68,12 +69,12 @@ def read(folder: RunFolder, known: Summary) -> Answers | None:
     """Keras' answers; None where the run has no golden set. Raises RunError for a damaged one."""
     if not folder.golden.is_file():
         return None
-    reference = golden.load(folder.golden)
+    reference = golden_set.load(folder.golden)
     rows = known.parity.rows if known.parity else ()
     return _answers(reference, known.run.labels, [row for row in rows if row.recall])
 
 
-def _answers(reference: golden.Golden, labels: Sequence[str], rows: Sequence[ParityRow]) -> Answers:
+def _answers(reference: golden_set.Golden, labels: Sequence[str], rows: Sequence[ParityRow]) -> Answers:
     probabilities, truth = reference.probabilities, reference.labels
     counts = statistics.confusion(truth, probabilities.argmax(1), len(labels))
     others = tuple(row.variant for row in rows if any(two != one for _n, one, two in row.recall.values()))

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tledge import golden, runs, summary
+from tledge import summary
 from tledge.report import again, answers, pictures, shipping, training
 from tledge.report.answers import Answers
 from tledge.report.shipping import ArtifactLine, Flips, Ladder, Latencies, Quantization
 from tledge.report.training import Training
-from tledge.runs import ParityReport, RunFolder, TrainedRun
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import ParityReport, RunFolder, TrainedRun
 from tledge.summary import Summary
 from tledge.words import share, span
 
@@ -194,8 +196,8 @@ def _samples(folder: RunFolder) -> dict[str, tuple[Sample, ...]]:
     """Photos of each split that training kept."""
     if not folder.samples.is_file():
         return {}
-    kept = golden.read_npz(folder.samples, "readable photos")
-    with runs.complete(folder.samples, "Train again."):
+    kept = golden_set.read_npz(folder.samples, "readable photos")
+    with run_folder.complete(folder.samples, "Train again."):
         made: dict[str, list[Sample]] = {}
         for split, label, name, pixels in zip(
             kept["splits"], kept["labels"], kept["ids"], kept["images"], strict=True
@@ -207,4 +209,4 @@ def _samples(folder: RunFolder) -> dict[str, tuple[Sample, ...]]:
 def _calibration(folder: RunFolder) -> dict[str, Any]:
     if not folder.calibration.is_file():
         return {}
-    return runs.read_json(folder.calibration, "a calibrated run", "Export again.")
+    return run_folder.read_json(folder.calibration, "a calibrated run", "Export again.")

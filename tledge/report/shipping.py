@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tledge import card, golden, runs
+from tledge import card
 from tledge.flips import Flip, Listing, listed
 from tledge.machine import Machine
 from tledge.report import pictures
-from tledge.runs import ParityRow, RunFolder
+from tledge.run import folder as run_folder
+from tledge.run import golden_set
+from tledge.run.folder import ParityRow, RunFolder
 from tledge.sensitivity import Cost, Layer
 from tledge.summary import Summary
 from tledge.words import machine_line
@@ -110,8 +112,8 @@ def latencies(folder: RunFolder, known: Summary) -> Latencies | None:
     """From `bench.json`: only of files that are still the same. None where nothing of the kind is known."""
     if not folder.bench.is_file() or not known.parity:
         return None
-    raw = runs.read_json(folder.bench, "a measured run", "Run `tledge bench` again.")
-    with runs.complete(folder.bench, "Run `tledge bench` again."):
+    raw = run_folder.read_json(folder.bench, "a measured run", "Run `tledge bench` again.")
+    with run_folder.complete(folder.bench, "Run `tledge bench` again."):
         figures = {row.variant: best for row in known.parity.rows if (best := _latency(raw["rows"], row))}
         here = Machine(**raw["machine"])
         said = (machine_line(here), here.busy, raw["note"])
@@ -134,13 +136,13 @@ def flips(folder: RunFolder, known: Summary) -> tuple[Flips, ...]:
     rows = [row for row in (known.parity.rows if known.parity else ()) if row.flips]
     if not rows:
         return ()
-    reference = golden.load(folder.golden)
+    reference = golden_set.load(folder.golden)
     return tuple(_flips(folder, row, reference) for row in rows)
 
 
-def _flips(folder: RunFolder, row: ParityRow, reference: golden.Golden) -> Flips:
+def _flips(folder: RunFolder, row: ParityRow, reference: golden_set.Golden) -> Flips:
     path = folder.path / row.flips
-    with runs.complete(path, "Run `tledge verify` again."):
+    with run_folder.complete(path, "Run `tledge verify` again."):
         listing = listed(path)
         shown = listing.flips[:MOST_FLIPS]
         made = tuple(Picture(pictures.photo(reference.images[one.row]), one) for one in shown)
@@ -159,8 +161,8 @@ def quantization(folder: RunFolder, known: Summary) -> Quantization | None:
 def _quantization(path: Path, known: Summary) -> Quantization | None:
     if not path.is_file():
         return None
-    raw = runs.read_json(path, "a diagnosed run", "Diagnose again.")
-    with runs.complete(path, "Run `tledge inspect --quantization` again."):
+    raw = run_folder.read_json(path, "a diagnosed run", "Diagnose again.")
+    with run_folder.complete(path, "Run `tledge inspect --quantization` again."):
         if FLOAT not in known.artifacts or raw["sha256"] != known.artifacts[FLOAT].sha256:
             return None
         layers = sorted(map(_layer, raw["found"]["layers"]), key=lambda one: one.cost, reverse=True)
