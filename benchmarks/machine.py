@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tledge import machine
+from tledge.environment import machine
 
 PACKAGES = (
     "tledge", "keras", "tensorflow", "tensorflow-datasets", "jax", "ai-edge-litert", "onnxruntime", "tf2onnx",

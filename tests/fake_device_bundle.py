@@ -17,9 +17,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge import contract, encodings, images, runtime
+from tledge import contract
 from tledge.contract import TOLERANCES, Confidence, Expected, GoldenCase, InputSpec, Manifest, Shipped
+from tledge.preprocessing import encodings, image
 from tledge.run import folder as run_folder
+from tledge.runtime import sessions
 
 LABELS = ("red", "green", "blue")
 HEIGHT, WIDTH = 24, 32
@@ -118,7 +120,7 @@ def make(folder: Path) -> Path:
     for number, (_kind, suffix, data) in enumerate(files):
         names.append(f"{number:02d}{suffix}")
         (golden / names[-1]).write_bytes(data)
-    pixels = np.stack([images.prepare(golden / name, (HEIGHT, WIDTH)) for name in names])
+    pixels = np.stack([image.prepare(golden / name, (HEIGHT, WIDTH)) for name in names])
     answers = keras(pixels)
     np.save(golden / "pixels.npy", pixels)
     np.save(golden / "keras.npy", answers)
@@ -142,9 +144,9 @@ def _ship(folder: Path, variant: str, pixels: NDArray[np.uint8]) -> Shipped:
     path = folder / f"{variant}.tflite"
     path.write_bytes(content)
     tolerance, found = TOLERANCES[GATES[variant]], []
-    for kernels in runtime.KERNELS:
+    for kernels in sessions.KERNELS:
         name = f"golden/{variant}.{kernels}.npy"
-        np.save(folder / name, runtime.LiteRTSession(content, variant, kernels).run(pixels))
+        np.save(folder / name, sessions.LiteRTSession(content, variant, kernels).run(pixels))
         found.append(Expected(kernels, name, tolerance))
     sha256 = run_folder.sha256(path)
     return Shipped(

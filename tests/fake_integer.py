@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tledge import contract
 from tledge.contract import Confidence, Expected, GoldenCase, InputSpec, Manifest, Shipped
 from tledge.run import folder as run_folder
-from tledge.runtime import LiteRTSession
+from tledge.runtime.sessions import LiteRTSession
 
 SIDE, CHANNELS = 8, 8
 LABELS = ("cat", 'a "quoted" \\ dog??', "Eule größer", "ibis")

@@ -21,7 +21,7 @@ from tledge.bench_worker import Minimum
 from tledge.config import Parity
 from tledge.contract import Confidence
 from tledge.diagnosis import Diagnosis
-from tledge.machine import Machine
+from tledge.environment.machine import Machine
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
@@ -96,7 +96,7 @@ def _answer(folder: RunFolder, flipped: int) -> None:
 
 
 def runs_interval(right: int, count: int) -> tuple[float, float]:
-    from tledge.statistics import wilson
+    from tledge.metrics.statistics import wilson
 
     return wilson(right, count)
 

@@ -115,13 +115,13 @@ def test_predict_answers_as_the_command(small_run: Path, cli: Cli) -> None:
 
 @pytest.mark.slow
 def test_photos_come_in_any_form(small_run: Path) -> None:
-    from tledge import images
+    from tledge.preprocessing import image
 
     model = tledge.load(small_run, "tflite-fp32")
     photo = small_run / "bundle" / "golden" / "00.jpg"
     first = model.predict(str(photo), top=2)
     assert first.image == str(photo) and len(first.predictions) == 2
-    for other in (photo, photo.read_bytes(), images.decode(photo.read_bytes())[0]):
+    for other in (photo, photo.read_bytes(), image.decode(photo.read_bytes())[0]):
         assert model.predict(other, top=2).predictions == first.predictions
 
 

@@ -15,12 +15,13 @@ import fake_artifacts
 import pytest
 from conftest import Done
 
-from tledge import bench, plots, subjects
+from tledge import bench, subjects
 from tledge.bench import BenchReport, Measure
 from tledge.bench_worker import Job, Minimum, Reading
+from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError
-from tledge.machine import Machine
 from tledge.run import folder as run_folder
+from tledge.visualization import plots
 
 Cli = Callable[..., Done]
 NOW = Minimum(2, 0.0)

@@ -113,7 +113,7 @@ def test_real_session_is_measured(tmp_path: Path, suffix: str) -> None:
 
 
 def test_random_images_repeat_and_fit(tmp_path: Path) -> None:
-    from tledge.runtime import LiteRTSession
+    from tledge.runtime.sessions import LiteRTSession
 
     session = LiteRTSession(fake_artifacts.tflite(), "tiny.tflite")
     first, second = random_images(session, "tiny.tflite"), random_images(session, "tiny.tflite")

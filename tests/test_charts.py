@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
+from tledge.metrics.statistics import Bin
 from tledge.report import charts
-from tledge.statistics import Bin
 
 LOSSES = ([1.0, 0.5, None, 0.25], [1.2, 0.6, 0.7, 0.5])
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tledge import confidence
-from tledge.confidence import fit, remarks, risk_coverage, scaled, temperature, threshold
 from tledge.contract import Confidence
+from tledge.metrics import abstention
+from tledge.metrics.abstention import fit, remarks, risk_coverage, scaled, temperature, threshold
 
 P = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.5, 0.3, 0.2], [0.34, 0.33, 0.33]], np.float32)
 """Four answers, 0, 1, 0 and 0, ever less sure."""
@@ -109,8 +109,8 @@ def test_split_without_mistake_keeps_its_doubt() -> None:
 
 def test_temperature_stays_within_bounds() -> None:
     wrong = np.array([[0.999, 0.001]] * 20, np.float32)
-    assert temperature(wrong, np.ones(20, np.int64)) == pytest.approx(confidence.HOTTEST, rel=1e-4)
-    assert temperature(np.eye(2, dtype=np.float32), np.arange(2)) <= confidence.HOTTEST
+    assert temperature(wrong, np.ones(20, np.int64)) == pytest.approx(abstention.HOTTEST, rel=1e-4)
+    assert temperature(np.eye(2, dtype=np.float32), np.arange(2)) <= abstention.HOTTEST
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ def test_nothing_given_up_answers_all() -> None:
 
 
 def test_unsure_of_everything_has_no_error() -> None:
-    assert confidence.answered(P, np.zeros(4, np.int64), Confidence(1.0, 0.9)) == (0.0, 0.0)
-    assert confidence.answered(P, np.zeros(4, np.int64), Confidence(1.0, 0.55)) == (0.5, 0.5)
+    assert abstention.answered(P, np.zeros(4, np.int64), Confidence(1.0, 0.9)) == (0.0, 0.0)
+    assert abstention.answered(P, np.zeros(4, np.int64), Confidence(1.0, 0.55)) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -221,9 +221,9 @@ def test_coarse_steps_are_noticed() -> None:
     probabilities, labels = drawn(4.0, count=600)
     coarse = (np.floor(probabilities * 8) / 8).astype(np.float32)
     fitted = Confidence(2.0, float(np.quantile(scaled(probabilities, 2.0).max(1), 0.2)))
-    before, after = (confidence.answered(one, labels, fitted) for one in (probabilities, coarse))
+    before, after = (abstention.answered(one, labels, fitted) for one in (probabilities, coarse))
     assert math.isfinite(after[1]) and remarks(before, after, 600)
-    assert not remarks(before, confidence.answered(probabilities + 1e-7, labels, fitted), 600)
+    assert not remarks(before, abstention.answered(probabilities + 1e-7, labels, fitted), 600)
 
 
 def blobs(count: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -244,8 +244,8 @@ def test_points_of_no_class_are_called_unsure() -> None:
     held, known = blobs(400, seed=2)
     fitted = fit(softmax(held @ weights), known, 0.05)
     new, wanted = blobs(2000, seed=3)
-    coverage, error = confidence.answered(softmax(new @ weights), wanted, fitted)
+    coverage, error = abstention.answered(softmax(new @ weights), wanted, fitted)
     middle = np.random.default_rng(4).normal(0, 0.5, (500, 3)) * [1, 1, 0] + [0, 0, 1]
-    strange = confidence.answered(softmax(middle @ weights), np.zeros(500, np.int64), fitted)[0]
+    strange = abstention.answered(softmax(middle @ weights), np.zeros(500, np.int64), fitted)[0]
     assert coverage > 0.9 and error < (softmax(new @ weights).argmax(1) != wanted).mean()
     assert strange < 0.4

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFont
 
-from tledge.contact import COLUMNS, MOST, _fitted, _plain, sheet
+from tledge.visualization.contact_sheet import COLUMNS, MOST, _fitted, _plain, sheet
 
 Pixels = NDArray[np.uint8]
 FONT = ImageFont.load_default(12)

@@ -21,9 +21,10 @@ import pytest
 from conftest import Done
 from PIL import Image, ImageFile
 
-from tledge import dataset, images
+from tledge import dataset
 from tledge.errors import DataError
-from tledge.images import examine, prepare
+from tledge.preprocessing import image as preprocessing_image
+from tledge.preprocessing.image import examine, prepare
 from tledge.recipe import load
 from tledge.sources.base import Record
 
@@ -146,7 +147,7 @@ def test_unreadable_photo_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def locked(_path: str, _flags: int) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(images, "_opened_at_once", locked)
+    monkeypatch.setattr(preprocessing_image, "_opened_at_once", locked)
     with pytest.raises(DataError, match=r"mine\.jpg: cannot be read \(Permission denied\)"):
         prepare(tmp_path / "mine.jpg", (8, 8))
 
@@ -179,13 +180,13 @@ def test_endless_scans_are_refused() -> None:
 def test_endless_tiles_are_refused(big: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     strips = damaged.encoded("TIFF", big_tiff=big)
     assert prepare(strips, (8, 8)).shape == (8, 8, 3)
-    monkeypatch.setattr(images, "MAX_PIECES", 0)
+    monkeypatch.setattr(preprocessing_image, "MAX_PIECES", 0)
     assert "more than 0 strips or tiles" in refusal(strips)
 
 
 def test_large_photos_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """So memory does not grow with the number of threads."""
-    inside, most, loaded = 0, [0], images._loaded
+    inside, most, loaded = 0, [0], preprocessing_image._loaded
 
     def counted(*arguments: Any) -> Any:
         nonlocal inside
@@ -196,10 +197,10 @@ def test_large_photos_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         inside -= 1
         return made
 
-    monkeypatch.setattr(images, "_loaded", counted)
+    monkeypatch.setattr(preprocessing_image, "_loaded", counted)
     data = damaged.encoded("JPEG")
     for limit, together in ((100, False), (10**6, True)):
-        monkeypatch.setattr(images, "LARGE", limit)
+        monkeypatch.setattr(preprocessing_image, "LARGE", limit)
         most.clear()
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _n: prepare(data, (8, 8)), range(16)))
@@ -218,8 +219,8 @@ def test_bands_are_the_whole(mode: str, monkeypatch: pytest.MonkeyPatch) -> None
     white = Image.new("RGBA", image.size, "white")
     whole = np.asarray(Image.alpha_composite(white, image.convert("RGBA")).convert("RGB"))
     for band in (7, 50, 256):
-        monkeypatch.setattr(images, "BAND", band)
-        assert np.array_equal(np.asarray(images.to_rgb(image)), whole)
+        monkeypatch.setattr(preprocessing_image, "BAND", band)
+        assert np.array_equal(np.asarray(preprocessing_image.to_rgb(image)), whole)
 
 
 def test_dangling_link_is_missing(tmp_path: Path) -> None:
@@ -287,8 +288,8 @@ def test_damaged_heic_is_explained() -> None:
 def test_every_look_is_tried() -> None:
     """Each line of the table of looks names at least one file here or is a photo's own."""
     reasons = " ".join(refusal(data) for _word, data in damaged.files().values() if data)
-    for kind, _pattern in images._LOOKS:
-        assert kind in (*images.FORMATS, "HEIF") or f"looks like {kind}" in reasons
+    for kind, _pattern in preprocessing_image._LOOKS:
+        assert kind in (*preprocessing_image.FORMATS, "HEIF") or f"looks like {kind}" in reasons
 
 
 @pytest.fixture

@@ -18,11 +18,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge import dataset, filling, images, progress
+from tledge import dataset, filling, progress
 from tledge.config import Data
 from tledge.dataset import Prepared
 from tledge.errors import DataError, MissingError, RecipeError, RunError
 from tledge.index import HEADER, Row
+from tledge.preprocessing import image
 from tledge.sources import folder as folder_source
 from tledge.sources.base import Record, check_names
 
@@ -73,7 +74,7 @@ def test_every_photo_is_prepared(folder: Path) -> None:
     assert made.label_indices().tolist() == [0, 0, 1, 1, 0, 0, 0, 1, 1, 1]
     assert made.images().shape == (10, 16, 16, 3)
     for row, found in zip(made.rows, made.images(), strict=True):
-        assert np.array_equal(found, images.prepare(folder / row.id, (16, 16)))
+        assert np.array_equal(found, image.prepare(folder / row.id, (16, 16)))
 
 
 def test_rows_know_their_photo(folder: Path) -> None:
@@ -100,7 +101,7 @@ def test_few_originals_a_class(tmp_path: Path) -> None:
 
 def test_second_call_decodes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = dataset.prepare(data_of(folder), 16)
-    monkeypatch.setattr(images, "examine", refuse)
+    monkeypatch.setattr(image, "examine", refuse)
     assert dataset.prepare(data_of(folder), 16) == first
 
 

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from test_dataset import photo
 
-from tledge import dataset, images, index
+from tledge import dataset, index
 from tledge.config import Data
 from tledge.errors import ResourceError, RunError
+from tledge.preprocessing import image
 from tledge.run import folder as run_folder
 from tledge.sources import folder as folder_source
 
@@ -29,7 +30,7 @@ PHOTOS = 22
 
 CHILD = """
 import importlib, os, signal, sys
-from tledge import dataset, images
+from tledge import dataset; from tledge.preprocessing import image as images
 from tledge.config import Data
 
 folder, place, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -88,13 +89,13 @@ def whole(data: Data, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Photos that this process decodes, from now on."""
     seen: list[bytes] = []
-    before = images.examine
+    before = image.examine
 
     def counted(encoded: bytes, size: tuple[int, int]) -> object:
         seen.append(encoded)
         return before(encoded, size)
 
-    monkeypatch.setattr(images, "examine", counted)
+    monkeypatch.setattr(image, "examine", counted)
     return seen
 
 
@@ -102,7 +103,9 @@ def child(data: Data, place: str, number: int, *more: str) -> list[str]:
     return [sys.executable, "-c", CHILD, data.source.partition(":")[2], place, str(number), *more]
 
 
-def killed(data: Data, root: Path, place: str = "tledge.images:examine", number: int = 14) -> Path:
+def killed(
+    data: Data, root: Path, place: str = "tledge.preprocessing.image:examine", number: int = 14
+) -> Path:
     """Kill a command at its `number`th call of `place`; gives the partial folder."""
     done = subprocess.run(child(data, place, number), capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -118,9 +121,9 @@ def lines_of(partial: Path) -> int:
 @pytest.mark.parametrize(
     ("place", "number", "least"),
     [
-        ("tledge.images:examine", 1, 0),
-        ("tledge.images:examine", BLOCK + 1, BLOCK),
-        ("tledge.images:examine", 14, 2 * BLOCK),
+        ("tledge.preprocessing.image:examine", 1, 0),
+        ("tledge.preprocessing.image:examine", BLOCK + 1, BLOCK),
+        ("tledge.preprocessing.image:examine", 14, 2 * BLOCK),
         ("tledge.dataset:_keep_original", 11, 2 * BLOCK),
         ("tledge.filling:flush", 3, 2 * BLOCK),
         ("tledge.dataset:_finish", 1, PHOTOS),
@@ -230,7 +233,7 @@ def test_interrupted_command_goes_on(
     error: type[BaseException],
     seen: type[BaseException],
 ) -> None:
-    before, calls = images.examine, []
+    before, calls = image.examine, []
 
     def interrupted(encoded: bytes, size: tuple[int, int]) -> object:
         calls.append(encoded)
@@ -238,7 +241,7 @@ def test_interrupted_command_goes_on(
             raise error
         return before(encoded, size)
 
-    monkeypatch.setattr(images, "examine", interrupted)
+    monkeypatch.setattr(image, "examine", interrupted)
     with pytest.raises(seen):
         dataset.prepare(data, SIDE)
     done = lines_of(next(root.glob(".*.partial")))
@@ -256,7 +259,7 @@ def test_another_size_starts_afresh(data: Data, root: Path) -> None:
 
 
 def test_second_command_is_refused(data: Data, root: Path, whole: dict[str, bytes]) -> None:
-    command = child(data, "tledge.images:examine", 9, "wait")
+    command = child(data, "tledge.preprocessing.image:examine", 9, "wait")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdin is not None and first.stdout is not None
         assert first.stdout.readline() == "waiting\n"
@@ -363,7 +366,7 @@ def test_cache_loads_as_numpy(data: Data, root: Path) -> None:
     assert loaded.shape == (PHOTOS - 2, SIDE, SIDE, 3) and loaded.dtype == np.uint8
     photos = Path(data.source.partition(":")[2])
     for row, found in zip(made.rows, loaded, strict=True):
-        assert np.array_equal(found, images.prepare(photos / row.id, (SIDE, SIDE)))
+        assert np.array_equal(found, image.prepare(photos / row.id, (SIDE, SIDE)))
 
 
 @pytest.mark.parametrize("bad", [False, True])

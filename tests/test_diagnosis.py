@@ -9,9 +9,9 @@ import pytest
 from conftest import Done
 from test_ladder import rescaled, thousandfold
 
-from tledge import plots
 from tledge.diagnosis import remarks
 from tledge.sensitivity import CORRECTED, OUTPUT, ROUNDED, Cost, Layer, Sensitivity
+from tledge.visualization import plots
 
 Cli = Callable[..., Done]
 

@@ -124,7 +124,7 @@ def integers(net: Any, folder: Path, **job: Any) -> NDArray[np.float32]:
     """What the int8 file of a net answers to images that were never learned from."""
     from tledge.formats.base import Job
     from tledge.formats.tflite import convert
-    from tledge.runtime import run_on_all_cores
+    from tledge.runtime.sessions import run_on_all_cores
 
     model.save(net, folder / "net.keras")
     out = folder / "net.tflite"

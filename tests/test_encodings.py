@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tledge import encodings, images
+from tledge.preprocessing import encodings, image
 
 SIZE = (48, 64)
 
@@ -29,8 +29,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 def test_copy_looks_like_the_photo(kind: str) -> None:
     """But for what it loses: colour, or what is laid on white."""
     _suffix, data = encodings.encode(photo(), kind)
-    found = images.prepare(data, SIZE).astype(int)
-    wanted = images.prepare(photo(), SIZE).astype(int)
+    found = image.prepare(data, SIZE).astype(int)
+    wanted = image.prepare(photo(), SIZE).astype(int)
     if kind == "grey":
         wanted = np.broadcast_to(
             np.asarray(Image.fromarray(wanted.astype(np.uint8)).convert("L"))[..., None], wanted.shape
@@ -45,10 +45,10 @@ def test_copy_is_what_it_says(kind: str) -> None:
     made = Image.open(BytesIO(data))
     assert made.format == {".jpg": "JPEG", ".png": "PNG"}[suffix]
     said = {
-        "upside down by EXIF orientation 3": made.getexif().get(images.ORIENTATION) == 3,
-        "turned by EXIF orientation 6": made.getexif().get(images.ORIENTATION) == 6
+        "upside down by EXIF orientation 3": made.getexif().get(image.ORIENTATION) == 3,
+        "turned by EXIF orientation 6": made.getexif().get(image.ORIENTATION) == 6
         and made.width < made.height,
-        "turned by EXIF orientation 8": made.getexif().get(images.ORIENTATION) == 8
+        "turned by EXIF orientation 8": made.getexif().get(image.ORIENTATION) == 8
         and made.width < made.height,
         "with an alpha channel": made.mode == "RGBA" and np.ptp(np.asarray(made)[..., 3]) > 200,
         "grey": made.mode == "L",
@@ -65,7 +65,7 @@ def test_tag_is_needed(kind: str) -> None:
         pytest.skip("no tag")
     _suffix, data = encodings.encode(photo(), kind)
     without = np.asarray(Image.open(BytesIO(data)).resize(SIZE[::-1])).astype(int)
-    assert np.abs(without - images.prepare(photo(), SIZE)).mean() > 20
+    assert np.abs(without - image.prepare(photo(), SIZE)).mean() > 20
 
 
 def test_equal_photos_give_equal_files(kind: str) -> None:

@@ -14,7 +14,7 @@ from conftest import SMALL, Done
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge import contact, flips, parity
+from tledge import flips, parity
 from tledge.config import Parity
 from tledge.errors import RunError
 from tledge.run import folder as run_folder
@@ -22,6 +22,7 @@ from tledge.run import golden_set
 from tledge.run.folder import ParityReport, ParityRow, Reference, RunFolder
 from tledge.run.golden_set import Golden
 from tledge.verification import verify_run
+from tledge.visualization import contact_sheet
 
 NAMES = ("cat", "dog", "owl")
 
@@ -83,7 +84,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int) -> dict[s
         seen.update(images=images, captions=captions, title=title, below=below)
         path.write_bytes(b"")
 
-    monkeypatch.setattr(contact, "sheet", sheet)
+    monkeypatch.setattr(contact_sheet, "sheet", sheet)
     found = np.concatenate([FOUND] * (count // 5))
     flips.write(tmp_path, "tflite-int8", reference(count), found, NAMES)
     return seen
@@ -114,7 +115,7 @@ def test_sheet_has_an_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     seen = drawn(monkeypatch, tmp_path, 100)
     assert seen["title"].endswith("20 moved")
     seen = drawn(monkeypatch, tmp_path, 105)
-    assert len(seen["images"]) == len(seen["captions"]) == contact.MOST
+    assert len(seen["images"]) == len(seen["captions"]) == contact_sheet.MOST
     assert seen["title"].endswith("21 moved (the 60 that Keras was surest of)")
     assert len(json.loads((tmp_path / "evidence/tflite-int8-flips.json").read_text())["flips"]) == 63
 

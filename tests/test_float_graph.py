@@ -6,7 +6,7 @@ import numpy as np
 from fake_graphs import chain, pictures
 
 from tledge.float_graph import FloatGraph
-from tledge.runtime import LiteRTSession
+from tledge.runtime.sessions import LiteRTSession
 
 
 def test_unused_tensors_are_dropped() -> None:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tledge import gates
 from tledge.config import Parity
 from tledge.contract import InputSpec
 from tledge.formats import VARIANTS
 from tledge.formats.base import Port, Structure
-from tledge.gates import Comparison
+from tledge.metrics import parity_gates
+from tledge.metrics.parity_gates import Comparison
 from tledge.run.golden_set import FAULTS, Golden
 
 Answers = NDArray[np.float32]
@@ -54,15 +54,15 @@ def compared(images: int, *, lost: int = 0, won: int = 0, moved: int = 0) -> Com
     before[lost : lost + won] = (labels[lost : lost + won] + 1) % 4
     place = slice(lost + won, lost + won + moved)
     before[place], after[place] = (labels[place] + 1) % 4, (labels[place] + 2) % 4
-    return gates.compare(labels, sure(before), sure(after), NAMES)
+    return parity_gates.compare(labels, sure(before), sure(after), NAMES)
 
 
 def verdict(found: Comparison, gate: str, **limits: float) -> str:
-    return gates.judge(found, gate, Parity(**limits))[0]
+    return parity_gates.judge(found, gate, Parity(**limits))[0]
 
 
 def reasons(found: Comparison, gate: str) -> str:
-    return "; ".join(gates.judge(found, gate, Parity())[1])
+    return "; ".join(parity_gates.judge(found, gate, Parity())[1])
 
 
 def test_comparison_counts_answers() -> None:
@@ -81,7 +81,7 @@ def test_comparison_measures_probabilities() -> None:
     labels = np.array([0, 1, 2, 3])
     keras, found = sure(labels), sure(labels)
     found[2, 1] += 0.04
-    assert gates.compare(labels, keras, found, NAMES).max_abs_dp == pytest.approx(0.04)
+    assert parity_gates.compare(labels, keras, found, NAMES).max_abs_dp == pytest.approx(0.04)
 
 
 def test_flips_are_told_apart() -> None:
@@ -95,7 +95,7 @@ def test_confidence_is_held_to_accuracy() -> None:
     """Every answer is 91 % sure; Keras is right on 91 of 100 and the artifact on 81."""
     labels = np.zeros(100, np.int64)
     before, after = (np.where(np.arange(100) < right, 0, 1) for right in (91, 81))
-    found = gates.compare(labels, sure(before), sure(after), NAMES)
+    found = parity_gates.compare(labels, sure(before), sure(after), NAMES)
     assert found.reference_ece == pytest.approx(0.0, abs=1e-6)
     assert found.ece == pytest.approx(0.1, abs=1e-6)
 
@@ -104,7 +104,7 @@ def test_recall_of_every_class_with_images() -> None:
     labels = np.repeat([0, 1, 3], [4, 2, 1])
     before = np.array([0, 0, 0, 1, 1, 1, 0])
     after = np.array([0, 0, 1, 1, 1, 0, 3])
-    found = gates.compare(labels, sure(before), sure(after), NAMES)
+    found = parity_gates.compare(labels, sure(before), sure(after), NAMES)
     assert found.recall == {"cat": (4, 0.75, 0.5), "dog": (2, 1.0, 0.5), "fox": (1, 0.0, 1.0)}
 
 
@@ -112,14 +112,14 @@ def test_worst_class_is_named() -> None:
     labels = np.repeat(np.arange(4), [40, 40, 20, 19])
     after = labels.copy()
     after[[0, 40, 41, 80, 99, 100]] = 3
-    found = gates.compare(labels, sure(labels), sure(after), NAMES)
+    found = parity_gates.compare(labels, sure(labels), sure(after), NAMES)
     assert (found.worst_class, found.worst_class_change) == ("emu", pytest.approx(-0.1))
 
 
 def test_small_class_has_no_gate() -> None:
-    labels = np.repeat(np.arange(4), [40, 40, 40, gates.CLASS_IMAGES - 1])
+    labels = np.repeat(np.arange(4), [40, 40, 40, parity_gates.CLASS_IMAGES - 1])
     after = np.where(labels == 3, 0, labels)
-    found = gates.compare(labels, sure(labels), sure(after), NAMES)
+    found = parity_gates.compare(labels, sure(labels), sure(after), NAMES)
     assert found.worst_class_change == 0.0
     assert found.vanished == ("fox",)
 
@@ -127,12 +127,12 @@ def test_small_class_has_no_gate() -> None:
 def test_once_answered_class_cannot_vanish() -> None:
     labels = np.array([0] * 30 + [1, 1, 2])
     after = np.zeros(33, np.int64)
-    assert gates.compare(labels, sure(labels), sure(after), NAMES).vanished == ("dog",)
+    assert parity_gates.compare(labels, sure(labels), sure(after), NAMES).vanished == ("dog",)
 
 
 @pytest.mark.parametrize("gate", ["float", "fp16", "int8"])
 def test_equal_answers_pass(gate: str) -> None:
-    assert gates.judge(compared(200), gate, Parity()) == ("passed", ())
+    assert parity_gates.judge(compared(200), gate, Parity()) == ("passed", ())
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_class_drop_is_measured(lost: int, expected: str) -> None:
     labels = np.repeat(np.arange(4), [500, 500, 20, 500])
     after = labels.copy()
     after[1000 : 1000 + lost] = 0
-    found = gates.compare(labels, sure(labels), sure(after), NAMES)
+    found = parity_gates.compare(labels, sure(labels), sure(after), NAMES)
     assert (found.worst_class, verdict(found, "int8")) == ("emu", expected)
 
 
@@ -225,7 +225,7 @@ def skewed(*, kept: int = 0, images: int = 400) -> Comparison:
     others = np.flatnonzero(labels)[kept:]
     after = labels.copy()
     after[others] = 0
-    return gates.compare(labels, sure(labels), sure(after), NAMES)
+    return parity_gates.compare(labels, sure(labels), sure(after), NAMES)
 
 
 @pytest.mark.parametrize("gate", ["float", "fp16", "int8"])
@@ -233,19 +233,19 @@ def test_constant_answer_fails(gate: str) -> None:
     """Also where nothing else would: the gates of the recipe are wide open."""
     limits = {"float_agreement": 0.0, "float_max_dp": 1.0, "fp16_agreement": 0.0, "int8_agreement": 0.0}
     limits |= {"int8_accuracy": 0.0, "max_drop": 1.0, "max_class_drop": 1.0}
-    found = gates.judge(skewed(), gate, Parity(**limits))
+    found = parity_gates.judge(skewed(), gate, Parity(**limits))
     assert found == ("failed", ("answers cat to every image, and tells no classes apart",))
-    (reason,) = gates.judge(skewed(kept=1), gate, Parity(**limits))[1]
+    (reason,) = parity_gates.judge(skewed(kept=1), gate, Parity(**limits))[1]
     assert reason == "never answers emu, fox"
 
 
 def test_two_other_answers_make_constant() -> None:
     labels = np.array([0] * 30 + [1, 2])
     after = np.zeros(32, np.int64)
-    assert gates.compare(labels, sure(labels), sure(after), NAMES).constant == "cat"
-    one = gates.compare(labels[:31], sure(labels[:31]), sure(after[:31]), NAMES)
+    assert parity_gates.compare(labels, sure(labels), sure(after), NAMES).constant == "cat"
+    one = parity_gates.compare(labels[:31], sure(labels[:31]), sure(after[:31]), NAMES)
     assert (one.constant, one.vanished) == ("", ())
-    assert gates.compare(labels, sure(after), sure(after), NAMES).constant == ""
+    assert parity_gates.compare(labels, sure(after), sure(after), NAMES).constant == ""
 
 
 @pytest.mark.parametrize("gate", ["float", "fp16", "int8"])
@@ -256,10 +256,10 @@ def test_vanished_class_fails_every_gate(gate: str) -> None:
 
 
 def test_vanished_class_fails_small_sets() -> None:
-    found = gates.compare(*small_set(answered=2), NAMES)
+    found = parity_gates.compare(*small_set(answered=2), NAMES)
     assert verdict(found, "int8") == "failed"
     assert reasons(found, "int8") == "never answers emu"
-    assert verdict(gates.compare(*small_set(answered=1), NAMES), "int8") == "undecided"
+    assert verdict(parity_gates.compare(*small_set(answered=1), NAMES), "int8") == "undecided"
 
 
 def small_set(answered: int) -> tuple[NDArray[np.int64], Answers, Answers]:
@@ -292,9 +292,9 @@ def test_small_set_is_undecided(gate: str, images: int, needed: str) -> None:
 @pytest.mark.parametrize("limits", [Parity(), Parity(int8_accuracy=0.999), Parity(max_drop=0.003)])
 def test_named_number_of_images_decides(gate: str, accuracy: float, limits: Parity) -> None:
     found = replace(SAME, reference_accuracy=accuracy, accuracy=accuracy)
-    needed = gates.images_needed(found, gate, limits)
-    assert gates.judge(replace(found, images=max(1, needed)), gate, limits)[0] == "passed"
-    few, reasons = gates.judge(replace(found, images=max(0, needed - 1)), gate, limits)
+    needed = parity_gates.images_needed(found, gate, limits)
+    assert parity_gates.judge(replace(found, images=max(1, needed)), gate, limits)[0] == "passed"
+    few, reasons = parity_gates.judge(replace(found, images=max(0, needed - 1)), gate, limits)
     assert few == ("undecided" if needed else "passed")
     assert not needed or any(f"it takes {needed}" in reason for reason in reasons)
 
@@ -316,21 +316,21 @@ def test_large_enough_set_is_decided(gate: str, images: int) -> None:
 def test_answers_that_never_vary_show_nothing(gate: str) -> None:
     labels = np.array([0, 1] * 150)
     same = np.tile(np.float32([0.6, 0.3, 0.1]), (300, 1))
-    found = gates.compare(labels, same, same, NAMES)
+    found = parity_gates.compare(labels, same, same, NAMES)
     assert verdict(found, gate) == "undecided"
     assert "answers the same to every one of 300 images" in reasons(found, gate)
-    assert verdict(gates.compare(labels[:1], same[:1], same[:1], NAMES), "float") == "passed"
+    assert verdict(parity_gates.compare(labels[:1], same[:1], same[:1], NAMES), "float") == "passed"
 
 
 def test_one_class_for_all_shows_nothing() -> None:
     labels = np.array([0, 1] * 150)
     blind = np.stack([np.linspace(0.6, 0.9, 300), np.linspace(0.4, 0.1, 300), np.zeros(300)], 1)
-    found = gates.compare(labels, blind.astype(np.float32), blind.astype(np.float32), NAMES)
+    found = parity_gates.compare(labels, blind.astype(np.float32), blind.astype(np.float32), NAMES)
     assert found.blind == NAMES[0] and found.varies
     assert verdict(found, "float") == "passed"
     assert verdict(found, "int8") == verdict(found, "fp16") == "undecided"
     assert f"Keras answers {NAMES[0]} to every image" in reasons(found, "int8")
-    one_label = gates.compare(labels * 0, blind.astype(np.float32), blind.astype(np.float32), NAMES)
+    one_label = parity_gates.compare(labels * 0, blind.astype(np.float32), blind.astype(np.float32), NAMES)
     assert verdict(one_label, "int8") == "passed"
 
 
@@ -360,20 +360,20 @@ def test_limits_of_the_recipe_count() -> None:
     ],
 )
 def test_change_has_gates_but_no_agreement(found: Comparison, expected: str) -> None:
-    result, lines = gates.judge_change(found, Parity(), "A")
+    result, lines = parity_gates.judge_change(found, Parity(), "A")
     assert result == expected
     assert bool(lines) == (expected != "passed")
 
 
 def test_change_is_told_beside_the_other() -> None:
-    lines = gates.judge_change(compared(1000, lost=30), Parity(), "A")[1]
+    lines = parity_gates.judge_change(compared(1000, lost=30), Parity(), "A")[1]
     assert "accuracy 0.9700 against A's 1.0000: lost 3.0%, at most 1.0% allowed" in lines
     assert "Keras'" in reasons(compared(1000, lost=30), "int8")
 
 
 @pytest.mark.parametrize(("tolerance", "images"), [(0.02, 50), (0.01, 100), (0.005, 200), (0.0, 0), (1.0, 1)])
 def test_resolution_is_one_image(tolerance: float, images: int) -> None:
-    assert gates.resolution(tolerance) == images
+    assert parity_gates.resolution(tolerance) == images
 
 
 def golden(images: int = 80, seed: int = 0) -> Golden:
@@ -403,20 +403,20 @@ def test_known_fault_is_named(fault: str, message: str) -> None:
     reference = golden()
     noise = np.random.default_rng(1).normal(0, 0.01, (80, 4)).astype(np.float32)
     found = np.concatenate([reference.faults[fault], reference.probabilities[64:]]) + noise
-    (cause,) = gates.causes(reference, found, NAMES)
+    (cause,) = parity_gates.causes(reference, found, NAMES)
     assert re.search(message, cause)
 
 
 def test_shuffled_labels_are_named() -> None:
     reference = golden()
-    (cause,) = gates.causes(reference, reference.probabilities[:, [1, 0, 2, 3]], NAMES)
+    (cause,) = parity_gates.causes(reference, reference.probabilities[:, [1, 0, 2, 3]], NAMES)
     assert cause == "labels are shuffled: it answers cat → dog, dog → cat"
 
 
 def test_constant_answers_are_named() -> None:
     reference = golden()
     found = np.broadcast_to(reference.probabilities[:1], (80, 4))
-    (cause,) = gates.causes(reference, found, NAMES)
+    (cause,) = parity_gates.causes(reference, found, NAMES)
     assert "answers the same to every image" in cause
 
 
@@ -424,16 +424,16 @@ def test_constant_answers_are_named() -> None:
 def test_missing_numbers_are_named(value: float) -> None:
     found = golden().probabilities.copy()
     found[3, 1] = value
-    (cause,) = gates.causes(golden(), found, NAMES)
+    (cause,) = parity_gates.causes(golden(), found, NAMES)
     assert "not numbers" in cause
 
 
 def test_unknown_cause_is_not_guessed() -> None:
     reference = golden()
-    assert gates.causes(reference, reference.probabilities, NAMES) == ()
-    assert gates.causes(reference, golden(seed=9).probabilities, NAMES) == ()
+    assert parity_gates.causes(reference, reference.probabilities, NAMES) == ()
+    assert parity_gates.causes(reference, golden(seed=9).probabilities, NAMES) == ()
     bare = replace(reference, faults={})
-    assert gates.causes(bare, reference.faults["channels-swapped"].repeat(2, 0)[:80], NAMES) == ()
+    assert parity_gates.causes(bare, reference.faults["channels-swapped"].repeat(2, 0)[:80], NAMES) == ()
 
 
 SPEC = InputSpec(32, 48)
@@ -459,7 +459,7 @@ FLOAT = Structure(
 
 
 def faults(found: Structure, variant: str = "tflite-int8", size: int = 1_100_000) -> list[str]:
-    return gates.structure_reasons(
+    return parity_gates.structure_reasons(
         found, VARIANTS[variant].mode, labels=NAMES, spec=SPEC, parameters=PARAMETERS, file_bytes=size
     )
 
@@ -529,7 +529,7 @@ def test_planted_fault_gives_reason(parts: dict[str, Any], message: str) -> None
 def test_one_fault_gives_one_reason() -> None:
     assert len(faults(replace(INT8, inputs=port(scale=1 / 255)))) == 1
     assert len(faults(replace(INT8, operators=("FlexErf", "FlexRoll")))) == 1
-    assert len(faults(replace(INT8, zeroed=tuple("abcdef")))) == gates.MAX_REASONS
+    assert len(faults(replace(INT8, zeroed=tuple("abcdef")))) == parity_gates.MAX_REASONS
 
 
 @pytest.mark.parametrize(

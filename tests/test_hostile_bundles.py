@@ -21,12 +21,13 @@ import pytest
 from conftest import Done
 from fake_device_bundle import change, write_sums
 
-from tledge import contract, dataset, reader, verification, words
+from tledge import contract, dataset, reader, verification
 from tledge._io import json_schema, zip_guard
 from tledge.config import Data
 from tledge.errors import ArtifactError, DataError, TledgeError
 from tledge.predict import predict
 from tledge.run import folder
+from tledge.visualization import text_format
 
 Cli = Callable[..., Done]
 
@@ -175,7 +176,7 @@ def test_manifest_that_lies_is_refused(number: int, made: Path) -> None:
     lie(raw)
     with pytest.raises(ArtifactError, match=words_) as refused:
         contract.parse_manifest(json.dumps(raw).encode(), "here")
-    assert words.printable(refused.value) == str(refused.value) and len(str(refused.value)) < 400
+    assert text_format.printable(refused.value) == str(refused.value) and len(str(refused.value)) < 400
 
 
 def test_schema_uses_what_is_understood_here() -> None:
@@ -297,7 +298,7 @@ def test_terminal_is_not_ruled(cli: Cli, made: Path, tmp_path: Path) -> None:
     photo.write_bytes(b"no photo")
     done = cli("predict", made, photo)
     assert done.code == 1 and "\x1b" not in done.out + done.err and "\\x1b[2Jphoto.jpg" in done.out
-    assert words.printable("a\nb\tc \x1b[2J \x9b \u202e") == "a\nb\tc \\x1b[2J \\x9b \\u202e"
+    assert text_format.printable("a\nb\tc \x1b[2J \x9b \u202e") == "a\nb\tc \\x1b[2J \\x9b \\u202e"
 
 
 def test_answers_that_are_no_numbers_are_told(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from PIL import Image, ImageCms, features
 from tledge import dataset
 from tledge.config import Data
 from tledge.errors import DataError, MissingError
-from tledge.images import FORMATS, HEIC_BRANDS, Facts, examine, prepare
+from tledge.preprocessing.image import FORMATS, HEIC_BRANDS, Facts, examine, prepare
 
 Pixels = NDArray[np.uint8]
 

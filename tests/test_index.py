@@ -14,11 +14,12 @@ import pytest
 from test_dataset import photo
 from test_dataset_resume import tree
 
-from tledge import dataset, images, index, progress
+from tledge import dataset, index, progress
 from tledge.config import Data
 from tledge.dataset import Prepared
 from tledge.errors import RunError
 from tledge.index import Head, Row
+from tledge.preprocessing import image
 
 SIDE = 16
 HEAD = Head(("cat", "dog"), ('odd "rows": [\n.png: damaged',), SIDE, "ab" * 32)
@@ -171,7 +172,7 @@ def test_whole_cache_is_not_rebuilt(data: Data, made: Prepared, monkeypatch: pyt
         raise AssertionError("decoded again")
 
     watch = Watch()
-    monkeypatch.setattr(images, "examine", refuse)
+    monkeypatch.setattr(image, "examine", refuse)
     assert dataset.prepare(data, SIDE, watch) == made
     assert watch.said == watch.tasks == []
 

@@ -236,5 +236,5 @@ def test_predicting_loads_no_converter() -> None:
     code = "import sys, tledge.predict\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "tledge.runtime" in loaded
+    assert "tledge.runtime.sessions" in loaded
     assert not loaded & {"tledge.formats", "tledge.config", "tledge.model"}

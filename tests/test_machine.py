@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tledge import machine
+from tledge.environment import machine
 
 X86 = (
     "processor\t: 0\nmodel\t\t: 85\nmodel name\t: Fast Chip 7 @ 3 GHz\nprocessor\t: 1\nmodel name\t: other\n"

@@ -79,7 +79,7 @@ def test_labels_equal_in_every_artifact(small_run: Path) -> None:
 
 def test_serve_jpeg_prepares_alike(small_run: Path) -> None:
     from tledge.formats.saved_model import SavedModelSession
-    from tledge.images import prepare
+    from tledge.preprocessing.image import prepare
     from tledge.reader import open_bundle
 
     manifest = open_bundle(small_run / "bundle").manifest  # `serve_jpeg` applies no EXIF orientation

@@ -17,16 +17,17 @@ import pytest
 from conftest import Done, record
 from numpy.typing import NDArray
 
-from tledge import __version__, gates
+from tledge import __version__
 from tledge.calibration_set import load
 from tledge.contract import InputSpec
 from tledge.errors import ConversionError, DataError
 from tledge.formats import VARIANTS, onnx, onnx_conversion
 from tledge.formats.base import Job
+from tledge.metrics import parity_gates
 from tledge.onnx_quantization import correct_biases, folded, quantize
 from tledge.quantization import round_weights
 from tledge.run import folder as run_folder
-from tledge.runtime import OnnxSession
+from tledge.runtime.sessions import OnnxSession
 
 lib = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -253,7 +254,7 @@ def inspected(model: Any, folder: Path) -> onnx.Structure:
 
 
 def reasons(found: onnx.Structure, variant: str) -> list[str]:
-    return gates.structure_reasons(
+    return parity_gates.structure_reasons(
         found, VARIANTS[variant].mode, labels=("a", "b", "c"), spec=InputSpec(SIDE, SIDE), parameters=1000,
         file_bytes=2000,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from chromium import FAKE_CAMERA, Seen, chromium, film, opened, served
 from fake_device_bundle import HEIGHT, WIDTH, change, change_byte
 
 from tledge import page, reader, targets
-from tledge.images import prepare
+from tledge.preprocessing.image import prepare
 from tledge.reader import open_bundle
 from tledge.run import folder as run_folder
 

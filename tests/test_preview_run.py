@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from chromium import Seen, chromium, opened, served
 
-from tledge import images
+from tledge.preprocessing import image
 from tledge.preview.panel import KERAS, Panel
 from tledge.reader import open_bundle
 from tledge.run import golden_set
@@ -90,12 +90,12 @@ def test_side_by_side(seen: Seen, run: Path, panel: Panel) -> None:
     }
     assert list(shown) == [*panel.names, "this page (tflite-int8)"]
     labels = open_bundle(run / "bundle").manifest.labels
-    for one in panel.ask(images.prepare(photo(run), (48, 48))):
+    for one in panel.ask(image.prepare(photo(run), (48, 48))):
         assert one.probabilities is not None
         best = int(np.argmax(one.probabilities))
         assert shown[one.model][1] == labels[best]
         assert shown[one.model][2] == f"{100 * one.probabilities[best]:.1f} %"
-    int8 = next(one for one in panel.ask(images.prepare(photo(run), (48, 48))) if one.model == "tflite-int8")
+    int8 = next(one for one in panel.ask(image.prepare(photo(run), (48, 48))) if one.model == "tflite-int8")
     assert np.array_equal(seen.answer(), np.array(int8.probabilities, np.float32))
 
 

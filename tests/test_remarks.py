@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tledge import plots, remarks
+from tledge import remarks
 from tledge.inventory import Duplicate, Inventory
+from tledge.visualization import plots
 
 FINE = Inventory(20, 0, (1, 1), (1, 1), (1, 1), {}, {}, {}, (), 1.0, (), (), ())
 LABELS = np.array([0, 1, 0, 1])

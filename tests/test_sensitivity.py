@@ -12,7 +12,7 @@ from tledge import ranges
 from tledge.calibration import Wanted, measure
 from tledge.errors import DataError
 from tledge.float_graph import FloatGraph
-from tledge.runtime import LiteRTSession
+from tledge.runtime.sessions import LiteRTSession
 from tledge.sensitivity import (
     CORRECTED,
     EVERYWHERE,

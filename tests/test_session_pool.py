@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tledge.runtime import SessionPool
+from tledge.runtime.sessions import SessionPool
 
 
 class Brightness:

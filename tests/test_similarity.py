@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge.images import prepare
+from tledge.preprocessing.image import prepare
 from tledge.similarity import Twin, duplicates, near_duplicate_groups
 
 Pixels = NDArray[np.uint8]

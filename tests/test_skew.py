@@ -15,10 +15,11 @@ from conftest import Done
 from fake_artifacts import LABELS, SIZE
 from PIL import Image
 
-from tledge import contract, images, preparations, skew
+from tledge import contract, skew
 from tledge.config import Data
 from tledge.contract import GoldenCase
 from tledge.errors import ArtifactError, DataError, MissingError, RecipeError, RunError
+from tledge.preprocessing import app_variants, image
 from tledge.reader import open_bundle
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
@@ -64,7 +65,7 @@ def photos(root: Path, draw: Callable[[int, int], Image.Image], turned: int) -> 
 
 
 def write_golden(folder: RunFolder, root: Path, paths: list[Path]) -> None:
-    pixels = np.stack([images.prepare(path, (SIZE, SIZE)) for path in paths])
+    pixels = np.stack([image.prepare(path, (SIZE, SIZE)) for path in paths])
     labels = np.arange(len(paths)) % 3
     ids = tuple(path.relative_to(root).as_posix() for path in paths)
     golden_set.save(
@@ -108,7 +109,7 @@ def test_contract_differs_by_nothing(made: Made) -> None:
 
 def test_every_way_has_a_row(made: Made) -> None:
     report = made.report()
-    assert [row.preparation for row in report.rows] == [way.name for way in preparations.WAYS]
+    assert [row.preparation for row in report.rows] == [way.name for way in app_variants.WAYS]
     assert (report.variant, report.images, report.kernels) == ("tflite-fp32", EACH * 3, "xnnpack")
     assert all(row.max_difference > 0 for row in report.rows[1:])
 
@@ -137,10 +138,10 @@ def test_missing_antialiasing_is_found_out(tmp_path: Path, monkeypatch: pytest.M
 
 def test_differences_are_grey_levels(made: Made) -> None:
     """The same figures, computed photo by photo."""
-    pixels = [preparations.read(path.read_bytes()) for path in made.paths]
+    pixels = [app_variants.read(path.read_bytes()) for path in made.paths]
     reference = golden_set.load(made.folder.golden).images.astype(int)
     rows = by_name(made.report())
-    for way in preparations.WAYS:
+    for way in app_variants.WAYS:
         apart = np.abs(np.stack([way.prepare(one, (SIZE, SIZE)) for one in pixels]).astype(int) - reference)
         row = rows[way.name]
         assert row.mean_difference == pytest.approx(apart.mean())

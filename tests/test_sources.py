@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tledge import dataset, images
+from tledge import dataset
 from tledge.config import Data
 from tledge.errors import DataError, MissingError, RecipeError
+from tledge.preprocessing import image
 from tledge.sources import SOURCES, csv, drawn, tfrecord
 from tledge.sources.base import Record, Source
 
@@ -53,7 +54,7 @@ def check_prepared(made: dataset.Prepared, expected: Mapping[str, tuple[str, str
     for row, pixels in zip(made.rows, made.images(), strict=True):
         label, split, photo = expected[row.id]
         assert (row.label, row.split) == (label, split)
-        assert np.array_equal(pixels, images.prepare(photo, (16, 16)))
+        assert np.array_equal(pixels, image.prepare(photo, (16, 16)))
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -111,8 +112,8 @@ def test_csv_lists_photos(table: Path) -> None:
 
 def test_csv_reads_nothing_early(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Path] = []
-    whole = images.content
-    monkeypatch.setattr(images, "content", lambda path: opened.append(path) or whole(path))  # type: ignore[func-returns-value]
+    whole = image.content
+    monkeypatch.setattr(image, "content", lambda path: opened.append(path) or whole(path))  # type: ignore[func-returns-value]
     found = list(csv.records(options(csv, path=str(table))))
     assert opened == []
     assert found[0].read() and opened == [table.parent / "a.jpg"]

@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tledge import dataset, images, recipe, splits, starter
+from tledge import dataset, recipe, splits, starter
 from tledge.errors import DataError, MissingError
+from tledge.preprocessing import image
 from tledge.starter import Folder, default_name, look, quoted, recipe_text
 
 Layout = Mapping[str, Mapping[str, int]]
@@ -109,7 +110,7 @@ def test_only_headers_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def refuse(*_ignored: object) -> None:
         raise AssertionError("a photo was decoded")
 
-    monkeypatch.setattr(images, "examine", refuse)
+    monkeypatch.setattr(image, "examine", refuse)
     assert look(labelled(tmp_path)).unreadable == ()
 
 
@@ -130,7 +131,7 @@ def test_damaged_photos_are_listed(tmp_path: Path) -> None:
 def test_too_large_photo_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = labelled(tmp_path)
     save(root / "cat" / "huge.png", (200, 100))
-    monkeypatch.setattr(images, "MAX_PIXELS", 10_000)
+    monkeypatch.setattr(image, "MAX_PIXELS", 10_000)
     assert ["too large" in line for line in look(root).unreadable] == [True]
 
 

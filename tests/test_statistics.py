@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tledge.statistics import calibration_error, confusion, mcnemar, paired_interval, reliability, wilson
+from tledge.metrics.statistics import (
+    calibration_error,
+    confusion,
+    mcnemar,
+    paired_interval,
+    reliability,
+    wilson,
+)
 
 stats = pytest.importorskip("scipy.stats")
 

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from test_dataset_resume import tree
 
-from tledge import dataset, images, recipe, similarity, splits, streaming
+from tledge import dataset, recipe, similarity, splits, streaming
 from tledge.config import Data
 from tledge.dataset import Prepared
 from tledge.errors import DataError, RecipeError
+from tledge.preprocessing import image
 from tledge.sources import folder as folder_source
 from tledge.sources import frames
 from tledge.streaming import OneHot, Streamed, in_batches
@@ -122,7 +123,7 @@ def test_disk_too_small_for_a_cache(data: Data, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_index_is_used_again(data: Data, streamed: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "examine", None)
+    monkeypatch.setattr(image, "examine", None)
     assert dataset.prepare(data, SIDE) == streamed
 
 
@@ -170,7 +171,7 @@ def test_changed_photo_makes_another_index(data: Data, streamed: Prepared, photo
     (photos / streamed.rows[4].id).write_bytes(fake_data.photo(1, 999))
     again = dataset.prepare(data, SIDE)
     assert again.folder != streamed.folder
-    assert np.array_equal(again.images()[4], images.prepare(photos / again.rows[4].id, (SIDE, SIDE)))
+    assert np.array_equal(again.images()[4], image.prepare(photos / again.rows[4].id, (SIDE, SIDE)))
 
 
 def test_bad_photo_is_found_before_streaming(data: Data, photos: Path) -> None:
@@ -189,7 +190,7 @@ def test_interrupted_index_goes_on(
     whole, count, last = tree(made.folder), len(made.rows), (photos / made.rows[13].id).read_bytes()
     shutil.rmtree(root)
     monkeypatch.setattr(dataset, "BLOCK", 4)
-    before, seen = images.examine, []
+    before, seen = image.examine, []
 
     def stopped(encoded: bytes, size: tuple[int, int]) -> object:
         if encoded == last:
@@ -200,10 +201,10 @@ def test_interrupted_index_goes_on(
         seen.append(encoded)
         return before(encoded, size)
 
-    monkeypatch.setattr(images, "examine", stopped)
+    monkeypatch.setattr(image, "examine", stopped)
     with pytest.raises(KeyboardInterrupt):
         dataset.prepare(data, SIDE)
-    monkeypatch.setattr(images, "examine", counted)
+    monkeypatch.setattr(image, "examine", counted)
     assert tree(dataset.prepare(data, SIDE).folder) == whole
     assert len(seen) == count - 12  # three blocks of four were kept
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 from packaging.requirements import Requirement
 
-from tledge import packages
+from tledge.environment import packages
 
 sys.path.insert(0, str(ROOT / "tools"))
 

@@ -19,9 +19,12 @@ from conftest import ROOT
 from fake_device_bundle import change_byte, write_sums
 from PIL import Image
 
-from tledge import confidence, contract, encodings, images, runtime, targets
+from tledge import contract, targets
 from tledge.contract import Confidence, Expected, GoldenCase, InputSpec, Manifest, Shipped
+from tledge.metrics import abstention
+from tledge.preprocessing import encodings, image
 from tledge.run import folder as run_folder
+from tledge.runtime import sessions
 
 PROJECT = ROOT / "export" / "android"
 LABELS = ("œuf", 'a "quoted" one', "back\\slash")
@@ -56,7 +59,7 @@ def write_bundle(folder: Path) -> Path:
     for number, kind in enumerate(("", *encodings.KINDS)):
         suffix, data = encodings.encode(photo(), kind) if kind else (".jpg", photo())
         (folder / "golden" / f"{number}{suffix}").write_bytes(data)
-        pixels.append(images.prepare(data, SIZE))
+        pixels.append(image.prepare(data, SIZE))
         label = LABELS[number % 3]
         cases.append(GoldenCase(f"{number}{suffix}", label, label, number, kind))
     sure = np.eye(3, dtype=np.float32)[np.arange(len(cases)) % 3]
@@ -255,7 +258,7 @@ class TestSteps:
             pixels = random.integers(0, 256, (height, width, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / f"{number}.png")
             asked.append(f"prepare {size[0]} {size[1]} {tmp_path / f'{number}.png'}")
-            wanted.append(images.prepare(pixels, (size[0], size[1])))
+            wanted.append(image.prepare(pixels, (size[0], size[1])))
         found = np.frombuffer(probe(classes, *asked), np.uint8).astype(int)
         parts = np.split(found, np.cumsum([one.size for one in wanted])[:-1])
         exact = 0
@@ -272,18 +275,18 @@ class TestSteps:
         for file, bands in zip(files, ([grey, 255 - grey, grey, alpha], [grey, alpha]), strict=True):
             Image.fromarray(np.stack(bands, -1).astype(np.uint8)).save(file)
         found = probe(classes, *(f"prepare 256 256 {file}" for file in files))
-        assert found == b"".join(images.prepare(file, (256, 256)).tobytes() for file in files)
+        assert found == b"".join(image.prepare(file, (256, 256)).tobytes() for file in files)
 
     @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
     def test_every_orientation_is_read(self, classes: Path, tmp_path: Path, kind: str) -> None:
         picture, files = Image.open(BytesIO(photo(60, 40))), []
         for orientation in range(10):
             tags = Image.Exif()
-            tags[images.ORIENTATION] = orientation
+            tags[image.ORIENTATION] = orientation
             files.append(tmp_path / f"{orientation}")
             picture.save(files[-1], kind, exif=tags)
         found = probe(classes, *(f"prepare 64 70 {file}" for file in files))
-        wanted = [images.prepare(file, (64, 70)) for file in files]
+        wanted = [image.prepare(file, (64, 70)) for file in files]
         assert len({one.tobytes() for one in wanted}) == 8
         assert found == b"".join(one.tobytes() for one in wanted)
 
@@ -296,7 +299,7 @@ class TestSteps:
                 picture.save(files[-1], "JPEG", quality=70, subsampling=subsampling, progressive=progressive)
         asked = [f"prepare 96 96 {file}" for file in files]
         found = np.frombuffer(probe(classes, *asked), np.uint8).reshape(-1, 96, 96, 3)
-        wanted = np.stack([images.prepare(file, (96, 96)) for file in files])
+        wanted = np.stack([image.prepare(file, (96, 96)) for file in files])
         assert np.abs(found.astype(int) - wanted).max() <= 1
 
     def test_confidence_and_order_are_tledges(self, classes: Path) -> None:
@@ -312,8 +315,8 @@ class TestSteps:
         for line, heat, row in zip(lines, heats, rows, strict=True):
             order, sure = line.split(";")
             names = [str(number) for number in range(len(row))]
-            assert order.split() == [label for label, _share in runtime.top_k(row, names, 3)]
-            wanted = confidence.scaled(row, heat)
+            assert order.split() == [label for label, _share in sessions.top_k(row, names, 3)]
+            wanted = abstention.scaled(row, heat)
             assert np.allclose([float(one) for one in sure.split()], wanted, rtol=1e-12, atol=1e-300)
 
     def test_quantizing_is_tledges(self, classes: Path) -> None:
@@ -321,8 +324,8 @@ class TestSteps:
         asked = [f"quantize {scale!r} {zero} {value!r}" for value, scale, zero in cases]
         lines = probe(classes, *asked).decode().splitlines()
         for line, (value, scale, zero) in zip(lines, cases, strict=True):
-            step = runtime.quantize(np.array([value], np.float32), float(np.float32(scale)), zero, np.int8)
-            real = runtime.dequantize(step, scale, zero)
+            step = sessions.quantize(np.array([value], np.float32), float(np.float32(scale)), zero, np.int8)
+            real = sessions.dequantize(step, scale, zero)
             assert int(line.split()[0]) == step[0] and np.float32(line.split()[1]) == real[0]
 
 

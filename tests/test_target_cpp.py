@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tledge import images, predict, reader, targets
+from tledge import predict, reader, targets
+from tledge.preprocessing import image as preprocessing_image
 
 pytestmark = [pytest.mark.device, pytest.mark.slow]
 
@@ -248,7 +249,7 @@ def prepared(project: Path, folder: Path, photos: list[bytes], size: tuple[int, 
 
 def worst(project: Path, folder: Path, photos: list[bytes], size: tuple[int, int]) -> int:
     made = prepared(project, folder, photos, size).astype(int)
-    wanted = np.stack([images.prepare(photo, size) for photo in photos])
+    wanted = np.stack([preprocessing_image.prepare(photo, size) for photo in photos])
     return int(np.abs(made - wanted).max())
 
 
@@ -268,7 +269,7 @@ def test_resizes_as_pillow_does(project: Path, tmp_path: Path, size: tuple[int, 
 @pytest.mark.parametrize("orientation", range(10))
 def test_turns_as_exif_says(project: Path, tmp_path: Path, orientation: int) -> None:
     tags = Image.Exif()
-    tags[images.ORIENTATION] = orientation
+    tags[preprocessing_image.ORIENTATION] = orientation
     photos = [encoded(noise(31, 20), kind, exif=tags) for kind in ("JPEG", "PNG")]
     assert worst(project, tmp_path, photos, (20, 30)) <= 1
 

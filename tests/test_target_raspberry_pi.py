@@ -23,8 +23,9 @@ from conftest import ROOT
 from fake_device_bundle import change, change_byte, write_sums
 from PIL import Image
 
-from tledge import images, predict, reader, targets
+from tledge import predict, reader, targets
 from tledge._io import resources
+from tledge.preprocessing import image
 
 PROJECT = resources.folder("export") / "raspberry_pi"
 SOURCE = (PROJECT / "classify.py").read_text(encoding="utf-8")
@@ -107,7 +108,7 @@ def odd_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     upright = Image.open(BytesIO(damaged.encoded("PNG", 90, 120)))
     for turn in range(1, 9):
         tags = Image.Exif()
-        tags[images.ORIENTATION] = turn
+        tags[image.ORIENTATION] = turn
         for suffix in ("jpg", "tiff", "webp", "png"):
             upright.save(folder / f"{turn}.{suffix}", exif=tags)
     alpha = Image.linear_gradient("L").resize(upright.size)
@@ -129,7 +130,7 @@ def test_prepares_as_tledge_does(classify: ModuleType, odd_photos: Path) -> None
     found = sorted(odd_photos.iterdir())
     assert len(found) == 40
     for photo in found:
-        mine, theirs = classify.read(photo, (32, 48)), images.prepare(photo, (32, 48))
+        mine, theirs = classify.read(photo, (32, 48)), image.prepare(photo, (32, 48))
         assert mine.dtype == np.uint8 and np.array_equal(mine, theirs), photo.name
 
 
@@ -138,7 +139,7 @@ def test_refuses_what_tledge_refuses(classify: ModuleType, tmp_path: Path) -> No
     damaged.build(tmp_path / "photos")
     for photo in sorted(path for path in (tmp_path / "photos").rglob("*") if path.is_file()):
         try:
-            wanted = images.prepare(photo, (16, 16))
+            wanted = image.prepare(photo, (16, 16))
         except Exception:
             with pytest.raises(classify.Problem, match="cannot be read"):
                 classify.read(photo, (16, 16))

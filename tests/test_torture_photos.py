@@ -17,7 +17,7 @@ from child import Ended
 from photos import Tally, is_clean
 from serving import status
 
-from tledge import images
+from tledge.preprocessing import image
 
 
 def ended(*lines: dict[str, object], code: int = 0, err: str = "", hung: bool = False) -> Ended:
@@ -73,7 +73,7 @@ def test_raw_errors_reach_the_tally(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     (tmp_path / "a.jpg").write_bytes(b"x")
     assert photo_child._tried(b"x")["fate"] == "refused"
-    monkeypatch.setattr(images, "prepare", broken)
+    monkeypatch.setattr(image, "prepare", broken)
     assert photo_child._tried(b"x")["fate"] == "raised"
 
 
@@ -95,7 +95,7 @@ def test_mutations_repeat_and_differ() -> None:
 @pytest.mark.parametrize("kind", odd_photos.kinds())
 def test_seeds_are_photos_of_pieces(kind: str) -> None:
     for data in photo_mutations.seeds()[kind]:
-        assert images.prepare(data, (8, 8)).shape == (8, 8, 3)
+        assert image.prepare(data, (8, 8)).shape == (8, 8, 3)
         assert b"".join(photo_mutations.pieces(kind, data)) == data
         assert list(photo_mutations.fields(kind, data))
 

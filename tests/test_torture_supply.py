@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 
 from tledge import bundle as stage
-from tledge import packages
+from tledge.environment import packages
 from tledge.run import folder
 from tledge.run.folder import RunFolder
 

@@ -18,10 +18,11 @@ from conftest import Done
 from fake_device_bundle import change, write_sums
 from PIL import Image
 
-from tledge import reader, trial
+from tledge import reader
 from tledge._process import subprocesses, workers
 from tledge.errors import ArtifactError
 from tledge.run import folder
+from tledge.runtime import sandbox
 
 Cli = Callable[..., Done]
 
@@ -31,7 +32,7 @@ CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was tried before does not count."""
-    monkeypatch.setattr(trial, "_tried", set())
+    monkeypatch.setattr(sandbox, "_tried", set())
 
 
 def as_worker(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
@@ -40,9 +41,9 @@ def as_worker(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 
 
 def test_good_models_pass() -> None:
-    trial.require(fake_artifacts.tflite(), "m.tflite")
-    trial.require(fake_artifacts.onnx(), "m.onnx")
-    assert len(trial._tried) == 2
+    sandbox.require(fake_artifacts.tflite(), "m.tflite")
+    sandbox.require(fake_artifacts.onnx(), "m.onnx")
+    assert len(sandbox._tried) == 2
 
 
 def test_trying_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,33 +52,36 @@ def test_trying_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(tempfile, "mkstemp", full)
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    trial.require(fake_artifacts.tflite(), "m.tflite")
+    sandbox.require(fake_artifacts.tflite(), "m.tflite")
 
 
 def test_model_larger_than_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     count = "import sys; print(len(sys.stdin.buffer.read()) == 3_000_000 and '{}')"
     as_worker(monkeypatch, count)
-    trial.require(bytes(3_000_000), "m.tflite")
+    sandbox.require(bytes(3_000_000), "m.tflite")
     as_worker(monkeypatch, CRASH)  # reads nothing
     with pytest.raises(ArtifactError, match="SIGSEGV"):
-        trial.require(bytes(3_000_001), "m.tflite")
+        sandbox.require(bytes(3_000_001), "m.tflite")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its starter's end cannot be seen there")
 def test_worker_does_not_outlive_who_waits_for_it() -> None:
     """A model that never answers would keep it at work for ever."""
-    command, env = workers.command("trial_worker", "m.tflite", "xnnpack"), {subprocesses.STARTER: "1"}
+    command, env = (
+        workers.command("runtime.sandbox_worker", "m.tflite", "xnnpack"),
+        {subprocesses.STARTER: "1"},
+    )
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | env) as worker:
         assert worker.wait(20) == 1
 
 
 def test_model_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model = fake_artifacts.tflite()
-    trial.require(model, "m.tflite")
+    sandbox.require(model, "m.tflite")
     as_worker(monkeypatch, CRASH)
-    trial.require(model, "m.tflite")
+    sandbox.require(model, "m.tflite")
     with pytest.raises(ArtifactError):
-        trial.require(model, "m.tflite", "reference")
+        sandbox.require(model, "m.tflite", "reference")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +98,7 @@ def test_model_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_ending_is_told(code: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     as_worker(monkeypatch, code)
     try:
-        trial.require(b"model", "m.tflite")
+        sandbox.require(b"model", "m.tflite")
     except Exception as error:
         assert words and words in str(error)
         assert type(error).__name__ == ("MissingError" if words == "no such" else "ArtifactError")
@@ -104,19 +108,19 @@ def test_every_ending_is_told(code: str, words: str, monkeypatch: pytest.MonkeyP
 
 def test_endless_model_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     as_worker(monkeypatch, "import time; time.sleep(60)")
-    monkeypatch.setattr(trial, "PATIENCE", 0.3)
+    monkeypatch.setattr(sandbox, "PATIENCE", 0.3)
     with pytest.raises(ArtifactError, match="does not open and answer within"):
-        trial.require(b"model", "m.tflite")
+        sandbox.require(b"model", "m.tflite")
 
 
 def test_memory_is_limited() -> None:
     code = (
-        "from tledge import trial_worker; trial_worker._limit(2 << 30)\n"
+        "from tledge.runtime import sandbox_worker as trial_worker; trial_worker._limit(2 << 30)\n"
         "try:\n    bytearray(3 << 30)\nexcept MemoryError:\n    print('{}')"
     )
     with pytest.MonkeyPatch.context() as patched:
         as_worker(patched, code)
-        trial.require(b"model", "m.tflite")
+        sandbox.require(b"model", "m.tflite")
 
 
 def test_model_that_is_none_is_told() -> None:
@@ -126,7 +130,7 @@ def test_model_that_is_none_is_told() -> None:
         (fake_artifacts.tflite()[:300], "m.tflite"),
     ):
         with pytest.raises(ArtifactError, match=name):
-            trial.require(model, name)
+            sandbox.require(model, name)
 
 
 def crashing() -> bytes:

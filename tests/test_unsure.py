@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tledge import bundle as bundling
-from tledge import console_tables, contract, parity, predict, reader, words
+from tledge import console_tables, contract, parity, predict, reader
 from tledge.contract import Confidence
 from tledge.predict import Answer
 from tledge.reader import Predictor
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityReport, ParityRow, Reference, Risk, RiskCoverage, RunFolder
+from tledge.visualization import text_format
 
 Cli = Callable[..., Done]
 FITTED = Confidence(temperature=2.0, threshold=0.62, images=300, coverage=0.95, error=0.01)
@@ -174,7 +175,7 @@ def test_inspect_shows_an_earlier_run(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_training_says_that_it_always_answers() -> None:
-    assert words.unsure(Confidence(1.2, 0.0)) == "never, it answers every photo"
+    assert text_format.unsure(Confidence(1.2, 0.0)) == "never, it answers every photo"
 
 
 def test_manifest_and_readme_say_it(tmp_path: Path) -> None:

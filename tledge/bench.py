@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tledge import errors, machine, progress, subjects
+from tledge import errors, progress, subjects
 from tledge._io import resource_errors
 from tledge._process import subprocesses, workers
 from tledge.bench_worker import Job, Minimum, Reading
+from tledge.environment import machine
+from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
 from tledge.formats import FORMATS
-from tledge.machine import Machine
 from tledge.run import folder
 from tledge.subjects import Subject
 

@@ -28,11 +28,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import errors, runtime
+from tledge import errors
 from tledge._process import silence, subprocesses
 from tledge.errors import ArtifactError, TledgeError
 from tledge.run import folder
-from tledge.runtime import OnnxSession, Session
+from tledge.runtime import sessions
+from tledge.runtime.sessions import OnnxSession, Session
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +94,7 @@ def measure(job: Job, clock: Callable[[], int] = time.perf_counter_ns) -> Readin
     silence.import_runtime(path.name)  # so that neither load time nor the artifact's memory holds it
     before = peak_mib()
     start = clock()
-    session = runtime.open_session(path, job.kernels, job.threads)
+    session = sessions.open_session(path, job.kernels, job.threads)
     load_ms = (clock() - start) / 1e6
     images = random_images(session, path.name) if given is None else given
     stream(session, images, job.warm_up, clock)

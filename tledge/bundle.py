@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import __version__, card, contract, images, page, progress, runtime, sbom, signature, summary
+from tledge import __version__, card, contract, page, progress, sbom, signature, summary
 from tledge._io import zip_guard
 from tledge.contract import Confidence, Expected, GoldenCase, Manifest, Shipped
 from tledge.errors import MissingError, ParityFailed, RunError
 from tledge.formats import VARIANTS
+from tledge.preprocessing import image
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityReport, ParityRow, RunFolder, TrainedRun
+from tledge.runtime import sessions
 from tledge.signature import Signer
-from tledge.words import kib, share
+from tledge.visualization.text_format import kib, share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -187,7 +189,7 @@ def _golden(
     pixels, cases = [], []
     for number, (name, label, answer, encoding) in enumerate(known):
         shutil.copyfile(folder.photos / name, target / name)
-        pixels.append(images.prepare(target / name, size))
+        pixels.append(image.prepare(target / name, size))
         cases.append(GoldenCase(name, run.labels[label], run.labels[int(answer.argmax())], number, encoding))
     prepared = np.stack(pixels)
     np.save(target / "pixels.npy", prepared)
@@ -229,7 +231,7 @@ def _expected(
     import numpy as np
 
     variant = VARIANTS[row.variant]
-    families = runtime.KERNELS if variant.format.suffix == ".tflite" else ("",)
+    families = sessions.KERNELS if variant.format.suffix == ".tflite" else ("",)
     found = []
     for kernels in families:
         try:

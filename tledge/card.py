@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from tledge import statistics, summary
+from tledge import summary
 from tledge.contract import OUTPUT_NAME
-from tledge.gates import CLASS_IMAGES
+from tledge.metrics import statistics
+from tledge.metrics.parity_gates import CLASS_IMAGES
 from tledge.run.folder import ParityRow
 from tledge.sources import SOURCES
 from tledge.summary import Recall, Summary
-from tledge.words import NONE, kib, points, share, span, unsure
+from tledge.visualization.text_format import NONE, kib, points, share, span, unsure
 
 MOST_CLASSES = 30
 """Classes that a table has lines for; of more, totals are given."""

@@ -27,7 +27,7 @@ from tledge.commands import (
     training,
 )
 from tledge.errors import TledgeError
-from tledge.words import printable
+from tledge.visualization.text_format import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

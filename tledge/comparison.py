@@ -19,13 +19,16 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import gates, machine, parity, progress, runtime, sides, trial
+from tledge import parity, progress, sides
 from tledge.bench_worker import Minimum, percentiles, stream
 from tledge.config import Parity
+from tledge.environment import machine
+from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.formats import FORMATS
-from tledge.machine import Machine
+from tledge.metrics import parity_gates
 from tledge.run import folder
+from tledge.runtime import sandbox, sessions
 from tledge.sides import Shown, Side
 from tledge.subjects import DEVICE_SUFFIXES, Subject
 
@@ -255,7 +258,7 @@ def _answers(
     if subject.fault:
         raise ArtifactError(f"{what}: {subject.fault}")
     if side.golden is None:  # a bundle's: who knows who made it
-        trial.require(subject.file.read_bytes(), subject.file.name, match.kernels)
+        sandbox.require(subject.file.read_bytes(), subject.file.name, match.kernels)
     opened = FORMATS[subject.file.suffix[1:]].open(subject.file, match.kernels)
     found = parity.answers(opened, images, what, watch)
     if found.shape[1:] != (len(side.labels),):
@@ -269,7 +272,7 @@ def _answers(
 
 def _timed(row: ComparedRow, mine: Subject, other: Subject, match: _Match) -> ComparedRow:
     """With the median latency of each, taken in turn so that noise falls on both alike."""
-    opened = [runtime.open_session(subject.file, match.kernels) for subject in (mine, other)]
+    opened = [sessions.open_session(subject.file, match.kernels) for subject in (mine, other)]
     few = [pixels[:TIMED_IMAGES] for pixels in (match.images.a, match.images.b)]
     taken: tuple[list[int], list[int]] = [], []
     for number in range(ROUNDS + 1):
@@ -287,10 +290,10 @@ def _judged(
     import numpy as np
 
     labels = np.array([match.names.index(name) for name in match.images.labels])
-    found = gates.compare(labels, before, after, match.names)
+    found = parity_gates.compare(labels, before, after, match.names)
     vanished = tuple(name for name in found.vanished if name in match.b.labels)  # the others were never there
     found = replace(found, vanished=vanished)
-    verdict, reasons = gates.judge_change(found, match.limits, "A")
+    verdict, reasons = parity_gates.judge_change(found, match.limits, "A")
     if verdict == "failed" and found.mcnemar_p > CHANCE:
         reasons = (
             *reasons,

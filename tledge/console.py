@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge.progress import SILENT, Progress, Task
 from tledge.run.folder import TrainedRun
-from tledge.words import interval, printable, unsure
+from tledge.visualization.text_format import interval, printable, unsure
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge.run.folder import ParityReport, ParityRow, Reference, RiskCoverage
-from tledge.words import points, printable, share
+from tledge.visualization.text_format import points, printable, share
 
 if TYPE_CHECKING:
     from rich.console import Console

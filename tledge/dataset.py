@@ -23,13 +23,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import filling, images, index, progress
+from tledge import filling, index, progress
 from tledge._io import atomic, lockfile, resource_errors
 from tledge._process.ordered_map import in_order
 from tledge.config import Data
 from tledge.errors import DataError, MissingError, RecipeError, RunError, TledgeError
-from tledge.images import Facts
 from tledge.index import Head, Row
+from tledge.preprocessing import image
+from tledge.preprocessing.image import Facts
 from tledge.run import folder as run_folder
 from tledge.sources import SOURCES
 from tledge.sources.base import Record, Source, check_names, shown
@@ -152,7 +153,7 @@ def prepare(
     if not data.cache:
         source.reader(options)  # refuses before anything is read
     parts = (data.source, sorted(options.items()), source.fingerprint(options), size)
-    text = repr((*parts, data.on_bad, images.PREPARATION, LAYOUT, *(() if data.cache else ("streamed",))))
+    text = repr((*parts, data.on_bad, image.PREPARATION, LAYOUT, *(() if data.cache else ("streamed",))))
     folder = cache_root() / hashlib.sha256(text.encode()).hexdigest()[:24]
     if found := _whole(folder, watch):
         return found
@@ -325,7 +326,7 @@ def _decoded(records: Iterator[Record], size: int) -> Generator[Decoded]:
         try:
             check_names(record)
             data = record.read()
-            pixels, facts = images.examine(data, (size, size))
+            pixels, facts = image.examine(data, (size, size))
             return record, pixels, facts, hashlib.sha256(data).hexdigest()
         except (DataError, MissingError) as error:
             return record, error

@@ -19,14 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tledge import __version__, machine, mlflow_log, progress, signature
+from tledge import __version__, mlflow_log, progress, signature
 from tledge._io import resources
 from tledge._process import workers
 from tledge._process.optional_imports import Needs, extra
 from tledge.dataset import cache_root
+from tledge.environment import machine
+from tledge.environment.machine import Machine
 from tledge.formats import VARIANTS
 from tledge.formats.base import Variant
-from tledge.machine import Machine
 
 PROBED = ("tensorflow", "jax", "ai_edge_litert", "onnxruntime")
 """What is loaded, each in a process of its own, because being installed does not mean that it loads."""
@@ -172,7 +173,7 @@ def checkup(probes: Mapping[str, Probe]) -> Checkup:
 def probe(name: str, patience: float = PATIENCE) -> Probe:
     """Load a library in a process of its own, for at most `patience` seconds."""
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    command = workers.command("probe_worker", name)
+    command = workers.command("environment.gpu_probe", name)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False,

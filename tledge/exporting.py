@@ -14,8 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tledge import evidence, packages, progress
+from tledge import evidence, progress
 from tledge.converter import Conversion, Converter
+from tledge.environment import packages
 from tledge.formats import VARIANTS
 from tledge.formats.base import MODE, Job
 from tledge.recipe import Recipe

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import contact
 from tledge.run import folder
 from tledge.run.golden_set import Golden
+from tledge.visualization import contact_sheet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,14 +103,14 @@ def listed(path: Path) -> Listing:
 
 
 def _draw(path: Path, variant: str, golden: Golden, flips: list[Flip], counts: Counter[str]) -> None:
-    shown = flips[: contact.MOST]
+    shown = flips[: contact_sheet.MOST]
     title = f"{variant}: " + ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
     if len(shown) < len(flips):
         title += f" (the {len(shown)} that Keras was surest of)"
     before = [f"Keras {_sure(one.keras_confidence)} {one.keras}" for one in shown]
     after = [f"now {_sure(one.artifact_confidence)} {one.artifact}" for one in shown]
     labels = [f"{one.kind}: {one.label}" for one in shown]
-    contact.sheet(golden.images[[one.row for one in shown]], labels, path, title, (before, after))
+    contact_sheet.sheet(golden.images[[one.row for one in shown]], labels, path, title, (before, after))
 
 
 def _sure(confidence: float) -> str:

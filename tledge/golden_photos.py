@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import dataset, encodings, images
+from tledge import dataset
+from tledge.preprocessing import encodings, image
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
@@ -86,7 +87,7 @@ def _encodings(
         suffix, data = encodings.encode((path / source["photo"]).read_bytes(), kind)
         name = f"{len(index) + number:02d}{suffix}"
         (path / name).write_bytes(data)
-        pixels = images.prepare(data, made.images.shape[1:3])
+        pixels = image.prepare(data, made.images.shape[1:3])
         answer = np.asarray(core.predict_on_batch(pixels[None].astype(np.float32)))[0]
         label = int(made.labels[source["row"]])
         found.append({"photo": name, "encoding": kind, "label": label, "keras": answer.tolist()})

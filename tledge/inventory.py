@@ -9,14 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import contact, images, model, progress, similarity, splits
+from tledge import model, progress, similarity, splits
 from tledge._process import silence
 from tledge.config import Augment
 from tledge.dataset import Prepared, by_class_in_turn
 from tledge.index import Row
+from tledge.preprocessing import image
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
+from tledge.visualization import contact_sheet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -206,8 +208,8 @@ def _keep_samples(folder: RunFolder, prepared: Prepared, shown: Sequence[tuple[s
     import numpy as np
 
     pixels = prepared.images()
-    side = min(contact.SIDE, pixels.shape[1])
-    small = np.stack([images.prepare(pixels[row], (side, side)) for _split, row in shown])
+    side = min(contact_sheet.SIDE, pixels.shape[1])
+    small = np.stack([image.prepare(pixels[row], (side, side)) for _split, row in shown])
     kept = [prepared.rows[row] for _split, row in shown]
     columns = {
         "splits": [name for name, _row in shown],
@@ -219,18 +221,18 @@ def _keep_samples(folder: RunFolder, prepared: Prepared, shown: Sequence[tuple[s
             path, {"images": small, **{name: np.array(one) for name, one in columns.items()}}
         )
     with run_folder.replacing(folder.samples.with_suffix(".png")) as path:
-        contact.sheet(small, columns["splits"], path, "photos of each split", (columns["labels"],))
+        contact_sheet.sheet(small, columns["splits"], path, "photos of each split", (columns["labels"],))
 
 
 def sheets(prepared: Prepared, rows: Rows, folder: Path, seed: int) -> list[Path]:
     """Write one contact sheet PNG per split, classes in turn; gives their paths."""
     made = []
     for name, part in rows.items():
-        chosen = part[by_class_in_turn(prepared.label_indices()[part], contact.MOST, seed)]
+        chosen = part[by_class_in_turn(prepared.label_indices()[part], contact_sheet.MOST, seed)]
         captions = [prepared.rows[row].label for row in chosen.tolist()]
         with run_folder.replacing(folder / f"{name}.png") as path:
             title = f"{name}: {len(chosen)} of {len(part)} photos"
-            contact.sheet(prepared.images()[chosen], captions, path, title)
+            contact_sheet.sheet(prepared.images()[chosen], captions, path, title)
         made.append(folder / f"{name}.png")
     return made
 
@@ -255,5 +257,5 @@ def augmented(
     captions = [prepared.rows[row].label if view == 0 else "" for row in chosen for view in range(VIEWS + 1)]
     with run_folder.replacing(folder / "augmented.png") as path:
         flat = rows.reshape(-1, *images.shape[1:])
-        contact.sheet(flat, captions, path, "train photos, each with augmented views")
+        contact_sheet.sheet(flat, captions, path, "train photos, each with augmented views")
     return [folder / "augmented.png"]

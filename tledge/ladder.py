@@ -16,15 +16,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tledge import gates, mixed, ranges
+from tledge import mixed, ranges
 from tledge.bench_worker import Minimum, percentiles, stream
 from tledge.calibration import Measured, Wanted, mean_outputs, measure
 from tledge.config import Parity
 from tledge.equalization import equalize
 from tledge.float_graph import FloatGraph
+from tledge.metrics import parity_gates
 from tledge.quantization import correct_biases
 from tledge.rounding import covariances, round_together
-from tledge.runtime import LiteRTSession, run_on_all_cores
+from tledge.runtime.sessions import LiteRTSession, run_on_all_cores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,10 +137,10 @@ def _agreement(rung: Rung) -> float:
 
 def _judged(remedy: Remedy, wanted: Answers, held_out: HeldOut, started: float) -> Rung:
     answers = _answers(remedy.data, remedy.name, held_out)
-    found = gates.compare(held_out.labels, wanted[0], answers[0], held_out.names)
+    found = parity_gates.compare(held_out.labels, wanted[0], answers[0], held_out.names)
     gate = "fp16" if remedy.mode == "fp16" else "int8"  # as verification will hold it
-    verdict, reasons = gates.judge(found, gate, held_out.limits)
-    between, least = _same(answers[1], wanted[1]), gates.least_agreement(gate, held_out.limits)
+    verdict, reasons = parity_gates.judge(found, gate, held_out.limits)
+    between, least = _same(answers[1], wanted[1]), parity_gates.least_agreement(gate, held_out.limits)
     if between < least:
         verdict = "failed"
         reasons = (*reasons, f"agreement between classes {between:.4f}, wanted {least:.4g}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tledge.float_graph import FloatGraph
-from tledge.runtime import run_on_all_cores
+from tledge.runtime.sessions import run_on_all_cores
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tledge.errors import ArtifactError
-from tledge.runtime import check_tflite
+from tledge.runtime.sessions import check_tflite
 
 
 @dataclass(frozen=True)

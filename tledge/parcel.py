@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tledge import dataset, images, progress
+from tledge import dataset, progress
 from tledge._io import atomic, lockfile, resource_errors, zip_guard
 from tledge.config import Data
 from tledge.dataset import Prepared
 from tledge.errors import DataError, MissingError, RecipeError, RunError
+from tledge.preprocessing import image
 from tledge.run import folder as run_folder
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _asked(data: Data, size: int) -> dict[str, Any]:
         "options": dataset.source_options(data),
         "image_size": size,
         "on_bad": data.on_bad,
-        "preparation": images.PREPARATION,
+        "preparation": image.PREPARATION,
         "layout": dataset.LAYOUT,
     }
 

@@ -6,15 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import budget, confidence, flips, gates, progress, trial
+from tledge import budget, flips, progress
 from tledge.config import Parity
 from tledge.contract import Confidence, InputSpec
 from tledge.errors import ArtifactError
 from tledge.formats import VARIANTS
+from tledge.metrics import abstention, parity_gates
 from tledge.run import folder
 from tledge.run.folder import Artifact, ParityRow
 from tledge.run.golden_set import Golden
-from tledge.runtime import Session, explained
+from tledge.runtime import sandbox
+from tledge.runtime.sessions import Session, explained
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +64,7 @@ def check(
     reasons += inspected(path, row.variant, standard)
     try:
         if reasons and path.is_file():  # no file that an export made: who knows what it does to a runtime
-            trial.require(path.read_bytes(), path.name, kernels)
+            sandbox.require(path.read_bytes(), path.name, kernels)
         session = variant.format.open(path, kernels)
         found = answers(session, golden.images, artifact.variant, watch)
     except ArtifactError as error:
@@ -98,7 +100,7 @@ def inspected(path: Path, variant_name: str, standard: Standard) -> list[str]:
         structure = variant.format.inspect(path)
     except ArtifactError as error:
         return [str(error)]
-    return gates.structure_reasons(
+    return parity_gates.structure_reasons(
         structure,
         variant.mode,
         labels=standard.labels,
@@ -127,11 +129,11 @@ def _compared(
     if found.shape != golden.probabilities.shape:
         return replace(row, structural=True, reasons=(f"gives {found.shape[1:]} values an image",))
     if not np.isfinite(found).all():
-        return replace(row, reasons=gates.causes(golden, found, standard.labels))
-    result = gates.compare(golden.labels, golden.probabilities, found, standard.labels)
-    verdict, reasons = gates.judge(result, row.gate, standard.limits)
-    needed = gates.images_needed(result, row.gate, standard.limits)
-    likely = gates.causes(golden, found, standard.labels) if verdict == "failed" else ()
+        return replace(row, reasons=parity_gates.causes(golden, found, standard.labels))
+    result = parity_gates.compare(golden.labels, golden.probabilities, found, standard.labels)
+    verdict, reasons = parity_gates.judge(result, row.gate, standard.limits)
+    needed = parity_gates.images_needed(result, row.gate, standard.limits)
+    likely = parity_gates.causes(golden, found, standard.labels) if verdict == "failed" else ()
     return replace(
         _abstaining(row, found, golden, standard.confidence),
         verdict=verdict,
@@ -164,9 +166,9 @@ def _abstaining(
     """Add how much of the golden set it answers by the run's threshold, and how much of that is wrong."""
     if fitted is None:
         return row
-    before = confidence.answered(golden.probabilities, golden.labels, fitted)
-    after = confidence.answered(found, golden.labels, fitted)
-    remarks = confidence.remarks(before, after, len(found))
+    before = abstention.answered(golden.probabilities, golden.labels, fitted)
+    after = abstention.answered(found, golden.labels, fitted)
+    remarks = abstention.remarks(before, after, len(found))
     return replace(row, coverage=after[0], answered_error=after[1], remarks=remarks)
 
 
@@ -201,5 +203,5 @@ def _repeats(session: Session, images: NDArray[np.uint8]) -> bool:
 def figures(session: Session, golden: Golden, standard: Standard) -> dict[str, Any]:
     """Accuracy and agreement of an artifact that is shown for comparison and not shipped."""
     found = answers(session, golden.images, "for comparison")
-    result = gates.compare(golden.labels, golden.probabilities, found, standard.labels)
+    result = parity_gates.compare(golden.labels, golden.probabilities, found, standard.labels)
     return {"accuracy": result.accuracy, "agreement": result.agreement, "max_abs_dp": result.max_abs_dp}

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import confidence, images, runtime
 from tledge.errors import ArtifactError, DataError
+from tledge.metrics import abstention
+from tledge.preprocessing import image as preprocessing_image
 from tledge.reader import Predictor
+from tledge.runtime import sessions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +70,7 @@ def answer(predictor: Predictor, photo: Photo, top: int) -> Answer:
 
     Raises ArtifactError where the model gives other than a number for each label.
     """
-    pixels = images.prepare(photo, predictor.size)
+    pixels = preprocessing_image.prepare(photo, predictor.size)
     return _answer(_name(photo), predictor, _probabilities(predictor, pixels), top)
 
 
@@ -93,10 +95,10 @@ def _name(photo: Photo) -> str:
 
 
 def _answer(photo: str, predictor: Predictor, probabilities: NDArray[np.float32], top: int) -> Answer:
-    best = runtime.top_k(probabilities, predictor.labels, top)
+    best = sessions.top_k(probabilities, predictor.labels, top)
     fitted = predictor.confidence
     if fitted is None:
         return Answer(photo, tuple(Prediction(label, share, share) for label, share in best))
-    sure = sorted(confidence.scaled(probabilities, fitted.temperature).tolist(), reverse=True)
+    sure = sorted(abstention.scaled(probabilities, fitted.temperature).tolist(), reverse=True)
     found = (Prediction(label, share, one) for (label, share), one in zip(best, sure, strict=False))
     return Answer(photo, tuple(found), abstained=sure[0] < fitted.threshold)

@@ -11,11 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tledge import contract, runtime, signature, tflite_metadata, trial
+from tledge import contract, signature, tflite_metadata
 from tledge._io import zip_guard
 from tledge.contract import Confidence, Manifest, Shipped
 from tledge.errors import ArtifactError, MissingError, RecipeError
-from tledge.runtime import LiteRTSession, OnnxSession, Session
+from tledge.runtime import sandbox, sessions
+from tledge.runtime.sessions import LiteRTSession, OnnxSession, Session
 from tledge.signature import PublicKey
 
 if TYPE_CHECKING:
@@ -300,7 +301,7 @@ def bundle_session(bundle: Bundle, entry: Shipped, kernels: str = "xnnpack") -> 
     """
     if entry.path.endswith((".tflite", ".onnx")):
         data = model_bytes(bundle, entry)
-        trial.require(data, entry.path, kernels)
+        sandbox.require(data, entry.path, kernels)
         if entry.path.endswith(".tflite"):
             return LiteRTSession(data, entry.path, kernels)
         return OnnxSession(data, entry.path)
@@ -319,8 +320,8 @@ def model_bytes(bundle: Bundle, entry: Shipped) -> bytes:
 
 def _loose(path: Path, kernels: str) -> Predictor:
     if path.suffix in (".tflite", ".onnx"):
-        trial.require(path.read_bytes(), path.name, kernels)
-    session = runtime.open_session(path, kernels)
+        sandbox.require(path.read_bytes(), path.name, kernels)
+    session = sessions.open_session(path, kernels)
     labels = _labels(session, path)
     if session.classes not in (None, len(labels)):
         raise ArtifactError(f"{path}: gives {session.classes} values and carries {len(labels)} labels.")

@@ -21,7 +21,7 @@ from tledge.errors import DataError
 from tledge.float_graph import FloatGraph, Linear
 from tledge.quantization import correct_bias, round_weights
 from tledge.ranges import fake_quantize
-from tledge.runtime import LiteRTSession
+from tledge.runtime.sessions import LiteRTSession
 
 if TYPE_CHECKING:
     import numpy as np

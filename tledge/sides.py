@@ -18,9 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import contract, images, subjects
+from tledge import contract, subjects
 from tledge.contract import InputSpec
 from tledge.errors import ArtifactError, DataError, RecipeError
+from tledge.preprocessing import image
 from tledge.reader import is_bundle, open_bundle
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
@@ -251,6 +252,6 @@ def _of_photos(a: Side, b: Side) -> Shown:
 def _prepared(photo: Photo, side: Side) -> NDArray[np.uint8]:
     """The photo as `side` takes it, uint8[H, W, 3]."""
     try:
-        return images.prepare(photo.data, (side.input.height, side.input.width))
+        return image.prepare(photo.data, (side.input.height, side.input.width))
     except DataError as error:
         raise ArtifactError(f"{side.path}: a golden photo does not decode ({error}).") from error

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from tledge.images import prepare
+from tledge.preprocessing.image import prepare
 from tledge.streaming import Images, in_batches
 
 if TYPE_CHECKING:

@@ -12,18 +12,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from tledge import dataset, gates, preparations, progress, reader
+from tledge import dataset, progress, reader
 from tledge._process.ordered_map import in_order
 from tledge.config import Data
 from tledge.contract import Shipped
 from tledge.errors import ArtifactError, DataError, MissingError, RecipeError, RunError
 from tledge.formats import VARIANTS
-from tledge.preparations import WAYS
+from tledge.metrics import parity_gates
+from tledge.preprocessing import app_variants
+from tledge.preprocessing.app_variants import WAYS
 from tledge.reader import Bundle
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityRow, RunFolder
-from tledge.runtime import Session, explained
+from tledge.runtime.sessions import Session, explained
 from tledge.sources import SOURCES
 from tledge.sources.base import Record
 
@@ -263,7 +265,7 @@ def _made(case: _Case) -> _Made:
     import numpy as np
 
     try:
-        photo = preparations.read(case.read())
+        photo = app_variants.read(case.read())
     except OSError as error:
         raise DataError(f"{case.name}: cannot be read any more ({error}).") from error
     except (DataError, MissingError) as error:
@@ -310,7 +312,7 @@ def _report(
 
 
 def _row(number: int, truth: NDArray[np.int64], found: _Found, labels: tuple[str, ...]) -> SkewRow:
-    result = gates.compare(truth, found.answers[0], found.answers[1 + number], labels)
+    result = parity_gates.compare(truth, found.answers[0], found.answers[1 + number], labels)
     return SkewRow(
         preparation=WAYS[number].name,
         does=WAYS[number].does,

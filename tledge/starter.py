@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-from tledge import images
 from tledge.config import Stage, Take
 from tledge.errors import DataError, MissingError
+from tledge.preprocessing import image as preprocessing_image
 from tledge.sources import folder as source
 from tledge.starter_words import COMMANDS, REASONS, TEMPLATE
 
@@ -162,15 +162,18 @@ def _short_side(path: Path) -> int | str:
     """The short side in pixels, or why the photo cannot be read."""
     from PIL import Image
 
-    formats = (*images.FORMATS, *["HEIF"] * ("HEIF" in Image.OPEN))  # from the first HEIC photo on
+    formats = (
+        *preprocessing_image.FORMATS,
+        *["HEIF"] * ("HEIF" in Image.OPEN),
+    )  # from the first HEIC photo on
     try:
         with Image.open(path, formats=formats) as image:
-            if image.width * image.height <= images.MAX_PIXELS:
+            if image.width * image.height <= preprocessing_image.MAX_PIXELS:
                 return min(image.size)
     except Exception:  # damaged headers raise all kinds of errors; `examine` says what is wrong
         pass
     try:
-        facts = images.examine(images.content(path), (1, 1))[1]
+        facts = preprocessing_image.examine(preprocessing_image.content(path), (1, 1))[1]
         return min(facts.width, facts.height)
     except OSError as error:
         return f"cannot be read ({error.strerror})"

@@ -13,9 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tledge import images
 from tledge.errors import DataError
 from tledge.index import Row
+from tledge.preprocessing import image
 from tledge.sources.base import Reader
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Streamed:
             raise DataError(f"{row.id}: cannot be read any more ({error}). {_AGAIN}") from error
         if hashlib.sha256(data).hexdigest() != row.sha256:
             raise DataError(f"{row.id}: not the photo that was looked at first (SHA-256 differs). {_AGAIN}")
-        return images.prepare(data, self.shape[1:3])
+        return image.prepare(data, self.shape[1:3])
 
 
 _AGAIN = "With [data] cache = false photos must stay as they are while they are used; begin again."

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tledge import recipe, statistics
-from tledge.gates import CLASS_IMAGES
+from tledge import recipe
+from tledge.metrics import statistics
+from tledge.metrics.parity_gates import CLASS_IMAGES
 from tledge.recipe import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import Artifact, ParityReport, RunFolder, TrainedRun

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import (
     __version__,
-    confidence,
     contract,
     dataset,
     distillation,
@@ -29,28 +28,27 @@ from tledge import (
     hardware,
     inventory,
     logs,
-    machine,
     model,
-    packages,
     parcel,
-    plots,
     prefix,
     progress,
     quantize_aware,
     remarks,
     splits,
-    statistics,
 )
 from tledge._process import silence
 from tledge.config import Hardware, Stage
 from tledge.contract import InputSpec
 from tledge.distribution import ALONE, Hosts
+from tledge.environment import machine, packages
 from tledge.errors import MissingError, RecipeError, RunError
 from tledge.hardware import Engine
+from tledge.metrics import abstention, statistics
 from tledge.recipe import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder, Score, TrainedRun
 from tledge.streaming import Images, OneHot, in_batches
+from tledge.visualization import plots
 
 if TYPE_CHECKING:
     import numpy as np
@@ -397,9 +395,9 @@ def _finish(
     seen = predict(core, pixels, rows["validation"], watch), known[rows["validation"]]
     labels = known[rows["test"]]
     probabilities = predict(core, pixels, rows["test"], watch)
-    fitted = confidence.fit(*seen, recipe.abstain.give_up)
-    risk = {"validation": confidence.risk_coverage(*seen, fitted.temperature)}
-    risk["test"] = confidence.risk_coverage(probabilities, labels, fitted.temperature)
+    fitted = abstention.fit(*seen, recipe.abstain.give_up)
+    risk = {"validation": abstention.risk_coverage(*seen, fitted.temperature)}
+    risk["test"] = abstention.risk_coverage(probabilities, labels, fitted.temperature)
     run_folder.write_json(folder.risk, {split: asdict(one) for split, one in risk.items()})
     golden_photos.write(folder, prepared, rows["test"], probabilities, core, recipe.recipe.seed)
     title = recipe.recipe.name + (" (synthetic photos)" if recipe.synthetic else "")

@@ -8,16 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import confidence, contract, flips, images, parity, progress, statistics, trial
+from tledge import contract, flips, parity, progress
 from tledge.config import Parity
 from tledge.contract import Confidence, Shipped
 from tledge.errors import ArtifactError, DataError, MissingError, ParityFailed, RunError, TledgeError
 from tledge.formats import VARIANTS
+from tledge.metrics import abstention, statistics
 from tledge.parity import Standard
+from tledge.preprocessing import image
 from tledge.reader import Bundle, open_bundle
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import UNCORRECTED, Artifact, ParityReport, ParityRow, Reference, RunFolder
+from tledge.runtime import sandbox
 from tledge.signature import PublicKey
 
 if TYPE_CHECKING:
@@ -63,7 +66,7 @@ def _of_keras(reference: golden_set.Golden, fitted: Confidence | None) -> Refere
     found = Reference(float(right.mean()), len(right), ece)
     if fitted is None:
         return found
-    coverage, error = confidence.answered(reference.probabilities, reference.labels, fitted)
+    coverage, error = abstention.answered(reference.probabilities, reference.labels, fitted)
     return replace(found, coverage=coverage, answered_error=error)
 
 
@@ -171,7 +174,7 @@ def _check_preparation(bundle: Bundle, expected: dict[str, NDArray[Any]]) -> Non
 
     spec = bundle.manifest.input
     for case in bundle.manifest.golden:
-        pixels = images.prepare(bundle.files.read(f"golden/{case.photo}"), (spec.height, spec.width))
+        pixels = image.prepare(bundle.files.read(f"golden/{case.photo}"), (spec.height, spec.width))
         worst = int(np.abs(pixels.astype(int) - expected["pixels"][case.tensor]).max())
         if worst > 1:
             raise ArtifactError(
@@ -197,7 +200,7 @@ def _shipped_row(
         with tempfile.TemporaryDirectory() as scratch:
             path = _put(bundle, entry, Path(scratch))
             if path.is_file():
-                trial.require(path.read_bytes(), entry.path, kernels)
+                sandbox.require(path.read_bytes(), entry.path, kernels)
             reasons = parity.inspected(path, entry.variant, standard)
             session = variant.format.open(path, kernels)
             found = parity.answers(session, expected["pixels"], entry.variant)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.append(str(Path(__file__).parent.parent))  # tledge is not installed in the emulated userland
-from tledge.runtime import open_session
+from tledge.runtime.sessions import open_session
 
 KERNELS = ("xnnpack", "reference")
 

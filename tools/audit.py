@@ -27,8 +27,8 @@ sys.path.insert(0, str(ROOT))  # this checkout's tledge
 
 from packaging.requirements import Requirement
 
-from tledge import packages
 from tledge._io.resources import package_key
+from tledge.environment import packages
 
 PINS = ROOT / "constraints.txt"
 CANARY = "Jinja2==2.11.2"

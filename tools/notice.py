@@ -22,9 +22,9 @@ sys.path.insert(0, str(ROOT))  # this checkout's tledge
 
 from packaging.requirements import Requirement
 
-from tledge import packages
 from tledge._io.resources import package_key
 from tledge.backbones import BACKBONES
+from tledge.environment import packages
 
 PLACE = ROOT / "NOTICE"
 WORKSHOP = ("docs", "dev")

@@ -18,10 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tledge import listing, model, trial, trial_worker, verification
+from tledge import listing, model, verification
 from tledge.errors import TledgeError
 from tledge.predict import predict
 from tledge.reader import open_predictor
+from tledge.runtime import sandbox, sandbox_worker
 
 PATIENCE = 60
 """Seconds for a step; then SIGALRM ends the process, also within native code."""
@@ -34,7 +35,7 @@ VARIANTS = {".tflite": "tflite-int8", ".onnx": "onnx-fp32"}
 
 def zeros(file: Path, photo: Path, bundle: Path) -> None:
     """What a trial does."""
-    trial_worker._try(file.read_bytes(), file.name, "xnnpack")
+    sandbox_worker._try(file.read_bytes(), file.name, "xnnpack")
 
 
 def answers(file: Path, photo: Path, bundle: Path) -> None:
@@ -99,7 +100,7 @@ def main(photo: Path, bundle: Path, results: Path, files: list[Path]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY[files[0].suffix],) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    trial.require = lambda *_given: None  # type: ignore[assignment]
+    sandbox.require = lambda *_given: None  # type: ignore[assignment]
     with results.open("a", encoding="utf-8") as out:
 
         def say(**facts: Any) -> None:

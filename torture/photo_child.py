@@ -36,13 +36,13 @@ def _files(folder: str, *names: str) -> Iterator[tuple[str, Path]]:
 
 
 def _tried(source: bytes | Path) -> dict[str, object]:
-    from tledge import images
     from tledge.errors import DataError
+    from tledge.preprocessing import image
 
     faulthandler.dump_traceback_later(PATIENCE, exit=True)
     began = time.monotonic()
     try:
-        images.prepare(source, SIZE)
+        image.prepare(source, SIZE)
         said = {"fate": "prepared", "reason": ""}
     except DataError as error:
         said = {"fate": "refused", "reason": str(error)}

@@ -347,7 +347,7 @@ STRUCK = (
     (("bench", "RUN", "--variant", "tflite-fp32", "--threads", "1", "--quiet"), "tledge.bench_worker", 4),
     (("bundle", "RUN", "--target", "microcontroller"), "tledge.arena_worker", 4),
     (("bundle", "RUN", "--target", "microcontroller"), "ethosu.vela", 4),
-    (("doctor",), "tledge.probe_worker", 0),
+    (("doctor",), "tledge.environment.gpu_probe", 0),
 )
 """Commands, a module that they run in a process of its own, and the exit code where it crashes."""
 

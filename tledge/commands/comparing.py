@@ -44,7 +44,8 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
 
 
 def _show(report: ComparedReport, whose: str) -> None:
-    from tledge import console, console_tables, words
+    from tledge import console, console_tables
+    from tledge.visualization import text_format
 
     for letter, one in (("A", report.a), ("B", report.b)):
         click.echo(f"{letter}: {one.path} ({one.name} {one.version})")
@@ -58,7 +59,7 @@ def _show(report: ComparedReport, whose: str) -> None:
         click.echo(line)
     for row in report.rows:
         for reason in row.reasons:
-            click.echo(words.printable(f"{row.variant}: {reason}"))
+            click.echo(text_format.printable(f"{row.variant}: {reason}"))
     for letter, names in (("A", report.only_a), ("B", report.only_b)):
         if names:
             click.echo(f"Only in {letter}: {', '.join(names)}.")
@@ -67,7 +68,7 @@ def _show(report: ComparedReport, whose: str) -> None:
         f"Gates ({whose}): B may lose {limits.max_drop:.1%} of the images, a class "
         f"{limits.max_class_drop:.1%} of its recall, and keeps {limits.int8_accuracy:.0%} of A's accuracy."
     )
-    for line in (*report.remarks, words.machine_line(report.machine)):
+    for line in (*report.remarks, text_format.machine_line(report.machine)):
         click.echo(line)
 
 

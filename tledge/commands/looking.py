@@ -51,7 +51,7 @@ def predict(
     from tledge import console, progress
     from tledge.predict import predict as answers
     from tledge.reader import open_predictor
-    from tledge.words import printable
+    from tledge.visualization.text_format import printable
 
     predictor = open_predictor(model, variant, kernels, public_key(key))
     for remark in predictor.remarks if not quiet else ():

@@ -80,7 +80,8 @@ def bench(
 
 def _check_plot(path: Path, out: Path | None) -> None:
     """Refuse, before minutes are spent, a plot that could not be drawn or written."""
-    from tledge import plots, reader, subjects
+    from tledge import reader, subjects
+    from tledge.visualization import plots
 
     if out is None:
         return
@@ -99,7 +100,8 @@ def _check_plot(path: Path, out: Path | None) -> None:
 
 
 def _show(report: BenchReport) -> None:
-    from tledge import console, console_tables, words
+    from tledge import console, console_tables
+    from tledge.visualization import text_format
 
     out = console.stdout()
     table, hidden = console_tables.bench_table(report, out)
@@ -109,15 +111,16 @@ def _show(report: BenchReport) -> None:
     for row in report.rows:
         if row.status != "measured":
             kernels = f" {row.kernels} x {row.threads}" if row.kernels else ""
-            click.echo(words.printable(f"{row.variant}{kernels} {row.status}: {row.reason}"))
-    for line in (*report.remarks, words.machine_line(report.machine), report.note):
+            click.echo(text_format.printable(f"{row.variant}{kernels} {row.status}: {row.reason}"))
+    for line in (*report.remarks, text_format.machine_line(report.machine), report.note):
         click.echo(line)
 
 
 def _drawn(report: BenchReport, path: Path, out: Path | None) -> list[str]:
     """Draw the plot where it belongs, if anywhere; gives what to say about the files written."""
-    from tledge import plots, subjects
+    from tledge import subjects
     from tledge.run import folder
+    from tledge.visualization import plots
 
     of_run = subjects.is_run(path)
     said = [f"Written: {path / 'bench.json'}"] if of_run else []

@@ -153,11 +153,12 @@ def _show_bundle(made: Bundled) -> None:
 
 
 def _show(report: ParityReport, path: Path) -> None:
-    from tledge import console, console_tables, words
+    from tledge import console, console_tables
+    from tledge.visualization import text_format
 
     console.stdout().print(console_tables.parity_table(report))
     for line in (*console_tables.differences(report, path), *console_tables.reasons(report)):
-        click.echo(words.printable(line))
+        click.echo(text_format.printable(line))
 
 
 def _fail(report: ParityReport) -> NoReturn:

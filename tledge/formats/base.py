@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge._process.optional_imports import Needs
-from tledge.runtime import Session
+from tledge.runtime.sessions import Session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

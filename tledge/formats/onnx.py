@@ -12,7 +12,7 @@ from tledge._process.optional_imports import Needs, extra
 from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Mode, Port, Structure, is_zeroed
 from tledge.formats.onnx_conversion import convert
-from tledge.runtime import OnnxSession, Session, SessionPool
+from tledge.runtime.sessions import OnnxSession, Session, SessionPool
 
 CARRIERS = ("Cast", "Transpose")
 """Operators that hand bytes on as the numbers they are."""

@@ -13,7 +13,7 @@ from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Job, Mode, Port, Structure, is_zeroed
 from tledge.formats.frozen import keras_model, tensorflow
 from tledge.run import folder as run_folder
-from tledge.runtime import Session
+from tledge.runtime.sessions import Session
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from tledge._process.optional_imports import Needs, extra
 from tledge.errors import ArtifactError, MissingError
 from tledge.formats.base import KERNEL_SIZE, Format, Mode, Port, Structure
 from tledge.formats.tflite_conversion import convert
-from tledge.runtime import LiteRTSession, Session, SessionPool, check_tflite
+from tledge.runtime.sessions import LiteRTSession, Session, SessionPool, check_tflite
 
 
 def open_model(path: Path, kernels: str) -> Session:

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from tledge import images
 from tledge.errors import DataError
+from tledge.preprocessing import image
 from tledge.run import folder as run_folder
 
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
@@ -28,7 +28,7 @@ def keep(folder: Path, label: str, labels: Sequence[str], data: bytes) -> Path:
         raise DataError(f"{label!r}: no such label. Known: {', '.join(labels)}.")
     if Path(label).name != label or label in (".", ".."):
         raise DataError(f"{label!r}: this label cannot be the name of a folder.")
-    kind = images.examine(data, (1, 1))[1].format
+    kind = image.examine(data, (1, 1))[1].format
     if kind not in SUFFIXES:
         raise DataError(f"{kind} pictures are not kept. Try a JPEG or PNG.")
     _require_place(folder, len(data))

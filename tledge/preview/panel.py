@@ -18,7 +18,7 @@ from tledge.errors import RunError, TledgeError
 from tledge.formats import VARIANTS
 from tledge.run import folder, golden_set
 from tledge.run.folder import Artifact, RunFolder
-from tledge.runtime import Session
+from tledge.runtime.sessions import Session
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tledge import statistics, summary
+from tledge import summary
+from tledge.metrics import statistics
 from tledge.report import charts, pictures
 from tledge.run import golden_set
 from tledge.run.folder import ParityRow, RunFolder

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tledge.statistics import Bin
+from tledge.metrics.statistics import Bin
 
 WIDTH, HEIGHT = 480, 280
 """Size of a chart in its own pixels; a page scales it."""

@@ -15,7 +15,7 @@ from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityReport, RunFolder, TrainedRun
 from tledge.summary import Summary
-from tledge.words import share, span
+from tledge.visualization.text_format import share, span
 
 PRINCIPAL = ("tflite-int8", "tflite-mixed", "tflite-int16x8", "tflite-dynamic", "tflite-fp16", "onnx-int8")
 """Artifacts whose figures stand at the top, the first that there is."""

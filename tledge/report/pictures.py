@@ -6,7 +6,7 @@ import base64
 import io
 from typing import TYPE_CHECKING
 
-from tledge import images
+from tledge.preprocessing import image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ def photo(pixels: NDArray[np.uint8]) -> str:
 
     height, width = pixels.shape[:2]
     scale = min(1.0, SIDE / max(height, width))
-    small = images.prepare(pixels, (max(1, round(height * scale)), max(1, round(width * scale))))
+    small = image.prepare(pixels, (max(1, round(height * scale)), max(1, round(width * scale))))
     out = io.BytesIO()
     Image.fromarray(small).save(out, "JPEG", quality=QUALITY, optimize=True)
     return _uri("jpeg", out.getvalue())

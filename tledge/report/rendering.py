@@ -11,7 +11,7 @@ from tledge import __version__, card
 from tledge.errors import MissingError, RunError
 from tledge.report import charts
 from tledge.report.facts import Facts
-from tledge.words import NONE, interval, kib, point_span, points, share, span, unsure
+from tledge.visualization.text_format import NONE, interval, kib, point_span, points, share, span, unsure
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from tledge import card
+from tledge.environment.machine import Machine
 from tledge.flips import Flip, Listing, listed
-from tledge.machine import Machine
 from tledge.report import pictures
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityRow, RunFolder
 from tledge.sensitivity import Cost, Layer
 from tledge.summary import Summary
-from tledge.words import machine_line
+from tledge.visualization.text_format import machine_line
 
 MOST_FLIPS = 24
 """Pictures of answers that differ, of each artifact; its contact sheet has up to 60."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tledge import images
 from tledge._io import resource_errors
 from tledge.errors import DataError, MissingError, RecipeError
+from tledge.preprocessing import image
 from tledge.sources.base import Reader, Record, stamps
 
 OPTIONS: dict[str, object] = {"path": "", "image": "path", "label": "label", "split": "", "delimiter": ","}
@@ -42,13 +42,13 @@ def records(options: Mapping[str, object]) -> Iterator[Record]:
     an empty row or cell, and a photo that is missing or listed twice.
     """
     for line in _lines(options):
-        yield Record(line.photo, line.label, line.split, partial(images.content, line.path))
+        yield Record(line.photo, line.label, line.split, partial(image.content, line.path))
 
 
 def reader(options: Mapping[str, object]) -> Reader:
     """Reads the file that the id names, from the folder of the CSV file."""
     root = _table(options).parent
-    return lambda name, _offset, _size: images.content(root / name)
+    return lambda name, _offset, _size: image.content(root / name)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from tledge import images
 from tledge._io import resource_errors
 from tledge.errors import DataError, MissingError
+from tledge.preprocessing import image
 from tledge.sources.base import Reader, Record, stamps
 
 OPTIONS: dict[str, object] = {"path": ""}
@@ -46,14 +46,14 @@ def records(options: Mapping[str, object]) -> Iterator[Record]:
     _check_depths(root, [parts for parts, _path in found])
     for parts, path in found:
         *split, label, _name = parts
-        read = partial(images.content, Path(path))
+        read = partial(image.content, Path(path))
         yield Record("/".join(parts), label, split[0] if split else "train", read)
 
 
 def reader(options: Mapping[str, object]) -> Reader:
     """Reads the file that the id names."""
     root = _root(options)
-    return lambda name, _offset, _size: images.content(root / name)
+    return lambda name, _offset, _size: image.content(root / name)
 
 
 def photos(root: Path) -> Iterator[Photo]:

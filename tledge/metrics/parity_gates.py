@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING
 
-from tledge import statistics
 from tledge.config import Parity
 from tledge.contract import InputSpec
+from tledge.metrics import statistics
 from tledge.run import golden_set
 from tledge.run.golden_set import Golden
 

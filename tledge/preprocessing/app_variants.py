@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tledge import images
+from tledge.preprocessing import image
 from tledge.run import golden_set
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ class Way:
 
 def read(data: bytes) -> Photo:
     """Decode an encoded photo; raises DataError or MissingError as `images.prepare` does."""
-    pixels, facts = images.decode(data)
+    pixels, facts = image.decode(data)
     return Photo(pixels, facts.orientation)
 
 
 def reference(photo: Photo, size: Size) -> Pixels:
     """The contract's preparation."""
-    return images.prepare(photo.pixels, size)
+    return image.prepare(photo.pixels, size)
 
 
 def bilinear(photo: Photo, size: Size) -> Pixels:
@@ -131,7 +131,7 @@ def centre_crop(photo: Photo, size: Size) -> Pixels:
     scale = min(height / size[0], width / size[1])
     tall, wide = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
     top, left = (height - tall) // 2, (width - wide) // 2
-    return images.prepare(photo.pixels[top : top + tall, left : left + wide], size)
+    return image.prepare(photo.pixels[top : top + tall, left : left + wide], size)
 
 
 def swapped(photo: Photo, size: Size) -> Pixels:
@@ -148,7 +148,7 @@ def encoded_again(photo: Photo, size: Size) -> Pixels:
 
     out = io.BytesIO()
     Image.fromarray(photo.pixels).save(out, "JPEG", quality=QUALITY)
-    return images.prepare(out.getvalue(), size)
+    return image.prepare(out.getvalue(), size)
 
 
 def not_turned(photo: Photo, size: Size) -> Pixels:
@@ -157,7 +157,7 @@ def not_turned(photo: Photo, size: Size) -> Pixels:
     from PIL import Image
 
     undone = BACK.get(photo.orientation, photo.orientation)
-    return images.prepare(np.asarray(images.turned(Image.fromarray(photo.pixels), undone)), size)
+    return image.prepare(np.asarray(image.turned(Image.fromarray(photo.pixels), undone)), size)
 
 
 WAYS: tuple[Way, ...] = (

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from tledge.images import ORIENTATION, to_rgb
+from tledge.preprocessing.image import ORIENTATION, to_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image

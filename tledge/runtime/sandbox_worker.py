@@ -1,4 +1,4 @@
-"""One model opened, and one image of zeros answered: `python -m tledge.trial_worker NAME KERNELS < FILE`.
+"""One model opened, and one image of zeros answered: `python -m tledge.runtime.sandbox_worker NAME KERNELS < FILE`.
 
 Prints `{}` as its last line, or the failure as JSON; native code that crashes ends this process alone.
 """
@@ -12,7 +12,7 @@ from contextlib import suppress
 from tledge import errors
 from tledge._process import subprocesses
 from tledge.errors import ArtifactError, TledgeError
-from tledge.runtime import LiteRTSession, OnnxSession
+from tledge.runtime.sessions import LiteRTSession, OnnxSession
 
 MEMORY = 2 << 30
 """Bytes of address space, beside eight times the file's size: far more than a classifier takes."""

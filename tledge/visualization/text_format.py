@@ -9,7 +9,7 @@ from tledge._io.encoding import CONTROL
 
 if TYPE_CHECKING:  # the command line starts with this module
     from tledge.contract import Confidence
-    from tledge.machine import Machine
+    from tledge.environment.machine import Machine
     from tledge.run.folder import Score
 
 NONE = "–"

@@ -35,7 +35,7 @@ def require(model: bytes, name: str, kernels: str = "xnnpack") -> None:
         return
     pipe = subprocess.PIPE
     process = subprocess.Popen(
-        workers.command("trial_worker", name, kernels), stdin=pipe, stdout=pipe, stderr=pipe,
+        workers.command("runtime.sandbox_worker", name, kernels), stdin=pipe, stdout=pipe, stderr=pipe,
         env=subprocesses.environment(),
     )  # fmt: skip
     try:
