@@ -34,9 +34,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import machine  # noqa: E402
 
-from tledge import feeding, fitting, hardware, model, training  # noqa: E402
+from tledge import feeding, fitting, hardware, training  # noqa: E402
 from tledge._process import silence  # noqa: E402
 from tledge.config import Hardware, Model, Stage  # noqa: E402
+from tledge.models import classifier  # noqa: E402
 from tledge.run import folder as run_folder  # noqa: E402
 
 CLASSES = 10
@@ -146,9 +147,9 @@ def compiled(case: Case, precision: str) -> Any:
     engine = hardware.Engine(table)
     training._seed(0, Hardware())
     with engine.building():
-        net = model.build(case.network, CLASSES)
+        net = classifier.build(case.network, CLASSES)
     stage = Stage(unfreeze="all", learning_rate=1e-4, batch_size=case.batch)
-    model.set_trainable(net, stage)
+    classifier.set_trainable(net, stage)
     net.compile(
         optimizer=engine.scaled(fitting.optimizer(stage, EPOCHS * case.steps)),
         loss=fitting.loss(stage),

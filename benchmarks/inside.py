@@ -23,7 +23,7 @@ DRAWN = 240
 
 def photos(source: str, out: str, small: str) -> None:
     """Write photos as `split/label/*.jpg`; every tenth train photo of a label is for validation."""
-    from tledge.sources import SOURCES
+    from tledge.data.sources.registry import SOURCES
 
     wanted = SMALL if small == "True" else FULL
     own = {"name": "rock_paper_scissors"} if source == "tfds" else {**wanted, "size": DRAWN}

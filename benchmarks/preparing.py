@@ -68,8 +68,8 @@ def inside_prepare(photos: str, repeats: str) -> None:
     import numpy as np
     from baselines.pillow_decode import decode
 
-    from tledge import dataset
     from tledge.config import Data
+    from tledge.data import cache as data_cache
 
     kept = {}
 
@@ -77,7 +77,7 @@ def inside_prepare(photos: str, repeats: str) -> None:
         kept["bare"] = decode(Path(photos))
 
     def ours() -> None:
-        kept["tledge"] = dataset.prepare(Data(source=f"folder:{photos}"), SIZE)
+        kept["tledge"] = data_cache.prepare(Data(source=f"folder:{photos}"), SIZE)
 
     with tempfile.TemporaryDirectory() as scratch:
 
@@ -110,15 +110,17 @@ def inside_epochs(recipe_path: str) -> None:
     """Inside a child: prepare once, then every batch of every epoch as training and validation take them."""
     import numpy as np
 
-    from tledge import dataset, feeding, recipe, splits
+    from tledge import feeding, recipe
     from tledge._process import silence
+    from tledge.data import cache as data_cache
+    from tledge.data import splits
 
     silence.load("keras", "train")
     made = recipe.load(Path(recipe_path))
     stage = made.stage[0]
 
     def work() -> int:
-        prepared = dataset.prepare(made.data, SIZE)
+        prepared = data_cache.prepare(made.data, SIZE)
         rows = splits.split(prepared, made.data, made.recipe.seed)
         one_hot = np.eye(len(prepared.labels), dtype=np.float32)[prepared.label_indices()]
         parts = {name: feeding.Examples(prepared.images(), one_hot, part) for name, part in rows.items()}

@@ -70,10 +70,10 @@ class Row:
 
 
 def prepare(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
-    from tledge import dataset
     from tledge.config import Data
+    from tledge.data import cache as data_cache
 
-    dataset.prepare(Data(source=f"folder:{photos}", cache=cache), side)
+    data_cache.prepare(Data(source=f"folder:{photos}", cache=cache), side)
 
 
 def train(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
@@ -186,9 +186,9 @@ def with_golden(run: Path, target: Path, count: int) -> Path:
 
 def run(base: int, steps: tuple[int, ...], side: int, scratch: Path) -> list[Row]:
     """All stages at all sizes."""
-    from tledge.sources import drawn
+    from tledge.data.sources import synthetic
 
-    scenes = [(drawn.LABELS[n % 3], drawn.draw("train", n, max(160, side), 0)) for n in range(SCENES)]
+    scenes = [(synthetic.LABELS[n % 3], synthetic.draw("train", n, max(160, side), 0)) for n in range(SCENES)]
     rows = []
     for step in steps:
         count = base * step

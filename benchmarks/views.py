@@ -26,17 +26,19 @@ BATCH = 32
 
 def inside_views(recipe_path: str, views: str, heads: str) -> None:
     """Inside a child: print the test accuracies of `heads` heads on `views` views and on fresh ones."""
-    from tledge import dataset, model, prefix, recipe, splits
+    from tledge import prefix, recipe
+    from tledge.data import cache, splits
+    from tledge.models import classifier
 
     wanted = recipe.load(Path(recipe_path))
-    prepared = dataset.prepare(wanted.data, wanted.model.image_size)
+    prepared = cache.prepare(wanted.data, wanted.model.image_size)
     rows = splits.split(prepared, wanted.data, wanted.recipe.seed)
-    core = model.build(wanted.model, len(prepared.labels))
-    model.set_trainable(core, wanted.stage[0])
+    core = classifier.build(wanted.model, len(prepared.labels))
+    classifier.set_trainable(core, wanted.stage[0])
     halves = prefix.cut(core)
     assert halves is not None
     epochs = wanted.stage[0].epochs
-    draw = model.view_maker(wanted.augment, wanted.recipe.seed)
+    draw = classifier.view_maker(wanted.augment, wanted.recipe.seed)
     pixels = prepared.images()[rows["train"]]
     fresh = [_features(halves.front, _drawn(draw, pixels)) for _ in range(epochs)]
     kept = [_features(halves.front, pixels), *fresh[: int(views) - 1]]

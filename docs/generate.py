@@ -23,11 +23,11 @@ from words import code, fenced, notes, plain, prose, table
 import tledge
 from tledge import cli, config, errors
 from tledge._io import resources
-from tledge.backbones import BACKBONES
+from tledge.data.sources.registry import SOURCES
 from tledge.formats import VARIANTS
+from tledge.models.backbones import BACKBONES
 from tledge.recipe import Recipe
 from tledge.run import folder as folder_module
-from tledge.sources import SOURCES
 from tledge.targets import TARGETS
 
 WORDS = {

@@ -9,8 +9,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from tledge.calibration import Wanted, measure
-from tledge.float_graph import FloatGraph, Linear
+from tledge.quantization.activation_statistics import Wanted, measure
+from tledge.quantization.tflite_graph import FloatGraph, Linear
 
 SIDE, CHANNELS, CLASSES = 8, 8, 4
 

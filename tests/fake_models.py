@@ -17,10 +17,10 @@ def small_net() -> Any:
     """The smallest network that tledge builds, for three classes, always with the same weights."""
     import keras
 
-    from tledge import model
+    from tledge.models import classifier
 
     keras.utils.set_random_seed(0)
-    return model.build(SMALL, 3)
+    return classifier.build(SMALL, 3)
 
 
 def images(count: int = 16) -> NDArray[np.uint8]:

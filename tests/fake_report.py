@@ -15,17 +15,18 @@ import numpy as np
 import pytest
 from fake_data import photos
 
-from tledge import dataset, inventory, parity, recipe, splits
+from tledge import parity, recipe
 from tledge.bench import BenchReport, Measure
 from tledge.bench_worker import Minimum
 from tledge.config import Parity
 from tledge.contract import Confidence
+from tledge.data import cache, inspection, splits
 from tledge.diagnosis import Diagnosis
 from tledge.environment.machine import Machine
+from tledge.quantization.sensitivity import Cost, Layer, Sensitivity
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
-from tledge.sensitivity import Cost, Layer, Sensitivity
 from tledge.verification import verify_run
 
 LABELS = fake_pairs.LABELS
@@ -111,8 +112,8 @@ def _describe(folder: RunFolder) -> None:
         folder.environment, {**facts, "python": "3.11.7", "processors": 2, "packages": packages}
     )
     made = recipe.of_run(folder)
-    prepared = dataset.prepare(made.data, 32)
-    inventory.keep(folder, prepared, splits.split(prepared, made.data, 7), 7)
+    prepared = cache.prepare(made.data, 32)
+    inspection.keep(folder, prepared, splits.split(prepared, made.data, 7), 7)
 
 
 def _history(folder: RunFolder) -> None:

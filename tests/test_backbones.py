@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tledge import config
-from tledge.backbones import BACKBONES, split_name
 from tledge.errors import RecipeError
+from tledge.models.backbones import BACKBONES, split_name
 
 pytestmark = pytest.mark.slow
 APPLICATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -63,13 +63,13 @@ def keras_says(name: str, known: Any, images: Any) -> Any:
 
 def built(name: str, known: Any, folder: Path) -> Any:
     """Our model with the weights of `known`, through a file where Keras' has the same layers."""
-    from tledge import model
+    from tledge.models import classifier
 
     path = folder / "base.weights.h5"
     known.save_weights(path)
     weights = str(path) if APPLICATIONS[name][1] else "none"
     alpha = APPLICATIONS[name][2].get("alpha", 1.0)
-    core = model.build(config.Model(name, alpha, weights, image_size=BACKBONES[name].min_size), 3)
+    core = classifier.build(config.Model(name, alpha, weights, image_size=BACKBONES[name].min_size), 3)
     if weights == "none":
         features(core).set_weights(known.get_weights())
     return core
@@ -123,11 +123,11 @@ def test_scale_by_channel_is_saved(tmp_path: Path) -> None:
     """Means and deviations of ImageNet, red first."""
     import keras
 
-    from tledge import model
+    from tledge.models import classifier
 
-    core = model.build(config.Model("efficientnetv2b0", weights="none", image_size=32), 3)
-    model.save(core, tmp_path / "one.keras")
-    for one in (core, model.load(tmp_path / "one.keras")):
+    core = classifier.build(config.Model("efficientnetv2b0", weights="none", image_size=32), 3)
+    classifier.save(core, tmp_path / "one.keras")
+    for one in (core, classifier.load(tmp_path / "one.keras")):
         scaled = keras.Model(one.input, one.get_layer("scale").output)
         found = answer(scaled, np.full((1, 32, 32, 3), 51, np.float32))[0, 0, 0]
         wanted = (0.2 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225]
@@ -138,11 +138,11 @@ def test_own_weights_are_turned_once(tmp_path: Path) -> None:
     """The first kernel is that of the file with red and blue exchanged, the second is untouched."""
     import keras
 
-    from tledge import model
+    from tledge.models import classifier
 
     base = keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 32, 3))
     base.save_weights(tmp_path / "vgg.weights.h5")
-    core = model.build(config.Model("vgg16", weights=str(tmp_path / "vgg.weights.h5"), image_size=32), 3)
+    core = classifier.build(config.Model("vgg16", weights=str(tmp_path / "vgg.weights.h5"), image_size=32), 3)
     first, second = (
         [one.get_layer(name).get_weights()[0] for one in (base, core)]
         for name in ("block1_conv1", "block1_conv2")
@@ -153,38 +153,38 @@ def test_own_weights_are_turned_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["xception", "inceptionv3", "vgg16", "mobilenetv2"])
 def test_smallest_image_is_keras_own(name: str) -> None:
-    from tledge import model
+    from tledge.models import classifier
 
     with pytest.raises(RecipeError, match="at least"):
-        model.build(config.Model(name, weights="none", image_size=BACKBONES[name].min_size - 1), 3)
+        classifier.build(config.Model(name, weights="none", image_size=BACKBONES[name].min_size - 1), 3)
 
 
 def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
     import keras
 
-    from tledge import model
+    from tledge.models import classifier
 
     base = keras.applications.MobileNet(weights=None, include_top=False, input_shape=(32, 32, 3), alpha=0.25)
     base.save_weights(tmp_path / "other.weights.h5")
     with pytest.raises(RecipeError, match=r"other\.weights\.h5: not of this backbone"):
-        model.build(config.Model("tiny", weights=str(tmp_path / "other.weights.h5"), image_size=32), 3)
+        classifier.build(config.Model("tiny", weights=str(tmp_path / "other.weights.h5"), image_size=32), 3)
 
 
 def test_base_gives_the_same_while_training(tmp_path: Path) -> None:
     """EfficientNet skips blocks at random, with seeds that Keras does not save."""
     import keras
 
-    from tledge import model
+    from tledge.models import classifier
 
     table = config.Model("efficientnetv2b0", weights="none", image_size=32, dropout=0)
-    core = model.build(table, 3)
-    model.set_trainable(core, config.Stage())
+    core = classifier.build(table, 3)
+    classifier.set_trainable(core, config.Stage())
     images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype(np.float32)
     twice = [np.asarray(core(images, training=training)) for training in (False, True)]
     assert np.array_equal(*twice)
     assert sum(type(layer).__name__ == "Dropout" for layer in core.layers) > 10
     for name in ("one", "two"):
-        model.save(core, tmp_path / f"{name}.keras")
+        classifier.save(core, tmp_path / f"{name}.keras")
         keras.utils.set_random_seed(9)
     assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
 
@@ -194,12 +194,12 @@ def test_second_build_is_the_same(name: str, tmp_path: Path) -> None:
     """Names that Keras numbers through a process must not reach the file, nor `unfreeze`."""
     import keras
 
-    from tledge import model
+    from tledge.models import classifier
 
     for number in range(2):
         keras.utils.set_random_seed(5)
-        core = model.build(config.Model(name, weights="none", image_size=32), 3)
-        model.save(core, tmp_path / f"{number}.keras")
+        core = classifier.build(config.Model(name, weights="none", image_size=32), 3)
+        classifier.save(core, tmp_path / f"{number}.keras")
     assert (tmp_path / "0.keras").read_bytes() == (tmp_path / "1.keras").read_bytes()
 
 

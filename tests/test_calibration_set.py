@@ -12,11 +12,13 @@ import pytest
 from conftest import Done
 from fake_graphs import chain, pictures
 
-from tledge import calibration_set, dataset, evidence, splits
-from tledge.calibration import Wanted, measure
-from tledge.calibration_set import require_usable, stability
+from tledge import evidence
+from tledge.data import cache, splits
 from tledge.errors import DataError
-from tledge.float_graph import FloatGraph
+from tledge.quantization import calibration_set
+from tledge.quantization.activation_statistics import Wanted, measure
+from tledge.quantization.calibration_set import require_usable, stability
+from tledge.quantization.tflite_graph import FloatGraph
 from tledge.recipe import Recipe, parse
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
@@ -61,17 +63,17 @@ class Heard:
 
 
 @pytest.fixture
-def drawn(tmp_path: Path) -> tuple[RunFolder, Recipe, dataset.Prepared]:
+def drawn(tmp_path: Path) -> tuple[RunFolder, Recipe, cache.Prepared]:
     """A run of drawn photos that was never trained, its golden set the test photos."""
     recipe = parse(RECIPE, "little.toml")
-    prepared = dataset.prepare(recipe.data, 32)
+    prepared = cache.prepare(recipe.data, 32)
     folder = RunFolder(fake_artifacts.run(tmp_path / "run"))
     run_folder.write_json(folder.run, replace(folder.read_run(), cache=str(prepared.folder), seed=5))
     write_golden(folder, prepared, splits.split(prepared, recipe.data, 5)["test"])
     return folder, recipe, prepared
 
 
-def write_golden(folder: RunFolder, prepared: dataset.Prepared, rows: Any) -> None:
+def write_golden(folder: RunFolder, prepared: cache.Prepared, rows: Any) -> None:
     labels, ids = prepared.label_indices()[rows], tuple(prepared.rows[row].id for row in rows.tolist())
     answers = np.zeros((len(rows), 3), np.float32)
     golden_set.save(folder.golden, golden_set.Golden(prepared.images()[rows], labels, answers, ids, {}))
@@ -85,7 +87,7 @@ def made(folder: RunFolder, recipe: Recipe) -> tuple[Any, dict[str, Any]]:
 # What is written down
 
 
-def test_record_names_every_image(drawn: tuple[RunFolder, Recipe, dataset.Prepared]) -> None:
+def test_record_names_every_image(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     folder, recipe, prepared = drawn
     images, found = made(folder, recipe)
     train = splits.split(prepared, recipe.data, 5)["train"].tolist()
@@ -104,14 +106,14 @@ def test_record_names_every_image(drawn: tuple[RunFolder, Recipe, dataset.Prepar
     assert found["disjoint_from"] == {"file": "golden.npz", "images": 9, "left_out": []}
 
 
-def test_seed_decides(drawn: tuple[RunFolder, Recipe, dataset.Prepared]) -> None:
+def test_seed_decides(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     folder, recipe, _ = drawn
     found = [made(folder, recipe)[1] for _ in range(2)]
     run_folder.write_json(folder.run, replace(folder.read_run(), seed=6))
     assert found[0] == found[1] != made(folder, recipe)[1]
 
 
-def test_test_photos_are_left_out_and_named(drawn: tuple[RunFolder, Recipe, dataset.Prepared]) -> None:
+def test_test_photos_are_left_out_and_named(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     folder, recipe, prepared = drawn
     before, found = made(folder, recipe)
     planted = np.array([found["images"][2]["row"], 30], np.int64)
@@ -126,7 +128,7 @@ def test_test_photos_are_left_out_and_named(drawn: tuple[RunFolder, Recipe, data
     assert noted["count"] == 6 and name not in [one["id"] for one in noted["images"]]
 
 
-def test_nothing_but_test_photos_is_refused(drawn: tuple[RunFolder, Recipe, dataset.Prepared]) -> None:
+def test_nothing_but_test_photos_is_refused(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     folder, recipe, prepared = drawn
     _, found = made(folder, recipe)
     (folder.path / evidence.CALIBRATION).unlink()
@@ -136,7 +138,7 @@ def test_nothing_but_test_photos_is_refused(drawn: tuple[RunFolder, Recipe, data
     assert not (folder.path / evidence.CALIBRATION).exists()
 
 
-def test_one_grey_level_is_another_photo(drawn: tuple[RunFolder, Recipe, dataset.Prepared]) -> None:
+def test_one_grey_level_is_another_photo(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     """Only equal pixels are refused; near-duplicates are the split's matter."""
     folder, recipe, _ = drawn
     images, _ = made(folder, recipe)
@@ -149,7 +151,7 @@ def test_one_grey_level_is_another_photo(drawn: tuple[RunFolder, Recipe, dataset
     assert made(folder, recipe)[1]["disjoint_from"]["images"] == 7
 
 
-def test_images_that_were_used_are_read_again(drawn: tuple[RunFolder, Recipe, dataset.Prepared]) -> None:
+def test_images_that_were_used_are_read_again(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     folder, recipe, _ = drawn
     fresh = evidence.calibration_images(folder, recipe, folder.read_run())
     images, _ = made(folder, recipe)
@@ -236,7 +238,7 @@ def test_blanks_do_not_count() -> None:
     assert spans(even)["largest"] == 0
 
 
-def test_stability_joins_the_record(drawn: tuple[RunFolder, Recipe, dataset.Prepared]) -> None:
+def test_stability_joins_the_record(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     folder, recipe, _ = drawn
     made(folder, recipe)
     heard, artifact = Heard(), folder.read_artifacts()[0]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tledge import held_out, ladder, mixed
 from tledge.config import Parity
 from tledge.console_tables import ladder_table
-from tledge.ladder import HeldOut, Remedy, climb
+from tledge.quantization import mixed_precision, repair, selection_images
+from tledge.quantization.repair import HeldOut, Remedy, climb
 
 LABELS = np.arange(400) % 2
 RIGHT = np.eye(2, dtype=np.float32)[LABELS]
@@ -27,9 +27,9 @@ def wrong(count: int) -> NDArray[np.float32]:
 @pytest.fixture
 def faked(monkeypatch: pytest.MonkeyPatch) -> HeldOut:
     """Remedies whose data is the number of their wrong answers."""
-    monkeypatch.setattr(ladder, "with_bytes", lambda model: model)
-    monkeypatch.setattr(ladder, "run_on_all_cores", lambda data, _name, _images: wrong(int(data)))
-    monkeypatch.setattr(ladder, "_milliseconds", lambda _remedy, _images: 1.0)
+    monkeypatch.setattr(repair, "with_bytes", lambda model: model)
+    monkeypatch.setattr(repair, "run_on_all_cores", lambda data, _name, _images: wrong(int(data)))
+    monkeypatch.setattr(repair, "_milliseconds", lambda _remedy, _images: 1.0)
     images = np.zeros((len(LABELS), 2, 2, 3), np.uint8)
     limits = Parity(int8_agreement=0.98, max_drop=1, max_class_drop=1)
     return HeldOut(images, LABELS, ("no", "yes"), limits, images[:0])
@@ -60,7 +60,7 @@ def test_answers_between_classes_are_held_to_the_gate(
     def answers(data: bytes, _name: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return wrong(int(data) if len(images) == 100 else 0)[: len(images)]
 
-    monkeypatch.setattr(ladder, "run_on_all_cores", answers)
+    monkeypatch.setattr(repair, "run_on_all_cores", answers)
     _made, tried, taken = climb(remedies(3, 2, 1), b"0", between)
     assert [one.verdict for one in tried] == ["failed", "passed"] and taken == 1
     assert [one.agreement for one in tried] == [1, 1] and [one.between for one in tried] == [0.97, 0.98]
@@ -71,12 +71,12 @@ def test_images_between_classes() -> None:
     """Each is laid over one of another class, in all shares; alone in its class, nothing is."""
     labels = np.array([0, 0, 0, 1, 1, 2])
     images = np.repeat(labels * 100, 12).reshape(6, 2, 2, 3).astype(np.uint8)
-    found = held_out.between(images, labels)
+    found = selection_images.between(images, labels)
     assert found.shape == (18, 2, 2, 3) and found.dtype == np.uint8
     half = found[6:12, 0, 0, 0].astype(int)
     assert np.array_equal(2 * half - 100 * labels == 100 * labels, [False] * 6)
     assert set((2 * half - 100 * labels).tolist()) <= {0, 100, 200}
-    assert len(held_out.between(images[:3], labels[:3])) == 0
+    assert len(selection_images.between(images[:3], labels[:3])) == 0
 
 
 def test_float_model_is_the_measure(faked: HeldOut) -> None:
@@ -123,7 +123,7 @@ class Graph:
 
 def test_runs_cover_every_operator_and_overlap() -> None:
     graph: Any = Graph(*[1] * 7)
-    found = mixed.runs_of_operators(graph)
+    found = mixed_precision.runs_of_operators(graph)
     assert found[0] == {"op0", "op1", "op2", "op3"} and found[1] == {"op2", "op3", "op4", "op5"}
     assert frozenset().union(*found) == {f"op{n}" for n in range(7)}
 
@@ -131,9 +131,12 @@ def test_runs_cover_every_operator_and_overlap() -> None:
 def test_most_weights_become_integers() -> None:
     graph: Any = Graph(10, 10, 10, 10, 100)
     best = [frozenset({"op0", "op1"}), frozenset({"op2", "op3"}), frozenset({"op4"})]
-    assert list(mixed.more_and_more(graph, best)) == [best[0], best[0] | best[1]]
+    assert list(mixed_precision.more_and_more(graph, best)) == [best[0], best[0] | best[1]]
 
 
 def test_few_images_are_spread_over_all() -> None:
     images = np.arange(1000, dtype=np.uint8)
-    assert 200 <= len(mixed.few(images)) <= mixed.IMAGES and len(mixed.few(images[:9])) == 9
+    assert (
+        200 <= len(mixed_precision.few(images)) <= mixed_precision.IMAGES
+        and len(mixed_precision.few(images[:9])) == 9
+    )

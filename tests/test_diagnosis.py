@@ -10,7 +10,7 @@ from conftest import Done
 from test_ladder import rescaled, thousandfold
 
 from tledge.diagnosis import remarks
-from tledge.sensitivity import CORRECTED, OUTPUT, ROUNDED, Cost, Layer, Sensitivity
+from tledge.quantization.sensitivity import CORRECTED, OUTPUT, ROUNDED, Cost, Layer, Sensitivity
 from tledge.visualization import plots
 
 Cli = Callable[..., Done]

@@ -18,8 +18,10 @@ from conftest import Done
 from fake_models import calibrate, small_net
 from numpy.typing import NDArray
 
-from tledge import distillation, feeding, fitting, hardware, model, progress, quantize_aware, recipe
+from tledge import distillation, feeding, fitting, hardware, progress, recipe
 from tledge.errors import DataError, RecipeError
+from tledge.models import classifier
+from tledge.quantization import quantization_aware
 from tledge.run import folder as run_folder
 
 pytestmark = pytest.mark.slow(minutes=1)
@@ -126,7 +128,7 @@ def integers(net: Any, folder: Path, **job: Any) -> NDArray[np.float32]:
     from tledge.formats.tflite import convert
     from tledge.runtime.sessions import run_on_all_cores
 
-    model.save(net, folder / "net.keras")
+    classifier.save(net, folder / "net.keras")
     out = folder / "net.tflite"
     convert(Job(str(folder / "net.keras"), str(out), "int8", "n", "1", "", ("a", "b", "c"), **job))
     return run_on_all_cores(out.read_bytes(), "net", gradients(400, 3))
@@ -139,7 +141,7 @@ def test_student_agrees_more_than_calibrated(teacher: Any, tmp_path: Path) -> No
     calibrated = integers(teacher, tmp_path, calibration=str(tmp_path / "images.npy"))
     made = lesson(teacher, examples(256, 1))
     state = learn(made, tmp_path, epochs=16, batch_size=16)
-    quantize_aware.save_ranges(tmp_path / "ranges.json", made.ranges)
+    quantization_aware.save_ranges(tmp_path / "ranges.json", made.ranges)
     found = integers(made.student, tmp_path, ranges=str(tmp_path / "ranges.json"))
     assert state.best is not None and state.best < 0.9 * state.history[0]["val_loss"]
     assert np.unique(wanted.argmax(1)).size == 3
@@ -279,7 +281,7 @@ def test_other_layers_are_refused_before_training(tmp_path: Path, monkeypatch: p
     def refuse(_net: Any) -> None:
         raise RecipeError("quantize_aware: layer odd is")
 
-    monkeypatch.setattr(quantize_aware, "require_known", refuse)
+    monkeypatch.setattr(quantization_aware, "require_known", refuse)
     with pytest.raises(RecipeError, match="layer odd is"):
         run_stages(asked(), RECIPE, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -228,9 +228,9 @@ class Team:
 
 
 def weights(run: Path) -> NDArray[np.float32]:
-    from tledge import model
+    from tledge.models import classifier
 
-    return np.concatenate([one.ravel() for one in model.load(run / "model.keras").get_weights()])
+    return np.concatenate([one.ravel() for one in classifier.load(run / "model.keras").get_weights()])
 
 
 @pytest.mark.distributed

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tledge.data.sources import synthetic, synthetic_hands
+from tledge.data.sources.synthetic_hands import Look, Placement, Pose, draw_hand
 from tledge.errors import RecipeError
-from tledge.sources import drawn, hands
-from tledge.sources.hands import Look, Placement, Pose, draw_hand
 
 SMALL = {"train": 9, "test": 6, "size": 32}
 
 
 def read_all(**options: int) -> dict[str, bytes]:
-    return {record.id: record.read() for record in drawn.records({**SMALL, **options})}
+    return {record.id: record.read() for record in synthetic.records({**SMALL, **options})}
 
 
 def test_same_options_same_bytes() -> None:
@@ -40,7 +40,7 @@ def test_other_seed_other_bytes() -> None:
 
 
 def test_splits_and_labels_balanced() -> None:
-    records = list(drawn.records({}))
+    records = list(synthetic.records({}))
     counts = Counter((record.split, record.label) for record in records)
     assert counts == {
         (split, label): share
@@ -50,7 +50,7 @@ def test_splits_and_labels_balanced() -> None:
 
 
 def test_ids_unique_and_telling() -> None:
-    records = list(drawn.records({}))
+    records = list(synthetic.records({}))
     assert len({record.id for record in records}) == len(records)
     assert records[1].id == "train/rock/0000"
     assert all(record.id.startswith(f"{record.split}/{record.label}/") for record in records)
@@ -58,7 +58,7 @@ def test_ids_unique_and_telling() -> None:
 
 @pytest.mark.parametrize("size", [16, 96, 131])
 def test_size_is_honoured(size: int) -> None:
-    record = next(iter(drawn.records({"size": size})))
+    record = next(iter(synthetic.records({"size": size})))
     image = Image.open(io.BytesIO(record.read()))
     assert (image.size, image.mode, image.format) == ((size, size), "RGB", "JPEG")
 
@@ -76,14 +76,14 @@ def test_labels_draw_different_hands() -> None:
         draw_hand(Pose(label, 12.0, 0.2, 0.5, (0, 0, 0, 0), palm_side, False), look, place, 32)
         .getchannel("A")
         .tobytes()
-        for label in drawn.LABELS
+        for label in synthetic.LABELS
         for palm_side in (True, False)
     }
     assert len(shapes) >= 5  # paper has the same silhouette from both sides
 
 
 def test_splits_use_other_ranges() -> None:
-    train, test = drawn.RANGES["train"], drawn.RANGES["test"]
+    train, test = synthetic.RANGES["train"], synthetic.RANGES["test"]
     for field in dataclasses.fields(train):
         assert getattr(train, field.name) != getattr(test, field.name), field.name
     assert not set(train.sleeves) & set(test.sleeves)
@@ -92,8 +92,8 @@ def test_splits_use_other_ranges() -> None:
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_every_background_draws(split: str) -> None:
-    for kind in drawn.RANGES[split].backgrounds:
-        ground = drawn._background(kind, 24, np.random.default_rng(0))
+    for kind in synthetic.RANGES[split].backgrounds:
+        ground = synthetic._background(kind, 24, np.random.default_rng(0))
         assert ground.shape == (24, 24, 3)
         assert 0 <= ground.min() <= ground.max() <= 255
 
@@ -105,26 +105,26 @@ def test_every_background_draws(split: str) -> None:
 def test_bad_values_are_refused(options: dict[str, object]) -> None:
     key = next(iter(options))
     with pytest.raises(RecipeError, match=f"{key} = .*expected a whole number"):
-        drawn.records(options)
+        synthetic.records(options)
 
 
 def test_unknown_key_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"'pixels'.*train, test, size, seed"):
-        drawn.records({"pixels": 96})
+        synthetic.records({"pixels": 96})
 
 
 def test_fingerprint_follows_the_options() -> None:
-    assert drawn.fingerprint({}) == drawn.fingerprint(drawn.OPTIONS)
-    assert drawn.fingerprint({}) != drawn.fingerprint({"seed": 1})
+    assert synthetic.fingerprint({}) == synthetic.fingerprint(synthetic.OPTIONS)
+    assert synthetic.fingerprint({}) != synthetic.fingerprint({"seed": 1})
 
 
 def test_fingerprint_follows_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before = drawn.fingerprint({})
+    before = synthetic.fingerprint({})
     (tmp_path / "hands.py").write_text("other code")
-    monkeypatch.setattr(hands, "__file__", str(tmp_path / "hands.py"))
-    assert drawn.fingerprint({}) != before
+    monkeypatch.setattr(synthetic_hands, "__file__", str(tmp_path / "hands.py"))
+    assert synthetic.fingerprint({}) != before
 
 
 def test_record_read_can_pickle() -> None:
-    record = next(iter(drawn.records(SMALL)))
+    record = next(iter(synthetic.records(SMALL)))
     assert pickle.loads(pickle.dumps(record)).read() == record.read()

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tledge.calibration import Wanted, interpreter, measure
-from tledge.equalization import equalize, streams
-from tledge.float_graph import FloatGraph
+from tledge.quantization.activation_statistics import Wanted, interpreter, measure
+from tledge.quantization.equalization import equalize, streams
+from tledge.quantization.tflite_graph import FloatGraph
 
 pytestmark = pytest.mark.slow
 

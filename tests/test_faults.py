@@ -14,16 +14,16 @@ Cli = Callable[..., Done]
 
 def converted(run: Path, variant: str, change: Callable[[Any], None], **job: Any) -> None:
     """Convert the run's model again after `change`, as if the export had made it so."""
-    from tledge import model
     from tledge.formats import VARIANTS
     from tledge.formats.base import Job
+    from tledge.models import classifier
     from tledge.run.folder import RunFolder
 
     trained = RunFolder(run).read_run()
-    keras_model = model.load(run / "model.keras")
+    keras_model = classifier.load(run / "model.keras")
     change(keras_model)
     faulty = run / "faulty.keras"
-    model.save(keras_model, faulty)
+    classifier.save(keras_model, faulty)
     chosen = VARIANTS[variant]
     facts: dict[str, Any] = {
         "labels": trained.labels,
@@ -123,7 +123,7 @@ def test_float_under_int8_name(own_run: Path, cli: Cli) -> None:
 
 
 def test_empty_calibration_is_caught(own_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tledge.calibration import Measured
+    from tledge.quantization.activation_statistics import Measured
 
     nothing = Measured(0, {}, {}, ())
     monkeypatch.setattr("tledge.formats.tflite_conversion.measure", lambda *_rest: nothing)
@@ -142,7 +142,7 @@ def test_empty_calibration_is_refused(own_run: Path, cli: Cli) -> None:
 
 
 def test_calibration_on_scaled_images(own_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tledge.calibration import measure
+    from tledge.quantization.activation_statistics import measure
 
     def scaled(model: bytes, images: Any, *which: Any) -> Any:
         return measure(model, images / np.float32(255), *which)
@@ -155,12 +155,12 @@ def test_calibration_on_scaled_images(own_run: Path, cli: Cli, monkeypatch: pyte
 
 
 def test_augmentation_left_in_graph(own_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tledge import model
     from tledge.formats import saved_model
     from tledge.formats.base import Job
+    from tledge.models import classifier
 
     tf = saved_model.tensorflow()
-    core = model.load(own_run / "model.keras")
+    core = classifier.load(own_run / "model.keras")
 
     class Leaky(tf.Module):  # type: ignore[misc]
         input_shape = (None, 48, 48, 3)
@@ -182,11 +182,11 @@ def test_augmentation_left_in_graph(own_run: Path, cli: Cli, monkeypatch: pytest
 
 
 def test_dropped_weights_are_caught(own_run: Path, cli: Cli) -> None:
-    from tledge import model
     from tledge.formats.saved_model import tensorflow
+    from tledge.models import classifier
 
     tf = tensorflow()
-    core = model.load(own_run / "model.keras")
+    core = classifier.load(own_run / "model.keras")
     spec = tf.TensorSpec((1, 48, 48, 3), tf.uint8, name="image")
     function = tf.function(lambda image: core(tf.cast(image, tf.float32), training=False))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function(spec)], core)

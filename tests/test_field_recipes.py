@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from fake_models import feature_vector
 
-from tledge import fitting, model, recipe
+from tledge import fitting, recipe
 from tledge._io import resources
+from tledge.models import classifier
 
 pytestmark = pytest.mark.slow
 
@@ -101,14 +102,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[recipe.Re
             asked = replace(loaded.model, backbone=f"hub:{vectors[wanted.size]}")
         else:
             asked = replace(loaded.model, weights="none")
-        made[name] = (loaded, model.build(asked, wanted.classes))
+        made[name] = (loaded, classifier.build(asked, wanted.classes))
     return made
 
 
 def head(net: Any) -> tuple[tuple[str, tuple[int, ...]], ...]:
     """Kind and first weight's shape of every layer with weights behind the pooling."""
     names = [layer.name for layer in net.layers]
-    behind = net.layers[names.index(model.POOL) + 1 :]
+    behind = net.layers[names.index(classifier.POOL) + 1 :]
     return tuple((type(one).__name__, tuple(one.weights[0].shape)) for one in behind if one.count_params())
 
 
@@ -178,7 +179,7 @@ def test_frozen_layers_are_as_described(built: dict[str, Any], name: str) -> Non
     loaded, net = built[name]
     wanted = WANTED[name]
     for stage, expected in zip(loaded.stage, wanted.stages, strict=True):
-        model.set_trainable(net, stage)
+        classifier.set_trainable(net, stage)
         trained = {layer.name for layer in net.layers if layer.trainable and layer.trainable_weights}
         inside = trained - {"logits", "hidden_1", "head_BN"}
         assert trained - inside >= {"logits"}

@@ -71,13 +71,13 @@ def backbones(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], 
 def save_calibrated(backbone: str, size: int, path: Path) -> None:
     import keras
 
-    from tledge import model
     from tledge.config import Model
+    from tledge.models import classifier
 
     keras.utils.set_random_seed(1)
-    net = model.build(Model(backbone, weights="none", image_size=size), 2)
+    net = classifier.build(Model(backbone, weights="none", image_size=size), 2)
     calibrate(net, np.random.default_rng(0).uniform(0, 255, (16, size, size, 3)).astype(np.float32))
-    keras.Model(net.get_layer("scale").output, net.get_layer(model.POOL).input).save_weights(path)
+    keras.Model(net.get_layer("scale").output, net.get_layer(classifier.POOL).input).save_weights(path)
 
 
 def source(name: str, part: Slice, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -118,12 +118,12 @@ def hub_moved(run: Path, setting: str) -> bool:
     """Whether training changed the feature vector's own kernels; its statistics must not move."""
     import keras
 
-    from tledge import hub, model
+    from tledge.models import classifier, saved_model_layer
 
     handle = setting.partition("hub:")[2]
-    inputs = keras.Input(tuple(model.load(run / "model.keras").input_shape[1:]))
-    fresh = keras.Model(inputs, hub.build(handle, inputs)).layers[-1]
-    trained = model.load(run / "model.keras").get_layer("features")
+    inputs = keras.Input(tuple(classifier.load(run / "model.keras").input_shape[1:]))
+    fresh = keras.Model(inputs, saved_model_layer.build(handle, inputs)).layers[-1]
+    trained = classifier.load(run / "model.keras").get_layer("features")
     same = [np.array_equal(a, b) for a, b in zip(fresh.get_weights(), trained.get_weights(), strict=True)]
     moving = [not one.trainable for one in fresh.weights]
     assert all(kept for kept, still in zip(same, moving, strict=True) if still)

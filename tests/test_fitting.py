@@ -26,9 +26,9 @@ def one_hot(count: int = 16, classes: int = 3) -> Any:
 
 
 def fit(net: Any, stage: config.Stage, examples: feeding.Examples, folder: Path) -> fitting.State:
-    from tledge import model
+    from tledge.models import classifier
 
-    model.set_trainable(net, stage)
+    classifier.set_trainable(net, stage)
     state = fitting.State()
     fitting.fit(
         net, stage, state, examples, examples,
@@ -205,9 +205,9 @@ def test_top5_needs_more_than_five(classes: int, count: int) -> None:
 
 @pytest.mark.slow
 def test_top5_is_in_the_history(tmp_path: Path) -> None:
-    from tledge import model
+    from tledge.models import classifier
 
-    net = model.build(SMALL, 8)
+    net = classifier.build(SMALL, 8)
     examples = feeding.Examples(images(24), one_hot(24, 8), np.arange(24))
     state = fit(net, config.Stage(epochs=1, learning_rate=0.0), examples, tmp_path)
     answers = net.predict(examples.images.astype(np.float32), verbose=0)

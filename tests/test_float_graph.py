@@ -5,7 +5,7 @@ from copy import deepcopy
 import numpy as np
 from fake_graphs import chain, pictures
 
-from tledge.float_graph import FloatGraph
+from tledge.quantization.tflite_graph import FloatGraph
 from tledge.runtime.sessions import LiteRTSession
 
 

@@ -10,8 +10,8 @@ import fake_data
 import pytest
 from test_sources import LABELS, check_prepared, fails, prepared, read, touch
 
+from tledge.data.sources import folder
 from tledge.errors import DataError
-from tledge.sources import folder
 
 
 def ids(root: Path) -> list[str]:

@@ -71,9 +71,9 @@ def fit(
     state: fitting.State | None = None,
     watch: progress.Progress = progress.SILENT,
 ) -> fitting.State:
-    from tledge import model
+    from tledge.models import classifier
 
-    model.set_trainable(net, stage)
+    classifier.set_trainable(net, stage)
     state = state or fitting.State()
     fitting.fit(
         net, stage, state, examples(), examples(7),
@@ -405,7 +405,8 @@ def losses(folder: run_folder.RunFolder) -> list[float]:
 @pytest.mark.slow
 def test_mixed_run_is_written_in_float32(tmp_path: Path) -> None:
     """Also with frozen layers computed once, which changes no weight."""
-    from tledge import exporting, model
+    from tledge import exporting
+    from tledge.models import classifier
 
     precision = "bfloat16"
 
@@ -416,7 +417,7 @@ def test_mixed_run_is_written_in_float32(tmp_path: Path) -> None:
     assert parts(mixed)["model.weights.h5"] != parts(plain)["model.weights.h5"]
     assert losses(mixed) == pytest.approx(losses(plain), abs=0.1) and losses(mixed) != losses(plain)
     golden = np.load(mixed.golden)
-    answers = model.load(mixed.model).predict_on_batch(golden["images"].astype(np.float32))
+    answers = classifier.load(mixed.model).predict_on_batch(golden["images"].astype(np.float32))
     np.testing.assert_array_equal(answers, golden["probabilities"])
     asked = [f"hardware.precision={precision}"]
     exporting.export(mixed, recipe.parse(TEXT, "own.toml", asked), ["tflite-fp32"])
@@ -427,12 +428,13 @@ def test_mixed_run_is_written_in_float32(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_frozen_outputs_know_their_precision() -> None:
     """Another key for each precision, and float32 holds all that bfloat16 gives."""
-    from tledge import model, prefix
+    from tledge import prefix
+    from tledge.models import classifier
 
     keys = set()
     for precision in ("float32", "bfloat16", "float16"):
         net = built(Hardware(precision))
-        model.set_trainable(net, Stage())
+        classifier.set_trainable(net, Stage())
         front = prefix.cut(net).front  # type: ignore[union-attr]
         keys.add(prefix.key(front, "photos"))
         given = np.asarray(front.predict_on_batch(images(4)))

@@ -21,9 +21,10 @@ import pytest
 from conftest import Done
 from fake_device_bundle import change, write_sums
 
-from tledge import contract, dataset, reader, verification
+from tledge import contract, reader, verification
 from tledge._io import json_schema, zip_guard
 from tledge.config import Data
+from tledge.data import cache
 from tledge.errors import ArtifactError, DataError, TledgeError
 from tledge.predict import predict
 from tledge.run import folder
@@ -317,7 +318,7 @@ def test_label_that_no_bundle_takes_is_refused_early(tmp_path: Path, monkeypatch
         (tmp_path / "photos" / label / "1.jpg").write_bytes(damaged.encoded("JPEG"))
     data = replace(Data(), source=f"folder:{tmp_path / 'photos'}")
     with pytest.raises(DataError, match="control characters") as refused:
-        dataset.prepare(data, 16)
+        cache.prepare(data, 16)
     assert "\x1b" not in str(refused.value)
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tledge import hub
 from tledge.errors import MissingError, RecipeError
+from tledge.models import saved_model_layer
 
 ADDRESS = "https://tfhub.dev/someone/features/5"
 SIDE = 24
@@ -116,7 +116,7 @@ def classifier(folder: Path, classes: int = 3) -> Any:
 
     keras.utils.set_random_seed(3)
     inputs = keras.Input((SIDE, SIDE, 3), dtype="float32", name=INPUT_NAME)
-    x = hub.build(str(folder), layers.Rescaling(1 / 255, name="scale")(inputs))
+    x = saved_model_layer.build(str(folder), layers.Rescaling(1 / 255, name="scale")(inputs))
     logits = layers.Dense(classes, kernel_initializer="random_normal", name="logits")(x)
     return keras.Model(inputs, layers.Softmax(name=OUTPUT_NAME)(logits), name="net")
 
@@ -126,7 +126,7 @@ def features_of(folder: Path) -> Any:
     import keras
 
     inputs = keras.Input((SIDE, SIDE, 3))
-    return keras.Model(inputs, hub.build(str(folder), inputs))
+    return keras.Model(inputs, saved_model_layer.build(str(folder), inputs))
 
 
 # Where a SavedModel is found
@@ -134,13 +134,13 @@ def features_of(folder: Path) -> Any:
 
 def test_local_folder_is_itself(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").touch()
-    assert hub.resolve(str(tmp_path)) == tmp_path
+    assert saved_model_layer.resolve(str(tmp_path)) == tmp_path
 
 
 @pytest.mark.parametrize("handle", ["{}", "{}/nothing", "{}/http://tfhub.dev/net"])
 def test_folder_without_saved_model(tmp_path: Path, handle: str) -> None:
     with pytest.raises(MissingError, match=r"no SavedModel here.*saved_model\.pb and variables/"):
-        hub.resolve(handle.format(tmp_path))
+        saved_model_layer.resolve(handle.format(tmp_path))
 
 
 def cached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
@@ -152,8 +152,8 @@ def test_cached_address_needs_no_download(monkeypatch: pytest.MonkeyPatch, tmp_p
     folder = cached(monkeypatch, tmp_path)
     folder.mkdir()
     (folder / "saved_model.pb").touch()
-    monkeypatch.setattr(hub.quiet, "load", lambda *_: pytest.fail("asked for tensorflow_hub"))
-    assert hub.resolve(ADDRESS) == folder
+    monkeypatch.setattr(saved_model_layer.quiet, "load", lambda *_: pytest.fail("asked for tensorflow_hub"))
+    assert saved_model_layer.resolve(ADDRESS) == folder
 
 
 def test_download_fills_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -162,12 +162,12 @@ def test_download_fills_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     folder = cached(monkeypatch, tmp_path)
 
     def download(handle: str) -> None:
-        assert handle == ADDRESS and socket.getdefaulttimeout() == hub.PATIENCE
+        assert handle == ADDRESS and socket.getdefaulttimeout() == saved_model_layer.PATIENCE
         folder.mkdir()
         (folder / "saved_model.pb").touch()
 
-    monkeypatch.setattr(hub.quiet, "load", lambda *_: SimpleNamespace(resolve=download))
-    assert hub.resolve(ADDRESS) == folder and socket.getdefaulttimeout() is None
+    monkeypatch.setattr(saved_model_layer.quiet, "load", lambda *_: SimpleNamespace(resolve=download))
+    assert saved_model_layer.resolve(ADDRESS) == folder and socket.getdefaulttimeout() is None
 
 
 @pytest.mark.parametrize(("fails", "reason"), [(True, "name not known"), (False, r"no saved_model\.pb")])
@@ -180,9 +180,9 @@ def test_failed_download_names_folder(
         if fails:
             raise OSError("name not known")
 
-    monkeypatch.setattr(hub.quiet, "load", lambda *_: SimpleNamespace(resolve=download))
+    monkeypatch.setattr(saved_model_layer.quiet, "load", lambda *_: SimpleNamespace(resolve=download))
     with pytest.raises(MissingError, match=rf"(?s){reason}.*variables/ into {folder}"):
-        hub.resolve(ADDRESS)
+        saved_model_layer.resolve(ADDRESS)
 
 
 @pytest.mark.slow
@@ -190,24 +190,24 @@ def test_cache_folder_is_that_of_tensorflow_hub(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
     refused = "https://127.0.0.1:9/net"  # nobody listens: fails as fast as no network does
     with pytest.raises(MissingError, match="refused"):
-        hub.resolve(refused)
+        saved_model_layer.resolve(refused)
     from tensorflow_hub import compressed_module_resolver
 
-    assert str(hub._cache_folder(refused)) == compressed_module_resolver._module_dir(refused)
+    assert str(saved_model_layer._cache_folder(refused)) == compressed_module_resolver._module_dir(refused)
 
 
 # Taking it apart
 
 
 def test_weight_names_are_plain_and_unique() -> None:
-    found = hub._names(["Conv1/kernel:0", "Conv1/kernel:0", "bn.x/γ:0", ":0", "Conv1/kernel_2"])
+    found = saved_model_layer._names(["Conv1/kernel:0", "Conv1/kernel:0", "bn.x/γ:0", ":0", "Conv1/kernel_2"])
     assert found == ["Conv1_kernel", "Conv1_kernel_2", "bn_x_γ", "weight", "Conv1_kernel_2_2"]
 
 
 def test_nodes_come_behind_what_they_need() -> None:
     needs = {"out": ["sum:1", "^check"], "sum": ["b", "a", "a:1"], "a": [], "b": ["a"], "check": [], "c": []}
     nodes = {name: SimpleNamespace(input=given) for name, given in needs.items()}
-    assert hub._sorted(nodes, "out") == ["a", "b", "sum", "out"]
+    assert saved_model_layer._sorted(nodes, "out") == ["a", "b", "sum", "out"]
 
 
 @pytest.mark.slow
@@ -285,7 +285,7 @@ def test_gradients_are_those_of_the_saved_model(reusable: Path) -> None:
     loaded, net = tf.saved_model.load(str(reusable)), features_of(reusable)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(loaded(tf.constant(scaled()), training=False) ** 2)
-    wanted = dict(zip(hub._names([one.name for one in loaded.trainable_variables]),
+    wanted = dict(zip(saved_model_layer._names([one.name for one in loaded.trainable_variables]),
                       tape.gradient(loss, list(loaded.trainable_variables)), strict=True))  # fmt: skip
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(net(scaled()) ** 2)
@@ -356,7 +356,7 @@ def python(code: str, *arguments: object) -> str:
 
 ANSWER = """
 import sys, numpy as np
-from tledge import hub; from tledge._process import silence as quiet
+from tledge.models import saved_model_layer as hub; from tledge._process import silence as quiet
 keras = quiet.load("keras", "export")
 hub.register()
 net = keras.models.load_model(sys.argv[1], safe_mode=True)
@@ -388,11 +388,11 @@ def test_unregistered_layer_is_refused(reusable: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_copy_by_config_repeats_bytes(exported: Path, tmp_path: Path) -> None:
-    from tledge import model
+    from tledge.models import classifier as models_classifier
 
     nets = [classifier(exported), classifier(exported)]
     for number, net in enumerate(nets):
-        model.save(net, tmp_path / f"{number}.keras")
+        models_classifier.save(net, tmp_path / f"{number}.keras")
     assert (tmp_path / "0.keras").read_bytes() == (tmp_path / "1.keras").read_bytes()
     again = type(nets[0]).from_config(nets[0].get_config())
     again.set_weights(nets[0].get_weights())
@@ -402,7 +402,7 @@ def test_copy_by_config_repeats_bytes(exported: Path, tmp_path: Path) -> None:
 
 CONFIG = """
 import json, sys
-from tledge import hub; from tledge._process import silence as quiet
+from tledge.models import saved_model_layer as hub; from tledge._process import silence as quiet
 keras = quiet.load("keras", "export")
 inputs = keras.Input((int(sys.argv[2]),) * 2 + (3,))
 net = keras.Model(inputs, hub.build(sys.argv[1], inputs))
@@ -424,12 +424,12 @@ def test_config_is_the_same_in_another_process(which: str, request: pytest.Fixtu
 @pytest.fixture(scope="session")
 def saved(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """A `.keras` file, and its answers to 32 photos."""
-    from tledge import model
+    from tledge.models import classifier as models_classifier
 
     net = classifier(exported)
     path = tmp_path_factory.mktemp("saved") / "model.keras"
-    model.save(net, path)
-    hub.register()
+    models_classifier.save(net, path)
+    saved_model_layer.register()
     return path, net.predict(photos(32).astype(np.float32), verbose=0)
 
 
@@ -465,7 +465,7 @@ def test_wrong_size_names_the_right_one(which: str, request: pytest.FixtureReque
     import keras
 
     with pytest.raises(RecipeError, match=rf"\(None, 32, 32, 3\).*float32\(None, {SIDE}, {SIDE}, 3\)"):
-        hub.build(str(request.getfixturevalue(which)), keras.Input((32, 32, 3)))
+        saved_model_layer.build(str(request.getfixturevalue(which)), keras.Input((32, 32, 3)))
 
 
 @pytest.mark.slow
@@ -521,7 +521,7 @@ def test_layer_reads_no_files(reusable: Path, tmp_path: Path) -> None:
     layer = features_of(reusable).layers[-1]
     graph = graph_of(layer)
     graph.node.add(name="secret", op="ReadFile", input=["path"])
-    unsafe = type(layer).from_config({**layer.get_config(), "graph": hub._as_text(graph)})
+    unsafe = type(layer).from_config({**layer.get_config(), "graph": saved_model_layer._as_text(graph)})
     with pytest.raises(RecipeError, match="ReadFile"):
         unsafe(keras.Input((SIDE, SIDE, 3)))
     with pytest.raises(RecipeError, match="ReadFile"):
@@ -534,7 +534,7 @@ def test_unsafe_file_does_not_load(reusable: Path, tmp_path: Path, monkeypatch: 
 
     net = classifier(reusable)
     net.save(tmp_path / "net.keras")
-    monkeypatch.setattr(hub, "_impurity", lambda graph: "holds the operator ReadFile")
-    hub._runner.cache_clear()
+    monkeypatch.setattr(saved_model_layer, "_impurity", lambda graph: "holds the operator ReadFile")
+    saved_model_layer._runner.cache_clear()
     with pytest.raises(RecipeError, match="ReadFile; it is refused"):
         keras.models.load_model(tmp_path / "net.keras", safe_mode=True)

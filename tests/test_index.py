@@ -14,11 +14,12 @@ import pytest
 from test_dataset import photo
 from test_dataset_resume import tree
 
-from tledge import dataset, index, progress
+from tledge import progress
 from tledge.config import Data
-from tledge.dataset import Prepared
+from tledge.data import cache, cache_index
+from tledge.data.cache import Prepared
+from tledge.data.cache_index import Head, Row
 from tledge.errors import RunError
-from tledge.index import Head, Row
 from tledge.preprocessing import image
 
 SIDE = 16
@@ -49,7 +50,7 @@ def some_rows(count: int) -> tuple[Row, ...]:
 
 
 def written(folder: Path, rows: tuple[Row, ...], head: Head = HEAD) -> Path:
-    index.write(folder / "index.json", head, map(index.line_of, rows))
+    cache_index.write(folder / "index.json", head, map(cache_index.line_of, rows))
     return folder / "index.json"
 
 
@@ -57,7 +58,7 @@ def written(folder: Path, rows: tuple[Row, ...], head: Head = HEAD) -> Path:
 def test_index_reads_as_written(tmp_path: Path, count: int) -> None:
     head = replace(HEAD, source="folder", options={"path": "photos"})
     rows = (*some_rows(count), Row('] "}\n', "", "test", "", "1.jpg", "a.tfrec", orientation=6, offset=2**40))
-    assert index.read(written(tmp_path, rows, head)) == (head, rows)
+    assert cache_index.read(written(tmp_path, rows, head)) == (head, rows)
 
 
 def test_every_cut_shows(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_every_cut_shows(tmp_path: Path) -> None:
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
         with pytest.raises(RunError, match=r"index\.json.*`tledge data RECIPE`"):
-            index.read(path)
+            cache_index.read(path)
 
 
 def test_every_changed_byte_shows(tmp_path: Path) -> None:
@@ -75,14 +76,14 @@ def test_every_changed_byte_shows(tmp_path: Path) -> None:
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(RunError, match=r"index\.json"):
-            index.read(path)
+            cache_index.read(path)
 
 
 def test_rows_are_small_and_read_one_by_one(tmp_path: Path) -> None:
     """Bytes a row: 366 kept, 374 at the peak; plain dataclasses parsed at once took 679 and 1255."""
     path = written(tmp_path, some_rows(5000))
     tracemalloc.start()
-    _head, rows = index.read(path)
+    _head, rows = cache_index.read(path)
     kept, peak = (size / len(rows) for size in tracemalloc.get_traced_memory())
     tracemalloc.stop()
     assert kept < 400 and peak < 450
@@ -100,7 +101,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Data:
 
 @pytest.fixture
 def made(data: Data) -> Prepared:
-    return dataset.prepare(data, SIDE)
+    return cache.prepare(data, SIDE)
 
 
 def flip(path: Path, place: int = -100) -> None:
@@ -150,7 +151,7 @@ def test_damaged_cache_is_rebuilt(
     fresh, watch = tree(made.folder), Watch()
     damage(made.folder / name)
     assert tree(made.folder) != fresh
-    again = dataset.prepare(data, SIDE, watch)
+    again = cache.prepare(data, SIDE, watch)
     assert tree(made.folder) == fresh and again == made
     assert watch.said[0].startswith(f"{made.folder}: damaged, so the photos are prepared anew: ")
     assert any(one in watch.said[0] for one in said.split("|"))
@@ -160,11 +161,11 @@ def test_damage_passes_without_the_check(data: Data, made: Prepared, monkeypatch
     """What the check is for: one changed bit is one changed pixel, and nothing else shows it."""
     fresh = np.array(made.images())
     flip(made.folder / "images.npy")
-    monkeypatch.setattr(index, "fault", lambda *_arguments: "")
-    assert not np.array_equal(dataset.prepare(data, SIDE).images(), fresh)
+    monkeypatch.setattr(cache_index, "fault", lambda *_arguments: "")
+    assert not np.array_equal(cache.prepare(data, SIDE).images(), fresh)
     monkeypatch.undo()
     monkeypatch.setenv("TLEDGE_CACHE", str(made.folder.parent))
-    assert np.array_equal(dataset.prepare(data, SIDE).images(), fresh)
+    assert np.array_equal(cache.prepare(data, SIDE).images(), fresh)
 
 
 def test_whole_cache_is_not_rebuilt(data: Data, made: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +174,7 @@ def test_whole_cache_is_not_rebuilt(data: Data, made: Prepared, monkeypatch: pyt
 
     watch = Watch()
     monkeypatch.setattr(image, "examine", refuse)
-    assert dataset.prepare(data, SIDE, watch) == made
+    assert cache.prepare(data, SIDE, watch) == made
     assert watch.said == watch.tasks == []
 
 
@@ -181,56 +182,56 @@ def test_whole_cache_is_not_rebuilt(data: Data, made: Prepared, monkeypatch: pyt
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Pixels that are hashed for a check, from now on."""
     seen: list[Path] = []
-    before = index._sha256
+    before = cache_index._sha256
 
     def counted(path: Path, watch: progress.Progress) -> str:
         seen.append(path)
         return before(path, watch)
 
-    monkeypatch.setattr(index, "_sha256", counted)
+    monkeypatch.setattr(cache_index, "_sha256", counted)
     return seen
 
 
 def test_small_cache_is_hashed_each_time(data: Data, made: Prepared, hashed: list[Path]) -> None:
     for _ in range(2):
-        dataset.prepare(data, SIDE)
+        cache.prepare(data, SIDE)
     assert hashed == [made.folder / "images.npy"] * 2
 
 
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every cache is too large to be hashed each time."""
-    monkeypatch.setattr(index, "ALWAYS_HASHED", 0)
+    monkeypatch.setattr(cache_index, "ALWAYS_HASHED", 0)
 
 
 @pytest.mark.usefixtures("large")
 def test_large_cache_is_hashed_once(data: Data, hashed: list[Path]) -> None:
-    made = dataset.prepare(data, SIDE)
-    dataset.prepare(data, SIDE)
+    made = cache.prepare(data, SIDE)
+    cache.prepare(data, SIDE)
     assert hashed == []
     shutil.copytree(made.folder, made.folder.with_name("copy"))
     shutil.rmtree(made.folder)
     made.folder.with_name("copy").rename(made.folder)
     for _ in range(2):
-        assert dataset.prepare(data, SIDE) == made
+        assert cache.prepare(data, SIDE) == made
     assert len(hashed) == 1
 
 
 @pytest.mark.usefixtures("large")
 @pytest.mark.parametrize("damage", [flip, flip_unseen, cut])
 def test_damage_to_large_cache_is_found(data: Data, damage: Callable[[Path], None]) -> None:
-    made, watch = dataset.prepare(data, SIDE), Watch()
+    made, watch = cache.prepare(data, SIDE), Watch()
     fresh = np.array(made.images())
     damage(made.folder / "images.npy")
-    assert np.array_equal(dataset.prepare(data, SIDE, watch).images(), fresh)
+    assert np.array_equal(cache.prepare(data, SIDE, watch).images(), fresh)
     assert "damaged" in watch.said[0]
 
 
 @pytest.mark.usefixtures("large")
 def test_damaged_note_means_a_check(data: Data, hashed: list[Path]) -> None:
-    made = dataset.prepare(data, SIDE)
+    made = cache.prepare(data, SIDE)
     (made.folder / "checked.json").write_text("[1,")
-    dataset.prepare(data, SIDE)
+    cache.prepare(data, SIDE)
     assert len(hashed) == 1
 
 
@@ -239,12 +240,12 @@ def test_read_only_cache_is_used(data: Data, made: Prepared, monkeypatch: pytest
     def refuse(*_arguments: object) -> None:
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(index.runs, "write_json", refuse)
-    assert dataset.prepare(data, SIDE) == made
+    monkeypatch.setattr(cache_index.runs, "write_json", refuse)
+    assert cache.prepare(data, SIDE) == made
 
 
 def test_long_check_is_shown(data: Data, made: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "PATIENCE", -1.0)
+    monkeypatch.setattr(cache_index, "PATIENCE", -1.0)
     watch = Watch()
-    assert dataset.prepare(data, SIDE, watch) == made
+    assert cache.prepare(data, SIDE, watch) == made
     assert watch.tasks == ["check the cache"]

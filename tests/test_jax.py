@@ -90,12 +90,13 @@ class Away:
 
 @pytest.fixture(scope="module")
 def away(tmp_path_factory: pytest.TempPathFactory) -> Away:
-    from tledge import dataset, parcel, recipe
+    from tledge import recipe
+    from tledge.data import cache, cache_archive
 
     folder = tmp_path_factory.mktemp("away")
     (folder / "r.toml").write_text(RECIPE)
     asked = recipe.load(folder / "r.toml")
-    parcel.pack(dataset.prepare(asked.data, 32), asked.data, 32, folder / "cache.zip")
+    cache_archive.pack(cache.prepare(asked.data, 32), asked.data, 32, folder / "cache.zip")
     return Away(folder)
 
 
@@ -113,12 +114,14 @@ def test_nothing_asks_for_tensorflow(away: Away) -> None:
 
 def test_brought_back_it_exports_alike(run: Path, away: Away, cli: Cli, tmp_path: Path) -> None:
     """Keras' answers under JAX are those under TensorFlow; artifacts pass, int8 is calibrated from here."""
-    from tledge import model
+    from tledge.models import classifier
     from tledge.run import golden_set
 
     home = Path(shutil.copytree(run, tmp_path / "run"))
     found = golden_set.load(home / "golden.npz")
-    answers = np.asarray(model.load(home / "model.keras").predict_on_batch(found.images.astype(np.float32)))
+    answers = np.asarray(
+        classifier.load(home / "model.keras").predict_on_batch(found.images.astype(np.float32))
+    )
     assert np.ptp(found.probabilities, axis=0).min() > 0.05, "the network says the same of every photo"
     assert np.abs(answers - found.probabilities).max() <= 1e-4
     assert np.array_equal(answers.argmax(1), found.probabilities.argmax(1))

@@ -19,10 +19,10 @@ TABLE = config.Augment(resize_jitter=1.0)
 def drawn_matrix(side: int, coarse: int, down: int, up: int, smooth: bool, shift: float = 0.0) -> Any:
     from keras import ops
 
-    from tledge import jitter
+    from tledge.models import augmentation
 
     values = [np.array([one], np.float32) for one in (coarse, down, up, shift)]
-    made = jitter.matrix(side, values[0], values[1], values[2], np.array([smooth]), values[3])
+    made = augmentation.matrix(side, values[0], values[1], values[2], np.array([smooth]), values[3])
     return ops.convert_to_numpy(made)[0]
 
 
@@ -79,22 +79,22 @@ def test_even_light_stays_even() -> None:
 
 
 def test_about_half_are_changed() -> None:
-    from tledge import jitter
+    from tledge.models import augmentation
 
     batch = np.repeat(images(), 8, 0).astype(np.float32)
-    made = np.asarray(jitter.layer(1.0, seed=3)(batch, training=True))
+    made = np.asarray(augmentation.layer(1.0, seed=3)(batch, training=True))
     changed = (made != batch).any((1, 2, 3)).mean()
     assert 0.3 < changed < 0.7
     assert made.min() >= 0 and made.max() <= 255 and len(np.unique(made, axis=0)) > 32
 
 
 def test_nothing_but_training_is_changed() -> None:
-    from tledge import model
+    from tledge.models import classifier
 
     net = small_net()
     batch = images().astype(np.float32)
     plain = net(batch, training=False).numpy()
-    whole = model.with_augmentation(net, TABLE, seed=1)
+    whole = classifier.with_augmentation(net, TABLE, seed=1)
     assert np.array_equal(whole(batch, training=False).numpy(), plain)
     assert np.array_equal(whole.predict(batch, verbose=0), net.predict(batch, verbose=0))
     assert not np.allclose(whole(batch, training=True).numpy(), plain, atol=1e-4)
@@ -102,18 +102,20 @@ def test_nothing_but_training_is_changed() -> None:
 
 
 def test_seed_decides_what_is_drawn() -> None:
-    from tledge import jitter
+    from tledge.models import augmentation
 
     batch = images().astype(np.float32)
-    first, again, other = (np.asarray(jitter.layer(1.0, seed)(batch, training=True)) for seed in (1, 1, 2))
+    first, again, other = (
+        np.asarray(augmentation.layer(1.0, seed)(batch, training=True)) for seed in (1, 1, 2)
+    )
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
 def test_trains_alike_again() -> None:
-    from tledge import model
+    from tledge.models import classifier
 
     def trained() -> Any:
-        whole = model.with_augmentation(small_net(), TABLE, seed=1)
+        whole = classifier.with_augmentation(small_net(), TABLE, seed=1)
         whole.compile("sgd", "categorical_crossentropy")
         labels = np.eye(3, dtype=np.float32)[np.arange(16) % 3]
         whole.fit(images().astype(np.float32), labels, batch_size=8, shuffle=False, verbose=0)
@@ -123,9 +125,9 @@ def test_trains_alike_again() -> None:
 
 
 def test_views_are_drawn() -> None:
-    from tledge import model
+    from tledge.models import classifier
 
-    first, again = (model.view_maker(TABLE, seed=4) for _ in range(2))
+    first, again = (classifier.view_maker(TABLE, seed=4) for _ in range(2))
     one, two = first(images()), first(images())
     assert one.dtype == np.uint8 and np.array_equal(one, again(images()))
     assert not np.array_equal(one, two) and not np.array_equal(one, images())
@@ -133,9 +135,9 @@ def test_views_are_drawn() -> None:
 
 def test_twin_is_made_from_its_configuration() -> None:
     """As training on several hosts does."""
-    from tledge import model
+    from tledge.models import classifier
 
-    whole = model.with_augmentation(small_net(), TABLE, seed=1)
+    whole = classifier.with_augmentation(small_net(), TABLE, seed=1)
     twin = type(whole).from_config(whole.get_config())
     twin.set_weights(whole.get_weights())
     batch = images().astype(np.float32)

@@ -22,15 +22,15 @@ def rescaled(run: Path, block: str, factors: Any) -> None:
 
     What Keras answers stays (nearly: ReLU6 cuts elsewhere); it becomes the run's reference.
     """
-    from tledge import model
+    from tledge.models import classifier
 
-    net = model.load(run / "model.keras")
+    net = classifier.load(run / "model.keras")
     norm, conv = net.get_layer(f"{block}_depthwise_BN"), net.get_layer(f"{block}_conv")
     made = factors(norm.gamma.shape[0]).astype(np.float32)
     norm.gamma.assign(norm.gamma.numpy() * made)
     norm.beta.assign(norm.beta.numpy() * made)
     conv.set_weights([conv.get_weights()[0] / made[None, None, :, None]])
-    model.save(net, run / "model.keras")
+    classifier.save(net, run / "model.keras")
     known = golden_set.load(run / "golden.npz")
     few = known.images[: golden_set.FAULT_IMAGES].astype(np.float32)
     answers = net.predict(known.images.astype(np.float32), verbose=0)

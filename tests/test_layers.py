@@ -237,4 +237,4 @@ def test_predicting_loads_no_converter() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "tledge.runtime.sessions" in loaded
-    assert not loaded & {"tledge.formats", "tledge.config", "tledge.model"}
+    assert not loaded & {"tledge.formats", "tledge.config", "tledge.models.classifier"}

@@ -248,12 +248,13 @@ def test_force_spares_other_folders(small_run: Path, cli: Cli, tmp_path: Path) -
 
 
 def test_failed_force_keeps_old_run(own_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tledge import dataset, errors
+    from tledge import errors
+    from tledge.data import cache
 
     def gone(*_rest: object, **_options: object) -> None:
         raise errors.MissingError("photos are gone")
 
-    monkeypatch.setattr(dataset, "prepare", gone)
+    monkeypatch.setattr(cache, "prepare", gone)
     done = cli("train", own_run / "recipe.toml", "--out", own_run, "--force")
     assert done.code == 5
     assert (own_run / "run.json").is_file() and (own_run / "bundle").is_dir()

@@ -32,16 +32,16 @@ def test_probabilities_from_bytes(net: Any) -> None:
 
 
 def test_frozen_base_keeps_head_trainable(net: Any) -> None:
-    from tledge import model
+    from tledge.models import classifier
 
-    model.set_trainable(net, config.Stage(unfreeze="none"))
+    classifier.set_trainable(net, config.Stage(unfreeze="none"))
     assert [one.path for one in net.trainable_variables] == ["logits/kernel", "logits/bias"]
 
 
 def test_unfreeze_from_layer_name(net: Any) -> None:
-    from tledge import model
+    from tledge.models import classifier
 
-    model.set_trainable(net, config.Stage(unfreeze="block_5_conv", batch_norm="inference"))
+    classifier.set_trainable(net, config.Stage(unfreeze="block_5_conv", batch_norm="inference"))
     assert [one.path for one in net.trainable_variables] == [
         "block_5_conv/kernel",
         "logits/kernel",
@@ -50,35 +50,35 @@ def test_unfreeze_from_layer_name(net: Any) -> None:
 
 
 def test_unfreeze_counts_from_top(net: Any) -> None:
-    from tledge import model
+    from tledge.models import classifier
 
     names = [layer.name for layer in net.layers]
-    frozen = model.set_trainable(net, config.Stage(unfreeze=3, batch_norm="train"))
+    frozen = classifier.set_trainable(net, config.Stage(unfreeze=3, batch_norm="train"))
     assert frozen == names.index("pool") - 3
     assert net.layers[frozen].trainable and not net.layers[frozen - 1].trainable
 
 
 def test_unknown_layer_names_nearest(net: Any) -> None:
-    from tledge import model
+    from tledge.models import classifier
 
     with pytest.raises(RecipeError, match="block_3_conv"):
-        model.set_trainable(net, config.Stage(unfreeze="block_3_convv"))
+        classifier.set_trainable(net, config.Stage(unfreeze="block_3_convv"))
 
 
 def test_missing_weights_file_is_named(tmp_path: Path) -> None:
-    from tledge import model
+    from tledge.models import classifier
 
     table = config.Model(backbone="tiny", weights=str(tmp_path / "none.h5"), image_size=32)
     with pytest.raises(MissingError, match=r"none\.h5"):
-        model.build(table, 3)
+        classifier.build(table, 3)
 
 
 @pytest.mark.parametrize(("mode", "moves"), [("inference", False), ("train", True)])
 def test_batch_norm_statistics(net: Any, mode: str, moves: bool) -> None:
     """Keras updates statistics of any trainable batch norm in `fit`; "inference" must not."""
-    from tledge import model
+    from tledge.models import classifier
 
-    model.set_trainable(net, config.Stage(unfreeze="all", batch_norm=mode, batch_norm_momentum=0.9))
+    classifier.set_trainable(net, config.Stage(unfreeze="all", batch_norm=mode, batch_norm_momentum=0.9))
     before = net.get_layer("stem_conv_BN").moving_mean.numpy()
     net.compile("sgd", "categorical_crossentropy")
     net.fit(images().astype(np.float32), one_hot(), verbose=0)
@@ -88,10 +88,10 @@ def test_batch_norm_statistics(net: Any, mode: str, moves: bool) -> None:
 
 
 def test_augmentation_only_while_training(net: Any) -> None:
-    from tledge import model
+    from tledge.models import classifier
 
     table = config.Augment(flip="horizontal", rotation=0.2, brightness=0.3, saturation=0.3, hue=0.1)
-    whole = model.with_augmentation(net, table, seed=1)
+    whole = classifier.with_augmentation(net, table, seed=1)
     batch = images().astype(np.float32)
     plain = net(batch, training=False).numpy()
     assert np.array_equal(whole(batch, training=False).numpy(), plain)
@@ -102,24 +102,24 @@ def test_augmentation_only_while_training(net: Any) -> None:
 def test_every_augmentation_builds() -> None:
     from dataclasses import fields
 
-    from tledge import model
+    from tledge.models import classifier
 
     for one in fields(config.Augment):
         if one.name in ("fill", "views", "keep_photo"):
             continue
         value = "vertical" if one.name == "flip" else 0.2
-        (layer,) = model.augmentation(config.Augment(**{one.name: value}), seed=0)
+        (layer,) = classifier.augmentation(config.Augment(**{one.name: value}), seed=0)
         made = layer(images(4).astype(np.float32), training=True)
         assert made.shape == (4, 32, 32, 3), one.name
 
 
 def test_saved_model_repeats_bytes(net: Any, tmp_path: Path) -> None:
-    from tledge import model
+    from tledge.models import classifier
 
-    model.save(net, tmp_path / "one.keras")
-    model.save(net, tmp_path / "two.keras")
+    classifier.save(net, tmp_path / "one.keras")
+    classifier.save(net, tmp_path / "two.keras")
     assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
-    again = model.load(tmp_path / "one.keras")
+    again = classifier.load(tmp_path / "one.keras")
     assert all(np.array_equal(a, b) for a, b in zip(net.get_weights(), again.get_weights(), strict=True))
 
 
@@ -131,10 +131,10 @@ def pair() -> Any:
     """A model of two classes that ends in one logit."""
     import keras
 
-    from tledge import model
+    from tledge.models import classifier
 
     keras.utils.set_random_seed(0)
-    return model.build(PAIR, 2)
+    return classifier.build(PAIR, 2)
 
 
 def logits(net: Any, batch: Any) -> Any:
@@ -144,9 +144,9 @@ def logits(net: Any, batch: Any) -> Any:
 
 
 def fit(net: Any, stage: config.Stage, labels: Any, folder: Path) -> fitting.State:
-    from tledge import model
+    from tledge.models import classifier
 
-    model.set_trainable(net, stage)
+    classifier.set_trainable(net, stage)
     state, examples = fitting.State(), feeding.Examples(images(), labels, np.arange(16))
     fitting.fit(
         net, stage, state, examples, examples,
@@ -168,11 +168,11 @@ def test_pair_is_sigmoid_of_one_logit(pair: Any, largest: float) -> None:
 
 
 def test_pair_is_for_two_classes() -> None:
-    from tledge import model
+    from tledge.models import classifier
 
     for classes in (1, 3):
         with pytest.raises(RecipeError, match=f"for two classes, the photos have {classes}"):
-            model.build(PAIR, classes)
+            classifier.build(PAIR, classes)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -211,23 +211,23 @@ def test_pair_learns_the_second_label(pair: Any, tmp_path: Path) -> None:
 
 
 def test_pair_is_saved(pair: Any, tmp_path: Path) -> None:
-    from tledge import model
+    from tledge.models import classifier
 
-    model.save(pair, tmp_path / "pair.keras")
-    again = model.load(tmp_path / "pair.keras")
+    classifier.save(pair, tmp_path / "pair.keras")
+    again = classifier.load(tmp_path / "pair.keras")
     batch = images().astype(np.float32)
     assert np.array_equal(pair.predict(batch, verbose=0), again.predict(batch, verbose=0))
-    model.set_trainable(again, config.Stage(unfreeze="all", batch_norm="train"))
+    classifier.set_trainable(again, config.Stage(unfreeze="all", batch_norm="train"))
     assert not again.get_layer("pair").trainable
 
 
 @pytest.mark.parametrize("unfreeze", ["none", "all"])
 def test_head_batch_norm_moves_alone(unfreeze: str, tmp_path: Path) -> None:
     """The backbone's batch norm keeps its statistics, that of the head learns its own."""
-    from tledge import model
+    from tledge.models import classifier
 
     table = config.Model("tiny", weights="none", image_size=32, head=(8,), head_batch_norm=True)
-    net = model.build(table, 2)
+    net = classifier.build(table, 2)
     names = [layer.name for layer in net.layers]
     assert names[names.index("pool") :] == [
         "pool", "head_BN", "hidden_1", "dropout", "logits", "probabilities",
@@ -245,7 +245,7 @@ def test_head_batch_norm_moves_alone(unfreeze: str, tmp_path: Path) -> None:
 
 def test_failed_saving_leaves_nothing(net: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras closes the weights first, and forgets its scratch where the disk is full by then."""
-    from tledge import model
+    from tledge.models import classifier
 
     def full(_self: Any, name: str, *_given: Any, **_options: Any) -> None:
         raise OSError(errno.ENOSPC, f"No space left on device: {name}")
@@ -253,6 +253,6 @@ def test_failed_saving_leaves_nothing(net: Any, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(ResourceError, match="the disk is full"):
-        model.save(net, tmp_path / "runs" / "net.keras")
+        classifier.save(net, tmp_path / "runs" / "net.keras")
     assert tempfile.gettempdir() == str(tmp_path)
     assert [path.name for path in tmp_path.rglob("*")] == ["runs"]

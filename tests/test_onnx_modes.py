@@ -18,14 +18,14 @@ from conftest import Done, record
 from numpy.typing import NDArray
 
 from tledge import __version__
-from tledge.calibration_set import load
 from tledge.contract import InputSpec
 from tledge.errors import ConversionError, DataError
 from tledge.formats import VARIANTS, onnx, onnx_conversion
 from tledge.formats.base import Job
 from tledge.metrics import parity_gates
-from tledge.onnx_quantization import correct_biases, folded, quantize
-from tledge.quantization import round_weights
+from tledge.quantization.bias_correction import round_weights
+from tledge.quantization.calibration_set import load
+from tledge.quantization.onnx_int8 import correct_biases, folded, quantize
 from tledge.run import folder as run_folder
 from tledge.runtime.sessions import OnnxSession
 

@@ -16,9 +16,9 @@ import pytest
 from conftest import Done
 from fake_data import photo
 
-from tledge import dataset, parcel
 from tledge.config import Data
-from tledge.dataset import Prepared
+from tledge.data import cache, cache_archive
+from tledge.data.cache import Prepared
 from tledge.errors import DataError, MissingError, RecipeError, ResourceError, RunError, TledgeError
 
 DATA = Data(source="folder:photos")
@@ -41,13 +41,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def made() -> Prepared:
-    return dataset.prepare(DATA, 16)
+    return cache.prepare(DATA, 16)
 
 
 @pytest.fixture
 def packed(made: Prepared, tmp_path: Path) -> Path:
     path = tmp_path / "travels" / "cache.zip"
-    parcel.pack(made, DATA, 16, path)
+    cache_archive.pack(made, DATA, 16, path)
     (made.folder / "features").mkdir()
     return path
 
@@ -73,7 +73,7 @@ def rewritten(path: Path, change: Callable[[str, bytes], bytes | None]) -> None:
 
 def with_note(path: Path, **parts: Any) -> None:
     def change(name: str, data: bytes) -> bytes:
-        return json.dumps({**json.loads(data), **parts}).encode() if name == parcel.NOTE else data
+        return json.dumps({**json.loads(data), **parts}).encode() if name == cache_archive.NOTE else data
 
     rewritten(path, change)
 
@@ -95,12 +95,12 @@ def test_note_says_what_is_packed(made: Prepared, packed: Path) -> None:
 
 
 def test_same_cache_same_bytes(made: Prepared, packed: Path, tmp_path: Path) -> None:
-    parcel.pack(made, DATA, 16, tmp_path / "again.zip")  # with a folder of features beside by now
+    cache_archive.pack(made, DATA, 16, tmp_path / "again.zip")  # with a folder of features beside by now
     assert (tmp_path / "again.zip").read_bytes() == packed.read_bytes()
 
 
 def test_unpacked_without_photos(made: Prepared, packed: Path, away: Path) -> None:
-    found = parcel.unpack(packed, DATA, 16)
+    found = cache_archive.unpack(packed, DATA, 16)
     assert found.folder == away / made.folder.name
     assert (found.labels, found.rows) == (made.labels, made.rows)
     assert np.array_equal(found.images(), made.images())
@@ -113,13 +113,13 @@ def test_unpacked_without_photos(made: Prepared, packed: Path, away: Path) -> No
 def test_unzipped_folder_serves_too(made: Prepared, packed: Path, away: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(packed) as found:
         found.extractall(tmp_path / "unzipped")
-    assert parcel.unpack(tmp_path / "unzipped", DATA, 16).folder == away / made.folder.name
+    assert cache_archive.unpack(tmp_path / "unzipped", DATA, 16).folder == away / made.folder.name
 
 
 def test_second_unpacking_finds_it(packed: Path, away: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = parcel.unpack(packed, DATA, 16)
-    monkeypatch.setattr(parcel, "_fill", lambda *_all: pytest.fail("unpacked again"))
-    assert parcel.unpack(packed, DATA, 16) == first
+    first = cache_archive.unpack(packed, DATA, 16)
+    monkeypatch.setattr(cache_archive, "_fill", lambda *_all: pytest.fail("unpacked again"))
+    assert cache_archive.unpack(packed, DATA, 16) == first
 
 
 @pytest.mark.parametrize(
@@ -133,21 +133,21 @@ def test_second_unpacking_finds_it(packed: Path, away: Path, monkeypatch: pytest
 )
 def test_other_recipe_is_refused(data: Data, size: int, named: list[str], packed: Path, away: Path) -> None:
     with pytest.raises(RecipeError, match="not the cache of this recipe") as error:
-        parcel.unpack(packed, data, size)
+        cache_archive.unpack(packed, data, size)
     assert all(word in str(error.value) for word in named)
     assert not away.exists()
 
 
 def test_splits_are_no_matter(packed: Path, away: Path) -> None:
     """What is made of the photos later may differ."""
-    assert parcel.unpack(packed, replace(DATA, group="near-duplicates"), 16).labels == ("cat", "dog")
+    assert cache_archive.unpack(packed, replace(DATA, group="near-duplicates"), 16).labels == ("cat", "dog")
 
 
 @pytest.mark.parametrize("name", ["preparation", "layout"])
 def test_cache_of_other_version_is_refused(name: str, packed: Path, away: Path) -> None:
     with_note(packed, **{name: 99})
     with pytest.raises(RecipeError, match=f"{name}.*99"):
-        parcel.unpack(packed, DATA, 16)
+        cache_archive.unpack(packed, DATA, 16)
 
 
 @pytest.mark.parametrize("member", ["images.npy", "index.json", "originals/001-0001.jpg"])
@@ -163,29 +163,29 @@ def test_changed_byte_names_member(member: str, seal: bool, packed: Path, away: 
         damaged[damaged.find(inside) + len(inside) // 2] ^= 1
         packed.write_bytes(damaged)
     with pytest.raises(DataError, match=f"{member} is damaged"):
-        parcel.unpack(packed, DATA, 16)
+        cache_archive.unpack(packed, DATA, 16)
     assert list(away.iterdir()) == []
 
 
 def test_longer_member_is_refused(packed: Path, away: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No more is written than was announced, and paid for in free space."""
-    monkeypatch.setattr(parcel, "BLOCK", 64)
+    monkeypatch.setattr(cache_archive, "BLOCK", 64)
     rewritten(packed, lambda name, data: data + bytes(10_000) if name == "images.npy" else data)
     with pytest.raises(DataError, match=r"images\.npy is damaged"):
-        parcel.unpack(packed, DATA, 16)
+        cache_archive.unpack(packed, DATA, 16)
 
 
 @pytest.mark.parametrize("member", ["images.npy", "originals/001-0001.jpg", "cache.json"])
 def test_missing_member_is_named(member: str, packed: Path, away: Path) -> None:
     rewritten(packed, lambda name, data: None if name == member else data)
     with pytest.raises(DataError, match=member):
-        parcel.unpack(packed, DATA, 16)
+        cache_archive.unpack(packed, DATA, 16)
 
 
 def test_cut_zip_is_refused(packed: Path, away: Path) -> None:
     packed.write_bytes(packed.read_bytes()[:-2000])
     with pytest.raises(DataError, match=r"cache\.zip: not a whole zip file, perhaps cut short"):
-        parcel.unpack(packed, DATA, 16)
+        cache_archive.unpack(packed, DATA, 16)
 
 
 @pytest.mark.parametrize("name", ["../evil.npy", "/tmp/evil", "originals/../../evil.jpg", "other.txt"])
@@ -199,41 +199,41 @@ def test_strange_names_are_refused(name: str, listed: bool, packed: Path, away: 
         with zipfile.ZipFile(packed, "a") as found:
             found.writestr(name, b"evil")
     with pytest.raises(DataError, match=r"cache\.json is damaged|is no (part of a cache|name of a file)"):
-        parcel.unpack(packed, DATA, 16)
+        cache_archive.unpack(packed, DATA, 16)
     assert not list(away.parent.rglob("evil*"))
 
 
 def test_key_is_no_path(packed: Path, away: Path) -> None:
     with_note(packed, key="../../outside")
     with pytest.raises(DataError, match=r"cache\.json is damaged"):
-        parcel.unpack(packed, DATA, 16)
+        cache_archive.unpack(packed, DATA, 16)
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"format": 1}', b"\xff"])
 def test_damaged_note_is_refused(text: bytes, packed: Path, away: Path) -> None:
     rewritten(packed, lambda name, data: text if name == "cache.json" else data)
     with pytest.raises(DataError, match=r"cache\.json"):
-        parcel.unpack(packed, DATA, 16)
+        cache_archive.unpack(packed, DATA, 16)
 
 
 def test_later_format_is_refused(packed: Path, away: Path) -> None:
     with_note(packed, format=2)
     with pytest.raises(DataError, match="format 2, this tledge reads 1"):
-        parcel.unpack(packed, DATA, 16)
+        cache_archive.unpack(packed, DATA, 16)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("none.zip", MissingError), ("text.zip", DataError)])
 def test_no_zip_is_refused(name: str, kind: type[TledgeError], away: Path, tmp_path: Path) -> None:
     (tmp_path / "text.zip").write_text("not a zip")
     with pytest.raises(kind, match=name):
-        parcel.unpack(tmp_path / name, DATA, 16)
+        cache_archive.unpack(tmp_path / name, DATA, 16)
 
 
 def test_full_disk_is_said_first(packed: Path, away: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     with pytest.raises(ResourceError, match=r"take 0\.0 MiB more, 0\.0 MiB free"):
-        parcel.unpack(packed, DATA, 16)
+        cache_archive.unpack(packed, DATA, 16)
     assert list(away.iterdir()) == []
 
 
@@ -254,7 +254,7 @@ def test_data_command_packs(cli: Cli, home: Path) -> None:
     done = cli("data", "pets.toml", "--pack", "cache.zip", "--quiet")
     assert done.code == 0, done.err
     assert "packed into cache.zip" in done.out
-    assert parcel.unpack(Path("cache.zip"), DATA, 32).labels == ("cat", "dog")
+    assert cache_archive.unpack(Path("cache.zip"), DATA, 32).labels == ("cat", "dog")
 
 
 def test_out_of_data_is_no_zip(cli: Cli, home: Path) -> None:
@@ -266,4 +266,4 @@ def test_out_of_data_is_no_zip(cli: Cli, home: Path) -> None:
 
 def test_pack_onto_folder_is_refused(made: Prepared, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="--pack takes the name of a file"):
-        parcel.pack(made, DATA, 16, tmp_path)
+        cache_archive.pack(made, DATA, 16, tmp_path)

@@ -11,8 +11,9 @@ import pytest
 from fake_models import calibrate
 from numpy.typing import NDArray
 
-from tledge import model, prefix, recipe, training
+from tledge import prefix, recipe, training
 from tledge.config import Model, Stage
+from tledge.models import classifier
 
 pytestmark = pytest.mark.slow
 STAGES = """
@@ -51,7 +52,7 @@ def net(images: NDArray[np.uint8]) -> Any:
     import keras
 
     keras.utils.set_random_seed(0)
-    made = model.build(Model("mobilenetv2", 0.35, weights="none", image_size=32), 3)
+    made = classifier.build(Model("mobilenetv2", 0.35, weights="none", image_size=32), 3)
     calibrate(made, images[0].astype(np.float32))
     return made
 
@@ -59,13 +60,13 @@ def net(images: NDArray[np.uint8]) -> Any:
 @pytest.mark.parametrize(
     ("unfreeze", "last"),
     [
-        ("none", model.POOL),
+        ("none", classifier.POOL),
         ("block_7_expand", "block_6_project_BN"),
         ("block_8_project", "block_7_add"),  # block 8 adds its input: the cut lies before it
     ],
 )
 def test_cut_lies_before_training(net: Any, unfreeze: str, last: str) -> None:
-    model.set_trainable(net, Stage(unfreeze=unfreeze))
+    classifier.set_trainable(net, Stage(unfreeze=unfreeze))
     found = prefix.cut(net)
     assert found is not None and found.front.layers[-1].name == last
     assert not found.front.trainable_weights
@@ -74,7 +75,7 @@ def test_cut_lies_before_training(net: Any, unfreeze: str, last: str) -> None:
 
 @pytest.mark.parametrize("unfreeze", ["none", "block_7_expand", "block_8_project"])
 def test_halves_make_the_whole(net: Any, images: NDArray[np.uint8], unfreeze: str) -> None:
-    model.set_trainable(net, Stage(unfreeze=unfreeze))
+    classifier.set_trainable(net, Stage(unfreeze=unfreeze))
     found = prefix.cut(net)
     assert found is not None
     batch = images[0].astype(np.float32)
@@ -89,10 +90,10 @@ def test_cut_minds_bare_operations(unfreeze: str | int) -> None:
     import keras
 
     keras.utils.set_random_seed(0)
-    made = model.build(Model("mobilenetv3small", 1.0, weights="none", image_size=32), 3)
+    made = classifier.build(Model("mobilenetv3small", 1.0, weights="none", image_size=32), 3)
     batch = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype(np.float32)
     calibrate(made, batch)
-    model.set_trainable(made, Stage(unfreeze=unfreeze))
+    classifier.set_trainable(made, Stage(unfreeze=unfreeze))
     found = prefix.cut(made)
     assert found is not None and not found.front.trainable_weights
     assert len(found.rest.trainable_weights) == len(made.trainable_weights)
@@ -102,12 +103,12 @@ def test_cut_minds_bare_operations(unfreeze: str | int) -> None:
 
 
 def test_nothing_frozen_nothing_cut(net: Any) -> None:
-    model.set_trainable(net, Stage(unfreeze="all"))
+    classifier.set_trainable(net, Stage(unfreeze="all"))
     assert prefix.cut(net) is None
 
 
 def test_dropout_is_never_behind_the_cut(net: Any) -> None:
-    model.set_trainable(net, Stage())
+    classifier.set_trainable(net, Stage())
     net.trainable = False
     found = prefix.cut(net)
     assert found is not None
@@ -115,7 +116,7 @@ def test_dropout_is_never_behind_the_cut(net: Any) -> None:
 
 
 def test_key_follows_weights_and_parts(net: Any) -> None:
-    model.set_trainable(net, Stage())
+    classifier.set_trainable(net, Stage())
     found = prefix.cut(net)
     assert found is not None
     first = prefix.key(found.front, "photos", b"rows")
@@ -127,7 +128,7 @@ def test_key_follows_weights_and_parts(net: Any) -> None:
 
 
 def test_file_is_used_and_checked(net: Any, images: NDArray[np.uint8], tmp_path: Path) -> None:
-    model.set_trainable(net, Stage())
+    classifier.set_trainable(net, Stage())
     found = prefix.cut(net)
     assert found is not None
     rows, path = np.array([7, 1, 2]), tmp_path / "features" / "some.npy"
@@ -168,14 +169,14 @@ def test_cache_changes_no_weight(tmp_path: Path, augment: str, monkeypatch: pyte
 
 def test_short_batch_is_filled_up(net: Any, images: NDArray[np.uint8]) -> None:
     """And changes no answer, nor is the network traced for it."""
-    made = list(model.answers(net, [images[0][:4], images[0][4:8], images[0][8:]]))
+    made = list(classifier.answers(net, [images[0][:4], images[0][4:8], images[0][8:]]))
     assert [len(one) for one in made] == [4, 4, 2]
     np.testing.assert_array_equal(made[2], net.predict_on_batch(images[0][8:].astype(np.float32)))
-    fresh = model.copy(net)
+    fresh = classifier.copy(net)
     shapes: list[int] = []
     ask = fresh.predict_on_batch
     fresh.predict_on_batch = lambda batch: shapes.append(len(batch)) or ask(batch)
-    list(model.answers(fresh, [images[0][:4], images[0][8:]]))
+    list(classifier.answers(fresh, [images[0][:4], images[0][8:]]))
     assert shapes == [4, 4]
 
 

@@ -8,10 +8,10 @@ import pytest
 from fake_models import SMALL, calibrate, images, small_net
 from numpy.typing import NDArray
 
-from tledge.calibration import Wanted, measure
 from tledge.errors import ConversionError
-from tledge.float_graph import FloatGraph, Linear
-from tledge.quantization import correct_biases, mean_patch, round_weights, shift
+from tledge.quantization.activation_statistics import Wanted, measure
+from tledge.quantization.bias_correction import correct_biases, mean_patch, round_weights, shift
+from tledge.quantization.tflite_graph import FloatGraph, Linear
 
 
 def test_rounding_matches_worked_example() -> None:
@@ -78,12 +78,12 @@ def test_float_graph_is_converted_once(flat: bytes, saved: Path) -> None:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small network, its statistics fitted so that answers differ."""
-    from tledge import model
+    from tledge.models import classifier
 
     net = small_net()
     calibrate(net, images(16).astype(np.float32))
     path = tmp_path_factory.mktemp("flat") / "net.keras"
-    model.save(net, path)
+    classifier.save(net, path)
     return path
 
 
@@ -238,11 +238,11 @@ def test_pair_is_rounded_without_loss(tmp_path: Path) -> None:
     """int8 holds the fixed layer of a binary head, -.5 and .5, exactly: nothing to correct there."""
     from dataclasses import replace
 
-    from tledge import model
     from tledge.formats.frozen import float_tflite
+    from tledge.models import classifier
 
-    net = model.build(replace(SMALL, loss="binary"), 2)
-    model.save(net, tmp_path / "pair.keras")
+    net = classifier.build(replace(SMALL, loss="binary"), 2)
+    classifier.save(net, tmp_path / "pair.keras")
     graph = FloatGraph(float_tflite(tmp_path / "pair.keras"))
     last = graph.linears[-1]
     kernel = graph.values(last.weights)

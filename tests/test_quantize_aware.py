@@ -10,9 +10,9 @@ import pytest
 from fake_models import calibrate, images, small_net
 from numpy.typing import NDArray
 
-from tledge import quantize_aware
 from tledge.errors import RecipeError, RunError
-from tledge.quantization import round_weights
+from tledge.quantization import quantization_aware
+from tledge.quantization.bias_correction import round_weights
 
 pytestmark = pytest.mark.slow
 
@@ -63,21 +63,21 @@ def net() -> Any:
 
 
 @pytest.fixture(scope="module")
-def ranges(net: Any) -> dict[str, quantize_aware.Range]:
-    return quantize_aware.measure(net, [noise()[:10], noise()[10:]])
+def ranges(net: Any) -> dict[str, quantization_aware.Range]:
+    return quantization_aware.measure(net, [noise()[:10], noise()[10:]])
 
 
 @pytest.fixture(scope="module")
 def file(
-    net: Any, ranges: dict[str, quantize_aware.Range], tmp_path_factory: pytest.TempPathFactory
+    net: Any, ranges: dict[str, quantization_aware.Range], tmp_path_factory: pytest.TempPathFactory
 ) -> bytes:
     """The integers that the converter makes of it."""
-    from tledge import model
     from tledge.formats import frozen
+    from tledge.models import classifier
 
     folder = tmp_path_factory.mktemp("file")
-    model.save(net, folder / "net.keras")
-    quantize_aware.save_ranges(folder / "ranges.json", ranges)
+    classifier.save(net, folder / "net.keras")
+    quantization_aware.save_ranges(folder / "ranges.json", ranges)
     return frozen.quantize_aware_tflite(folder / "net.keras", folder / "ranges.json")
 
 
@@ -94,7 +94,7 @@ def test_rounded_as_the_folded_kernel_is(kind: str, shape: tuple[int, ...], axis
     wide = factors.reshape(shape[2:] if kind == "DepthwiseConv2D" else (-1,))
     folded = (kernel * wide).reshape(*shape[:2], -1) if kind == "DepthwiseConv2D" else kernel * wide
     wanted = round_weights(folded, -1).reshape(shape)
-    found = np.asarray(quantize_aware.rounded(kernel, kind)) * wide
+    found = np.asarray(quantization_aware.rounded(kernel, kind)) * wide
     assert np.abs(found - wanted).max() < 1e-5 < np.abs(kernel * wide - wanted).max()
 
 
@@ -104,8 +104,8 @@ def test_gradients_pass_rounding_and_range() -> None:
     kernel = tf.Variable(np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32))
     values = tf.Variable([-1.0, 0.3, 0.7, 2.0])
     with tf.GradientTape() as tape:
-        made = tf.reduce_sum(quantize_aware.rounded(kernel, "Dense") * 2.0)
-        made += tf.reduce_sum(quantize_aware._clipped(values, 0.0, 1.0))
+        made = tf.reduce_sum(quantization_aware.rounded(kernel, "Dense") * 2.0)
+        made += tf.reduce_sum(quantization_aware._clipped(values, 0.0, 1.0))
     of_kernel, of_values = tape.gradient(made, [kernel, values])
     assert np.array_equal(of_kernel, np.full((5, 3), 2.0))
     assert of_values.numpy().tolist() == [0, 1, 1, 0]
@@ -113,18 +113,18 @@ def test_gradients_pass_rounding_and_range() -> None:
 
 def test_steps_make_the_whole(net: Any) -> None:
     """Without rounding and ranges the steps answer as the layers do."""
-    plain = quantize_aware._rebuilt(net, lambda _name, x: x, rounds=False)
+    plain = quantization_aware._rebuilt(net, lambda _name, x: x, rounds=False)
     assert np.ptp(answers(net, noise()), axis=0).min() > 0.2
     assert np.abs(answers(plain, noise()) - answers(net, noise())).max() < 1e-4
 
 
 def test_twin_shares_the_variables() -> None:
     net = small_net()
-    twin = quantize_aware.build(net, quantize_aware.measure(net, [images()]))
+    twin = quantization_aware.build(net, quantization_aware.measure(net, [images()]))
     assert {id(one) for one in twin.weights} == {id(one) for one in net.weights}
 
 
-def test_ranges_are_what_was_seen(ranges: dict[str, quantize_aware.Range], net: Any) -> None:
+def test_ranges_are_what_was_seen(ranges: dict[str, quantization_aware.Range], net: Any) -> None:
     import keras
 
     assert ranges["input"] == (0, 255)
@@ -138,7 +138,7 @@ def test_ranges_are_what_was_seen(ranges: dict[str, quantize_aware.Range], net: 
 def test_dead_tensor_has_a_range() -> None:
     net = small_net()
     net.get_layer("logits").set_weights([np.zeros((96, 3)), np.zeros(3)])
-    assert quantize_aware.measure(net, [images()])["logits"] == (0.0, 1.0)
+    assert quantization_aware.measure(net, [images()])["logits"] == (0.0, 1.0)
 
 
 def test_file_holds_integers_only(file: bytes, tmp_path: Path) -> None:
@@ -153,28 +153,28 @@ def test_file_holds_integers_only(file: bytes, tmp_path: Path) -> None:
     assert {"LOGISTIC", "HARD_SWISH"} < {*found.operators}
 
 
-def test_file_answers_as_the_twin(file: bytes, net: Any, ranges: dict[str, quantize_aware.Range]) -> None:
+def test_file_answers_as_the_twin(file: bytes, net: Any, ranges: dict[str, quantization_aware.Range]) -> None:
     """What training sees is mostly what the device does: their errors go together."""
     from tledge.runtime.sessions import run_on_all_cores
 
     plain = answers(net, noise())
-    twin = answers(quantize_aware.build(net, ranges), noise()) - plain
+    twin = answers(quantization_aware.build(net, ranges), noise()) - plain
     integers = run_on_all_cores(file, "net", noise()) - plain
     assert np.corrcoef(twin.ravel(), integers.ravel())[0, 1] > 0.3
     assert 0.002 < np.abs(integers).mean() < 0.016
 
 
 def test_wide_range_is_seen_in_the_file(
-    net: Any, ranges: dict[str, quantize_aware.Range], tmp_path: Path
+    net: Any, ranges: dict[str, quantization_aware.Range], tmp_path: Path
 ) -> None:
     """A range hundred times too wide leaves hardly a level: the file takes ranges from the graph."""
-    from tledge import model
     from tledge.formats import frozen
+    from tledge.models import classifier
     from tledge.runtime.sessions import run_on_all_cores
 
     name = next(one for one in ranges if one.startswith("conv2d"))
-    model.save(net, tmp_path / "net.keras")
-    quantize_aware.save_ranges(tmp_path / "ranges.json", {**ranges, name: (-5000.0, 5000.0)})
+    classifier.save(net, tmp_path / "net.keras")
+    quantization_aware.save_ranges(tmp_path / "ranges.json", {**ranges, name: (-5000.0, 5000.0)})
     made = frozen.quantize_aware_tflite(tmp_path / "net.keras", tmp_path / "ranges.json")
     assert np.abs(run_on_all_cores(made, "net", noise()) - answers(net, noise())).mean() > 0.02
 
@@ -189,22 +189,22 @@ def test_unknown_layer_is_named() -> None:
     ):
         net = keras.Model(image, keras.layers.Flatten()(layer(image)))
         with pytest.raises(RecipeError, match=r"layer odd is .* not known here as integers"):
-            quantize_aware.require_known(net)
-    quantize_aware.require_known(small_net())
+            quantization_aware.require_known(net)
+    quantization_aware.require_known(small_net())
 
 
-def test_ranges_of_another_network_are_refused(ranges: dict[str, quantize_aware.Range]) -> None:
+def test_ranges_of_another_network_are_refused(ranges: dict[str, quantization_aware.Range]) -> None:
     with pytest.raises(RunError, match="no range of scale/scaled is known"):
-        quantize_aware.build(small_net(), ranges)
+        quantization_aware.build(small_net(), ranges)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"a": ["b", 1]}'])
 def test_damaged_ranges_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(RunError, match="no readable ranges"):
-        quantize_aware.load_ranges(tmp_path / "r.json")
+        quantization_aware.load_ranges(tmp_path / "r.json")
 
 
-def test_ranges_are_read_as_written(ranges: dict[str, quantize_aware.Range], tmp_path: Path) -> None:
-    quantize_aware.save_ranges(tmp_path / "r.json", ranges)
-    assert quantize_aware.load_ranges(tmp_path / "r.json") == ranges
+def test_ranges_are_read_as_written(ranges: dict[str, quantization_aware.Range], tmp_path: Path) -> None:
+    quantization_aware.save_ranges(tmp_path / "r.json", ranges)
+    assert quantization_aware.load_ranges(tmp_path / "r.json") == ranges

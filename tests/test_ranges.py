@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tledge import ranges
-from tledge.ranges import fake_quantize, least_error, percentile
+from tledge.quantization import range_rules
+from tledge.quantization.range_rules import fake_quantize, least_error, percentile
 
 
 def test_levels_of_a_worked_example() -> None:
@@ -25,7 +25,7 @@ def test_zero_stays_zero(low: float, width: float) -> None:
 def test_error_is_half_a_step(seed: int) -> None:
     values = np.random.default_rng(seed).normal(1, 3, 500).astype(np.float32)
     span = float(values.min()), float(values.max())
-    step = (max(span[1], 0) - min(span[0], 0)) / ranges.STEPS
+    step = (max(span[1], 0) - min(span[0], 0)) / range_rules.STEPS
     assert abs(fake_quantize(values, span) - values).max() <= step * 0.51 + 1e-6
 
 
@@ -55,5 +55,5 @@ def test_least_error_of_even_values_is_the_whole() -> None:
 
 def test_tensors_without_samples_keep_what_was_seen() -> None:
     seen = {1: (0.0, 255.0), 2: (-1.0, 9.0)}
-    found = ranges.chosen(percentile, {2: np.linspace(-1, 1, 50_000).astype(np.float32)}, seen)
+    found = range_rules.chosen(percentile, {2: np.linspace(-1, 1, 50_000).astype(np.float32)}, seen)
     assert found[1] == seen[1] and found[2][1] < 1.01

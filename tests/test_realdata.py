@@ -45,11 +45,12 @@ def test_head_learns_real_hands(rps: Path) -> None:
 
 
 def test_validation_holds_whole_groups(rps: Path) -> None:
-    from tledge import dataset, recipe, splits
+    from tledge import recipe
+    from tledge.data import cache, splits
 
     run = json.loads((rps / "run.json").read_text())
     made = recipe.load(rps / "recipe.toml")
-    prepared = dataset.open_cache(Path(run["cache"]))
+    prepared = cache.open_cache(Path(run["cache"]))
     rows = splits.split(prepared, made.data, made.recipe.seed)
     groups = splits.near_duplicates(prepared)
     train, validation = (set(groups[rows[name]].tolist()) for name in ("train", "validation"))

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from test_sources import LABELS, check_prepared, fails, options, prepared, read
 
+from tledge.data.sources import tfds, tfrecord
+from tledge.data.sources.base import Record
 from tledge.errors import DataError
-from tledge.sources import tfds, tfrecord
-from tledge.sources.base import Record
 
 pytestmark = pytest.mark.slow
 FILES = {"00-4": 4, "01-3": 3}

@@ -17,12 +17,12 @@ from conftest import ROOT
 import tledge
 from tledge import config, errors, recipe
 from tledge._io import resources
-from tledge.backbones import BACKBONES
 from tledge.cli import tledge as group
+from tledge.data.sources.registry import SOURCES
 from tledge.errors import RecipeError, TledgeError
 from tledge.formats import VARIANTS
+from tledge.models.backbones import BACKBONES
 from tledge.run import folder
-from tledge.sources import SOURCES
 from tledge.targets import TARGETS
 
 sys.path.insert(0, str(ROOT / "docs"))  # its scripts import one another as they lie

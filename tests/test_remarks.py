@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tledge import remarks
-from tledge.inventory import Duplicate, Inventory
+from tledge.data.inspection import Duplicate, Inventory
 from tledge.visualization import plots
 
 FINE = Inventory(20, 0, (1, 1), (1, 1), (1, 1), {}, {}, {}, (), 1.0, (), (), ())

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tledge.float_graph import Linear
-from tledge.quantization import round_weights
-from tledge.rounding import _patches, rounded_rows
+from tledge.quantization.bias_correction import round_weights
+from tledge.quantization.gptq import _patches, rounded_rows
+from tledge.quantization.tflite_graph import Linear
 
 
 def correlated(size: int, count: int, seed: int = 0) -> NDArray[np.float64]:

@@ -8,12 +8,10 @@ import pytest
 from fake_graphs import chain, linear, outlier, pictures, rescaled, thousandfold
 from numpy.typing import NDArray
 
-from tledge import ranges
-from tledge.calibration import Wanted, measure
 from tledge.errors import DataError
-from tledge.float_graph import FloatGraph
-from tledge.runtime.sessions import LiteRTSession
-from tledge.sensitivity import (
+from tledge.quantization import range_rules
+from tledge.quantization.activation_statistics import Wanted, measure
+from tledge.quantization.sensitivity import (  # fmt: skip
     CORRECTED,
     EVERYWHERE,
     OUTPUT,
@@ -26,7 +24,9 @@ from tledge.sensitivity import (
     short_names,
     spread,
     weight_noise,
-)  # fmt: skip
+)
+from tledge.quantization.tflite_graph import FloatGraph
+from tledge.runtime.sessions import LiteRTSession
 
 
 def answers(model: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -58,7 +58,7 @@ def test_a_bit_is_six_decibels(bits: int) -> None:
 def test_eight_bits_of_a_range() -> None:
     """255 steps over the range that uniform values fill: 20 log10(255) = 48.13 dB."""
     values = np.random.default_rng(0).uniform(-1, 1, 200_000).astype(np.float32)
-    assert decibels(values, ranges.fake_quantize(values, (-1, 1))) == pytest.approx(48.13, abs=0.1)
+    assert decibels(values, range_rules.fake_quantize(values, (-1, 1))) == pytest.approx(48.13, abs=0.1)
 
 
 def test_noise_of_a_worked_example() -> None:
@@ -103,7 +103,7 @@ def test_short_names_stay_different(names: list[str], wanted: list[str]) -> None
 def test_output_is_seen_in_8_bits(model: bytes) -> None:
     graph, images = FloatGraph(model), pictures(6)
     graph.fake_quantize(int(graph.graph.outputs[0]), 0.0, 0.5)
-    wanted = ranges.fake_quantize(answers(model, images), (0.0, 0.5))
+    wanted = range_rules.fake_quantize(answers(model, images), (0.0, 0.5))
     assert np.allclose(answers(graph.pack(), images), wanted, atol=1e-6)
     assert len(np.unique(wanted)) > 8 and wanted.max() == pytest.approx(0.5)
 
@@ -115,7 +115,7 @@ def test_only_readers_see_8_bits(model: bytes) -> None:
     graph.fake_quantize(place, *span)
     seen = len(graph.graph.tensors) - 1
     found = measure(graph.pack(), pictures(9), Wanted((place,), sampled=(place, seen, last)))
-    wanted = ranges.fake_quantize(found.samples[place], span)
+    wanted = range_rules.fake_quantize(found.samples[place], span)
     assert found.ranges[place] == span
     assert np.allclose(found.samples[seen], wanted, atol=1e-5)
     assert len(np.unique(found.samples[seen])) <= 256 < len(np.unique(found.samples[place]))
@@ -148,7 +148,7 @@ def test_every_layer_is_there_in_order(sound: Sensitivity) -> None:
 
 
 def test_costs_are_those_of_a_slow_twin(model: bytes, sound: Sensitivity) -> None:
-    from tledge.quantization import round_weights
+    from tledge.quantization.bias_correction import round_weights
 
     graph, images = FloatGraph(model), pictures(200, 2)
     one = linear(graph, "project")

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tledge import dataset, filling
 from tledge._io import resource_errors
+from tledge.data import cache, prepare
 from tledge.errors import ArtifactError, ResourceError, TledgeError
 from tledge.run import folder
 
@@ -119,11 +119,11 @@ def test_mapped_array_takes_its_place_first(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space left"):
-        filling.array(tmp_path / "a.npy", np.float32, (2, 3))
+        prepare.array(tmp_path / "a.npy", np.float32, (2, 3))
 
 
 def test_mapped_array_is_zeros_to_fill(tmp_path: Path) -> None:
-    made = filling.array(tmp_path / "a.npy", np.float32, (2, 3))
+    made = prepare.array(tmp_path / "a.npy", np.float32, (2, 3))
     made[1] = 5
     made.flush()
     assert np.load(tmp_path / "a.npy").tolist() == [[0, 0, 0], [5, 5, 5]]
@@ -162,6 +162,6 @@ def test_account_without_home(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HOME", "TLEDGE_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ResourceError, match=r"no home folder\. Set HOME.*TLEDGE_CACHE"):
-        dataset.cache_root()
+        cache.cache_root()
     monkeypatch.setenv("TLEDGE_CACHE", "/somewhere")
-    assert dataset.cache_root() == Path("/somewhere")
+    assert cache.cache_root() == Path("/somewhere")

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tledge import dataset
 from tledge.config import Data
+from tledge.data import cache
+from tledge.data.sources import csv, synthetic, tfrecord
+from tledge.data.sources.base import Record, Source
+from tledge.data.sources.registry import SOURCES
 from tledge.errors import DataError, MissingError, RecipeError
 from tledge.preprocessing import image
-from tledge.sources import SOURCES, csv, drawn, tfrecord
-from tledge.sources.base import Record, Source
 
 LABELS = ("ant", "bee", "cat")
 
@@ -44,11 +45,11 @@ def fails(source: Source, **chosen: object) -> str:
     return str(caught.value)
 
 
-def prepared(source: str, **chosen: object) -> dataset.Prepared:
-    return dataset.prepare(Data(source=source, options=chosen), 16)
+def prepared(source: str, **chosen: object) -> cache.Prepared:
+    return cache.prepare(Data(source=source, options=chosen), 16)
 
 
-def check_prepared(made: dataset.Prepared, expected: Mapping[str, tuple[str, str, bytes]]) -> None:
+def check_prepared(made: cache.Prepared, expected: Mapping[str, tuple[str, str, bytes]]) -> None:
     """The cache holds these ids with label, split and pixels, and nothing else."""
     assert {row.id for row in made.rows} == set(expected)
     for row, pixels in zip(made.rows, made.images(), strict=True):
@@ -258,9 +259,9 @@ def test_csv_fingerprint_sees_changes(table: Path) -> None:
 
 
 def test_drawn_is_counted() -> None:
-    assert len(read(drawn, train=5, test=2, size=16)) == 7
+    assert len(read(synthetic, train=5, test=2, size=16)) == 7
     with pytest.raises(RecipeError, match="train"):
-        drawn.count({"train": 0})
+        synthetic.count({"train": 0})
 
 
 # --- tfrecord, as far as it goes without TensorFlow

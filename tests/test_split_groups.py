@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from test_splits import Rows, cache_of, data, lists, no_overlap, share
 
-from tledge import splits
-from tledge.dataset import Prepared, Row
+from tledge.data import splits
+from tledge.data.cache import Prepared, Row
 from tledge.errors import DataError
 
 

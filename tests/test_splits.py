@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tledge import recipe, splits
+from tledge import recipe
 from tledge.config import Data
-from tledge.dataset import Prepared, Row
+from tledge.data import splits
+from tledge.data.cache import Prepared, Row
 from tledge.errors import DataError
 
 Rows = dict[str, NDArray[np.int64]]

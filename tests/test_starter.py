@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tledge import dataset, recipe, splits, starter
+from tledge import recipe, starter
+from tledge.data import cache, splits
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image
 from tledge.starter import Folder, default_name, look, quoted, recipe_text
@@ -544,7 +545,7 @@ def test_recipe_fits_its_folder(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (32, 32), (number * 37 % 256, number * 91 % 256, number * 53 % 256)).save(path)
     made = read(look(tmp_path / "pets"))
-    prepared = dataset.prepare(made.data, made.model.image_size)
+    prepared = cache.prepare(made.data, made.model.image_size)
     rows = splits.split(prepared, made.data, made.recipe.seed)
     planned = starter._plan(look(tmp_path / "pets")).sizes
     for name, wanted in planned.items():

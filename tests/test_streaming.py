@@ -17,14 +17,16 @@ import numpy as np
 import pytest
 from test_dataset_resume import tree
 
-from tledge import dataset, recipe, similarity, splits, streaming
+from tledge import recipe
 from tledge.config import Data
-from tledge.dataset import Prepared
+from tledge.data import cache as data_cache
+from tledge.data import duplicates, splits, streaming
+from tledge.data.cache import Prepared
+from tledge.data.sources import folder as folder_source
+from tledge.data.sources import tfrecord_offsets
+from tledge.data.streaming import OneHot, Streamed, in_batches
 from tledge.errors import DataError, RecipeError
 from tledge.preprocessing import image
-from tledge.sources import folder as folder_source
-from tledge.sources import frames
-from tledge.streaming import OneHot, Streamed, in_batches
 
 SIDE = 16
 LABELS = ("cat", "dog", "emu")
@@ -49,13 +51,13 @@ def data(photos: Path) -> Data:
 
 @pytest.fixture
 def streamed(data: Data) -> Prepared:
-    return dataset.prepare(data, SIDE)
+    return data_cache.prepare(data, SIDE)
 
 
 @pytest.fixture
 def pixels(data: Data) -> Any:
     """What a cache of the same photos holds."""
-    return np.array(dataset.prepare(replace(data, cache=True), SIDE).images())
+    return np.array(data_cache.prepare(replace(data, cache=True), SIDE).images())
 
 
 def from_folder(tmp_path: Path) -> Data:
@@ -103,12 +105,12 @@ def test_streamed_as_cached(
 ) -> None:
     monkeypatch.setenv("TFDS_DATA_DIR", "")
     data = make(tmp_path)
-    cached, streamed = (dataset.prepare(replace(data, cache=keep), SIDE) for keep in (True, False))
+    cached, streamed = (data_cache.prepare(replace(data, cache=keep), SIDE) for keep in (True, False))
     assert np.array_equal(streamed.images()[:], cached.images())
     assert np.ptp(streamed.images()[:]) > 50
     assert [replace(row, offset=0) for row in streamed.rows] == list(cached.rows)
     assert (streamed.labels, streamed.skipped) == (cached.labels, cached.skipped)
-    again = dataset.open_cache(streamed.folder)
+    again = data_cache.open_cache(streamed.folder)
     assert np.array_equal(again.images()[2], cached.images()[2])
 
 
@@ -119,12 +121,12 @@ def test_only_index_and_originals_are_written(streamed: Prepared) -> None:
 
 def test_disk_too_small_for_a_cache(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1000))
-    assert len(dataset.prepare(data, SIDE).rows) == 18
+    assert len(data_cache.prepare(data, SIDE).rows) == 18
 
 
 def test_index_is_used_again(data: Data, streamed: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image, "examine", None)
-    assert dataset.prepare(data, SIDE) == streamed
+    assert data_cache.prepare(data, SIDE) == streamed
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ def test_changed_photo_is_refused(streamed: Prepared, photos: Path) -> None:
 
 def test_changed_photo_makes_another_index(data: Data, streamed: Prepared, photos: Path) -> None:
     (photos / streamed.rows[4].id).write_bytes(fake_data.photo(1, 999))
-    again = dataset.prepare(data, SIDE)
+    again = data_cache.prepare(data, SIDE)
     assert again.folder != streamed.folder
     assert np.array_equal(again.images()[4], image.prepare(photos / again.rows[4].id, (SIDE, SIDE)))
 
@@ -177,8 +179,8 @@ def test_changed_photo_makes_another_index(data: Data, streamed: Prepared, photo
 def test_bad_photo_is_found_before_streaming(data: Data, photos: Path) -> None:
     (photos / "train" / "cat" / "bad.jpg").write_bytes(b"no photo")
     with pytest.raises(DataError, match=r"train/cat/bad\.jpg"):
-        dataset.prepare(data, SIDE)
-    made = dataset.prepare(replace(data, on_bad="skip"), SIDE)
+        data_cache.prepare(data, SIDE)
+    made = data_cache.prepare(replace(data, on_bad="skip"), SIDE)
     assert (len(made.rows), len(made.skipped), len(made.images())) == (18, 1, 18)
 
 
@@ -186,10 +188,10 @@ def test_interrupted_index_goes_on(
     data: Data, photos: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted at a certain photo, and not at so many calls: threads take photos in any order."""
-    made = dataset.prepare(data, SIDE)
+    made = data_cache.prepare(data, SIDE)
     whole, count, last = tree(made.folder), len(made.rows), (photos / made.rows[13].id).read_bytes()
     shutil.rmtree(root)
-    monkeypatch.setattr(dataset, "BLOCK", 4)
+    monkeypatch.setattr(data_cache, "BLOCK", 4)
     before, seen = image.examine, []
 
     def stopped(encoded: bytes, size: tuple[int, int]) -> object:
@@ -203,16 +205,16 @@ def test_interrupted_index_goes_on(
 
     monkeypatch.setattr(image, "examine", stopped)
     with pytest.raises(KeyboardInterrupt):
-        dataset.prepare(data, SIDE)
+        data_cache.prepare(data, SIDE)
     monkeypatch.setattr(image, "examine", counted)
-    assert tree(dataset.prepare(data, SIDE).folder) == whole
+    assert tree(data_cache.prepare(data, SIDE).folder) == whole
     assert len(seen) == count - 12  # three blocks of four were kept
 
 
 def test_cut_index_is_rebuilt(data: Data, streamed: Prepared) -> None:
     path = streamed.folder / "index.json"
     os.truncate(path, path.stat().st_size // 2)
-    assert dataset.prepare(data, SIDE) == streamed
+    assert data_cache.prepare(data, SIDE) == streamed
 
 
 def test_compressed_records_are_refused(root: Path, tmp_path: Path) -> None:
@@ -221,7 +223,7 @@ def test_compressed_records_are_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(
         RecipeError, match=r"cache = false: photos in files of compression 'GZIP'.*leave cache out"
     ):
-        dataset.prepare(data, SIDE)
+        data_cache.prepare(data, SIDE)
 
 
 def test_place_in_a_record_file(tmp_path: Path) -> None:
@@ -230,9 +232,9 @@ def test_place_in_a_record_file(tmp_path: Path) -> None:
     path = tmp_path / "a.tfrec"
     path.write_bytes(b"".join(framed))
     for number, photo in ((0, b"photo"), (2, b"second photo")):
-        assert frames.read(path, frames.find(path, number, photo), len(photo)) == photo
+        assert tfrecord_offsets.read(path, tfrecord_offsets.find(path, number, photo), len(photo)) == photo
     with pytest.raises(DataError, match=r"a\.tfrec, record 1: its photo is not found"):
-        frames.find(path, 1, b"photo")
+        tfrecord_offsets.find(path, 1, b"photo")
 
 
 def test_views_need_a_cache() -> None:
@@ -341,7 +343,7 @@ class Flushed(np.ndarray[Any, Any]):
 
 
 def thumbnails(count: int) -> None:
-    similarity._thumbnails(Photos(count))
+    duplicates._thumbnails(Photos(count))
 
 
 def weigh(count: int) -> None:
@@ -430,7 +432,7 @@ def test_photo_changed_in_training_is_named(data: Data, photos: Path, tmp_path: 
     from tledge import feeding, fitting, progress
     from tledge.config import Stage
 
-    made = dataset.prepare(data, 32)
+    made = data_cache.prepare(data, 32)
     rows = splits.split(made, data, 0)
     labels = OneHot(made.label_indices(), 3)
     train, held_out = (
@@ -446,14 +448,14 @@ def test_photo_changed_in_training_is_named(data: Data, photos: Path, tmp_path: 
 
 
 def test_near_duplicates_and_sheets_of_streamed(data: Data, streamed: Prepared, tmp_path: Path) -> None:
-    from tledge import inventory
+    from tledge.data import inspection
 
-    cached = dataset.prepare(replace(data, cache=True), SIDE)
+    cached = data_cache.prepare(replace(data, cache=True), SIDE)
     assert np.array_equal(splits.near_duplicates(streamed), splits.near_duplicates(cached))
     rows = splits.split(streamed, data, 0)
-    assert inventory.take(streamed, rows) == inventory.take(cached, rows)
+    assert inspection.take(streamed, rows) == inspection.take(cached, rows)
     first, second = (
-        inventory.sheets(one, rows, tmp_path / str(n), 0) for n, one in enumerate((streamed, cached))
+        inspection.sheets(one, rows, tmp_path / str(n), 0) for n, one in enumerate((streamed, cached))
     )
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tledge import summary
 from tledge.contract import OUTPUT_NAME
+from tledge.data.sources.registry import SOURCES
 from tledge.metrics import statistics
 from tledge.metrics.parity_gates import CLASS_IMAGES
 from tledge.run.folder import ParityRow
-from tledge.sources import SOURCES
 from tledge.summary import Recall, Summary
 from tledge.visualization.text_format import NONE, kib, points, share, span, unsure
 

@@ -13,7 +13,7 @@ from tledge.visualization.text_format import interval, printable, unsure
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tledge.inventory import Inventory
+    from tledge.data.inspection import Inventory
 
 
 class _RichTask:

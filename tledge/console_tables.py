@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tledge.bench import BenchReport, Measure
     from tledge.comparison import ComparedReport, ComparedRow
     from tledge.listing import RunLine
-    from tledge.sensitivity import Layer
+    from tledge.quantization.sensitivity import Layer
     from tledge.skew import SkewReport
 
 

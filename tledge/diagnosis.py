@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tledge import calibration_set, evidence, progress
+from tledge import evidence, progress
 from tledge.errors import ArtifactError, RunError
+from tledge.quantization import calibration_set
+from tledge.quantization.sensitivity import CORRECTED, OUTPUT, ROUNDED, Cost, Layer, Sensitivity, sensitivity
 from tledge.recipe import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import Artifact, RunFolder
-from tledge.sensitivity import CORRECTED, OUTPUT, ROUNDED, Cost, Layer, Sensitivity, sensitivity
 from tledge.visualization import plots
 
 if TYPE_CHECKING:

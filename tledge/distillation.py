@@ -12,14 +12,17 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tledge import dataset, hardware, model, progress, quantize_aware
+from tledge import hardware, progress
 from tledge.config import Stage
+from tledge.data import cache
+from tledge.data.streaming import in_batches
 from tledge.errors import DataError
 from tledge.feeding import Examples
-from tledge.quantize_aware import Range
+from tledge.models import classifier
+from tledge.quantization import quantization_aware
+from tledge.quantization.quantization_aware import Range
 from tledge.recipe import Recipe
 from tledge.run.folder import RunFolder
-from tledge.streaming import in_batches
 
 if TYPE_CHECKING:
     pass
@@ -40,8 +43,8 @@ class Lesson:
 
     def save(self, folder: RunFolder) -> None:
         """Write the student as a plain network, and its ranges, beside the run's model."""
-        quantize_aware.save_ranges(folder.student_ranges, self.ranges)
-        model.save(self.student, folder.student)
+        quantization_aware.save_ranges(folder.student_ranges, self.ranges)
+        classifier.save(self.student, folder.student)
 
 
 def lesson(
@@ -57,15 +60,15 @@ def lesson(
     Ranges are seen on photos of `examples`, as many as int8 conversions take, and stay.
     """
     with engine.building():
-        teacher, student = model.copy(core), model.copy(core)
-    ranges = quantize_aware.measure(engine.plain(core), _photos(recipe, examples, watch))
+        teacher, student = classifier.copy(core), classifier.copy(core)
+    ranges = quantization_aware.measure(engine.plain(core), _photos(recipe, examples, watch))
     teacher.trainable = False
-    first = model.first_trainable(student, stage)
+    first = classifier.first_trainable(student, stage)
     for number, layer in enumerate(student.layers):
-        layer.trainable = number >= first and layer.name != model.PAIR
-    network = _side_by_side(quantize_aware.build(student, ranges), teacher)
+        layer.trainable = number >= first and layer.name != classifier.PAIR
+    network = _side_by_side(quantization_aware.build(student, ranges), teacher)
     if not recipe.augment.is_off and not recipe.augment.views:
-        network = model.with_augmentation(network, recipe.augment, recipe.recipe.seed)
+        network = classifier.with_augmentation(network, recipe.augment, recipe.recipe.seed)
     return Lesson(network, student, ranges)
 
 
@@ -77,7 +80,7 @@ def _photos(recipe: Recipe, examples: Examples, watch: progress.Progress) -> Any
             "[export.calibration] images = 0: quantize_aware sees its ranges on them; 100 or more."
         )
     labels = examples.labels[examples.rows].argmax(1)
-    rows = examples.rows[dataset.by_class_in_turn(labels, count, recipe.recipe.seed)]
+    rows = examples.rows[cache.by_class_in_turn(labels, count, recipe.recipe.seed)]
     batches = in_batches(examples.images, rows, BATCH)
     return progress.track(watch, batches, "ranges", math.ceil(len(rows) / BATCH))
 

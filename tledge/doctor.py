@@ -23,7 +23,7 @@ from tledge import __version__, mlflow_log, progress, signature
 from tledge._io import resources
 from tledge._process import workers
 from tledge._process.optional_imports import Needs, extra
-from tledge.dataset import cache_root
+from tledge.data.cache import cache_root
 from tledge.environment import machine
 from tledge.environment.machine import Machine
 from tledge.formats import VARIANTS

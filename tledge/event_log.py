@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import contract, event_files, inventory
+from tledge import contract, event_files
 from tledge._process import silence
-from tledge.dataset import Prepared
+from tledge.data import inspection
+from tledge.data.cache import Prepared
 from tledge.recipe import Recipe
 from tledge.run.folder import RunFolder
 
@@ -90,7 +91,7 @@ def write(
 def _augmented(recipe: Recipe, prepared: Prepared, train: NDArray[np.int64]) -> bytes:
     """The sheet of `tledge data` with changed train photos; empty where the recipe changes none."""
     with tempfile.TemporaryDirectory() as scratch:
-        paths = inventory.augmented(prepared, train, recipe.augment, Path(scratch), recipe.recipe.seed)
+        paths = inspection.augmented(prepared, train, recipe.augment, Path(scratch), recipe.recipe.seed)
         return paths[0].read_bytes() if paths else b""
 
 

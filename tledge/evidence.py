@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import calibration_set, dataset, held_out, progress, splits
+from tledge import progress
+from tledge.data import cache, splits
 from tledge.errors import DataError
+from tledge.quantization import calibration_set, selection_images
 from tledge.recipe import Recipe
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
@@ -68,7 +70,7 @@ def calibration(
 
 def _drawn(
     recipe: Recipe, run: TrainedRun, watch: progress.Progress
-) -> tuple[dataset.Prepared, NDArray[np.int64]]:
+) -> tuple[cache.Prepared, NDArray[np.int64]]:
     """The prepared photos, and the rows to calibrate on: train photos, classes in turn."""
     count = recipe.export.calibration.images
     if count < 1:
@@ -78,7 +80,7 @@ def _drawn(
         )
     prepared = photos(recipe, run, watch)
     rows = splits.split(prepared, recipe.data, run.seed)["train"]
-    return prepared, rows[dataset.by_class_in_turn(prepared.label_indices()[rows], count, run.seed)]
+    return prepared, rows[cache.by_class_in_turn(prepared.label_indices()[rows], count, run.seed)]
 
 
 def note_stability(
@@ -110,16 +112,16 @@ def calibration_images(
     return images
 
 
-def photos(recipe: Recipe, run: TrainedRun, watch: progress.Progress = progress.SILENT) -> dataset.Prepared:
+def photos(recipe: Recipe, run: TrainedRun, watch: progress.Progress = progress.SILENT) -> cache.Prepared:
     """The prepared photos that the run was trained on."""
     cached = Path(run.cache)
     # A run that was trained on another machine knows the cache by the same name, elsewhere.
     here = [
-        folder for folder in (cached, dataset.cache_root() / cached.name) if (folder / "index.json").is_file()
+        folder for folder in (cached, cache.cache_root() / cached.name) if (folder / "index.json").is_file()
     ]
     if here:
-        return dataset.open_cache(here[0])
-    prepared = dataset.prepare(recipe.data, recipe.model.image_size, watch)
+        return cache.open_cache(here[0])
+    prepared = cache.prepare(recipe.data, recipe.model.image_size, watch)
     if prepared.folder.name != cached.name:
         raise DataError(
             f"{cached}: the prepared photos of this run are gone, and the source has other photos "
@@ -135,12 +137,12 @@ def held_out_images(
     prepared = photos(recipe, run, watch)
     rows = splits.split(prepared, recipe.data, run.seed)["validation"]
     labels = prepared.label_indices()
-    chosen = rows[dataset.by_class_in_turn(labels[rows], most // (1 + len(held_out.CHANGES)), run.seed)]
-    return held_out.varied(prepared.images()[chosen], labels[chosen])
+    chosen = rows[cache.by_class_in_turn(labels[rows], most // (1 + len(selection_images.CHANGES)), run.seed)]
+    return selection_images.varied(prepared.images()[chosen], labels[chosen])
 
 
 def write_held_out(
     folder: RunFolder, recipe: Recipe, run: TrainedRun, watch: progress.Progress = progress.SILENT
 ) -> None:
     """Write held-out images and labels, to choose remedies by."""
-    held_out.save(folder.path / HELD_OUT, *held_out_images(recipe, run, held_out.MOST, watch))
+    selection_images.save(folder.path / HELD_OUT, *held_out_images(recipe, run, selection_images.MOST, watch))

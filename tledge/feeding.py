@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import hardware
 from tledge.config import Stage
+from tledge.data.streaming import Images, OneHot
 from tledge.errors import TledgeError
-from tledge.streaming import Images, OneHot
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import dataset
+from tledge.data import cache
 from tledge.preprocessing import encodings, image
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
@@ -22,7 +22,7 @@ PHOTOS = 12
 
 def write(
     folder: RunFolder,
-    prepared: dataset.Prepared,
+    prepared: cache.Prepared,
     rows: NDArray[np.int64],
     probabilities: NDArray[np.float32],
     core: Any,
@@ -38,7 +38,7 @@ def write(
 
     one = int(np.prod(prepared.images().shape[1:]))
     labels = prepared.label_indices()[rows]
-    kept = dataset.by_class_in_turn(labels, golden_set.MAX_BYTES // one, run_seed)
+    kept = cache.by_class_in_turn(labels, golden_set.MAX_BYTES // one, run_seed)
     images = prepared.images()[rows[kept]]
     few = images[: golden_set.FAULT_IMAGES].astype(np.float32)
     made = golden_set.Golden(
@@ -54,7 +54,7 @@ def write(
     with run_folder.replacing(folder.photos) as path:
         path.mkdir()
         index: list[dict[str, Any]] = []
-        for row in dataset.pick_originals(prepared, rows[kept], PHOTOS):
+        for row in cache.pick_originals(prepared, rows[kept], PHOTOS):
             name = f"{len(index):02d}{Path(prepared.rows[row].original).suffix}"
             shutil.copyfile(prepared.folder / "originals" / prepared.rows[row].original, path / name)
             index.append({"photo": name, "row": place[row]})
@@ -68,7 +68,7 @@ def _fill_up(path: Path, index: list[dict[str, Any]], made: golden_set.Golden, s
     from PIL import Image
 
     used = {entry["row"] for entry in index}
-    others = [n for n in dataset.by_class_in_turn(made.labels, 2 * PHOTOS, seed).tolist() if n not in used]
+    others = [n for n in cache.by_class_in_turn(made.labels, 2 * PHOTOS, seed).tolist() if n not in used]
     for row in others[: PHOTOS - len(index)]:
         name = f"{len(index):02d}.png"
         Image.fromarray(made.images[row]).save(path / name)

@@ -10,11 +10,11 @@ from typing import Any
 
 from tledge import recipe
 from tledge._io import resources
-from tledge.backbones import BACKBONES
+from tledge.data.sources.registry import SOURCES
 from tledge.errors import RecipeError, TledgeError
 from tledge.formats import FORMATS, VARIANTS
+from tledge.models.backbones import BACKBONES
 from tledge.run.folder import RunFolder, Score
-from tledge.sources import SOURCES
 from tledge.targets import TARGETS
 
 

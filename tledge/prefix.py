@@ -18,13 +18,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import dataset, distribution, feeding, filling, model, progress
+from tledge import distribution, feeding, progress
 from tledge.config import Stage
+from tledge.data import cache, prepare
+from tledge.data.streaming import Images, in_batches
 from tledge.distribution import ALONE, Hosts
+from tledge.models import classifier
 from tledge.recipe import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
-from tledge.streaming import Images, in_batches
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,7 +122,7 @@ def outputs(
     if not _is_whole(path, note):
         shape = (len(images), len(rows), *front.output_shape[1:])
         with run_folder.replacing(path) as made:
-            _compute(front, images, rows, filling.array(made, np.float32, shape), watch)
+            _compute(front, images, rows, prepare.array(made, np.float32, shape), watch)
         run_folder.write_text(note, run_folder.sha256(path))
     found: NDArray[np.float32] = np.load(path, mmap_mode="r")
     return found
@@ -140,7 +142,7 @@ def _compute(
 
     each = math.ceil(len(rows) / BATCH)
     batches = (batch for view in range(len(images)) for batch in in_batches(images[view], rows, BATCH))
-    tracked = progress.track(watch, model.answers(front, batches), "frozen layers", len(images) * each)
+    tracked = progress.track(watch, classifier.answers(front, batches), "frozen layers", len(images) * each)
     for number, made in enumerate(tracked):
         view, place = divmod(number, each)
         out[view, place * BATCH :][: len(made)] = made
@@ -151,7 +153,7 @@ def stage_input(
     recipe: Recipe,
     stage: Stage,
     core: Any,
-    prepared: dataset.Prepared,
+    prepared: cache.Prepared,
     parts: dict[str, feeding.Examples],
     folder: RunFolder,
     watch: progress.Progress,
@@ -165,7 +167,7 @@ def stage_input(
     is_fresh = not table.is_off and not table.views
     halves = None if is_fresh or stage.mixup or not stage.reuse_frozen else cut(core)
     if halves is None or not distribution.agreed(hosts, _is_worth(halves, parts, prepared, folder, watch)):
-        whole = model.with_augmentation(core, table, seed) if is_fresh else core
+        whole = classifier.with_augmentation(core, table, seed) if is_fresh else core
         return whole, parts["train"], parts["validation"]
     made = {name: _through(halves, part, prepared, folder, watch) for name, part in parts.items()}
     return halves.rest, made["train"], made["validation"]
@@ -174,7 +176,7 @@ def stage_input(
 def _is_worth(
     halves: Cut,
     parts: dict[str, feeding.Examples],
-    prepared: dataset.Prepared,
+    prepared: cache.Prepared,
     folder: RunFolder,
     watch: progress.Progress,
 ) -> bool:
@@ -194,7 +196,7 @@ def _is_worth(
 def _through(
     halves: Cut,
     part: feeding.Examples,
-    prepared: dataset.Prepared,
+    prepared: cache.Prepared,
     folder: RunFolder,
     watch: progress.Progress,
 ) -> feeding.Examples:
@@ -217,7 +219,7 @@ def _through(
     return replace(part, views=found)
 
 
-def _is_lasting(halves: Cut, part: feeding.Examples, prepared: dataset.Prepared) -> bool:
+def _is_lasting(halves: Cut, part: feeding.Examples, prepared: cache.Prepared) -> bool:
     """Whether what the front gives of a part is kept beside the prepared photos."""
     vectors = part.views is None and len(halves.front.output_shape) == 2
     return vectors and os.access(prepared.folder, os.W_OK)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from tledge import config, toml_text
-from tledge.backbones import BACKBONES, split_name
-from tledge.dataset import source_options
+from tledge.data.cache import source_options
+from tledge.data.sources.registry import SOURCES
 from tledge.errors import RecipeError
 from tledge.formats import VARIANTS
+from tledge.models.backbones import BACKBONES, split_name
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
-from tledge.sources import SOURCES
 
 T = TypeVar("T")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tledge import inventory
-from tledge.inventory import Inventory
+from tledge.data import inspection
+from tledge.data.inspection import Inventory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ def _lines(
             f"it answers {names[answers[0]]} to every test photo, and tells no classes apart: its accuracy "
             "is that label's share"
         )
-    yield from inventory.absent(found)
+    yield from inspection.absent(found)
     twins = [one for one in found.duplicates if one.crosses_splits]
     if twins:
         one, more = twins[0], f" and {len(twins) - 1} pairs more" * (len(twins) > 1)

@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from tledge import page
-from tledge.backbones import BACKBONES, split_name
 from tledge.contract import InputSpec
+from tledge.models.backbones import BACKBONES, split_name
 from tledge.run.folder import ParityRow
 from tledge.summary import Summary
 

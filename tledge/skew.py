@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from tledge import dataset, progress, reader
+from tledge import progress, reader
 from tledge._process.ordered_map import in_order
 from tledge.config import Data
 from tledge.contract import Shipped
+from tledge.data import cache
+from tledge.data.sources.base import Record
+from tledge.data.sources.registry import SOURCES
 from tledge.errors import ArtifactError, DataError, MissingError, RecipeError, RunError
 from tledge.formats import VARIANTS
 from tledge.metrics import parity_gates
@@ -26,8 +29,6 @@ from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityRow, RunFolder
 from tledge.runtime.sessions import Session, explained
-from tledge.sources import SOURCES
-from tledge.sources.base import Record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -198,7 +199,7 @@ def _test_photos(
     reference: golden_set.Golden, data: Data, seed: int, watch: progress.Progress
 ) -> list[_Case]:
     """Up to `MOST` test photos, classes in turn, with how to read each from the recipe's source."""
-    rows = dataset.by_class_in_turn(reference.labels, MOST, seed).tolist()
+    rows = cache.by_class_in_turn(reference.labels, MOST, seed).tolist()
     records = _records(data, {reference.ids[row] for row in rows}, watch)
     gone = [reference.ids[row] for row in rows if reference.ids[row] not in records]
     if gone:
@@ -219,7 +220,7 @@ def _records(data: Data, wanted: set[str], watch: progress.Progress) -> dict[str
     """The source's records of these ids, as far as they are there."""
     name = data.source.partition(":")[0]
     try:
-        records = SOURCES[name].module.records(dataset.source_options(data))
+        records = SOURCES[name].module.records(cache.source_options(data))
         listed = progress.track(watch, records, "find the photos", None)
         return {one.id: one for one in listed if one.id in wanted}
     except (MissingError, DataError) as error:

@@ -22,9 +22,9 @@ from math import ceil
 from pathlib import Path
 
 from tledge.config import Stage, Take
+from tledge.data.sources import folder as source
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image as preprocessing_image
-from tledge.sources import folder as source
 from tledge.starter_words import COMMANDS, REASONS, TEMPLATE
 
 ROLES = {

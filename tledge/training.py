@@ -17,37 +17,34 @@ from typing import TYPE_CHECKING, Any
 from tledge import (
     __version__,
     contract,
-    dataset,
     distillation,
     distribution,
     event_log,
     feeding,
-    filling,
     fitting,
     golden_photos,
     hardware,
-    inventory,
     logs,
-    model,
-    parcel,
     prefix,
     progress,
-    quantize_aware,
     remarks,
-    splits,
 )
 from tledge._process import silence
 from tledge.config import Hardware, Stage
 from tledge.contract import InputSpec
+from tledge.data import cache as data_cache
+from tledge.data import cache_archive, inspection, prepare, splits
+from tledge.data.streaming import Images, OneHot, in_batches
 from tledge.distribution import ALONE, Hosts
 from tledge.environment import machine, packages
 from tledge.errors import MissingError, RecipeError, RunError
 from tledge.hardware import Engine
 from tledge.metrics import abstention, statistics
+from tledge.models import classifier
+from tledge.quantization import quantization_aware
 from tledge.recipe import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder, Score, TrainedRun
-from tledge.streaming import Images, OneHot, in_batches
 from tledge.visualization import plots
 
 if TYPE_CHECKING:
@@ -123,12 +120,12 @@ def _train(
     # Several hosts share their devices themselves.
     engine = hardware.engine(recipe.hardware, watch) if hosts.is_alone else Engine(recipe.hardware)
     with engine.building():
-        core = model.build(recipe.model, len(prepared.labels))
+        core = classifier.build(recipe.model, len(prepared.labels))
     core = engine.here(core)
     for stage in recipe.stage:
-        model.first_trainable(core, stage)  # a misspelt layer ends here, before anything is written
+        classifier.first_trainable(core, stage)  # a misspelt layer ends here, before anything is written
         if stage.quantize_aware:
-            quantize_aware.require_known(core)
+            quantization_aware.require_known(core)
     if force:
         folder.empty()
     facts = {**environment(recipe.recipe.seed, settings), "cache": prepared.folder.name}
@@ -141,7 +138,7 @@ def _train(
         distribution.leave(hosts, core)
         if not hosts.writes:
             return None
-        found = inventory.keep(folder, prepared, rows, recipe.recipe.seed, watch)
+        found = inspection.keep(folder, prepared, rows, recipe.recipe.seed, watch)
         run = _finish(recipe, engine.plain(core), prepared, rows, found, state, folder, watch)
         run = replace(run, seconds=round(time.monotonic() - started, 1))
         run_folder.write_json(folder.run, run)
@@ -149,7 +146,7 @@ def _train(
     return run
 
 
-def _require_alike(recipe: Recipe, prepared: dataset.Prepared, hosts: Hosts) -> None:
+def _require_alike(recipe: Recipe, prepared: data_cache.Prepared, hosts: Hosts) -> None:
     """Refuse several processes that would not do the same, and batches that they cannot share."""
     if hosts.is_alone:
         return
@@ -170,16 +167,18 @@ def _require_alike(recipe: Recipe, prepared: dataset.Prepared, hosts: Hosts) -> 
         )
 
 
-def _prepared(recipe: Recipe, cache: Path | None, hosts: Hosts, watch: progress.Progress) -> dataset.Prepared:
+def _prepared(
+    recipe: Recipe, cache: Path | None, hosts: Hosts, watch: progress.Progress
+) -> data_cache.Prepared:
     """The prepared photos; where they cannot be had, the message names missing weights as well."""
     try:
         if cache:
-            return parcel.unpack(cache, recipe.data, recipe.model.image_size, watch)
+            return cache_archive.unpack(cache, recipe.data, recipe.model.image_size, watch)
         # Processes on one machine share its caches: the first makes it, the others wait.
-        return dataset.prepare(recipe.data, recipe.model.image_size, watch, wait=not hosts.is_alone)
+        return data_cache.prepare(recipe.data, recipe.model.image_size, watch, wait=not hosts.is_alone)
     except MissingError as error:
         try:
-            model.build(recipe.model, classes=2)
+            classifier.build(recipe.model, classes=2)
         except MissingError as other:
             raise MissingError(f"{error}\n{other}") from error
         raise
@@ -210,7 +209,7 @@ def _claim(folder: RunFolder, text: str, settings: Sequence[str], *, resume: boo
         raise RunError(f"{folder.path}: was begun with another recipe or --set. Start over with --force.")
 
 
-def _require_same_photos(folder: RunFolder, prepared: dataset.Prepared, *, resume: bool) -> None:
+def _require_same_photos(folder: RunFolder, prepared: data_cache.Prepared, *, resume: bool) -> None:
     """Refuse to go on with a run whose photos have changed since it was begun."""
     if not resume or not folder.environment.is_file():
         return
@@ -252,7 +251,7 @@ def environment(seed: int, settings: Sequence[str]) -> dict[str, Any]:
 def _stages(
     recipe: Recipe,
     core: Any,
-    prepared: dataset.Prepared,
+    prepared: data_cache.Prepared,
     rows: dict[str, NDArray[np.int64]],
     folder: RunFolder,
     hosts: Hosts,
@@ -270,7 +269,7 @@ def _stages(
         distribution.copy_from_first(hosts, path)
     state = fitting.read_state(checkpoint)
     for stage in (one for one in recipe.stage[: state.stage] if not one.quantize_aware):
-        model.set_trainable(core, stage)  # as an uninterrupted run left it
+        classifier.set_trainable(core, stage)  # as an uninterrupted run left it
     if state.stage:
         core.set_weights(fitting.load_checkpoint(begin, None))
     for number in range(state.stage, len(recipe.stage)):
@@ -279,7 +278,7 @@ def _stages(
         if lesson:
             whole, train, validation = lesson.network, parts["train"], parts["validation"]
         else:
-            count = model.set_trainable(core, stage)
+            count = classifier.set_trainable(core, stage)
             watch.say(f"stage {stage.name}: {count} backbone layers frozen, up to {stage.epochs} epochs")
             whole, train, validation = prefix.stage_input(
                 recipe, stage, core, prepared, parts, folder, watch, hosts
@@ -316,7 +315,7 @@ def _lesson(
     return distillation.lesson(recipe, stage, core, examples, engine, watch)
 
 
-def _examples(prepared: dataset.Prepared, rows: NDArray[np.int64]) -> feeding.Examples:
+def _examples(prepared: data_cache.Prepared, rows: NDArray[np.int64]) -> feeding.Examples:
     one_hot = OneHot(prepared.label_indices(), len(prepared.labels))
     return feeding.Examples(prepared.images(), one_hot, rows)
 
@@ -336,10 +335,10 @@ def _with_views(
     changed = count if not recipe.augment.keep_photo else count - 1
     shape = (count, len(examples.rows), *images.shape[1:])
     if not path.is_file():
-        draw = model.view_maker(recipe.augment, recipe.recipe.seed)
+        draw = classifier.view_maker(recipe.augment, recipe.recipe.seed)
         batches = [(view, start) for view in range(count) for start in range(0, len(examples.rows), 64)]
         with run_folder.replacing(path) as made:
-            out = filling.array(made, np.uint8, shape)
+            out = prepare.array(made, np.uint8, shape)
             for view, start in progress.track(watch, batches, "augment", len(batches)):
                 taken = images[examples.rows[start : start + 64]]
                 out[view, start : start + 64] = draw(taken) if view >= count - changed else taken
@@ -354,7 +353,7 @@ def predict(
     import numpy as np
 
     batches = in_batches(images, rows, 32)
-    parts = progress.track(watch, model.answers(core, batches), "score", math.ceil(len(rows) / 32))
+    parts = progress.track(watch, classifier.answers(core, batches), "score", math.ceil(len(rows) / 32))
     return np.concatenate(list(parts))
 
 
@@ -372,7 +371,7 @@ def score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> Scor
 
 
 def _score_split(
-    core: Any, prepared: dataset.Prepared, rows: NDArray[np.int64], watch: progress.Progress
+    core: Any, prepared: data_cache.Prepared, rows: NDArray[np.int64], watch: progress.Progress
 ) -> Score:
     probabilities = predict(core, prepared.images(), rows, watch)
     return score(probabilities, prepared.label_indices()[rows])
@@ -381,15 +380,15 @@ def _score_split(
 def _finish(
     recipe: Recipe,
     core: Any,
-    prepared: dataset.Prepared,
+    prepared: data_cache.Prepared,
     rows: dict[str, NDArray[np.int64]],
-    found: inventory.Inventory,
+    found: inspection.Inventory,
     state: fitting.State,
     folder: RunFolder,
     watch: progress.Progress,
 ) -> TrainedRun:
     """Write model, history, golden set and plots; gives the value of `run.json`."""
-    model.save(core, folder.model)
+    classifier.save(core, folder.model)
     run_folder.write_text(folder.history, _csv(state.history))
     known, pixels = prepared.label_indices(), prepared.images()
     seen = predict(core, pixels, rows["validation"], watch), known[rows["validation"]]

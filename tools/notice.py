@@ -23,8 +23,8 @@ sys.path.insert(0, str(ROOT))  # this checkout's tledge
 from packaging.requirements import Requirement
 
 from tledge._io.resources import package_key
-from tledge.backbones import BACKBONES
 from tledge.environment import packages
+from tledge.models.backbones import BACKBONES
 
 PLACE = ROOT / "NOTICE"
 WORKSHOP = ("docs", "dev")

@@ -26,10 +26,10 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tledge import config, contract
+from tledge.data.sources import csv as csv_source
 from tledge.distribution import Hosts
 from tledge.errors import DataError, MissingError, RecipeError, TledgeError
 from tledge.recipe import Recipe, load, parse
-from tledge.sources import csv as csv_source
 
 NAME = "fuzz.toml"
 LONGEST = 1000

@@ -130,7 +130,7 @@ def caches(ground: Ground) -> Seen:
 UNPACK = """
 import sys
 from pathlib import Path
-from tledge import parcel, recipe
+from tledge.data import cache_archive as parcel; from tledge import recipe
 from tledge.errors import TledgeError
 made = recipe.load(Path(sys.argv[1]))
 try:

@@ -18,8 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tledge import listing, model, verification
+from tledge import listing, verification
 from tledge.errors import TledgeError
+from tledge.models import classifier
 from tledge.predict import predict
 from tledge.reader import open_predictor
 from tledge.runtime import sandbox, sandbox_worker
@@ -59,7 +60,7 @@ def keras(file: Path, photo: Path, bundle: Path) -> None:
     """What export and preview do."""
     import numpy as np
 
-    net = model.load(file)
+    net = classifier.load(file)
     with_numbers = np.zeros((1, *(side or 1 for side in net.input_shape[1:])), np.float32)
     try:
         net.predict_on_batch(with_numbers)

@@ -57,7 +57,7 @@ VANISHING = """
 import sys
 from pathlib import Path
 from tledge.cli import main
-from tledge.sources import folder
+from tledge.data.sources import folder
 checked, place = folder._check_depths, Path(sys.argv[1])
 def check(root, found):
     checked(root, found)

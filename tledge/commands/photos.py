@@ -13,8 +13,8 @@ from tledge.commands import common, example, keep_alone, next_step, print_json, 
 from tledge.errors import MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
-    from tledge.dataset import Prepared
-    from tledge.inventory import Inventory
+    from tledge.data.cache import Prepared
+    from tledge.data.inspection import Inventory
 
 SHOWN = 25
 """Lines about duplicates and the like that are printed; the JSON file has all."""
@@ -65,7 +65,8 @@ def data(
     Writes a contact sheet of each split, one with the augmentations applied, and report.json. With
     --pack cache.zip another machine can `tledge train RECIPE --cache cache.zip` without the photos.
     """
-    from tledge import console, dataset, inventory, parcel, splits
+    from tledge import console
+    from tledge.data import cache, cache_archive, inspection, splits
     from tledge.run import folder as run_folder
 
     recipe, _text = read_recipe(recipe_name, settings)
@@ -75,20 +76,22 @@ def data(
     folder = out or Path("runs") / f"{recipe.recipe.name}-data"
     keep_alone(run_folder.RunFolder(folder))
     with console.watching(quiet) as watch:
-        prepared = dataset.prepare(recipe.data, recipe.model.image_size, watch)
+        prepared = cache.prepare(recipe.data, recipe.model.image_size, watch)
         splits.require_labels(prepared)
         rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
-        found = inventory.take(prepared, rows, watch)
+        found = inspection.take(prepared, rows, watch)
         counts = splits.counts(prepared, rows)
-        facts = {"cache": str(prepared.folder), **inventory.facts(prepared, rows, found)}
+        facts = {"cache": str(prepared.folder), **inspection.facts(prepared, rows, found)}
         run_folder.write_json(folder / "report.json", facts)
-        sheets = inventory.sheets(prepared, rows, folder, recipe.recipe.seed)
+        sheets = inspection.sheets(prepared, rows, folder, recipe.recipe.seed)
         try:
-            sheets += inventory.augmented(prepared, rows["train"], recipe.augment, folder, recipe.recipe.seed)
+            sheets += inspection.augmented(
+                prepared, rows["train"], recipe.augment, folder, recipe.recipe.seed
+            )
         except MissingError as error:
             watch.say(f"no sheet of augmentations: {error}")
         if pack:
-            parcel.pack(prepared, recipe.data, recipe.model.image_size, pack, watch)
+            cache_archive.pack(prepared, recipe.data, recipe.model.image_size, pack, watch)
     if as_json:
         packed = {"packed": str(pack)} if pack else {}
         print_json({**facts, "sheets": [str(path) for path in sheets], **packed})
@@ -106,7 +109,8 @@ def _going_on(words: list[str]) -> str:
 
 
 def _show(prepared: Prepared, counts: dict[str, dict[str, int]], found: Inventory) -> None:
-    from tledge import console, inventory
+    from tledge import console
+    from tledge.data import inspection
 
     out = console.stdout()
     body = [(label, *(str(one[label]) for one in counts.values())) for label in prepared.labels]
@@ -115,7 +119,7 @@ def _show(prepared: Prepared, counts: dict[str, dict[str, int]], found: Inventor
     out.print(console.columns(console.photos(found)))
     for line in found.skipped:
         click.echo(f"skipped {line}")
-    lines = inventory.problems(found)
+    lines = inspection.problems(found)
     for line in lines[:SHOWN]:
         click.echo(line)
     if len(lines) > SHOWN:

@@ -14,9 +14,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tledge import contract, model, quantize_aware
+from tledge import contract
 from tledge._process import silence
 from tledge.errors import ConversionError
+from tledge.models import classifier
+from tledge.quantization import quantization_aware
 from tledge.run import folder as run_folder
 
 SIGNATURE = "serving_default"
@@ -36,7 +38,7 @@ def keras_model(path: Path) -> Any:
 @lru_cache(maxsize=1)
 def _keras_model(path: Path, sha256: str) -> Any:
     del sha256  # the file may have changed under the same name
-    return model.load(path)
+    return classifier.load(path)
 
 
 def float_tflite(path: Path, mode: str = "fp32") -> bytes:
@@ -69,7 +71,7 @@ def quantize_aware_tflite(path: Path, ranges: Path) -> bytes:
     gives up.
     """
     tf, plain = tensorflow(), keras_model(path)
-    net = quantize_aware.build(plain, quantize_aware.load_ranges(ranges), to_train=False)
+    net = quantization_aware.build(plain, quantization_aware.load_ranges(ranges), to_train=False)
     folder = _saved(net, _scratch() / "quantize_aware")
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[SIGNATURE])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -13,12 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tledge import __version__, calibration_set, contract
+from tledge import __version__, contract
 from tledge._process import silence
 from tledge.errors import ConversionError
 from tledge.formats.base import KERNEL_SIZE, Job
 from tledge.formats.frozen import keras_model, tensorflow
-from tledge.onnx_quantization import correct_biases, folded, quantize
+from tledge.quantization import calibration_set
+from tledge.quantization.onnx_int8 import correct_biases, folded, quantize
 from tledge.run import folder
 
 OPSET = 17

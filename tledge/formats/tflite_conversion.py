@@ -13,15 +13,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import calibration_set, held_out, tflite_metadata
-from tledge.calibration import Measured, Wanted, measure
+from tledge import tflite_metadata
 from tledge.config import Parity
 from tledge.errors import ConversionError, DataError
-from tledge.float_graph import FloatGraph
 from tledge.formats.base import MODE, Job
 from tledge.formats.frozen import float_tflite, quantize_aware_tflite, tensorflow
-from tledge.ladder import HeldOut, Material, Remedy, climb, integer_only, layers_in_float, others, with_bytes
-from tledge.quantization import correct_biases
+from tledge.quantization import calibration_set, selection_images
+from tledge.quantization.activation_statistics import Measured, Wanted, measure
+from tledge.quantization.bias_correction import correct_biases
+from tledge.quantization.repair import (
+    HeldOut,
+    Material,
+    Remedy,
+    climb,
+    integer_only,
+    layers_in_float,
+    others,
+    with_bytes,
+)
+from tledge.quantization.tflite_graph import FloatGraph
 from tledge.run import folder
 
 if TYPE_CHECKING:
@@ -93,8 +103,8 @@ def _held_out(job: Job) -> HeldOut:
         raise DataError(f"{job.mode}: no held-out images; what to leave in float is chosen by them.")
     with np.load(job.held_out, allow_pickle=False) as packed:
         images, labels = packed["images"], packed["labels"]
-    photos = len(images) // (1 + len(held_out.CHANGES))  # copies of them follow
-    between = held_out.between(images[:photos], labels[:photos])
+    photos = len(images) // (1 + len(selection_images.CHANGES))  # copies of them follow
+    between = selection_images.between(images[:photos], labels[:photos])
     return HeldOut(images, labels, job.labels, Parity(**job.limits), between)
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from tledge import flips, model
+from tledge import flips
 from tledge.contract import InputSpec
 from tledge.errors import RunError, TledgeError
 from tledge.formats import VARIANTS
+from tledge.models import classifier
 from tledge.run import folder, golden_set
 from tledge.run.folder import Artifact, RunFolder
 from tledge.runtime.sessions import Session
@@ -109,7 +110,7 @@ class _KerasSession:
     kernels = "keras"
 
     def __init__(self, path: Path) -> None:
-        self._net = model.load(path)
+        self._net = classifier.load(path)
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         import numpy as np

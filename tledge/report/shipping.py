@@ -10,11 +10,11 @@ from typing import Any
 from tledge import card
 from tledge.environment.machine import Machine
 from tledge.flips import Flip, Listing, listed
+from tledge.quantization.sensitivity import Cost, Layer
 from tledge.report import pictures
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityRow, RunFolder
-from tledge.sensitivity import Cost, Layer
 from tledge.summary import Summary
 from tledge.visualization.text_format import machine_line
 

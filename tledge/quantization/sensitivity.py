@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import progress
 from tledge._process.ordered_map import in_order
-from tledge.calibration import Measured, Wanted, measure
 from tledge.errors import DataError
-from tledge.float_graph import FloatGraph, Linear
-from tledge.quantization import correct_bias, round_weights
-from tledge.ranges import fake_quantize
+from tledge.quantization.activation_statistics import Measured, Wanted, measure
+from tledge.quantization.bias_correction import correct_bias, round_weights
+from tledge.quantization.range_rules import fake_quantize
+from tledge.quantization.tflite_graph import FloatGraph, Linear
 from tledge.runtime.sessions import LiteRTSession
 
 if TYPE_CHECKING:

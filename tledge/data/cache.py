@@ -23,18 +23,20 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import filling, index, progress
+from tledge import progress
 from tledge._io import atomic, lockfile, resource_errors
 from tledge._process.ordered_map import in_order
 from tledge.config import Data
+from tledge.data import cache_index
+from tledge.data import prepare as data_prepare
+from tledge.data.cache_index import Head, Row
+from tledge.data.sources.base import Record, Source, check_names, shown
+from tledge.data.sources.registry import SOURCES
+from tledge.data.streaming import Images, Streamed
 from tledge.errors import DataError, MissingError, RecipeError, RunError, TledgeError
-from tledge.index import Head, Row
 from tledge.preprocessing import image
 from tledge.preprocessing.image import Facts
 from tledge.run import folder as run_folder
-from tledge.sources import SOURCES
-from tledge.sources.base import Record, Source, check_names, shown
-from tledge.streaming import Images, Streamed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -167,8 +169,8 @@ def _whole(folder: Path, watch: progress.Progress) -> Prepared | None:
     if not folder.is_dir():
         return None
     try:
-        head, rows = index.read(folder / "index.json")
-        damage = index.fault(folder, head, rows, watch)
+        head, rows = cache_index.read(folder / "index.json")
+        damage = cache_index.fault(folder, head, rows, watch)
     except RunError as error:
         damage = str(error)
     if not damage:
@@ -229,7 +231,7 @@ def alone(folder: Path, *, wait: bool = False) -> AbstractContextManager[bool]:
 
 def open_cache(folder: Path) -> Prepared:
     """Open a cache folder; raises RunError where it is gone or its index is damaged."""
-    return _prepared(folder, *index.read(folder / "index.json"))
+    return _prepared(folder, *cache_index.read(folder / "index.json"))
 
 
 def _prepared(folder: Path, head: Head, rows: tuple[Row, ...]) -> Prepared:
@@ -242,12 +244,12 @@ def _fill(folder: Path, records: Iterator[Record], count: int, head: Head, watch
     Gives the SHA-256 that `images.npy` will have with `count` images, hashed while others are decoded; ""
     where some were there already.
     """
-    whole = hashlib.sha256(filling.npy_header((count, head.side, head.side, 3)))
+    whole = hashlib.sha256(data_prepare.npy_header((count, head.side, head.side, 3)))
     with (
         nullcontext() if head.source else (folder / "images.npy").open("ab") as pixels,
         (folder / "rows.jsonl").open("ab+") as lines,
     ):
-        done, kept = filling.go_on(pixels, lines, head.side * head.side * 3)
+        done, kept = data_prepare.go_on(pixels, lines, head.side * head.side * 3)
         waiting: list[bytes] = []
         decoded = _decoded(islice(records, done, None), head.side)
         left = None if count < done else count - done
@@ -260,8 +262,8 @@ def _fill(folder: Path, records: Iterator[Record], count: int, head: Head, watch
                         whole.update(made)
                 waiting += [_line(folder, one, kept, streamed=not pixels) for one in together]
                 if len(waiting) >= BLOCK:
-                    filling.flush(pixels, lines, waiting)
-        filling.flush(pixels, lines, waiting)
+                    data_prepare.flush(pixels, lines, waiting)
+        data_prepare.flush(pixels, lines, waiting)
     return "" if done else whole.hexdigest()
 
 
@@ -275,7 +277,7 @@ def _line(folder: Path, one: Decoded, kept: Counter[tuple[str, str]], *, streame
     offset = record.where() if streamed else 0
     original = _keep_original(folder, record, digest, facts.format, kept) if facts.format in SUFFIXES else ""
     where = (record.id, record.label, record.split, digest, original, record.file)
-    return index.line_of(Row(*where, **vars(facts), offset=offset)) + b"\n"
+    return cache_index.line_of(Row(*where, **vars(facts), offset=offset)) + b"\n"
 
 
 def _finish(folder: Path, head: Head, on_bad: str, hashed: Mapping[int, str]) -> None:
@@ -286,7 +288,7 @@ def _finish(folder: Path, head: Head, on_bad: str, hashed: Mapping[int, str]) ->
     count, labels = 0, set()
     skipped: list[str] = []
     lacking: list[str] = []
-    for entry in filling.entries(folder):
+    for entry in data_prepare.entries(folder):
         if "skipped" in entry:
             (lacking if entry["kind"] == "MissingError" else skipped).append(entry["skipped"])
         else:
@@ -302,11 +304,13 @@ def _finish(folder: Path, head: Head, on_bad: str, hashed: Mapping[int, str]) ->
     head = replace(head, labels=tuple(sorted(labels)), skipped=tuple(skipped))
     if not head.source:
         with (folder / "images.npy").open("r+b") as pixels:
-            pixels.write(filling.npy_header((count, head.side, head.side, 3)))
+            pixels.write(data_prepare.npy_header((count, head.side, head.side, 3)))
         head = replace(head, pixels=hashed.get(count) or run_folder.sha256(folder / "images.npy"))
     with (folder / "rows.jsonl").open("rb") as lines:
-        index.write(folder / "index", head, (line for line in lines if not line.startswith(b'{"skipped"')))
-    index.note_checked(folder)
+        cache_index.write(
+            folder / "index", head, (line for line in lines if not line.startswith(b'{"skipped"'))
+        )
+    cache_index.note_checked(folder)
     os.replace(folder / "index", folder / "index.json")
 
 

@@ -13,10 +13,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tledge.data.cache_index import Row
+from tledge.data.sources.base import Reader
 from tledge.errors import DataError
-from tledge.index import Row
 from tledge.preprocessing import image
-from tledge.sources.base import Reader
 
 if TYPE_CHECKING:
     import numpy as np

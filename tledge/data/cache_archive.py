@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tledge import dataset, progress
+from tledge import progress
 from tledge._io import atomic, lockfile, resource_errors, zip_guard
 from tledge.config import Data
-from tledge.dataset import Prepared
+from tledge.data import cache
+from tledge.data.cache import Prepared
 from tledge.errors import DataError, MissingError, RecipeError, RunError
 from tledge.preprocessing import image
 from tledge.run import folder as run_folder
@@ -103,11 +104,11 @@ def _asked(data: Data, size: int) -> dict[str, Any]:
     """What a cache is made from beside the photos themselves, by the names of `Note`."""
     return {
         "source": data.source.partition(":")[0],
-        "options": dataset.source_options(data),
+        "options": cache.source_options(data),
         "image_size": size,
         "on_bad": data.on_bad,
         "preparation": image.PREPARATION,
-        "layout": dataset.LAYOUT,
+        "layout": cache.LAYOUT,
     }
 
 
@@ -148,13 +149,13 @@ def unpack(path: Path, data: Data, size: int, watch: progress.Progress = progres
     with _opened(path) as member:
         note = _read_note(path, member)
         _require_same(path, note, _asked(data, size))
-        folder = dataset.cache_root() / note.key
+        folder = cache.cache_root() / note.key
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with dataset.alone(folder, wait=True):
+        with cache.alone(folder, wait=True):
             atomic.sweep(folder.parent, folder.name)
             if not (folder / "index.json").is_file():
                 _fill(path, note, member, folder, watch)
-    return dataset.open_cache(folder)
+    return cache.open_cache(folder)
 
 
 @contextmanager

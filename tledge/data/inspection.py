@@ -9,11 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import model, progress, similarity, splits
+from tledge import progress
 from tledge._process import silence
 from tledge.config import Augment
-from tledge.dataset import Prepared, by_class_in_turn
-from tledge.index import Row
+from tledge.data import duplicates as data_duplicates
+from tledge.data import splits
+from tledge.data.cache import Prepared, by_class_in_turn
+from tledge.data.cache_index import Row
+from tledge.models import classifier
 from tledge.preprocessing import image
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
@@ -125,7 +128,7 @@ def _duplicates(prepared: Prepared, rows: Rows, watch: progress.Progress) -> tup
             *(prepared.rows[row].id for row in (twin.first, twin.second)),
             *(_place(prepared.rows[row], split_of[row]) for row in (twin.first, twin.second)),
         )
-        for twin in similarity.duplicates(prepared.images(), [row.sha256 for row in prepared.rows], used)
+        for twin in data_duplicates.duplicates(prepared.images(), [row.sha256 for row in prepared.rows], used)
     ]
     return tuple(sorted(found, key=lambda one: -(2 * one.crosses_classes + one.crosses_splits)))
 
@@ -149,9 +152,9 @@ def problems(found: Inventory) -> list[str]:
     if within:
         lines.append(f"{within} duplicates within one class of one split")
     lines += absent(found)
-    if found.photos > similarity.COMPARED:
+    if found.photos > data_duplicates.COMPARED:
         lines.append(
-            f"more than {similarity.COMPARED} photos: only equal files were looked for, not equal pictures"
+            f"more than {data_duplicates.COMPARED} photos: only equal files were looked for, not equal pictures"
         )
     if found.imbalance > IMBALANCE:
         lines.append(
@@ -251,7 +254,7 @@ def augmented(
     silence.load("keras", "train")
     chosen = train[by_class_in_turn(prepared.label_indices()[train], PHOTOS, seed)]
     images = prepared.images()[chosen]
-    draw = model.view_maker(table, seed)
+    draw = classifier.view_maker(table, seed)
     views = [draw(images) for _ in range(VIEWS)]
     rows = np.stack([images, *views], axis=1)
     captions = [prepared.rows[row].label if view == 0 else "" for row in chosen for view in range(VIEWS + 1)]

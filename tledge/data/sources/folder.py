@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from tledge._io import resource_errors
+from tledge.data.sources.base import Reader, Record, stamps
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image
-from tledge.sources.base import Reader, Record, stamps
 
 OPTIONS: dict[str, object] = {"path": ""}
 SUFFIXES = {

@@ -12,9 +12,9 @@ from typing import Any
 
 from tledge._io import resource_errors
 from tledge._process import silence
+from tledge.data.sources import tfrecord_offsets
+from tledge.data.sources.base import Reader, Record, constant, stamps
 from tledge.errors import DataError, MissingError, RecipeError
-from tledge.sources import frames
-from tledge.sources.base import Reader, Record, constant, stamps
 
 OPTIONS: dict[str, object] = {
     "pattern": "",
@@ -66,7 +66,7 @@ def records(options: Mapping[str, object]) -> Iterator[Record]:
             where = f"{path}, record {number}"
             photo = _value(example, reading.image, "image", ("bytes_list",), where)
             label = _named(_label(example, reading, where), reading.names, width, where)
-            where_photo = partial(frames.find, path, number, photo)
+            where_photo = partial(tfrecord_offsets.find, path, number, photo)
             yield Record(f"{name}/{number:06d}", label, "train", partial(constant, photo), name, where_photo)
 
 
@@ -79,7 +79,7 @@ def reader(options: Mapping[str, object]) -> Reader:
             "one by one. Write the files without compression, or leave cache out."
         )
     paths = dict(reading.files)
-    return lambda name, offset, size: frames.read(paths[name.rpartition("/")[0]], offset, size)
+    return lambda name, offset, size: tfrecord_offsets.read(paths[name.rpartition("/")[0]], offset, size)
 
 
 def _reading(options: Mapping[str, object]) -> _Reading:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from tledge.float_graph import FloatGraph
+from tledge.quantization.tflite_graph import FloatGraph
 from tledge.runtime.sessions import run_on_all_cores
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from tledge.config import Data, Splits, Take
-from tledge.dataset import Prepared
+from tledge.data.cache import Prepared
+from tledge.data.duplicates import GROUPING, near_duplicate_groups
 from tledge.errors import DataError
 from tledge.run import folder
-from tledge.similarity import GROUPING, near_duplicate_groups
 
 if TYPE_CHECKING:
     import numpy as np

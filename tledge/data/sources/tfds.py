@@ -10,9 +10,9 @@ from typing import Any
 
 from tledge._io import resource_errors
 from tledge._process import silence
+from tledge.data.sources import tfrecord_offsets
+from tledge.data.sources.base import Reader, Record, constant
 from tledge.errors import DataError, MissingError, RecipeError
-from tledge.sources import frames
-from tledge.sources.base import Reader, Record, constant
 
 OPTIONS: dict[str, object] = {"name": "", "image": "image", "label": "label"}
 
@@ -61,7 +61,7 @@ def records(options: Mapping[str, object]) -> Iterator[Record]:
                 names[int(example[label])],
                 split,
                 partial(constant, photo),
-                where=partial(frames.find, files[int(shard)], int(number), photo),
+                where=partial(tfrecord_offsets.find, files[int(shard)], int(number), photo),
             )
 
 
@@ -78,7 +78,7 @@ def reader(options: Mapping[str, object]) -> Reader:
 
     def read(name: str, offset: int, size: int) -> bytes:
         split, _, place = name.rpartition("/")
-        return frames.read(files[split][int(place[:5])], offset, size)
+        return tfrecord_offsets.read(files[split][int(place[:5])], offset, size)
 
     return read
 

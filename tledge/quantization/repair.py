@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tledge import mixed, ranges
 from tledge.bench_worker import Minimum, percentiles, stream
-from tledge.calibration import Measured, Wanted, mean_outputs, measure
 from tledge.config import Parity
-from tledge.equalization import equalize
-from tledge.float_graph import FloatGraph
 from tledge.metrics import parity_gates
-from tledge.quantization import correct_biases
-from tledge.rounding import covariances, round_together
+from tledge.quantization import mixed_precision, range_rules
+from tledge.quantization.activation_statistics import Measured, Wanted, mean_outputs, measure
+from tledge.quantization.bias_correction import correct_biases
+from tledge.quantization.equalization import equalize
+from tledge.quantization.gptq import covariances, round_together
+from tledge.quantization.tflite_graph import FloatGraph
 from tledge.runtime.sessions import LiteRTSession, run_on_all_cores
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Material:
     model: bytes
     calibration: NDArray[np.uint8]
     seen: Measured
-    quantize: mixed.Quantize
+    quantize: mixed_precision.Quantize
 
     @property
     def some(self) -> NDArray[np.uint8]:
@@ -189,10 +189,10 @@ def integer_only(given: Material) -> Iterator[Remedy]:
     even = FloatGraph(given.model)
     layers = tuple(_equalize(even, given))
     yield Remedy("and channels equalized", INTEGER, _layer_by_layer(even, given), layers)
-    for name, rule in (("percentile", ranges.percentile), ("least-error", ranges.least_error)):
+    for name, rule in (("percentile", range_rules.percentile), ("least-error", range_rules.least_error)):
         yield Remedy(f"layer by layer, {name} ranges", INTEGER, _layer_by_layer(graph, given, rule))
     _round(even, given)
-    data = _layer_by_layer(even, given, ranges.percentile)
+    data = _layer_by_layer(even, given, range_rules.percentile)
     yield Remedy("equalized channels, weights rounded together", INTEGER, data, layers)
 
 
@@ -200,13 +200,15 @@ def layers_in_float(given: Material, held_out: HeldOut) -> Iterator[Remedy]:
     """More and more layers left in float, those first that bring most; the rest with biases corrected."""
     plain = FloatGraph(given.model)
     correct_biases(plain, given.seen.means)
-    _set_ranges(plain, given, ranges.percentile)
-    wanted = run_on_all_cores(with_bytes(given.model), "the float model", mixed.few(held_out.images))
-    best = mixed.ranked(plain.pack(), given.quantize, mixed.few(held_out.images), wanted)
-    for chosen in mixed.more_and_more(plain, best):
+    _set_ranges(plain, given, range_rules.percentile)
+    wanted = run_on_all_cores(
+        with_bytes(given.model), "the float model", mixed_precision.few(held_out.images)
+    )
+    best = mixed_precision.ranked(plain.pack(), given.quantize, mixed_precision.few(held_out.images), wanted)
+    for chosen in mixed_precision.more_and_more(plain, best):
         graph = FloatGraph(given.model)
         correct_biases(graph, given.seen.means, besides=chosen)
-        _set_ranges(graph, given, ranges.percentile)
+        _set_ranges(graph, given, range_rules.percentile)
         data = given.quantize(graph.pack(), chosen)
         yield Remedy(f"{len(chosen)} operators in float", MIXED, data, tuple(sorted(chosen)))
 
@@ -222,19 +224,19 @@ def others(makers: Mapping[str, Callable[[], bytes]]) -> Iterator[Remedy]:
         yield Remedy(names[mode], mode, make())
 
 
-def _by_rule(graph: FloatGraph, given: Material, rule: ranges.Rule | None = None) -> bytes:
+def _by_rule(graph: FloatGraph, given: Material, rule: range_rules.Rule | None = None) -> bytes:
     _set_ranges(graph, given, rule)
     return given.quantize(graph.pack(), frozenset())
 
 
-def _set_ranges(graph: FloatGraph, given: Material, rule: ranges.Rule | None) -> None:
+def _set_ranges(graph: FloatGraph, given: Material, rule: range_rules.Rule | None) -> None:
     """Note the ranges that a rule makes of what is seen, or all that is seen."""
     own = tuple(one for one in graph.activations if one not in graph.inputs) if rule else ()
     found = measure(graph.pack(), given.calibration, Wanted(graph.activations, sampled=own))
-    graph.set_ranges(ranges.chosen(rule, found.samples, found.ranges) if rule else found.ranges)
+    graph.set_ranges(range_rules.chosen(rule, found.samples, found.ranges) if rule else found.ranges)
 
 
-def _layer_by_layer(graph: FloatGraph, given: Material, rule: ranges.Rule | None = None) -> bytes:
+def _layer_by_layer(graph: FloatGraph, given: Material, rule: range_rules.Rule | None = None) -> bytes:
     """Correct one bias after the other, from the input on, by what the quantized layer gives on average.
 
     Each layer is measured behind those that are corrected already: all at once, an error would be taken

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge._process import silence
 from tledge.errors import ConversionError
-from tledge.quantization import Correction, round_weights
+from tledge.quantization.bias_correction import Correction, round_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,7 @@ def folded(model: Any) -> Any:
 def correct_biases(model: Any, images: NDArray[np.uint8]) -> list[Correction]:
     """Correct a folded float model in place for 8-bit weights; gives one Correction per layer.
 
-    `images` is uint8[N, H, W, 3]; the method is that of `tledge.quantization`.
+    `images` is uint8[N, H, W, 3]; the method is that of `tledge.quantization.bias_correction`.
     """
     onnx = silence.load("onnx", "export")
     constants = _constants(onnx, model)

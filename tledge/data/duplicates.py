@@ -8,8 +8,8 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from tledge.data.streaming import Images, in_batches
 from tledge.preprocessing.image import prepare
-from tledge.streaming import Images, in_batches
 
 if TYPE_CHECKING:
     import numpy as np

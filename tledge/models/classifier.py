@@ -19,13 +19,14 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import hub, jitter
 from tledge._process import silence
 from tledge._process.ordered_map import in_order
-from tledge.backbones import BACKBONES, Backbone, Values, split_name
 from tledge.config import Augment, Model, Stage
 from tledge.contract import INPUT_NAME, OUTPUT_NAME
 from tledge.errors import MissingError, RecipeError, RunError, TledgeError
+from tledge.models import augmentation as models_augmentation
+from tledge.models import saved_model_layer
+from tledge.models.backbones import BACKBONES, Backbone, Values, split_name
 from tledge.run import folder as run_folder
 
 if TYPE_CHECKING:
@@ -184,7 +185,11 @@ def _backbone_layers(model: Any) -> int:
 def first_trainable(model: Any, stage: Stage) -> int:
     """Number of the first layer that the stage trains; raises RecipeError for a name it lacks."""
     names = [layer.name for layer in model.layers[: _backbone_layers(model)]]
-    if stage.unfreeze != "none" and hub.LAYER in names and not hub.trains(model.get_layer(hub.LAYER)):
+    if (
+        stage.unfreeze != "none"
+        and saved_model_layer.LAYER in names
+        and not saved_model_layer.trains(model.get_layer(saved_model_layer.LAYER))
+    ):
         raise RecipeError(
             f"[[stage]] {stage.name}: the SavedModel has no variables that train; it was exported frozen. "
             'Set unfreeze = "none", or take another.'
@@ -228,7 +233,7 @@ def augmentation(table: Augment, seed: int) -> list[Any]:
         if wanted:
             made.append(_random_layer(layers, name, factor, options, seed + number))
     if table.resize_jitter:  # last: a device resizes what the camera saw
-        made.append(jitter.layer(table.resize_jitter, seed + len(rows)))
+        made.append(models_augmentation.layer(table.resize_jitter, seed + len(rows)))
     return made
 
 
@@ -335,7 +340,7 @@ def load(path: Path) -> Any:
     Raises MissingError without Keras, RunError where the file is damaged or refused.
     """
     keras = silence.load("keras", "export")
-    hub.register()
+    saved_model_layer.register()
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except TledgeError:

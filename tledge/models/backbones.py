@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tledge import hub
 from tledge.config import Model
+from tledge.models import saved_model_layer
 
 Build = Callable[[Any, Model, str | None], Any]
 Values = float | tuple[float, float, float]
@@ -114,7 +114,7 @@ def _block(x: Any, name: str, width: int, strides: int, *, depthwise: bool) -> A
 def _hub(inputs: Any, table: Model, weights: str | None) -> Any:
     """A feature vector (or map) of TensorFlow Hub, or any SavedModel folder."""
     del weights
-    return hub.build(split_name(table.backbone)[1], inputs)
+    return saved_model_layer.build(split_name(table.backbone)[1], inputs)
 
 
 # Means and deviations of ImageNet as Keras' `imagenet_utils.preprocess_input` has them: "caffe"

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tledge.float_graph import FloatGraph, Linear
+from tledge.quantization.tflite_graph import FloatGraph, Linear
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tledge.data.sources import synthetic_hands
+from tledge.data.sources.base import Reader, Record
+from tledge.data.sources.synthetic_hands import Colour, Look, Placement, Pose, draw_hand
 from tledge.errors import RecipeError
-from tledge.sources import hands
-from tledge.sources.base import Reader, Record
-from tledge.sources.hands import Colour, Look, Placement, Pose, draw_hand
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,7 +104,7 @@ def fingerprint(options: Mapping[str, object]) -> str:
     import numpy as np
     import PIL
 
-    code = b"".join(Path(str(path)).read_bytes() for path in (__file__, hands.__file__))
+    code = b"".join(Path(str(path)).read_bytes() for path in (__file__, synthetic_hands.__file__))
     digest = hashlib.sha256(code).hexdigest()
     return repr((sorted(_checked(options).items()), digest, PIL.__version__, np.__version__))
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tledge.calibration import interpreter
-from tledge.float_graph import FloatGraph, Linear
-from tledge.quantization import LEVELS, paddings
+from tledge.quantization.activation_statistics import interpreter
+from tledge.quantization.bias_correction import LEVELS, paddings
+from tledge.quantization.tflite_graph import FloatGraph, Linear
 
 if TYPE_CHECKING:
     import numpy as np

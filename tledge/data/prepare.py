@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tledge._io import resource_errors
-from tledge.index import HEADER
+from tledge.data.cache_index import HEADER
 
 if TYPE_CHECKING:
     import numpy as np

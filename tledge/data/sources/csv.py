@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from tledge._io import resource_errors
+from tledge.data.sources.base import Reader, Record, stamps
 from tledge.errors import DataError, MissingError, RecipeError
 from tledge.preprocessing import image
-from tledge.sources.base import Reader, Record, stamps
 
 OPTIONS: dict[str, object] = {"path": "", "image": "path", "label": "label", "split": "", "delimiter": ","}
 """`image`, `label`, `split`: names of columns; without `split` every photo is in split "train"."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tledge.sources import csv, drawn, folder, tfds, tfrecord
-from tledge.sources.base import Source
+from tledge.data.sources import csv, folder, tfds, tfrecord
+from tledge.data.sources import synthetic as sources_synthetic
+from tledge.data.sources.base import Source
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class SourceEntry:
 
 SOURCES: dict[str, SourceEntry] = {
     "csv": SourceEntry(csv, "path", "photos listed in a CSV file, with their labels"),
-    "drawn": SourceEntry(drawn, "", "hands drawn by tledge itself; synthetic, no download", True),
+    "drawn": SourceEntry(sources_synthetic, "", "hands drawn by tledge itself; synthetic, no download", True),
     "folder": SourceEntry(folder, "path", "photos in folders, by split and label or by label"),
     "tfds": SourceEntry(tfds, "name", "an image classification set of TensorFlow Datasets"),
     "tfrecord": SourceEntry(tfrecord, "pattern", "photos in TFRecord files, as tf.train.Example"),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge.errors import RecipeError, RunError
-from tledge.quantization import LEVELS
+from tledge.quantization.bias_correction import LEVELS
 from tledge.run import folder
 
 if TYPE_CHECKING:
