@@ -110,13 +110,14 @@ def inside_epochs(recipe_path: str) -> None:
     """Inside a child: prepare once, then every batch of every epoch as training and validation take them."""
     import numpy as np
 
-    from tledge import feeding, recipe
+    from tledge import feeding
     from tledge._process import silence
     from tledge.data import cache as data_cache
     from tledge.data import splits
+    from tledge.recipe import loader
 
     silence.load("keras", "train")
-    made = recipe.load(Path(recipe_path))
+    made = loader.load(Path(recipe_path))
     stage = made.stage[0]
 
     def work() -> int:

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from chromium import FAKE_CAMERA, chromium, film, opened
 
-from tledge import page
-from tledge.reader import open_bundle
+from tledge.bundle import preview_page
+from tledge.bundle.reader import open_bundle
 
 RESULT = Path(__file__).with_name("results") / "preview.json"
 REPEATS = 5
@@ -79,14 +79,14 @@ def filming(browser: Any, url: str, seconds: float) -> dict[str, float]:
 
 def measured(bundle: Path, seconds: float) -> dict[str, Any]:
     """All figures of a bundle's page."""
-    manifest, file = open_bundle(bundle).manifest, bundle / page.NAME
+    manifest, file = open_bundle(bundle).manifest, bundle / preview_page.NAME
     photos = [bundle / "golden" / one.photo for one in manifest.photos]
     with tempfile.TemporaryDirectory() as scratch:
         seen = film(Path(scratch) / "cam.y4m", photos[:2], 30, (1280, 720))
         with chromium(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={seen}") as browser:
             opening = [first_answer(browser, file.as_uri(), photos[0]) for _ in range(REPEATS)]
             filmed = filming(browser, file.as_uri(), seconds)
-    chosen = page.choose(manifest)
+    chosen = preview_page.choose(manifest)
     assert chosen is not None
     return {
         "model": f"{manifest.name} {chosen.variant}, {manifest.input.width} px",

@@ -77,13 +77,13 @@ def prepare(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
 
 
 def train(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
-    from tledge import recipe
+    from tledge.recipe import loader
     from tledge.training import train as train_run
 
     text = RECIPE.format(photos=photos, side=side, cache=str(cache).lower())
     folder.mkdir(parents=True)
     (folder / "r.toml").write_text(text)
-    train_run(recipe.load(folder / "r.toml"), text, folder / "run")
+    train_run(loader.load(folder / "r.toml"), text, folder / "run")
 
 
 def verify(folder: Path, photos: Path, side: int) -> None:
@@ -161,10 +161,11 @@ def make_photos(folder: Path, scenes: list[tuple[str, bytes]], count: int) -> Pa
 
 def exported(folder: Path) -> Path:
     """A run with its artifacts, for `verify`."""
-    from tledge import exporting, recipe
+    from tledge import exporting
+    from tledge.recipe import loader
     from tledge.run import folder as run_folder
 
-    made = recipe.load(folder / "r.toml")
+    made = loader.load(folder / "r.toml")
     exporting.export(run_folder.RunFolder(folder / "run"), made, made.export.variants)
     return folder / "run"
 

@@ -63,12 +63,12 @@ ROWS = (
 
 def inside_export(run: str) -> None:
     """Inside a child: the export stage through its public function."""
-    from tledge import recipe
     from tledge.exporting import export as export_run
+    from tledge.recipe import loader
     from tledge.run.folder import RunFolder
 
     folder = RunFolder(Path(run))
-    made = export_run(folder, recipe.load(folder.recipe), SIX)
+    made = export_run(folder, loader.load(folder.recipe), SIX)
     seconds = {one.variant: one.seconds for one in made}
     print(json.dumps({"seconds": seconds, "bytes": {one.variant: one.bytes for one in made}}))
 
@@ -79,13 +79,13 @@ def inside_verify(run: str, repeats: str) -> None:
     from baselines.verify import opened
     from measure import Timing
 
-    from tledge import recipe
+    from tledge.recipe import loader
     from tledge.run import golden_set
     from tledge.run.folder import UNCORRECTED, RunFolder
     from tledge.verification import verify_run
 
     folder, cores = RunFolder(Path(run)), os.cpu_count() or 1
-    images, limits = golden_set.load(folder.golden).images, recipe.load(folder.recipe).parity
+    images, limits = golden_set.load(folder.golden).images, loader.load(folder.recipe).parity
     artifacts = folder.read_artifacts()
     assert {one.variant for one in artifacts} == set(FIVE), "verified is what both sides run, no more"
     files = {one.variant: one.path for one in artifacts}

@@ -112,13 +112,13 @@ def inside_train(recipe_path: str, out: str) -> None:
 
     import numpy as np
 
-    from tledge import recipe, toml_text
+    from tledge.recipe import loader, toml_reader
     from tledge.run import folder as run_folder
     from tledge.run import golden_set
     from tledge.training import train as train_run
 
     path, clock = Path(recipe_path), Clock()
-    run = train_run(recipe.load(path), toml_text.read_text(path), Path(out), watch=clock)
+    run = train_run(loader.load(path), toml_reader.read_text(path), Path(out), watch=clock)
     folder = run_folder.RunFolder(Path(out))
     reference = golden_set.load(folder.golden)
     right = np.flatnonzero(reference.probabilities.argmax(1) == reference.labels)

@@ -26,11 +26,12 @@ BATCH = 32
 
 def inside_views(recipe_path: str, views: str, heads: str) -> None:
     """Inside a child: print the test accuracies of `heads` heads on `views` views and on fresh ones."""
-    from tledge import prefix, recipe
+    from tledge import prefix
     from tledge.data import cache, splits
     from tledge.models import classifier
+    from tledge.recipe import loader
 
-    wanted = recipe.load(Path(recipe_path))
+    wanted = loader.load(Path(recipe_path))
     prepared = cache.prepare(wanted.data, wanted.model.image_size)
     rows = splits.split(prepared, wanted.data, wanted.recipe.seed)
     core = classifier.build(wanted.model, len(prepared.labels))

@@ -24,11 +24,11 @@ import tledge
 from tledge import cli, config, errors
 from tledge._io import resources
 from tledge.data.sources.registry import SOURCES
-from tledge.formats import VARIANTS
+from tledge.devices.projects import TARGETS
+from tledge.formats.registry import VARIANTS
 from tledge.models.backbones import BACKBONES
-from tledge.recipe import Recipe
+from tledge.recipe.loader import Recipe
 from tledge.run import folder as folder_module
-from tledge.targets import TARGETS
 
 WORDS = {
     "str": "text",

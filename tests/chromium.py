@@ -18,9 +18,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tledge.bundle.reader import open_bundle
 from tledge.preview import server
 from tledge.preview.panel import Panel
-from tledge.reader import open_bundle
 
 # Without the later ones Chromium calls home, which no test may need.
 ARGUMENTS = (

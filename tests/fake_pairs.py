@@ -14,7 +14,7 @@ import pytest
 from conftest import record
 from PIL import Image
 
-from tledge import bundle as stage
+from tledge.bundle import build as stage
 from tledge.run import folder as folder_module
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder

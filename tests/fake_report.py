@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from fake_data import photos
 
-from tledge import parity, recipe
+from tledge import parity
 from tledge.bench import BenchReport, Measure
 from tledge.bench_worker import Minimum
 from tledge.config import Parity
@@ -24,6 +24,7 @@ from tledge.data import cache, inspection, splits
 from tledge.diagnosis import Diagnosis
 from tledge.environment.machine import Machine
 from tledge.quantization.sensitivity import Cost, Layer, Sensitivity
+from tledge.recipe import loader
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
@@ -111,7 +112,7 @@ def _describe(folder: RunFolder) -> None:
     run_folder.write_json(
         folder.environment, {**facts, "python": "3.11.7", "processors": 2, "packages": packages}
     )
-    made = recipe.of_run(folder)
+    made = loader.of_run(folder)
     prepared = cache.prepare(made.data, 32)
     inspection.keep(folder, prepared, splits.split(prepared, made.data, 7), 7)
 

@@ -15,8 +15,9 @@ import pytest
 from conftest import ROOT, SMALL, Done
 
 import tledge
-from tledge import api, recipe
+from tledge import api
 from tledge.errors import ArtifactError, DataError, ParityFailed, RecipeError
+from tledge.recipe import loader
 
 Cli = Callable[..., Done]
 NAMES = [
@@ -79,7 +80,7 @@ def test_settings_are_read_back() -> None:
         "model.head": [8, 4],
     }
     lines = api._settings({**asked, "model.backbone": "tiny"})
-    made = recipe.parse(SMALL, "small.toml", lines)
+    made = loader.parse(SMALL, "small.toml", lines)
     assert (made.stage[0].epochs, made.stage[0].learning_rate, made.stage[0].nesterov) == (2, 1e-3, True)
     assert made.model.head == (8, 4) and made.model.backbone == "tiny"
     assert api._settings("a.b=1") == api._settings(["a.b=1"]) == ("a.b=1",)

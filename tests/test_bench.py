@@ -15,9 +15,10 @@ import fake_artifacts
 import pytest
 from conftest import Done
 
-from tledge import bench, subjects
+from tledge import bench
 from tledge.bench import BenchReport, Measure
 from tledge.bench_worker import Job, Minimum, Reading
+from tledge.bundle import model_files
 from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.run import folder as run_folder
@@ -452,7 +453,7 @@ def test_newest_run_is_measured(cli: Cli, tmp_path: Path, jobs: list[Job], monke
     monkeypatch.chdir(tmp_path)
     done = cli("bench", "--quiet", "--variant", "tflite-fp32")
     assert done.code == 0 and "Written: runs/mine/bench.json" in done.out
-    assert subjects.is_run(Path("runs/mine"))
+    assert model_files.is_run(Path("runs/mine"))
 
 
 def test_nothing_named_is_no_missing_library() -> None:

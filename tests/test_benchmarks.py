@@ -191,11 +191,11 @@ def test_photos_are_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_recipes_are_valid(tmp_path: Path) -> None:
     from training import AUGMENT, TOP
 
-    from tledge import recipe
+    from tledge.recipe import loader
 
     made = material.Material(tmp_path, None)
     made.__dict__["photos"] = tmp_path
-    found = recipe.load(made.recipe("some", augment=f"{AUGMENT}views = 3", stage=TOP))
+    found = loader.load(made.recipe("some", augment=f"{AUGMENT}views = 3", stage=TOP))
     assert (found.augment.flip, found.augment.rotation, found.augment.views) == ("horizontal", 0.2, 3)
     assert (found.stage[0].epochs, found.stage[0].unfreeze) == (10, "block_11_expand_relu")
     assert not found.stage[0].restore_best and found.data.splits.validation.origin == "validation"

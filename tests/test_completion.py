@@ -14,8 +14,8 @@ from conftest import ROOT, Done
 from tledge._io import resources
 from tledge.cli import tledge
 from tledge.commands.completion import SHELLS, Named
-from tledge.formats import VARIANTS
-from tledge.targets import TARGETS
+from tledge.devices.projects import TARGETS
+from tledge.formats.registry import VARIANTS
 
 Cli = Callable[..., Done]
 

@@ -12,7 +12,7 @@ import pytest
 
 from tledge.converter import Conversion, Converter
 from tledge.errors import ConversionError, DataError, ResourceError, kind_of, told
-from tledge.formats import __main__ as worker
+from tledge.formats import worker
 from tledge.formats.base import Job
 from tledge.run import folder as run_folder
 

@@ -26,7 +26,7 @@ from tledge.data.sources.base import Record
 from tledge.errors import DataError
 from tledge.preprocessing import image as preprocessing_image
 from tledge.preprocessing.image import examine, prepare
-from tledge.recipe import load
+from tledge.recipe.loader import load
 
 Cli = Callable[..., Done]
 

@@ -18,10 +18,11 @@ from conftest import Done
 from fake_models import calibrate, small_net
 from numpy.typing import NDArray
 
-from tledge import distillation, feeding, fitting, hardware, progress, recipe
+from tledge import distillation, feeding, fitting, hardware, progress
 from tledge.errors import DataError, RecipeError
 from tledge.models import classifier
 from tledge.quantization import quantization_aware
+from tledge.recipe import loader
 from tledge.run import folder as run_folder
 
 pytestmark = pytest.mark.slow(minutes=1)
@@ -63,9 +64,9 @@ variants = ["tflite-fp32"]
 """
 
 
-def asked(**keys: Any) -> recipe.Recipe:
+def asked(**keys: Any) -> loader.Recipe:
     """The recipe, its last stage changed."""
-    made = recipe.parse(RECIPE, "r.toml")
+    made = loader.parse(RECIPE, "r.toml")
     return replace(made, stage=(made.stage[0], replace(made.stage[1], **keys)))
 
 

@@ -13,11 +13,11 @@ import click
 import pytest
 from conftest import ROOT
 
-from tledge import recipe
 from tledge._io import resources
 from tledge.cli import tledge
 from tledge.errors import RecipeError
-from tledge.formats import VARIANTS
+from tledge.formats.registry import VARIANTS
+from tledge.recipe import loader
 
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "docs")]  # their scripts import one another as they lie
 
@@ -52,7 +52,7 @@ def command_fault(line: str) -> str:
             tledge.commands[name].make_context(name, list(rest))
         for key, value in pairwise(rest):
             if key == "--set":
-                recipe.parse(LONGEST, "docs.toml", [value])
+                loader.parse(LONGEST, "docs.toml", [value])
     except (click.UsageError, RecipeError) as error:
         return f"{line}: {error}"
     return ""
@@ -124,7 +124,7 @@ def recipe_fault(text: str) -> str:
     """What is wrong with a recipe or a part of one; "" if nothing."""
     least = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
     try:
-        recipe.parse(text if "[data]" in text else least + text, "docs.toml")
+        loader.parse(text if "[data]" in text else least + text, "docs.toml")
     except RecipeError as error:
         return str(error)
     return ""
@@ -162,7 +162,7 @@ def test_unknown_keys_are_caught() -> None:
 @pytest.mark.parametrize("name", sorted(resources.recipes()))
 def test_recipe_stands_on_its_page(name: str) -> None:
     assert f"[`{name}`](../recipes/{name}.toml)" in TEXTS["docs/recipes.md"]
-    assert recipe.load(resources.recipes()[name]).recipe.name == name
+    assert loader.load(resources.recipes()[name]).recipe.name == name
 
 
 def test_recipe_page_names_no_other() -> None:
@@ -172,7 +172,7 @@ def test_recipe_page_names_no_other() -> None:
 
 def test_recipe_on_its_page_is_a_whole_one() -> None:
     (snippet,) = re.findall(r"```toml\n(.*?)```", TEXTS["docs/recipes.md"], re.S)
-    made = recipe.parse(snippet, "docs.toml")
+    made = loader.parse(snippet, "docs.toml")
     assert tomllib.loads(snippet)["recipe"]["name"] == made.recipe.name
     assert [stage.unfreeze for stage in made.stage] == ["none", "block_13_expand"]
 

@@ -18,7 +18,7 @@ from conftest import ROOT, Done
 from tledge import doctor
 from tledge._io import resources
 from tledge.doctor import Checkup, Probe
-from tledge.formats import FORMATS, VARIANTS
+from tledge.formats.registry import FORMATS, VARIANTS
 
 Cli = Callable[..., Done]
 EXPORT = "pip install 'tledge[export]'"
@@ -253,7 +253,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from blocking import Blocker
 sys.meta_path.insert(0, Blocker({blocked!r}))
-from tledge.formats import VARIANTS
+from tledge.formats.registry import VARIANTS
 """
 
 
@@ -282,7 +282,7 @@ def test_opening_takes_no_more_than_it_says(small_run: Path, name: str) -> None:
 
 
 CONVERT = """
-from tledge.formats.base import Job
+from tledge.formats.registry.base import Job
 job = Job(**json.loads(Path({job!r}).read_text()))
 VARIANTS[{name!r}].format.convert(job)
 """

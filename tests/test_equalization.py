@@ -41,7 +41,7 @@ def network(activation: str) -> Any:
 
 
 def flat(net: Any, tmp_path: Path) -> FloatGraph:
-    from tledge.formats.frozen import float_tflite
+    from tledge.formats.keras_freezing import float_tflite
 
     net.save(tmp_path / "net.keras")
     return FloatGraph(float_tflite(tmp_path / "net.keras"))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from conftest import SMALL
 
-from tledge import event_files, event_log, recipe
+from tledge import event_files, event_log
+from tledge.recipe import loader
 from tledge.run.folder import RunFolder
 
 
@@ -163,8 +164,8 @@ def test_augmented_photos_are_shown(small_run: Path) -> None:
 
     from tledge import evidence
 
-    made = recipe.parse(SMALL + '[augment]\nflip = "horizontal"\n', "small.toml")
+    made = loader.parse(SMALL + '[augment]\nflip = "horizontal"\n', "small.toml")
     prepared = evidence.photos(made, RunFolder(small_run).read_run())
     sheet = event_log._augmented(made, prepared, np.arange(30))
     assert Image.open(io.BytesIO(sheet)).width > 300
-    assert event_log._augmented(recipe.parse(SMALL, "small.toml"), prepared, np.arange(30)) == b""
+    assert event_log._augmented(loader.parse(SMALL, "small.toml"), prepared, np.arange(30)) == b""

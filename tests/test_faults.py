@@ -14,8 +14,8 @@ Cli = Callable[..., Done]
 
 def converted(run: Path, variant: str, change: Callable[[Any], None], **job: Any) -> None:
     """Convert the run's model again after `change`, as if the export had made it so."""
-    from tledge.formats import VARIANTS
     from tledge.formats.base import Job
+    from tledge.formats.registry import VARIANTS
     from tledge.models import classifier
     from tledge.run.folder import RunFolder
 
@@ -126,7 +126,7 @@ def test_empty_calibration_is_caught(own_run: Path, cli: Cli, monkeypatch: pytes
     from tledge.quantization.activation_statistics import Measured
 
     nothing = Measured(0, {}, {}, ())
-    monkeypatch.setattr("tledge.formats.tflite_conversion.measure", lambda *_rest: nothing)
+    monkeypatch.setattr("tledge.formats.registry.tflite_conversion.measure", lambda *_rest: nothing)
     converted(own_run, "tflite-int8", keep)
     done = cli("verify", own_run)
     assert done.code == 4
@@ -147,7 +147,7 @@ def test_calibration_on_scaled_images(own_run: Path, cli: Cli, monkeypatch: pyte
     def scaled(model: bytes, images: Any, *which: Any) -> Any:
         return measure(model, images / np.float32(255), *which)
 
-    monkeypatch.setattr("tledge.formats.tflite_conversion.measure", scaled)
+    monkeypatch.setattr("tledge.formats.registry.tflite_conversion.measure", scaled)
     converted(own_run, "tflite-int8", keep)
     done = cli("verify", own_run)
     assert done.code == 4

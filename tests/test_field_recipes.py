@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from fake_models import feature_vector
 
-from tledge import fitting, recipe
+from tledge import fitting
 from tledge._io import resources
 from tledge.models import classifier
+from tledge.recipe import loader
 
 pytestmark = pytest.mark.slow
 
@@ -90,14 +91,14 @@ WANTED = {
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[recipe.Recipe, Any]]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[loader.Recipe, Any]]:
     """Every recipe's model, built once with random weights (the hub ones on a small stand-in)."""
     vectors = {
         size: feature_vector(tmp_path_factory.mktemp("vector"), size=size, features=24) for size in (224, 299)
     }
     made = {}
     for name, wanted in WANTED.items():
-        loaded = recipe.load(resources.recipes()[name])
+        loaded = loader.load(resources.recipes()[name])
         if wanted.backbone == "hub":
             asked = replace(loaded.model, backbone=f"hub:{vectors[wanted.size]}")
         else:

@@ -17,9 +17,9 @@ from conftest import Done
 from fake_data import photos, tfds_set, tfrecords
 from fake_models import calibrate, feature_vector
 
-from tledge import recipe
 from tledge._io import resources
 from tledge.config import Stage
+from tledge.recipe import loader
 from tledge.run import golden_set
 
 pytestmark = pytest.mark.slow(minutes=2)
@@ -82,7 +82,7 @@ def save_calibrated(backbone: str, size: int, path: Path) -> None:
 
 def source(name: str, part: Slice, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Write the slice of data; gives settings that point the recipe at it."""
-    kind, _, argument = recipe.load(resources.recipes()[name]).data.source.partition(":")
+    kind, _, argument = loader.load(resources.recipes()[name]).data.source.partition(":")
     if kind == "tfds":
         monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
         make_tfds(folder, argument, part)
@@ -90,7 +90,7 @@ def source(name: str, part: Slice, folder: Path, monkeypatch: pytest.MonkeyPatch
     if kind == "folder":
         photos(folder, part.splits, ("cat", "dog")[: part.labels])
         return [f"data.source=folder:{folder}"]
-    made = recipe.load(resources.recipes()[name]).data.options["labels"]
+    made = loader.load(resources.recipes()[name]).data.options["labels"]
     files = {f"flowers{number:02d}": part.splits["train"] // 16 for number in range(16)}
     return [f"data.source=tfrecord:{tfrecords(folder, files, made)}"]
 
@@ -136,7 +136,7 @@ def test_recipe_trains_and_exports(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     part = SLICES[name]
-    loaded = recipe.load(resources.recipes()[name])
+    loaded = loader.load(resources.recipes()[name])
     monkeypatch.chdir(tmp_path)
     asked = [
         *source(name, part, tmp_path / "data", monkeypatch),

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from fake_models import SMALL, images, small_net
 
-from tledge import config, feeding, fitting, progress, recipe
+from tledge import config, feeding, fitting, progress
 from tledge.errors import RecipeError, RunError
+from tledge.recipe import loader
 
 TEXT = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
 
@@ -283,7 +284,7 @@ def test_moving_average_of_weights_is_kept(net: Any, tmp_path: Path) -> None:
 def test_views_are_drawn_once_in_turns(tmp_path: Path) -> None:
     from tledge.training import _with_views
 
-    made = recipe.parse(TEXT, "views.toml")
+    made = loader.parse(TEXT, "views.toml")
     made = replace(made, augment=config.Augment(flip="horizontal", rotation=0.2, views=2))
     plain = feeding.Examples(images(), one_hot(), np.arange(4, 12))
     first, again = (
@@ -301,16 +302,16 @@ def test_views_are_drawn_once_in_turns(tmp_path: Path) -> None:
 
 def test_views_of_nothing_are_refused() -> None:
     with pytest.raises(RecipeError, match="nothing to draw"):
-        recipe.parse(TEXT, "views.toml", ["augment.views=3"])
+        loader.parse(TEXT, "views.toml", ["augment.views=3"])
 
 
 def test_one_view_is_no_augmentation() -> None:
     with pytest.raises(RecipeError, match="expected 0, or 2 and more"):
-        recipe.parse(TEXT, "views.toml", ["augment.views=1", "augment.rotation=0.1"])
+        loader.parse(TEXT, "views.toml", ["augment.views=1", "augment.rotation=0.1"])
     only_changed = ["augment.views=1", "augment.rotation=0.1", "augment.keep_photo=false"]
-    assert recipe.parse(TEXT, "views.toml", only_changed).augment.views == 1
+    assert loader.parse(TEXT, "views.toml", only_changed).augment.views == 1
 
 
 def test_photo_is_kept_among_views_only() -> None:
     with pytest.raises(RecipeError, match="there are no views"):
-        recipe.parse(TEXT, "views.toml", ["augment.rotation=0.1", "augment.keep_photo=false"])
+        loader.parse(TEXT, "views.toml", ["augment.rotation=0.1", "augment.keep_photo=false"])

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tledge.config import Parity
 from tledge.contract import InputSpec
-from tledge.formats import VARIANTS
 from tledge.formats.base import Port, Structure
+from tledge.formats.registry import VARIANTS
 from tledge.metrics import parity_gates
 from tledge.metrics.parity_gates import Comparison
 from tledge.run.golden_set import FAULTS, Golden

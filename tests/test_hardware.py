@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from fake_models import images, small_net
 
-from tledge import feeding, fitting, hardware, progress, recipe, training
+from tledge import feeding, fitting, hardware, progress, training
 from tledge.config import Hardware, Stage
 from tledge.errors import RecipeError, RunError
 from tledge.hardware import Engine, Split
+from tledge.recipe import loader
 from tledge.run import folder as run_folder
 
 TEXT = """
@@ -93,22 +94,22 @@ def built(table: Hardware) -> Any:
 
 
 def test_hardware_is_set_from_outside() -> None:
-    made = recipe.parse(TEXT, "a.toml", ["hardware.precision=bfloat16", "hardware.halve_batch=true"])
+    made = loader.parse(TEXT, "a.toml", ["hardware.precision=bfloat16", "hardware.halve_batch=true"])
     assert made.hardware == Hardware(precision="bfloat16", halve_batch=True)
-    assert recipe.parse(TEXT, "a.toml").hardware == Hardware()
+    assert loader.parse(TEXT, "a.toml").hardware == Hardware()
 
 
 @pytest.mark.parametrize("setting", ["precision=float8", "devices=two", "jit_compile=true", "batch=3"])
 def test_wrong_hardware_is_refused(setting: str) -> None:
     with pytest.raises(RecipeError, match=r"\[hardware\]"):
-        recipe.parse(TEXT, "a.toml", [f"hardware.{setting}"])
+        loader.parse(TEXT, "a.toml", [f"hardware.{setting}"])
 
 
 def test_hub_takes_no_mixed_precision() -> None:
     hub = ["model.backbone=hub:net", "model.weights=imagenet", "stage.1.batch_norm=inference"]
-    recipe.parse(TEXT, "a.toml", hub)
+    loader.parse(TEXT, "a.toml", hub)
     with pytest.raises(RecipeError, match="a hub backbone computes in float32"):
-        recipe.parse(TEXT, "a.toml", [*hub, "hardware.precision=bfloat16"])
+        loader.parse(TEXT, "a.toml", [*hub, "hardware.precision=bfloat16"])
 
 
 # Memory: errors
@@ -387,7 +388,7 @@ def test_float16_resumes_byte_for_byte(tmp_path: Path) -> None:
 
 
 def trained(out: Path, *settings: str) -> run_folder.RunFolder:
-    training.train(recipe.parse(TEXT, "own.toml", settings), TEXT, out, settings=settings)
+    training.train(loader.parse(TEXT, "own.toml", settings), TEXT, out, settings=settings)
     return run_folder.RunFolder(out)
 
 
@@ -420,7 +421,7 @@ def test_mixed_run_is_written_in_float32(tmp_path: Path) -> None:
     answers = classifier.load(mixed.model).predict_on_batch(golden["images"].astype(np.float32))
     np.testing.assert_array_equal(answers, golden["probabilities"])
     asked = [f"hardware.precision={precision}"]
-    exporting.export(mixed, recipe.parse(TEXT, "own.toml", asked), ["tflite-fp32"])
+    exporting.export(mixed, loader.parse(TEXT, "own.toml", asked), ["tflite-fp32"])
     anew = trained(tmp_path / "anew", f"hardware.precision={precision}", "stage.0.reuse_frozen=false")
     assert parts(anew) == parts(mixed)
 

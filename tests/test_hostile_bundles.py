@@ -21,8 +21,9 @@ import pytest
 from conftest import Done
 from fake_device_bundle import change, write_sums
 
-from tledge import contract, reader, verification
+from tledge import contract, verification
 from tledge._io import json_schema, zip_guard
+from tledge.bundle import reader
 from tledge.config import Data
 from tledge.data import cache
 from tledge.errors import ArtifactError, DataError, TledgeError

@@ -440,8 +440,8 @@ def saved(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
      ("tflite-int8", 0.03), ("onnx-int8", 0.03)],
 )  # fmt: skip
 def test_converted_model_agrees(variant: str, limit: float, saved: tuple[Path, Any], tmp_path: Path) -> None:
-    from tledge.formats import VARIANTS
     from tledge.formats.base import Job
+    from tledge.formats.registry import VARIANTS
 
     one, (path, wanted) = VARIANTS[variant], saved
     np.save(tmp_path / "calibration.npy", photos(32))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import Done
 
-from tledge.formats import VARIANTS
+from tledge.formats.registry import VARIANTS
 from tledge.run import folder, golden_set
 
 pytestmark = pytest.mark.slow(minutes=0.7)

@@ -191,7 +191,7 @@ def test_imports_only_lower_layers(path: Path) -> None:
 
 
 def test_upward_import_is_caught() -> None:
-    source = "def late():\n    from tledge.recipe import load\n"
+    source = "def late():\n    from tledge.recipe.loader import load\n"
     assert upward_imports(source, "images") == {"recipe"}
 
 
@@ -237,4 +237,4 @@ def test_predicting_loads_no_converter() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "tledge.runtime.sessions" in loaded
-    assert not loaded & {"tledge.formats", "tledge.config", "tledge.models.classifier"}
+    assert not loaded & {"tledge.formats.registry", "tledge.config", "tledge.models.classifier"}

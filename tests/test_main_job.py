@@ -66,7 +66,7 @@ def test_int8_file_keeps_contract(small_run: Path) -> None:
 
 def test_labels_equal_in_every_artifact(small_run: Path) -> None:
     from tledge.contract import parse_labels
-    from tledge.formats import VARIANTS
+    from tledge.formats.registry import VARIANTS
 
     bundle = small_run / "bundle"
     wanted = parse_labels((bundle / "labels.txt").read_text())
@@ -78,9 +78,9 @@ def test_labels_equal_in_every_artifact(small_run: Path) -> None:
 
 
 def test_serve_jpeg_prepares_alike(small_run: Path) -> None:
+    from tledge.bundle.reader import open_bundle
     from tledge.formats.saved_model import SavedModelSession
     from tledge.preprocessing.image import prepare
-    from tledge.reader import open_bundle
 
     manifest = open_bundle(small_run / "bundle").manifest  # `serve_jpeg` applies no EXIF orientation
     photos = [small_run / "bundle" / "golden" / case.photo for case in manifest.photos]
@@ -297,7 +297,7 @@ def test_turned_photo_answers_as_upright(small_run: Path, cli: Cli, tmp_path: Pa
     """A phone's JPEG on its side, with the EXIF tag that says so, is the same photo to every runner."""
     from PIL import Image
 
-    from tledge.reader import open_bundle
+    from tledge.bundle.reader import open_bundle
 
     bundle = open_bundle(small_run / "bundle")
     upright = Image.fromarray(bundle.golden()["pixels"][0])

@@ -12,8 +12,9 @@ import pytest
 from blocking import block
 from conftest import SMALL, Done
 
-from tledge import mlflow_log, recipe
+from tledge import mlflow_log
 from tledge.errors import MissingError
+from tledge.recipe import loader
 from tledge.run.folder import RunFolder
 
 Cli = Callable[..., Done]
@@ -72,7 +73,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 ROW = {"stage": "all", "epoch": 1, "loss": 1.5, "val_loss": 2.0, "seconds": 0.5}
-MADE = recipe.parse(TEXT, "small.toml")
+MADE = loader.parse(TEXT, "small.toml")
 
 
 def test_mlflow_is_told_of_a_training(fake: FakeMlflow, folder: RunFolder) -> None:
@@ -108,7 +109,7 @@ def test_every_key_has_the_name_that_set_takes() -> None:
     keys = mlflow_log.flat(asdict(MADE))
     assert keys["log.mlflow"] is True and keys["export.variants"] == MADE.export.variants
     assert (
-        recipe.parse(TEXT, "small.toml", [f"stage.0.epochs={keys['stage.0.epochs'] + 1}"]).stage[0].epochs
+        loader.parse(TEXT, "small.toml", [f"stage.0.epochs={keys['stage.0.epochs'] + 1}"]).stage[0].epochs
         == 15
     )
 
@@ -126,7 +127,7 @@ def test_missing_mlflow_is_no_matter_unasked(monkeypatch: pytest.MonkeyPatch) ->
     from tledge import logs
 
     block(monkeypatch, {"mlflow"})
-    logs.require(recipe.parse(SMALL, "small.toml"))
+    logs.require(loader.parse(SMALL, "small.toml"))
     with pytest.raises(MissingError):
         logs.require(MADE)
 

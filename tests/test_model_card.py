@@ -14,12 +14,12 @@ import pytest
 from conftest import Done
 from fake_artifacts import run as bare_run
 
-from tledge import bundle as stage
-from tledge import card, summary
+from tledge.bundle import build as stage
+from tledge.bundle import model_card, run_summary
+from tledge.bundle.reader import open_bundle
+from tledge.bundle.run_summary import Recall, Summary
 from tledge.errors import ArtifactError
-from tledge.reader import open_bundle
 from tledge.run.folder import ParityRow, RunFolder
-from tledge.summary import Recall, Summary
 
 Cli = Callable[..., Done]
 
@@ -36,9 +36,9 @@ def own(made: Path, tmp_path: Path) -> Path:
 
 
 def card_of(path: Path, edit: Callable[[Summary], Summary] = lambda known: known) -> str:
-    known = edit(summary.read(RunFolder(path)))
+    known = edit(run_summary.read(RunFolder(path)))
     assert known.parity
-    return card.text(known, known.parity.rows, "0.1.0")
+    return model_card.text(known, known.parity.rows, "0.1.0")
 
 
 def rows_of(text: str, head: str) -> dict[str, list[str]]:
@@ -176,7 +176,7 @@ def test_artifact_that_did_not_pass_says_why(own: Path) -> None:
 
 
 def recall(label: str, images: int, share: float) -> Recall:
-    return summary.recall_of(label, images, share)
+    return run_summary.recall_of(label, images, share)
 
 
 def test_weak_is_more_than_chance() -> None:
@@ -186,10 +186,10 @@ def test_weak_is_more_than_chance() -> None:
         recall("few", 10, 0.1),
         recall("best", 90, 1),
     ]
-    assert [one.label for one in summary.weak(classes, 0.9)] == ["sure"]
-    assert summary.weak(classes, 0.5) == []
+    assert [one.label for one in run_summary.weak(classes, 0.9)] == ["sure"]
+    assert run_summary.weak(classes, 0.5) == []
     low = [recall("worse", 100, 0.3), recall("worst", 100, 0.1)]
-    assert [one.label for one in summary.weak(low, 0.9)] == ["worst", "worse"]
+    assert [one.label for one in run_summary.weak(low, 0.9)] == ["worst", "worse"]
 
 
 def row(recalls: dict[str, tuple[int, float, float]], **more: object) -> ParityRow:
@@ -197,7 +197,7 @@ def row(recalls: dict[str, tuple[int, float, float]], **more: object) -> ParityR
 
 
 def weak_of(made: Path, *rows: ParityRow) -> str:
-    return section(card.text(summary.read(RunFolder(made)), rows, "0"), "Known weak classes")
+    return section(model_card.text(run_summary.read(RunFolder(made)), rows, "0"), "Known weak classes")
 
 
 def test_weak_classes_are_named_of_each_model(made: Path) -> None:

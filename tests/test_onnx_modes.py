@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from tledge import __version__
 from tledge.contract import InputSpec
 from tledge.errors import ConversionError, DataError
-from tledge.formats import VARIANTS, onnx, onnx_conversion
+from tledge.formats import onnx, onnx_conversion
 from tledge.formats.base import Job
+from tledge.formats.registry import VARIANTS
 from tledge.metrics import parity_gates
 from tledge.quantization.bias_correction import round_weights
 from tledge.quantization.calibration_set import load

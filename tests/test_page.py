@@ -14,11 +14,12 @@ import fake_device_bundle
 import pytest
 from conftest import ROOT
 
-from tledge import contract, page
+from tledge import contract
+from tledge.bundle import preview_page
+from tledge.bundle.reader import open_bundle
 from tledge.contract import Manifest
-from tledge.reader import open_bundle
 
-LITERT = page.folder() / "litert"
+LITERT = preview_page.folder() / "litert"
 TOOL = ROOT / "tools" / "litert_js"
 
 
@@ -57,21 +58,27 @@ def test_lock_file_has_hashes_and_no_address() -> None:
 
 
 def test_page_asks_no_other_host() -> None:
-    for path in page.folder().glob("*.*"):
+    for path in preview_page.folder().glob("*.*"):
         found = re.findall(r"https?://[^\s\"'`)]+", path.read_text(encoding="utf-8"))
         assert [one for one in found if "localhost" not in one] == [], path.name
 
 
 def test_same_variants_as_in_the_script() -> None:
-    (listed,) = re.findall(r"const RUNNABLE = \[(.*?)\]", (page.folder() / "model.js").read_text())
-    assert tuple(json.loads(f"[{listed}]")) == page.RUNNABLE
-    assert f"const KNOWN_MANIFEST = {contract.MANIFEST_VERSION};" in (page.folder() / "model.js").read_text()
+    (listed,) = re.findall(r"const RUNNABLE = \[(.*?)\]", (preview_page.folder() / "model.js").read_text())
+    assert tuple(json.loads(f"[{listed}]")) == preview_page.RUNNABLE
+    assert (
+        f"const KNOWN_MANIFEST = {contract.MANIFEST_VERSION};"
+        in (preview_page.folder() / "model.js").read_text()
+    )
 
 
 def test_texts_stand_in_one_place() -> None:
     """Every text that the page names is there, and none is there for nothing."""
-    code = "".join(path.read_text() for path in [*page.folder().glob("*.js"), page.folder() / "index.html"])
-    defined = set(re.findall(r"^  (\w+): \"", (page.folder() / "texts.js").read_text(), re.M))
+    code = "".join(
+        path.read_text()
+        for path in [*preview_page.folder().glob("*.js"), preview_page.folder() / "index.html"]
+    )
+    defined = set(re.findall(r"^  (\w+): \"", (preview_page.folder() / "texts.js").read_text(), re.M))
     for name in defined:
         assert re.search(rf"[\"']{name}[\"']", code.replace(f"  {name}: ", "")), name
     named = set(re.findall(r"say\(\"(\w+)\"", code)) | set(re.findall(r"data-(?:text|label)=\"(\w+)\"", code))
@@ -79,9 +86,9 @@ def test_texts_stand_in_one_place() -> None:
 
 
 def test_single_file_is_whole(bundle: Path, manifest: Manifest) -> None:
-    made = page.of_folder(bundle, manifest)
-    assert made is not None and made == page.of_folder(bundle, manifest)
-    assert page.HEAD not in made and page.BUNDLE not in made
+    made = preview_page.of_folder(bundle, manifest)
+    assert made is not None and made == preview_page.of_folder(bundle, manifest)
+    assert preview_page.HEAD not in made and preview_page.BUNDLE not in made
     assert not re.search(r'<(script|link|img)[^>]* (src|href)="(?!data:)', made)
     inside = json.loads(re.findall(r'id="bundle">(.*?)</script>', made)[0])
     assert [one["variant"] for one in inside["manifest"]["artifacts"]] == ["tflite-int8"]
@@ -89,18 +96,18 @@ def test_single_file_is_whole(bundle: Path, manifest: Manifest) -> None:
 
 
 def test_policy_names_every_script_by_hash(bundle: Path, manifest: Manifest) -> None:
-    made = page.of_folder(bundle, manifest) or ""
+    made = preview_page.of_folder(bundle, manifest) or ""
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', made)
     scripts = re.findall(r"<script>(.*?)</script>", made, re.S)
     assert len(scripts) == 10
-    assert all(page._hash(one) in policy for one in scripts)
+    assert all(preview_page._hash(one) in policy for one in scripts)
     assert "connect-src" not in policy and policy.startswith("default-src 'none'")
     assert "unsafe-inline" not in policy and "'unsafe-eval'" not in policy.replace("'wasm-unsafe-eval'", "")
 
 
 def test_nothing_in_a_manifest_ends_the_data(bundle: Path, manifest: Manifest) -> None:
     odd = replace(manifest, description="</script><script>alert(1)</script>")
-    made = page.of_folder(bundle, odd) or ""
+    made = preview_page.of_folder(bundle, odd) or ""
     assert "<script>alert" not in made
     assert (
         json.loads(re.findall(r'id="bundle">(.*?)</script>', made)[0])["manifest"]["description"]
@@ -110,14 +117,14 @@ def test_nothing_in_a_manifest_ends_the_data(bundle: Path, manifest: Manifest) -
 
 def test_photos_to_try_stay_small(bundle: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     first = len((bundle / "golden" / "00.png").read_bytes())
-    monkeypatch.setattr(page, "EXAMPLE_BYTES", first + 10)
-    made = page.of_folder(bundle, manifest) or ""
+    monkeypatch.setattr(preview_page, "EXAMPLE_BYTES", first + 10)
+    made = preview_page.of_folder(bundle, manifest) or ""
     assert len(json.loads(re.findall(r'id="bundle">(.*?)</script>', made)[0])["examples"]) == 1
 
 
 def test_no_page_without_a_model_for_browsers(bundle: Path, manifest: Manifest) -> None:
     only = replace(manifest, artifacts=(replace(manifest.artifacts[0], variant="onnx-fp32"),))
-    assert page.choose(only) is None and page.of_folder(bundle, only) is None
+    assert preview_page.choose(only) is None and preview_page.of_folder(bundle, only) is None
 
 
 def test_scripts_are_sound() -> None:
@@ -126,6 +133,6 @@ def test_scripts_are_sound() -> None:
 
     if which("node") is None:
         pytest.skip("no node here")
-    for path in sorted(page.folder().glob("*.js")):
+    for path in sorted(preview_page.folder().glob("*.js")):
         done = subprocess.run(["node", "--check", path], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

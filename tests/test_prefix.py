@@ -11,9 +11,10 @@ import pytest
 from fake_models import calibrate
 from numpy.typing import NDArray
 
-from tledge import prefix, recipe, training
+from tledge import prefix, training
 from tledge.config import Model, Stage
 from tledge.models import classifier
+from tledge.recipe import loader
 
 pytestmark = pytest.mark.slow
 STAGES = """
@@ -143,7 +144,7 @@ def test_file_is_used_and_checked(net: Any, images: NDArray[np.uint8], tmp_path:
 
 def trained(text: str, out: Path, *settings: str) -> tuple[bytes, list[str]]:
     """Bytes of the model that a recipe trains to, and the losses on the way."""
-    training.train(recipe.parse(text, "own.toml", settings), text, out, settings=settings)
+    training.train(loader.parse(text, "own.toml", settings), text, out, settings=settings)
     lines = (out / "history.csv").read_text().splitlines()
     return (out / "model.keras").read_bytes(), [line.rsplit(",", 1)[0] for line in lines]
 
@@ -210,7 +211,7 @@ def test_steps_at_once_change_no_weight(
     monkeypatch.setattr("tledge.fitting.HEAD_STEPS", at_once)
     text = RECIPE.format(augment="") + '[[stage]]\nname = "head"\nepochs = 2\nbatch_size = 12\n'
     watch = Counted()
-    training.train(recipe.parse(text, "own.toml"), text, tmp_path / "run", watch=watch)
+    training.train(loader.parse(text, "own.toml"), text, tmp_path / "run", watch=watch)
     assert (watch.steps, watch.total, watch.calls) == (12, 12, calls)
     plain = trained(text, tmp_path / "plain", "stage.0.reuse_frozen=false")
     assert (tmp_path / "run" / "model.keras").read_bytes() == plain[0]

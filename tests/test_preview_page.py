@@ -15,9 +15,10 @@ import pytest
 from chromium import FAKE_CAMERA, Seen, chromium, film, opened, served
 from fake_device_bundle import HEIGHT, WIDTH, change, change_byte
 
-from tledge import page, reader, targets
+from tledge.bundle import preview_page, reader
+from tledge.bundle.reader import open_bundle
+from tledge.devices import projects
 from tledge.preprocessing.image import prepare
-from tledge.reader import open_bundle
 from tledge.run import folder as run_folder
 
 pytestmark = pytest.mark.browser
@@ -54,11 +55,11 @@ def seen(browser: Any, made: Path) -> Iterator[Seen]:
 
 
 def write_page(bundle: Path) -> Path:
-    made = page.of_folder(bundle, open_bundle(bundle).manifest)
+    made = preview_page.of_folder(bundle, open_bundle(bundle).manifest)
     assert made is not None
-    (bundle / page.NAME).write_text(made, encoding="utf-8")
+    (bundle / preview_page.NAME).write_text(made, encoding="utf-8")
     fake_device_bundle.write_sums(bundle)
-    return bundle / page.NAME
+    return bundle / preview_page.NAME
 
 
 def photos(bundle: Path) -> list[Path]:
@@ -169,7 +170,7 @@ def test_history_and_examples_by_keyboard(seen: Seen, made: Path) -> None:
 
 def test_single_file_without_network(browser: Any, made: Path, tmp_path: Path) -> None:
     """A double click on preview.html, alone in a folder, offline."""
-    alone = Path(shutil.copy(made / page.NAME, tmp_path / "mail attachment.html"))
+    alone = Path(shutil.copy(made / preview_page.NAME, tmp_path / "mail attachment.html"))
     with opened(browser, alone.as_uri(), offline=True) as seen:
         seen.wait()
         for photo in photos(made):
@@ -180,7 +181,7 @@ def test_single_file_without_network(browser: Any, made: Path, tmp_path: Path) -
 
 
 def test_single_file_on_a_phone(browser: Any, made: Path) -> None:
-    with opened(browser, (made / page.NAME).as_uri(), offline=True, **PHONE) as seen:
+    with opened(browser, (made / preview_page.NAME).as_uri(), offline=True, **PHONE) as seen:
         seen.wait()
         seen.page.locator("#examples button").first.tap()
         seen.settled()
@@ -216,7 +217,7 @@ def test_webcam_is_followed(filming: Any, made: Path) -> None:
 
 
 def test_webcam_works_in_the_single_file(filming: Any, made: Path) -> None:
-    with opened(filming, (made / page.NAME).as_uri(), offline=True) as seen:
+    with opened(filming, (made / preview_page.NAME).as_uri(), offline=True) as seen:
         seen.wait()
         seen.page.click("#toggle")
         for label in ("red", "green"):
@@ -253,7 +254,7 @@ def test_unsupported_file(seen: Seen, tmp_path: Path) -> None:
 
 
 def test_no_webassembly(browser: Any, made: Path) -> None:
-    with opened(browser, (made / page.NAME).as_uri(), "delete self.WebAssembly") as seen:
+    with opened(browser, (made / preview_page.NAME).as_uri(), "delete self.WebAssembly") as seen:
         seen.wait("failed")
         assert "cannot run WebAssembly" in seen.text("#problem")
 
@@ -282,7 +283,7 @@ def test_model_that_is_none(browser: Any, bundle: Path) -> None:
 
 
 def test_bundle_of_the_future(browser: Any, bundle: Path, tmp_path: Path) -> None:
-    project = targets.fill("web", bundle, tmp_path / "web")
+    project = projects.fill("web", bundle, tmp_path / "web")
     change(project / "bundle", lambda raw: raw.update(manifest_version=2))
     with static(project) as url, opened(browser, url) as seen:
         seen.wait("failed")
@@ -325,7 +326,7 @@ def self_test(browser: Any, project: Path) -> tuple[str, str]:
 
 
 def test_static_site_proves_itself(browser: Any, made: Path, tmp_path: Path) -> None:
-    project = targets.fill("web", made, tmp_path / "web")
+    project = projects.fill("web", made, tmp_path / "web")
     verdict, lines = self_test(browser, project)
     assert verdict == "passed", lines
     assert "golden photos: 13" in lines and "tflite-fp32: agrees with Keras on 13 of 13" in lines
@@ -352,7 +353,7 @@ def _shift(bundle: Path, name: str) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_self_test_finds(browser: Any, bundle: Path, tmp_path: Path, fault: str) -> None:
-    project = targets.fill("web", bundle, tmp_path / "web")
+    project = projects.fill("web", bundle, tmp_path / "web")
     FAULTS[fault](project / "bundle")
     verdict, lines = self_test(browser, project)
     assert verdict == "failed"

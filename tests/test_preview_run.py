@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from chromium import Seen, chromium, opened, served
 
+from tledge.bundle.reader import open_bundle
 from tledge.preprocessing import image
 from tledge.preview.panel import KERAS, Panel
-from tledge.reader import open_bundle
 from tledge.run import golden_set
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]

@@ -26,10 +26,10 @@ import pytest
 from conftest import Done
 from fake_device_bundle import HEIGHT, WIDTH, change_byte, photo
 
-from tledge import page
+from tledge.bundle import preview_page
+from tledge.bundle.reader import open_bundle
 from tledge.errors import DataError, RunError
 from tledge.preview import feedback, server
-from tledge.reader import open_bundle
 from tledge.run import folder
 
 Cli = Callable[..., Done]
@@ -77,7 +77,7 @@ def ask(url: str, path: str = "/", body: bytes | None = None, method: str = "", 
 def test_page_and_bundle_are_handed_out(url: str, made: Path) -> None:
     index = ask(url)
     assert index.status == 200 and b'name="tledge-server"' in index.body
-    assert ask(url, "/page.js").body == (page.folder() / "page.js").read_bytes()
+    assert ask(url, "/page.js").body == (preview_page.folder() / "page.js").read_bytes()
     assert ask(url, "/litert/litert.wasm.gz").headers["Content-Type"] == "application/octet-stream"
     for name in ("manifest.json", "tflite-int8.tflite", "golden/00.png"):
         assert ask(url, f"/bundle/{name}").body == (made / name).read_bytes()

@@ -69,7 +69,7 @@ def test_shift_of_grouped_and_depthwise_kernels() -> None:
 @pytest.mark.slow
 def test_float_graph_is_converted_once(flat: bytes, saved: Path) -> None:
     """Other modes in between do not make int8 convert again."""
-    from tledge.formats.frozen import float_tflite
+    from tledge.formats.keras_freezing import float_tflite
 
     modes = [float_tflite(saved, mode) for mode in ("fp16", "dynamic", "fp32")]
     assert modes[2] is flat and modes[0] != modes[1]
@@ -90,7 +90,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def flat(saved: Path) -> bytes:
     """The same as float `.tflite`."""
-    from tledge.formats.frozen import float_tflite
+    from tledge.formats.keras_freezing import float_tflite
 
     return float_tflite(saved)
 
@@ -238,7 +238,7 @@ def test_pair_is_rounded_without_loss(tmp_path: Path) -> None:
     """int8 holds the fixed layer of a binary head, -.5 and .5, exactly: nothing to correct there."""
     from dataclasses import replace
 
-    from tledge.formats.frozen import float_tflite
+    from tledge.formats.keras_freezing import float_tflite
     from tledge.models import classifier
 
     net = classifier.build(replace(SMALL, loss="binary"), 2)

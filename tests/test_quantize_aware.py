@@ -72,13 +72,13 @@ def file(
     net: Any, ranges: dict[str, quantization_aware.Range], tmp_path_factory: pytest.TempPathFactory
 ) -> bytes:
     """The integers that the converter makes of it."""
-    from tledge.formats import frozen
+    from tledge.formats import keras_freezing
     from tledge.models import classifier
 
     folder = tmp_path_factory.mktemp("file")
     classifier.save(net, folder / "net.keras")
     quantization_aware.save_ranges(folder / "ranges.json", ranges)
-    return frozen.quantize_aware_tflite(folder / "net.keras", folder / "ranges.json")
+    return keras_freezing.quantize_aware_tflite(folder / "net.keras", folder / "ranges.json")
 
 
 @pytest.mark.parametrize(
@@ -168,14 +168,14 @@ def test_wide_range_is_seen_in_the_file(
     net: Any, ranges: dict[str, quantization_aware.Range], tmp_path: Path
 ) -> None:
     """A range hundred times too wide leaves hardly a level: the file takes ranges from the graph."""
-    from tledge.formats import frozen
+    from tledge.formats import keras_freezing
     from tledge.models import classifier
     from tledge.runtime.sessions import run_on_all_cores
 
     name = next(one for one in ranges if one.startswith("conv2d"))
     classifier.save(net, tmp_path / "net.keras")
     quantization_aware.save_ranges(tmp_path / "ranges.json", {**ranges, name: (-5000.0, 5000.0)})
-    made = frozen.quantize_aware_tflite(tmp_path / "net.keras", tmp_path / "ranges.json")
+    made = keras_freezing.quantize_aware_tflite(tmp_path / "net.keras", tmp_path / "ranges.json")
     assert np.abs(run_on_all_cores(made, "net", noise()) - answers(net, noise())).mean() > 0.02
 
 

@@ -45,11 +45,11 @@ def test_head_learns_real_hands(rps: Path) -> None:
 
 
 def test_validation_holds_whole_groups(rps: Path) -> None:
-    from tledge import recipe
     from tledge.data import cache, splits
+    from tledge.recipe import loader
 
     run = json.loads((rps / "run.json").read_text())
-    made = recipe.load(rps / "recipe.toml")
+    made = loader.load(rps / "recipe.toml")
     prepared = cache.open_cache(Path(run["cache"]))
     rows = splits.split(prepared, made.data, made.recipe.seed)
     groups = splits.near_duplicates(prepared)

@@ -15,15 +15,16 @@ import pytest
 from conftest import ROOT
 
 import tledge
-from tledge import config, errors, recipe
+from tledge import config, errors
 from tledge._io import resources
 from tledge.cli import tledge as group
 from tledge.data.sources.registry import SOURCES
+from tledge.devices.projects import TARGETS
 from tledge.errors import RecipeError, TledgeError
-from tledge.formats import VARIANTS
+from tledge.formats.registry import VARIANTS
 from tledge.models.backbones import BACKBONES
+from tledge.recipe import loader
 from tledge.run import folder
-from tledge.targets import TARGETS
 
 sys.path.insert(0, str(ROOT / "docs"))  # its scripts import one another as they lie
 
@@ -169,10 +170,10 @@ NEEDED = ("[data] source", "[model] backbone", "[model] weights", "[[stage]] nam
 """What a minimal recipe says itself, other than the default."""
 
 
-def saying(title: str = "[data]", line: str = "") -> recipe.Recipe:
+def saying(title: str = "[data]", line: str = "") -> loader.Recipe:
     """A minimal recipe with one more line in one table."""
     parts = {**MINIMAL, title: f"{MINIMAL.get(title, '')}\n{line}"}
-    return recipe.parse("\n".join(f"{name}\n{text}" for name, text in parts.items()), "x.toml")
+    return loader.parse("\n".join(f"{name}\n{text}" for name, text in parts.items()), "x.toml")
 
 
 @pytest.mark.parametrize(

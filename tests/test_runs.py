@@ -313,9 +313,10 @@ def test_incomplete_value_is_run_error(
 
 def test_finished_training_is_resumed_for_nothing(tmp_path: Path) -> None:
     """Killed after its last file was written, or in the hands of a scheduler that always resumes."""
-    from tledge import given, training
+    from tledge import training
+    from tledge.recipe import lookup
 
-    recipe, text = given.read_recipe("quickstart", ())
+    recipe, text = lookup.read_recipe("quickstart", ())
     folder = RunFolder(tmp_path / "run")
     run_folder.write_json(folder.run, RUN)
     run_folder.write_json(folder.environment, {"settings": []})

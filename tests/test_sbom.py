@@ -13,11 +13,11 @@ from typing import Any
 import fake_report
 import pytest
 
-from tledge import bundle as stage
-from tledge import page, reader, sbom, summary
+from tledge.bundle import build as stage
+from tledge.bundle import preview_page, reader, run_summary, sbom
+from tledge.bundle.run_summary import Summary
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
-from tledge.summary import Summary
 
 MADE_WITH = {"tledge": "0.1.0", "python": "3.12.1", "packages": {"onnx": "1.23.2", "numpy": "2.4.6+local"}}
 
@@ -59,7 +59,7 @@ def properties(component: dict[str, Any]) -> list[tuple[str, str]]:
 
 def written(run: Path, tmp_path: Path, edit: Callable[[Summary], Summary]) -> dict[str, Any]:
     """The bill of a run that is other than it was, into a bundle without a preview."""
-    known = edit(summary.read(RunFolder(run)))
+    known = edit(run_summary.read(RunFolder(run)))
     assert known.parity
     text = sbom.text(known, known.parity.rows, tmp_path, "0.1.0")
     assert fault(text) == ""
@@ -120,8 +120,8 @@ def test_runner_of_the_preview_is_listed(bundle: Path, bill: dict[str, Any]) -> 
     (runner,) = (one for ref, one in components(bill, "library").items() if ref.startswith("pkg:npm"))
     assert runner["licenses"] == [{"license": {"id": "Apache-2.0"}}]
     files = {one["name"]: one["hashes"][0]["content"] for one in runner["components"]}
-    assert files["litert.js"] == run_folder.sha256(page.folder() / "litert" / "litert.js")
-    assert "Apache License" in (bundle / page.NAME).read_text(encoding="utf-8")
+    assert files["litert.js"] == run_folder.sha256(preview_page.folder() / "litert" / "litert.js")
+    assert "Apache License" in (bundle / preview_page.NAME).read_text(encoding="utf-8")
 
 
 def test_bundle_without_preview_lists_no_runner(run: Path, tmp_path: Path) -> None:

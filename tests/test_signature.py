@@ -17,8 +17,10 @@ import fake_report
 import pytest
 from conftest import ROOT, Done
 
-from tledge import bundle as stage
-from tledge import progress, reader, signature, targets
+from tledge import progress
+from tledge.bundle import build as stage
+from tledge.bundle import reader, signing
+from tledge.devices import projects
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
@@ -59,7 +61,7 @@ def write_pair(folder: Path, name: str, password: bytes | None = None) -> None:
 def sign(bundle: Path, key: Path) -> Path:
     """Sign a bundle folder as `tledge bundle --sign` does."""
     sums = (bundle / "SHA256SUMS").read_bytes()
-    (bundle / signature.NAME).write_text(signature.signer(key).sign(sums))
+    (bundle / signing.NAME).write_text(signing.signer(key).sign(sums))
     return bundle
 
 
@@ -75,7 +77,7 @@ def own(signed: Path, tmp_path: Path) -> Path:
 
 
 def check(bundle: Path, keys: Path, name: str = "own") -> reader.Bundle:
-    return reader.open_bundle(bundle, signature.public_key(keys / f"{name}.pub"))
+    return reader.open_bundle(bundle, signing.public_key(keys / f"{name}.pub"))
 
 
 # What is signed
@@ -87,7 +89,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
 
 
 def test_run_is_bundled_and_signed_alike(run: Path, keys: Path) -> None:
-    signer = signature.signer(keys / "own.pem")
+    signer = signing.signer(keys / "own.pem")
     first = stage.bundle(RunFolder(run), sign=signer)
     again = stage.bundle(RunFolder(run), sign=signer)
     assert first.sha256 == again.sha256 and first.signed_by == signer.fingerprint
@@ -109,21 +111,21 @@ class Lines(progress.Silent):
 
 
 def test_unsigned_bundle_bears_no_signature(run: Path, keys: Path) -> None:
-    signed = stage.bundle(RunFolder(run), sign=signature.signer(keys / "own.pem"))
+    signed = stage.bundle(RunFolder(run), sign=signing.signer(keys / "own.pem"))
     watch = Lines()
     plain = stage.bundle(RunFolder(run), watch=watch)
     assert watch.said == ["warning: the bundle that stood here was signed, and this one is not; see --sign."]
     assert plain.signed_by == "" and plain.sha256 != signed.sha256
-    assert not (plain.folder / signature.NAME).exists()
+    assert not (plain.folder / signing.NAME).exists()
     assert reader.open_bundle(plain.folder).signature_told == ""
 
 
 def test_private_key_stays_outside(run: Path, keys: Path) -> None:
-    made = stage.bundle(RunFolder(run), sign=signature.signer(keys / "own.pem"))
+    made = stage.bundle(RunFolder(run), sign=signing.signer(keys / "own.pem"))
     secret = (keys / "own.pem").read_text().splitlines()[1]
     held = b"".join(path.read_bytes() for path in made.folder.rglob("*") if path.is_file())
     assert secret.encode() not in held and b"PRIVATE KEY" not in held
-    assert secret not in repr(signature.signer(keys / "own.pem"))
+    assert secret not in repr(signing.signer(keys / "own.pem"))
 
 
 @pytest.fixture
@@ -148,10 +150,10 @@ def test_page_checks_without_tledge(own: Path, keys: Path) -> None:
     assert shell(lines, own) == 0
     fake_device_bundle.change_byte(own / "labels.txt")
     assert shell(lines, own) != 0
-    for name in ("raw", "public.pem", signature.NAME):
+    for name in ("raw", "public.pem", signing.NAME):
         (own / name).rename(own.parent / name)
     fake_device_bundle.write_sums(own)
-    for name in ("raw", "public.pem", signature.NAME):
+    for name in ("raw", "public.pem", signing.NAME):
         (own.parent / name).rename(own / name)
     assert shell(lines[2:], own) == 0 and shell(lines, own) != 0  # sums made anew fit, and are not signed
 
@@ -171,8 +173,8 @@ def test_keys_of_the_page_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def fits(folder: Path) -> None:
     """The private key signs what the public one accepts."""
-    signer = signature.signer(folder / "private.pem")
-    public = signature.public_key(folder / "public.pem")
+    signer = signing.signer(folder / "private.pem")
+    public = signing.public_key(folder / "public.pem")
     public.check(b"sums", signer.sign(b"sums").encode(), "here")
 
 
@@ -183,8 +185,8 @@ def test_fingerprint_is_that_of_openssl(keys: Path) -> None:
         capture_output=True, check=True,
     ).stdout  # fmt: skip
     wanted = f"sha256:{hashlib.sha256(der).hexdigest()}"
-    assert signature.public_key(keys / "own.pub").fingerprint == wanted
-    assert signature.signer(keys / "own.pem").fingerprint == wanted
+    assert signing.public_key(keys / "own.pub").fingerprint == wanted
+    assert signing.signer(keys / "own.pem").fingerprint == wanted
 
 
 # What is refused
@@ -201,13 +203,13 @@ def sums_anew(bundle: Path) -> None:
 
 def of_other(bundle: Path) -> None:
     """The same signer's signature of another bundle."""
-    signer = signature.signer(bundle.parent / "keys" / "own.pem")
-    (bundle / signature.NAME).write_text(signer.sign(b"other sums"))
+    signer = signing.signer(bundle.parent / "keys" / "own.pem")
+    (bundle / signing.NAME).write_text(signer.sign(b"other sums"))
 
 
 def edit_signature(change: Callable[[str], str]) -> Damage:
     def edit(bundle: Path) -> None:
-        path = bundle / signature.NAME
+        path = bundle / signing.NAME
         before = path.read_text()
         path.write_text(change(before))
         assert path.read_text() != before
@@ -236,7 +238,7 @@ FAULTS: dict[str, tuple[Damage, str]] = {
     "a file renamed": (rename, "differ: Labels.txt, labels.txt"),
     "sums made anew": (sums_anew, "does not fit SHA256SUMS"),
     "another bundle's signature": (of_other, "does not fit SHA256SUMS"),
-    "no signature": (lambda b: (b / signature.NAME).unlink(), "not signed, SHA256SUMS.sig is missing"),
+    "no signature": (lambda b: (b / signing.NAME).unlink(), "not signed, SHA256SUMS.sig is missing"),
     "an empty signature": (edit_signature(lambda text: ""), "SHA256SUMS.sig is damaged"),
     "half a signature": (edit_signature(lambda text: text[: len(text) // 2]), "SHA256SUMS.sig is damaged"),
     "a shorter signature": (edit_signature(lambda text: text.replace('"\n}', '=="\n}')), "SHA256SUMS.sig"),
@@ -269,10 +271,10 @@ def test_other_key_is_refused(signed: Path, keys: Path) -> None:
 
 def test_key_swapped_with_the_name_kept(own: Path, keys: Path) -> None:
     """A stranger's signature under the signer's fingerprint."""
-    forged = signature.signer(keys / "other.pem").sign((own / "SHA256SUMS").read_bytes())
-    named = signature.public_key(keys / "own.pub").fingerprint
-    theirs = signature.public_key(keys / "other.pub").fingerprint
-    (own / signature.NAME).write_text(forged.replace(theirs, named))
+    forged = signing.signer(keys / "other.pem").sign((own / "SHA256SUMS").read_bytes())
+    named = signing.public_key(keys / "own.pub").fingerprint
+    theirs = signing.public_key(keys / "other.pub").fingerprint
+    (own / signing.NAME).write_text(forged.replace(theirs, named))
     with pytest.raises(ArtifactError, match="does not fit SHA256SUMS"):
         check(own, keys)
 
@@ -308,7 +310,7 @@ def test_file_changed_after_the_check_is_refused(own: Path, keys: Path) -> None:
 
 @pytest.mark.parametrize("use", [verify_bundle, reader.open_predictor])
 def test_stages_refuse_it(own: Path, keys: Path, use: Callable[..., object]) -> None:
-    key = signature.public_key(keys / "own.pub")
+    key = signing.public_key(keys / "own.pub")
     use(own, key=key)
     fake_device_bundle.change_byte(own / "README.md")
     with pytest.raises(ArtifactError, match=r"README\.md was changed"):
@@ -316,8 +318,8 @@ def test_stages_refuse_it(own: Path, keys: Path, use: Callable[..., object]) -> 
 
 
 def test_device_project_keeps_the_signature(signed: Path, keys: Path, tmp_path: Path) -> None:
-    for name in targets.TARGETS:
-        out = targets.fill(name, signed, tmp_path / name, signature.public_key(keys / "own.pub"))
+    for name in projects.TARGETS:
+        out = projects.fill(name, signed, tmp_path / name, signing.public_key(keys / "own.pub"))
         assert check(out / "bundle", keys).checked
     fake_device_bundle.change_byte(out / "bundle" / "labels.txt")
     with pytest.raises(ArtifactError, match=r"labels\.txt was changed"):
@@ -326,7 +328,7 @@ def test_device_project_keeps_the_signature(signed: Path, keys: Path, tmp_path: 
 
 def test_device_runs_a_signed_bundle(signed: Path, tmp_path: Path) -> None:
     """Its self-test reads SHA256SUMS, which does not name the signature."""
-    out = targets.fill("raspberry_pi", signed, tmp_path / "pi")
+    out = projects.fill("raspberry_pi", signed, tmp_path / "pi")
     done = subprocess.run(
         [sys.executable, "classify.py", "--self-test"], cwd=out, capture_output=True, text=True, check=False
     )
@@ -342,7 +344,7 @@ def test_run_becomes_a_signed_project(cli: Cli, run: Path, keys: Path, tmp_path:
 def test_changed_bundle_becomes_no_project(own: Path, keys: Path, tmp_path: Path) -> None:
     sums_anew(own)
     with pytest.raises(ArtifactError, match="does not fit"):
-        targets.fill("cpp", own, tmp_path / "out", signature.public_key(keys / "own.pub"))
+        projects.fill("cpp", own, tmp_path / "out", signing.public_key(keys / "own.pub"))
     assert not (tmp_path / "out").exists()
 
 
@@ -350,16 +352,16 @@ def test_changed_bundle_becomes_no_project(own: Path, keys: Path, tmp_path: Path
 
 
 def test_protected_key_takes_its_password(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(signature.PASSWORD, raising=False)
+    monkeypatch.delenv(signing.PASSWORD, raising=False)
     with pytest.raises(RecipeError, match=r"protected by a password\. Put it into TLEDGE_KEY_PASSWORD"):
-        signature.signer(keys / "locked.pem")
-    monkeypatch.setenv(signature.PASSWORD, "wrong")
+        signing.signer(keys / "locked.pem")
+    monkeypatch.setenv(signing.PASSWORD, "wrong")
     with pytest.raises(RecipeError, match="password in TLEDGE_KEY_PASSWORD may be wrong"):
-        signature.signer(keys / "locked.pem")
-    monkeypatch.setenv(signature.PASSWORD, "secret")
-    wanted = signature.public_key(keys / "locked.pub").fingerprint
-    assert signature.signer(keys / "locked.pem").fingerprint == wanted
-    assert signature.signer(keys / "own.pem").fingerprint != wanted  # a password that is not needed
+        signing.signer(keys / "locked.pem")
+    monkeypatch.setenv(signing.PASSWORD, "secret")
+    wanted = signing.public_key(keys / "locked.pub").fingerprint
+    assert signing.signer(keys / "locked.pem").fingerprint == wanted
+    assert signing.signer(keys / "own.pem").fingerprint != wanted  # a password that is not needed
 
 
 @pytest.mark.parametrize(
@@ -372,7 +374,7 @@ def test_protected_key_takes_its_password(keys: Path, monkeypatch: pytest.Monkey
         (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "not a p"),
     ],
 )
-@pytest.mark.parametrize("take", [signature.signer, signature.public_key])
+@pytest.mark.parametrize("take", [signing.signer, signing.public_key])
 def test_no_key_is_named(
     tmp_path: Path, take: Callable[[Path], object], content: bytes | None, message: str
 ) -> None:
@@ -391,29 +393,29 @@ def test_wrong_kind_of_key_is_named(tmp_path: Path, keys: Path) -> None:
     path = tmp_path / "ec.pem"
     path.write_bytes(key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()))
     with pytest.raises(RecipeError, match=r"of another kind\. Expected Ed25519: openssl genpkey"):
-        signature.signer(path)
+        signing.signer(path)
     public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
     path.write_bytes(public)
     with pytest.raises(RecipeError, match="signed with Ed25519"):
-        signature.public_key(path)
+        signing.public_key(path)
     with pytest.raises(RecipeError, match=r"openssl pkey -in .*own\.pem -pubout"):
-        signature.public_key(keys / "own.pem")
+        signing.public_key(keys / "own.pem")
     with pytest.raises(RecipeError, match="not a private key"):
-        signature.signer(keys / "own.pub")
+        signing.signer(keys / "own.pub")
 
 
 def test_readable_private_key_is_remarked(keys: Path, tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     shutil.copyfile(keys / "own.pem", path)
     path.chmod(0o644)
-    assert "others on this machine may read this private key" in signature.signer(path).remarks[0]
+    assert "others on this machine may read this private key" in signing.signer(path).remarks[0]
     path.chmod(0o600)
-    assert signature.signer(path).remarks == ()
+    assert signing.signer(path).remarks == ()
 
 
 def test_missing_package_names_the_extra(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signature, "NEEDS", signature.Needs(("no_such_module",), signature.extra("sign")))
-    for take, name in ((signature.signer, "own.pem"), (signature.public_key, "own.pub")):
+    monkeypatch.setattr(signing, "NEEDS", signing.Needs(("no_such_module",), signing.extra("sign")))
+    for take, name in ((signing.signer, "own.pem"), (signing.public_key, "own.pub")):
         with pytest.raises(MissingError, match=r"pip install 'tledge\[sign\]'"):
             take(keys / name)
 
@@ -422,7 +424,7 @@ def test_missing_package_names_the_extra(keys: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_verify_says_who_signed(cli: Cli, signed: Path, keys: Path) -> None:
-    named = signature.public_key(keys / "own.pub").fingerprint
+    named = signing.public_key(keys / "own.pub").fingerprint
     done = cli("verify", signed, "--key", keys / "own.pub", "--quiet")
     assert f"Signed by {named}, and unchanged since." in done.out  # the models are toys, and fail for that
     done = cli("verify", signed, "--quiet")
@@ -433,7 +435,7 @@ def test_verify_says_who_signed(cli: Cli, signed: Path, keys: Path) -> None:
 
 
 def test_damaged_signature_is_no_silence(cli: Cli, own: Path) -> None:
-    (own / signature.NAME).write_text("{}")
+    (own / signing.NAME).write_text("{}")
     for done in (cli("verify", own), cli("predict", own, own / "golden" / "00.png")):
         assert done.code == 4 and "SHA256SUMS.sig is damaged" in done.err
 
@@ -475,7 +477,7 @@ def test_key_without_a_bundle_is_refused(cli: Cli, signed: Path, keys: Path, run
 def test_run_is_signed_from_the_command_line(cli: Cli, run: Path, keys: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(run, tmp_path / "tiny"))
     done = cli("bundle", own, "--sign", keys / "own.pem", "--quiet")
-    named = signature.public_key(keys / "own.pub").fingerprint
+    named = signing.public_key(keys / "own.pub").fingerprint
     assert done.code == 0 and f"Signed: {named}" in done.out
     assert check(own / "bundle", keys).checked == named
     before = run_folder.sha256(own / "bundle")

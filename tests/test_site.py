@@ -13,9 +13,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from conftest import ROOT
 
-from tledge import recipe
 from tledge.cli import tledge
-from tledge.formats import VARIANTS
+from tledge.formats.registry import VARIANTS
+from tledge.recipe import loader
 
 FETCHED = {"src", "srcset", "poster", "data"}
 """Attributes whose address a browser fetches by itself; of `link`, `href` too."""
@@ -124,7 +124,7 @@ def test_names_stand_in_the_built_reference(site: Path) -> None:
 
     assert [name for name in tledge.commands if f"tledge {name}" not in text("commands")] == []
     assert [name for name in VARIANTS if name not in text("variants")] == []
-    keys = set(recipe.Recipe.__dataclass_fields__) | {"quantize_aware", "max_arena_kib", "give_up"}
+    keys = set(loader.Recipe.__dataclass_fields__) | {"quantize_aware", "max_arena_kib", "give_up"}
     assert [name for name in keys if name not in text("recipe")] == []
 
 

@@ -16,11 +16,11 @@ from fake_artifacts import LABELS, SIZE
 from PIL import Image
 
 from tledge import contract, skew
+from tledge.bundle.reader import open_bundle
 from tledge.config import Data
 from tledge.contract import GoldenCase
 from tledge.errors import ArtifactError, DataError, MissingError, RecipeError, RunError
 from tledge.preprocessing import app_variants, image
-from tledge.reader import open_bundle
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tledge import recipe
 from tledge.config import Data
 from tledge.data import splits
 from tledge.data.cache import Prepared, Row
 from tledge.errors import DataError
+from tledge.recipe import loader
 
 Rows = dict[str, NDArray[np.int64]]
 MANY = {("train", "cat"): 200, ("train", "dog"): 100, ("train", "emu"): 40, ("test", "cat"): 30}
@@ -48,7 +48,7 @@ def data(train: object, validation: object, test: object, group: str = "none") -
     lines = {"train": train, "validation": validation, "test": test}
     settings = [f"data.splits.{name}={toml(value)}" for name, value in lines.items()]
     text = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
-    return recipe.parse(text, "x.toml", [*settings, f"data.group={json.dumps(group)}"]).data
+    return loader.parse(text, "x.toml", [*settings, f"data.group={json.dumps(group)}"]).data
 
 
 def toml(value: object) -> str:

@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tledge import recipe, starter
 from tledge.data import cache, splits
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image
-from tledge.starter import Folder, default_name, look, quoted, recipe_text
+from tledge.recipe import init, loader
+from tledge.recipe.init import Folder, default_name, look, quoted, recipe_text
 
 Layout = Mapping[str, Mapping[str, int]]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))  # all of Unicode but lone surrogates
@@ -62,8 +62,8 @@ def unsplit(count: int, **changed: Any) -> Folder:
     return seen({"train": {"cat": count, "dog": count}}, layout="label", **changed)
 
 
-def read(folder: Folder) -> recipe.Recipe:
-    return recipe.parse(recipe_text(folder, "pets"), "pets.toml")
+def read(folder: Folder) -> loader.Recipe:
+    return loader.parse(recipe_text(folder, "pets"), "pets.toml")
 
 
 def comments(folder: Folder) -> str:
@@ -137,7 +137,7 @@ def test_too_large_photo_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_photo_that_vanishes_is_listed(tmp_path: Path) -> None:
-    assert starter._short_side(tmp_path / "gone.png") == "cannot be read (No such file or directory)"
+    assert init._short_side(tmp_path / "gone.png") == "cannot be read (No such file or directory)"
 
 
 def test_first_heic_photo_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def test_first_heic_photo_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     root = labelled(tmp_path)
     photo = root / "cat" / "phone.heic"
     heif.from_pillow(Image.new("RGB", (64, 48), (9, 99, 9))).save(photo)
-    assert starter._short_side(photo) == 48
+    assert init._short_side(photo) == 48
     test_only_headers_are_read(tmp_path, monkeypatch)
     assert look(root).headers == 12
 
@@ -166,8 +166,8 @@ def test_odd_metadata_warns_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_many_photos_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = labelled(tmp_path)
     read: list[str] = []
-    monkeypatch.setattr(starter, "HEADERS", 6)
-    monkeypatch.setattr(starter, "_short_side", lambda path: read.append(path.name) or 77)
+    monkeypatch.setattr(init, "HEADERS", 6)
+    monkeypatch.setattr(init, "_short_side", lambda path: read.append(path.name) or 77)
     assert (look(root).headers, look(root).median_side) == (6, 77)
     assert sorted(read[:6]) == sorted(read[6:])
     assert sum(look(root).splits["train"].values()) == 11
@@ -381,7 +381,7 @@ def test_share_is_not_trained_on() -> None:
 
 
 def test_stages_follow_the_measured_recipe() -> None:
-    made, measured = read(unsplit(400)), recipe.load(Path(__file__).parent.parent / "recipes" / "rps.toml")
+    made, measured = read(unsplit(400)), loader.load(Path(__file__).parent.parent / "recipes" / "rps.toml")
     for own, known in zip(made.stage, measured.stage, strict=True):
         assert replace(own, epochs=known.epochs) == known
     assert replace(made.model, image_size=224) == measured.model
@@ -430,7 +430,7 @@ def test_many_labels_are_cut_short() -> None:
 
 
 def test_name_and_seed_are_kept() -> None:
-    made = recipe.parse(recipe_text(unsplit(100), "other-name", seed=7), "x.toml").recipe
+    made = loader.parse(recipe_text(unsplit(100), "other-name", seed=7), "x.toml").recipe
     assert (made.name, made.seed) == ("other-name", 7)
 
 
@@ -454,9 +454,9 @@ def test_every_reason_can_be_given() -> None:
         uneven, unsplit(100), unsplit(20_000, median_side=120), unsplit(99, median_side=9),
         per_split(train=99, val=9), per_split(train=99, val=9, test=9),
     ]  # fmt: skip
-    plans = [starter._plan(folder) for folder in folders]
-    given = [starter._words(plan, starter._choices(plan)).values() for plan in plans]
-    assert {word for lists in given for words in lists for word in words} == set(starter.REASONS)
+    plans = [init._plan(folder) for folder in folders]
+    given = [init._words(plan, init._choices(plan)).values() for plan in plans]
+    assert {word for lists in given for words in lists for word in words} == set(init.REASONS)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="such names are not allowed there")
@@ -468,9 +468,9 @@ def test_odd_folder_names_survive(tmp_path: Path, name: str) -> None:
     root = fill(tmp_path / name, {"train/" + name: 5, "train/b": 5, "test/" + name: 2})
     (root / "train" / "b" / (name + ".png")).write_bytes(b"")
     text = recipe_text(look(root), default_name(root))
-    made = recipe.parse(text, "pets.toml")
+    made = loader.parse(text, "pets.toml")
     assert made.data.source == f"folder:{root.resolve().as_posix()}"
-    assert recipe.source_options(made.data)["path"] == root.resolve().as_posix()
+    assert loader.source_options(made.data)["path"] == root.resolve().as_posix()
     assert "NOTE: 1 of 13 photos" in text
 
 
@@ -479,7 +479,7 @@ def test_name_of_other_bytes(tmp_path: Path) -> None:
     """A label that is no UTF-8 is shown with a question mark; such a path cannot be written."""
     odd = os.fsdecode(b"caf\xe9")
     root = fill(tmp_path / "pets", {odd: 5, "tea": 5})
-    assert recipe.parse(recipe_text(look(root), "pets"), "x.toml").recipe.name == "pets"
+    assert loader.parse(recipe_text(look(root), "pets"), "x.toml").recipe.name == "pets"
     assert '"caf?"' in recipe_text(look(root), "pets")
     with pytest.raises(DataError, match=r"caf\\udce9.*not UTF-8"):
         recipe_text(look(root.rename(tmp_path / odd)), "pets")
@@ -547,7 +547,7 @@ def test_recipe_fits_its_folder(tmp_path: Path) -> None:
     made = read(look(tmp_path / "pets"))
     prepared = cache.prepare(made.data, made.model.image_size)
     rows = splits.split(prepared, made.data, made.recipe.seed)
-    planned = starter._plan(look(tmp_path / "pets")).sizes
+    planned = init._plan(look(tmp_path / "pets")).sizes
     for name, wanted in planned.items():
         assert abs(len(rows[name]) - wanted) <= 6, (name, len(rows[name]), wanted)
 
@@ -559,6 +559,6 @@ def test_real_folder_gives_recipe(real_data: Path, name: str) -> None:
     if not root.is_dir():
         pytest.skip(f"no {root}")
     folder = look(root)
-    made = recipe.parse(recipe_text(folder, default_name(root)), f"{name}.toml")
+    made = loader.parse(recipe_text(folder, default_name(root)), f"{name}.toml")
     assert made.recipe.name == name
     assert folder.unreadable == ()

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from test_dataset_resume import tree
 
-from tledge import recipe
 from tledge.config import Data
 from tledge.data import cache as data_cache
 from tledge.data import duplicates, splits, streaming
@@ -27,6 +26,7 @@ from tledge.data.sources import tfrecord_offsets
 from tledge.data.streaming import OneHot, Streamed, in_batches
 from tledge.errors import DataError, RecipeError
 from tledge.preprocessing import image
+from tledge.recipe import loader
 
 SIDE = 16
 LABELS = ("cat", "dog", "emu")
@@ -239,9 +239,9 @@ def test_place_in_a_record_file(tmp_path: Path) -> None:
 
 def test_views_need_a_cache() -> None:
     text = '[data]\nsource = "drawn"\ncache = false\n[augment]\nflip = "horizontal"\n[model]\n[[stage]]\n'
-    assert recipe.parse(text, "r.toml").data.cache is False
+    assert loader.parse(text, "r.toml").data.cache is False
     with pytest.raises(RecipeError, match=r"views: keeps copies .* cache = false"):
-        recipe.parse(text.replace("[model]", "views = 2\n[model]"), "r.toml")
+        loader.parse(text.replace("[model]", "views = 2\n[model]"), "r.toml")
 
 
 # Decoding ahead
@@ -416,7 +416,7 @@ def test_same_weights_with_and_without_cache(root: Path, tmp_path: Path) -> None
     for cache in ("true", "false"):
         text = TINY.format(photos=photos, cache=cache)
         (tmp_path / "r.toml").write_text(text)
-        runs.append(training.train(recipe.load(tmp_path / "r.toml"), text, tmp_path / cache))
+        runs.append(training.train(loader.load(tmp_path / "r.toml"), text, tmp_path / cache))
     for name in ("model.keras", "golden.npz", "labels.txt"):
         assert (tmp_path / "true" / name).read_bytes() == (tmp_path / "false" / name).read_bytes()
     assert runs[0].test == runs[1].test and runs[0].cache != runs[1].cache

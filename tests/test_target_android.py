@@ -19,8 +19,9 @@ from conftest import ROOT
 from fake_device_bundle import change_byte, write_sums
 from PIL import Image
 
-from tledge import contract, targets
+from tledge import contract
 from tledge.contract import Confidence, Expected, GoldenCase, InputSpec, Manifest, Shipped
+from tledge.devices import projects
 from tledge.metrics import abstention
 from tledge.preprocessing import encodings, image
 from tledge.run import folder as run_folder
@@ -386,7 +387,7 @@ def test_sources_stay_short() -> None:
 @pytest.mark.slow
 def test_filled_project_tests_itself(bundle: Path, tmp_path: Path) -> None:
     """As a user would: fill the project, compile it by the README's command, run its self-test."""
-    made = targets.fill("android", bundle, tmp_path / "app")
+    made = projects.fill("android", bundle, tmp_path / "app")
     readme = (made / "README.md").read_text(encoding="utf-8")
     commands = [line for line in readme.splitlines() if line.startswith(("    javac ", "    java "))]
     assert len(commands) == 2

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tledge import predict, reader, targets
+from tledge import predict
+from tledge.bundle import reader
+from tledge.devices import projects
 from tledge.preprocessing import image as preprocessing_image
 
 pytestmark = [pytest.mark.device, pytest.mark.slow]
@@ -27,7 +29,7 @@ Run = subprocess.CompletedProcess[bytes]
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project with a bundle in it, configured and built."""
     folder = tmp_path_factory.mktemp("cpp")
-    made = targets.fill("cpp", fake.make(folder / "bundle"), folder / "project")
+    made = projects.fill("cpp", fake.make(folder / "bundle"), folder / "project")
     import ai_edge_litert
 
     shutil.copy(Path(ai_edge_litert.__path__[0]) / "libLiteRt.so", made)

@@ -18,15 +18,17 @@ import pytest
 from conftest import ROOT
 from fake_device_bundle import write_sums
 
-from tledge import arena_worker, budget, microcontroller, operators, parity, targets, vela
-from tledge.budget import Run
+from tledge import parity
 from tledge.config import Parity
 from tledge.contract import InputSpec
+from tledge.devices import mcu_budget, mcu_sources, projects, tflite_micro_worker, vela
+from tledge.devices.mcu_budget import Run
+from tledge.devices.vela import Estimate
 from tledge.errors import ArtifactError, MissingError, RecipeError
+from tledge.formats import tflite_operators
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import Artifact, ParityRow
-from tledge.vela import Estimate
 
 STUB = ROOT / "tests" / "tflm_stub"
 ARENA = 16_000
@@ -59,21 +61,21 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
             configuration, 2048, 1024, 999, 500.0, 0.002, {"MEAN": 2} if "64" in configuration else {}
         )
 
-    monkeypatch.setattr(budget, "micro_run", run)
+    monkeypatch.setattr(mcu_budget, "micro_run", run)
     monkeypatch.setattr(vela, "estimate", estimate)
 
 
 @pytest.fixture
 def project(tmp_path: Path, measured: None) -> Path:
     bundle = fake_integer.bundle(tmp_path / "bundle", MODEL)
-    return targets.fill("microcontroller", bundle, tmp_path / "project")
+    return projects.fill("microcontroller", bundle, tmp_path / "project")
 
 
 # Operators and MACs
 
 
 def test_macs_of_worked_example() -> None:
-    found = operators.operators(MODEL, "model")
+    found = tflite_operators.operators(MODEL, "model")
     assert [one.name for one in found] == [
         "QUANTIZE", "CONV_2D", "DEPTHWISE_CONV_2D", "MEAN", "FULLY_CONNECTED", "SOFTMAX", "QUANTIZE",
     ]  # fmt: skip
@@ -82,7 +84,7 @@ def test_macs_of_worked_example() -> None:
 
 
 def test_macs_of_pointwise_chain() -> None:
-    found = {one.name: one.macs for one in operators.operators(fake_graphs.chain(), "chain")[1:]}
+    found = {one.name: one.macs for one in tflite_operators.operators(fake_graphs.chain(), "chain")[1:]}
     assert found == {
         "DEPTHWISE_CONV_2D": 8 * 8 * 8 * 9, "CONV_2D": 8 * 8 * 8 * 8, "MEAN": 0,
         "FULLY_CONNECTED": 32, "SOFTMAX": 0,
@@ -92,11 +94,11 @@ def test_macs_of_pointwise_chain() -> None:
 @pytest.mark.parametrize("damage", [MODEL[:40], MODEL[:200], b"x" * 100])
 def test_damaged_model_has_no_operators(damage: bytes) -> None:
     with pytest.raises(ArtifactError, match="model"):
-        operators.operators(damage, "model")
+        tflite_operators.operators(damage, "model")
 
 
 def test_registers_exactly_the_operators() -> None:
-    text = microcontroller.operators_header(["CONV_2D", "PADV2", "RELU6"])
+    text = mcu_sources.operators_header(["CONV_2D", "PADV2", "RELU6"])
     assert "MicroMutableOpResolver<3>" in text
     assert [
         name for name in ("AddConv2D()", "AddPadV2()", "AddRelu6()") if f"resolver.{name}" not in text
@@ -105,7 +107,7 @@ def test_registers_exactly_the_operators() -> None:
 
 def test_unknown_operator_is_refused() -> None:
     with pytest.raises(ArtifactError, match="FlexRandom"):
-        microcontroller.operators_header(["CONV_2D", "FlexRandom"])
+        mcu_sources.operators_header(["CONV_2D", "FlexRandom"])
 
 
 # Generated source
@@ -129,9 +131,9 @@ def test_array_compiles_to_the_same_bytes(project: Path, tmp_path: Path) -> None
 
 def test_cases_show_different_answers() -> None:
     answers = np.eye(4, dtype=np.uint8)[[2, 2, 2, 1, 2, 0, 3]]
-    assert microcontroller.chosen(answers) == [0, 3, 5]
-    assert microcontroller.chosen(answers[:3]) == [0, 1, 2]
-    assert microcontroller.chosen(answers[:1]) == [0]
+    assert mcu_sources.chosen(answers) == [0, 3, 5]
+    assert mcu_sources.chosen(answers[:3]) == [0, 1, 2]
+    assert mcu_sources.chosen(answers[:1]) == [0]
 
 
 def build(project: Path, *camera: Path) -> Path:
@@ -160,7 +162,7 @@ def start(program: Path, answers: Any, arena: int = ARENA) -> subprocess.Complet
 def test_program_checks_golden_cases(project: Path) -> None:
     pixels = np.load(project / "bundle/golden/pixels.npy")
     right = as_bytes(np.load(project / "bundle/golden/tflite-int8.reference.npy"))
-    rows = microcontroller.chosen(right)
+    rows = mcu_sources.chosen(right)
     program = build(project)
     done = start(program, right[rows])
     assert done.returncode == 0 and "self-test passed" in done.stdout, done.stdout
@@ -190,7 +192,7 @@ def test_changed_byte_is_noticed(project: Path, file: str, old: str, new: str, w
     assert text.count(old) == 1
     path.write_text(text.replace(old, new), encoding="utf-8")
     right = as_bytes(np.load(project / "bundle/golden/tflite-int8.reference.npy"))
-    done = start(build(project), right[microcontroller.chosen(right)])
+    done = start(build(project), right[mcu_sources.chosen(right)])
     assert done.returncode == 4 and done.stdout.endswith("self-test FAILED\n")
     assert f"{what}: changed since the bundle was made" in done.stdout
 
@@ -204,7 +206,7 @@ def test_camera_is_classified(project: Path, tmp_path: Path) -> None:
     )
     right = as_bytes(np.load(project / "bundle/golden/tflite-int8.reference.npy"))
     sure, unsure = [[0, 0, 250, 6]], [[60, 70, 66, 60]]
-    answers = np.array([*right[microcontroller.chosen(right)], *sure, *unsure], np.uint8)
+    answers = np.array([*right[mcu_sources.chosen(right)], *sure, *unsure], np.uint8)
     done = start(build(project, camera), answers)
     # By hand: 250^1.25 / (250^1.25 + 6^1.25) = 0.9907; 70^1.25 / (2 * 60^1.25 + 70^1.25 + 66^1.25) = 0.283.
     assert done.stdout.splitlines()[-2:] == ["Eule größer 99 %", 'a "quoted" \\ dog?? 28 %, unsure']
@@ -232,9 +234,9 @@ def test_budget_says_that_vela_is_missing(
         raise MissingError("Vela is not installed: pip install 'tledge[microcontroller]'")
 
     monkeypatch.setattr(vela, "estimate", missing)
-    found = budget.measure(model, ARENA)
+    found = mcu_budget.measure(model, ARENA)
     assert found.estimates == ()
-    assert "not estimated. Vela is not installed: pip install" in budget.as_markdown(found, 1)
+    assert "not estimated. Vela is not installed: pip install" in mcu_budget.as_markdown(found, 1)
 
 
 def test_answers_of_another_model_are_refused(tmp_path: Path, measured: None) -> None:
@@ -245,7 +247,7 @@ def test_answers_of_another_model_are_refused(tmp_path: Path, measured: None) ->
     np.save(path, answers)
     write_sums(bundle)
     with pytest.raises(ArtifactError, match="answers 1 of 6 golden cases otherwise"):
-        targets.fill("microcontroller", bundle, tmp_path / "project")
+        projects.fill("microcontroller", bundle, tmp_path / "project")
     assert not (tmp_path / "project").exists()
 
 
@@ -253,19 +255,19 @@ def test_damaged_artifact_is_refused(tmp_path: Path, measured: None) -> None:
     bundle = fake_integer.bundle(tmp_path / "bundle", MODEL)
     (bundle / "tflite-int8.tflite").write_bytes(MODEL[:-1] + b"!")
     with pytest.raises(ArtifactError, match="SHA-256 differs"):
-        targets.fill("microcontroller", bundle, tmp_path / "project")
+        projects.fill("microcontroller", bundle, tmp_path / "project")
 
 
 def test_float_model_is_refused(tmp_path: Path, measured: None) -> None:
     bundle = fake_integer.bundle(tmp_path / "bundle", fake_artifacts.tflite(size=fake_integer.SIDE))
     with pytest.raises(ArtifactError, match=r"holds float32 tensors\. A microcontroller takes integers only"):
-        targets.fill("microcontroller", bundle, tmp_path / "project")
+        projects.fill("microcontroller", bundle, tmp_path / "project")
 
 
 def test_mixed_variant_is_refused(tmp_path: Path, measured: None) -> None:
     bundle = fake_integer.bundle(tmp_path / "bundle", MODEL, "tflite-mixed")
     with pytest.raises(RecipeError, match="needs one of tflite-int8"):
-        targets.fill("microcontroller", bundle, tmp_path / "project")
+        projects.fill("microcontroller", bundle, tmp_path / "project")
 
 
 def test_bundle_without_reference_answers_is_refused(tmp_path: Path, measured: None) -> None:
@@ -273,7 +275,7 @@ def test_bundle_without_reference_answers_is_refused(tmp_path: Path, measured: N
     (bundle / "golden" / "tflite-int8.reference.npy").unlink()
     write_sums(bundle)
     with pytest.raises(ArtifactError, match="no reference answers"):
-        targets.fill("microcontroller", bundle, tmp_path / "project")
+        projects.fill("microcontroller", bundle, tmp_path / "project")
 
 
 # The gates
@@ -285,7 +287,7 @@ def judged(path: Path, monkeypatch: pytest.MonkeyPatch, arena: Any, **limits: fl
             raise arena
         return int(arena)
 
-    monkeypatch.setattr(budget, "measure_arena", measure)
+    monkeypatch.setattr(mcu_budget, "measure_arena", measure)
     row = ParityRow("tflite-int8", "", "", 0, "passed")
     return parity._in_budget(row, path, Parity(**limits))
 
@@ -341,15 +343,15 @@ def test_gates_are_for_int8_alone(model: Path) -> None:
 # The worker
 
 
-@pytest.mark.parametrize("needed", [1, 16, 17, 72880, arena_worker.LARGEST])
+@pytest.mark.parametrize("needed", [1, 16, 17, 72880, tflite_micro_worker.LARGEST])
 def test_smallest_arena_is_found(needed: int) -> None:
-    found = arena_worker.smallest(lambda size: size >= needed)
+    found = tflite_micro_worker.smallest(lambda size: size >= needed)
     assert found % 16 == 0 and needed <= found < needed + 16
 
 
 def test_no_arena_is_large_enough() -> None:
     with pytest.raises(ArtifactError, match="64 MiB"):
-        arena_worker.smallest(lambda size: False)
+        tflite_micro_worker.smallest(lambda size: False)
 
 
 def planted(folder: Path, name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,7 +364,7 @@ def planted(folder: Path, name: str, text: str, monkeypatch: pytest.MonkeyPatch)
 def test_missing_package_is_named(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planted(tmp_path, "tflite_micro", "raise ImportError('no such thing')", monkeypatch)
     with pytest.raises(MissingError, match=r"pip install 'tledge\[microcontroller\]'"):
-        budget.measure_arena(model)
+        mcu_budget.measure_arena(model)
 
 
 def test_abort_is_told(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,7 +373,7 @@ def test_abort_is_told(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(
         ArtifactError, match=r"(?s)tflite-int8.tflite: tflite-micro crashed .*SIGABRT.*check failed: x"
     ):
-        budget.measure_arena(model)
+        mcu_budget.measure_arena(model)
 
 
 RUNTIME = """
@@ -394,16 +396,16 @@ class runtime:
 def test_worker_runs_in_smallest_arena(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planted(tmp_path, "tflite_micro", RUNTIME.replace("INVOKE", "pass"), monkeypatch)
     pixels = fake_graphs.pictures(3)
-    ran = budget.micro_run(model, pixels)
+    ran = mcu_budget.micro_run(model, pixels)
     assert ran.arena == 1008 and np.array_equal(ran.answers, pixels[:, 0, 0])
     with pytest.raises(ArtifactError, match="does not start in tflite-micro in an arena of 992 bytes"):
-        budget.micro_run(model, pixels, 992)
+        mcu_budget.micro_run(model, pixels, 992)
 
 
 def test_failing_run_is_told(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planted(tmp_path, "tflite_micro", RUNTIME.replace("INVOKE", "raise RuntimeError('no')"), monkeypatch)
     with pytest.raises(ArtifactError, match=r"tflite-int8.tflite: starts in tflite-micro .* \(no\)"):
-        budget.measure_arena(model)
+        mcu_budget.measure_arena(model)
 
 
 # With tflite-micro and Vela themselves
@@ -413,19 +415,19 @@ def test_failing_run_is_told(model: Path, tmp_path: Path, monkeypatch: pytest.Mo
 @needs_micro
 def test_arena_is_what_it_takes(model: Path) -> None:
     pixels = fake_graphs.pictures(6)
-    ran = budget.micro_run(model, pixels)
+    ran = mcu_budget.micro_run(model, pixels)
     assert np.array_equal(ran.answers, as_bytes(fake_integer.answers(MODEL, pixels)))
     assert len(np.unique(ran.answers, axis=0)) > 3
-    assert budget.micro_run(model, pixels[:1], ran.arena).arena == ran.arena
+    assert mcu_budget.micro_run(model, pixels[:1], ran.arena).arena == ran.arena
     with pytest.raises(ArtifactError, match=r"(?s)does not start in tflite-micro in an arena .*Failed to"):
-        budget.micro_run(model, pixels[:1], ran.arena - 1024)
+        mcu_budget.micro_run(model, pixels[:1], ran.arena - 1024)
 
 
 @pytest.mark.slow
 @needs_micro
 @needs_vela
 def test_trained_bundle_becomes_project(small_run: Path, tmp_path: Path) -> None:
-    made = targets.fill("microcontroller", small_run / "bundle", tmp_path / "project")
+    made = projects.fill("microcontroller", small_run / "bundle", tmp_path / "project")
     raw = json.loads((made / "budget.json").read_text())
     assert 0 < raw["arena_bytes"] < 1 << 20 and raw["macs"] > 100_000
     assert len(raw["estimates"]) == len(vela.CONFIGURATIONS)

@@ -23,8 +23,10 @@ from conftest import ROOT
 from fake_device_bundle import change, change_byte, write_sums
 from PIL import Image
 
-from tledge import predict, reader, targets
+from tledge import predict
 from tledge._io import resources
+from tledge.bundle import reader
+from tledge.devices import projects
 from tledge.preprocessing import image
 
 PROJECT = resources.folder("export") / "raspberry_pi"
@@ -399,7 +401,7 @@ def test_self_test_needs_sums(main: Main, bundle: Path) -> None:
 @pytest.fixture
 def project(made: Path, tmp_path: Path) -> Path:
     """The project as `tledge bundle --target` makes it."""
-    return targets.fill("raspberry_pi", made, tmp_path / "my pi")
+    return projects.fill("raspberry_pi", made, tmp_path / "my pi")
 
 
 def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

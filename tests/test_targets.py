@@ -15,10 +15,10 @@ import fake_device_bundle
 import pytest
 from conftest import Done
 
-from tledge import targets
 from tledge._io import resources
+from tledge.bundle.reader import Bundle
+from tledge.devices import projects
 from tledge.errors import ArtifactError, RecipeError, RunError
-from tledge.reader import Bundle
 from tledge.run import folder as run_folder
 
 Cli = Callable[..., Done]
@@ -46,8 +46,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "run.sh").write_text("#!/bin/sh\n")
     (folder / "run.sh").chmod(0o755)
     monkeypatch.setattr(resources, "folder", lambda name: tmp_path / name)
-    toy = targets.Target("a toy", ("tflite-int8",), self_test="./run.sh")
-    monkeypatch.setattr(targets, "TARGETS", {"toy": toy})
+    toy = projects.Target("a toy", ("tflite-int8",), self_test="./run.sh")
+    monkeypatch.setattr(projects, "TARGETS", {"toy": toy})
     yield folder
 
 
@@ -55,26 +55,26 @@ def tree(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("name", targets.TARGETS)
+@pytest.mark.parametrize("name", projects.TARGETS)
 def test_target_is_a_whole_project(name: str) -> None:
     folder = resources.folder("export") / name
     readme = (folder / "README.md").read_text(encoding="utf-8")
     commands = [line for line in readme.splitlines() if line.startswith("    ")]
     assert 1 <= len(commands) <= 5 and "self-test" in readme
-    target = targets.TARGETS[name]
+    target = projects.TARGETS[name]
     assert target.summary and target.variants and "self-test" in target.self_test
     assert f"[`{name}`]({name}/README.md)" in (folder.parent / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", targets.TARGETS)
+@pytest.mark.parametrize("name", projects.TARGETS)
 def test_variants_are_known(name: str) -> None:
-    from tledge.formats import VARIANTS
+    from tledge.formats.registry import VARIANTS
 
-    assert set(targets.TARGETS[name].variants) <= set(VARIANTS)
+    assert set(projects.TARGETS[name].variants) <= set(VARIANTS)
 
 
 def test_project_is_copied_with_the_bundle(project: Path, bundle: Path, tmp_path: Path) -> None:
-    out = targets.fill("toy", bundle, tmp_path / "deep" / "out")
+    out = projects.fill("toy", bundle, tmp_path / "deep" / "out")
     assert tree(out / "bundle") == tree(bundle)
     assert tree(out) - {f"bundle/{name}" for name in tree(bundle)} == {"src/main.c", "run.sh"}
     assert os.access(out / "run.sh", os.X_OK) and not os.access(out / "src" / "main.c", os.X_OK)
@@ -83,7 +83,7 @@ def test_project_is_copied_with_the_bundle(project: Path, bundle: Path, tmp_path
 
 def test_zip_serves_as_the_folder_does(project: Path, bundle: Path, tmp_path: Path) -> None:
     run_folder.canonical_zip(bundle, tmp_path / "b.zip")
-    out = targets.fill("toy", tmp_path / "b.zip", tmp_path / "out")
+    out = projects.fill("toy", tmp_path / "b.zip", tmp_path / "out")
     assert run_folder.sha256(out / "bundle") == run_folder.sha256(bundle)
 
 
@@ -96,7 +96,7 @@ def test_leftovers_stay_behind(project: Path, bundle: Path, tmp_path: Path, stra
     path = project / stray
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("left over")
-    out = targets.fill("toy", bundle, tmp_path / "out")
+    out = projects.fill("toy", bundle, tmp_path / "out")
     assert not (out / stray).is_file() or stray == "bundle/manifest.json"
     assert tree(out / "bundle") == tree(bundle)
     assert run_folder.sha256(out / "bundle") == run_folder.sha256(bundle)
@@ -105,7 +105,7 @@ def test_leftovers_stay_behind(project: Path, bundle: Path, tmp_path: Path, stra
 def test_folder_of_sources_named_bundle_comes_along(project: Path, bundle: Path, tmp_path: Path) -> None:
     (project / "src" / "bundle").mkdir()
     (project / "src" / "bundle" / "reader.c").write_text("")
-    assert "src/bundle/reader.c" in tree(targets.fill("toy", bundle, tmp_path / "out"))
+    assert "src/bundle/reader.c" in tree(projects.fill("toy", bundle, tmp_path / "out"))
 
 
 def test_fill_sees_project_and_bundle(
@@ -115,9 +115,9 @@ def test_fill_sees_project_and_bundle(
         assert (folder / "src" / "main.c").is_file() and (folder / "bundle" / "manifest.json").is_file()
         (folder / "labels.h").write_text(" ".join(opened.manifest.labels))
 
-    toy = replace(targets.TARGETS["toy"], fill=fill)
-    monkeypatch.setattr(targets, "TARGETS", {"toy": toy})
-    out = targets.fill("toy", bundle, tmp_path / "out")
+    toy = replace(projects.TARGETS["toy"], fill=fill)
+    monkeypatch.setattr(projects, "TARGETS", {"toy": toy})
+    out = projects.fill("toy", bundle, tmp_path / "out")
     assert (out / "labels.h").read_text() == "red green blue"
 
 
@@ -127,16 +127,16 @@ def test_failed_fill_leaves_nothing(
     def fill(folder: Path, _opened: Bundle) -> None:
         raise ArtifactError("too large for any microcontroller")
 
-    monkeypatch.setattr(targets, "TARGETS", {"toy": replace(targets.TARGETS["toy"], fill=fill)})
+    monkeypatch.setattr(projects, "TARGETS", {"toy": replace(projects.TARGETS["toy"], fill=fill)})
     before = sorted(tmp_path.iterdir())
     with pytest.raises(ArtifactError, match="too large"):
-        targets.fill("toy", bundle, tmp_path / "out")
+        projects.fill("toy", bundle, tmp_path / "out")
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_unknown_target_names_the_known(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"--target toaster: no such.*Known: .*raspberry_pi"):
-        targets.fill("toaster", bundle, tmp_path / "out")
+        projects.fill("toaster", bundle, tmp_path / "out")
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "dangling link"])
@@ -144,20 +144,20 @@ def test_what_stands_there_is_kept(project: Path, bundle: Path, tmp_path: Path, 
     out = tmp_path / "out"
     {"folder": out.mkdir, "file": out.touch, "dangling link": lambda: out.symlink_to("gone")}[kind]()
     with pytest.raises(RunError, match=r"out: exists already\. Remove it, or name another folder with --out"):
-        targets.fill("toy", bundle, out)
+        projects.fill("toy", bundle, out)
     assert out.is_symlink() or out.is_file() or list(out.iterdir()) == []
 
 
 def test_bundle_without_a_fitting_variant(project: Path, tmp_path: Path) -> None:
     bundle = fake_artifacts.bundle(tmp_path / "bundle")
     with pytest.raises(RecipeError, match=r"bundle: holds saved_model, .* and toy needs one of tflite-int8"):
-        targets.fill("toy", bundle, tmp_path / "out")
+        projects.fill("toy", bundle, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_project_inside_the_bundle_is_refused(project: Path, bundle: Path) -> None:
     with pytest.raises(RecipeError, match="a bundle holds what SHA256SUMS names"):
-        targets.fill("toy", bundle, bundle / "out")
+        projects.fill("toy", bundle, bundle / "out")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_damaged_bundle_goes_nowhere(
 ) -> None:
     damage(bundle)
     with pytest.raises(ArtifactError, match=message):
-        targets.fill("toy", bundle, tmp_path / "out")
+        projects.fill("toy", bundle, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -192,7 +192,7 @@ def test_zip_writes_nothing_elsewhere(project: Path, bundle: Path, tmp_path: Pat
     with zipfile.ZipFile(tmp_path / "b.zip", "a") as packed:
         packed.writestr("../../evil.txt", "bad")
     with pytest.raises(ArtifactError, match=r"evil.txt' is no name of a file within a folder"):
-        targets.fill("toy", tmp_path / "b.zip", tmp_path / "out")
+        projects.fill("toy", tmp_path / "b.zip", tmp_path / "out")
     assert not list(tmp_path.rglob("evil.txt")) and not (tmp_path / "out").exists()
 
 
@@ -219,7 +219,7 @@ def test_project_as_json(cli: Cli, bundle: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def prepared(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run folder whose bundle is made by copying one."""
-    from tledge import bundle as stage
+    from tledge.bundle import build as stage
 
     def copied(folder: run_folder.RunFolder, **_options: object) -> stage.Bundled:
         shutil.copytree(bundle, folder.bundle)
@@ -268,6 +268,6 @@ def test_missing_zip_is_told(cli: Cli, tmp_path: Path) -> None:
 
 def test_targets_are_listed(cli: Cli) -> None:
     listed = json.loads(cli("list", "targets", "--json").out)
-    assert set(listed) == set(targets.TARGETS)
+    assert set(listed) == set(projects.TARGETS)
     assert listed[PI][-1] == "python classify.py --self-test"
     assert PI in cli("list", "targets").out

@@ -12,7 +12,7 @@ import pytest
 from conftest import Done
 
 from tledge.errors import ArtifactError
-from tledge.tflite_metadata import read_metadata, write_metadata
+from tledge.formats.tflite_metadata import read_metadata, write_metadata
 
 flatbuffers = pytest.importorskip("flatbuffers")
 np = pytest.importorskip("numpy")

@@ -10,7 +10,7 @@ import fake_device_bundle
 import pytest
 from conftest import ROOT
 
-from tledge import reader, signature
+from tledge.bundle import reader, signing
 from tledge.run import folder as run_folder
 
 sys.path.insert(0, str(ROOT / "torture"))
@@ -26,15 +26,15 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("signed")
     private, _public = signatures.write_keys(folder, "own")
     bundle = fake_device_bundle.make(folder / "bundle")
-    signer = signature.signer(private)
-    (bundle / signature.NAME).write_text(signer.sign((bundle / "SHA256SUMS").read_bytes()))
+    signer = signing.signer(private)
+    (bundle / signing.NAME).write_text(signer.sign((bundle / "SHA256SUMS").read_bytes()))
     run_folder.canonical_zip(bundle, folder / "bundle.zip")
     return folder
 
 
 def attempt(signed: Path, form: str, count: int = 120) -> tuple[int, list[str]]:
     source = signed / ("bundle" if form == "folder" else "bundle.zip")
-    key = signature.public_key(signed / "own.pub")
+    key = signing.public_key(signed / "own.pub")
     function = worker.try_folder if form == "folder" else worker.try_zip
     kinds, wrong = function(source, key, count, random.Random(1))
     return sum(kinds.values()), wrong
@@ -54,7 +54,7 @@ def test_accepted_change_is_noticed(signed: Path, form: str, monkeypatch: pytest
     monkeypatch.setattr(reader.SummedFiles, "read", lambda files, name: files._files.read(name))
     assert any("ACCEPTED" in one for one in attempt(signed, form)[1])
     monkeypatch.undo()
-    monkeypatch.setattr(signature.PublicKey, "check", lambda *_arguments: None)
+    monkeypatch.setattr(signing.PublicKey, "check", lambda *_arguments: None)
     assert any("sums made anew" in one for one in attempt(signed, form)[1])
 
 
@@ -66,8 +66,8 @@ def test_other_words_and_other_errors_are_noticed(signed: Path, monkeypatch: pyt
     def crash(*_arguments: object) -> None:
         raise KeyError("labels")
 
-    monkeypatch.setattr(signature.PublicKey, "check", crash)
-    key, change = signature.public_key(signed / "own.pub"), worker.Change("none", {}, ("",))
+    monkeypatch.setattr(signing.PublicKey, "check", crash)
+    key, change = signing.public_key(signed / "own.pub"), worker.Change("none", {}, ("",))
     assert "KeyError" in worker.judged(signed / "bundle", key, change, {})
 
 

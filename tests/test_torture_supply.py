@@ -11,7 +11,7 @@ import fake_report
 import pytest
 from conftest import ROOT
 
-from tledge import bundle as stage
+from tledge.bundle import build as stage
 from tledge.environment import packages
 from tledge.run import folder
 from tledge.run.folder import RunFolder

@@ -18,8 +18,8 @@ from conftest import Done
 from fake_device_bundle import change, write_sums
 from PIL import Image
 
-from tledge import reader
 from tledge._process import subprocesses, workers
+from tledge.bundle import reader
 from tledge.errors import ArtifactError
 from tledge.run import folder
 from tledge.runtime import sandbox

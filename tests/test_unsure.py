@@ -15,11 +15,12 @@ from fake_artifacts import bundle, run
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge import bundle as bundling
-from tledge import console_tables, contract, parity, predict, reader
+from tledge import console_tables, contract, parity, predict
+from tledge.bundle import build as bundling
+from tledge.bundle import reader
+from tledge.bundle.reader import Predictor
 from tledge.contract import Confidence
 from tledge.predict import Answer
-from tledge.reader import Predictor
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityReport, ParityRow, Reference, Risk, RiskCoverage, RunFolder

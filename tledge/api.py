@@ -21,18 +21,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import comparison, exporting, given, signature, training, verification
+from tledge import comparison, exporting, training, verification
 from tledge import predict as predicting
-from tledge.bundle import Bundled
-from tledge.bundle import bundle as bundle_run
+from tledge.bundle import signing
+from tledge.bundle.build import Bundled
+from tledge.bundle.build import bundle as bundle_run
+from tledge.bundle.reader import Predictor, is_bundle, open_predictor
+from tledge.bundle.signing import PublicKey
 from tledge.comparison import ComparedReport
 from tledge.errors import RecipeError, TledgeError
 from tledge.predict import Answer, Prediction
 from tledge.progress import SILENT, Progress
-from tledge.reader import Predictor, is_bundle, open_predictor
-from tledge.recipe import require_variants
+from tledge.recipe import lookup
+from tledge.recipe.loader import require_variants
 from tledge.run.folder import ParityReport, TrainedRun
-from tledge.signature import PublicKey
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,7 +155,7 @@ def train(
     RecipeError, RunError, DataError, and MissingError where photos, weights or Keras are not here.
     """
     lines = _settings(settings)
-    made, text = given.read_recipe(os.fspath(recipe), lines)
+    made, text = lookup.read_recipe(os.fspath(recipe), lines)
     folder = Path("runs", made.recipe.name) if out is None else Path(out)
     trained = training.train(
         made, text, folder,
@@ -178,10 +180,10 @@ def export(
     and, unless `unverified` bundles what did not pass as well, ParityFailed or ArtifactError with the
     reasons: `parity.json` in the run holds all figures then.
     """
-    folder, recipe = given.finished_run(_path(run))
+    folder, recipe = lookup.finished_run(_path(run))
     wanted = recipe.export.variants if variants is None else tuple(variants)
     require_variants(wanted, "variants")
-    signer = None if sign is None else signature.signer(Path(sign))
+    signer = None if sign is None else signing.signer(Path(sign))
     for remark in signer.remarks if signer else ():
         watch.say(f"warning: {remark}")
     with folder.alone():
@@ -207,7 +209,7 @@ def verify(
         return verification.verify_bundle(path, key=_public(key), kernels=kernels, watch=watch)
     if key is not None:
         raise RecipeError(f"{path}: a key checks the signature of a bundle, and this is none.")
-    folder, recipe = given.finished_run(path)
+    folder, recipe = lookup.finished_run(path)
     return verification.verify_run(folder, recipe.parity, kernels=kernels, watch=watch)
 
 
@@ -223,12 +225,12 @@ def compare(
 
     Raises RecipeError where the two have nothing in common.
     """
-    limits, _whose = given.limits(Path(a), Path(b))
+    limits, _whose = lookup.limits(Path(a), Path(b))
     return comparison.compare(Path(a), Path(b), limits, variants=variants, kernels=kernels, watch=watch)
 
 
 def _public(key: Named | None) -> PublicKey | None:
-    return None if key is None else signature.public_key(Path(key))
+    return None if key is None else signing.public_key(Path(key))
 
 
 def _path(named: Named | None) -> Path | None:

@@ -14,16 +14,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tledge import errors, progress, subjects
+from tledge import errors, progress
 from tledge._io import resource_errors
 from tledge._process import subprocesses, workers
 from tledge.bench_worker import Job, Minimum, Reading
+from tledge.bundle import model_files
+from tledge.bundle.model_files import Subject
 from tledge.environment import machine
 from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
-from tledge.formats import FORMATS
+from tledge.formats.registry import FORMATS
 from tledge.run import folder
-from tledge.subjects import Subject
 
 WARM_UP = Minimum(queries=10, seconds=0.5)
 """Queries before those that count: caches fill, threads start, the clock goes up."""
@@ -145,8 +146,8 @@ def bench(
     here = machine.here()
     counts = list(threads) or default_threads(here.cores)
     with tempfile.TemporaryDirectory(prefix="tledge-bench-") as scratch:
-        found = subjects.find(path, Path(scratch))
-        wanted = subjects.chosen(found.artifacts, variants)
+        found = model_files.find(path, Path(scratch))
+        wanted = model_files.chosen(found.artifacts, variants)
         plan = [one for subject in wanted for one in _configurations(subject, kernels, counts)]
         images = str(found.images or "")
         rows = list(_measured(plan, images, minimum, Path(scratch), watch))
@@ -159,7 +160,7 @@ def _configurations(
 ) -> Iterator[_Configuration]:
     """Every kernel and thread count that makes a difference to this artifact; at least one."""
     suffix = Path(subject.path).suffix
-    if suffix not in subjects.DEVICE_SUFFIXES:
+    if suffix not in model_files.DEVICE_SUFFIXES:
         yield _Configuration(subject, "", None, SERVER)
     elif subject.fault:
         yield _Configuration(subject, "", None)

@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING
 
 from tledge import parity, progress, sides
 from tledge.bench_worker import Minimum, percentiles, stream
+from tledge.bundle.model_files import DEVICE_SUFFIXES, Subject
 from tledge.config import Parity
 from tledge.environment import machine
 from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError
-from tledge.formats import FORMATS
+from tledge.formats.registry import FORMATS
 from tledge.metrics import parity_gates
 from tledge.run import folder
 from tledge.runtime import sandbox, sessions
 from tledge.sides import Shown, Side
-from tledge.subjects import DEVICE_SUFFIXES, Subject
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,7 +19,7 @@ from tledge.errors import ConversionError, RecipeError
 from tledge.formats.base import Job
 from tledge.run import folder
 
-COMMAND = tuple(workers.command("formats"))
+COMMAND = tuple(workers.command("formats.registry"))
 """What does the jobs."""
 
 
@@ -34,7 +34,7 @@ class Conversion:
 
 
 class Converter:
-    """Runs `python -m tledge.formats`; a context manager that ends the process.
+    """Runs `python -m tledge.formats.registry`; a context manager that ends the process.
 
     Its temporary files lie in a folder that goes with it: one that is killed cannot tidy up itself.
     `memory_mib` limits its address space where that is above 0. Raises RecipeError on systems without

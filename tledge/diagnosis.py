@@ -14,7 +14,7 @@ from tledge import evidence, progress
 from tledge.errors import ArtifactError, RunError
 from tledge.quantization import calibration_set
 from tledge.quantization.sensitivity import CORRECTED, OUTPUT, ROUNDED, Cost, Layer, Sensitivity, sensitivity
-from tledge.recipe import Recipe
+from tledge.recipe.loader import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import Artifact, RunFolder
 from tledge.visualization import plots

@@ -21,7 +21,7 @@ from tledge.feeding import Examples
 from tledge.models import classifier
 from tledge.quantization import quantization_aware
 from tledge.quantization.quantization_aware import Range
-from tledge.recipe import Recipe
+from tledge.recipe.loader import Recipe
 from tledge.run.folder import RunFolder
 
 if TYPE_CHECKING:

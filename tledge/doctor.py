@@ -19,15 +19,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tledge import __version__, mlflow_log, progress, signature
+from tledge import __version__, mlflow_log, progress
 from tledge._io import resources
 from tledge._process import workers
 from tledge._process.optional_imports import Needs, extra
+from tledge.bundle import signing
 from tledge.data.cache import cache_root
 from tledge.environment import machine
 from tledge.environment.machine import Machine
-from tledge.formats import VARIANTS
 from tledge.formats.base import Variant
+from tledge.formats.registry import VARIANTS
 
 PROBED = ("tensorflow", "jax", "ai_edge_litert", "onnxruntime")
 """What is loaded, each in a process of its own, because being installed does not mean that it loads."""
@@ -46,7 +47,7 @@ TASKS = {
     "HEIC photos": Needs(("pillow_heif",), extra("heic")),
     "arena on microcontrollers": Needs(("tflite_micro",), extra("microcontroller")),
     "estimates for Ethos-U": Needs(("ethosu",), extra("microcontroller")),
-    "sign bundles, check signatures": signature.NEEDS,
+    "sign bundles, check signatures": signing.NEEDS,
     "look at tensorboard/": Needs(("tensorboard",), "pip install tensorboard"),
     "tell MLflow": mlflow_log.NEEDS,
 }

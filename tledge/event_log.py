@@ -16,7 +16,7 @@ from tledge import contract, event_files
 from tledge._process import silence
 from tledge.data import inspection
 from tledge.data.cache import Prepared
-from tledge.recipe import Recipe
+from tledge.recipe.loader import Recipe
 from tledge.run.folder import RunFolder
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from tledge import progress
 from tledge.data import cache, splits
 from tledge.errors import DataError
 from tledge.quantization import calibration_set, selection_images
-from tledge.recipe import Recipe
+from tledge.recipe.loader import Recipe
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import Artifact, RunFolder, TrainedRun

@@ -17,9 +17,9 @@ from typing import Any
 from tledge import evidence, progress
 from tledge.converter import Conversion, Converter
 from tledge.environment import packages
-from tledge.formats import VARIANTS
 from tledge.formats.base import MODE, Job
-from tledge.recipe import Recipe
+from tledge.formats.registry import VARIANTS
+from tledge.recipe.loader import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import UNCORRECTED, Artifact, RunFolder, TrainedRun
 

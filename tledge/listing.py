@@ -8,21 +8,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tledge import recipe
 from tledge._io import resources
 from tledge.data.sources.registry import SOURCES
+from tledge.devices.projects import TARGETS
 from tledge.errors import RecipeError, TledgeError
-from tledge.formats import FORMATS, VARIANTS
+from tledge.formats.registry import FORMATS, VARIANTS
 from tledge.models.backbones import BACKBONES
+from tledge.recipe import loader
 from tledge.run.folder import RunFolder, Score
-from tledge.targets import TARGETS
 
 
 def recipes() -> list[tuple[str, ...]]:
     """Name, source, backbone and description of every shipped recipe."""
     rows: list[tuple[str, ...]] = []
     for name, path in resources.recipes().items():
-        made = recipe.load(path)
+        made = loader.load(path)
         rows.append((name, made.data.source, made.model.backbone, made.recipe.description))
     return rows
 

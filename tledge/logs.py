@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from tledge import event_log, mlflow_log
 from tledge.distribution import Hosts
 from tledge.fitting import Observer
-from tledge.recipe import Recipe
+from tledge.recipe.loader import Recipe
 from tledge.run.folder import RunFolder
 
 

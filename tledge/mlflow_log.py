@@ -14,7 +14,7 @@ from typing import Any
 from tledge import __version__
 from tledge._process.optional_imports import Needs
 from tledge.errors import MissingError
-from tledge.recipe import Recipe
+from tledge.recipe.loader import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import budget, flips, progress
+from tledge import flips, progress
 from tledge.config import Parity
 from tledge.contract import Confidence, InputSpec
+from tledge.devices import mcu_budget
 from tledge.errors import ArtifactError
-from tledge.formats import VARIANTS
+from tledge.formats.registry import VARIANTS
 from tledge.metrics import abstention, parity_gates
 from tledge.run import folder
 from tledge.run.folder import Artifact, ParityRow
@@ -86,7 +87,7 @@ def _in_budget(row: ParityRow, path: Path, limits: Parity) -> ParityRow:
     """Hold the variant that microcontrollers run to their memory; what cannot be told is undecided."""
     if row.variant != "tflite-int8":
         return row
-    over, unknown = budget.shortfalls(path, limits)
+    over, unknown = mcu_budget.shortfalls(path, limits)
     row = replace(row, reasons=(*row.reasons, *over, *unknown))
     if over:
         return replace(row, verdict="failed", structural=True, images_needed=None)

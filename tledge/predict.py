@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tledge.bundle.reader import Predictor
 from tledge.errors import ArtifactError, DataError
 from tledge.metrics import abstention
 from tledge.preprocessing import image as preprocessing_image
-from tledge.reader import Predictor
 from tledge.runtime import sessions
 
 if TYPE_CHECKING:

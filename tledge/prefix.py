@@ -24,7 +24,7 @@ from tledge.data import cache, prepare
 from tledge.data.streaming import Images, in_batches
 from tledge.distribution import ALONE, Hosts
 from tledge.models import classifier
-from tledge.recipe import Recipe
+from tledge.recipe.loader import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
 

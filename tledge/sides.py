@@ -18,16 +18,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import contract, subjects
+from tledge import contract
+from tledge.bundle import model_files
+from tledge.bundle.model_files import Subject
+from tledge.bundle.reader import is_bundle, open_bundle
 from tledge.contract import InputSpec
 from tledge.errors import ArtifactError, DataError, RecipeError
 from tledge.preprocessing import image
-from tledge.reader import is_bundle, open_bundle
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.run.golden_set import Golden
-from tledge.subjects import Subject
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,11 +96,11 @@ def open_side(path: Path, scratch: Path) -> Side:
     """
     if not path.exists():
         raise RecipeError(f"{path}: no such run or bundle.")
-    if not subjects.is_run(path) and not is_bundle(path):
+    if not model_files.is_run(path) and not is_bundle(path):
         raise RecipeError(f"{path}: expected a finished run, or a bundle (folder or zip).")
     scratch.mkdir()
-    artifacts = subjects.find(path, scratch).artifacts
-    return _of_run(RunFolder(path), artifacts) if subjects.is_run(path) else _of_bundle(path, artifacts)
+    artifacts = model_files.find(path, scratch).artifacts
+    return _of_run(RunFolder(path), artifacts) if model_files.is_run(path) else _of_bundle(path, artifacts)
 
 
 def _of_run(folder: RunFolder, artifacts: tuple[Subject, ...]) -> Side:

@@ -12,19 +12,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from tledge import progress, reader
+from tledge import progress
 from tledge._process.ordered_map import in_order
+from tledge.bundle import reader
+from tledge.bundle.reader import Bundle
 from tledge.config import Data
 from tledge.contract import Shipped
 from tledge.data import cache
 from tledge.data.sources.base import Record
 from tledge.data.sources.registry import SOURCES
 from tledge.errors import ArtifactError, DataError, MissingError, RecipeError, RunError
-from tledge.formats import VARIANTS
+from tledge.formats.registry import VARIANTS
 from tledge.metrics import parity_gates
 from tledge.preprocessing import app_variants
 from tledge.preprocessing.app_variants import WAYS
-from tledge.reader import Bundle
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityRow, RunFolder

@@ -42,7 +42,7 @@ from tledge.hardware import Engine
 from tledge.metrics import abstention, statistics
 from tledge.models import classifier
 from tledge.quantization import quantization_aware
-from tledge.recipe import Recipe
+from tledge.recipe.loader import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder, Score, TrainedRun
 from tledge.visualization import plots

@@ -22,9 +22,9 @@ import numpy as np
 from arm64 import Userland
 
 from tledge.contract import TOLERANCES
+from tledge.devices.projects import fill
 from tledge.errors import ArtifactError, ParityFailed, TledgeError
-from tledge.formats import VARIANTS
-from tledge.targets import fill
+from tledge.formats.registry import VARIANTS
 
 ANSWERS = Path(__file__).with_name("answers.py")
 CACHE = os.environ.get("TLEDGE_ARM64", ".cache/arm64")

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from chromium import FAKE_CAMERA, Seen, chromium, film, opened, served
 from PIL import Image
 
-from tledge.reader import open_bundle
+from tledge.bundle.reader import open_bundle
 
 DESKTOP = {"viewport": {"width": 1180, "height": 760}}
 PHONE = {

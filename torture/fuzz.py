@@ -29,7 +29,7 @@ from tledge import config, contract
 from tledge.data.sources import csv as csv_source
 from tledge.distribution import Hosts
 from tledge.errors import DataError, MissingError, RecipeError, TledgeError
-from tledge.recipe import Recipe, load, parse
+from tledge.recipe.loader import Recipe, load, parse
 
 NAME = "fuzz.toml"
 LONGEST = 1000

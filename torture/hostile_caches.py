@@ -130,7 +130,7 @@ def caches(ground: Ground) -> Seen:
 UNPACK = """
 import sys
 from pathlib import Path
-from tledge.data import cache_archive as parcel; from tledge import recipe
+from tledge.data import cache_archive as parcel; from tledge.recipe import loader as recipe
 from tledge.errors import TledgeError
 made = recipe.load(Path(sys.argv[1]))
 try:

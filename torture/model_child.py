@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from tledge import listing, verification
+from tledge.bundle.reader import open_predictor
 from tledge.errors import TledgeError
 from tledge.models import classifier
 from tledge.predict import predict
-from tledge.reader import open_predictor
 from tledge.runtime import sandbox, sandbox_worker
 
 PATIENCE = 60

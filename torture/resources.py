@@ -330,7 +330,7 @@ def struck(ground: Ground) -> Seen:
     for number, one in enumerate(tried):
         _set(run, "timeout", 4 if one == signal.SIGSTOP else 900)
         mark = f"struck-{number}-{os.getpid()}"
-        with workers.hit("tledge.formats", one, mark, chance.uniform(0, 1.5)) as found:
+        with workers.hit("tledge.formats.registry", one, mark, chance.uniform(0, 1.5)) as found:
             ends.append(ground.tledge("export", run, "--quiet", env={workers.MARK: mark}))
         faults = _unnamed(ends[-1], *signals[one]) if found else ["no converter was seen"]
         if ends[-1].seconds > 60:
@@ -345,7 +345,7 @@ def struck(ground: Ground) -> Seen:
 
 STRUCK = (
     (("bench", "RUN", "--variant", "tflite-fp32", "--threads", "1", "--quiet"), "tledge.bench_worker", 4),
-    (("bundle", "RUN", "--target", "microcontroller"), "tledge.arena_worker", 4),
+    (("bundle", "RUN", "--target", "microcontroller"), "tledge.devices.tflite_micro_worker", 4),
     (("bundle", "RUN", "--target", "microcontroller"), "ethosu.vela", 4),
     (("doctor",), "tledge.environment.gpu_probe", 0),
 )

@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tledge import reader, signature
+from tledge.bundle import reader, signing
+from tledge.bundle.signing import PublicKey
 from tledge.errors import ArtifactError
-from tledge.signature import PublicKey
 
 Content = Mapping[str, bytes]
 """The files of a bundle by name."""
 
-SUMS, SIGNATURE = signature.SIGNED, signature.NAME
+SUMS, SIGNATURE = signing.SIGNED, signing.NAME
 OF_SIGNATURE = (f"{SIGNATURE} is damaged", f"{SIGNATURE} was changed", f"{SIGNATURE} has format",
                 "signed with another key", f"does not fit {SUMS}")  # fmt: skip
 SHOWN = 5
@@ -216,7 +216,7 @@ def main() -> None:
         parser.add_argument(name)
     args = parser.parse_args()
     attempt = {"folder": try_folder, "zip": try_zip}[args.form]
-    key = signature.public_key(Path(args.public))
+    key = signing.public_key(Path(args.public))
     kinds, wrong = attempt(Path(args.bundle), key, int(args.count), random.Random(args.seed))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     json.dump(

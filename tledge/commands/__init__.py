@@ -15,15 +15,15 @@ import click
 
 from tledge._process import signals
 from tledge.errors import TledgeError
-from tledge.given import finished_run as finished_run
-from tledge.given import read_recipe as read_recipe
+from tledge.recipe.lookup import finished_run as finished_run
+from tledge.recipe.lookup import read_recipe as read_recipe
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from tledge.recipe import Recipe
+    from tledge.bundle.signing import PublicKey, Signer
+    from tledge.recipe.loader import Recipe
     from tledge.run.folder import RunFolder
-    from tledge.signature import PublicKey, Signer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,9 +65,9 @@ key = click.option(
 
 def signer(path: Path | None) -> Signer | None:
     """The key of --sign, if one was given; warns where others may read it."""
-    from tledge import signature
+    from tledge.bundle import signing
 
-    found = None if path is None else signature.signer(path)
+    found = None if path is None else signing.signer(path)
     for remark in found.remarks if found else ():
         click.echo(f"warning: {remark}", err=True)
     return found
@@ -75,9 +75,9 @@ def signer(path: Path | None) -> Signer | None:
 
 def public_key(path: Path | None) -> PublicKey | None:
     """The key of --key, if one was given."""
-    from tledge import signature
+    from tledge.bundle import signing
 
-    return None if path is None else signature.public_key(path)
+    return None if path is None else signing.public_key(path)
 
 
 def print_json(value: object) -> None:

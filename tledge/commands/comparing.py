@@ -29,9 +29,11 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
     tell, or where labels or contract differ.
     """
     from tledge import comparison as stage
-    from tledge import console, given, subjects
+    from tledge import console
+    from tledge.bundle import model_files
+    from tledge.recipe import lookup
 
-    limits, whose = given.limits(a, b)
+    limits, whose = lookup.limits(a, b)
     with console.watching(quiet) as watch:
         report = stage.compare(a, b, limits, variants=variants, kernels=kernels, watch=watch)
     if as_json:
@@ -40,7 +42,7 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
         _show(report, whose)
     if report.verdict not in (stage.FINE, stage.SAME):
         raise _failure(report)
-    next_step(f"tledge bundle {typed(b)}" if subjects.is_run(b) else f"tledge verify {typed(b)}", as_json)
+    next_step(f"tledge bundle {typed(b)}" if model_files.is_run(b) else f"tledge verify {typed(b)}", as_json)
 
 
 def _show(report: ComparedReport, whose: str) -> None:

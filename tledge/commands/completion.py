@@ -37,13 +37,13 @@ def _recipes() -> list[str]:
 
 
 def _variants() -> list[str]:
-    from tledge.formats import VARIANTS
+    from tledge.formats.registry import VARIANTS
 
     return list(VARIANTS)
 
 
 def _targets() -> list[str]:
-    from tledge.targets import TARGETS
+    from tledge.devices.projects import TARGETS
 
     return list(TARGETS)
 

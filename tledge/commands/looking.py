@@ -49,8 +49,8 @@ def predict(
     A bundle knows how sure an answer has to be; a photo that stays below is marked with a "?".
     """
     from tledge import console, progress
+    from tledge.bundle.reader import open_predictor
     from tledge.predict import predict as answers
-    from tledge.reader import open_predictor
     from tledge.visualization.text_format import printable
 
     predictor = open_predictor(model, variant, kernels, public_key(key))

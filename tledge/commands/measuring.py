@@ -44,13 +44,14 @@ def bench(
     bench.png, anything else only the plot that --out names.
     """
     from tledge import bench as stage
-    from tledge import console, subjects
+    from tledge import console
+    from tledge.bundle import model_files
     from tledge.run import folder
 
     path = folder.newest_run(Path("runs")).path if path is None else path
     counts = stage.parse_threads(threads) if threads is not None else ()
     _check_plot(path, out)
-    if subjects.is_run(path):
+    if model_files.is_run(path):
         keep_alone(folder.RunFolder(path))
     with console.watching(quiet) as watch:
         report = stage.bench(
@@ -61,7 +62,7 @@ def bench(
             official=official,
             watch=watch,
         )
-    if subjects.is_run(path):
+    if model_files.is_run(path):
         folder.write_json(path / "bench.json", report)
     if as_json:
         print_json(plain(report))
@@ -69,7 +70,7 @@ def bench(
         _show(report)
     for line in _drawn(report, path, out):
         click.echo(line, err=as_json)
-    if subjects.is_run(path):
+    if model_files.is_run(path):
         write_report(folder.RunFolder(path), as_json)
     _end(report)
     next_step(
@@ -80,7 +81,7 @@ def bench(
 
 def _check_plot(path: Path, out: Path | None) -> None:
     """Refuse, before minutes are spent, a plot that could not be drawn or written."""
-    from tledge import reader, subjects
+    from tledge.bundle import model_files, reader
     from tledge.visualization import plots
 
     if out is None:
@@ -92,7 +93,11 @@ def _check_plot(path: Path, out: Path | None) -> None:
             f"--out {out}: the plot shows accuracy against latency, and {path} is a single file "
             "without a known accuracy. Measure its bundle or run, or leave --out away."
         )
-    if reader.is_bundle(path) and not subjects.is_run(path) and out.resolve().is_relative_to(path.resolve()):
+    if (
+        reader.is_bundle(path)
+        and not model_files.is_run(path)
+        and out.resolve().is_relative_to(path.resolve())
+    ):
         raise RecipeError(
             f"--out {out}: a bundle holds what SHA256SUMS names, nothing else. Write elsewhere."
         )
@@ -118,11 +123,11 @@ def _show(report: BenchReport) -> None:
 
 def _drawn(report: BenchReport, path: Path, out: Path | None) -> list[str]:
     """Draw the plot where it belongs, if anywhere; gives what to say about the files written."""
-    from tledge import subjects
+    from tledge.bundle import model_files
     from tledge.run import folder
     from tledge.visualization import plots
 
-    of_run = subjects.is_run(path)
+    of_run = model_files.is_run(path)
     said = [f"Written: {path / 'bench.json'}"] if of_run else []
     target = out or (path / "bench.png" if of_run else None)
     if target is None:

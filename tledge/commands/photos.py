@@ -27,16 +27,18 @@ SHOWN = 25
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
     """Look at a folder of PHOTOS (by label, or by split and label) and write a recipe for it."""
-    from tledge import starter
+    from tledge.recipe import init as recipe_init
     from tledge.run import folder as run_folder
 
-    path = out or Path(f"{starter.default_name(photos)}.toml")
+    path = out or Path(f"{recipe_init.default_name(photos)}.toml")
     if path.is_dir():
         raise RunError(f"{path}: a folder; --out takes a file, such as {path / 'recipe.toml'}.")
     if path.exists() and not force:
         raise RunError(f"{path}: exists already. Write another with --out, or replace it with --force.")
-    found = starter.look(photos)
-    run_folder.write_text(path, starter.recipe_text(found, starter.default_name(Path(path.stem)), str(path)))
+    found = recipe_init.look(photos)
+    run_folder.write_text(
+        path, recipe_init.recipe_text(found, recipe_init.default_name(Path(path.stem)), str(path))
+    )
     if as_json:
         print_json({"recipe": str(path), "labels": list(found.labels), "splits": found.splits})
         return

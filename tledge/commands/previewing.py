@@ -12,9 +12,9 @@ from tledge.commands import key as key_option
 from tledge.errors import RecipeError, RunError
 
 if TYPE_CHECKING:
+    from tledge.bundle.reader import Bundle
+    from tledge.bundle.signing import PublicKey
     from tledge.preview.server import Server, Site
-    from tledge.reader import Bundle
-    from tledge.signature import PublicKey
 
 
 @click.command(epilog=example("tledge preview runs/rps"))
@@ -70,7 +70,7 @@ def preview(
 
 def _site(path: Path | None, feedback: Path | None, key: PublicKey | None) -> Site:
     """What is served: a bundle alone, or a run's bundle with its other models."""
-    from tledge import reader
+    from tledge.bundle import reader
     from tledge.preview.panel import Panel
     from tledge.preview.server import Site
     from tledge.run import folder as run_folder
@@ -87,11 +87,11 @@ def _site(path: Path | None, feedback: Path | None, key: PublicKey | None) -> Si
 
 def _usable(path: Path, key: PublicKey | None) -> Bundle:
     """The bundle at `path`; RecipeError where it has nothing that a browser runs."""
-    from tledge import page, reader
+    from tledge.bundle import preview_page, reader
 
     bundle = reader.open_bundle(path, key)
-    if page.choose(bundle.manifest) is None:
-        known = ", ".join(page.RUNNABLE)
+    if preview_page.choose(bundle.manifest) is None:
+        known = ", ".join(preview_page.RUNNABLE)
         raise RecipeError(f"{path}: holds no model that a browser can run ({known}). Export one of these.")
     return bundle
 

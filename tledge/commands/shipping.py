@@ -27,10 +27,10 @@ from tledge.commands import sign as sign_option
 from tledge.errors import RecipeError, TledgeError
 
 if TYPE_CHECKING:
-    from tledge.bundle import Bundled
-    from tledge.recipe import Recipe
+    from tledge.bundle.build import Bundled
+    from tledge.bundle.signing import PublicKey, Signer
+    from tledge.recipe.loader import Recipe
     from tledge.run.folder import ParityReport, RunFolder
-    from tledge.signature import PublicKey, Signer
 
 
 @click.command(epilog=example("tledge export runs/rps --int8"))
@@ -62,7 +62,7 @@ def export(
     """Convert RUN (the newest finished one if left out), verify every artifact, and bundle."""
     from tledge import console, console_tables
     from tledge.exporting import export as export_run
-    from tledge.recipe import with_repair
+    from tledge.recipe.loader import with_repair
 
     folder, recipe = own_run(run)
     signing = signer(sign)  # before anything takes time
@@ -100,7 +100,7 @@ def _culprits(folder: RunFolder, recipe: Recipe, report: ParityReport, quiet: bo
 
 
 def _variants(recipe: Recipe, flagged: list[str], named: tuple[str, ...], everything: bool) -> list[str]:
-    from tledge.formats import VARIANTS
+    from tledge.formats.registry import VARIANTS
 
     for name in named:
         if name not in VARIANTS:
@@ -120,7 +120,7 @@ def _show_and_bundle(
     culprits: tuple[str, ...],
 ) -> None:
     from tledge import console
-    from tledge.bundle import bundle as bundle_run
+    from tledge.bundle.build import bundle as bundle_run
 
     if not as_json:
         if folder.read_run().synthetic:
@@ -189,7 +189,7 @@ def verify(
     With --skew, test photos are prepared as careless apps do (no antialiasing, nearest pixel, blue
     first, EXIF ignored ...), to see what that costs an artifact. It informs and fails nothing.
     """
-    from tledge import reader
+    from tledge.bundle import reader
 
     if skew and key:
         raise RecipeError(
@@ -219,7 +219,8 @@ def verify(
 
 def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
     """Check a bundle here, and say who signed it and whether that was checked."""
-    from tledge import console, reader
+    from tledge import console
+    from tledge.bundle import reader
     from tledge.verification import verify_bundle
 
     signed_by = public_key(key)
@@ -239,7 +240,8 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
 
 def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_json: bool) -> None:
     """Measure an artifact on photos prepared otherwise, and show it."""
-    from tledge import console, console_tables, reader
+    from tledge import console, console_tables
+    from tledge.bundle import reader
     from tledge.skew import skew_bundle, skew_run
 
     with console.watching(quiet) as watch:
@@ -294,7 +296,8 @@ def bundle(
     With --target, then put that bundle into a project for a device, ready to build or run there. A
     BUNDLE that was made before, a folder or a zip, serves as it is.
     """
-    from tledge import reader, subjects, targets
+    from tledge.bundle import model_files, reader
+    from tledge.devices import projects
     from tledge.run.folder import RunFolder
 
     ready = path if path is not None and reader.is_bundle(path) else None
@@ -309,11 +312,11 @@ def bundle(
         raise RecipeError("--out names the folder of a device project: say which with --target NAME.")
     home = ready.parent if ready else own_run(path)[0].path
     place = out or home / (target or "")
-    if target and ready and subjects.is_run(home):  # the project goes there
+    if target and ready and model_files.is_run(home):  # the project goes there
         keep_alone(RunFolder(home))
     if target:  # before a bundle is made
-        targets.find(target)
-        targets.require_new(place)
+        projects.find(target)
+        projects.require_new(place)
     facts = {"folder": str(ready)} if ready else _bundled(home, unverified, signing, quiet, as_json)
     following = f"tledge predict {typed(facts['folder'])} PHOTO.jpg"
     if target:
@@ -329,7 +332,7 @@ def _bundled(
 ) -> dict[str, Any]:
     """Bundle a run and say so; gives the facts for JSON."""
     from tledge import console
-    from tledge.bundle import bundle as bundle_run
+    from tledge.bundle.build import bundle as bundle_run
     from tledge.run.folder import RunFolder
 
     with console.watching(quiet) as watch:
@@ -343,9 +346,9 @@ def _bundled(
 
 def _project(target: str, bundle: Path, out: Path, key: PublicKey | None, as_json: bool) -> dict[str, str]:
     """Fill a device project and say so; gives the facts for JSON."""
-    from tledge import targets
+    from tledge.devices import projects
 
-    made = targets.fill(target, bundle, out, key)
+    made = projects.fill(target, bundle, out, key)
     if not as_json:
-        click.echo(f"Project: {made} ({targets.TARGETS[target].summary})")
-    return {"target": target, "project": str(made), "self_test": targets.TARGETS[target].self_test}
+        click.echo(f"Project: {made} ({projects.TARGETS[target].summary})")
+    return {"target": target, "project": str(made), "self_test": projects.TARGETS[target].self_test}

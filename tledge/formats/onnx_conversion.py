@@ -17,7 +17,7 @@ from tledge import __version__, contract
 from tledge._process import silence
 from tledge.errors import ConversionError
 from tledge.formats.base import KERNEL_SIZE, Job
-from tledge.formats.frozen import keras_model, tensorflow
+from tledge.formats.keras_freezing import keras_model, tensorflow
 from tledge.quantization import calibration_set
 from tledge.quantization.onnx_int8 import correct_biases, folded, quantize
 from tledge.run import folder

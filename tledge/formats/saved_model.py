@@ -11,7 +11,7 @@ from tledge import contract
 from tledge._process.optional_imports import Needs, extra
 from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Job, Mode, Port, Structure, is_zeroed
-from tledge.formats.frozen import keras_model, tensorflow
+from tledge.formats.keras_freezing import keras_model, tensorflow
 from tledge.run import folder as run_folder
 from tledge.runtime.sessions import Session
 

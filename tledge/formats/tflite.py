@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tledge import tflite_metadata
 from tledge._process.optional_imports import Needs, extra
 from tledge.errors import ArtifactError, MissingError
+from tledge.formats import tflite_metadata
 from tledge.formats.base import KERNEL_SIZE, Format, Mode, Port, Structure
 from tledge.formats.tflite_conversion import convert
 from tledge.runtime.sessions import LiteRTSession, Session, SessionPool, check_tflite

@@ -13,11 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import tflite_metadata
 from tledge.config import Parity
 from tledge.errors import ConversionError, DataError
+from tledge.formats import tflite_metadata
 from tledge.formats.base import MODE, Job
-from tledge.formats.frozen import float_tflite, quantize_aware_tflite, tensorflow
+from tledge.formats.keras_freezing import float_tflite, quantize_aware_tflite, tensorflow
 from tledge.quantization import calibration_set, selection_images
 from tledge.quantization.activation_statistics import Measured, Wanted, measure
 from tledge.quantization.bias_correction import correct_biases

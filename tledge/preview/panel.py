@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tledge import flips
 from tledge.contract import InputSpec
 from tledge.errors import RunError, TledgeError
-from tledge.formats import VARIANTS
+from tledge.formats.registry import VARIANTS
 from tledge.models import classifier
 from tledge.run import folder, golden_set
 from tledge.run.folder import Artifact, RunFolder

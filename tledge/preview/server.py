@@ -27,12 +27,12 @@ from threading import BoundedSemaphore, Condition, Lock
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tledge import page
+from tledge.bundle import preview_page
+from tledge.bundle.reader import Bundle, model_bytes
 from tledge.contract import Manifest
 from tledge.errors import ResourceError, RunError, TledgeError
 from tledge.preview import feedback
 from tledge.preview.panel import Panel
-from tledge.reader import Bundle, model_bytes
 
 PORT = 8765
 """Where it listens unless that is taken."""
@@ -106,14 +106,14 @@ class Site:
 
     def index(self) -> bytes:
         """The page, told what this server can do."""
-        html = (page.folder() / "index.html").read_text(encoding="utf-8")
+        html = (preview_page.folder() / "index.html").read_text(encoding="utf-8")
         able = {
             "models": self.panel.names if self.panel else (),
             "flips": self.panel is not None,
             "feedback": str(self.feedback) if self.feedback else "",
         }
         told = json.dumps(able).replace("&", "&amp;").replace("'", "&#39;").replace("<", "&lt;")
-        return html.replace(page.HEAD, f"<meta name=\"tledge-server\" content='{told}'>").encode()
+        return html.replace(preview_page.HEAD, f"<meta name=\"tledge-server\" content='{told}'>").encode()
 
     def file(self, name: str) -> bytes:
         """A file of the bundle; models only where they are what the manifest names."""
@@ -146,7 +146,9 @@ class Server(ThreadingHTTPServer):
         super().__init__(address, Handler)
         self.site = site
         self.key = key
-        self.pages = {one.relative_to(page.folder()).as_posix(): one.read_bytes() for one in _page_files()}
+        self.pages = {
+            one.relative_to(preview_page.folder()).as_posix(): one.read_bytes() for one in _page_files()
+        }
         self.members = frozenset(site.bundle.files.names())
         self.bodies = _Budget(BODIES)
         self._last_file = lru_cache(1)(site.file)
@@ -230,7 +232,11 @@ class _Patient(io.RawIOBase):
 
 
 def _page_files() -> list[Path]:
-    return [path for path in sorted(page.folder().rglob("*")) if path.is_file() and path.name != "index.html"]
+    return [
+        path
+        for path in sorted(preview_page.folder().rglob("*"))
+        if path.is_file() and path.name != "index.html"
+    ]
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from tledge.formats import VARIANTS
+from tledge.bundle.run_summary import Summary
+from tledge.formats.registry import VARIANTS
 from tledge.run.folder import Artifact
-from tledge.summary import Summary
 
 FLAGS = {"tflite-int8": "--int8", "tflite-fp16": "--fp16", "tflite-dynamic": "--dynamic"}
 """Flags of `tledge export` that add a variant."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tledge import summary
+from tledge.bundle import run_summary
+from tledge.bundle.run_summary import Summary
 from tledge.report import again, answers, pictures, shipping, training
 from tledge.report.answers import Answers
 from tledge.report.shipping import ArtifactLine, Flips, Ladder, Latencies, Quantization
@@ -14,7 +15,6 @@ from tledge.report.training import Training
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityReport, RunFolder, TrainedRun
-from tledge.summary import Summary
 from tledge.visualization.text_format import share, span
 
 PRINCIPAL = ("tflite-int8", "tflite-mixed", "tflite-int16x8", "tflite-dynamic", "tflite-fp16", "onnx-int8")
@@ -84,7 +84,7 @@ class Facts:
 
 def read(folder: RunFolder) -> Facts:
     """Read a finished run; raises RunError where it is none, or a file of it is damaged."""
-    known = summary.read(folder)
+    known = run_summary.read(folder)
     timed = shipping.latencies(folder, known)
     lines = shipping.artifacts(known, timed)
     has_recipe = folder.recipe.is_file()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tledge import card
+from tledge.bundle import model_card
+from tledge.bundle.run_summary import Summary
 from tledge.environment.machine import Machine
 from tledge.flips import Flip, Listing, listed
 from tledge.quantization.sensitivity import Cost, Layer
@@ -15,7 +16,6 @@ from tledge.report import pictures
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityRow, RunFolder
-from tledge.summary import Summary
 from tledge.visualization.text_format import machine_line
 
 MOST_FLIPS = 24
@@ -98,7 +98,7 @@ def artifacts(known: Summary, found: Latencies | None) -> tuple[ArtifactLine, ..
     floats = next((row.bytes for row in rows if row.variant == FLOAT), None)
     made = []
     for row in rows:
-        low, high = card.accuracy_interval(row) or (None, None)
+        low, high = model_card.accuracy_interval(row) or (None, None)
         p50, kernels = found.figures.get(row.variant, (None, "")) if found else (None, "")
         ratio = floats / row.bytes if floats and row.bytes else 0.0
         smaller = ratio if ratio >= NOTABLY else None

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from tledge.bundle.run_summary import Summary
 from tledge.config import Stage
 from tledge.errors import RunError
 from tledge.report import charts
 from tledge.report.charts import Chart
 from tledge.run.folder import RunFolder
-from tledge.summary import Summary
 
 
 @dataclass(frozen=True)

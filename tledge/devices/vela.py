@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tledge._io import resource_errors
 from tledge.errors import ArtifactError, MissingError
-from tledge.operators import operators
+from tledge.formats.tflite_operators import operators
 
 NPU = "ethos-u"
 """The one custom operator that stands for all that was compiled for the accelerator."""

@@ -1,4 +1,4 @@
-"""Conversions in a process of their own: `python -m tledge.formats`, which reads jobs from stdin.
+"""Conversions in a process of their own: `python -m tledge.formats.registry`, which reads jobs from stdin.
 
 Converters leak memory, print from native code and may crash; the exporting process only reads
 result files. A line names a job file, its result file and its log, as a JSON list; the answer to
@@ -17,8 +17,8 @@ from typing import Any
 from tledge._io import resource_errors
 from tledge._process import subprocesses
 from tledge.errors import TledgeError, told
-from tledge.formats import VARIANTS
 from tledge.formats.base import Job
+from tledge.formats.registry import VARIANTS
 from tledge.run import folder
 
 UNWANTED = ("jax", "matplotlib")

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tledge import recipe
 from tledge.metrics import statistics
 from tledge.metrics.parity_gates import CLASS_IMAGES
-from tledge.recipe import Recipe
+from tledge.recipe import loader
+from tledge.recipe.loader import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import Artifact, ParityReport, RunFolder, TrainedRun
 
@@ -40,7 +40,7 @@ def read(folder: RunFolder) -> Summary:
     return Summary(
         run=folder.read_run(),
         environment=_optional(folder, "environment"),
-        recipe=recipe.of_run(folder) if folder.recipe.is_file() and folder.environment.is_file() else None,
+        recipe=loader.of_run(folder) if folder.recipe.is_file() and folder.environment.is_file() else None,
         photos=_optional(folder, "data"),
         parity=folder.read_parity() if folder.parity.is_file() else None,
         artifacts={one.variant: one for one in folder.read_artifacts()},

@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import errors, vela
+from tledge import errors
 from tledge._io import resource_errors
 from tledge._process import workers
-from tledge.arena_worker import Job
 from tledge.config import Parity
+from tledge.devices import vela
+from tledge.devices.tflite_micro_worker import Job
+from tledge.devices.vela import Estimate
 from tledge.errors import ArtifactError, MissingError
 from tledge.formats.tflite import inspect
-from tledge.operators import operators
+from tledge.formats.tflite_operators import operators
 from tledge.run import folder
-from tledge.vela import Estimate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,7 +83,7 @@ def micro_run(path: Path, inputs: NDArray[Any], arena: int = 0) -> Run:
         )
         np.save(given, inputs)
         folder.write_json(job, Job(str(path.resolve()), str(given), str(answers), arena))
-        command = workers.command("arena_worker", job, result)
+        command = workers.command("devices.tflite_micro_worker", job, result)
         done = resource_errors.patiently(command, f"{path.name}: tflite-micro")
         if not result.is_file():
             ended = resource_errors.ending(done.returncode, done.stderr)

@@ -13,36 +13,37 @@ from tledge.errors import RunError
 
 if TYPE_CHECKING:
     from tledge.config import Parity
-    from tledge.recipe import Recipe
+    from tledge.recipe.loader import Recipe
     from tledge.run.folder import RunFolder
 
 
 def read_recipe(name: str, settings: Sequence[str]) -> tuple[Recipe, str]:
     """A recipe by path or shipped name, and the text of its file."""
-    from tledge import recipe, toml_text
     from tledge._io import resources
+    from tledge.recipe import loader, toml_reader
 
     path = resources.find_recipe(name)
-    return recipe.load(path, settings), toml_text.read_text(path)
+    return loader.load(path, settings), toml_reader.read_text(path)
 
 
 def finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
     """A finished run (the newest in runs/ without a path), and the recipe it was made with."""
-    from tledge import recipe
+    from tledge.recipe import loader
     from tledge.run import folder as run_folder
 
     folder = run_folder.newest_run(Path("runs")) if path is None else run_folder.RunFolder(path)
     if not folder.path.is_dir():
         raise RunError(f"{folder.path}: no such run folder.")
     folder.read_run()
-    return folder, recipe.of_run(folder)
+    return folder, loader.of_run(folder)
 
 
 def limits(a: Path, b: Path) -> tuple[Parity, str]:
     """The gates to compare B with A under, and whose: those of B's recipe, of A's, else the defaults."""
-    from tledge import config, subjects
+    from tledge import config
+    from tledge.bundle import model_files
 
     for path in (b, a):
-        if subjects.is_run(path):
+        if model_files.is_run(path):
             return finished_run(path)[1].parity, f"[parity] of {path}"
     return config.Parity(), "tledge's own"

@@ -1,4 +1,4 @@
-"""tflite-micro in a process of its own: `python -m tledge.arena_worker JOB.json RESULT.json`.
+"""tflite-micro in a process of its own: `python -m tledge.devices.tflite_micro_worker JOB.json RESULT.json`.
 
 A failed check in tflite-micro aborts the process, so no other process runs it. The arena is the
 one block of memory from which an interpreter takes all tensors and all of its own structures.

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tledge.bundle.reader import Bundle, is_bundle, open_bundle
 from tledge.contract import Shipped
 from tledge.errors import ArtifactError, RecipeError, RunError
-from tledge.formats import VARIANTS
-from tledge.reader import Bundle, is_bundle, open_bundle
+from tledge.formats.registry import VARIANTS
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import Artifact, ParityRow, RunFolder

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tledge import microcontroller, page
 from tledge._io import resources
+from tledge.bundle import preview_page
+from tledge.bundle.reader import Bundle, open_bundle
+from tledge.bundle.signing import PublicKey
+from tledge.devices import mcu_sources
 from tledge.errors import RecipeError, RunError
-from tledge.reader import Bundle, open_bundle
 from tledge.run import folder as run_folder
-from tledge.signature import PublicKey
 
 Fill = Callable[[Path, Bundle], None]
 """Makes of the bundle what a project needs beyond it, in the project's folder."""
@@ -59,13 +60,13 @@ TARGETS = {
     ),
     "web": Target(
         "any browser: a page for photos and the webcam, as files for any static host",
-        page.RUNNABLE,
+        preview_page.RUNNABLE,
         self_test="python3 -m http.server 8000  # then open http://localhost:8000/?self-test",
     ),
     "microcontroller": Target(
         "C++ for tflite-micro, the model and golden cases as arrays, with a budget of memory and cycles",
         ("tflite-int8",),
-        microcontroller.fill,
+        mcu_sources.fill,
         self_test="make TFLM_DIR=/path/to/tflm-tree self-test",
     ),
 }

@@ -11,12 +11,13 @@ from dataclasses import MISSING, Field, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from tledge import config, toml_text
+from tledge import config
 from tledge.data.cache import source_options
 from tledge.data.sources.registry import SOURCES
 from tledge.errors import RecipeError
-from tledge.formats import VARIANTS
+from tledge.formats.registry import VARIANTS
 from tledge.models.backbones import BACKBONES, split_name
+from tledge.recipe import toml_reader
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
 
@@ -56,7 +57,7 @@ def load(path: Path, settings: Sequence[str] = ()) -> Recipe:
     Raises RecipeError, naming the file, the table, the key, what was expected and the nearest
     known spelling.
     """
-    return parse(toml_text.read_text(path), path.name, settings)
+    return parse(toml_reader.read_text(path), path.name, settings)
 
 
 def of_run(folder: RunFolder) -> Recipe:
@@ -68,22 +69,22 @@ def of_run(folder: RunFolder) -> Recipe:
 def parse(text: str, where: str, settings: Sequence[str] = ()) -> Recipe:
     """A checked recipe from TOML text; `where` names it in messages. Raises RecipeError."""
     try:
-        raw = toml_text.loads(text)
+        raw = toml_reader.loads(text)
     except ValueError as error:  # TOMLDecodeError, endless numbers and nesting
-        raise RecipeError(f"{where}: not valid TOML: {toml_text.cut(str(error))}.") from error
+        raise RecipeError(f"{where}: not valid TOML: {toml_reader.cut(str(error))}.") from error
     for setting in settings:
         try:
             _override(raw, setting)
         except RecipeError as error:
-            raise RecipeError(toml_text.cut(str(error))) from None
+            raise RecipeError(toml_reader.cut(str(error))) from None
     try:
-        toml_text.refuse_endless(raw)
+        toml_reader.refuse_endless(raw)
         made = _recipe(raw)
         if not made.recipe.name:
             made = replace(made, recipe=replace(made.recipe, name=Path(where).stem))
         _check(made)
     except RecipeError as error:
-        raise RecipeError(f"{where}: {toml_text.cut(str(error))}") from None
+        raise RecipeError(f"{where}: {toml_reader.cut(str(error))}") from None
     return made
 
 
@@ -272,7 +273,7 @@ def _unknown(where: str, kind: str, name: object, known: Iterable[str]) -> str:
 
 def _override(raw: dict[str, Any], setting: str) -> None:
     """Apply "stage.0.epochs=2": a dotted path, and a TOML value or plain text."""
-    if not toml_text.is_text(setting):
+    if not toml_reader.is_text(setting):
         raise RecipeError(f"--set {setting!r}: not UTF-8.")
     path, equals, text = setting.partition("=")
     names = path.strip().split(".")
@@ -298,7 +299,7 @@ def _step(place: Any, name: str, setting: str) -> Any:
 
 def _toml_value(text: str) -> Any:
     try:
-        return toml_text.loads(f"value = {text}")["value"]
+        return toml_reader.loads(f"value = {text}")["value"]
     except ValueError:
         return text
 

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import budget
-from tledge.budget import Budget
+from tledge.bundle.reader import Bundle
 from tledge.contract import Confidence
+from tledge.devices import mcu_budget
+from tledge.devices.mcu_budget import Budget
 from tledge.errors import ArtifactError
 from tledge.formats.tflite import inspect
-from tledge.reader import Bundle
 from tledge.run import folder
 
 if TYPE_CHECKING:
@@ -53,12 +53,12 @@ def fill(project: Path, bundle: Bundle) -> None:
     path = project / "bundle" / entry.path
     if folder.sha256(path) != entry.sha256:
         raise ArtifactError(f"{entry.path}: not the file that manifest.json names (SHA-256 differs).")
-    budget.integer_only(path)
+    mcu_budget.integer_only(path)
     expected = _expected(path, bundle)
     pixels = bundle.golden()["pixels"]
-    ran = budget.micro_run(path, pixels)
+    ran = mcu_budget.micro_run(path, pixels)
     _agree(path, ran.answers, expected)
-    found = budget.measure(path, ran.arena)
+    found = mcu_budget.measure(path, ran.arena)
     made = project / "generated"
     made.mkdir()
     sources = {
@@ -72,7 +72,7 @@ def fill(project: Path, bundle: Bundle) -> None:
     for name, text in sources.items():
         (made / name).write_text(text, encoding="utf-8")
     folder.write_json(project / "budget.json", found)
-    (project / "budget.md").write_text(budget.as_markdown(found, len(pixels)), encoding="utf-8")
+    (project / "budget.md").write_text(mcu_budget.as_markdown(found, len(pixels)), encoding="utf-8")
 
 
 def _expected(path: Path, bundle: Bundle) -> NDArray[np.uint8]:

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import __version__, card, contract, page, progress, sbom, signature, summary
+from tledge import __version__, contract, progress
 from tledge._io import zip_guard
+from tledge.bundle import model_card, preview_page, run_summary, sbom, signing
+from tledge.bundle.signing import Signer
 from tledge.contract import Confidence, Expected, GoldenCase, Manifest, Shipped
 from tledge.errors import MissingError, ParityFailed, RunError
-from tledge.formats import VARIANTS
+from tledge.formats.registry import VARIANTS
 from tledge.preprocessing import image
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityReport, ParityRow, RunFolder, TrainedRun
 from tledge.runtime import sessions
-from tledge.signature import Signer
 from tledge.visualization.text_format import kib, share
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def bundle(
             f"{folder.path}: no artifact passed, so there is nothing to bundle. "
             "See the reasons above, or bundle anyway with --unverified."
         )
-    if not sign and (folder.bundle / signature.NAME).exists():
+    if not sign and (folder.bundle / signing.NAME).exists():
         watch.say("warning: the bundle that stood here was signed, and this one is not; see --sign.")
     archive = folder.path / f"{run.name}-{run.version}.zip"
     with progress.task(watch, "bundle") as task, run_folder.replacing(folder.bundle) as made:
@@ -112,12 +113,12 @@ def _fill(
     text = contract.manifest_json(manifest)
     contract.parse_manifest(text.encode(), f"{folder.bundle}/manifest.json")  # before anyone cannot read it
     (made / "manifest.json").write_text(text, encoding="utf-8")
-    if preview := page.of_folder(made, manifest):
-        (made / page.NAME).write_text(preview, encoding="utf-8")
+    if preview := preview_page.of_folder(made, manifest):
+        (made / preview_page.NAME).write_text(preview, encoding="utf-8")
     (made / "labels.txt").write_text(contract.labels_text(run.labels), encoding="utf-8")
     (made / "README.md").write_text(_readme(manifest, run, sign), encoding="utf-8")
-    known = summary.read(folder)
-    (made / "MODEL_CARD.md").write_text(card.text(known, rows, __version__), encoding="utf-8")
+    known = run_summary.read(folder)
+    (made / "MODEL_CARD.md").write_text(model_card.text(known, rows, __version__), encoding="utf-8")
     (made / sbom.NAME).write_text(sbom.text(known, rows, made, __version__), encoding="utf-8")
     _seal(made, sign)
 
@@ -128,9 +129,9 @@ def _seal(made: Path, sign: Signer | None) -> None:
     sums = "".join(
         f"{run_folder.sha256(path)}  {path.relative_to(made).as_posix()}\n" for path in files
     ).encode()
-    (made / signature.SIGNED).write_bytes(sums)
+    (made / signing.SIGNED).write_bytes(sums)
     if sign:
-        (made / signature.NAME).write_text(sign.sign(sums), encoding="utf-8", newline="\n")
+        (made / signing.NAME).write_text(sign.sign(sums), encoding="utf-8", newline="\n")
 
 
 def _manifest(
@@ -269,8 +270,8 @@ def _readme(manifest: Manifest, run: TrainedRun, sign: Signer | None) -> str:
         "\nTry it, and check it on your machine, with tledge installed:\n",
         "    tledge predict . photo.jpg",
         f"    tledge verify .{' --key PUBLIC.pem' if sign else ''}\n",
-        f"Signed with the key {sign.fingerprint}: every file stands in `{signature.SIGNED}`, and "
-        f"`{signature.NAME}` is its signature.\n"
+        f"Signed with the key {sign.fingerprint}: every file stands in `{signing.SIGNED}`, and "
+        f"`{signing.NAME}` is its signature.\n"
         if sign
         else "",
         "`golden/` holds test photos, some also in other encodings, the pixels they prepare to and the "

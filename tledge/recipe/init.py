@@ -25,7 +25,7 @@ from tledge.config import Stage, Take
 from tledge.data.sources import folder as source
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image as preprocessing_image
-from tledge.starter_words import COMMANDS, REASONS, TEMPLATE
+from tledge.recipe.init_template import COMMANDS, REASONS, TEMPLATE
 
 ROLES = {
     "train": ("train", "training"),

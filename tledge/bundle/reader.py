@@ -11,13 +11,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tledge import contract, signature, tflite_metadata
+from tledge import contract
 from tledge._io import zip_guard
+from tledge.bundle import signing
+from tledge.bundle.signing import PublicKey
 from tledge.contract import Confidence, Manifest, Shipped
 from tledge.errors import ArtifactError, MissingError, RecipeError
+from tledge.formats import tflite_metadata
 from tledge.runtime import sandbox, sessions
 from tledge.runtime.sessions import LiteRTSession, OnnxSession, Session
-from tledge.signature import PublicKey
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,7 +102,7 @@ class SummedFiles:
         self._path, self._files = path, files
         lines = (line.partition("  ") for line in sums.decode("utf-8", "replace").splitlines())
         self._listed = {name: digest for digest, _, name in lines}
-        present = [name for name in files.names() if name not in (signature.SIGNED, signature.NAME)]
+        present = [name for name in files.names() if name not in (signing.SIGNED, signing.NAME)]
         strange = sorted(set(present) ^ set(self._listed))
         if strange:
             raise ArtifactError(f"{path}: files and SHA256SUMS differ: {', '.join(strange[:5])}.")
@@ -140,9 +142,9 @@ class Bundle:
 
         Raises ArtifactError where the signature is damaged.
         """
-        if signature.NAME not in self.files.names():
+        if signing.NAME not in self.files.names():
             return ""
-        return signature.read(self.files.read(signature.NAME), str(self.path))[0]
+        return signing.read(self.files.read(signing.NAME), str(self.path))[0]
 
     @property
     def signature_told(self) -> str:
@@ -161,7 +163,7 @@ class Bundle:
 
     def check_sums(self) -> None:
         """Raise ArtifactError unless every file stands in SHA256SUMS with its hash, and no other is there."""
-        SummedFiles(self.path, self.files, self.files.read(signature.SIGNED)).check()
+        SummedFiles(self.path, self.files, self.files.read(signing.SIGNED)).check()
 
     def extract(self, folder: Path, wanted: str = "") -> None:
         """Write the file or folder `wanted` of the bundle (all of it, where empty) below `folder`.
@@ -214,12 +216,12 @@ def open_bundle(path: Path, key: PublicKey | None = None) -> Bundle:
 
 def _signed(path: Path, files: Files, key: PublicKey) -> SummedFiles:
     """The files of a bundle, all of them as they were when the owner of `key` signed them."""
-    if signature.NAME not in files.names():
+    if signing.NAME not in files.names():
         raise ArtifactError(
-            f"{path}: not signed, {signature.NAME} is missing; the key given is {key.fingerprint}."
+            f"{path}: not signed, {signing.NAME} is missing; the key given is {key.fingerprint}."
         )
-    sums = files.read(signature.SIGNED)
-    key.check(sums, files.read(signature.NAME), str(path))
+    sums = files.read(signing.SIGNED)
+    key.check(sums, files.read(signing.NAME), str(path))
     found = SummedFiles(path, files, sums)
     found.check()
     return found

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tledge import page
+from tledge.bundle import preview_page
+from tledge.bundle.run_summary import Summary
 from tledge.contract import InputSpec
 from tledge.models.backbones import BACKBONES, split_name
 from tledge.run.folder import ParityRow
-from tledge.summary import Summary
 
 NAME = "sbom.cdx.json"
 Component = dict[str, Any]
@@ -169,9 +169,9 @@ def _data(known: Summary) -> Iterator[Component]:
 
 def _runner(made: Path) -> Iterator[Component]:
     """LiteRT.js, which is part of the preview."""
-    if not (made / page.NAME).is_file():
+    if not (made / preview_page.NAME).is_file():
         return
-    folder = page.folder() / "litert"
+    folder = preview_page.folder() / "litert"
     named = re.match(r"# LiteRT\.js (\S+)", (folder / "README.md").read_text(encoding="utf-8"))
     assert named, "its README begins with the version"
     purl = f"pkg:npm/%40litertjs/core@{named[1]}"
@@ -184,7 +184,7 @@ def _runner(made: Path) -> Iterator[Component]:
         "version": named[1],
         "purl": purl,
         "licenses": [{"license": {"id": "Apache-2.0"}}],
-        "description": f"LiteRT.js, inside {page.NAME}",
+        "description": f"LiteRT.js, inside {preview_page.NAME}",
         "components": [
             {"type": "file", "name": name, "hashes": [{"alg": "SHA-256", "content": digest}]}
             for digest, name in files
