@@ -34,11 +34,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import machine  # noqa: E402
 
-from tledge import feeding, fitting, hardware, training  # noqa: E402
 from tledge._process import silence  # noqa: E402
 from tledge.config import Hardware, Model, Stage  # noqa: E402
 from tledge.models import classifier  # noqa: E402
 from tledge.run import folder as run_folder  # noqa: E402
+from tledge.training import accelerators, batches, pipeline  # noqa: E402
+from tledge.training import stage as training_stage
 
 CLASSES = 10
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -64,7 +65,7 @@ FULL = (Case(network("mobilenetv2", 224), 64, 30), Case(network("xception", 299)
 SMALL = (Case(network("mobilenetv2", 32, 0.35), 8, 8), Case(network("xception", 71), 2, 3))
 
 
-def bytes_on_disk(case: Case, folder: Path) -> feeding.Examples:
+def bytes_on_disk(case: Case, folder: Path) -> batches.Examples:
     """Random photos, memory-mapped as the cache of prepared photos is."""
     import numpy as np
 
@@ -75,10 +76,10 @@ def bytes_on_disk(case: Case, folder: Path) -> feeding.Examples:
         out[row] = rng.integers(0, 256, out.shape[1:], np.uint8)
     out.flush()
     labels = np.eye(CLASSES, dtype=np.float32)[np.arange(count) % CLASSES]
-    return feeding.Examples(np.load(path, mmap_mode="r"), labels, np.arange(count))
+    return batches.Examples(np.load(path, mmap_mode="r"), labels, np.arange(count))
 
 
-def by_hand(examples: feeding.Examples, batch: int) -> Any:
+def by_hand(examples: batches.Examples, batch: int) -> Any:
     import keras
     import numpy as np
 
@@ -113,7 +114,7 @@ def epoch_seconds(net: Any, data: Any) -> float:
     return min(taken[1:])
 
 
-def resident_seconds(net: Any, examples: feeding.Examples, case: Case) -> float:
+def resident_seconds(net: Any, examples: batches.Examples, case: Case) -> float:
     """As `epoch_seconds`, with one batch that is on the device."""
     import keras
     import numpy as np
@@ -144,26 +145,26 @@ def resident_seconds(net: Any, examples: feeding.Examples, case: Case) -> float:
 def compiled(case: Case, precision: str) -> Any:
     """The network as `tledge train` makes and compiles it."""
     table = Hardware(precision=precision)
-    engine = hardware.Engine(table)
-    training._seed(0, Hardware())
+    engine = accelerators.Engine(table)
+    pipeline._seed(0, Hardware())
     with engine.building():
         net = classifier.build(case.network, CLASSES)
     stage = Stage(unfreeze="all", learning_rate=1e-4, batch_size=case.batch)
     classifier.set_trainable(net, stage)
     net.compile(
-        optimizer=engine.scaled(fitting.optimizer(stage, EPOCHS * case.steps)),
-        loss=fitting.loss(stage),
-        metrics=fitting.metrics(CLASSES),
-        jit_compile=hardware.JIT[table.jit_compile],
+        optimizer=engine.scaled(training_stage.optimizer(stage, EPOCHS * case.steps)),
+        loss=training_stage.loss(stage),
+        metrics=training_stage.metrics(CLASSES),
+        jit_compile=accelerators.JIT[table.jit_compile],
         auto_scale_loss=False,
     )
     return net
 
 
-def measure(case: Case, precision: str, examples: feeding.Examples) -> dict[str, Any]:
+def measure(case: Case, precision: str, examples: batches.Examples) -> dict[str, Any]:
     stage = Stage(unfreeze="all", batch_size=case.batch)
     data: dict[str, Callable[[], Any]] = {
-        "tledge": lambda: feeding.batches(examples, stage, 0, 0, train=True),
+        "tledge": lambda: batches.batches(examples, stage, 0, 0, train=True),
         "plain": lambda: by_hand(examples, case.batch),
     }
     images = case.batch * case.steps

@@ -110,11 +110,11 @@ def inside_epochs(recipe_path: str) -> None:
     """Inside a child: prepare once, then every batch of every epoch as training and validation take them."""
     import numpy as np
 
-    from tledge import feeding
     from tledge._process import silence
     from tledge.data import cache as data_cache
     from tledge.data import splits
     from tledge.recipe import loader
+    from tledge.training import batches
 
     silence.load("keras", "train")
     made = loader.load(Path(recipe_path))
@@ -124,12 +124,12 @@ def inside_epochs(recipe_path: str) -> None:
         prepared = data_cache.prepare(made.data, SIZE)
         rows = splits.split(prepared, made.data, made.recipe.seed)
         one_hot = np.eye(len(prepared.labels), dtype=np.float32)[prepared.label_indices()]
-        parts = {name: feeding.Examples(prepared.images(), one_hot, part) for name, part in rows.items()}
+        parts = {name: batches.Examples(prepared.images(), one_hot, part) for name, part in rows.items()}
         order = ["train", "validation"] * stage.epochs + ["test"]
         return sum(
             len(labels)
             for epoch, name in enumerate(order)
-            for _, labels in _each(feeding.batches(parts[name], stage, 0, epoch, train=name == "train"))
+            for _, labels in _each(batches.batches(parts[name], stage, 0, epoch, train=name == "train"))
         )
 
     images: list[int] = []

@@ -78,7 +78,7 @@ def prepare(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
 
 def train(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
     from tledge.recipe import loader
-    from tledge.training import train as train_run
+    from tledge.training.pipeline import train as train_run
 
     text = RECIPE.format(photos=photos, side=side, cache=str(cache).lower())
     folder.mkdir(parents=True)
@@ -89,7 +89,7 @@ def train(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
 def verify(folder: Path, photos: Path, side: int) -> None:
     from tledge.config import Parity
     from tledge.run import folder as run_folder
-    from tledge.verification import verify_run
+    from tledge.verification.verify import verify_run
 
     verify_run(run_folder.RunFolder(folder), Parity())
 
@@ -161,12 +161,12 @@ def make_photos(folder: Path, scenes: list[tuple[str, bytes]], count: int) -> Pa
 
 def exported(folder: Path) -> Path:
     """A run with its artifacts, for `verify`."""
-    from tledge import exporting
+    from tledge.conversion import export
     from tledge.recipe import loader
     from tledge.run import folder as run_folder
 
     made = loader.load(folder / "r.toml")
-    exporting.export(run_folder.RunFolder(folder / "run"), made, made.export.variants)
+    export.export(run_folder.RunFolder(folder / "run"), made, made.export.variants)
     return folder / "run"
 
 

@@ -63,7 +63,7 @@ ROWS = (
 
 def inside_export(run: str) -> None:
     """Inside a child: the export stage through its public function."""
-    from tledge.exporting import export as export_run
+    from tledge.conversion.export import export as export_run
     from tledge.recipe import loader
     from tledge.run.folder import RunFolder
 
@@ -82,7 +82,7 @@ def inside_verify(run: str, repeats: str) -> None:
     from tledge.recipe import loader
     from tledge.run import golden_set
     from tledge.run.folder import UNCORRECTED, RunFolder
-    from tledge.verification import verify_run
+    from tledge.verification.verify import verify_run
 
     folder, cores = RunFolder(Path(run)), os.cpu_count() or 1
     images, limits = golden_set.load(folder.golden).images, loader.load(folder.recipe).parity

@@ -98,11 +98,11 @@ ROWS = (
 
 
 def inside_predict(run: str, photos: str, repeats: str) -> None:
-    """Inside a child: the bare loop and `tledge.predict` in turns."""
+    """Inside a child: the bare loop and `tledge.inference.predict` in turns."""
     from baselines.invoke import opened
 
     from tledge.bundle.reader import open_predictor
-    from tledge.predict import predict
+    from tledge.inference.predict import predict
 
     folder = Path(run)
     paths = sorted(Path(photos).rglob("*.jpg"))

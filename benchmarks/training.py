@@ -115,7 +115,7 @@ def inside_train(recipe_path: str, out: str) -> None:
     from tledge.recipe import loader, toml_reader
     from tledge.run import folder as run_folder
     from tledge.run import golden_set
-    from tledge.training import train as train_run
+    from tledge.training.pipeline import train as train_run
 
     path, clock = Path(recipe_path), Clock()
     run = train_run(loader.load(path), toml_reader.read_text(path), Path(out), watch=clock)

@@ -15,20 +15,20 @@ import numpy as np
 import pytest
 from fake_data import photos
 
-from tledge import parity
-from tledge.bench import BenchReport, Measure
-from tledge.bench_worker import Minimum
+from tledge.benchmark.bench import BenchReport, Measure
+from tledge.benchmark.worker import Minimum
 from tledge.config import Parity
 from tledge.contract import Confidence
+from tledge.conversion.layer_diagnosis import Diagnosis
 from tledge.data import cache, inspection, splits
-from tledge.diagnosis import Diagnosis
 from tledge.environment.machine import Machine
 from tledge.quantization.sensitivity import Cost, Layer, Sensitivity
 from tledge.recipe import loader
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
-from tledge.verification import verify_run
+from tledge.verification import parity
+from tledge.verification.verify import verify_run
 
 LABELS = fake_pairs.LABELS
 LIMITS = Parity(float_agreement=0.9, float_max_dp=1e9)

@@ -13,9 +13,9 @@ import fake_artifacts
 import numpy as np
 import pytest
 
-from tledge import bench_worker
-from tledge.bench import OFFICIAL, QUICK
-from tledge.bench_worker import Job, Minimum, measure, peak_mib, percentiles, random_images, stream
+from tledge.benchmark import worker
+from tledge.benchmark.bench import OFFICIAL, QUICK
+from tledge.benchmark.worker import Job, Minimum, measure, peak_mib, percentiles, random_images, stream
 from tledge.errors import ArtifactError
 
 MS = 1_000_000
@@ -91,7 +91,7 @@ def test_warm_up_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         session.now += 20 * MS
         return session
 
-    monkeypatch.setattr(bench_worker.runtime, "open_session", load)
+    monkeypatch.setattr(worker.runtime, "open_session", load)
     images = str(tmp_path / "images.npy")
     found = measure(Job("a.tflite", images, "xnnpack", 1, NOW, Minimum(4, 0.0)), session.clock)
     assert (found.load_ms, found.p50_ms, found.p99_ms, found.queries) == (20.0, 1.0, 5.0, 4)
@@ -127,7 +127,7 @@ def test_random_images_repeat_and_fit(tmp_path: Path) -> None:
 def test_peak_is_of_this_process_alone() -> None:
     """A large process starts a small one: what the first had must not count for the second."""
     ballast = np.ones(400 << 17)  # 400 MiB
-    code = "from tledge.bench_worker import peak_mib; print(peak_mib())"
+    code = "from tledge.benchmark.worker import peak_mib; print(peak_mib())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ballast.nbytes == 400 << 20
     assert 3 < float(done.stdout) < 200
@@ -135,7 +135,7 @@ def test_peak_is_of_this_process_alone() -> None:
 
 def test_peak_grows_with_memory() -> None:
     code = (
-        "from tledge.bench_worker import peak_mib; a = peak_mib(); b = bytearray(b'1') * (64 << 20); "
+        "from tledge.benchmark.worker import peak_mib; a = peak_mib(); b = bytearray(b'1') * (64 << 20); "
         "del b; print(peak_mib() - a)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -156,7 +156,7 @@ def test_worker_writes_what_it_found(tmp_path: Path) -> None:
     for name in ("tiny", "bad"):
         job = Job(str(tmp_path / f"{name}.tflite"), "", "xnnpack", 1, NOW, NOW)
         (tmp_path / "job.json").write_text(json.dumps(asdict(job)))
-        code = bench_worker.main(str(tmp_path / "job.json"), str(tmp_path / "result.json"))
+        code = worker.main(str(tmp_path / "job.json"), str(tmp_path / "result.json"))
         answers[name] = (code, json.loads((tmp_path / "result.json").read_text()))
     assert answers["tiny"][0] == 0 and answers["tiny"][1]["reading"]["queries"] == 1
     assert answers["bad"][0] == 1 and answers["bad"][1]["kind"] == "ArtifactError"

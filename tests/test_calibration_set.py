@@ -12,7 +12,7 @@ import pytest
 from conftest import Done
 from fake_graphs import chain, pictures
 
-from tledge import evidence
+from tledge.conversion import calibration_data
 from tledge.data import cache, splits
 from tledge.errors import DataError
 from tledge.quantization import calibration_set
@@ -80,7 +80,7 @@ def write_golden(folder: RunFolder, prepared: cache.Prepared, rows: Any) -> None
 
 
 def made(folder: RunFolder, recipe: Recipe) -> tuple[Any, dict[str, Any]]:
-    images = np.load(evidence.calibration(folder, recipe, folder.read_run()))
+    images = np.load(calibration_data.calibration(folder, recipe, folder.read_run()))
     return images, json.loads(folder.calibration.read_text())
 
 
@@ -120,7 +120,7 @@ def test_test_photos_are_left_out_and_named(drawn: tuple[RunFolder, Recipe, cach
     write_golden(folder, prepared, planted)
     name = found["images"][2]["id"]
     watch = Heard()
-    images = np.load(evidence.calibration(folder, recipe, folder.read_run(), watch))
+    images = np.load(calibration_data.calibration(folder, recipe, folder.read_run(), watch))
     assert np.array_equal(images, np.delete(before, 2, axis=0))
     assert f"1 train photos are test photos too ({name} is {name}), and were left out" in watch.lines[0]
     noted = json.loads(folder.calibration.read_text())
@@ -131,11 +131,11 @@ def test_test_photos_are_left_out_and_named(drawn: tuple[RunFolder, Recipe, cach
 def test_nothing_but_test_photos_is_refused(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     folder, recipe, prepared = drawn
     _, found = made(folder, recipe)
-    (folder.path / evidence.CALIBRATION).unlink()
+    (folder.path / calibration_data.CALIBRATION).unlink()
     write_golden(folder, prepared, np.array([one["row"] for one in found["images"]], np.int64))
     with pytest.raises(DataError, match="all 7 calibration images are test photos"):
         made(folder, recipe)
-    assert not (folder.path / evidence.CALIBRATION).exists()
+    assert not (folder.path / calibration_data.CALIBRATION).exists()
 
 
 def test_one_grey_level_is_another_photo(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
@@ -153,11 +153,11 @@ def test_one_grey_level_is_another_photo(drawn: tuple[RunFolder, Recipe, cache.P
 
 def test_images_that_were_used_are_read_again(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     folder, recipe, _ = drawn
-    fresh = evidence.calibration_images(folder, recipe, folder.read_run())
+    fresh = calibration_data.calibration_images(folder, recipe, folder.read_run())
     images, _ = made(folder, recipe)
     assert np.array_equal(fresh, images)
-    np.save(folder.path / evidence.CALIBRATION, images[:3])
-    assert len(evidence.calibration_images(folder, recipe, folder.read_run())) == 3
+    np.save(folder.path / calibration_data.CALIBRATION, images[:3])
+    assert len(calibration_data.calibration_images(folder, recipe, folder.read_run())) == 3
 
 
 # What is refused
@@ -242,10 +242,10 @@ def test_stability_joins_the_record(drawn: tuple[RunFolder, Recipe, cache.Prepar
     folder, recipe, _ = drawn
     made(folder, recipe)
     heard, artifact = Heard(), folder.read_artifacts()[0]
-    evidence.note_stability(folder, [artifact], heard)
+    calibration_data.note_stability(folder, [artifact], heard)
     assert json.loads(folder.calibration.read_text())["stability"] is None
     planted = {"largest": 0.6, "warning": "calibrate on more"}
-    evidence.note_stability(folder, [replace(artifact, details={"stability": planted})], heard)
+    calibration_data.note_stability(folder, [replace(artifact, details={"stability": planted})], heard)
     assert json.loads(folder.calibration.read_text())["stability"] == planted
     assert heard.lines == ["warning: calibrate on more"]
 
@@ -262,7 +262,7 @@ def test_export_writes_the_record(small_run: Path) -> None:
 def test_export_leaves_test_photos_out(own_run: Path, cli: Cli) -> None:
     known = golden_set.load(own_run / "golden.npz")
     images = known.images.copy()
-    images[0] = np.load(own_run / evidence.CALIBRATION)[0]
+    images[0] = np.load(own_run / calibration_data.CALIBRATION)[0]
     golden_set.save(own_run / "golden.npz", replace(known, images=images))
     done = cli("export", own_run, "--variant", "tflite-int8")
     noted = json.loads((own_run / "calibration.json").read_text())

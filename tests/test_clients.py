@@ -20,7 +20,7 @@ from conftest import ROOT
 
 from tledge.bundle.reader import open_bundle, open_predictor
 from tledge.contract import Manifest, Shipped
-from tledge.predict import predict
+from tledge.inference.predict import predict
 from tledge.run import folder as run_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.device]

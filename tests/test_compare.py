@@ -15,14 +15,15 @@ import numpy as np
 import pytest
 from conftest import Done
 
-from tledge import comparison, console_tables
-from tledge.bench_worker import Minimum
-from tledge.comparison import ComparedReport, label_differences
+from tledge import console_tables
+from tledge.benchmark.worker import Minimum
 from tledge.config import Parity
 from tledge.contract import InputSpec
 from tledge.errors import RecipeError
 from tledge.run import folder, golden_set
 from tledge.run.folder import RunFolder
+from tledge.verification import compare_models
+from tledge.verification.compare_models import ComparedReport, label_differences
 
 Cli = Callable[..., Done]
 LIMITS = Parity()
@@ -31,7 +32,7 @@ LIMITS = Parity()
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test waits for a clock."""
-    monkeypatch.setattr(comparison, "STRETCH", Minimum(1, 0.0))
+    monkeypatch.setattr(compare_models, "STRETCH", Minimum(1, 0.0))
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_same_run_is_zero(cli: Cli, old: Path) -> None:
     assert done.code == 0, done.err
     assert "B holds the same files as A." in done.out
     assert done.out.splitlines()[-1] == f"Next: tledge bundle {old}"
-    for row in comparison.compare(old, old, LIMITS).rows:
+    for row in compare_models.compare(old, old, LIMITS).rows:
         assert (row.verdict, row.change, row.lost, row.won, row.agreement) == ("same file", 0.0, 0, 0, 1.0)
 
 
@@ -93,7 +94,7 @@ def test_another_file_that_answers_alike_passes(cli: Cli, old: Path, tmp_path: P
 def test_lost_images_are_counted(old: Path, tmp_path: Path) -> None:
     new = fake_pairs.run(tmp_path / "new", weaker)
     before, after = right(old, fake_pairs.weights()), right(new, weaker(fake_pairs.weights()))
-    report = comparison.compare(old, new, LIMITS)
+    report = compare_models.compare(old, new, LIMITS)
     assert report.verdict == "worse" and [row.variant for row in report.rows] == list(fake_pairs.VARIANTS)
     for row in report.rows:
         assert (row.lost, row.won) == ((before & ~after).sum(), (~before & after).sum())
@@ -119,7 +120,7 @@ def test_a_retrained_model_may_answer_otherwise(old: Path, tmp_path: Path) -> No
     """Agreement far below what an int8 artifact must have is told, and no gate of its own."""
     new = fake_pairs.run(tmp_path / "new", lambda weights: weights * np.array([[1], [1], [0.7]]))
     lax = replace(LIMITS, max_drop=0.05, max_class_drop=0.2, int8_accuracy=0.9)
-    row = comparison.compare(old, new, lax).rows[0]
+    row = compare_models.compare(old, new, lax).rows[0]
     assert row.agreement == pytest.approx(0.945) and row.agreement < lax.int8_agreement
     assert row.verdict == "not worse" and (row.lost, row.won) == (8, 2)
 
@@ -144,11 +145,11 @@ def test_gates_are_those_of_b(cli: Cli, old: Path, tmp_path: Path) -> None:
 
 def test_a_drop_of_few_images_may_be_chance(old: Path, tmp_path: Path) -> None:
     new = fake_pairs.run(tmp_path / "new", lambda weights: weights * np.array([[1], [1], [1.2]]))
-    row = comparison.compare(old, new, LIMITS).rows[0]
+    row = compare_models.compare(old, new, LIMITS).rows[0]
     assert row.verdict == "worse" and (row.lost, row.won) == (5, 1)
     assert row.reasons[-1] == "a difference of so few images may be chance (McNemar's p 0.22)"
     sure = fake_pairs.run(tmp_path / "sure", weaker)
-    assert not any("chance" in line for line in comparison.compare(old, sure, LIMITS).rows[0].reasons)
+    assert not any("chance" in line for line in compare_models.compare(old, sure, LIMITS).rows[0].reasons)
 
 
 @pytest.mark.parametrize("change", [rewired, lambda weights: weights])
@@ -169,7 +170,7 @@ def test_shuffled_labels_are_three(cli: Cli, tmp_path: Path, change: fake_pairs.
 
 def test_same_file_under_other_labels_is_not_the_same(tmp_path: Path, old: Path) -> None:
     new = fake_pairs.run(tmp_path / "new", labels=("owl", "cat", "dog"))
-    report = comparison.compare(old, new, LIMITS)
+    report = compare_models.compare(old, new, LIMITS)
     assert folder.sha256(old / "artifacts/tflite-fp32.tflite") == folder.sha256(
         new / "artifacts/tflite-fp32.tflite"
     )
@@ -196,7 +197,7 @@ def test_label_differences_in_words(a: str, b: str, words: list[str]) -> None:
 def test_a_removed_label_leaves_its_images_out(cli: Cli, old: Path, tmp_path: Path) -> None:
     """B never saw owls: it is asked about cats and dogs, and that it lacks owls is said."""
     new = fake_pairs.run(tmp_path / "new", labels=("cat", "dog", "fox"), of=("cat", "dog"))
-    report = comparison.compare(old, new, LIMITS)
+    report = compare_models.compare(old, new, LIMITS)
     assert report.verdict == "incompatible"
     assert [line.split()[2] for line in report.labels] == ["lacks", "adds"]
     done = cli("compare", new, old, "--quiet")
@@ -225,16 +226,16 @@ def test_no_common_variant_is_two(cli: Cli, old: Path, tmp_path: Path) -> None:
 def test_variant_restricts(cli: Cli, old: Path) -> None:
     (old / "artifacts" / "onnx-fp32.json").rename(old / "onnx-fp32.json")
     alone = fake_pairs.run(old.parent / "alone")
-    report = comparison.compare(old, alone, LIMITS)
+    report = compare_models.compare(old, alone, LIMITS)
     assert report.only_a == () and report.only_b == ("onnx-fp32",)
     assert "Only in B: onnx-fp32." in cli("compare", old, alone, "--quiet").out
     (old / "onnx-fp32.json").rename(old / "artifacts" / "onnx-fp32.json")
-    report = comparison.compare(old, alone, LIMITS, variants=["onnx-fp32"])
+    report = compare_models.compare(old, alone, LIMITS, variants=["onnx-fp32"])
     assert [row.variant for row in report.rows] == ["onnx-fp32"]
     with pytest.raises(
         RecipeError, match=r"--variant tflite-int8: not in both\. Both have tflite-fp32, onnx"
     ):
-        comparison.compare(old, alone, LIMITS, variants=["tflite-int8"])
+        compare_models.compare(old, alone, LIMITS, variants=["tflite-int8"])
 
 
 def test_input_size_is_incompatible(cli: Cli, old: Path, tmp_path: Path) -> None:
@@ -243,14 +244,14 @@ def test_input_size_is_incompatible(cli: Cli, old: Path, tmp_path: Path) -> None
     assert done.code == 3
     assert "contract: input size 8 x 8 in A, 16 x 16 in B." in done.out
     assert "an app built for A must be changed for B" in done.out
-    assert comparison.compare(old, new, LIMITS).rows[0].verdict == "not worse"
+    assert compare_models.compare(old, new, LIMITS).rows[0].verdict == "not worse"
 
 
 def test_every_difference_of_the_contract_is_named(old: Path, tmp_path: Path) -> None:
     new = fake_pairs.run(tmp_path / "new")
     other = {"fit": "letterbox", "resize": "bicubic", "color": "BGR"}
     changed_json(new / "run.json", lambda facts: facts["input"].update(other))
-    report = comparison.compare(old, new, LIMITS)
+    report = compare_models.compare(old, new, LIMITS)
     assert report.contract == (
         "contract: input color RGB in A, BGR in B.",
         "contract: input resize bilinear-antialias in A, bicubic in B.",
@@ -272,10 +273,12 @@ def test_two_bundles_decide_little(cli: Cli, old: Path, tmp_path: Path) -> None:
 def test_a_run_decides_what_a_bundle_cannot(old: Path, tmp_path: Path) -> None:
     new = fake_pairs.run(tmp_path / "new", lambda weights: weights * 2)
     bundled = fake_pairs.bundle(old)
-    report = comparison.compare(bundled, new, LIMITS)
+    report = compare_models.compare(bundled, new, LIMITS)
     assert report.verdict == "not worse" and report.images == fake_pairs.COUNT
     assert not any("trained on" in line for line in report.remarks)
-    assert comparison.compare(new, bundled, LIMITS).images_of == f"{fake_pairs.COUNT} test images of {new}"
+    assert (
+        compare_models.compare(new, bundled, LIMITS).images_of == f"{fake_pairs.COUNT} test images of {new}"
+    )
 
 
 def test_changed_artifact_is_four(cli: Cli, old: Path, tmp_path: Path) -> None:
@@ -321,9 +324,9 @@ def test_a_server_format_is_left_out(tmp_path: Path) -> None:
 
     old = fake_artifacts.bundle(tmp_path / "old")
     with pytest.raises(RecipeError, match="no test photos came with them"):
-        comparison.compare(old, old, LIMITS)
+        compare_models.compare(old, old, LIMITS)
     run = fake_artifacts.run(tmp_path / "run")
-    server, *others = comparison.compare(run, run, LIMITS).rows
+    server, *others = compare_models.compare(run, run, LIMITS).rows
     assert (server.variant, server.verdict) == ("saved_model", "not compared")
     assert "server format" in server.reasons[0] and {row.verdict for row in others} == {"same file"}
 
@@ -332,7 +335,7 @@ def test_unverified_artifacts_are_named(old: Path, tmp_path: Path) -> None:
     new = fake_pairs.run(tmp_path / "new", lambda weights: weights * 2)
     (old / "parity.json").unlink()
     changed_json(new / "parity.json", lambda facts: facts["rows"][0].update(verdict="failed"))
-    remarks = comparison.compare(old, new, LIMITS).remarks
+    remarks = compare_models.compare(old, new, LIMITS).remarks
     assert f"B's tflite-fp32 did not pass verification (failed): {new}." in remarks
     assert f"A's tflite-fp32 did not pass verification (not verified): {old}." in remarks
     assert not any("B's onnx" in line for line in remarks)
@@ -366,15 +369,15 @@ def test_models_take_turns(monkeypatch: pytest.MonkeyPatch, old: Path, tmp_path:
         first = len(asked) <= 2
         return [10**9] * 50 if first else [2_000_000 if session is asked[1] else 3_000_000]
 
-    monkeypatch.setattr(comparison, "stream", taken)
-    row = comparison.compare(old, new, LIMITS, variants=["tflite-fp32"]).rows[0]
+    monkeypatch.setattr(compare_models, "stream", taken)
+    row = compare_models.compare(old, new, LIMITS, variants=["tflite-fp32"]).rows[0]
     mine, other = asked[1], asked[0]
     assert (row.p50_ms_a, row.p50_ms_b) == (2.0, 3.0)
     assert asked == [other, mine, mine, other] * 3 + [other, mine]
 
 
 def test_kernels_are_named(old: Path) -> None:
-    rows = comparison.compare(old, old, LIMITS, kernels="reference").rows
+    rows = compare_models.compare(old, old, LIMITS, kernels="reference").rows
     assert [row.kernels for row in rows] == ["reference", "onnxruntime-cpu"]
 
 
@@ -395,7 +398,7 @@ def shown(report: ComparedReport, width: int) -> tuple[str, tuple[str, ...]]:
 
 
 def test_table_fits_its_window(old: Path, tmp_path: Path) -> None:
-    report = comparison.compare(old, fake_pairs.run(tmp_path / "new", weaker), LIMITS)
+    report = compare_models.compare(old, fake_pairs.run(tmp_path / "new", weaker), LIMITS)
     wide, hidden = shown(report, 120)
     assert hidden == () and "0.8900 → 0.8350" in wide and "-5.50 pp" in wide and " 13 " in wide
     narrow, hidden = shown(report, 100)

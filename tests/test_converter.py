@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tledge.converter import Conversion, Converter
+from tledge.conversion.worker_client import Conversion, Converter
 from tledge.errors import ConversionError, DataError, ResourceError, kind_of, told
 from tledge.formats import worker
 from tledge.formats.base import Job
@@ -25,7 +25,7 @@ def conversion(folder: Path, timeout: int = 20) -> Conversion:
 
 
 def program(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    monkeypatch.setattr("tledge.converter.COMMAND", (sys.executable, "-c", HEAD + body))
+    monkeypatch.setattr("tledge.conversion.worker_client.COMMAND", (sys.executable, "-c", HEAD + body))
 
 
 def test_one_process_does_many_jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

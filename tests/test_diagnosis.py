@@ -9,7 +9,7 @@ import pytest
 from conftest import Done
 from test_ladder import rescaled, thousandfold
 
-from tledge.diagnosis import remarks
+from tledge.conversion.layer_diagnosis import remarks
 from tledge.quantization.sensitivity import CORRECTED, OUTPUT, ROUNDED, Cost, Layer, Sensitivity
 from tledge.visualization import plots
 

@@ -18,12 +18,13 @@ from conftest import Done
 from fake_models import calibrate, small_net
 from numpy.typing import NDArray
 
-from tledge import distillation, feeding, fitting, hardware, progress
+from tledge import progress
 from tledge.errors import DataError, RecipeError
 from tledge.models import classifier
 from tledge.quantization import quantization_aware
 from tledge.recipe import loader
 from tledge.run import folder as run_folder
+from tledge.training import accelerators, batches, distillation, stage
 
 pytestmark = pytest.mark.slow(minutes=1)
 Cli = Callable[..., Done]
@@ -104,19 +105,19 @@ def teacher() -> Any:
     return net
 
 
-def lesson(net: Any, examples: feeding.Examples, **keys: Any) -> distillation.Lesson:
+def lesson(net: Any, examples: batches.Examples, **keys: Any) -> distillation.Lesson:
     wanted = asked(**keys)
-    return distillation.lesson(wanted, wanted.stage[1], net, examples, hardware.PLAIN)
+    return distillation.lesson(wanted, wanted.stage[1], net, examples, accelerators.PLAIN)
 
 
-def examples(count: int, seed: int) -> feeding.Examples:
+def examples(count: int, seed: int) -> batches.Examples:
     labels = np.eye(3, dtype=np.float32)[np.arange(count) % 3]
-    return feeding.Examples(gradients(count, seed), labels, np.arange(count))
+    return batches.Examples(gradients(count, seed), labels, np.arange(count))
 
 
-def learn(made: distillation.Lesson, folder: Path, **keys: Any) -> fitting.State:
-    state = fitting.State(stage=1)
-    fitting.fit(
+def learn(made: distillation.Lesson, folder: Path, **keys: Any) -> stage.State:
+    state = stage.State(stage=1)
+    stage.fit(
         made.network, asked(**keys).stage[1], state, examples(256, 1), examples(128, 2),
         seed=0, checkpoint=folder / "state.npz", watch=progress.SILENT,
     )  # fmt: skip
@@ -184,7 +185,7 @@ def test_metrics_by_worked_example() -> None:
     for one in (accuracy, agreement):
         one.update_state(labels, both)
     assert [float(one.result()) for one in (accuracy, agreement)] == pytest.approx([2 / 3, 2 / 3])
-    padded = hardware.without_padding(distillation.metrics())
+    padded = accelerators.without_padding(distillation.metrics())
     for one in padded:
         one.update_state(np.concatenate([labels, 0 * labels]), np.concatenate([both, both[::-1]]))
     assert [float(one.result()) for one in padded] == pytest.approx([2 / 3, 2 / 3])
@@ -196,14 +197,14 @@ def test_photos_are_wanted(teacher: Any) -> None:
         wanted, export=replace(wanted.export, calibration=replace(wanted.export.calibration, images=0))
     )
     with pytest.raises(DataError, match="images = 0"):
-        distillation.lesson(none, none.stage[1], teacher, examples(8, 1), hardware.PLAIN)
+        distillation.lesson(none, none.stage[1], teacher, examples(8, 1), accelerators.PLAIN)
 
 
 # Through the command line
 
 DIES = """
 import os, sys
-from tledge import fitting
+from tledge.training import stage as fitting
 whole = fitting.save_checkpoint
 def last(path, model, state, kept):
     whole(path, model, state, kept)
@@ -277,7 +278,7 @@ def test_jax_teaches_alike(tmp_path: Path, cli: Cli) -> None:
 
 
 def test_other_layers_are_refused_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tledge.training import train as run_stages
+    from tledge.training.pipeline import train as run_stages
 
     def refuse(_net: Any) -> None:
         raise RecipeError("quantize_aware: layer odd is")

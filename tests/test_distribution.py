@@ -19,10 +19,11 @@ import pytest
 from conftest import Done
 from numpy.typing import NDArray
 
-from tledge import config, distribution, feeding
-from tledge.distribution import Hosts
+from tledge import config
 from tledge.errors import RecipeError
-from tledge.hardware import Split, without_padding
+from tledge.training import batches, multi_host
+from tledge.training.accelerators import Split, without_padding
+from tledge.training.multi_host import Hosts
 
 Cli = Callable[..., Done]
 HERE = "127.0.0.1:1234"
@@ -63,7 +64,7 @@ def test_tensorflow_is_refused(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_one_process_is_alone() -> None:
-    assert Hosts("", 1, 0) == distribution.ALONE and distribution.ALONE.writes
+    assert Hosts("", 1, 0) == multi_host.ALONE and multi_host.ALONE.writes
 
 
 # Shares of a batch
@@ -71,7 +72,7 @@ def test_one_process_is_alone() -> None:
 
 @pytest.fixture
 def three_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distribution, "devices", lambda: 3)
+    monkeypatch.setattr(multi_host, "devices", lambda: 3)
 
 
 def splits(size: int) -> list[Split]:
@@ -120,18 +121,18 @@ def test_epoch_mean_is_exact() -> None:
 def test_uneven_batch_is_refused(size: int, near: str, three_devices: None) -> None:
     stages = [config.Stage(name="a", batch_size=6), config.Stage(name="b", batch_size=size)]
     with pytest.raises(RecipeError, match=rf"stage\]\] b: batch_size = {size} .* that can: {near}\."):
-        distribution.require_batches(Hosts(HERE, 3, 0), stages)
+        multi_host.require_batches(Hosts(HERE, 3, 0), stages)
 
 
 @pytest.mark.slow
 def test_shares_make_the_batch() -> None:
     """What three processes read is what one reads."""
     images: NDArray[np.uint8] = np.random.default_rng(1).integers(0, 256, (14, 2, 2, 3), np.uint8)
-    examples = feeding.Examples(images, np.eye(4, dtype=np.float32)[np.arange(14) % 4], np.arange(14))
+    examples = batches.Examples(images, np.eye(4, dtype=np.float32)[np.arange(14) % 4], np.arange(14))
     stage = config.Stage(batch_size=6, class_weights="balanced")
 
     def data(split: Split | None) -> Any:
-        return feeding.batches(examples, stage, seed=1, epoch=2, train=True, split=split)
+        return batches.batches(examples, stage, seed=1, epoch=2, train=True, split=split)
 
     for number, count in enumerate((6, 6, 2)):
         wanted = data(None)[number]
@@ -266,7 +267,7 @@ def test_lost_process_ends_the_other(victim: int, tmp_path: Path, compiled: Path
     processes[victim].wait()
     begun = time.monotonic()
     assert processes[1 - victim].wait(120) == 1, team.said(1 - victim)
-    assert time.monotonic() - begun < distribution.HEARTBEAT_SECONDS + 30
+    assert time.monotonic() - begun < multi_host.HEARTBEAT_SECONDS + 30
     said = team.said(1 - victim)
     assert "another process of this run was lost" in said and "--resume" in said
     assert "Traceback" not in said and "stack trace" not in said
@@ -293,7 +294,9 @@ def test_processes_must_ask_for_the_same(tmp_path: Path, compiled: Path) -> None
 def test_nobody_else_comes(process: int, tmp_path: Path, compiled: Path) -> None:
     team = Team(tmp_path, compiled, epochs=2)
     where = ["--coordinator", team.address, "--processes", "2", "--process", str(process)]
-    code = "from tledge import cli, distribution as d; d.JOIN_SECONDS = 2; cli.main()"
+    code = (
+        "from tledge import cli; from tledge.training import multi_host as d; d.JOIN_SECONDS = 2; cli.main()"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, "train", "team.toml", *where],
         cwd=tmp_path, env=team.env, capture_output=True, text=True, check=False,

@@ -7,10 +7,10 @@ import threading
 import numpy as np
 import pytest
 
-from tledge import feeding
 from tledge.config import Stage
 from tledge.errors import DataError
-from tledge.feeding import Examples
+from tledge.training import batches
+from tledge.training.batches import Examples
 
 pytest.importorskip("keras")
 
@@ -50,7 +50,7 @@ def wait(images: Watched, times: int) -> None:
 
 def test_next_batch_is_made_while_this_one_is_used() -> None:
     images = Watched()
-    made = feeding.batches(examples(images), STAGE, 3, 0, train=True)
+    made = batches.batches(examples(images), STAGE, 3, 0, train=True)
     made[0]
     wait(images, 2)  # nobody has asked for the second
     assert {rows for _, rows in images.asked} == {tuple(made.order[:4]), tuple(made.order[4:8])}
@@ -64,10 +64,10 @@ def test_next_batch_is_made_while_this_one_is_used() -> None:
 def test_batches_made_ahead_are_those_asked_for() -> None:
     """In any order, through epochs, and again after a first look, as TensorFlow takes one."""
     images, stage = Watched(), Stage(epochs=1, batch_size=4, mixup=0.2)
-    made = feeding.batches(examples(images), stage, 3, 0, train=True)
+    made = batches.batches(examples(images), stage, 3, 0, train=True)
     for numbers in ((0, 1, 0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 4, 5), (5, 0, 4, 1)):
         for number in numbers:
-            alone = feeding.batches(examples(Watched()), stage, 3, made.epoch, train=True)[number]
+            alone = batches.batches(examples(Watched()), stage, 3, made.epoch, train=True)[number]
             for one, other in zip(made[number], alone, strict=True):
                 np.testing.assert_array_equal(one, other)
         made.on_epoch_end()
@@ -75,7 +75,7 @@ def test_batches_made_ahead_are_those_asked_for() -> None:
 
 def test_error_in_a_batch_made_ahead_is_told_when_it_is_asked_for() -> None:
     images = Watched(broken=COUNT - 1)
-    made = feeding.batches(examples(images), STAGE, 3, 0, train=False)
+    made = batches.batches(examples(images), STAGE, 3, 0, train=False)
     last = len(made) - 1
     made[last - 1]
     wait(images, 2)
@@ -88,6 +88,6 @@ def test_error_in_a_batch_made_ahead_is_told_when_it_is_asked_for() -> None:
 def test_features_are_not_made_ahead() -> None:
     """They are small: to hand them from thread to thread takes longer than to copy them."""
     views = np.zeros((1, COUNT, 8), np.float32)
-    made = feeding.batches(examples(Watched(), views), STAGE, 3, 0, train=True)
+    made = batches.batches(examples(Watched(), views), STAGE, 3, 0, train=True)
     made[0]
     assert made.ahead == {}

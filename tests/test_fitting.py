@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from fake_models import SMALL, images, small_net
 
-from tledge import config, feeding, fitting, progress
+from tledge import config, progress
 from tledge.errors import RecipeError, RunError
 from tledge.recipe import loader
+from tledge.training import batches
+from tledge.training import stage as training_stage
 
 TEXT = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
 
@@ -26,12 +28,12 @@ def one_hot(count: int = 16, classes: int = 3) -> Any:
     return np.eye(classes, dtype=np.float32)[np.arange(count) % classes]
 
 
-def fit(net: Any, stage: config.Stage, examples: feeding.Examples, folder: Path) -> fitting.State:
+def fit(net: Any, stage: config.Stage, examples: batches.Examples, folder: Path) -> training_stage.State:
     from tledge.models import classifier
 
     classifier.set_trainable(net, stage)
-    state = fitting.State()
-    fitting.fit(
+    state = training_stage.State()
+    training_stage.fit(
         net, stage, state, examples, examples,
         seed=0, checkpoint=folder / "state.npz", watch=progress.SILENT,
     )  # fmt: skip
@@ -40,7 +42,7 @@ def fit(net: Any, stage: config.Stage, examples: feeding.Examples, folder: Path)
 
 def rate(steps: int, **keys: Any) -> Any:
     """The learning rate at a step of a stage that takes `steps` steps in all."""
-    made = fitting._rate(config.Stage(**keys), steps)
+    made = training_stage._rate(config.Stage(**keys), steps)
     return made if isinstance(made, float) else lambda step: float(made(step))
 
 
@@ -86,7 +88,7 @@ def test_optimizers_take_their_options(name: str, schedule: str) -> None:
     stage = config.Stage(
         optimizer=name, learning_rate=0.02, momentum=0.5, schedule=schedule, weight_decay=0.1, decay=0.5
     )
-    made = fitting.optimizer(stage, steps=10)
+    made = training_stage.optimizer(stage, steps=10)
     assert float(made.learning_rate) == pytest.approx(0.02)
     assert type(made).__name__.lower() == name and made.weight_decay == 0.1
 
@@ -97,7 +99,7 @@ def test_rate_falls_while_training(net: Any, tmp_path: Path) -> None:
     stage = config.Stage(
         epochs=3, batch_size=8, learning_rate=0.01, schedule="inverse-time", decay=0.5, optimizer="sgd"
     )
-    fit(net, stage, feeding.Examples(images(), one_hot(), np.arange(16)), tmp_path)
+    fit(net, stage, batches.Examples(images(), one_hot(), np.arange(16)), tmp_path)
     assert int(net.optimizer.iterations) == 6
     assert float(net.optimizer.learning_rate) == pytest.approx(0.0025)
 
@@ -107,9 +109,9 @@ def test_rate_falls_while_training(net: Any, tmp_path: Path) -> None:
 UNEVEN = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2])
 
 
-def uneven(rows: Any = None) -> feeding.Examples:
+def uneven(rows: Any = None) -> batches.Examples:
     labels = np.eye(3, dtype=np.float32)[UNEVEN]
-    return feeding.Examples(images(10), labels, np.arange(10) if rows is None else rows)
+    return batches.Examples(images(10), labels, np.arange(10) if rows is None else rows)
 
 
 def test_class_weights_by_worked_example() -> None:
@@ -130,12 +132,12 @@ def test_class_weights_count_own_rows() -> None:
 @pytest.mark.slow
 def test_batches_carry_weights() -> None:
     stage = config.Stage(class_weights="balanced", batch_size=4)
-    data = feeding.batches(uneven(), stage, seed=0, epoch=0, train=True)
+    data = batches.batches(uneven(), stage, seed=0, epoch=0, train=True)
     parts = [data[number] for number in range(len(data))]
     assert [len(weights) for _images, _labels, weights in parts] == [4, 4, 2]
     for _images, labels, weights in parts:
         assert np.allclose(weights, np.array([10 / 18, 10 / 9, 10 / 3])[labels.argmax(1)])
-    plain = feeding.batches(uneven(), config.Stage(batch_size=4), seed=0, epoch=0, train=True)
+    plain = batches.batches(uneven(), config.Stage(batch_size=4), seed=0, epoch=0, train=True)
     assert all(np.array_equal(one[1], plain[number][1]) for number, one in enumerate(parts))
     assert len(plain[0]) == 2
 
@@ -143,13 +145,13 @@ def test_batches_carry_weights() -> None:
 @pytest.mark.slow
 def test_validation_is_not_weighted() -> None:
     stage = config.Stage(class_weights="balanced")
-    assert len(feeding.batches(uneven(), stage, seed=0, epoch=0, train=False)[0]) == 2
+    assert len(batches.batches(uneven(), stage, seed=0, epoch=0, train=False)[0]) == 2
 
 
 @pytest.mark.slow
 def test_mixed_photos_have_mixed_weights() -> None:
     stage = config.Stage(class_weights="balanced", mixup=0.4, batch_size=10)
-    _images, labels, weights = feeding.batches(uneven(), stage, seed=0, epoch=0, train=True)[0]
+    _images, labels, weights = batches.batches(uneven(), stage, seed=0, epoch=0, train=True)[0]
     assert ((labels > 0).sum(1) > 1).sum() > 0  # some are blends of two classes
     assert np.allclose(weights, (labels * [10 / 18, 10 / 9, 10 / 3]).sum(1), atol=1e-5)
 
@@ -184,24 +186,24 @@ def test_binary_loss_is_cross_entropy_of_p(smoothing: float) -> None:
     soft = label * (1 - smoothing) + smoothing / 2
     wanted = -(soft * np.log(p) + (1 - soft) * np.log(1 - p)).mean()
     pair = (np.hstack([1 - label, label]), np.hstack([1 - p, p]))
-    assert float(fitting.loss(stage)(*pair)) == pytest.approx(wanted, rel=1e-5)
+    assert float(training_stage.loss(stage)(*pair)) == pytest.approx(wanted, rel=1e-5)
     known = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
     assert float(known(label, p)) == pytest.approx(wanted, rel=1e-5)
-    assert float(fitting.loss(stage)(*pair)) == pytest.approx(wanted, rel=1e-5)
+    assert float(training_stage.loss(stage)(*pair)) == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.slow
 def test_categorical_loss_is_smoothed() -> None:
     """.1 over four classes: .925 for the right one, .025 for each other."""
     label, p = np.array([[0.0, 1, 0, 0]]), np.array([[0.1, 0.7, 0.15, 0.05]])
-    found = float(fitting.loss(config.Stage(label_smoothing=0.1))(label, p))
+    found = float(training_stage.loss(config.Stage(label_smoothing=0.1))(label, p))
     assert found == pytest.approx(-(np.array([[0.025, 0.925, 0.025, 0.025]]) * np.log(p)).sum(), rel=1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("classes", "count"), [(2, 1), (5, 1), (6, 2), (120, 2)])
 def test_top5_needs_more_than_five(classes: int, count: int) -> None:
-    assert len(fitting.metrics(classes)) == count
+    assert len(training_stage.metrics(classes)) == count
 
 
 @pytest.mark.slow
@@ -209,7 +211,7 @@ def test_top5_is_in_the_history(tmp_path: Path) -> None:
     from tledge.models import classifier
 
     net = classifier.build(SMALL, 8)
-    examples = feeding.Examples(images(24), one_hot(24, 8), np.arange(24))
+    examples = batches.Examples(images(24), one_hot(24, 8), np.arange(24))
     state = fit(net, config.Stage(epochs=1, learning_rate=0.0), examples, tmp_path)
     answers = net.predict(examples.images.astype(np.float32), verbose=0)
     best = np.argsort(-answers, axis=1)[:, :5]
@@ -219,9 +221,9 @@ def test_top5_is_in_the_history(tmp_path: Path) -> None:
 
 
 def test_best_epoch_and_patience() -> None:
-    stage, state = config.Stage(patience=2), fitting.State()
+    stage, state = config.Stage(patience=2), training_stage.State()
     better = [
-        fitting.judge(stage, state, {"val_loss": loss}, epoch)
+        training_stage.judge(stage, state, {"val_loss": loss}, epoch)
         for epoch, loss in enumerate((0.9, 0.5, 0.6, 0.7), 1)
     ]
     assert better == [True, True, False, False]
@@ -230,7 +232,7 @@ def test_best_epoch_and_patience() -> None:
 
 def test_mixup_blends_labels_alike() -> None:
     batch, labels = images().astype(np.float32), one_hot()
-    made, blended = feeding.mixed(batch, labels, 0.4, np.random.default_rng(1))
+    made, blended = batches.mixed(batch, labels, 0.4, np.random.default_rng(1))
     assert made.shape == batch.shape and np.allclose(blended.sum(1), 1)
     assert not np.allclose(made, batch) and made.max() <= 255
 
@@ -239,7 +241,7 @@ def test_mixup_blends_labels_alike() -> None:
 def test_weights_that_are_no_numbers_are_refused(net: Any, tmp_path: Path) -> None:
     net.get_layer("logits").kernel.assign(net.get_layer("logits").kernel * np.float32("nan"))
     with pytest.raises(RunError, match="wild: begins with weights that are not numbers"):
-        fit(net, WILD, feeding.Examples(images(), one_hot(), np.arange(16)), tmp_path)
+        fit(net, WILD, batches.Examples(images(), one_hot(), np.arange(16)), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -258,16 +260,18 @@ def test_loss_that_is_no_number_stops(net: Any, tmp_path: Path, size: int, where
     """At once, with what to set instead, and never into the checkpoint."""
     stage = replace(WILD, batch_size=size)
     with pytest.raises(RunError, match=f"wild: the loss is not a number {where}.*learning_rate=10") as caught:
-        fit(net, stage, feeding.Examples(images(), one_hot(), np.arange(16)), tmp_path)
+        fit(net, stage, batches.Examples(images(), one_hot(), np.arange(16)), tmp_path)
     assert "float32" not in str(caught.value)
-    state = fitting.read_state(tmp_path / "state.npz")
+    state = training_stage.read_state(tmp_path / "state.npz")
     assert 0 < state.epoch < 40 and len(state.history) == state.epoch
     with np.load(tmp_path / "state.npz") as packed:
         assert all(np.isfinite(packed[name]).all() for name in packed.files if name != "state")
 
 
 def test_half_precision_is_among_what_to_try() -> None:
-    said = fitting._no_number(config.Stage(name="all"), fitting.State(stage=1), "in epoch 1", "float16")
+    said = training_stage._no_number(
+        config.Stage(name="all"), training_stage.State(stage=1), "in epoch 1", "float16"
+    )
     assert 'precision = "float32"' in said and "--set stage.1.learning_rate=0.0001" in said
 
 
@@ -275,18 +279,18 @@ def test_half_precision_is_among_what_to_try() -> None:
 def test_moving_average_of_weights_is_kept(net: Any, tmp_path: Path) -> None:
     stage = config.Stage(name="ema", epochs=3, ema=0.9, learning_rate=0.05, restore_best=False)
     before = net.get_layer("logits").kernel.numpy()
-    state = fit(net, stage, feeding.Examples(images(), one_hot(), np.arange(16)), tmp_path)
+    state = fit(net, stage, batches.Examples(images(), one_hot(), np.arange(16)), tmp_path)
     after = net.get_layer("logits").kernel.numpy()
     assert state.epoch == 3 and not np.array_equal(before, after) and np.isfinite(after).all()
 
 
 @pytest.mark.slow
 def test_views_are_drawn_once_in_turns(tmp_path: Path) -> None:
-    from tledge.training import _with_views
+    from tledge.training.pipeline import _with_views
 
     made = loader.parse(TEXT, "views.toml")
     made = replace(made, augment=config.Augment(flip="horizontal", rotation=0.2, views=2))
-    plain = feeding.Examples(images(), one_hot(), np.arange(4, 12))
+    plain = batches.Examples(images(), one_hot(), np.arange(4, 12))
     first, again = (
         _with_views(plain, made, tmp_path / name / "views.npy", progress.SILENT) for name in ("a", "b")
     )

@@ -14,14 +14,14 @@ from conftest import SMALL, Done
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge import flips, parity
 from tledge.config import Parity
 from tledge.errors import RunError
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityReport, ParityRow, Reference, RunFolder
 from tledge.run.golden_set import Golden
-from tledge.verification import verify_run
+from tledge.verification import flips, parity
+from tledge.verification.verify import verify_run
 from tledge.visualization import contact_sheet
 
 NAMES = ("cat", "dog", "owl")

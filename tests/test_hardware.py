@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from fake_models import images, small_net
 
-from tledge import feeding, fitting, hardware, progress, training
+from tledge import progress
 from tledge.config import Hardware, Stage
 from tledge.errors import RecipeError, RunError
-from tledge.hardware import Engine, Split
 from tledge.recipe import loader
 from tledge.run import folder as run_folder
+from tledge.training import accelerators, batches, pipeline
+from tledge.training import stage as training_stage
+from tledge.training.accelerators import Engine, Split
 
 TEXT = """
 [data]
@@ -60,23 +62,23 @@ def one_hot(count: int) -> Any:
     return np.eye(3, dtype=np.float32)[np.arange(count) % 3]
 
 
-def examples(count: int = 19) -> feeding.Examples:
-    return feeding.Examples(images(count), one_hot(count), np.arange(count))
+def examples(count: int = 19) -> batches.Examples:
+    return batches.Examples(images(count), one_hot(count), np.arange(count))
 
 
 def fit(
     net: Any,
     stage: Stage,
     path: Path,
-    engine: Engine = hardware.PLAIN,
-    state: fitting.State | None = None,
+    engine: Engine = accelerators.PLAIN,
+    state: training_stage.State | None = None,
     watch: progress.Progress = progress.SILENT,
-) -> fitting.State:
+) -> training_stage.State:
     from tledge.models import classifier
 
     classifier.set_trainable(net, stage)
-    state = state or fitting.State()
-    fitting.fit(
+    state = state or training_stage.State()
+    training_stage.fit(
         net, stage, state, examples(), examples(7),
         seed=0, checkpoint=path / "state.npz", watch=watch, engine=engine,
     )  # fmt: skip
@@ -136,38 +138,38 @@ def made_error(name: str, text: str) -> Exception:
     ],
 )
 def test_out_of_memory_is_recognised(error: Exception, wanted: bool) -> None:
-    assert hardware.is_out_of_memory(error) == wanted
+    assert accelerators.is_out_of_memory(error) == wanted
 
 
 @pytest.mark.slow
 def test_own_errors_of_tensorflow_are_recognised() -> None:
     import tensorflow as tf
 
-    assert hardware.is_out_of_memory(tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"))
-    assert not hardware.is_out_of_memory(tf.errors.InvalidArgumentError(None, None, "OOM"))
+    assert accelerators.is_out_of_memory(tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"))
+    assert not accelerators.is_out_of_memory(tf.errors.InvalidArgumentError(None, None, "OOM"))
 
 
 def test_message_says_what_to_set() -> None:
     stage = Stage(name="top", batch_size=64)
     with pytest.raises(RunError) as caught:
-        hardware.halved(Hardware(), stage, Split(64), progress.SILENT)
+        accelerators.halved(Hardware(), stage, Split(64), progress.SILENT)
     assert str(caught.value) == (
         "stage top: the device ran out of memory at batch_size = 64. Set batch_size = 32, "
         '[hardware] precision = "bfloat16", or [hardware] halve_batch = true.'
     )
     with pytest.raises(RunError, match=r"batch_size = 32, or \[hardware\] halve_batch"):
-        hardware.halved(Hardware(precision="float16"), stage, Split(64), progress.SILENT)
+        accelerators.halved(Hardware(precision="float16"), stage, Split(64), progress.SILENT)
 
 
 def test_halving_ends_at_one() -> None:
     listener, table, split = Listener(), Hardware(halve_batch=True), Split(6)
     pieces = []
     while split.piece > 1:
-        split = replace(split, accumulate=hardware.halved(table, Stage(), split, listener))
+        split = replace(split, accumulate=accelerators.halved(table, Stage(), split, listener))
         pieces.append(split.piece)
     assert pieces == [3, 2, 1] and len(listener.lines) == 3
     with pytest.raises(RunError, match="smaller backbone"):
-        hardware.halved(table, Stage(), split, listener)
+        accelerators.halved(table, Stage(), split, listener)
 
 
 # Pieces of an update
@@ -204,14 +206,14 @@ def test_bytes_train_as_floats_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """The device's float32 of a byte is the host's."""
     first, stage = built(Hardware()), Stage(epochs=2, unfreeze="all", batch_size=8)
     fit(first, stage, tmp_path / "bytes")
-    before, kinds = feeding.Examples.take, set()
+    before, kinds = batches.Examples.take, set()
 
     def floats(self: Any, *rest: Any) -> Any:
         found = before(self, *rest)
         kinds.add(found.dtype.name)
         return found.astype(np.float32)
 
-    monkeypatch.setattr(feeding.Examples, "take", floats)
+    monkeypatch.setattr(batches.Examples, "take", floats)
     second = built(Hardware())
     fit(second, stage, tmp_path / "floats")
     assert kinds == {"uint8"}
@@ -227,7 +229,7 @@ def full_above(monkeypatch: pytest.MonkeyPatch, limit: int) -> list[int]:
     import tensorflow as tf
 
     seen: list[int] = []
-    before = feeding.batches
+    before = batches.batches
 
     def planted(*rest: Any, **options: Any) -> Any:
         data = before(*rest, **options)
@@ -246,7 +248,7 @@ def full_above(monkeypatch: pytest.MonkeyPatch, limit: int) -> list[int]:
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
         return before(self, *rest, **options)
 
-    monkeypatch.setattr(fitting, "batches", planted)
+    monkeypatch.setattr(training_stage, "batches", planted)
     monkeypatch.setattr(keras.Model, "fit", fitted)
     return seen
 
@@ -289,7 +291,7 @@ def test_full_device_stops_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.slow
 def test_other_errors_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "_run", lambda *_: (_ for _ in ()).throw(KeyError("other")))
+    monkeypatch.setattr(training_stage, "_run", lambda *_: (_ for _ in ()).throw(KeyError("other")))
     with pytest.raises(KeyError, match="other"):
         fit(built(Hardware()), HALVING, tmp_path, Engine(Hardware(halve_batch=True)))
 
@@ -301,7 +303,7 @@ def test_halved_stage_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     full_above(monkeypatch, 2)
     whole, killed, resumed = (built(table) for _ in range(3))
     fit(whole, HALVING, tmp_path / "whole", Engine(table))
-    before, left = fitting.judge, [2]
+    before, left = training_stage.judge, [2]
 
     def dies(*rest: Any) -> bool:
         left[0] -= 1
@@ -309,11 +311,11 @@ def test_halved_stage_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             raise KeyboardInterrupt
         return before(*rest)
 
-    monkeypatch.setattr(fitting, "judge", dies)
+    monkeypatch.setattr(training_stage, "judge", dies)
     with pytest.raises(KeyboardInterrupt):
         fit(killed, HALVING, tmp_path / "killed", Engine(table))
-    monkeypatch.setattr(fitting, "judge", before)
-    state = fitting.read_state(tmp_path / "killed" / "state.npz")
+    monkeypatch.setattr(training_stage, "judge", before)
+    state = training_stage.read_state(tmp_path / "killed" / "state.npz")
     assert state.epoch == 2 and state.accumulate == 4
     fit(resumed, HALVING, tmp_path / "killed", Engine(table), state)
     assert state.epoch == 3 and state.halved == {"all": 2}
@@ -367,28 +369,37 @@ def test_float16_resumes_byte_for_byte(tmp_path: Path) -> None:
     fit(whole, stage, tmp_path / "whole", engine)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            fitting._keeper(None, stage, fitting.State(), tmp_path).__class__, "finish", lambda _: None, False
+            training_stage._keeper(None, stage, training_stage.State(), tmp_path).__class__,
+            "finish",
+            lambda _: None,
+            False,
         )
-        state = fitting.State()
-        saved = fitting.save_checkpoint
+        state = training_stage.State()
+        saved = training_stage.save_checkpoint
 
         def dies(*rest: Any) -> None:
             saved(*rest)
             if state.epoch == 2:
                 raise KeyboardInterrupt
 
-        patch.setattr(fitting, "save_checkpoint", dies)
+        patch.setattr(training_stage, "save_checkpoint", dies)
         with pytest.raises(KeyboardInterrupt):
             fit(killed, stage, tmp_path / "killed", engine, state)
     resumed = built(engine.table)
-    fit(resumed, stage, tmp_path / "killed", engine, fitting.read_state(tmp_path / "killed" / "state.npz"))
+    fit(
+        resumed,
+        stage,
+        tmp_path / "killed",
+        engine,
+        training_stage.read_state(tmp_path / "killed" / "state.npz"),
+    )
     assert all(map(np.array_equal, whole.get_weights(), resumed.get_weights()))
     assert int(resumed.optimizer.iterations) == int(whole.optimizer.iterations) > 0
     assert int(resumed.optimizer.step_counter) == int(whole.optimizer.step_counter)
 
 
 def trained(out: Path, *settings: str) -> run_folder.RunFolder:
-    training.train(loader.parse(TEXT, "own.toml", settings), TEXT, out, settings=settings)
+    pipeline.train(loader.parse(TEXT, "own.toml", settings), TEXT, out, settings=settings)
     return run_folder.RunFolder(out)
 
 
@@ -406,7 +417,7 @@ def losses(folder: run_folder.RunFolder) -> list[float]:
 @pytest.mark.slow
 def test_mixed_run_is_written_in_float32(tmp_path: Path) -> None:
     """Also with frozen layers computed once, which changes no weight."""
-    from tledge import exporting
+    from tledge.conversion import export
     from tledge.models import classifier
 
     precision = "bfloat16"
@@ -421,7 +432,7 @@ def test_mixed_run_is_written_in_float32(tmp_path: Path) -> None:
     answers = classifier.load(mixed.model).predict_on_batch(golden["images"].astype(np.float32))
     np.testing.assert_array_equal(answers, golden["probabilities"])
     asked = [f"hardware.precision={precision}"]
-    exporting.export(mixed, loader.parse(TEXT, "own.toml", asked), ["tflite-fp32"])
+    export.export(mixed, loader.parse(TEXT, "own.toml", asked), ["tflite-fp32"])
     anew = trained(tmp_path / "anew", f"hardware.precision={precision}", "stage.0.reuse_frozen=false")
     assert parts(anew) == parts(mixed)
 
@@ -429,15 +440,15 @@ def test_mixed_run_is_written_in_float32(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_frozen_outputs_know_their_precision() -> None:
     """Another key for each precision, and float32 holds all that bfloat16 gives."""
-    from tledge import prefix
     from tledge.models import classifier
+    from tledge.training import frozen_features
 
     keys = set()
     for precision in ("float32", "bfloat16", "float16"):
         net = built(Hardware(precision))
         classifier.set_trainable(net, Stage())
-        front = prefix.cut(net).front  # type: ignore[union-attr]
-        keys.add(prefix.key(front, "photos"))
+        front = frozen_features.cut(net).front  # type: ignore[union-attr]
+        keys.add(frozen_features.key(front, "photos"))
         given = np.asarray(front.predict_on_batch(images(4)))
         assert given.dtype.name == precision
         assert np.array_equal(given.astype(np.float32).astype(given.dtype), given) and given.any()
@@ -452,7 +463,7 @@ def test_compiling_gives_up_determinism(jit: str, asked: bool, monkeypatch: pyte
 
     calls: list[int] = []
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: calls.append(1))
-    training._seed(0, Hardware(jit_compile=jit))
+    pipeline._seed(0, Hardware(jit_compile=jit))
     assert bool(calls) == asked
 
 
@@ -475,15 +486,15 @@ def test_compiled_steps_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.slow
 def test_all_of_one_device_is_one() -> None:
     listener = Listener()
-    assert hardware.engine(Hardware(devices="all"), listener).replicas == 1
+    assert accelerators.engine(Hardware(devices="all"), listener).replicas == 1
     assert "this machine has one device" in listener.lines[0]
 
 
 @pytest.mark.slow
 def test_tensorflow_cannot_halve_on_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "_devices", lambda: ["CPU:0", "CPU:1"])
+    monkeypatch.setattr(accelerators, "_devices", lambda: ["CPU:0", "CPU:1"])
     with pytest.raises(RecipeError, match="halve_batch: TensorFlow cannot"):
-        hardware.engine(Hardware(devices="all", halve_batch=True))
+        accelerators.engine(Hardware(devices="all", halve_batch=True))
 
 
 TWO = """
@@ -493,7 +504,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tledge import fitting, hardware, training
+from tledge.training import stage as fitting, accelerators as hardware, pipeline as training
 from tledge.config import Hardware, Stage
 
 sys.path.insert(0, TESTS)
@@ -580,5 +591,5 @@ def test_two_devices_of_jax(tmp_path: Path) -> None:
 
 
 def test_abort_names_what_to_set() -> None:
-    said = hardware.aborted(Stage(name="top"), hardware.Split(64))
+    said = accelerators.aborted(Stage(name="top"), accelerators.Split(64))
     assert "stage top: native code gave up at batch_size = 64" in said and "batch_size = 32" in said

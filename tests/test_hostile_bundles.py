@@ -21,14 +21,15 @@ import pytest
 from conftest import Done
 from fake_device_bundle import change, write_sums
 
-from tledge import contract, verification
+from tledge import contract
 from tledge._io import json_schema, zip_guard
 from tledge.bundle import reader
 from tledge.config import Data
 from tledge.data import cache
 from tledge.errors import ArtifactError, DataError, TledgeError
-from tledge.predict import predict
+from tledge.inference.predict import predict
 from tledge.run import folder
+from tledge.verification import verify
 from tledge.visualization import text_format
 
 Cli = Callable[..., Done]
@@ -259,7 +260,7 @@ def replaced(bundle: Path, kind: str) -> None:
 def test_answers_that_do_not_load_are_told(kind: str, bundle: Path) -> None:
     replaced(bundle, kind)
     with pytest.raises(ArtifactError, match="is damaged"):
-        verification.verify_bundle(bundle)
+        verify.verify_bundle(bundle)
 
 
 @pytest.mark.parametrize(
@@ -270,14 +271,14 @@ def test_answers_that_say_nothing_do_not_pass(kind: str, words_: str, bundle: Pa
     replaced(bundle, kind)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        row = {one.variant: one for one in verification.verify_bundle(bundle).rows}["tflite-int8"]
+        row = {one.variant: one for one in verify.verify_bundle(bundle).rows}["tflite-int8"]
     assert row.verdict == "failed" and words_ in " ".join(row.reasons)
 
 
 def test_bundle_of_no_artifact_is_told(bundle: Path) -> None:
     change(bundle, lambda raw: raw.update(artifacts=[]))
     with pytest.raises(ArtifactError, match="names no artifact"):
-        verification.verify_bundle(bundle)
+        verify.verify_bundle(bundle)
 
 
 def test_no_code_of_a_bundle_runs(bundle: Path, tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def test_help_starts_light() -> None:
 
 def test_predicting_loads_no_converter() -> None:
     """A device waits for what is imported: neither the formats nor the recipe are needed there."""
-    code = "import sys, tledge.predict\nprint(*sys.modules)"
+    code = "import sys, tledge.inference.predict\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "tledge.runtime.sessions" in loaded

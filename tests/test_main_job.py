@@ -169,7 +169,7 @@ def test_training_repeats_and_resumes(tmp_path: Path) -> None:
     dying = tmp_path / "two"
     code = (
         "import os, sys\n"
-        "from tledge import fitting\n"
+        "from tledge.training import stage as fitting\n"
         "whole = fitting.save_checkpoint\n"
         "def last(path, model, state, kept):\n"
         "    whole(path, model, state, kept)\n"
@@ -204,7 +204,7 @@ def test_finished_run_is_kept(small_run: Path, cli: Cli, tmp_path: Path) -> None
 
 def test_crashing_converter_is_explained(own_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "import os, sys; sys.stdin.readline(); os.kill(os.getpid(), 11)"
-    monkeypatch.setattr("tledge.converter.COMMAND", (sys.executable, "-c", code))
+    monkeypatch.setattr("tledge.conversion.worker_client.COMMAND", (sys.executable, "-c", code))
     done = cli("export", own_run, "--quiet")
     assert done.code == 1
     assert "tflite-fp32: the converter crashed (SIGSEGV)" in done.err and "tflite-fp32.log" in done.err
@@ -316,7 +316,7 @@ def test_other_photos_are_not_gone_on_with(tmp_path: Path, cli: Cli, monkeypatch
     """A run that was begun on other photos: its drawn views would get the labels of these."""
     from fake_data import photos
 
-    from tledge import fitting
+    from tledge.training import stage
 
     monkeypatch.chdir(tmp_path)
     folder = photos(tmp_path / "photos", {"train": 40, "test": 12}, ("cat", "dog"))
@@ -325,7 +325,7 @@ def test_other_photos_are_not_gone_on_with(tmp_path: Path, cli: Cli, monkeypatch
         text = text.replace(line, "", 1)
     (tmp_path / "small.toml").write_text(text)
     with monkeypatch.context() as broken:
-        broken.setattr(fitting, "judge", None)  # ends the run after its first epoch
+        broken.setattr(stage, "judge", None)  # ends the run after its first epoch
         with pytest.raises(TypeError):
             cli("train", "small.toml", "--quiet")
     (folder / "train" / "cat" / "0000.jpg").unlink()

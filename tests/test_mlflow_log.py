@@ -12,10 +12,10 @@ import pytest
 from blocking import block
 from conftest import SMALL, Done
 
-from tledge import mlflow_log
 from tledge.errors import MissingError
 from tledge.recipe import loader
 from tledge.run.folder import RunFolder
+from tledge.training.loggers import mlflow_logger
 
 Cli = Callable[..., Done]
 TEXT = SMALL + "[log]\nmlflow = true\ntensorboard = false\n"
@@ -77,7 +77,7 @@ MADE = loader.parse(TEXT, "small.toml")
 
 
 def test_mlflow_is_told_of_a_training(fake: FakeMlflow, folder: RunFolder) -> None:
-    with mlflow_log.recorded(MADE, folder) as tell:
+    with mlflow_logger.recorded(MADE, folder) as tell:
         tell([ROW])
         tell([ROW, {**ROW, "epoch": 2, "loss": 1.0}])
     assert fake.told[0] == ("set_experiment", "small")
@@ -88,16 +88,16 @@ def test_mlflow_is_told_of_a_training(fake: FakeMlflow, folder: RunFolder) -> No
     assert first == (1, {"loss": 1.5, "val_loss": 2.0, "seconds": 0.5})
     assert second[0] == 2 and second[1]["loss"] == 1.0
     assert last == (None, {"final_validation_accuracy": 0.5, "final_test_accuracy": 0.75})
-    assert [Path(one).name for one in fake.calls("log_artifact")] == list(mlflow_log.FILES)
+    assert [Path(one).name for one in fake.calls("log_artifact")] == list(mlflow_logger.FILES)
     assert fake.told[-1] == ("end_run",)
 
 
 def test_killed_training_goes_on_in_its_run(fake: FakeMlflow, folder: RunFolder) -> None:
-    with pytest.raises(KeyboardInterrupt), mlflow_log.recorded(MADE, folder):
+    with pytest.raises(KeyboardInterrupt), mlflow_logger.recorded(MADE, folder):
         raise KeyboardInterrupt
     assert fake.told[-1] == ("end_run", "FAILED")
     told = len(fake.calls("log_params"))
-    with mlflow_log.recorded(MADE, folder) as tell:
+    with mlflow_logger.recorded(MADE, folder) as tell:
         tell([ROW])
     assert fake.calls("start_run")[1] == ("abc123", folder.path.name)
     assert len(fake.calls("log_params")) == told > 0
@@ -106,7 +106,7 @@ def test_killed_training_goes_on_in_its_run(fake: FakeMlflow, folder: RunFolder)
 def test_every_key_has_the_name_that_set_takes() -> None:
     from dataclasses import asdict
 
-    keys = mlflow_log.flat(asdict(MADE))
+    keys = mlflow_logger.flat(asdict(MADE))
     assert keys["log.mlflow"] is True and keys["export.variants"] == MADE.export.variants
     assert (
         loader.parse(TEXT, "small.toml", [f"stage.0.epochs={keys['stage.0.epochs'] + 1}"]).stage[0].epochs
@@ -124,12 +124,12 @@ def test_missing_mlflow_is_five(cli: Cli, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_missing_mlflow_is_no_matter_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tledge import logs
+    from tledge.training.loggers import registry
 
     block(monkeypatch, {"mlflow"})
-    logs.require(loader.parse(SMALL, "small.toml"))
+    registry.require(loader.parse(SMALL, "small.toml"))
     with pytest.raises(MissingError):
-        logs.require(MADE)
+        registry.require(MADE)
 
 
 @pytest.mark.slow

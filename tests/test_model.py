@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from fake_models import images, small_net
 
-from tledge import config, feeding, fitting, progress
+from tledge import config, progress
 from tledge.errors import MissingError, RecipeError, ResourceError
+from tledge.training import batches
+from tledge.training import stage as training_stage
 
 pytestmark = pytest.mark.slow
 
@@ -143,12 +145,12 @@ def logits(net: Any, batch: Any) -> Any:
     return keras.Model(net.input, net.get_layer("logits").output).predict(batch, verbose=0)
 
 
-def fit(net: Any, stage: config.Stage, labels: Any, folder: Path) -> fitting.State:
+def fit(net: Any, stage: config.Stage, labels: Any, folder: Path) -> training_stage.State:
     from tledge.models import classifier
 
     classifier.set_trainable(net, stage)
-    state, examples = fitting.State(), feeding.Examples(images(), labels, np.arange(16))
-    fitting.fit(
+    state, examples = training_stage.State(), batches.Examples(images(), labels, np.arange(16))
+    training_stage.fit(
         net, stage, state, examples, examples,
         seed=0, checkpoint=folder / "state.npz", watch=progress.SILENT,
     )  # fmt: skip
@@ -183,7 +185,7 @@ def test_pair_loss_is_cross_entropy_of_p(pair: Any, smoothing: float) -> None:
     labels[:, 0] = 1 - labels[:, 1]
     p, soft = pair.predict(batch, verbose=0)[:, 1], labels[:, 1] * (1 - smoothing) + smoothing / 2
     wanted = -(soft * np.log(p) + (1 - soft) * np.log(1 - p)).mean()
-    pair.compile(loss=fitting.loss(config.Stage(label_smoothing=smoothing)))
+    pair.compile(loss=training_stage.loss(config.Stage(label_smoothing=smoothing)))
     assert pair.evaluate(batch, labels, verbose=0) == pytest.approx(wanted, rel=1e-4)
 
 

@@ -11,10 +11,10 @@ import pytest
 from fake_models import calibrate
 from numpy.typing import NDArray
 
-from tledge import prefix, training
 from tledge.config import Model, Stage
 from tledge.models import classifier
 from tledge.recipe import loader
+from tledge.training import frozen_features, pipeline
 
 pytestmark = pytest.mark.slow
 STAGES = """
@@ -68,7 +68,7 @@ def net(images: NDArray[np.uint8]) -> Any:
 )
 def test_cut_lies_before_training(net: Any, unfreeze: str, last: str) -> None:
     classifier.set_trainable(net, Stage(unfreeze=unfreeze))
-    found = prefix.cut(net)
+    found = frozen_features.cut(net)
     assert found is not None and found.front.layers[-1].name == last
     assert not found.front.trainable_weights
     assert len(found.rest.trainable_weights) == len(net.trainable_weights)
@@ -77,7 +77,7 @@ def test_cut_lies_before_training(net: Any, unfreeze: str, last: str) -> None:
 @pytest.mark.parametrize("unfreeze", ["none", "block_7_expand", "block_8_project"])
 def test_halves_make_the_whole(net: Any, images: NDArray[np.uint8], unfreeze: str) -> None:
     classifier.set_trainable(net, Stage(unfreeze=unfreeze))
-    found = prefix.cut(net)
+    found = frozen_features.cut(net)
     assert found is not None
     batch = images[0].astype(np.float32)
     whole = net.predict_on_batch(batch)
@@ -95,7 +95,7 @@ def test_cut_minds_bare_operations(unfreeze: str | int) -> None:
     batch = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype(np.float32)
     calibrate(made, batch)
     classifier.set_trainable(made, Stage(unfreeze=unfreeze))
-    found = prefix.cut(made)
+    found = frozen_features.cut(made)
     assert found is not None and not found.front.trainable_weights
     assert len(found.rest.trainable_weights) == len(made.trainable_weights)
     whole = made.predict_on_batch(batch)
@@ -105,46 +105,48 @@ def test_cut_minds_bare_operations(unfreeze: str | int) -> None:
 
 def test_nothing_frozen_nothing_cut(net: Any) -> None:
     classifier.set_trainable(net, Stage(unfreeze="all"))
-    assert prefix.cut(net) is None
+    assert frozen_features.cut(net) is None
 
 
 def test_dropout_is_never_behind_the_cut(net: Any) -> None:
     classifier.set_trainable(net, Stage())
     net.trainable = False
-    found = prefix.cut(net)
+    found = frozen_features.cut(net)
     assert found is not None
     assert "dropout" in [layer.name for layer in found.rest.layers]
 
 
 def test_key_follows_weights_and_parts(net: Any) -> None:
     classifier.set_trainable(net, Stage())
-    found = prefix.cut(net)
+    found = frozen_features.cut(net)
     assert found is not None
-    first = prefix.key(found.front, "photos", b"rows")
-    assert first == prefix.key(found.front, "photos", b"rows")
-    assert first != prefix.key(found.front, "other photos", b"rows")
+    first = frozen_features.key(found.front, "photos", b"rows")
+    assert first == frozen_features.key(found.front, "photos", b"rows")
+    assert first != frozen_features.key(found.front, "other photos", b"rows")
     kernel = net.get_layer("Conv1").kernel
     kernel.assign(np.asarray(kernel) * 1.001)
-    assert first != prefix.key(found.front, "photos", b"rows")
+    assert first != frozen_features.key(found.front, "photos", b"rows")
 
 
 def test_file_is_used_and_checked(net: Any, images: NDArray[np.uint8], tmp_path: Path) -> None:
     classifier.set_trainable(net, Stage())
-    found = prefix.cut(net)
+    found = frozen_features.cut(net)
     assert found is not None
     rows, path = np.array([7, 1, 2]), tmp_path / "features" / "some.npy"
-    first = np.array(prefix.outputs(found.front, images, rows, path))
+    first = np.array(frozen_features.outputs(found.front, images, rows, path))
     assert first.shape == (1, 3, 1280)
-    assert np.array_equal(prefix.outputs(None, images, rows, path), first)  # not computed again
+    assert np.array_equal(frozen_features.outputs(None, images, rows, path), first)  # not computed again
     with path.open("r+b") as file:
         file.seek(-4, 2)
         file.write(b"\0\0\0@")
-    assert np.array_equal(prefix.outputs(found.front, images, rows, path), first)  # damaged: made anew
+    assert np.array_equal(
+        frozen_features.outputs(found.front, images, rows, path), first
+    )  # damaged: made anew
 
 
 def trained(text: str, out: Path, *settings: str) -> tuple[bytes, list[str]]:
     """Bytes of the model that a recipe trains to, and the losses on the way."""
-    training.train(loader.parse(text, "own.toml", settings), text, out, settings=settings)
+    pipeline.train(loader.parse(text, "own.toml", settings), text, out, settings=settings)
     lines = (out / "history.csv").read_text().splitlines()
     return (out / "model.keras").read_bytes(), [line.rsplit(",", 1)[0] for line in lines]
 
@@ -153,13 +155,13 @@ def trained(text: str, out: Path, *settings: str) -> tuple[bytes, list[str]]:
 def test_cache_changes_no_weight(tmp_path: Path, augment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = RECIPE.format(augment=augment) + STAGES
     widths: list[int] = []
-    before = prefix.outputs
+    before = frozen_features.outputs
 
     def spied(front: Any, *rest: Any) -> NDArray[np.float32]:
         widths.append(int(np.prod(front.output_shape[1:])))
         return before(front, *rest)
 
-    monkeypatch.setattr(prefix, "outputs", spied)
+    monkeypatch.setattr(frozen_features, "outputs", spied)
     cached = trained(text, tmp_path / "cached")
     assert widths == [96, 96, 6 * 6 * 48, 6 * 6 * 48]  # pooled for the head, a map for the top
     plain = trained(text, tmp_path / "plain", "stage.0.reuse_frozen=false", "stage.1.reuse_frozen=false")
@@ -208,10 +210,10 @@ def test_steps_at_once_change_no_weight(
     tmp_path: Path, at_once: int, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Six steps an epoch, of which the last four or two come together; the bar hears of each once."""
-    monkeypatch.setattr("tledge.fitting.HEAD_STEPS", at_once)
+    monkeypatch.setattr("tledge.training.stage.HEAD_STEPS", at_once)
     text = RECIPE.format(augment="") + '[[stage]]\nname = "head"\nepochs = 2\nbatch_size = 12\n'
     watch = Counted()
-    training.train(loader.parse(text, "own.toml"), text, tmp_path / "run", watch=watch)
+    pipeline.train(loader.parse(text, "own.toml"), text, tmp_path / "run", watch=watch)
     assert (watch.steps, watch.total, watch.calls) == (12, 12, calls)
     plain = trained(text, tmp_path / "plain", "stage.0.reuse_frozen=false")
     assert (tmp_path / "run" / "model.keras").read_bytes() == plain[0]

@@ -363,7 +363,7 @@ def test_report_without_jinja_is_five(own: Path, cli: Cli, monkeypatch: pytest.M
 def test_verify_without_jinja_says_so_and_goes_on(
     own: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...]
 ) -> None:
-    from tledge import parity
+    from tledge.verification import parity
 
     monkeypatch.setattr(parity, "inspected", lambda *_rest: [])
     recipe = own / "recipe.toml"

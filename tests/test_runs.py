@@ -313,8 +313,8 @@ def test_incomplete_value_is_run_error(
 
 def test_finished_training_is_resumed_for_nothing(tmp_path: Path) -> None:
     """Killed after its last file was written, or in the hands of a scheduler that always resumes."""
-    from tledge import training
     from tledge.recipe import lookup
+    from tledge.training import pipeline
 
     recipe, text = lookup.read_recipe("quickstart", ())
     folder = RunFolder(tmp_path / "run")
@@ -322,9 +322,9 @@ def test_finished_training_is_resumed_for_nothing(tmp_path: Path) -> None:
     run_folder.write_json(folder.environment, {"settings": []})
     run_folder.write_text(folder.recipe, text)
     folder.checkpoints.mkdir()
-    assert training.train(recipe, text, folder.path, resume=True) == RUN
+    assert pipeline.train(recipe, text, folder.path, resume=True) == RUN
     assert not folder.checkpoints.exists()
     with pytest.raises(RunError, match="begun with another recipe or --set"):
-        training.train(recipe, text, folder.path, resume=True, settings=("model.width=2",))
+        pipeline.train(recipe, text, folder.path, resume=True, settings=("model.width=2",))
     with pytest.raises(RunError, match="holds a finished run"):
-        training.train(recipe, text, folder.path)
+        pipeline.train(recipe, text, folder.path)

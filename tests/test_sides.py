@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from fake_pairs import COUNT, PHOTOS, truth
 
-from tledge import sides
 from tledge.errors import ArtifactError, RunError
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
-from tledge.sides import Shown, Side
+from tledge.verification import compare_inputs
+from tledge.verification.compare_inputs import Shown, Side
 
 
 @pytest.fixture
@@ -23,11 +23,11 @@ def old(tmp_path: Path) -> Path:
 
 
 def opened(path: Path, scratch: Path) -> Side:
-    return sides.open_side(path, scratch / f"side-{len(list(scratch.iterdir()))}")
+    return compare_inputs.open_side(path, scratch / f"side-{len(list(scratch.iterdir()))}")
 
 
 def pair(a: Path, b: Path, scratch: Path) -> Shown:
-    return sides.shown(opened(a, scratch), opened(b, scratch))
+    return compare_inputs.shown(opened(a, scratch), opened(b, scratch))
 
 
 def test_run_and_its_bundle_say_the_same(old: Path, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_photos_of_both_are_taken_once(old: Path, tmp_path: Path) -> None:
     new = fake_pairs.bundle(fake_pairs.run(tmp_path / "new", seed=1))
     made = pair(fake_pairs.bundle(old), new, tmp_path)
     assert len(made.labels) == 2 * PHOTOS
-    assert made.cautions == (sides.APART,)
+    assert made.cautions == (compare_inputs.APART,)
     assert len(pair(new, new, tmp_path).labels) == PHOTOS
 
 

@@ -24,7 +24,7 @@ from tledge.devices import projects
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
-from tledge.verification import verify_bundle
+from tledge.verification.verify import verify_bundle
 
 sys.path.insert(0, str(ROOT / "tools"))  # its scripts import one another as they lie
 

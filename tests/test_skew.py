@@ -15,7 +15,7 @@ from conftest import Done
 from fake_artifacts import LABELS, SIZE
 from PIL import Image
 
-from tledge import contract, skew
+from tledge import contract
 from tledge.bundle.reader import open_bundle
 from tledge.config import Data
 from tledge.contract import GoldenCase
@@ -24,7 +24,8 @@ from tledge.preprocessing import app_variants, image
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
-from tledge.skew import SkewReport, SkewRow
+from tledge.verification import preprocessing_skew
+from tledge.verification.preprocessing_skew import SkewReport, SkewRow
 
 Cli = Callable[..., Done]
 COLOURS = ((200, 60, 60), (60, 200, 60), (60, 60, 200))
@@ -86,7 +87,7 @@ class Made:
         self.data = Data(source=f"folder:{self.root}")
 
     def report(self, variant: str | None = None) -> SkewReport:
-        return skew.skew_run(self.folder, self.data, variant=variant)
+        return preprocessing_skew.skew_run(self.folder, self.data, variant=variant)
 
 
 @pytest.fixture
@@ -155,7 +156,7 @@ def test_run_keeps_the_report(made: Made) -> None:
 
 
 def test_many_photos_are_sampled_by_class(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skew, "MOST", 9)
+    monkeypatch.setattr(preprocessing_skew, "MOST", 9)
     report = made.report()
     assert (report.images, report.test_images) == (9, 18)
     assert report.remarks[0] == "9 of 18 test photos were used, classes in turn."
@@ -238,10 +239,13 @@ def test_smallest_of_integers_is_preferred() -> None:
         return run_folder.ParityRow(variant, variant, "", size, verdict)
 
     rows = [row("tflite-fp16", 50), row("tflite-fp32", 90), row("tflite-int16x8", 33), row("tflite-int8", 30)]
-    assert skew._chosen(rows, None, "here").variant == "tflite-int8"
-    assert skew._chosen(rows[:3], None, "here").variant == "tflite-int16x8"
-    assert skew._chosen([*rows[:2], row("tflite-int8", 30, "failed")], None, "here").variant == "tflite-fp32"
-    assert skew._chosen(rows[:1], None, "here").variant == "tflite-fp16"
+    assert preprocessing_skew._chosen(rows, None, "here").variant == "tflite-int8"
+    assert preprocessing_skew._chosen(rows[:3], None, "here").variant == "tflite-int16x8"
+    assert (
+        preprocessing_skew._chosen([*rows[:2], row("tflite-int8", 30, "failed")], None, "here").variant
+        == "tflite-fp32"
+    )
+    assert preprocessing_skew._chosen(rows[:1], None, "here").variant == "tflite-fp16"
 
 
 # A bundle
@@ -263,7 +267,7 @@ def bundle(made: Made, tmp_path: Path) -> Path:
 
 
 def test_bundle_uses_its_golden_photos(bundle: Path) -> None:
-    report = skew.skew_bundle(open_bundle(bundle))
+    report = preprocessing_skew.skew_bundle(open_bundle(bundle))
     assert (report.variant, report.images, report.accuracy) == ("tflite-fp32", 6, 1)
     assert by_name(report)["bgr"].accuracy == pytest.approx(1 / 3)
     assert by_name(report)["reference"].max_difference == 0
@@ -272,13 +276,13 @@ def test_bundle_uses_its_golden_photos(bundle: Path) -> None:
 
 def test_bundle_without_photos_is_said(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="no golden photos"):
-        skew.skew_bundle(open_bundle(fake_artifacts.bundle(tmp_path / "bare")))
+        preprocessing_skew.skew_bundle(open_bundle(fake_artifacts.bundle(tmp_path / "bare")))
 
 
 def test_changed_golden_photo_is_damage(bundle: Path) -> None:
     coloured(2, 99).save(bundle / "golden" / "1.png")
     with pytest.raises(ArtifactError, match=r"contradicts itself .*1\.png: not the photo"):
-        skew.skew_bundle(open_bundle(bundle))
+        preprocessing_skew.skew_bundle(open_bundle(bundle))
 
 
 def test_bundle_command_shows_the_table(bundle: Path, cli: Cli) -> None:
@@ -297,10 +301,10 @@ def test_small_loss_may_be_chance() -> None:
     row = SkewRow("reference", "", 0, 0, 0.9, 0, 0, 0, 1, 0)
     lost = replace(row, preparation="area", does="does this", accuracy_change=-0.01, change_low=-0.03,
                    change_high=0.01, agreement=0.99)  # fmt: skip
-    assert "loses 1.0 points" in skew._summary([row, lost], 100)
-    assert "may be chance" in skew._summary([row, lost], 100)
+    assert "loses 1.0 points" in preprocessing_skew._summary([row, lost], 100)
+    assert "may be chance" in preprocessing_skew._summary([row, lost], 100)
     even = replace(lost, accuracy_change=0.0)
-    assert skew._summary([row, even], 100) == (
+    assert preprocessing_skew._summary([row, even], 100) == (
         "None of these costs accuracy here. An app that does this answers otherwise for 1.0% of 100 photos."
     )
 

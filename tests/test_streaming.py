@@ -323,18 +323,19 @@ def mean(batch: Any) -> Any:
 
 
 def score(count: int) -> None:
-    from tledge import training
+    from tledge.training import pipeline
 
     net = SimpleNamespace(predict_on_batch=mean)
-    assert training.predict(net, Photos(count), np.arange(count)).shape == (count, 3)
+    assert pipeline.predict(net, Photos(count), np.arange(count)).shape == (count, 3)
 
 
 def through_the_front(count: int) -> None:
-    from tledge import prefix, progress
+    from tledge import progress
+    from tledge.training import frozen_features
 
     out = np.empty((1, count, 3), np.float32).view(Flushed)
     front = SimpleNamespace(predict_on_batch=mean)
-    prefix._compute(front, [Photos(count)], np.arange(count), out, progress.SILENT)
+    frozen_features._compute(front, [Photos(count)], np.arange(count), out, progress.SILENT)
     assert (out == 7).all()
 
 
@@ -347,10 +348,10 @@ def thumbnails(count: int) -> None:
 
 
 def weigh(count: int) -> None:
-    from tledge import feeding
+    from tledge.training import batches
 
     labels = OneHot(np.arange(count) % 500, 500)
-    assert feeding.Examples(Photos(count), labels, np.arange(count)).class_weights().shape == (500,)
+    assert batches.Examples(Photos(count), labels, np.arange(count)).class_weights().shape == (500,)
 
 
 def all_at_once(count: int) -> None:
@@ -409,14 +410,14 @@ class_weights = "balanced"
 @pytest.mark.slow
 def test_same_weights_with_and_without_cache(root: Path, tmp_path: Path) -> None:
     """The head on what frozen layers gave once, then the whole network on pixels."""
-    from tledge import training
+    from tledge.training import pipeline
 
     photos = fake_data.photos(tmp_path / "photos", {"train": 24, "test": 6}, LABELS)
     runs = []
     for cache in ("true", "false"):
         text = TINY.format(photos=photos, cache=cache)
         (tmp_path / "r.toml").write_text(text)
-        runs.append(training.train(loader.load(tmp_path / "r.toml"), text, tmp_path / cache))
+        runs.append(pipeline.train(loader.load(tmp_path / "r.toml"), text, tmp_path / cache))
     for name in ("model.keras", "golden.npz", "labels.txt"):
         assert (tmp_path / "true" / name).read_bytes() == (tmp_path / "false" / name).read_bytes()
     assert runs[0].test == runs[1].test and runs[0].cache != runs[1].cache
@@ -429,20 +430,21 @@ def test_photo_changed_in_training_is_named(data: Data, photos: Path, tmp_path: 
     """The backend would say UnknownError, and half of it in C++."""
     from fake_models import small_net
 
-    from tledge import feeding, fitting, progress
+    from tledge import progress
     from tledge.config import Stage
+    from tledge.training import batches, stage
 
     made = data_cache.prepare(data, 32)
     rows = splits.split(made, data, 0)
     labels = OneHot(made.label_indices(), 3)
     train, held_out = (
-        feeding.Examples(made.images(), labels, rows[name]) for name in ("train", "validation")
+        batches.Examples(made.images(), labels, rows[name]) for name in ("train", "validation")
     )
     changed = made.rows[int(rows["train"][-1])].id
     (photos / changed).write_bytes(b"another photo")
     with pytest.raises(DataError, match=rf"{changed}: not the photo"):
-        fitting.fit(
-            small_net(), Stage(epochs=1, batch_size=2), fitting.State(), train, held_out,
+        stage.fit(
+            small_net(), Stage(epochs=1, batch_size=2), stage.State(), train, held_out,
             seed=0, checkpoint=tmp_path / "state.npz", watch=progress.SILENT,
         )  # fmt: skip
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tledge import predict
 from tledge.bundle import reader
 from tledge.devices import projects
+from tledge.inference import predict
 from tledge.preprocessing import image as preprocessing_image
 
 pytestmark = [pytest.mark.device, pytest.mark.slow]

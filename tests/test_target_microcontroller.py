@@ -18,7 +18,6 @@ import pytest
 from conftest import ROOT
 from fake_device_bundle import write_sums
 
-from tledge import parity
 from tledge.config import Parity
 from tledge.contract import InputSpec
 from tledge.devices import mcu_budget, mcu_sources, projects, tflite_micro_worker, vela
@@ -29,6 +28,7 @@ from tledge.formats import tflite_operators
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import Artifact, ParityRow
+from tledge.verification import parity
 
 STUB = ROOT / "tests" / "tflm_stub"
 ARENA = 16_000

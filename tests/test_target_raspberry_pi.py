@@ -23,10 +23,10 @@ from conftest import ROOT
 from fake_device_bundle import change, change_byte, write_sums
 from PIL import Image
 
-from tledge import predict
 from tledge._io import resources
 from tledge.bundle import reader
 from tledge.devices import projects
+from tledge.inference import predict
 from tledge.preprocessing import image
 
 PROJECT = resources.folder("export") / "raspberry_pi"

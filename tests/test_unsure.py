@@ -15,15 +15,17 @@ from fake_artifacts import bundle, run
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge import console_tables, contract, parity, predict
+from tledge import console_tables, contract
 from tledge.bundle import build as bundling
 from tledge.bundle import reader
 from tledge.bundle.reader import Predictor
 from tledge.contract import Confidence
-from tledge.predict import Answer
+from tledge.inference import predict
+from tledge.inference.predict import Answer
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityReport, ParityRow, Reference, Risk, RiskCoverage, RunFolder
+from tledge.verification import parity
 from tledge.visualization import text_format
 
 Cli = Callable[..., Done]

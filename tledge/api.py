@@ -21,20 +21,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import comparison, exporting, training, verification
-from tledge import predict as predicting
 from tledge.bundle import signing
 from tledge.bundle.build import Bundled
 from tledge.bundle.build import bundle as bundle_run
 from tledge.bundle.reader import Predictor, is_bundle, open_predictor
 from tledge.bundle.signing import PublicKey
-from tledge.comparison import ComparedReport
+from tledge.conversion import export as conversion_export
 from tledge.errors import RecipeError, TledgeError
-from tledge.predict import Answer, Prediction
+from tledge.inference import predict as predicting
+from tledge.inference.predict import Answer, Prediction
 from tledge.progress import SILENT, Progress
 from tledge.recipe import lookup
 from tledge.recipe.loader import require_variants
 from tledge.run.folder import ParityReport, TrainedRun
+from tledge.training import pipeline
+from tledge.verification import compare_models
+from tledge.verification import verify as verification_verify
+from tledge.verification.compare_models import ComparedReport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,7 +160,7 @@ def train(
     lines = _settings(settings)
     made, text = lookup.read_recipe(os.fspath(recipe), lines)
     folder = Path("runs", made.recipe.name) if out is None else Path(out)
-    trained = training.train(
+    trained = pipeline.train(
         made, text, folder,
         settings=lines, resume=resume, force=force, cache=_path(cache), watch=watch,
     )  # fmt: skip
@@ -187,10 +190,10 @@ def export(
     for remark in signer.remarks if signer else ():
         watch.say(f"warning: {remark}")
     with folder.alone():
-        exporting.export(folder, recipe, wanted, watch)
-        report = verification.verify_run(folder, recipe.parity, watch=watch)
+        conversion_export.export(folder, recipe, wanted, watch)
+        report = verification_verify.verify_run(folder, recipe.parity, watch=watch)
         if not report.passed and not unverified:
-            raise verification.failure(report)
+            raise verification_verify.failure(report)
         return Exported(report, bundle_run(folder, unverified=unverified, sign=signer, watch=watch))
 
 
@@ -206,11 +209,11 @@ def verify(
     """
     path = Path(model)
     if is_bundle(path):
-        return verification.verify_bundle(path, key=_public(key), kernels=kernels, watch=watch)
+        return verification_verify.verify_bundle(path, key=_public(key), kernels=kernels, watch=watch)
     if key is not None:
         raise RecipeError(f"{path}: a key checks the signature of a bundle, and this is none.")
     folder, recipe = lookup.finished_run(path)
-    return verification.verify_run(folder, recipe.parity, kernels=kernels, watch=watch)
+    return verification_verify.verify_run(folder, recipe.parity, kernels=kernels, watch=watch)
 
 
 def compare(
@@ -226,7 +229,7 @@ def compare(
     Raises RecipeError where the two have nothing in common.
     """
     limits, _whose = lookup.limits(Path(a), Path(b))
-    return comparison.compare(Path(a), Path(b), limits, variants=variants, kernels=kernels, watch=watch)
+    return compare_models.compare(Path(a), Path(b), limits, variants=variants, kernels=kernels, watch=watch)
 
 
 def _public(key: Named | None) -> PublicKey | None:

@@ -82,7 +82,7 @@ def _said(error: TledgeError | OSError) -> str:
 
 def _exit(code: int) -> NoReturn:
     """Exit; at once where JAX would first wait for other processes, or threads for what nobody wants now."""
-    distribution = sys.modules.get("tledge.distribution")  # loaded where there may be others
+    distribution = sys.modules.get("tledge.training.multi_host")  # loaded where there may be others
     if signals.asked or (distribution and distribution.is_joined()):
         with suppress(OSError):
             sys.stdout.flush()

@@ -12,11 +12,11 @@ from tledge.visualization.text_format import points, printable, share
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tledge.bench import BenchReport, Measure
-    from tledge.comparison import ComparedReport, ComparedRow
+    from tledge.benchmark.bench import BenchReport, Measure
     from tledge.listing import RunLine
     from tledge.quantization.sensitivity import Layer
-    from tledge.skew import SkewReport
+    from tledge.verification.compare_models import ComparedReport, ComparedRow
+    from tledge.verification.preprocessing_skew import SkewReport
 
 
 BENCH_COLUMNS = (

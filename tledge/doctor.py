@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tledge import __version__, mlflow_log, progress
+from tledge import __version__, progress
 from tledge._io import resources
 from tledge._process import workers
 from tledge._process.optional_imports import Needs, extra
@@ -29,6 +29,7 @@ from tledge.environment import machine
 from tledge.environment.machine import Machine
 from tledge.formats.base import Variant
 from tledge.formats.registry import VARIANTS
+from tledge.training.loggers import mlflow_logger
 
 PROBED = ("tensorflow", "jax", "ai_edge_litert", "onnxruntime")
 """What is loaded, each in a process of its own, because being installed does not mean that it loads."""
@@ -49,7 +50,7 @@ TASKS = {
     "estimates for Ethos-U": Needs(("ethosu",), extra("microcontroller")),
     "sign bundles, check signatures": signing.NEEDS,
     "look at tensorboard/": Needs(("tensorboard",), "pip install tensorboard"),
-    "tell MLflow": mlflow_log.NEEDS,
+    "tell MLflow": mlflow_logger.NEEDS,
 }
 """What tledge does beside the variants, and what that takes."""
 

@@ -18,12 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tledge import listing, verification
+from tledge import listing
 from tledge.bundle.reader import open_predictor
 from tledge.errors import TledgeError
+from tledge.inference.predict import predict
 from tledge.models import classifier
-from tledge.predict import predict
 from tledge.runtime import sandbox, sandbox_worker
+from tledge.verification import verify as verification_verify
 
 PATIENCE = 60
 """Seconds for a step; then SIGALRM ends the process, also within native code."""
@@ -51,9 +52,9 @@ def inspect(file: Path, photo: Path, bundle: Path) -> None:
 
 def verify(file: Path, photo: Path, bundle: Path) -> None:
     """What `tledge verify` does with a bundle that holds the file."""
-    report = verification.verify_bundle(put(file, bundle))
+    report = verification_verify.verify_bundle(put(file, bundle))
     if not report.passed:
-        raise verification.failure(report)
+        raise verification_verify.failure(report)
 
 
 def keras(file: Path, photo: Path, bundle: Path) -> None:

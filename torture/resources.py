@@ -344,7 +344,7 @@ def struck(ground: Ground) -> Seen:
 
 
 STRUCK = (
-    (("bench", "RUN", "--variant", "tflite-fp32", "--threads", "1", "--quiet"), "tledge.bench_worker", 4),
+    (("bench", "RUN", "--variant", "tflite-fp32", "--threads", "1", "--quiet"), "tledge.benchmark.worker", 4),
     (("bundle", "RUN", "--target", "microcontroller"), "tledge.devices.tflite_micro_worker", 4),
     (("bundle", "RUN", "--target", "microcontroller"), "ethosu.vela", 4),
     (("doctor",), "tledge.environment.gpu_probe", 0),

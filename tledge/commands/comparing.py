@@ -11,7 +11,7 @@ from tledge.commands import common, example, kernels, next_step, plain, print_js
 from tledge.errors import ArtifactError, MissingError, ParityFailed, TledgeError
 
 if TYPE_CHECKING:
-    from tledge.comparison import ComparedReport
+    from tledge.verification.compare_models import ComparedReport
 
 
 @click.command(epilog=example("tledge compare pets-1.zip runs/pets"))
@@ -28,10 +28,10 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
     not worse, and with 3 where it is worse beyond the [parity] gates, where the images are too few to
     tell, or where labels or contract differ.
     """
-    from tledge import comparison as stage
     from tledge import console
     from tledge.bundle import model_files
     from tledge.recipe import lookup
+    from tledge.verification import compare_models as stage
 
     limits, whose = lookup.limits(a, b)
     with console.watching(quiet) as watch:
@@ -76,7 +76,7 @@ def _show(report: ComparedReport, whose: str) -> None:
 
 def _failure(report: ComparedReport) -> TledgeError:
     """Exit code 4 for a damaged artifact, 5 where none could be compared, else 3."""
-    from tledge import comparison as stage
+    from tledge.verification import compare_models as stage
 
     if report.verdict == stage.BROKEN:
         return ArtifactError(f"nothing is said of B where a file is damaged. {report.summary}")

@@ -50,7 +50,7 @@ def predict(
     """
     from tledge import console, progress
     from tledge.bundle.reader import open_predictor
-    from tledge.predict import predict as answers
+    from tledge.inference.predict import predict as answers
     from tledge.visualization.text_format import printable
 
     predictor = open_predictor(model, variant, kernels, public_key(key))
@@ -124,7 +124,7 @@ def inspect(file: Path, quantization: bool, quiet: bool, as_json: bool) -> None:
 
 def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
     from tledge import console, console_tables
-    from tledge.diagnosis import PLOT, TABLE, diagnose
+    from tledge.conversion.layer_diagnosis import PLOT, TABLE, diagnose
 
     folder, recipe = own_run(run)
     with console.watching(quiet) as watch:

@@ -11,7 +11,7 @@ from tledge.commands import common, example, keep_alone, next_step, plain, print
 from tledge.errors import ArtifactError, MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
-    from tledge.bench import BenchReport
+    from tledge.benchmark.bench import BenchReport
 
 
 @click.command(epilog=example("tledge bench runs/rps/bundle --threads 1,4"))
@@ -43,8 +43,8 @@ def bench(
     or .onnx file. A query is one image; decoding photos is not in it. A run gets bench.json and
     bench.png, anything else only the plot that --out names.
     """
-    from tledge import bench as stage
     from tledge import console
+    from tledge.benchmark import bench as stage
     from tledge.bundle import model_files
     from tledge.run import folder
 

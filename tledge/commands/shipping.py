@@ -61,7 +61,7 @@ def export(
 ) -> None:
     """Convert RUN (the newest finished one if left out), verify every artifact, and bundle."""
     from tledge import console, console_tables
-    from tledge.exporting import export as export_run
+    from tledge.conversion.export import export as export_run
     from tledge.recipe.loader import with_repair
 
     folder, recipe = own_run(run)
@@ -87,7 +87,7 @@ def export(
 def _culprits(folder: RunFolder, recipe: Recipe, report: ParityReport, quiet: bool) -> tuple[str, ...]:
     """Which layers cost most, where int8 answers otherwise than Keras; why not, where they cannot be told."""
     from tledge import console
-    from tledge.diagnosis import culprits
+    from tledge.conversion.layer_diagnosis import culprits
 
     rows = [row for row in report.rows if row.variant == "tflite-int8"]
     if not rows or rows[0].verdict != "failed" or rows[0].structural:
@@ -163,7 +163,7 @@ def _show(report: ParityReport, path: Path) -> None:
 
 def _fail(report: ParityReport) -> NoReturn:
     """End with exit code 4 where a file is wrong in itself, else 3."""
-    from tledge.verification import failure
+    from tledge.verification.verify import failure
 
     raise failure(report, "The reasons are above.")
 
@@ -221,7 +221,7 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
     """Check a bundle here, and say who signed it and whether that was checked."""
     from tledge import console
     from tledge.bundle import reader
-    from tledge.verification import verify_bundle
+    from tledge.verification.verify import verify_bundle
 
     signed_by = public_key(key)
     with console.watching(quiet) as watch:
@@ -242,7 +242,7 @@ def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_
     """Measure an artifact on photos prepared otherwise, and show it."""
     from tledge import console, console_tables
     from tledge.bundle import reader
-    from tledge.skew import skew_bundle, skew_run
+    from tledge.verification.preprocessing_skew import skew_bundle, skew_run
 
     with console.watching(quiet) as watch:
         if path is not None and reader.is_bundle(path):
@@ -267,7 +267,7 @@ def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_
 
 def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) -> ParityReport:
     from tledge import console
-    from tledge.verification import verify_run
+    from tledge.verification.verify import verify_run
 
     with console.watching(quiet) as watch:
         return verify_run(folder, recipe.parity, kernels=kernels, watch=watch)

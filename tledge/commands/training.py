@@ -12,7 +12,7 @@ from tledge.commands import common, example, next_step, plain, print_json, read_
 from tledge.errors import RecipeError
 
 if TYPE_CHECKING:
-    from tledge.distribution import Hosts
+    from tledge.training.multi_host import Hosts
 
 
 @click.command(epilog=example("tledge train recipes/rps.toml --set stage.0.epochs=2 --out runs/try"))
@@ -40,15 +40,16 @@ def train(
     as_json: bool,
 ) -> None:
     """Train the model of RECIPE (a file, or a name from `tledge list recipes`) into a run folder."""
-    from tledge import console, distribution
+    from tledge import console
     from tledge.run.folder import RunFolder
-    from tledge.training import train as train_run
+    from tledge.training import multi_host
+    from tledge.training.pipeline import train as train_run
 
     hosts = _hosts(coordinator, processes, process)
     recipe, text = read_recipe(recipe_name, settings)
     folder = out or Path("runs") / recipe.recipe.name
     signals.advice.append(lambda words: _going_on(words, folder, force))
-    with distribution.joined(hosts) as scratch, console.watching(quiet) as watch:
+    with multi_host.joined(hosts) as scratch, console.watching(quiet) as watch:
         run = train_run(
             recipe, text, folder if hosts.writes else scratch / "run",
             settings=settings, resume=resume, force=force, cache=cache, hosts=hosts, watch=watch,
@@ -81,7 +82,7 @@ def _going_on(words: list[str], folder: Path, force: bool) -> str:
 
 def _hosts(coordinator: str | None, processes: int | None, process: int | None) -> Hosts:
     """The three options that go together; none means one process."""
-    from tledge.distribution import ALONE, Hosts
+    from tledge.training.multi_host import ALONE, Hosts
 
     if coordinator is None and processes is None and process is None:
         return ALONE

@@ -12,7 +12,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from tledge import flips
 from tledge.contract import InputSpec
 from tledge.errors import RunError, TledgeError
 from tledge.formats.registry import VARIANTS
@@ -20,6 +19,7 @@ from tledge.models import classifier
 from tledge.run import folder, golden_set
 from tledge.run.folder import Artifact, RunFolder
 from tledge.runtime.sessions import Session
+from tledge.verification import flips
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tledge.bench_worker import Minimum, percentiles, stream
+from tledge.benchmark.worker import Minimum, percentiles, stream
 from tledge.config import Parity
 from tledge.metrics import parity_gates
 from tledge.quantization import mixed_precision, range_rules

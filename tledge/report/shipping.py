@@ -10,12 +10,12 @@ from typing import Any
 from tledge.bundle import model_card
 from tledge.bundle.run_summary import Summary
 from tledge.environment.machine import Machine
-from tledge.flips import Flip, Listing, listed
 from tledge.quantization.sensitivity import Cost, Layer
 from tledge.report import pictures
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityRow, RunFolder
+from tledge.verification.flips import Flip, Listing, listed
 from tledge.visualization.text_format import machine_line
 
 MOST_FLIPS = 24

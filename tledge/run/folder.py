@@ -72,7 +72,7 @@ class TrainedRun:
     confidence: Confidence | None = None
     """Temperature and threshold of "unsure"; runs of earlier versions have none."""
     remarks: tuple[str, ...] = ()
-    """What the scores do not show, a line each: see `tledge.remarks`."""
+    """What the scores do not show, a line each: see `tledge.training.scoring`."""
 
 
 @dataclass(frozen=True)

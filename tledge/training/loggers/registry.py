@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from tledge import event_log, mlflow_log
-from tledge.distribution import Hosts
-from tledge.fitting import Observer
 from tledge.recipe.loader import Recipe
 from tledge.run.folder import RunFolder
+from tledge.training.loggers import mlflow_logger, tensorboard
+from tledge.training.multi_host import Hosts
+from tledge.training.stage import Observer
 
 
 def require(recipe: Recipe) -> None:
     """Raise MissingError, before anything is trained, where what the recipe asks for is not installed."""
     if recipe.log.mlflow:
-        mlflow_log.library()
+        mlflow_logger.library()
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def observers(recipe: Recipe, folder: RunFolder, hosts: Hosts) -> Iterator[tuple
     told: list[Observer] = []
     with ExitStack() as stack:
         if hosts.writes and recipe.log.tensorboard:
-            told.append(event_log.Scalars(folder))
+            told.append(tensorboard.Scalars(folder))
         if hosts.writes and recipe.log.mlflow:
-            told.append(stack.enter_context(mlflow_log.recorded(recipe, folder)))
+            told.append(stack.enter_context(mlflow_logger.recorded(recipe, folder)))
         yield tuple(told)

@@ -19,8 +19,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import parity, progress, sides
-from tledge.bench_worker import Minimum, percentiles, stream
+from tledge import progress
+from tledge.benchmark.worker import Minimum, percentiles, stream
 from tledge.bundle.model_files import DEVICE_SUFFIXES, Subject
 from tledge.config import Parity
 from tledge.environment import machine
@@ -30,7 +30,8 @@ from tledge.formats.registry import FORMATS
 from tledge.metrics import parity_gates
 from tledge.run import folder
 from tledge.runtime import sandbox, sessions
-from tledge.sides import Shown, Side
+from tledge.verification import compare_inputs, parity
+from tledge.verification.compare_inputs import Shown, Side
 
 if TYPE_CHECKING:
     import numpy as np
@@ -155,10 +156,10 @@ def compare(
     the two have no variant or label in common, and what `sides.open_side` raises.
     """
     with tempfile.TemporaryDirectory(prefix="tledge-compare-") as scratch:
-        one = sides.open_side(a, Path(scratch) / "a")
-        two = sides.open_side(b, Path(scratch) / "b")
+        one = compare_inputs.open_side(a, Path(scratch) / "a")
+        two = compare_inputs.open_side(b, Path(scratch) / "b")
         pairs = _pairs(one, two, variants)
-        match = _Match(one, two, sides.shown(one, two), limits, kernels)
+        match = _Match(one, two, compare_inputs.shown(one, two), limits, kernels)
         rows = tuple(_row(mine, other, match, watch) for mine, other in pairs)
     names = [{subject.variant for subject in side.artifacts} for side in (one, two)]
     verdict = _verdict(rows, match.fits)

@@ -12,17 +12,18 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tledge import hardware, progress
+from tledge import progress
 from tledge.config import Stage
 from tledge.data import cache
 from tledge.data.streaming import in_batches
 from tledge.errors import DataError
-from tledge.feeding import Examples
 from tledge.models import classifier
 from tledge.quantization import quantization_aware
 from tledge.quantization.quantization_aware import Range
 from tledge.recipe.loader import Recipe
 from tledge.run.folder import RunFolder
+from tledge.training import accelerators
+from tledge.training.batches import Examples
 
 if TYPE_CHECKING:
     pass
@@ -52,7 +53,7 @@ def lesson(
     stage: Stage,
     core: Any,
     examples: Examples,
-    engine: hardware.Engine,
+    engine: accelerators.Engine,
     watch: progress.Progress = progress.SILENT,
 ) -> Lesson:
     """What a quantize-aware stage trains; `core` is neither changed nor trained.

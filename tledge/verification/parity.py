@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import flips, progress
+from tledge import progress
 from tledge.config import Parity
 from tledge.contract import Confidence, InputSpec
 from tledge.devices import mcu_budget
@@ -18,6 +18,7 @@ from tledge.run.folder import Artifact, ParityRow
 from tledge.run.golden_set import Golden
 from tledge.runtime import sandbox
 from tledge.runtime.sessions import Session, explained
+from tledge.verification import flips
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import contract, event_files
+from tledge import contract
 from tledge._process import silence
 from tledge.data import inspection
 from tledge.data.cache import Prepared
 from tledge.recipe.loader import Recipe
 from tledge.run.folder import RunFolder
+from tledge.training.loggers import event_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,11 +45,11 @@ class Scalars:
         adds = self._written and len(history) == self._written + 1
         for part in PARTS:
             events = list(_scalars(part, history))
-            path = self._folder / part / event_files.NAME
+            path = self._folder / part / event_file.NAME
             if adds:
-                event_files.append(path, events[-1:])
+                event_file.append(path, events[-1:])
             else:
-                event_files.write(path, events)
+                event_file.write(path, events)
         self._written = len(history)
 
 
@@ -63,7 +64,7 @@ def _scalars(part: str, history: History) -> Iterator[bytes]:
         else:
             others = (name for name in row if name not in (*held_out, "stage", "epoch"))
             values = {name: row[name] for name in others} | {"stage": stages.index(row["stage"]) + 1}
-        yield event_files.scalars(step, seconds, values)
+        yield event_file.scalars(step, seconds, values)
 
 
 def write(
@@ -80,12 +81,12 @@ def write(
     """
     Scalars(folder)(history)
     last = len(history), sum(row["seconds"] for row in history)
-    pictures = [event_files.image(*last, "confusion", (folder.path / "confusion.png").read_bytes())]
+    pictures = [event_file.image(*last, "confusion", (folder.path / "confusion.png").read_bytes())]
     if sheet := _augmented(recipe, prepared, train):
-        pictures.append(event_files.image(0, 0.0, "augmented train photos", sheet))
+        pictures.append(event_file.image(0, 0.0, "augmented train photos", sheet))
     drawn = graph(core)
-    others = [event_files.graph(drawn)] if drawn else []
-    event_files.write(folder.tensorboard / event_files.NAME, [*others, *pictures])
+    others = [event_file.graph(drawn)] if drawn else []
+    event_file.write(folder.tensorboard / event_file.NAME, [*others, *pictures])
 
 
 def _augmented(recipe: Recipe, prepared: Prepared, train: NDArray[np.int64]) -> bytes:

@@ -18,15 +18,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import distribution, feeding, progress
+from tledge import progress
 from tledge.config import Stage
 from tledge.data import cache, prepare
 from tledge.data.streaming import Images, in_batches
-from tledge.distribution import ALONE, Hosts
 from tledge.models import classifier
 from tledge.recipe.loader import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
+from tledge.training import batches as training_batches
+from tledge.training import multi_host
+from tledge.training.multi_host import ALONE, Hosts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,11 +156,11 @@ def stage_input(
     stage: Stage,
     core: Any,
     prepared: cache.Prepared,
-    parts: dict[str, feeding.Examples],
+    parts: dict[str, training_batches.Examples],
     folder: RunFolder,
     watch: progress.Progress,
     hosts: Hosts = ALONE,
-) -> tuple[Any, feeding.Examples, feeding.Examples]:
+) -> tuple[Any, training_batches.Examples, training_batches.Examples]:
     """What a stage trains and on what: the network on pixels, or its rest on what the front gives.
 
     On several `hosts` each computes all of what the front gives, and all do so or none.
@@ -166,7 +168,7 @@ def stage_input(
     seed, table = recipe.recipe.seed, recipe.augment
     is_fresh = not table.is_off and not table.views
     halves = None if is_fresh or stage.mixup or not stage.reuse_frozen else cut(core)
-    if halves is None or not distribution.agreed(hosts, _is_worth(halves, parts, prepared, folder, watch)):
+    if halves is None or not multi_host.agreed(hosts, _is_worth(halves, parts, prepared, folder, watch)):
         whole = classifier.with_augmentation(core, table, seed) if is_fresh else core
         return whole, parts["train"], parts["validation"]
     made = {name: _through(halves, part, prepared, folder, watch) for name, part in parts.items()}
@@ -175,7 +177,7 @@ def stage_input(
 
 def _is_worth(
     halves: Cut,
-    parts: dict[str, feeding.Examples],
+    parts: dict[str, training_batches.Examples],
     prepared: cache.Prepared,
     folder: RunFolder,
     watch: progress.Progress,
@@ -195,11 +197,11 @@ def _is_worth(
 
 def _through(
     halves: Cut,
-    part: feeding.Examples,
+    part: training_batches.Examples,
     prepared: cache.Prepared,
     folder: RunFolder,
     watch: progress.Progress,
-) -> feeding.Examples:
+) -> training_batches.Examples:
     """The same examples with the front's outputs in place of pixels.
 
     Vectors of the photos themselves are small and serve other runs too: they are kept beside the
@@ -219,7 +221,7 @@ def _through(
     return replace(part, views=found)
 
 
-def _is_lasting(halves: Cut, part: feeding.Examples, prepared: cache.Prepared) -> bool:
+def _is_lasting(halves: Cut, part: training_batches.Examples, prepared: cache.Prepared) -> bool:
     """Whether what the front gives of a part is kept beside the prepared photos."""
     vectors = part.views is None and len(halves.front.output_shape) == 2
     return vectors and os.access(prepared.folder, os.W_OK)

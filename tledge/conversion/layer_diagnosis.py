@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tledge import evidence, progress
+from tledge import progress
+from tledge.conversion import calibration_data
 from tledge.errors import ArtifactError, RunError
 from tledge.quantization import calibration_set
 from tledge.quantization.sensitivity import CORRECTED, OUTPUT, ROUNDED, Cost, Layer, Sensitivity, sensitivity
@@ -66,8 +67,8 @@ def diagnose(folder: RunFolder, recipe: Recipe, watch: progress.Progress = progr
     """
     plots.check()
     run, artifact = folder.read_run(), _float_artifact(folder)
-    calibration = _some(evidence.calibration_images(folder, recipe, run, watch), MOST)
-    images, _ = evidence.held_out_images(recipe, run, IMAGES, watch)
+    calibration = _some(calibration_data.calibration_images(folder, recipe, run, watch), MOST)
+    images, _ = calibration_data.held_out_images(recipe, run, IMAGES, watch)
     found = sensitivity(_model(folder, artifact), calibration, images, watch)
     made = Diagnosis(
         str(folder.path), artifact.path, artifact.sha256, found, remarks(found, str(folder.path))
@@ -112,8 +113,8 @@ def culprits(
     Raises what `diagnose` raises for a run that cannot be taken apart.
     """
     run, artifact = folder.read_run(), _float_artifact(folder)
-    some = _some(evidence.calibration_images(folder, recipe, run, watch), FEW)
-    images, _ = evidence.held_out_images(recipe, run, FEW, watch)
+    some = _some(calibration_data.calibration_images(folder, recipe, run, watch), FEW)
+    images, _ = calibration_data.held_out_images(recipe, run, FEW, watch)
     weights = CORRECTED if recipe.export.int8.bias_correction or recipe.export.int8.repair else ROUNDED
     found = sensitivity(_model(folder, artifact), some, images, watch, kinds=(weights, OUTPUT))
     said = remarks(found, str(folder.path))

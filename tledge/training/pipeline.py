@@ -14,37 +14,34 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import (
-    __version__,
-    contract,
-    distillation,
-    distribution,
-    event_log,
-    feeding,
-    fitting,
-    golden_photos,
-    hardware,
-    logs,
-    prefix,
-    progress,
-    remarks,
-)
+from tledge import __version__, contract, progress
 from tledge._process import silence
 from tledge.config import Hardware, Stage
 from tledge.contract import InputSpec
 from tledge.data import cache as data_cache
 from tledge.data import cache_archive, inspection, prepare, splits
 from tledge.data.streaming import Images, OneHot, in_batches
-from tledge.distribution import ALONE, Hosts
 from tledge.environment import machine, packages
 from tledge.errors import MissingError, RecipeError, RunError
-from tledge.hardware import Engine
 from tledge.metrics import abstention, statistics
 from tledge.models import classifier
 from tledge.quantization import quantization_aware
 from tledge.recipe.loader import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder, Score, TrainedRun
+from tledge.training import (
+    accelerators,
+    distillation,
+    frozen_features,
+    golden_set_writer,
+    multi_host,
+    scoring,
+)
+from tledge.training import batches as training_batches
+from tledge.training import stage as training_stage
+from tledge.training.accelerators import Engine
+from tledge.training.loggers import registry, tensorboard
+from tledge.training.multi_host import ALONE, Hosts
 from tledge.visualization import plots
 
 if TYPE_CHECKING:
@@ -108,7 +105,7 @@ def _train(
 ) -> TrainedRun | None:
     """Train into a folder that is ours to write, from its beginning or its checkpoint."""
     started = time.monotonic()
-    logs.require(recipe)
+    registry.require(recipe)
     silence.load("keras", "train")
     silence.load("matplotlib", "train")
     prepared = _prepared(recipe, cache, hosts, watch)
@@ -118,7 +115,7 @@ def _train(
     rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
     _seed(recipe.recipe.seed, recipe.hardware)
     # Several hosts share their devices themselves.
-    engine = hardware.engine(recipe.hardware, watch) if hosts.is_alone else Engine(recipe.hardware)
+    engine = accelerators.engine(recipe.hardware, watch) if hosts.is_alone else Engine(recipe.hardware)
     with engine.building():
         core = classifier.build(recipe.model, len(prepared.labels))
     core = engine.here(core)
@@ -133,9 +130,9 @@ def _train(
     run_folder.write_json(folder.environment, facts)
     run_folder.write_text(folder.recipe, text)
     run_folder.write_text(folder.labels, contract.labels_text(prepared.labels))
-    with logs.observers(recipe, folder, hosts) as observers:
+    with registry.observers(recipe, folder, hosts) as observers:
         state = _stages(recipe, core, prepared, rows, folder, hosts, watch, engine, observers)
-        distribution.leave(hosts, core)
+        multi_host.leave(hosts, core)
         if not hosts.writes:
             return None
         found = inspection.keep(folder, prepared, rows, recipe.recipe.seed, watch)
@@ -154,8 +151,8 @@ def _require_alike(recipe: Recipe, prepared: data_cache.Prepared, hosts: Hosts) 
         prepared.folder / "index.json"
     )  # the key would tell copied files by their times
     for what, value in (("tledge", __version__), ("recipe or --set", recipe), ("photos", photos)):
-        distribution.require_same(hosts, repr(value).encode(), f"another {what}")
-    distribution.require_batches(hosts, recipe.stage)
+        multi_host.require_same(hosts, repr(value).encode(), f"another {what}")
+    multi_host.require_batches(hosts, recipe.stage)
     if recipe.stage[-1].quantize_aware:
         raise RecipeError(
             "[[stage]] quantize_aware: trains in one process. Leave the stage out, or train on one host."
@@ -256,9 +253,9 @@ def _stages(
     folder: RunFolder,
     hosts: Hosts,
     watch: progress.Progress,
-    engine: hardware.Engine,
-    observers: Sequence[fitting.Observer],
-) -> fitting.State:
+    engine: accelerators.Engine,
+    observers: Sequence[training_stage.Observer],
+) -> training_stage.State:
     """Run every stage that is still to run, going on from the checkpoint where there is one."""
     parts = {name: _examples(prepared, rows[name]) for name in ("train", "validation")}
     if recipe.augment.views:
@@ -266,12 +263,12 @@ def _stages(
         parts["train"] = _with_views(parts["train"], recipe, path, watch)
     checkpoint, begin = folder.checkpoints / "state.npz", folder.checkpoints / "stage.npz"
     for path in (checkpoint, begin):
-        distribution.copy_from_first(hosts, path)
-    state = fitting.read_state(checkpoint)
+        multi_host.copy_from_first(hosts, path)
+    state = training_stage.read_state(checkpoint)
     for stage in (one for one in recipe.stage[: state.stage] if not one.quantize_aware):
         classifier.set_trainable(core, stage)  # as an uninterrupted run left it
     if state.stage:
-        core.set_weights(fitting.load_checkpoint(begin, None))
+        core.set_weights(training_stage.load_checkpoint(begin, None))
     for number in range(state.stage, len(recipe.stage)):
         stage = recipe.stage[number]
         lesson = _lesson(recipe, stage, core, parts["train"], engine, watch)
@@ -280,11 +277,11 @@ def _stages(
         else:
             count = classifier.set_trainable(core, stage)
             watch.say(f"stage {stage.name}: {count} backbone layers frozen, up to {stage.epochs} epochs")
-            whole, train, validation = prefix.stage_input(
+            whole, train, validation = frozen_features.stage_input(
                 recipe, stage, core, prepared, parts, folder, watch, hosts
             )
-        with distribution.replicated(hosts, whole) as network:
-            fitting.fit(
+        with multi_host.replicated(hosts, whole) as network:
+            training_stage.fit(
                 network, stage, state, train, validation,
                 seed=recipe.recipe.seed, checkpoint=checkpoint, watch=watch, engine=engine, hosts=hosts,
                 observers=observers,
@@ -296,7 +293,7 @@ def _stages(
         state.stage, state.epoch, state.best, state.wait = number + 1, 0, None, 0
         state.stopped, state.accumulate = False, 1
         for path in (begin, checkpoint):
-            fitting.save_checkpoint(path, None, state, core.get_weights())
+            training_stage.save_checkpoint(path, None, state, core.get_weights())
     return state
 
 
@@ -304,7 +301,7 @@ def _lesson(
     recipe: Recipe,
     stage: Stage,
     core: Any,
-    examples: feeding.Examples,
+    examples: training_batches.Examples,
     engine: Engine,
     watch: progress.Progress,
 ) -> distillation.Lesson | None:
@@ -315,14 +312,14 @@ def _lesson(
     return distillation.lesson(recipe, stage, core, examples, engine, watch)
 
 
-def _examples(prepared: data_cache.Prepared, rows: NDArray[np.int64]) -> feeding.Examples:
+def _examples(prepared: data_cache.Prepared, rows: NDArray[np.int64]) -> training_batches.Examples:
     one_hot = OneHot(prepared.label_indices(), len(prepared.labels))
-    return feeding.Examples(prepared.images(), one_hot, rows)
+    return training_batches.Examples(prepared.images(), one_hot, rows)
 
 
 def _with_views(
-    examples: feeding.Examples, recipe: Recipe, path: Path, watch: progress.Progress
-) -> feeding.Examples:
+    examples: training_batches.Examples, recipe: Recipe, path: Path, watch: progress.Progress
+) -> training_batches.Examples:
     """Write the train split as it is and changed views of it into a memory-mapped file beside the checkpoint.
 
     What is classified later is not changed either: on rock-paper-scissors heads that saw the photos and
@@ -383,7 +380,7 @@ def _finish(
     prepared: data_cache.Prepared,
     rows: dict[str, NDArray[np.int64]],
     found: inspection.Inventory,
-    state: fitting.State,
+    state: training_stage.State,
     folder: RunFolder,
     watch: progress.Progress,
 ) -> TrainedRun:
@@ -398,7 +395,7 @@ def _finish(
     risk = {"validation": abstention.risk_coverage(*seen, fitted.temperature)}
     risk["test"] = abstention.risk_coverage(probabilities, labels, fitted.temperature)
     run_folder.write_json(folder.risk, {split: asdict(one) for split, one in risk.items()})
-    golden_photos.write(folder, prepared, rows["test"], probabilities, core, recipe.recipe.seed)
+    golden_set_writer.write(folder, prepared, rows["test"], probabilities, core, recipe.recipe.seed)
     title = recipe.recipe.name + (" (synthetic photos)" if recipe.synthetic else "")
     with run_folder.replacing(folder.path / "curves.png") as path:
         plots.curves(state.history, path, title)
@@ -406,7 +403,7 @@ def _finish(
         counts = statistics.confusion(labels, probabilities.argmax(1), len(prepared.labels))
         plots.confusion(counts, prepared.labels, path, f"{title}, test split")
     if recipe.log.tensorboard:
-        event_log.write(folder, recipe, core, prepared, rows["train"], state.history)
+        tensorboard.write(folder, recipe, core, prepared, rows["train"], state.history)
     assert state.frozen is not None
     return TrainedRun(
         name=recipe.recipe.name,
@@ -428,7 +425,7 @@ def _finish(
         expected=recipe.expect.test_accuracy,
         halved=state.halved,
         confidence=fitted,
-        remarks=remarks.of_training(found, labels, probabilities, prepared.labels, len(state.history)),
+        remarks=scoring.of_training(found, labels, probabilities, prepared.labels, len(state.history)),
     )
 
 

@@ -1,7 +1,7 @@
 """The measuring stage: how long each artifact takes here, and how much memory, beside its accuracy.
 
 Every configuration (artifact, kernels, threads) runs alone, one after the other, each in a process
-of its own; `tledge.bench_worker` says what the figures mean.
+of its own; `tledge.benchmark.worker` says what the figures mean.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from tledge import errors, progress
 from tledge._io import resource_errors
 from tledge._process import subprocesses, workers
-from tledge.bench_worker import Job, Minimum, Reading
+from tledge.benchmark.worker import Job, Minimum, Reading
 from tledge.bundle import model_files
 from tledge.bundle.model_files import Subject
 from tledge.environment import machine
@@ -217,7 +217,7 @@ def _row(one: _Configuration, images: str, minimum: Minimum, scratch: Path) -> M
 
 def worker_command(job: Path, result: Path) -> list[str]:
     """How the measuring process is started."""
-    return workers.command("bench_worker", job, result)
+    return workers.command("benchmark.worker", job, result)
 
 
 def _apart(job: Job, scratch: Path) -> Reading:

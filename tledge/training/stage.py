@@ -17,13 +17,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import distillation, distribution, hardware, progress
+from tledge import progress
 from tledge._process import native_output
 from tledge.config import Stage
-from tledge.distribution import ALONE, Hosts
 from tledge.errors import RunError
-from tledge.feeding import Examples, batches
 from tledge.run import folder, golden_set
+from tledge.training import accelerators, distillation, multi_host
+from tledge.training.batches import Examples, batches
+from tledge.training.multi_host import ALONE, Hosts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +70,7 @@ def optimizer(stage: Stage, steps: int, accumulate: int = 1) -> Any:
         options["nesterov"] = stage.nesterov
     kinds = {"sgd": "SGD", "rmsprop": "RMSprop", "adam": "Adam", "adamw": "AdamW", "adamax": "Adamax"}
     made = getattr(keras.optimizers, kinds[stage.optimizer])
-    return made(**hardware.accumulating(options, accumulate))
+    return made(**accelerators.accumulating(options, accumulate))
 
 
 def _rate(stage: Stage, steps: int) -> Any:
@@ -99,20 +100,20 @@ def loss(stage: Stage) -> Any:
     return keras.losses.CategoricalCrossentropy(label_smoothing=stage.label_smoothing)
 
 
-def metrics(classes: int, split: hardware.Split | None = None, *, distilled: bool = False) -> list[Any]:
+def metrics(classes: int, split: accelerators.Split | None = None, *, distilled: bool = False) -> list[Any]:
     """Accuracy, and top-5 accuracy where there are more than five classes; padding does not count."""
     import keras
 
     if distilled:
         made = distillation.metrics()
-        return made if split is None or split.is_whole else hardware.without_padding(made)
+        return made if split is None or split.is_whole else accelerators.without_padding(made)
     if split is None or split.is_whole:
         top5 = keras.metrics.TopKCategoricalAccuracy(5, name="top5")
         return ["accuracy", top5] if classes > 5 else ["accuracy"]
     made = [keras.metrics.CategoricalAccuracy(name="accuracy")]
     if classes > 5:
         made.append(keras.metrics.TopKCategoricalAccuracy(5, name="top5"))
-    return hardware.without_padding(made)
+    return accelerators.without_padding(made)
 
 
 def fit(
@@ -125,7 +126,7 @@ def fit(
     seed: int,
     checkpoint: Path,
     watch: progress.Progress,
-    engine: hardware.Engine = hardware.PLAIN,
+    engine: accelerators.Engine = accelerators.PLAIN,
     hosts: Hosts = ALONE,
     observers: Sequence[Observer] = (),
 ) -> None:
@@ -137,9 +138,9 @@ def fit(
     """
     begin = train_model.get_weights()
     _require_numbers(stage, begin)
-    replicas = engine.replicas if hosts.is_alone else distribution.devices()
-    split = hardware.Split(stage.batch_size, state.accumulate, replicas, hosts.processes, hosts.process)
-    with _last_words(lambda: hardware.aborted(stage, split), hosts):
+    replicas = engine.replicas if hosts.is_alone else multi_host.devices()
+    split = accelerators.Split(stage.batch_size, state.accumulate, replicas, hosts.processes, hosts.process)
+    with _last_words(lambda: accelerators.aborted(stage, split), hosts):
         while True:
             try:
                 with engine.training():
@@ -159,10 +160,10 @@ def fit(
                     )
                 return
             except Exception as error:  # the classes are the backend's
-                if not hardware.is_out_of_memory(error):
+                if not accelerators.is_out_of_memory(error):
                     raise
             gc.collect()  # what the error's frames still held: whoever is told of it needs some memory, too
-            split = replace(split, accumulate=hardware.halved(engine.table, stage, split, watch))
+            split = replace(split, accumulate=accelerators.halved(engine.table, stage, split, watch))
             _begin_again(state, split.accumulate)
             state.halved[stage.name] = split.piece
             train_model.set_weights(begin)
@@ -189,8 +190,8 @@ def _run(
     seed: int,
     checkpoint: Path,
     watch: progress.Progress,
-    engine: hardware.Engine,
-    split: hardware.Split,
+    engine: accelerators.Engine,
+    split: accelerators.Split,
     observers: Sequence[Observer],
 ) -> None:
     """One try of `fit`."""
@@ -202,7 +203,7 @@ def _run(
     train_model.compile(
         optimizer=engine.scaled(optimizer(stage, stage.epochs * steps // split.accumulate, split.accumulate)),
         loss=loss(stage),
-        jit_compile=hardware.JIT[engine.table.jit_compile],
+        jit_compile=accelerators.JIT[engine.table.jit_compile],
         auto_scale_loss=False,
         steps_per_execution=_steps_at_once(train, split),
         metrics=metrics(train.labels.shape[1], split, distilled=stage.quantize_aware),
@@ -233,7 +234,7 @@ def _run(
     keeper.finish()
 
 
-def _steps_at_once(train: Examples, split: hardware.Split) -> int:
+def _steps_at_once(train: Examples, split: accelerators.Split) -> int:
     """Steps between two returns to Python, which on TensorFlow take longer than a head's step.
 
     The weights are the same, bit for bit.

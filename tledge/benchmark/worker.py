@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: `python -m tledge.bench_worker JOB.json RESULT.json`.
+"""One measurement in a process of its own: `python -m tledge.benchmark.worker JOB.json RESULT.json`.
 
 So the peak memory is that of one artifact alone, and native code that crashes takes nothing with
 it. What is measured, and how:

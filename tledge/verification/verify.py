@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import contract, flips, parity, progress
+from tledge import contract, progress
 from tledge.bundle.reader import Bundle, open_bundle
 from tledge.bundle.signing import PublicKey
 from tledge.config import Parity
@@ -16,12 +16,13 @@ from tledge.contract import Confidence, Shipped
 from tledge.errors import ArtifactError, DataError, MissingError, ParityFailed, RunError, TledgeError
 from tledge.formats.registry import VARIANTS
 from tledge.metrics import abstention, statistics
-from tledge.parity import Standard
 from tledge.preprocessing import image
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import UNCORRECTED, Artifact, ParityReport, ParityRow, Reference, RunFolder
 from tledge.runtime import sandbox
+from tledge.verification import flips, parity
+from tledge.verification.parity import Standard
 
 if TYPE_CHECKING:
     import numpy as np

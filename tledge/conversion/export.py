@@ -14,8 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tledge import evidence, progress
-from tledge.converter import Conversion, Converter
+from tledge import progress
+from tledge.conversion import calibration_data
+from tledge.conversion.worker_client import Conversion, Converter
 from tledge.environment import packages
 from tledge.formats.base import MODE, Job
 from tledge.formats.registry import VARIANTS
@@ -44,9 +45,9 @@ def export(
     run = folder.read_run()
     plain = [name for name in variants if not _student(folder, name)]
     calibrated = any(VARIANTS[name].mode.calibrated for name in plain)
-    calibration = evidence.calibration(folder, recipe, run, watch) if calibrated else None
+    calibration = calibration_data.calibration(folder, recipe, run, watch) if calibrated else None
     if any(_is_repaired(name, recipe) for name in plain):
-        evidence.write_held_out(folder, recipe, run, watch)
+        calibration_data.write_held_out(folder, recipe, run, watch)
     wanted = [name for name in VARIANTS if name in variants]
     made: dict[str, Artifact] = {}
 
@@ -60,7 +61,7 @@ def export(
     with progress.task(watch, "export", len(wanted)) as task:
         _side_by_side([lane for lane in _lanes(wanted) if lane], make, recipe.export.memory_mib)
     done = [made[name] for name in wanted]
-    evidence.note_stability(folder, done, watch)
+    calibration_data.note_stability(folder, done, watch)
     return done
 
 
@@ -151,7 +152,7 @@ def _job(folder: RunFolder, recipe: Recipe, run: TrainedRun, name: str, calibrat
         bias_correction=correct,
         # The converter's own result, so that the report can show both.
         uncorrected=str(uncorrected.resolve()) if correct or (repair and name == INT8) else None,
-        held_out=str((folder.path / evidence.HELD_OUT).resolve()) if repair else None,
+        held_out=str((folder.path / calibration_data.HELD_OUT).resolve()) if repair else None,
         limits=asdict(recipe.parity) if repair else {},
         integer_only=recipe.export.int8.integer_only,
         ranges=str(folder.student_ranges.resolve()) if student else None,
