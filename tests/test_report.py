@@ -16,10 +16,9 @@ import pytest
 from conftest import Done
 from fake_report import LABELS, Page, contradictions
 
-from tledge import report
 from tledge.config import Parity
 from tledge.errors import MissingError, RunError
-from tledge.report import facts
+from tledge.report import facts, write
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityReport, ParityRow, Reference, RunFolder
@@ -35,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     folder = RunFolder(path)
     fake_report.add_bench(folder)
     fake_report.add_diagnosis(folder)
-    report.write(folder)
+    write.write(folder)
     return path
 
 
@@ -51,7 +50,7 @@ def page(made: Path) -> Page:
 
 
 def rewritten(path: Path) -> Page:
-    return Page(report.write(RunFolder(path)).html.read_text(encoding="utf-8"))
+    return Page(write.write(RunFolder(path)).html.read_text(encoding="utf-8"))
 
 
 def change(path: Path, edit: Callable[[dict[str, Any]], None]) -> None:
@@ -221,7 +220,7 @@ def test_after_training_alone(tmp_path: Path) -> None:
     found = rewritten(path)
     assert "Nothing is exported yet." in found.text and "Keras against every artifact" not in found.text
     assert contradictions(path) == [] and found.verdicts == {}
-    assert report.write(RunFolder(path)).verdict == "trained"
+    assert write.write(RunFolder(path)).verdict == "trained"
 
 
 def test_run_below_its_expectation_says_so(tmp_path: Path) -> None:
@@ -272,7 +271,7 @@ DAMAGED = ("parity.json", "golden.npz", "history.csv", "evidence/photos.npz", "b
 def test_damaged_file_is_named(own: Path, name: str) -> None:
     (own / name).write_text("stage,epoch\nhead,x\n")
     with pytest.raises(RunError, match=re.escape(name)):
-        report.write(RunFolder(own))
+        write.write(RunFolder(own))
 
 
 def markdown_tables(text: str) -> dict[str, list[list[str]]]:
@@ -356,7 +355,7 @@ def test_report_without_jinja_is_five(own: Path, cli: Cli, monkeypatch: pytest.M
     assert done.code == 5 and "jinja2 is not installed" in done.err and "pip install" in done.err
     assert (own / "report.html").read_bytes() == before
     with pytest.raises(MissingError):
-        report.write(RunFolder(own))
+        write.write(RunFolder(own))
 
 
 @pytest.mark.parametrize("asked", [(), ("--json",)])

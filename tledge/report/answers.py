@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from tledge.bundle import run_summary
 from tledge.bundle.run_summary import Recall, Summary
 from tledge.metrics import statistics
-from tledge.report import charts, pictures
+from tledge.report import charts
+from tledge.report import images as report_images
 from tledge.run import golden_set
 from tledge.run.folder import ParityRow, RunFolder
 
@@ -89,7 +90,7 @@ def _answers(reference: golden_set.Golden, labels: Sequence[str], rows: Sequence
         accuracy=accuracy,
         counts=tuple(tuple(row) for row in counts.tolist()),
         pairs=_pairs(counts, labels),
-        heat=pictures.heat(counts) if len(labels) > MOST_CLASSES else "",
+        heat=report_images.heat(counts) if len(labels) > MOST_CLASSES else "",
         classes=classes,
         others=others,
         same=tuple(row.variant for row in rows if row.variant not in others),

@@ -8,9 +8,10 @@ from typing import Any
 
 from tledge.bundle import run_summary
 from tledge.bundle.run_summary import Summary
-from tledge.report import again, answers, pictures, shipping, training
+from tledge.report import answers, images, reproduce, training
+from tledge.report import artifacts as report_artifacts
 from tledge.report.answers import Answers
-from tledge.report.shipping import ArtifactLine, Flips, Ladder, Latencies, Quantization
+from tledge.report.artifacts import ArtifactLine, Flips, Ladder, Latencies, Quantization
 from tledge.report.training import Training
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
@@ -85,8 +86,8 @@ class Facts:
 def read(folder: RunFolder) -> Facts:
     """Read a finished run; raises RunError where it is none, or a file of it is damaged."""
     known = run_summary.read(folder)
-    timed = shipping.latencies(folder, known)
-    lines = shipping.artifacts(known, timed)
+    timed = report_artifacts.latencies(folder, known)
+    lines = report_artifacts.artifacts(known, timed)
     has_recipe = folder.recipe.is_file()
     return Facts(
         known=known,
@@ -97,11 +98,11 @@ def read(folder: RunFolder) -> Facts:
         answers=answers.read(folder, known),
         artifacts=lines,
         latencies=timed,
-        flips=shipping.flips(folder, known),
-        quantization=shipping.quantization(folder, known),
-        ladders=shipping.ladders(known),
+        flips=report_artifacts.flips(folder, known),
+        quantization=report_artifacts.quantization(folder, known),
+        ladders=report_artifacts.ladders(known),
         calibration=_calibration(folder),
-        commands=again.commands(known),
+        commands=reproduce.commands(known),
         recipe=folder.recipe.read_text(encoding="utf-8") if has_recipe else "",
         files=tuple(name for name in FILES if (folder.path / name).is_file()),
     )
@@ -179,7 +180,7 @@ def _of_artifact(line: ArtifactLine) -> tuple[Figure, ...]:
 
 
 def _smaller(line: ArtifactLine) -> str:
-    return f"{line.smaller:.1f} times smaller than {shipping.FLOAT}" if line.smaller else ""
+    return f"{line.smaller:.1f} times smaller than {report_artifacts.FLOAT}" if line.smaller else ""
 
 
 def _of_run(run: TrainedRun) -> tuple[Figure, ...]:
@@ -202,7 +203,7 @@ def _samples(folder: RunFolder) -> dict[str, tuple[Sample, ...]]:
         for split, label, name, pixels in zip(
             kept["splits"], kept["labels"], kept["ids"], kept["images"], strict=True
         ):
-            made.setdefault(str(split), []).append(Sample(pictures.photo(pixels), str(label), str(name)))
+            made.setdefault(str(split), []).append(Sample(images.photo(pixels), str(label), str(name)))
         return {split: tuple(some) for split, some in made.items()}
 
 

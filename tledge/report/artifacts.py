@@ -11,7 +11,7 @@ from tledge.bundle import model_card
 from tledge.bundle.run_summary import Summary
 from tledge.environment.machine import Machine
 from tledge.quantization.sensitivity import Cost, Layer
-from tledge.report import pictures
+from tledge.report import images as report_images
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import ParityRow, RunFolder
@@ -145,7 +145,7 @@ def _flips(folder: RunFolder, row: ParityRow, reference: golden_set.Golden) -> F
     with run_folder.complete(path, "Run `tledge verify` again."):
         listing = listed(path)
         shown = listing.flips[:MOST_FLIPS]
-        made = tuple(Picture(pictures.photo(reference.images[one.row]), one) for one in shown)
+        made = tuple(Picture(report_images.photo(reference.images[one.row]), one) for one in shown)
         return Flips(listing, made, row.flips, Path(row.flips).with_suffix(".png").as_posix())
 
 
