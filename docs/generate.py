@@ -21,8 +21,9 @@ import click
 from words import code, fenced, notes, plain, prose, table
 
 import tledge
-from tledge import cli, config, errors
+from tledge import config, errors
 from tledge._io import resources
+from tledge.cli import main
 from tledge.data.sources.registry import SOURCES
 from tledge.devices.projects import TARGETS
 from tledge.formats.registry import VARIANTS
@@ -129,12 +130,12 @@ def _meaning(one: Field[Any]) -> str:
 
 def commands() -> str:
     """Every command with its help, arguments, options and example, from click."""
-    group = click.Context(cli.tledge, info_name="tledge")
-    parts = ["# Commands", prose(cli.tledge.help)]
+    group = click.Context(main.tledge, info_name="tledge")
+    parts = ["# Commands", prose(main.tledge.help)]
     parts.append(
         "Results go to stdout, progress to stderr; `--json` prints one object. `NO_COLOR` is respected."
     )
-    for name, command in cli.tledge.commands.items():
+    for name, command in main.tledge.commands.items():
         parts += [f"## `tledge {name}`", *_command(click.Context(command, group, name), command)]
     return _page(parts)
 

@@ -323,10 +323,10 @@ def test_unproven_artifact_is_said(tmp_path: Path, jobs: list[Job]) -> None:
 def test_narrow_table_keeps_figures_whole(bundle: Path, jobs: list[Job], width: int) -> None:
     from rich.console import Console
 
-    from tledge import console_tables
+    from tledge.cli import tables
 
     out = Console(width=width, record=True, quiet=False)
-    table, hidden = console_tables.bench_table(bench.bench(bundle), out)
+    table, hidden = tables.bench_table(bench.bench(bundle), out)
     with out.capture() as caught:
         out.print(table)
     assert ("model MiB" in hidden) == (width < 100)
@@ -339,9 +339,9 @@ def test_narrow_table_keeps_figures_whole(bundle: Path, jobs: list[Job], width: 
     ("value", "text"), [(None, "–"), (0.0412, "0.041"), (2.254, "2.25"), (16.04, "16.0"), (25641.3, "25641")]
 )
 def test_figures_have_three_digits(value: float | None, text: str) -> None:
-    from tledge import console_tables
+    from tledge.cli import tables
 
-    assert console_tables._short(value) == text
+    assert tables._short(value) == text
 
 
 def test_run_gets_its_files(cli: Cli, tmp_path: Path, jobs: list[Job]) -> None:
@@ -457,7 +457,7 @@ def test_newest_run_is_measured(cli: Cli, tmp_path: Path, jobs: list[Job], monke
 
 
 def test_nothing_named_is_no_missing_library() -> None:
-    from tledge.commands.measuring import _end
+    from tledge.cli.bench import _end
 
     machine = Machine(**dict.fromkeys((one.name for one in fields(Machine)), ""))  # type: ignore[arg-type]
     with pytest.raises(ArtifactError, match="names no artifact"):

@@ -70,10 +70,10 @@ def test_unfinished_run_is_explained(cli: Cli, somewhere: Path) -> None:
 
 
 def test_unknown_variant_is_two(cli: Cli) -> None:
-    from tledge.commands import shipping
+    from tledge.cli import export
 
     with pytest.raises(RecipeError, match="tflite-int4: no such variant"):
-        shipping._variants(None, [], ("tflite-int4",), False)  # type: ignore[arg-type]
+        export._variants(None, [], ("tflite-int4",), False)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("what", ["recipes", "variants", "backbones", "sources"])
@@ -127,7 +127,7 @@ def test_interrupt_is_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tledge.listing.TABLES", {"runs": interrupted})
+    monkeypatch.setattr("tledge.cli.listing.TABLES", {"runs": interrupted})
     done = cli("list", "runs")
     assert done.code == 130
     assert done.err.splitlines()[-1] == "Interrupted. Start again with: tledge list runs"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tledge.cli.tables import ladder_table
 from tledge.config import Parity
-from tledge.console_tables import ladder_table
 from tledge.quantization import mixed_precision, repair, selection_images
 from tledge.quantization.repair import HeldOut, Remedy, climb
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from conftest import Done
 
-from tledge import console_tables
 from tledge.benchmark.worker import Minimum
+from tledge.cli import tables
 from tledge.config import Parity
 from tledge.contract import InputSpec
 from tledge.errors import RecipeError
@@ -392,7 +392,7 @@ def shown(report: ComparedReport, width: int) -> tuple[str, tuple[str, ...]]:
     from rich.console import Console
 
     out = Console(width=width, record=True, file=io.StringIO())
-    table, hidden = console_tables.compared_table(report, out)
+    table, hidden = tables.compared_table(report, out)
     out.print(table)
     return out.export_text(), hidden
 

@@ -12,8 +12,8 @@ from click.shell_completion import ShellComplete
 from conftest import ROOT, Done
 
 from tledge._io import resources
-from tledge.cli import tledge
-from tledge.commands.completion import SHELLS, Named
+from tledge.cli.completion import SHELLS, Named
+from tledge.cli.main import tledge
 from tledge.devices.projects import TARGETS
 from tledge.formats.registry import VARIANTS
 

@@ -210,12 +210,14 @@ def last(path, model, state, kept):
     whole(path, model, state, kept)
     (state.stage, state.epoch) == (1, 5) and os._exit(9)
 fitting.save_checkpoint = last
-from tledge.cli import main
+from tledge.cli.main import main
 main(sys.argv[1:])
 """
 
 
-def train(folder: Path, *options: str, code: str = "from tledge.cli import main; main()", **env: str) -> int:
+def train(
+    folder: Path, *options: str, code: str = "from tledge.cli.main import main; main()", **env: str
+) -> int:
     folder.mkdir(exist_ok=True)
     (folder / "r.toml").write_text(RECIPE)
     command = [sys.executable, "-c", code, "train", "r.toml", "--out", "run", "--quiet", *options]

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 
 from tledge._io import resources
-from tledge.cli import tledge
+from tledge.cli.main import tledge
 from tledge.errors import RecipeError
 from tledge.formats.registry import VARIANTS
 from tledge.recipe import loader

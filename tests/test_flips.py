@@ -212,9 +212,9 @@ SAME = replace(ROW, variant="onnx-fp32", flips="", lost=0, won=0, moved=0, worst
 
 
 def differences(*rows: ParityRow, ece: float | None = 0.0281) -> list[str]:
-    from tledge import console_tables
+    from tledge.cli import tables
 
-    return console_tables.differences(ParityReport(True, Reference(0.9758, 372, ece), rows), Path("runs/rps"))
+    return tables.differences(ParityReport(True, Reference(0.9758, 372, ece), rows), Path("runs/rps"))
 
 
 def test_flips_are_told_in_two_lines() -> None:

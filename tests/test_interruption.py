@@ -28,7 +28,7 @@ def attended() -> Iterator[None]:
 COMMAND = """
 import signal, sys, threading, time
 import click
-from tledge import cli; from tledge._process import signals as interruption
+from tledge.cli import main as cli; from tledge._process import signals as interruption
 
 @cli.tledge.command()
 def work():
@@ -189,7 +189,7 @@ def test_command_says_how_to_go_on(tmp_path: Path, words: list[str], line: str) 
 
 
 def test_run_that_force_would_replace_still_stands(tmp_path: Path) -> None:
-    from tledge.commands.training import _going_on
+    from tledge.cli.train import _going_on
 
     words = ["train", "a.toml", "--force"]
     assert _going_on(words, tmp_path, force=True).endswith("tledge train a.toml --resume")

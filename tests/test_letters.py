@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tledge._io import encoding as io_encoding
-from tledge.commands import typed
+from tledge.cli.options import typed
 from tledge.run import folder
 
 TEXT = "–…→Δ×·±≥≤° é手\udcff"

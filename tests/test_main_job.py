@@ -175,7 +175,7 @@ def test_training_repeats_and_resumes(tmp_path: Path) -> None:
         "    whole(path, model, state, kept)\n"
         "    (state.stage, state.epoch) == (1, 2) and os._exit(9)\n"
         "fitting.save_checkpoint = last\n"
-        "from tledge.cli import main\n"
+        "from tledge.cli.main import main\n"
         "main(sys.argv[1:])\n"
     )
     dying.mkdir()

@@ -419,8 +419,8 @@ def test_command_for_phones(made: Path) -> None:
 
 
 def test_qr_code_holds_the_address() -> None:
-    from tledge.commands import previewing
+    from tledge.cli import preview
 
-    drawn = previewing._qr("http://192.0.2.7:8765/?key=abcdefgh")
+    drawn = preview._qr("http://192.0.2.7:8765/?key=abcdefgh")
     assert len(drawn.splitlines()) >= 15
-    assert drawn != previewing._qr("http://192.0.2.7:8765/?key=abcdefgi")
+    assert drawn != preview._qr("http://192.0.2.7:8765/?key=abcdefgi")

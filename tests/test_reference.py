@@ -17,7 +17,7 @@ from conftest import ROOT
 import tledge
 from tledge import config, errors
 from tledge._io import resources
-from tledge.cli import tledge as group
+from tledge.cli.main import tledge as group
 from tledge.data.sources.registry import SOURCES
 from tledge.devices.projects import TARGETS
 from tledge.errors import RecipeError, TledgeError

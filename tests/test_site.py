@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from conftest import ROOT
 
-from tledge.cli import tledge
+from tledge.cli.main import tledge
 from tledge.formats.registry import VARIANTS
 from tledge.recipe import loader
 

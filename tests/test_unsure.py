@@ -15,10 +15,11 @@ from fake_artifacts import bundle, run
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge import console_tables, contract
+from tledge import contract
 from tledge.bundle import build as bundling
 from tledge.bundle import reader
 from tledge.bundle.reader import Predictor
+from tledge.cli import tables
 from tledge.contract import Confidence
 from tledge.inference import predict
 from tledge.inference.predict import Answer
@@ -140,7 +141,7 @@ def row(variant: str, coverage: float | None, *remarks: str) -> ParityRow:
 def test_verify_says_what_is_answered() -> None:
     rows = row("tflite-int8", 0.85, "answers 85.0% of the photos"), row("onnx-fp32", 0.95)
     report = ParityReport(True, Reference(0.9, 300, coverage=0.95, answered_error=0.01), rows)
-    assert console_tables.reasons(report) == [
+    assert tables.reasons(report) == [
         "tflite-int8: answers 85.0% of the photos",
         "Sure enough to answer: keras 95.0%, 1.0% wrong; tflite-int8 85.0%, 2.0% wrong; "
         "onnx-fp32 95.0%, 2.0% wrong.",
@@ -148,7 +149,7 @@ def test_verify_says_what_is_answered() -> None:
 
 
 def test_verify_of_earlier_run_says_nothing() -> None:
-    assert console_tables.reasons(ParityReport(True, Reference(0.9, 300), (row("onnx-fp32", None),))) == []
+    assert tables.reasons(ParityReport(True, Reference(0.9, 300), (row("onnx-fp32", None),))) == []
 
 
 def risky(path: Path) -> Path:

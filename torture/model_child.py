@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tledge import listing
 from tledge.bundle.reader import open_predictor
+from tledge.cli import listing
 from tledge.errors import TledgeError
 from tledge.inference.predict import predict
 from tledge.models import classifier

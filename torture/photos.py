@@ -56,7 +56,7 @@ batch_norm = "train"
 VANISHING = """
 import sys
 from pathlib import Path
-from tledge.cli import main
+from tledge.cli.main import main
 from tledge.data.sources import folder
 checked, place = folder._check_depths, Path(sys.argv[1])
 def check(root, found):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tledge._process import signals
-from tledge.commands import common, example, keep_alone, next_step, print_json, read_recipe, typed
+from tledge.cli.options import common, example, keep_alone, next_step, print_json, read_recipe, typed
 from tledge.errors import MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def data(
     Writes a contact sheet of each split, one with the augmentations applied, and report.json. With
     --pack cache.zip another machine can `tledge train RECIPE --cache cache.zip` without the photos.
     """
-    from tledge import console
+    from tledge.cli import console
     from tledge.data import cache, cache_archive, inspection, splits
     from tledge.run import folder as run_folder
 
@@ -111,7 +111,7 @@ def _going_on(words: list[str]) -> str:
 
 
 def _show(prepared: Prepared, counts: dict[str, dict[str, int]], found: Inventory) -> None:
-    from tledge import console
+    from tledge.cli import console
     from tledge.data import inspection
 
     out = console.stdout()

@@ -14,18 +14,8 @@ import click
 from tledge import __version__
 from tledge._io import encoding, resource_errors
 from tledge._process import signals
-from tledge.commands import (
-    comparing,
-    completion,
-    doctor,
-    looking,
-    measuring,
-    photos,
-    previewing,
-    shipping,
-    tell,
-    training,
-)
+from tledge.cli import bench, compare, completion, data, doctor, export, inspect, preview, train
+from tledge.cli.options import tell
 from tledge.errors import TledgeError
 from tledge.visualization.text_format import printable
 
@@ -104,19 +94,19 @@ def tledge() -> None:
 
 
 for command in (
-    photos.init,
-    photos.data,
-    training.train,
-    shipping.export,
-    shipping.verify,
-    shipping.bundle,
-    measuring.bench,
-    comparing.compare,
-    looking.predict,
-    previewing.preview,
-    looking.list_,
-    looking.inspect,
-    looking.report,
+    data.init,
+    data.data,
+    train.train,
+    export.export,
+    export.verify,
+    export.bundle,
+    bench.bench,
+    compare.compare,
+    inspect.predict,
+    preview.preview,
+    inspect.list_,
+    inspect.inspect,
+    inspect.report,
     doctor.doctor,
     completion.completion,
 ):

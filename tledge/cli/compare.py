@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, kernels, next_step, plain, print_json, typed
+from tledge.cli.options import common, example, kernels, next_step, plain, print_json, typed
 from tledge.errors import ArtifactError, MissingError, ParityFailed, TledgeError
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
     not worse, and with 3 where it is worse beyond the [parity] gates, where the images are too few to
     tell, or where labels or contract differ.
     """
-    from tledge import console
     from tledge.bundle import model_files
+    from tledge.cli import console
     from tledge.recipe import lookup
     from tledge.verification import compare_models as stage
 
@@ -46,13 +46,13 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
 
 
 def _show(report: ComparedReport, whose: str) -> None:
-    from tledge import console, console_tables
+    from tledge.cli import console, tables
     from tledge.visualization import text_format
 
     for letter, one in (("A", report.a), ("B", report.b)):
         click.echo(f"{letter}: {one.path} ({one.name} {one.version})")
     out = console.stdout()
-    table, hidden = console_tables.compared_table(report, out)
+    table, hidden = tables.compared_table(report, out)
     out.print(table)
     if hidden:
         click.echo(f"Not shown for want of width, and in --json: {', '.join(hidden)}.")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, print_json, public_key, tell
-from tledge.commands import key as key_option
+from tledge.cli.options import common, example, print_json, public_key, tell
+from tledge.cli.options import key as key_option
 from tledge.errors import RecipeError, RunError
 
 if TYPE_CHECKING:

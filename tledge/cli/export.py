@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tledge.commands import (
+from tledge.cli.options import (
     common,
     example,
     keep_alone,
@@ -22,8 +22,8 @@ from tledge.commands import (
     typed,
     write_report,
 )
-from tledge.commands import key as key_option
-from tledge.commands import sign as sign_option
+from tledge.cli.options import key as key_option
+from tledge.cli.options import sign as sign_option
 from tledge.errors import RecipeError, TledgeError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def export(
     as_json: bool,
 ) -> None:
     """Convert RUN (the newest finished one if left out), verify every artifact, and bundle."""
-    from tledge import console, console_tables
+    from tledge.cli import console, tables
     from tledge.conversion.export import export as export_run
     from tledge.recipe.loader import with_repair
 
@@ -76,9 +76,7 @@ def export(
         made = export_run(folder, recipe, wanted, watch)
     for artifact in made if not as_json else ():
         if rungs := artifact.details.get("rungs"):
-            console.stdout().print(
-                console_tables.ladder_table(artifact.variant, rungs, artifact.details["repair"])
-            )
+            console.stdout().print(tables.ladder_table(artifact.variant, rungs, artifact.details["repair"]))
     report = _verify_run(folder, recipe, "xnnpack", quiet)
     culprits = _culprits(folder, recipe, report, quiet)
     _show_and_bundle(folder, report, unverified, signing, quiet, as_json, culprits)
@@ -86,7 +84,7 @@ def export(
 
 def _culprits(folder: RunFolder, recipe: Recipe, report: ParityReport, quiet: bool) -> tuple[str, ...]:
     """Which layers cost most, where int8 answers otherwise than Keras; why not, where they cannot be told."""
-    from tledge import console
+    from tledge.cli import console
     from tledge.conversion.layer_diagnosis import culprits
 
     rows = [row for row in report.rows if row.variant == "tflite-int8"]
@@ -119,8 +117,8 @@ def _show_and_bundle(
     as_json: bool,
     culprits: tuple[str, ...],
 ) -> None:
-    from tledge import console
     from tledge.bundle.build import bundle as bundle_run
+    from tledge.cli import console
 
     if not as_json:
         if folder.read_run().synthetic:
@@ -153,11 +151,11 @@ def _show_bundle(made: Bundled) -> None:
 
 
 def _show(report: ParityReport, path: Path) -> None:
-    from tledge import console, console_tables
+    from tledge.cli import console, tables
     from tledge.visualization import text_format
 
-    console.stdout().print(console_tables.parity_table(report))
-    for line in (*console_tables.differences(report, path), *console_tables.reasons(report)):
+    console.stdout().print(tables.parity_table(report))
+    for line in (*tables.differences(report, path), *tables.reasons(report)):
         click.echo(text_format.printable(line))
 
 
@@ -219,8 +217,8 @@ def verify(
 
 def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
     """Check a bundle here, and say who signed it and whether that was checked."""
-    from tledge import console
     from tledge.bundle import reader
+    from tledge.cli import console
     from tledge.verification.verify import verify_bundle
 
     signed_by = public_key(key)
@@ -240,8 +238,8 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
 
 def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_json: bool) -> None:
     """Measure an artifact on photos prepared otherwise, and show it."""
-    from tledge import console, console_tables
     from tledge.bundle import reader
+    from tledge.cli import console, tables
     from tledge.verification.preprocessing_skew import skew_bundle, skew_run
 
     with console.watching(quiet) as watch:
@@ -259,14 +257,14 @@ def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_
         f"{report.variant} ({report.kernels}) on {report.images} photos, beside its own answers to the"
     )
     click.echo("contract's pixels: grey levels apart, and what becomes of accuracy and answers.")
-    console.stdout().print(console_tables.skew_table(report))
+    console.stdout().print(tables.skew_table(report))
     for line in (*report.remarks, report.summary):
         click.echo(line)
     next_step(following)
 
 
 def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) -> ParityReport:
-    from tledge import console
+    from tledge.cli import console
     from tledge.verification.verify import verify_run
 
     with console.watching(quiet) as watch:
@@ -331,8 +329,8 @@ def _bundled(
     run: Path, unverified: bool, signing: Signer | None, quiet: bool, as_json: bool
 ) -> dict[str, Any]:
     """Bundle a run and say so; gives the facts for JSON."""
-    from tledge import console
     from tledge.bundle.build import bundle as bundle_run
+    from tledge.cli import console
     from tledge.run.folder import RunFolder
 
     with console.watching(quiet) as watch:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from tledge.commands import example
+from tledge.cli.options import example
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]

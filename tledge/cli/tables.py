@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tledge.benchmark.bench import BenchReport, Measure
-    from tledge.listing import RunLine
+    from tledge.cli.listing import RunLine
     from tledge.quantization.sensitivity import Layer
     from tledge.verification.compare_models import ComparedReport, ComparedRow
     from tledge.verification.preprocessing_skew import SkewReport

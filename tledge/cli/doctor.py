@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, next_step, plain, print_json
+from tledge.cli.options import common, example, next_step, plain, print_json
 
 if TYPE_CHECKING:
     from tledge.doctor import Ability, Backend, Checkup
@@ -21,8 +21,8 @@ def doctor(quiet: bool, as_json: bool) -> None:
     sees, disk and memory, and for every variant whether it can be made, opened and inspected. TensorFlow,
     JAX and the runtimes are loaded in processes of their own for that. Ends with 0 whatever is missing.
     """
-    from tledge import console
     from tledge import doctor as stage
+    from tledge.cli import console
 
     with console.watching(quiet) as watch:
         found = stage.examine(watch)
@@ -36,7 +36,7 @@ def doctor(quiet: bool, as_json: bool) -> None:
 
 
 def _show_machine(found: Checkup) -> None:
-    from tledge import console
+    from tledge.cli import console
 
     one = found.machine
     free = "" if found.memory_free_mib is None else f", {_gib(found.memory_free_mib)} free"
@@ -70,7 +70,7 @@ def _show_abilities(found: Checkup) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from tledge import console
+    from tledge.cli import console
 
     table = Table(box=None, pad_edge=False)
     for name in ("variant", "make", "open", "inspect"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tledge._process import signals
-from tledge.commands import common, example, next_step, plain, print_json, read_recipe, typed, write_report
+from tledge.cli.options import common, example, next_step, plain, print_json, read_recipe, typed, write_report
 from tledge.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def train(
     as_json: bool,
 ) -> None:
     """Train the model of RECIPE (a file, or a name from `tledge list recipes`) into a run folder."""
-    from tledge import console
+    from tledge.cli import console
     from tledge.run.folder import RunFolder
     from tledge.training import multi_host
     from tledge.training.pipeline import train as train_run

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import (
+from tledge.cli.options import (
     common,
     example,
     kernels,
@@ -19,11 +19,11 @@ from tledge.commands import (
     typed,
     write_report,
 )
-from tledge.commands import key as key_option
+from tledge.cli.options import key as key_option
 from tledge.errors import TledgeError
 
 if TYPE_CHECKING:
-    from tledge.listing import RunLine
+    from tledge.cli.listing import RunLine
 
 
 @click.command(epilog=example("tledge predict runs/rps/bundle photo.jpg"))
@@ -48,8 +48,9 @@ def predict(
 
     A bundle knows how sure an answer has to be; a photo that stays below is marked with a "?".
     """
-    from tledge import console, progress
+    from tledge import progress
     from tledge.bundle.reader import open_predictor
+    from tledge.cli import console
     from tledge.inference.predict import predict as answers
     from tledge.visualization.text_format import printable
 
@@ -75,7 +76,7 @@ def predict(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_(what: str, as_json: bool) -> None:
     """What there is: recipes, runs in runs/, variants, backbones, data sources, device projects."""
-    from tledge import console, listing
+    from tledge.cli import console, listing
 
     rows = listing.TABLES[what]()
     if what == "runs":
@@ -88,12 +89,12 @@ def list_(what: str, as_json: bool) -> None:
 
 
 def _show_runs(lines: list[RunLine], as_json: bool) -> None:
-    from tledge import console, console_tables
+    from tledge.cli import console, tables
 
     if as_json:
         print_json({one.path: {**plain(one), "path": one.path} for one in lines})
     elif lines:
-        console.stdout().print(console_tables.runs_table(lines))
+        console.stdout().print(tables.runs_table(lines))
     else:
         click.echo("No runs in runs/.")
 
@@ -107,7 +108,7 @@ def inspect(file: Path, quantization: bool, quiet: bool, as_json: bool) -> None:
 
     Of a run: its scores, when it is unsure, and what another threshold would cost and save.
     """
-    from tledge import console, listing
+    from tledge.cli import console, listing
 
     if quantization:
         _show_layers(file, quiet, as_json)
@@ -123,7 +124,7 @@ def inspect(file: Path, quantization: bool, quiet: bool, as_json: bool) -> None:
 
 
 def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
-    from tledge import console, console_tables
+    from tledge.cli import console, tables
     from tledge.conversion.layer_diagnosis import PLOT, TABLE, diagnose
 
     folder, recipe = own_run(run)
@@ -134,9 +135,9 @@ def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
         print_json(plain(made))
         return
     found = made.found
-    console.stdout().print(console_tables.layers_table(found.by_cost))
-    if len(found.layers) > console_tables.SHOWN:
-        click.echo(f"and {len(found.layers) - console_tables.SHOWN} more in {folder.path / TABLE}")
+    console.stdout().print(tables.layers_table(found.by_cost))
+    if len(found.layers) > tables.SHOWN:
+        click.echo(f"and {len(found.layers) - tables.SHOWN} more in {folder.path / TABLE}")
     for line in made.remarks:
         click.echo(line)
     click.echo(
@@ -147,7 +148,7 @@ def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
 
 
 def _inspect_run(path: Path, as_json: bool) -> None:
-    from tledge import console, console_tables
+    from tledge.cli import console, tables
     from tledge.run.folder import RunFolder
 
     run, risk = RunFolder(path).read_run(), RunFolder(path).read_risk()
@@ -156,7 +157,7 @@ def _inspect_run(path: Path, as_json: bool) -> None:
         return
     console.stdout().print(console.columns(console.training(run)))
     if risk:
-        console.stdout().print(console_tables.risk_table(risk))
+        console.stdout().print(tables.risk_table(risk))
 
 
 @click.command(epilog=example("tledge report runs/rps"))

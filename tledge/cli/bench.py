@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.commands import common, example, keep_alone, next_step, plain, print_json, typed, write_report
+from tledge.cli.options import common, example, keep_alone, next_step, plain, print_json, typed, write_report
 from tledge.errors import ArtifactError, MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def bench(
     or .onnx file. A query is one image; decoding photos is not in it. A run gets bench.json and
     bench.png, anything else only the plot that --out names.
     """
-    from tledge import console
     from tledge.benchmark import bench as stage
     from tledge.bundle import model_files
+    from tledge.cli import console
     from tledge.run import folder
 
     path = folder.newest_run(Path("runs")).path if path is None else path
@@ -105,11 +105,11 @@ def _check_plot(path: Path, out: Path | None) -> None:
 
 
 def _show(report: BenchReport) -> None:
-    from tledge import console, console_tables
+    from tledge.cli import console, tables
     from tledge.visualization import text_format
 
     out = console.stdout()
-    table, hidden = console_tables.bench_table(report, out)
+    table, hidden = tables.bench_table(report, out)
     out.print(table)
     if hidden:
         click.echo(f"Not shown for want of width, and in --json: {', '.join(hidden)}.")
