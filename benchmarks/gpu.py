@@ -39,7 +39,7 @@ from tledge.config import Hardware, Model, Stage  # noqa: E402
 from tledge.models import classifier  # noqa: E402
 from tledge.run import folder as run_folder  # noqa: E402
 from tledge.training import accelerators, batches, pipeline  # noqa: E402
-from tledge.training import stage as training_stage
+from tledge.training import stage as training_stage  # noqa: E402
 
 CLASSES = 10
 PRECISIONS = ("float32", "bfloat16", "float16")

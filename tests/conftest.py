@@ -58,7 +58,7 @@ class Done:
 
 def run_main(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> Done:
     """Run the command line in this process."""
-    from tledge.cli import main
+    from tledge.cli.main import main
 
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:

@@ -164,7 +164,7 @@ def test_crash_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch, code: str
 def test_crash_after_the_result_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that dies while it ends has not shown that the artifact runs."""
     code = (
-        "import os, sys; from tledge.benchmark import worker as bench_worker; bench_worker.main(*sys.argv[1:]); "
+        "import os, sys; from tledge.benchmark import worker; worker.main(*sys.argv[1:]); "
         "os.kill(os.getpid(), 11)"
     )
     command = [sys.executable, "-c", code]

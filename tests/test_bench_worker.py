@@ -91,7 +91,7 @@ def test_warm_up_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         session.now += 20 * MS
         return session
 
-    monkeypatch.setattr(worker.runtime, "open_session", load)
+    monkeypatch.setattr(worker.sessions, "open_session", load)
     images = str(tmp_path / "images.npy")
     found = measure(Job("a.tflite", images, "xnnpack", 1, NOW, Minimum(4, 0.0)), session.clock)
     assert (found.load_ms, found.p50_ms, found.p99_ms, found.queries) == (20.0, 1.0, 5.0, 4)

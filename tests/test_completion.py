@@ -98,7 +98,7 @@ def test_bash_completes(somewhere: Path) -> None:
     program.parent.mkdir()
     program.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from tledge.cli import main\nmain()\n"
+        "from tledge.cli.main import main\nmain()\n"
     )
     program.chmod(0o755)
     script = (

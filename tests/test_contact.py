@@ -181,7 +181,7 @@ def test_needs_no_matplotlib(tmp_path: Path) -> None:
     """The sheet is drawn where only numpy and Pillow are installed."""
     code = (
         "import sys; sys.modules['matplotlib'] = sys.modules['tensorflow'] = None\n"
-        "import numpy, pathlib; from tledge.contact import sheet\n"
+        "import numpy, pathlib; from tledge.visualization.contact_sheet import sheet\n"
         f"sheet(numpy.zeros((1, 8, 8, 3), 'uint8'), ['x'], pathlib.Path({str(tmp_path / 's.png')!r}), 't')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

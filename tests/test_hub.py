@@ -152,7 +152,7 @@ def test_cached_address_needs_no_download(monkeypatch: pytest.MonkeyPatch, tmp_p
     folder = cached(monkeypatch, tmp_path)
     folder.mkdir()
     (folder / "saved_model.pb").touch()
-    monkeypatch.setattr(saved_model_layer.quiet, "load", lambda *_: pytest.fail("asked for tensorflow_hub"))
+    monkeypatch.setattr(saved_model_layer.silence, "load", lambda *_: pytest.fail("asked for tensorflow_hub"))
     assert saved_model_layer.resolve(ADDRESS) == folder
 
 
@@ -166,7 +166,7 @@ def test_download_fills_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         folder.mkdir()
         (folder / "saved_model.pb").touch()
 
-    monkeypatch.setattr(saved_model_layer.quiet, "load", lambda *_: SimpleNamespace(resolve=download))
+    monkeypatch.setattr(saved_model_layer.silence, "load", lambda *_: SimpleNamespace(resolve=download))
     assert saved_model_layer.resolve(ADDRESS) == folder and socket.getdefaulttimeout() is None
 
 
@@ -180,7 +180,7 @@ def test_failed_download_names_folder(
         if fails:
             raise OSError("name not known")
 
-    monkeypatch.setattr(saved_model_layer.quiet, "load", lambda *_: SimpleNamespace(resolve=download))
+    monkeypatch.setattr(saved_model_layer.silence, "load", lambda *_: SimpleNamespace(resolve=download))
     with pytest.raises(MissingError, match=rf"(?s){reason}.*variables/ into {folder}"):
         saved_model_layer.resolve(ADDRESS)
 

@@ -273,7 +273,7 @@ def test_too_few_for_twins(count: int) -> None:
 
 @pytest.mark.parametrize("name", ["COARSE_LEVEL", "FINE_DETAIL"])
 def test_no_tolerance_finds_no_twin(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"tledge.similarity.{name}", 0.0)
+    monkeypatch.setattr(f"tledge.data.duplicates.{name}", 0.0)
     monkeypatch.setattr("tledge.data.duplicates.FLOOR", 0.0)
     assert twins(jpeg(photo(1)), jpeg(photo(1), 75)) == []
 

@@ -4,7 +4,7 @@ import sys
 
 if __name__ == "__main__":
     try:
-        from tledge.cli import main
+        from tledge.cli.main import main
     except KeyboardInterrupt:  # while this loads, nothing has been done yet
         sys.exit(130)
     main()

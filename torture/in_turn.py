@@ -42,7 +42,7 @@ def run(
 
 def _ended(arguments: Sequence[str]) -> dict[str, object]:
     """Run one command as the command line would, and say how it ended."""
-    from tledge.cli import main
+    from tledge.cli.main import main
 
     out, err, began = io.StringIO(), io.StringIO(), time.monotonic()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -170,7 +170,7 @@ def report(run: Path | None, as_json: bool) -> None:
     Keras and every artifact answer, and how to make it again. Train, export, verify and bench write
     them too.
     """
-    from tledge.report import write
+    from tledge.report.write import write
 
     folder, _recipe = own_run(run)
     made = write(folder)

@@ -15,8 +15,8 @@ import click
 
 from tledge._process import signals
 from tledge.errors import TledgeError
-from tledge.recipe.lookup import finished_run as finished_run
-from tledge.recipe.lookup import read_recipe as read_recipe
+from tledge.recipe.lookup import finished_run as finished_run  # noqa: PLC0414
+from tledge.recipe.lookup import read_recipe as read_recipe  # noqa: PLC0414
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -132,7 +132,7 @@ def write_report(folder: RunFolder, as_json: bool = False) -> str | None:
 
     What it cannot be written for is said in a line, and fails nothing: the command did its work.
     """
-    from tledge.report import write
+    from tledge.report.write import write
 
     try:
         made = write(folder)

@@ -19,7 +19,7 @@ from tledge.errors import ConversionError, RecipeError
 from tledge.formats.base import Job
 from tledge.run import folder
 
-COMMAND = tuple(workers.command("formats.registry"))
+COMMAND = tuple(workers.command("formats.worker"))
 """What does the jobs."""
 
 

@@ -154,7 +154,8 @@ def problems(found: Inventory) -> list[str]:
     lines += absent(found)
     if found.photos > data_duplicates.COMPARED:
         lines.append(
-            f"more than {data_duplicates.COMPARED} photos: only equal files were looked for, not equal pictures"
+            f"more than {data_duplicates.COMPARED} photos: only equal files were looked for, "
+            "not equal pictures"
         )
     if found.imbalance > IMBALANCE:
         lines.append(

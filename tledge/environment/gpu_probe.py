@@ -1,4 +1,6 @@
-"""One library loaded in a process of its own, and the GPUs it sees: `python -m tledge.environment.gpu_probe jax`.
+"""One library loaded in a process of its own, and the GPUs it sees.
+
+Run as `python -m tledge.environment.gpu_probe jax`.
 
 Loading may take half a minute, take a GPU's memory, or end the process: none of that is to happen
 to whoever asks. Prints a JSON list of the GPUs' names as its last line.

@@ -87,7 +87,8 @@ def _environment(escape: bool) -> Environment:
     made.globals.update(fact=_fact, has=lambda value: value is not None, layout=charts)
     made.filters.update(
         shown=shown, span=lambda pair: span(*pair), points=points, point_span=lambda pair: point_span(*pair),
-        interval=interval, unsure=unsure, cell=model_card.cell, shown_item=lambda row, key: row.get(key, NONE),
+        interval=interval, unsure=unsure, cell=model_card.cell,
+        shown_item=lambda row, key: row.get(key, NONE),
         ticked=_ticked, shown_of=lambda key, row: shown(row.get(key)), total=lambda row: sum(row.values()),
     )  # fmt: skip
     return made

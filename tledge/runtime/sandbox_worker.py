@@ -1,4 +1,6 @@
-"""One model opened, and one image of zeros answered: `python -m tledge.runtime.sandbox_worker NAME KERNELS < FILE`.
+"""One model opened, and one image of zeros answered.
+
+Run as `python -m tledge.runtime.sandbox_worker NAME KERNELS < FILE`.
 
 Prints `{}` as its last line, or the failure as JSON; native code that crashes ends this process alone.
 """
