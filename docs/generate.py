@@ -23,7 +23,7 @@ from words import code, fenced, notes, plain, prose, table
 import tledge
 from tledge import config, errors
 from tledge._io import resources
-from tledge.cli.main import main
+from tledge.cli import main
 from tledge.data.sources.registry import SOURCES
 from tledge.devices.projects import TARGETS
 from tledge.formats.registry import VARIANTS

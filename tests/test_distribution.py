@@ -294,7 +294,10 @@ def test_processes_must_ask_for_the_same(tmp_path: Path, compiled: Path) -> None
 def test_nobody_else_comes(process: int, tmp_path: Path, compiled: Path) -> None:
     team = Team(tmp_path, compiled, epochs=2)
     where = ["--coordinator", team.address, "--processes", "2", "--process", str(process)]
-    code = "from tledge.cli.main import main; from tledge.training import multi_host as d; d.JOIN_SECONDS = 2; main()"
+    code = (
+        "from tledge.cli.main import main; from tledge.training import multi_host; "
+        "multi_host.JOIN_SECONDS = 2; main()"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, "train", "team.toml", *where],
         cwd=tmp_path, env=team.env, capture_output=True, text=True, check=False,
