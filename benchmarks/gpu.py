@@ -34,12 +34,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import machine  # noqa: E402
 
-from tledge._process import silence  # noqa: E402
+from tledge._io import files  # noqa: E402
+from tledge._process import optional_imports  # noqa: E402
 from tledge.config import Hardware, Model, Stage  # noqa: E402
 from tledge.models import classifier  # noqa: E402
-from tledge.run import folder as run_folder  # noqa: E402
-from tledge.training import accelerators, batches, pipeline  # noqa: E402
-from tledge.training import stage as training_stage  # noqa: E402
+from tledge.training import (  # noqa: E402
+    accelerators,
+    batches,
+    optimizer,
+    pipeline,
+)
 
 CLASSES = 10
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -152,9 +156,9 @@ def compiled(case: Case, precision: str) -> Any:
     stage = Stage(unfreeze="all", learning_rate=1e-4, batch_size=case.batch)
     classifier.set_trainable(net, stage)
     net.compile(
-        optimizer=engine.scaled(training_stage.optimizer(stage, EPOCHS * case.steps)),
-        loss=training_stage.loss(stage),
-        metrics=training_stage.metrics(CLASSES),
+        optimizer=engine.scaled(optimizer.optimizer(stage, EPOCHS * case.steps)),
+        loss=optimizer.loss(stage),
+        metrics=optimizer.metrics(CLASSES),
         jit_compile=accelerators.JIT[table.jit_compile],
         auto_scale_loss=False,
     )
@@ -239,7 +243,7 @@ def main() -> None:
     parser.add_argument("--precision", action="append", choices=PRECISIONS, help="only this; may be repeated")
     parser.add_argument("--batch", type=int, help="images in a batch (default: 64 and 32)")
     asked = parser.parse_args()
-    keras = silence.load("keras", "train")
+    keras = optional_imports.load("keras", "train")
     backend = keras.backend.backend()
     rows: list[dict[str, Any]] = []
     facts = device()
@@ -257,7 +261,7 @@ def main() -> None:
                 rows.append(row)
                 print(line(row), flush=True)
                 # After every row: a machine that is lent may be taken back.
-                run_folder.write_json(
+                files.write_json(
                     out, {"machine": facts, "epochs": EPOCHS, "small": asked.small, "rows": rows}
                 )
     print(f"written: {out}")

@@ -69,7 +69,7 @@ def inside_prepare(photos: str, repeats: str) -> None:
     from baselines.pillow_decode import decode
 
     from tledge.config import Data
-    from tledge.data import cache as data_cache
+    from tledge.data import prepare as data_prepare
 
     kept = {}
 
@@ -77,7 +77,7 @@ def inside_prepare(photos: str, repeats: str) -> None:
         kept["bare"] = decode(Path(photos))
 
     def ours() -> None:
-        kept["tledge"] = data_cache.prepare(Data(source=f"folder:{photos}"), SIZE)
+        kept["tledge"] = data_prepare.prepare(Data(source=f"folder:{photos}"), SIZE)
 
     with tempfile.TemporaryDirectory() as scratch:
 
@@ -110,18 +110,18 @@ def inside_epochs(recipe_path: str) -> None:
     """Inside a child: prepare once, then every batch of every epoch as training and validation take them."""
     import numpy as np
 
-    from tledge._process import silence
-    from tledge.data import cache as data_cache
+    from tledge._process import optional_imports
+    from tledge.data import prepare as data_prepare
     from tledge.data import splits
     from tledge.recipe import loader
     from tledge.training import batches
 
-    silence.load("keras", "train")
+    optional_imports.load("keras", "train")
     made = loader.load(Path(recipe_path))
     stage = made.stage[0]
 
     def work() -> int:
-        prepared = data_cache.prepare(made.data, SIZE)
+        prepared = data_prepare.prepare(made.data, SIZE)
         rows = splits.split(prepared, made.data, made.recipe.seed)
         one_hot = np.eye(len(prepared.labels), dtype=np.float32)[prepared.label_indices()]
         parts = {name: batches.Examples(prepared.images(), one_hot, part) for name, part in rows.items()}

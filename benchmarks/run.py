@@ -87,9 +87,9 @@ def _measured(row: Row, material: Material) -> Result:
 
 
 def _write(out: Path, topic: str, about: dict[str, Any], results: list[Result]) -> None:
-    from tledge.run import folder
+    from tledge._io import files
 
-    folder.write_json(out / f"{topic}.json", {**about, "rows": [asdict(one) for one in results]})
+    files.write_json(out / f"{topic}.json", {**about, "rows": [asdict(one) for one in results]})
 
 
 def _print_table(results: Sequence[Result], small: bool) -> None:

@@ -71,9 +71,9 @@ class Row:
 
 def prepare(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
     from tledge.config import Data
-    from tledge.data import cache as data_cache
+    from tledge.data import prepare as data_prepare
 
-    data_cache.prepare(Data(source=f"folder:{photos}", cache=cache), side)
+    data_prepare.prepare(Data(source=f"folder:{photos}", cache=cache), side)
 
 
 def train(folder: Path, photos: Path, side: int, cache: bool = True) -> None:

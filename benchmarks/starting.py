@@ -101,8 +101,8 @@ def inside_predict(run: str, photos: str, repeats: str) -> None:
     """Inside a child: the bare loop and `tledge.inference.predict` in turns."""
     from baselines.invoke import opened
 
-    from tledge.bundle.reader import open_predictor
     from tledge.inference.predict import predict
+    from tledge.inference.predictor import open_predictor
 
     folder = Path(run)
     paths = sorted(Path(photos).rglob("*.jpg"))

@@ -112,6 +112,7 @@ def inside_train(recipe_path: str, out: str) -> None:
 
     import numpy as np
 
+    from tledge._io import files
     from tledge.recipe import loader, toml_reader
     from tledge.run import folder as run_folder
     from tledge.run import golden_set
@@ -130,7 +131,7 @@ def inside_train(recipe_path: str, out: str) -> None:
                 "cpu": clock.ended["stage"].cpu - clock.begun[begun].cpu,
                 "prepare": clock.ended["prepare"].seconds - clock.begun["prepare"].seconds,
                 "accuracy": run.test.accuracy,
-                "sha256": run_folder.sha256(folder.model),
+                "sha256": files.sha256(folder.model),
                 "right": right.tolist(),
             }
         )

@@ -26,20 +26,20 @@ BATCH = 32
 
 def inside_views(recipe_path: str, views: str, heads: str) -> None:
     """Inside a child: print the test accuracies of `heads` heads on `views` views and on fresh ones."""
-    from tledge.data import cache, splits
-    from tledge.models import classifier
+    from tledge.data import prepare, splits
+    from tledge.models import augmentation, classifier
     from tledge.recipe import loader
     from tledge.training import frozen_features
 
     wanted = loader.load(Path(recipe_path))
-    prepared = cache.prepare(wanted.data, wanted.model.image_size)
+    prepared = prepare.prepare(wanted.data, wanted.model.image_size)
     rows = splits.split(prepared, wanted.data, wanted.recipe.seed)
     core = classifier.build(wanted.model, len(prepared.labels))
     classifier.set_trainable(core, wanted.stage[0])
     halves = frozen_features.cut(core)
     assert halves is not None
     epochs = wanted.stage[0].epochs
-    draw = classifier.view_maker(wanted.augment, wanted.recipe.seed)
+    draw = augmentation.view_maker(wanted.augment, wanted.recipe.seed)
     pixels = prepared.images()[rows["train"]]
     fresh = [_features(halves.front, _drawn(draw, pixels)) for _ in range(epochs)]
     kept = [_features(halves.front, pixels), *fresh[: int(views) - 1]]

@@ -22,7 +22,7 @@ from words import code, fenced, notes, plain, prose, table
 
 import tledge
 from tledge import config, errors
-from tledge._io import resources
+from tledge._io import files, resources
 from tledge.cli import main
 from tledge.data.sources.registry import SOURCES
 from tledge.devices.projects import TARGETS
@@ -30,6 +30,7 @@ from tledge.formats.registry import VARIANTS
 from tledge.models.backbones import BACKBONES
 from tledge.recipe.loader import Recipe
 from tledge.run import folder as folder_module
+from tledge.run import records
 
 WORDS = {
     "str": "text",
@@ -271,12 +272,12 @@ def run_folder() -> str:
 
 
 RUN_VALUES: dict[str, type] = {
-    "run.json": folder_module.TrainedRun,
-    "run.json: validation, test, frozen": folder_module.Score,
-    "artifacts/<variant>.json": folder_module.Artifact,
-    "parity.json": folder_module.ParityReport,
-    "parity.json: reference": folder_module.Reference,
-    "parity.json: rows": folder_module.ParityRow,
+    "run.json": records.TrainedRun,
+    "run.json: validation, test, frozen": records.Score,
+    "artifacts/<variant>.json": records.Artifact,
+    "parity.json": records.ParityReport,
+    "parity.json: reference": records.Reference,
+    "parity.json: rows": records.ParityRow,
 }
 """JSON files of a run, and the values in them."""
 
@@ -399,4 +400,4 @@ def write(folder: Path) -> None:
     for name, made in PAGES.items():
         path, text = folder / f"{name}.md", made()
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            folder_module.write_text(path, text)
+            files.write_text(path, text)

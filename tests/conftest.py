@@ -135,10 +135,10 @@ def real_data() -> Path:
 
 def record(run: Path, variant: str) -> None:
     """Write an artifact's new hash into its record, as an export that made it so would have."""
-    from tledge.run import folder as run_folder
+    from tledge._io import files
 
     path = run / "artifacts" / f"{variant}.json"
     facts = json.loads(path.read_text())
-    facts["sha256"] = run_folder.sha256(run / facts["path"])
-    facts["bytes"] = run_folder.size_of(run / facts["path"])
+    facts["sha256"] = files.sha256(run / facts["path"])
+    facts["bytes"] = files.size_of(run / facts["path"])
     path.write_text(json.dumps(facts))

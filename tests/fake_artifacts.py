@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tledge import contract
-from tledge.contract import InputSpec, Manifest, Shipped
-from tledge.run import folder as run_folder
+from tledge._io import files as io_files
+from tledge.bundle import manifest as bundle_manifest
+from tledge.bundle.manifest import Manifest, Shipped
+from tledge.contract import InputSpec
 from tledge.run import golden_set
-from tledge.run.folder import Artifact, ParityReport, ParityRow, Reference, RunFolder, Score, TrainedRun
+from tledge.run.folder import RunFolder
+from tledge.run.records import Artifact, ParityReport, ParityRow, Reference, Score, TrainedRun
 
 LABELS = ("cat", "dog", "owl")
 SIZE = 8
@@ -91,16 +93,16 @@ KERNELS = {"saved_model": "tensorflow-cpu", "tflite-fp32": "xnnpack", "onnx-fp32
 def bundle(folder: Path, accuracy: float | None = 0.9) -> Path:
     """A bundle folder with its manifest, golden pixels and SHA256SUMS."""
     shipped = tuple(
-        Shipped(variant, name, run_folder.sha256(folder / name), run_folder.size_of(folder / name), "passed",
+        Shipped(variant, name, io_files.sha256(folder / name), io_files.size_of(folder / name), "passed",
                 accuracy, 1.0, KERNELS[variant])
         for variant, name in write(folder)
     )  # fmt: skip
     manifest = Manifest("tiny", "1", "", False, LABELS, InputSpec(SIZE, SIZE), 576, shipped)
-    (folder / "manifest.json").write_text(contract.manifest_json(manifest))
+    (folder / "manifest.json").write_text(bundle_manifest.manifest_json(manifest))
     (folder / "golden").mkdir()
     np.save(folder / "golden" / "pixels.npy", pixels())
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    sums = [f"{run_folder.sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    sums = [f"{io_files.sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
     (folder / "SHA256SUMS").write_text("".join(sums))
     return folder
 
@@ -116,14 +118,14 @@ def run(path: Path) -> Path:
     rows = []
     for variant, name in write(folder.artifacts):
         file = folder.artifacts / name
-        sha, size = run_folder.sha256(file), run_folder.size_of(file)
-        run_folder.write_json(
+        sha, size = io_files.sha256(file), io_files.size_of(file)
+        io_files.write_json(
             folder.artifacts / f"{variant}.json", Artifact(variant, f"artifacts/{name}", sha, size, 1.0)
         )
         found = {"images": 40, "accuracy": 0.85, "kernels": KERNELS[variant]}
         rows.append(ParityRow(variant, f"artifacts/{name}", sha, size, "passed", **found))  # type: ignore[arg-type]
-    run_folder.write_json(folder.run, facts)
-    run_folder.write_json(folder.parity, ParityReport(True, Reference(0.9, 40), tuple(rows)))
+    io_files.write_json(folder.run, facts)
+    io_files.write_json(folder.parity, ParityReport(True, Reference(0.9, 40), tuple(rows)))
     zeros = np.zeros((5, len(LABELS)), np.float32)
     golden_set.save(
         folder.golden, golden_set.Golden(pixels(), np.zeros(5, np.int64), zeros, tuple("abcde"), {})

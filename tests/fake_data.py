@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tledge._process import silence
+from tledge._process import optional_imports
 
 SIZE = (48, 40)
 """Width and height of a photo where nothing else is asked for."""
@@ -128,7 +128,7 @@ def tfrecords(
     """
     for file in files:
         (root / f"{file}.tfrec").parent.mkdir(parents=True, exist_ok=True)
-    tf = silence.load("tensorflow", "train")
+    tf = optional_imports.load("tensorflow", "train")
     with contextlib.ExitStack() as stack:
         writers = {
             file: stack.enter_context(tf.io.TFRecordWriter(str(root / f"{file}.tfrec"), compression))
@@ -141,7 +141,7 @@ def tfrecords(
 
 def example(features: Mapping[str, bytes | str | int | float | list[int]]) -> bytes:
     """A serialized `tf.train.Example`, each feature of the kind of its value."""
-    made = silence.load("tensorflow", "train").train.Example()
+    made = optional_imports.load("tensorflow", "train").train.Example()
     for name, value in features.items():
         feature = made.features.feature[name]
         if isinstance(value, (bytes, str)):
@@ -170,7 +170,7 @@ def tfds_set(
     the class names from the data, as for stanford_dogs, `labels` are the first of them. Another
     set has image, label and `extra`: a TFDS feature and its one value by name.
     """
-    tfds = silence.load("tensorflow_datasets", "train")
+    tfds = optional_imports.load("tensorflow_datasets", "train")
     tfds.disable_progress_bar()
     features, values = _known_features(tfds, root, name, version, labels)
     if not features:

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tledge import contract
-from tledge.contract import TOLERANCES, Confidence, Expected, GoldenCase, InputSpec, Manifest, Shipped
+from tledge._io import files as io_files
+from tledge.bundle import manifest
+from tledge.bundle.manifest import Expected, GoldenCase, Manifest, Shipped
+from tledge.contract import TOLERANCES, Confidence, InputSpec
 from tledge.preprocessing import encodings, image
-from tledge.run import folder as run_folder
 from tledge.runtime import sessions
 
 LABELS = ("red", "green", "blue")
@@ -132,7 +134,7 @@ def make(folder: Path) -> Path:
         "colours", "1", "the strongest colour", False, LABELS, InputSpec(HEIGHT, WIDTH), weights().size,
         tuple(shipped), tuple(cases), tledge="0", confidence=sure,
     )  # fmt: skip
-    (folder / "manifest.json").write_text(contract.manifest_json(made), encoding="utf-8")
+    (folder / "manifest.json").write_text(manifest.manifest_json(made), encoding="utf-8")
     (folder / "labels.txt").write_text(contract.labels_text(LABELS), encoding="utf-8")
     (folder / "README.md").write_text("# colours 1\n", encoding="utf-8")
     write_sums(folder)
@@ -148,7 +150,7 @@ def _ship(folder: Path, variant: str, pixels: NDArray[np.uint8]) -> Shipped:
         name = f"golden/{variant}.{kernels}.npy"
         np.save(folder / name, sessions.LiteRTSession(content, variant, kernels).run(pixels))
         found.append(Expected(kernels, name, tolerance))
-    sha256 = run_folder.sha256(path)
+    sha256 = io_files.sha256(path)
     return Shipped(
         variant, path.name, sha256, len(content), "passed", 1.0, 1.0, "xnnpack", 0.95, 0.0, tuple(found),
         1 / 256 if variant == "tflite-int8" else 0.0,
@@ -165,7 +167,7 @@ def change_byte(path: Path) -> None:
 def write_sums(folder: Path) -> None:
     """SHA256SUMS of what lies in a bundle, also after a change."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "SHA256SUMS")
-    sums = [f"{run_folder.sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    sums = [f"{io_files.sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
     (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
 
 

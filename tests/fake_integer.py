@@ -12,9 +12,10 @@ from fake_device_bundle import write_sums
 from fake_graphs import _Builder, _convolution, pictures
 from numpy.typing import NDArray
 
-from tledge import contract
-from tledge.contract import Confidence, Expected, GoldenCase, InputSpec, Manifest, Shipped
-from tledge.run import folder as run_folder
+from tledge._io import files
+from tledge.bundle import manifest as bundle_manifest
+from tledge.bundle.manifest import Expected, GoldenCase, Manifest, Shipped
+from tledge.contract import Confidence, InputSpec
 from tledge.runtime.sessions import LiteRTSession
 
 SIDE, CHANNELS = 8, 8
@@ -101,12 +102,12 @@ def bundle(folder: Path, data: bytes, variant: str = "tflite-int8", count: int =
     np.save(folder / "golden" / "pixels.npy", pixels)
     np.save(folder / "golden" / f"{variant}.reference.npy", found)
     expected = Expected("reference", f"golden/{variant}.reference.npy", 2.5 / 256)
-    shipped = Shipped(variant, path.name, run_folder.sha256(path), len(data), "passed", expected=(expected,))
+    shipped = Shipped(variant, path.name, files.sha256(path), len(data), "passed", expected=(expected,))
     cases = tuple(GoldenCase(f"{row}.png", LABELS[0], LABELS[0], row) for row in range(count))
     manifest = Manifest(
         "fake", "1", "", False, LABELS, InputSpec(SIDE, SIDE), 500, (shipped,), cases,
         confidence=Confidence(0.8, 0.4),
     )  # fmt: skip
-    (folder / "manifest.json").write_text(contract.manifest_json(manifest), encoding="utf-8")
+    (folder / "manifest.json").write_text(bundle_manifest.manifest_json(manifest), encoding="utf-8")
     write_sums(folder)
     return folder

@@ -14,8 +14,8 @@ import pytest
 from conftest import record
 from PIL import Image
 
+from tledge._io import files
 from tledge.bundle import build as stage
-from tledge.run import folder as folder_module
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 
@@ -118,7 +118,7 @@ def _remember(path: Path, images: Any, labels: list[int], seed: int) -> None:
         Image.fromarray(images[row]).save(out, "PNG")
         (folder.photos / f"{number:02d}.png").write_bytes(out.getvalue())
         index.append({"photo": f"{number:02d}.png", "row": row})
-    folder_module.write_json(folder.photos / "photos.json", index)
+    files.write_json(folder.photos / "photos.json", index)
 
 
 def enlarged(path: Path, size: int = 16) -> Path:
@@ -138,7 +138,7 @@ def enlarged(path: Path, size: int = 16) -> Path:
     (path / "artifacts" / "onnx-fp32.json").unlink()
     verified = json.loads(folder.parity.read_text())
     verified["rows"] = [row for row in verified["rows"] if row["variant"] == "tflite-fp32"]
-    verified["rows"][0]["sha256"] = folder_module.sha256(path / "artifacts" / "tflite-fp32.tflite")
+    verified["rows"][0]["sha256"] = files.sha256(path / "artifacts" / "tflite-fp32.tflite")
     folder.parity.write_text(json.dumps(verified))
     return path
 

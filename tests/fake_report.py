@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 from fake_data import photos
 
+from tledge._io import files
 from tledge.benchmark.bench import BenchReport, Measure
-from tledge.benchmark.worker import Minimum
 from tledge.config import Parity
 from tledge.contract import Confidence
 from tledge.conversion.layer_diagnosis import Diagnosis
-from tledge.data import cache, inspection, splits
+from tledge.data import inspection, prepare, splits
 from tledge.environment.machine import Machine
 from tledge.quantization.sensitivity import Cost, Layer, Sensitivity
 from tledge.recipe import loader
-from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
+from tledge.runtime.latency import Minimum
 from tledge.verification import parity
 from tledge.verification.verify import verify_run
 
@@ -109,11 +109,9 @@ def _describe(folder: RunFolder) -> None:
     folder.recipe.write_text(RECIPE.format(folder=source))
     packages = {"keras": "3.15.1", "numpy": "2.4.6"}
     facts = {"tledge": "0.1.0", "seed": 7, "settings": ["stage.0.epochs=2"], "backend": "tensorflow"}
-    run_folder.write_json(
-        folder.environment, {**facts, "python": "3.11.7", "processors": 2, "packages": packages}
-    )
+    files.write_json(folder.environment, {**facts, "python": "3.11.7", "processors": 2, "packages": packages})
     made = loader.of_run(folder)
-    prepared = cache.prepare(made.data, 32)
+    prepared = prepare.prepare(made.data, 32)
     inspection.keep(folder, prepared, splits.split(prepared, made.data, 7), 7)
 
 
@@ -146,7 +144,7 @@ def add_bench(folder: RunFolder, load: float = 0.1) -> None:
                        p50_ms=p50, sha256=sha)  # fmt: skip
 
     rows = (measure("reference", 1, 9.5), measure("xnnpack", 2, 0.7), measure("xnnpack", 1, 1.25))
-    run_folder.write_json(folder.bench, BenchReport("tiny", "run", here, False, Minimum(1, 1.0), rows, ()))
+    files.write_json(folder.bench, BenchReport("tiny", "run", here, False, Minimum(1, 1.0), rows, ()))
 
 
 def add_diagnosis(folder: RunFolder) -> None:
@@ -158,7 +156,7 @@ def add_diagnosis(folder: RunFolder) -> None:
     found = Sensitivity(125, 200, 1.0, {"rounded": Cost(0.02, 0.1)}, layers)
     words = ("<top>: outputs cost 5.0 points. `tledge export run --repair` tries remedies.",)
     made = Diagnosis("run", "artifacts/tflite-fp32.tflite", sha_of(folder, "tflite-fp32"), found, words)
-    run_folder.write_json(folder.quantization, made)
+    files.write_json(folder.quantization, made)
 
 
 class Page(HTMLParser):

@@ -15,13 +15,14 @@ import fake_artifacts
 import pytest
 from conftest import Done
 
+from tledge._io import files
 from tledge.benchmark import bench
 from tledge.benchmark.bench import BenchReport, Measure
-from tledge.benchmark.worker import Job, Minimum, Reading
-from tledge.bundle import model_files
+from tledge.benchmark.worker import Job, Reading
 from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.run import folder as run_folder
+from tledge.runtime.latency import Minimum
 from tledge.visualization import plots
 
 Cli = Callable[..., Done]
@@ -62,7 +63,7 @@ def worker_code(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 
 
 def listing(folder: Path) -> dict[str, str]:
-    return {str(path): run_folder.sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {str(path): files.sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_bundle_is_measured_for_real(bundle: Path) -> None:
 
 def test_zip_is_measured_as_its_folder(bundle: Path, jobs: list[Job]) -> None:
     packed = bundle.parent / "tiny-1.zip"
-    run_folder.canonical_zip(bundle, packed)
+    files.canonical_zip(bundle, packed)
     assert bench.bench(packed).rows == bench.bench(bundle).rows
     assert len(jobs) == 14 and zipfile.is_zipfile(packed)
 
@@ -225,7 +226,7 @@ def test_wrong_input_is_a_reason(tmp_path: Path) -> None:
     bundle = fake_artifacts.bundle(tmp_path / "bundle")
     (bundle / "tflite-fp32.tflite").write_bytes(fake_artifacts.tflite(size=9))
     manifest = json.loads((bundle / "manifest.json").read_text())
-    manifest["artifacts"][1]["sha256"] = run_folder.sha256(bundle / "tflite-fp32.tflite")
+    manifest["artifacts"][1]["sha256"] = files.sha256(bundle / "tflite-fp32.tflite")
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     row, *_others = bench.bench(bundle, threads=[1], variants=["tflite-fp32"]).rows
     assert row.status == "failed" and "takes images (9, 9, 3), got (8, 8, 3)" in row.reason
@@ -453,7 +454,7 @@ def test_newest_run_is_measured(cli: Cli, tmp_path: Path, jobs: list[Job], monke
     monkeypatch.chdir(tmp_path)
     done = cli("bench", "--quiet", "--variant", "tflite-fp32")
     assert done.code == 0 and "Written: runs/mine/bench.json" in done.out
-    assert model_files.is_run(Path("runs/mine"))
+    assert run_folder.is_run(Path("runs/mine"))
 
 
 def test_nothing_named_is_no_missing_library() -> None:

@@ -15,8 +15,9 @@ import pytest
 
 from tledge.benchmark import worker
 from tledge.benchmark.bench import OFFICIAL, QUICK
-from tledge.benchmark.worker import Job, Minimum, measure, peak_mib, percentiles, random_images, stream
+from tledge.benchmark.worker import Job, measure, peak_mib, random_images
 from tledge.errors import ArtifactError
+from tledge.runtime.latency import Minimum, percentiles, stream
 
 MS = 1_000_000
 NOW = Minimum(1, 0.0)

@@ -12,15 +12,15 @@ import pytest
 from conftest import Done
 from fake_graphs import chain, pictures
 
+from tledge._io import files
 from tledge.conversion import calibration_data
-from tledge.data import cache, splits
+from tledge.data import cache, prepare, splits
 from tledge.errors import DataError
 from tledge.quantization import calibration_set
 from tledge.quantization.activation_statistics import Wanted, measure
 from tledge.quantization.calibration_set import require_usable, stability
 from tledge.quantization.tflite_graph import FloatGraph
 from tledge.recipe.loader import Recipe, parse
-from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 
@@ -66,9 +66,9 @@ class Heard:
 def drawn(tmp_path: Path) -> tuple[RunFolder, Recipe, cache.Prepared]:
     """A run of drawn photos that was never trained, its golden set the test photos."""
     recipe = parse(RECIPE, "little.toml")
-    prepared = cache.prepare(recipe.data, 32)
+    prepared = prepare.prepare(recipe.data, 32)
     folder = RunFolder(fake_artifacts.run(tmp_path / "run"))
-    run_folder.write_json(folder.run, replace(folder.read_run(), cache=str(prepared.folder), seed=5))
+    files.write_json(folder.run, replace(folder.read_run(), cache=str(prepared.folder), seed=5))
     write_golden(folder, prepared, splits.split(prepared, recipe.data, 5)["test"])
     return folder, recipe, prepared
 
@@ -101,7 +101,7 @@ def test_record_names_every_image(drawn: tuple[RunFolder, Recipe, cache.Prepared
     assert found["pixels"] == {
         "least": images.min(), "largest": images.max(), "mean": pytest.approx(images.mean(), abs=1e-3)
     }  # fmt: skip
-    assert found["sha256"] == run_folder.sha256(folder.path / found["path"])
+    assert found["sha256"] == files.sha256(folder.path / found["path"])
     assert (found["seed"], found["split"], found["added"]) == (5, "train", ["all 0", "all 255"])
     assert found["disjoint_from"] == {"file": "golden.npz", "images": 9, "left_out": []}
 
@@ -109,7 +109,7 @@ def test_record_names_every_image(drawn: tuple[RunFolder, Recipe, cache.Prepared
 def test_seed_decides(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     folder, recipe, _ = drawn
     found = [made(folder, recipe)[1] for _ in range(2)]
-    run_folder.write_json(folder.run, replace(folder.read_run(), seed=6))
+    files.write_json(folder.run, replace(folder.read_run(), seed=6))
     assert found[0] == found[1] != made(folder, recipe)[1]
 
 

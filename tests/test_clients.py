@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from tledge.bundle.reader import open_bundle, open_predictor
-from tledge.contract import Manifest, Shipped
+from tledge._io import files
+from tledge.bundle.manifest import Manifest, Shipped
+from tledge.bundle.reader import open_bundle
 from tledge.inference.predict import predict
-from tledge.run import folder as run_folder
+from tledge.inference.predictor import open_predictor
 
 pytestmark = [pytest.mark.slow, pytest.mark.device]
 
@@ -37,7 +38,7 @@ def python() -> Path:
     """Python of the environment with the clients; skips where they cannot be had, fails in CI."""
     cache = Path(os.environ.get("TLEDGE_CLIENTS", ROOT / ".cache" / "clients"))
     cache.mkdir(parents=True, exist_ok=True)
-    made = cache / run_folder.sha256(VERSIONS)[:12]
+    made = cache / files.sha256(VERSIONS)[:12]
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (made / "complete").exists():

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from conftest import Done
 
-from tledge.benchmark.worker import Minimum
+from tledge._io import files
 from tledge.cli import tables
 from tledge.config import Parity
 from tledge.contract import InputSpec
 from tledge.errors import RecipeError
-from tledge.run import folder, golden_set
+from tledge.run import golden_set
 from tledge.run.folder import RunFolder
+from tledge.runtime.latency import Minimum
 from tledge.verification import compare_models
 from tledge.verification.compare_models import ComparedReport, label_differences
 
@@ -171,7 +172,7 @@ def test_shuffled_labels_are_three(cli: Cli, tmp_path: Path, change: fake_pairs.
 def test_same_file_under_other_labels_is_not_the_same(tmp_path: Path, old: Path) -> None:
     new = fake_pairs.run(tmp_path / "new", labels=("owl", "cat", "dog"))
     report = compare_models.compare(old, new, LIMITS)
-    assert folder.sha256(old / "artifacts/tflite-fp32.tflite") == folder.sha256(
+    assert files.sha256(old / "artifacts/tflite-fp32.tflite") == files.sha256(
         new / "artifacts/tflite-fp32.tflite"
     )
     assert {row.verdict for row in report.rows} == {"worse"}

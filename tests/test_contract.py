@@ -9,18 +9,15 @@ from typing import Any
 
 import pytest
 
-from tledge.contract import (
+from tledge.bundle.manifest import (
     MANIFEST_VERSION,
-    Confidence,
     GoldenCase,
-    InputSpec,
     Manifest,
     Shipped,
-    labels_text,
     manifest_json,
-    parse_labels,
     parse_manifest,
 )
+from tledge.contract import Confidence, InputSpec, labels_text, parse_labels
 from tledge.errors import ArtifactError
 
 MANIFEST = Manifest(

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tledge._io import files
 from tledge.conversion.worker_client import Conversion, Converter
 from tledge.errors import ConversionError, DataError, ResourceError, kind_of, told
 from tledge.formats import worker
 from tledge.formats.base import Job
-from tledge.run import folder as run_folder
 
 HEAD = "import json, os, sys, time\nfor line in sys.stdin:\n    job, result, log = json.loads(line)\n    "
 
@@ -101,9 +101,7 @@ def test_worker_tells_of_a_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     def full(_job: Job) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    run_folder.write_json(
-        tmp_path / "job.json", {"variant": "tflite-fp32", **asdict(conversion(tmp_path).job)}
-    )
+    files.write_json(tmp_path / "job.json", {"variant": "tflite-fp32", **asdict(conversion(tmp_path).job)})
     known = worker.VARIANTS["tflite-fp32"]
     broken = replace(known, format=replace(known.format, convert=full))
     monkeypatch.setattr(worker, "VARIANTS", {"tflite-fp32": broken})

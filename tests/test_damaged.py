@@ -21,7 +21,7 @@ import pytest
 from conftest import Done
 from PIL import Image, ImageFile
 
-from tledge.data import cache
+from tledge.data import prepare as data_prepare
 from tledge.data.sources.base import Record
 from tledge.errors import DataError
 from tledge.preprocessing import image as preprocessing_image
@@ -345,7 +345,7 @@ def test_skip_is_told_in_words(recipe: Callable[[str], str], tmp_path: Path, cli
 
 
 def test_skip_keeps_the_rest(recipe: Callable[[str], str], bad: dict[str, str]) -> None:
-    made = cache.prepare(load(Path(recipe("skip"))).data, 16)
+    made = data_prepare.prepare(load(Path(recipe("skip"))).data, 16)
     assert len(made.skipped) == len(bad)
     kept = {row.id for row in made.rows if row.label == "dog"}
     assert kept == {f"dog/{name}" for name in (*damaged.FINE, *(f"{number}.jpg" for number in range(5)))}
@@ -397,8 +397,8 @@ def test_photo_that_changed_is_no_original(tmp_path: Path) -> None:
     """An original is read again, so that no bytes are held: it must be what was decoded."""
     reads = iter([damaged.encoded("JPEG"), damaged.encoded("PNG")])
     record = Record("dog/1.jpg", "dog", "train", lambda: next(reads))
-    (one,) = cache._decoded(iter([record]), 16)
-    assert "original" not in json.loads(cache._line(tmp_path, one, Counter(), streamed=True))
+    (one,) = data_prepare._decoded(iter([record]), 16)
+    assert "original" not in json.loads(data_prepare._line(tmp_path, one, Counter(), streamed=True))
     assert not any(isinstance(part, bytes) for part in one)
 
 

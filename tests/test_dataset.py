@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tledge import progress
+from tledge._io import npy
 from tledge.config import Data
 from tledge.data import cache as data_cache
-from tledge.data import prepare
+from tledge.data import prepare, sampling
 from tledge.data.cache import Prepared
 from tledge.data.cache_index import HEADER, Row
 from tledge.data.sources import folder as folder_source
@@ -70,7 +71,7 @@ def refuse(*_arguments: object) -> None:
 
 
 def test_every_photo_is_prepared(folder: Path) -> None:
-    made = data_cache.prepare(data_of(folder), 16)
+    made = prepare.prepare(data_of(folder), 16)
     assert made.labels == ("cat", "dog")
     assert [row.id for row in made.rows][:2] == ["test/cat/0.png", "test/cat/1.jpeg"]
     assert made.label_indices().tolist() == [0, 0, 1, 1, 0, 0, 0, 1, 1, 1]
@@ -80,14 +81,14 @@ def test_every_photo_is_prepared(folder: Path) -> None:
 
 
 def test_rows_know_their_photo(folder: Path) -> None:
-    for row in data_cache.prepare(data_of(folder), 16).rows:
+    for row in prepare.prepare(data_of(folder), 16).rows:
         assert row.sha256 == hashlib.sha256((folder / row.id).read_bytes()).hexdigest()
         assert row.split == row.id.split("/")[0]
         assert row.label == row.id.split("/")[1]
 
 
 def test_originals_are_kept_unchanged(folder: Path) -> None:
-    made = data_cache.prepare(data_of(folder), 16)
+    made = prepare.prepare(data_of(folder), 16)
     for row in made.rows:
         assert (made.folder / "originals" / row.original).read_bytes() == (folder / row.id).read_bytes()
     assert len({row.original for row in made.rows}) == 10
@@ -97,39 +98,39 @@ def test_few_originals_a_class(tmp_path: Path) -> None:
     (tmp_path / "many" / "cat").mkdir(parents=True)
     for index in range(data_cache.ORIGINALS + 3):
         (tmp_path / "many" / "cat" / f"{index}.png").write_bytes(photo(index))
-    made = data_cache.prepare(data_of(tmp_path / "many"), 16)
+    made = prepare.prepare(data_of(tmp_path / "many"), 16)
     assert sum(row.original != "" for row in made.rows) == data_cache.ORIGINALS
 
 
 def test_second_call_decodes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = data_cache.prepare(data_of(folder), 16)
+    first = prepare.prepare(data_of(folder), 16)
     monkeypatch.setattr(image, "examine", refuse)
-    assert data_cache.prepare(data_of(folder), 16) == first
+    assert prepare.prepare(data_of(folder), 16) == first
 
 
 def test_changed_photo_other_cache(folder: Path, root: Path) -> None:
-    first = data_cache.prepare(data_of(folder), 16)
+    first = prepare.prepare(data_of(folder), 16)
     (folder / "train" / "cat" / "0.png").write_bytes(photo(99))
-    second = data_cache.prepare(data_of(folder), 16)
+    second = prepare.prepare(data_of(folder), 16)
     assert second.folder != first.folder
     assert not np.array_equal(second.images(), first.images())
     assert len(list(root.iterdir())) == 2
 
 
 def test_other_size_other_cache(folder: Path) -> None:
-    assert data_cache.prepare(data_of(folder), 16).folder != data_cache.prepare(data_of(folder), 24).folder
+    assert prepare.prepare(data_of(folder), 16).folder != prepare.prepare(data_of(folder), 24).folder
 
 
 def test_bad_photo_stops_cleanly(folder: Path, root: Path) -> None:
     (folder / "train" / "dog" / "bad.png").write_bytes(photo(1)[:200])
     with pytest.raises(DataError, match=r'(?s)on_bad = "skip".*train/dog/bad\.png: '):
-        data_cache.prepare(data_of(folder), 16)
+        prepare.prepare(data_of(folder), 16)
     assert list(root.iterdir()) == []
 
 
 def test_bad_photo_is_skipped(folder: Path) -> None:
     (folder / "train" / "dog" / "bad.png").write_bytes(b"no photo")
-    made = data_cache.prepare(data_of(folder, on_bad="skip"), 16)
+    made = prepare.prepare(data_of(folder, on_bad="skip"), 16)
     assert (len(made.rows), len(made.images())) == (10, 10)
     assert len(made.skipped) == 1
     assert made.skipped[0].startswith("train/dog/bad.png: ")
@@ -139,7 +140,7 @@ def test_only_bad_photos_fail(tmp_path: Path, root: Path) -> None:
     (tmp_path / "photos" / "cat").mkdir(parents=True)
     (tmp_path / "photos" / "cat" / "bad.png").write_bytes(b"no photo")
     with pytest.raises(DataError, match="1 of 1 photos cannot be used"):
-        data_cache.prepare(data_of(tmp_path / "photos", on_bad="skip"), 16)
+        prepare.prepare(data_of(tmp_path / "photos", on_bad="skip"), 16)
     assert list(root.iterdir()) == []
 
 
@@ -157,30 +158,30 @@ def test_odd_label_is_kept(label: str) -> None:
 def test_label_of_two_lines_leaves_no_cache(folder: Path, root: Path) -> None:
     (folder / "train" / "cat").rename(folder / "train" / "cat\nkitten")
     with pytest.raises(DataError, match="control characters"):
-        data_cache.prepare(data_of(folder), 16)
+        prepare.prepare(data_of(folder), 16)
     assert not [path for path in root.iterdir() if path.is_dir()]
 
 
 def test_missing_folder_is_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no such folder of photos"):
-        data_cache.prepare(data_of(tmp_path / "nowhere"), 16)
+        prepare.prepare(data_of(tmp_path / "nowhere"), 16)
 
 
 def test_folder_without_path_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     with pytest.raises((MissingError, RecipeError), match="folder"):
-        data_cache.prepare(Data(source="folder"), 16)
+        prepare.prepare(Data(source="folder"), 16)
 
 
 def test_mixed_depths_are_refused(folder: Path) -> None:
     (folder / "train" / "stray.png").write_bytes(photo(1))
     with pytest.raises(DataError, match=r"<split>/<label>/photo.*depths \[2, 3\]"):
-        data_cache.prepare(data_of(folder), 16)
+        prepare.prepare(data_of(folder), 16)
 
 
 def test_unknown_option_is_refused(folder: Path) -> None:
     with pytest.raises(RecipeError, match=r"no option 'depth'\. Its options: path"):
-        data_cache.prepare(replace(data_of(folder), options={"depth": 3}), 16)
+        prepare.prepare(replace(data_of(folder), options={"depth": 3}), 16)
 
 
 def test_rows_know_facts(folder: Path) -> None:
@@ -189,7 +190,7 @@ def test_rows_know_facts(folder: Path) -> None:
     exif[0x0112] = 6
     Image.new("L", (30, 20), 7).save(out, "JPEG", exif=exif)
     (folder / "train" / "cat" / "0.png").write_bytes(out.getvalue())
-    rows = {row.id: row for row in data_cache.prepare(data_of(folder), 16).rows}
+    rows = {row.id: row for row in prepare.prepare(data_of(folder), 16).rows}
     turned, plain = rows["train/cat/0.png"], rows["train/cat/1.jpeg"]
     assert (turned.format, turned.mode, turned.orientation) == ("JPEG", "L", 6)
     assert (turned.width, turned.height, turned.bytes) == (20, 30, len(out.getvalue()))
@@ -204,20 +205,20 @@ def test_rows_know_their_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return (replace(record, file=f"{record.label}.tfrecord") for record in plain(options))
 
     monkeypatch.setattr(folder_source, "records", packed)
-    made = data_cache.prepare(data_of(folder), 16)
+    made = prepare.prepare(data_of(folder), 16)
     assert {row.file for row in made.rows} == {"cat.tfrecord", "dog.tfrecord"}
 
 
 def test_other_layout_other_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = data_cache.prepare(data_of(folder), 16)
-    monkeypatch.setattr(data_cache, "LAYOUT", data_cache.LAYOUT + 1)
-    assert data_cache.prepare(data_of(folder), 16).folder != first.folder
+    first = prepare.prepare(data_of(folder), 16)
+    monkeypatch.setattr(prepare, "LAYOUT", prepare.LAYOUT + 1)
+    assert prepare.prepare(data_of(folder), 16).folder != first.folder
 
 
 def test_one_photo_is_enough(tmp_path: Path) -> None:
     (tmp_path / "one" / "cat").mkdir(parents=True)
     (tmp_path / "one" / "cat" / "0.png").write_bytes(photo(1))
-    made = data_cache.prepare(data_of(tmp_path / "one"), 20)
+    made = prepare.prepare(data_of(tmp_path / "one"), 20)
     assert np.array_equal(made.images(), pixels(1)[None])
 
 
@@ -225,7 +226,7 @@ def test_one_photo_is_enough(tmp_path: Path) -> None:
 @pytest.mark.parametrize("side", [1, 224, 2048])
 def test_header_is_numpys_own(count: int, side: int) -> None:
     shape = (count, side, side, 3)
-    made = prepare.npy_header(shape)
+    made = npy.npy_header(shape)
     out = BytesIO()
     description = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(out, description)
@@ -237,7 +238,7 @@ def test_every_bad_photo_is_named(folder: Path, root: Path) -> None:
     for name, content in bad.items():
         (folder / name).write_bytes(content)
     with pytest.raises(DataError) as caught:
-        data_cache.prepare(data_of(folder), 16)
+        prepare.prepare(data_of(folder), 16)
     text = str(caught.value)
     assert text.startswith("3 of 13 photos cannot be used.") and 'on_bad = "skip"' in text
     assert all(f"\n  {name}: " in text for name in bad)
@@ -245,11 +246,11 @@ def test_every_bad_photo_is_named(folder: Path, root: Path) -> None:
 
 
 def test_long_list_of_bad_photos_is_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_cache, "MAX_LISTED", 2)
+    monkeypatch.setattr(prepare, "MAX_LISTED", 2)
     for index in range(5):
         (folder / "train" / "dog" / f"bad{index}.png").write_bytes(b"no photo")
     with pytest.raises(DataError, match=r"(?s)5 of 15 .*bad0\.png: .*bad1\.png: .*\n  and 3 more$"):
-        data_cache.prepare(data_of(folder), 16)
+        prepare.prepare(data_of(folder), 16)
 
 
 def test_vanished_photo_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +263,7 @@ def test_vanished_photo_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(folder_source, "records", vanishing)
     with pytest.raises(DataError, match=r"1 of 10 photos[^\n]*\n  train/dog/1\.jpeg: cannot be read"):
-        data_cache.prepare(data_of(folder), 16)
+        prepare.prepare(data_of(folder), 16)
 
 
 def test_heic_without_reader_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +271,7 @@ def test_heic_without_reader_is_named(folder: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     (folder / "train" / "dog" / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     with pytest.raises((DataError, MissingError), match=r"(?s)train/dog/phone\.heic: .*tledge\[heic\]"):
-        data_cache.prepare(data_of(folder), 16)
+        prepare.prepare(data_of(folder), 16)
 
 
 def test_cache_size_is_said(folder: Path) -> None:
@@ -280,7 +281,7 @@ def test_cache_size_is_said(folder: Path) -> None:
         def say(self, line: str) -> None:
             self.said.append(line)
 
-    data_cache.prepare(data_of(folder), 500, Watch())
+    prepare.prepare(data_of(folder), 500, Watch())
     assert Watch.said[0].startswith("10 photos to prepare at 500x500: 8 MB in ")
 
 
@@ -292,7 +293,7 @@ def test_damaged_cache_is_run_error(tmp_path: Path, text: str) -> None:
 
 
 def test_vanished_cache_is_run_error(folder: Path) -> None:
-    made = data_cache.prepare(data_of(folder), 16)
+    made = prepare.prepare(data_of(folder), 16)
     shutil.rmtree(made.folder)
     with pytest.raises(RunError, match="`tledge data RECIPE`"):
         data_cache.open_cache(made.folder)
@@ -310,36 +311,36 @@ def prepared(counts: dict[tuple[str, str], int], folder: Path = Path("none")) ->
 
 def test_originals_picked_in_turn() -> None:
     cache = prepared({("test", "cat"): 10, ("test", "dog"): 2, ("test", "emu"): 4})
-    picked = data_cache.pick_originals(cache, np.arange(16), 8)
+    picked = sampling.pick_originals(cache, np.arange(16), 8)
     assert [cache.rows[row].label for row in picked] == ["cat", "dog", "emu"] * 2 + ["cat", "emu"]
     assert len(set(picked)) == 8
 
 
 def test_only_kept_originals_picked() -> None:
     cache = prepared({("test", "cat"): 10, ("test", "dog"): 2})
-    assert len(data_cache.pick_originals(cache, np.arange(12), 100)) == 8
-    assert data_cache.pick_originals(cache, np.arange(6, 10), 100) == []
-    assert data_cache.pick_originals(cache, np.arange(12), 0) == []
+    assert len(sampling.pick_originals(cache, np.arange(12), 100)) == 8
+    assert sampling.pick_originals(cache, np.arange(6, 10), 100) == []
+    assert sampling.pick_originals(cache, np.arange(12), 0) == []
 
 
 def test_classes_take_turns() -> None:
     labels = np.array([0] * 90 + [1] * 8 + [2] * 2)
-    chosen = data_cache.by_class_in_turn(labels, 20, seed=0)
+    chosen = sampling.by_class_in_turn(labels, 20, seed=0)
     assert Counter(labels[chosen].tolist()) == {0: 10, 1: 8, 2: 2}
     assert (np.diff(chosen) > 0).all()
 
 
 def test_turns_are_balanced_and_seeded() -> None:
     labels = np.arange(300) % 3
-    first, again, other = (data_cache.by_class_in_turn(labels, 31, seed) for seed in (1, 1, 2))
+    first, again, other = (sampling.by_class_in_turn(labels, 31, seed) for seed in (1, 1, 2))
     assert sorted(Counter(labels[first].tolist()).values()) == [10, 10, 11]
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
 def test_turns_end_with_the_images() -> None:
-    assert data_cache.by_class_in_turn(np.array([0, 1, 1]), 10, seed=0).tolist() == [0, 1, 2]
-    assert data_cache.by_class_in_turn(np.array([], np.int64), 10, seed=0).tolist() == []
+    assert sampling.by_class_in_turn(np.array([0, 1, 1]), 10, seed=0).tolist() == [0, 1, 2]
+    assert sampling.by_class_in_turn(np.array([], np.int64), 10, seed=0).tolist() == []
 
 
 def test_order_is_kept_whatever_takes_longer() -> None:
@@ -350,4 +351,4 @@ def test_order_is_kept_whatever_takes_longer() -> None:
         return photo(number)
 
     records = (Record(str(number), "cat", "train", partial(read, number)) for number in range(9))
-    assert [one[0].id for one in data_cache._decoded(records, 16)] == [str(number) for number in range(9)]
+    assert [one[0].id for one in prepare._decoded(records, 16)] == [str(number) for number in range(9)]

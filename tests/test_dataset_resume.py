@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from test_dataset import photo
 
+from tledge._io import files
 from tledge.config import Data
-from tledge.data import cache, cache_index
+from tledge.data import cache_index, prepare
 from tledge.data.sources import folder as folder_source
 from tledge.errors import ResourceError, RunError
 from tledge.preprocessing import image
-from tledge.run import folder as run_folder
 
 SIDE = 16
 BLOCK = 4
@@ -58,8 +58,8 @@ dataset.prepare(Data(source=f"folder:{folder}", on_bad="skip"), {side})
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where caches lie in this test."""
     monkeypatch.setenv("TLEDGE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "BLOCK", BLOCK)
-    monkeypatch.setattr(cache, "AHEAD", 1)  # so that what was written follows from what was decoded
+    monkeypatch.setattr(prepare, "BLOCK", BLOCK)
+    monkeypatch.setattr(prepare, "AHEAD", 1)  # so that what was written follows from what was decoded
     return tmp_path / "cache"
 
 
@@ -82,7 +82,7 @@ def whole(data: Data, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """The cache as an uninterrupted command makes it, elsewhere."""
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("TLEDGE_CACHE", str(tmp_path / "elsewhere"))
-        return tree(cache.prepare(data, SIDE).folder)
+        return tree(prepare.prepare(data, SIDE).folder)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_killed_command_goes_on(
     partial = killed(data, root, place, number)
     done = lines_of(partial)
     assert done >= least
-    made = cache.prepare(data, SIDE)
+    made = prepare.prepare(data, SIDE)
     assert tree(made.folder) == whole
     assert len(decoded) == PHOTOS - done
     assert not partial.exists()
@@ -148,7 +148,7 @@ def test_killed_at_the_last_moment(
 ) -> None:
     """Everything is there but for the folder's name."""
     killed(data, root, "os:replace", 2)
-    assert tree(cache.prepare(data, SIDE).folder) == whole
+    assert tree(prepare.prepare(data, SIDE).folder) == whole
     assert decoded == []
 
 
@@ -157,7 +157,7 @@ def test_killed_twice(data: Data, root: Path, whole: dict[str, bytes], decoded: 
     partial = killed(data, root, number=7)
     assert lines_of(partial) > BLOCK
     done = lines_of(partial)
-    assert tree(cache.prepare(data, SIDE).folder) == whole
+    assert tree(prepare.prepare(data, SIDE).folder) == whole
     assert len(decoded) == PHOTOS - done
 
 
@@ -218,7 +218,7 @@ def test_half_written_end_is_cut_off(
     data: Data, root: Path, whole: dict[str, bytes], decoded: list[bytes], damage: Callable[[Path], None]
 ) -> None:
     damage(killed(data, root))
-    assert tree(cache.prepare(data, SIDE).folder) == whole
+    assert tree(prepare.prepare(data, SIDE).folder) == whole
     assert len(decoded) <= PHOTOS
 
 
@@ -243,18 +243,18 @@ def test_interrupted_command_goes_on(
 
     monkeypatch.setattr(image, "examine", interrupted)
     with pytest.raises(seen):
-        cache.prepare(data, SIDE)
+        prepare.prepare(data, SIDE)
     done = lines_of(next(root.glob(".*.partial")))
     assert done >= 2 * BLOCK
     calls.clear()
     calls.extend([b""] * 14)
-    assert tree(cache.prepare(data, SIDE).folder) == whole
+    assert tree(prepare.prepare(data, SIDE).folder) == whole
     assert len(calls) - 14 == PHOTOS - done
 
 
 def test_another_size_starts_afresh(data: Data, root: Path) -> None:
     partial = killed(data, root)
-    made = cache.prepare(data, SIDE + 1)
+    made = prepare.prepare(data, SIDE + 1)
     assert partial.exists() and made.images().shape[1:3] == (SIDE + 1, SIDE + 1)
 
 
@@ -264,7 +264,7 @@ def test_second_command_is_refused(data: Data, root: Path, whole: dict[str, byte
         assert first.stdin is not None and first.stdout is not None
         assert first.stdout.readline() == "waiting\n"
         with pytest.raises(RunError, match="another command is preparing these photos"):
-            cache.prepare(data, SIDE)
+            prepare.prepare(data, SIDE)
         first.communicate("go on\n", timeout=60)
     assert first.returncode == 0
     (made,) = root.iterdir()
@@ -285,11 +285,11 @@ def test_cache_made_meanwhile_is_used(
 
     def slow(argument: object) -> object:
         monkeypatch.setattr(module, name, before)
-        cache.prepare(data, SIDE)
+        prepare.prepare(data, SIDE)
         return before(argument)
 
     monkeypatch.setattr(module, name, slow)
-    assert tree(cache.prepare(data, SIDE).folder) == whole
+    assert tree(prepare.prepare(data, SIDE).folder) == whole
     assert len(decoded) == PHOTOS
 
 
@@ -302,7 +302,7 @@ def test_small_disk_is_refused(data: Data, root: Path, monkeypatch: pytest.Monke
     with pytest.raises(
         ResourceError, match=r"22 photos at 16x16 take .* free\. Make room, point TLEDGE_CACHE"
     ):
-        cache.prepare(data, SIDE)
+        prepare.prepare(data, SIDE)
     assert not root.exists() or list(root.iterdir()) == []
 
 
@@ -310,7 +310,7 @@ def test_disk_only_for_what_is_missing(data: Data, root: Path, monkeypatch: pyte
     """What the partial cache holds already needs no place a second time."""
     done = lines_of(killed(data, root))
     disk(monkeypatch, (PHOTOS - done) * SIDE * SIDE * 3 + 1000)
-    assert len(cache.prepare(data, SIDE).rows) == PHOTOS - 2
+    assert len(prepare.prepare(data, SIDE).rows) == PHOTOS - 2
 
 
 def test_small_disk_keeps_what_is_done(data: Data, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,7 +318,7 @@ def test_small_disk_keeps_what_is_done(data: Data, root: Path, monkeypatch: pyte
     done = lines_of(partial)
     disk(monkeypatch, 100)
     with pytest.raises(ResourceError, match="TLEDGE_CACHE"):
-        cache.prepare(data, SIDE)
+        prepare.prepare(data, SIDE)
     assert lines_of(partial) == done > 0
 
 
@@ -335,12 +335,12 @@ def test_full_disk_is_gone_on_from(
                 raise OSError(28, "No space left on device")
             return before(*arguments)
 
-        before = cache._keep_original
-        full.setattr(cache, "_keep_original", refused)
+        before = prepare._keep_original
+        full.setattr(prepare, "_keep_original", refused)
         with pytest.raises(ResourceError, match=r"cache: the disk is full"):
-            cache.prepare(data, SIDE)
+            prepare.prepare(data, SIDE)
     assert lines_of(next(root.glob(".*.partial"))) >= 2 * BLOCK
-    assert tree(cache.prepare(data, SIDE).folder) == whole
+    assert tree(prepare.prepare(data, SIDE).folder) == whole
 
 
 @pytest.mark.parametrize("count", [0, 3, 1000])
@@ -349,19 +349,19 @@ def test_wrong_count_does_no_harm(
 ) -> None:
     monkeypatch.setattr(folder_source, "count", lambda _options: count)
     killed(data, root)
-    assert tree(cache.prepare(data, SIDE).folder) == whole
+    assert tree(prepare.prepare(data, SIDE).folder) == whole
 
 
 def test_lock_does_not_outlive_its_command(data: Data, root: Path) -> None:
     killed(data, root)
     assert list(root.glob(".*.lock"))
-    made = cache.prepare(data, SIDE).folder
+    made = prepare.prepare(data, SIDE).folder
     assert os.listdir(root) == [made.name]
 
 
 def test_cache_loads_as_numpy(data: Data, root: Path) -> None:
     killed(data, root)
-    made = cache.prepare(data, SIDE)
+    made = prepare.prepare(data, SIDE)
     loaded = np.load(made.folder / "images.npy", allow_pickle=False)
     assert loaded.shape == (PHOTOS - 2, SIDE, SIDE, 3) and loaded.dtype == np.uint8
     photos = Path(data.source.partition(":")[2])
@@ -379,7 +379,7 @@ def test_pixels_have_the_hash_that_was_noted(data: Data, root: Path, cut: bool, 
         photo_file.unlink()
     if cut:
         killed(data, root)
-    made = cache.prepare(data, SIDE)
+    made = prepare.prepare(data, SIDE)
     noted = json.loads((made.folder / "index.json").read_bytes())["pixels"]
-    assert noted == run_folder.sha256(made.folder / "images.npy")
+    assert noted == files.sha256(made.folder / "images.npy")
     assert len(made.images()) == PHOTOS - 2 and len(made.skipped) == 2 * bad

@@ -19,12 +19,12 @@ from fake_models import calibrate, small_net
 from numpy.typing import NDArray
 
 from tledge import progress
+from tledge._io import files
 from tledge.errors import DataError, RecipeError
 from tledge.models import classifier
 from tledge.quantization import quantization_aware
 from tledge.recipe import loader
-from tledge.run import folder as run_folder
-from tledge.training import accelerators, batches, distillation, stage
+from tledge.training import accelerators, batch_split, batches, checkpoint, distillation, stage
 
 pytestmark = pytest.mark.slow(minutes=1)
 Cli = Callable[..., Done]
@@ -115,8 +115,8 @@ def examples(count: int, seed: int) -> batches.Examples:
     return batches.Examples(gradients(count, seed), labels, np.arange(count))
 
 
-def learn(made: distillation.Lesson, folder: Path, **keys: Any) -> stage.State:
-    state = stage.State(stage=1)
+def learn(made: distillation.Lesson, folder: Path, **keys: Any) -> checkpoint.State:
+    state = checkpoint.State(stage=1)
     stage.fit(
         made.network, asked(**keys).stage[1], state, examples(256, 1), examples(128, 2),
         seed=0, checkpoint=folder / "state.npz", watch=progress.SILENT,
@@ -185,7 +185,7 @@ def test_metrics_by_worked_example() -> None:
     for one in (accuracy, agreement):
         one.update_state(labels, both)
     assert [float(one.result()) for one in (accuracy, agreement)] == pytest.approx([2 / 3, 2 / 3])
-    padded = accelerators.without_padding(distillation.metrics())
+    padded = batch_split.without_padding(distillation.metrics())
     for one in padded:
         one.update_state(np.concatenate([labels, 0 * labels]), np.concatenate([both, both[::-1]]))
     assert [float(one.result()) for one in padded] == pytest.approx([2 / 3, 2 / 3])
@@ -263,8 +263,8 @@ def test_killed_stage_resumes_to_same_bytes(run: Path, tmp_path: Path, cli: Cli)
         "quantize_aware.json",
         "artifacts/tflite-int8.tflite",
     ):
-        assert run_folder.sha256(tmp_path / "two/run" / name) == run_folder.sha256(run / name), name
-    assert run_folder.sha256(run / "model.keras") != run_folder.sha256(run / "quantize_aware.keras")
+        assert files.sha256(tmp_path / "two/run" / name) == files.sha256(run / name), name
+    assert files.sha256(run / "model.keras") != files.sha256(run / "quantize_aware.keras")
 
 
 def test_jax_teaches_alike(tmp_path: Path, cli: Cli) -> None:

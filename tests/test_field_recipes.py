@@ -12,7 +12,7 @@ from fake_models import feature_vector
 from tledge._io import resources
 from tledge.models import classifier
 from tledge.recipe import loader
-from tledge.training import stage as training_stage
+from tledge.training import optimizer as training_optimizer
 
 pytestmark = pytest.mark.slow
 
@@ -154,7 +154,7 @@ def test_loss_is_as_described(built: dict[str, Any], name: str) -> None:
         wanted = np.log1p(np.exp(np.where(classes == 1, -z[:, 0], z[:, 0]))).mean()
     else:
         wanted = (np.log(np.exp(z).sum(1)) - z[np.arange(4), classes]).mean()
-    net.compile(loss=training_stage.loss(loaded.stage[0]))
+    net.compile(loss=training_optimizer.loss(loaded.stage[0]))
     found = net.test_on_batch(images, np.eye(net.output_shape[1])[classes])
     assert float(np.ravel(found)[0]) == pytest.approx(wanted, rel=1e-4)
 
@@ -164,7 +164,7 @@ def test_stages_are_as_described(built: dict[str, Any], name: str) -> None:
     loaded, _net = built[name]
     assert len(loaded.stage) == len(WANTED[name].stages)
     for stage, wanted in zip(loaded.stage, WANTED[name].stages, strict=True):
-        made = training_stage.optimizer(stage, steps=1000)
+        made = training_optimizer.optimizer(stage, steps=1000)
         made.build([])
         assert (stage.epochs, type(made).__name__) == (wanted.epochs, wanted.optimizer)
         assert float(np.asarray(made.learning_rate)) == pytest.approx(wanted.rate)

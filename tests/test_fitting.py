@@ -13,7 +13,7 @@ from fake_models import SMALL, images, small_net
 from tledge import config, progress
 from tledge.errors import RecipeError, RunError
 from tledge.recipe import loader
-from tledge.training import batches
+from tledge.training import batches, callbacks, checkpoint, optimizer
 from tledge.training import stage as training_stage
 
 TEXT = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
@@ -28,11 +28,11 @@ def one_hot(count: int = 16, classes: int = 3) -> Any:
     return np.eye(classes, dtype=np.float32)[np.arange(count) % classes]
 
 
-def fit(net: Any, stage: config.Stage, examples: batches.Examples, folder: Path) -> training_stage.State:
+def fit(net: Any, stage: config.Stage, examples: batches.Examples, folder: Path) -> checkpoint.State:
     from tledge.models import classifier
 
     classifier.set_trainable(net, stage)
-    state = training_stage.State()
+    state = checkpoint.State()
     training_stage.fit(
         net, stage, state, examples, examples,
         seed=0, checkpoint=folder / "state.npz", watch=progress.SILENT,
@@ -42,7 +42,7 @@ def fit(net: Any, stage: config.Stage, examples: batches.Examples, folder: Path)
 
 def rate(steps: int, **keys: Any) -> Any:
     """The learning rate at a step of a stage that takes `steps` steps in all."""
-    made = training_stage._rate(config.Stage(**keys), steps)
+    made = optimizer._rate(config.Stage(**keys), steps)
     return made if isinstance(made, float) else lambda step: float(made(step))
 
 
@@ -88,7 +88,7 @@ def test_optimizers_take_their_options(name: str, schedule: str) -> None:
     stage = config.Stage(
         optimizer=name, learning_rate=0.02, momentum=0.5, schedule=schedule, weight_decay=0.1, decay=0.5
     )
-    made = training_stage.optimizer(stage, steps=10)
+    made = optimizer.optimizer(stage, steps=10)
     assert float(made.learning_rate) == pytest.approx(0.02)
     assert type(made).__name__.lower() == name and made.weight_decay == 0.1
 
@@ -186,24 +186,24 @@ def test_binary_loss_is_cross_entropy_of_p(smoothing: float) -> None:
     soft = label * (1 - smoothing) + smoothing / 2
     wanted = -(soft * np.log(p) + (1 - soft) * np.log(1 - p)).mean()
     pair = (np.hstack([1 - label, label]), np.hstack([1 - p, p]))
-    assert float(training_stage.loss(stage)(*pair)) == pytest.approx(wanted, rel=1e-5)
+    assert float(optimizer.loss(stage)(*pair)) == pytest.approx(wanted, rel=1e-5)
     known = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
     assert float(known(label, p)) == pytest.approx(wanted, rel=1e-5)
-    assert float(training_stage.loss(stage)(*pair)) == pytest.approx(wanted, rel=1e-5)
+    assert float(optimizer.loss(stage)(*pair)) == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.slow
 def test_categorical_loss_is_smoothed() -> None:
     """.1 over four classes: .925 for the right one, .025 for each other."""
     label, p = np.array([[0.0, 1, 0, 0]]), np.array([[0.1, 0.7, 0.15, 0.05]])
-    found = float(training_stage.loss(config.Stage(label_smoothing=0.1))(label, p))
+    found = float(optimizer.loss(config.Stage(label_smoothing=0.1))(label, p))
     assert found == pytest.approx(-(np.array([[0.025, 0.925, 0.025, 0.025]]) * np.log(p)).sum(), rel=1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("classes", "count"), [(2, 1), (5, 1), (6, 2), (120, 2)])
 def test_top5_needs_more_than_five(classes: int, count: int) -> None:
-    assert len(training_stage.metrics(classes)) == count
+    assert len(optimizer.metrics(classes)) == count
 
 
 @pytest.mark.slow
@@ -221,9 +221,9 @@ def test_top5_is_in_the_history(tmp_path: Path) -> None:
 
 
 def test_best_epoch_and_patience() -> None:
-    stage, state = config.Stage(patience=2), training_stage.State()
+    stage, state = config.Stage(patience=2), checkpoint.State()
     better = [
-        training_stage.judge(stage, state, {"val_loss": loss}, epoch)
+        callbacks.judge(stage, state, {"val_loss": loss}, epoch)
         for epoch, loss in enumerate((0.9, 0.5, 0.6, 0.7), 1)
     ]
     assert better == [True, True, False, False]
@@ -262,16 +262,14 @@ def test_loss_that_is_no_number_stops(net: Any, tmp_path: Path, size: int, where
     with pytest.raises(RunError, match=f"wild: the loss is not a number {where}.*learning_rate=10") as caught:
         fit(net, stage, batches.Examples(images(), one_hot(), np.arange(16)), tmp_path)
     assert "float32" not in str(caught.value)
-    state = training_stage.read_state(tmp_path / "state.npz")
+    state = checkpoint.read_state(tmp_path / "state.npz")
     assert 0 < state.epoch < 40 and len(state.history) == state.epoch
     with np.load(tmp_path / "state.npz") as packed:
         assert all(np.isfinite(packed[name]).all() for name in packed.files if name != "state")
 
 
 def test_half_precision_is_among_what_to_try() -> None:
-    said = training_stage._no_number(
-        config.Stage(name="all"), training_stage.State(stage=1), "in epoch 1", "float16"
-    )
+    said = callbacks._no_number(config.Stage(name="all"), checkpoint.State(stage=1), "in epoch 1", "float16")
     assert 'precision = "float32"' in said and "--set stage.1.learning_rate=0.0001" in said
 
 

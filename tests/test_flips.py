@@ -14,12 +14,13 @@ from conftest import SMALL, Done
 from numpy.typing import NDArray
 from PIL import Image
 
+from tledge._io import files
 from tledge.config import Parity
 from tledge.errors import RunError
-from tledge.run import folder as run_folder
 from tledge.run import golden_set
-from tledge.run.folder import ParityReport, ParityRow, Reference, RunFolder
+from tledge.run.folder import RunFolder
 from tledge.run.golden_set import Golden
+from tledge.run.records import ParityReport, ParityRow, Reference
 from tledge.verification import flips, parity
 from tledge.verification.verify import verify_run
 from tledge.visualization import contact_sheet
@@ -245,8 +246,8 @@ def test_unmeasured_rows_tell_nothing() -> None:
 @pytest.mark.parametrize("changed", [3, 0])
 def test_command_tells_where_sheet_lies(tmp_path: Path, cli: Any, changed: int) -> None:
     folder, _report = verified(tmp_path / "run", changed)
-    run_folder.write_text(folder.recipe, SMALL)
-    run_folder.write_json(folder.environment, {})
+    files.write_text(folder.recipe, SMALL)
+    files.write_json(folder.environment, {})
     done: Done = cli("verify", folder.path, "--quiet")
     sheet = folder.path / "evidence" / "tflite-fp32-flips.png"
     assert (f"(0 lost, 3 won, 0 wrong as before): {sheet}\n" in done.out) == bool(changed)

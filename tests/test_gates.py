@@ -17,6 +17,7 @@ from tledge.formats.registry import VARIANTS
 from tledge.metrics import parity_gates
 from tledge.metrics.parity_gates import Comparison
 from tledge.run.golden_set import FAULTS, Golden
+from tledge.verification import causes, structure
 
 Answers = NDArray[np.float32]
 
@@ -403,20 +404,20 @@ def test_known_fault_is_named(fault: str, message: str) -> None:
     reference = golden()
     noise = np.random.default_rng(1).normal(0, 0.01, (80, 4)).astype(np.float32)
     found = np.concatenate([reference.faults[fault], reference.probabilities[64:]]) + noise
-    (cause,) = parity_gates.causes(reference, found, NAMES)
+    (cause,) = causes.causes(reference, found, NAMES)
     assert re.search(message, cause)
 
 
 def test_shuffled_labels_are_named() -> None:
     reference = golden()
-    (cause,) = parity_gates.causes(reference, reference.probabilities[:, [1, 0, 2, 3]], NAMES)
+    (cause,) = causes.causes(reference, reference.probabilities[:, [1, 0, 2, 3]], NAMES)
     assert cause == "labels are shuffled: it answers cat → dog, dog → cat"
 
 
 def test_constant_answers_are_named() -> None:
     reference = golden()
     found = np.broadcast_to(reference.probabilities[:1], (80, 4))
-    (cause,) = parity_gates.causes(reference, found, NAMES)
+    (cause,) = causes.causes(reference, found, NAMES)
     assert "answers the same to every image" in cause
 
 
@@ -424,16 +425,16 @@ def test_constant_answers_are_named() -> None:
 def test_missing_numbers_are_named(value: float) -> None:
     found = golden().probabilities.copy()
     found[3, 1] = value
-    (cause,) = parity_gates.causes(golden(), found, NAMES)
+    (cause,) = causes.causes(golden(), found, NAMES)
     assert "not numbers" in cause
 
 
 def test_unknown_cause_is_not_guessed() -> None:
     reference = golden()
-    assert parity_gates.causes(reference, reference.probabilities, NAMES) == ()
-    assert parity_gates.causes(reference, golden(seed=9).probabilities, NAMES) == ()
+    assert causes.causes(reference, reference.probabilities, NAMES) == ()
+    assert causes.causes(reference, golden(seed=9).probabilities, NAMES) == ()
     bare = replace(reference, faults={})
-    assert parity_gates.causes(bare, reference.faults["channels-swapped"].repeat(2, 0)[:80], NAMES) == ()
+    assert causes.causes(bare, reference.faults["channels-swapped"].repeat(2, 0)[:80], NAMES) == ()
 
 
 SPEC = InputSpec(32, 48)
@@ -459,7 +460,7 @@ FLOAT = Structure(
 
 
 def faults(found: Structure, variant: str = "tflite-int8", size: int = 1_100_000) -> list[str]:
-    return parity_gates.structure_reasons(
+    return structure.structure_reasons(
         found, VARIANTS[variant].mode, labels=NAMES, spec=SPEC, parameters=PARAMETERS, file_bytes=size
     )
 
@@ -529,7 +530,7 @@ def test_planted_fault_gives_reason(parts: dict[str, Any], message: str) -> None
 def test_one_fault_gives_one_reason() -> None:
     assert len(faults(replace(INT8, inputs=port(scale=1 / 255)))) == 1
     assert len(faults(replace(INT8, operators=("FlexErf", "FlexRoll")))) == 1
-    assert len(faults(replace(INT8, zeroed=tuple("abcdef")))) == parity_gates.MAX_REASONS
+    assert len(faults(replace(INT8, zeroed=tuple("abcdef")))) == structure.MAX_REASONS
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,10 @@ from tledge.config import Hardware, Stage
 from tledge.errors import RecipeError, RunError
 from tledge.recipe import loader
 from tledge.run import folder as run_folder
-from tledge.training import accelerators, batches, pipeline
+from tledge.training import accelerators, batch_split, batches, callbacks, checkpoint, pipeline
 from tledge.training import stage as training_stage
-from tledge.training.accelerators import Engine, Split
+from tledge.training.accelerators import Engine
+from tledge.training.batch_split import Split
 
 TEXT = """
 [data]
@@ -71,13 +72,13 @@ def fit(
     stage: Stage,
     path: Path,
     engine: Engine = accelerators.PLAIN,
-    state: training_stage.State | None = None,
+    state: checkpoint.State | None = None,
     watch: progress.Progress = progress.SILENT,
-) -> training_stage.State:
+) -> checkpoint.State:
     from tledge.models import classifier
 
     classifier.set_trainable(net, stage)
-    state = state or training_stage.State()
+    state = state or checkpoint.State()
     training_stage.fit(
         net, stage, state, examples(), examples(7),
         seed=0, checkpoint=path / "state.npz", watch=watch, engine=engine,
@@ -303,7 +304,7 @@ def test_halved_stage_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     full_above(monkeypatch, 2)
     whole, killed, resumed = (built(table) for _ in range(3))
     fit(whole, HALVING, tmp_path / "whole", Engine(table))
-    before, left = training_stage.judge, [2]
+    before, left = callbacks.judge, [2]
 
     def dies(*rest: Any) -> bool:
         left[0] -= 1
@@ -311,11 +312,11 @@ def test_halved_stage_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             raise KeyboardInterrupt
         return before(*rest)
 
-    monkeypatch.setattr(training_stage, "judge", dies)
+    monkeypatch.setattr(callbacks, "judge", dies)
     with pytest.raises(KeyboardInterrupt):
         fit(killed, HALVING, tmp_path / "killed", Engine(table))
-    monkeypatch.setattr(training_stage, "judge", before)
-    state = training_stage.read_state(tmp_path / "killed" / "state.npz")
+    monkeypatch.setattr(callbacks, "judge", before)
+    state = checkpoint.read_state(tmp_path / "killed" / "state.npz")
     assert state.epoch == 2 and state.accumulate == 4
     fit(resumed, HALVING, tmp_path / "killed", Engine(table), state)
     assert state.epoch == 3 and state.halved == {"all": 2}
@@ -369,20 +370,20 @@ def test_float16_resumes_byte_for_byte(tmp_path: Path) -> None:
     fit(whole, stage, tmp_path / "whole", engine)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            training_stage._keeper(None, stage, training_stage.State(), tmp_path).__class__,
+            callbacks.keep_best(None, stage, checkpoint.State(), tmp_path).__class__,
             "finish",
             lambda _: None,
             False,
         )
-        state = training_stage.State()
-        saved = training_stage.save_checkpoint
+        state = checkpoint.State()
+        saved = checkpoint.save_checkpoint
 
         def dies(*rest: Any) -> None:
             saved(*rest)
             if state.epoch == 2:
                 raise KeyboardInterrupt
 
-        patch.setattr(training_stage, "save_checkpoint", dies)
+        patch.setattr(checkpoint, "save_checkpoint", dies)
         with pytest.raises(KeyboardInterrupt):
             fit(killed, stage, tmp_path / "killed", engine, state)
     resumed = built(engine.table)
@@ -391,7 +392,7 @@ def test_float16_resumes_byte_for_byte(tmp_path: Path) -> None:
         stage,
         tmp_path / "killed",
         engine,
-        training_stage.read_state(tmp_path / "killed" / "state.npz"),
+        checkpoint.read_state(tmp_path / "killed" / "state.npz"),
     )
     assert all(map(np.array_equal, whole.get_weights(), resumed.get_weights()))
     assert int(resumed.optimizer.iterations) == int(whole.optimizer.iterations) > 0
@@ -591,5 +592,5 @@ def test_two_devices_of_jax(tmp_path: Path) -> None:
 
 
 def test_abort_names_what_to_set() -> None:
-    said = accelerators.aborted(Stage(name="top"), accelerators.Split(64))
+    said = accelerators.aborted(Stage(name="top"), batch_split.Split(64))
     assert "stage top: native code gave up at batch_size = 64" in said and "batch_size = 32" in said

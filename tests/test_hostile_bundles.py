@@ -22,15 +22,15 @@ from conftest import Done
 from fake_device_bundle import change, write_sums
 
 from tledge import contract
-from tledge._io import json_schema, zip_guard
-from tledge.bundle import reader
+from tledge._io import encoding, files, json_schema, zip_guard
+from tledge.bundle import manifest, reader
 from tledge.config import Data
-from tledge.data import cache
+from tledge.data import prepare
 from tledge.errors import ArtifactError, DataError, TledgeError
+from tledge.inference import predictor as inference_predictor
 from tledge.inference.predict import predict
-from tledge.run import folder
+from tledge.run import folder, records
 from tledge.verification import verify
-from tledge.visualization import text_format
 
 Cli = Callable[..., Done]
 
@@ -52,7 +52,7 @@ def bundle(made: Path, tmp_path: Path) -> Path:
 def packed(bundle: Path, tmp_path: Path, *more: tuple[str, bytes, int]) -> Path:
     """The bundle as a zip, and more entries of a name, data and Unix mode."""
     path = tmp_path / "b.zip"
-    folder.canonical_zip(bundle, path)
+    files.canonical_zip(bundle, path)
     with zipfile.ZipFile(path, "a") as out, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a name twice
         for name, data, mode in more:
@@ -135,14 +135,14 @@ def test_text_that_is_no_manifest(text: bytes) -> None:
     with pytest.raises(
         ArtifactError, match=r"here: (not a readable tledge manifest|manifest version)"
     ) as refused:
-        contract.parse_manifest(text, "here")
+        manifest.parse_manifest(text, "here")
     assert len(str(refused.value)) < 500
 
 
 def test_huge_manifest_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contract.json, "loads", lambda *_one, **_two: pytest.fail("parsed"))
-    with pytest.raises(ArtifactError, match=f"at most {contract.MAX_BYTES} expected"):
-        contract.parse_manifest(b" " * (contract.MAX_BYTES + 1), "here")
+    with pytest.raises(ArtifactError, match=f"at most {manifest.MAX_BYTES} expected"):
+        manifest.parse_manifest(b" " * (manifest.MAX_BYTES + 1), "here")
 
 
 LIES: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
@@ -178,8 +178,8 @@ def test_manifest_that_lies_is_refused(number: int, made: Path) -> None:
     raw = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
     lie(raw)
     with pytest.raises(ArtifactError, match=words_) as refused:
-        contract.parse_manifest(json.dumps(raw).encode(), "here")
-    assert text_format.printable(refused.value) == str(refused.value) and len(str(refused.value)) < 400
+        manifest.parse_manifest(json.dumps(raw).encode(), "here")
+    assert encoding.printable(refused.value) == str(refused.value) and len(str(refused.value)) < 400
 
 
 def test_schema_uses_what_is_understood_here() -> None:
@@ -196,7 +196,7 @@ def test_schema_uses_what_is_understood_here() -> None:
         return here.union(*(unknown(one, name in ("properties", "$defs")) for name, one in part.items()
                             if name not in ("not", "const", "enum")))  # fmt: skip
 
-    assert unknown(contract._schema()) == set()
+    assert unknown(manifest._schema()) == set()
     assert unknown({"properties": {"a": {"surprise": 1}}}) == {"surprise"}
 
 
@@ -208,7 +208,7 @@ def test_schema_uses_what_is_understood_here() -> None:
 def test_manifest_of_another_model_is_refused(edit: Callable[[dict[str, Any]], Any], bundle: Path) -> None:
     change(bundle, edit)
     with pytest.raises(ArtifactError, match="not its manifest"):
-        reader.open_predictor(bundle)
+        inference_predictor.open_predictor(bundle)
 
 
 def test_links_lead_nowhere(bundle: Path, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_large_file_is_not_read(bundle: Path) -> None:
     with (bundle / "tflite-int8.tflite").open("r+b") as file:
         file.truncate(1 << 36)  # of nothing: it takes no room
     with pytest.raises(ArtifactError, match="no file of a bundle"):
-        reader.open_predictor(bundle)
+        inference_predictor.open_predictor(bundle)
 
 
 def test_folder_of_too_many_files_is_told(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,11 +301,11 @@ def test_terminal_is_not_ruled(cli: Cli, made: Path, tmp_path: Path) -> None:
     photo.write_bytes(b"no photo")
     done = cli("predict", made, photo)
     assert done.code == 1 and "\x1b" not in done.out + done.err and "\\x1b[2Jphoto.jpg" in done.out
-    assert text_format.printable("a\nb\tc \x1b[2J \x9b \u202e") == "a\nb\tc \\x1b[2J \\x9b \\u202e"
+    assert encoding.printable("a\nb\tc \x1b[2J \x9b \u202e") == "a\nb\tc \\x1b[2J \\x9b \\u202e"
 
 
 def test_answers_that_are_no_numbers_are_told(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    predictor = reader.open_predictor(made)
+    predictor = inference_predictor.open_predictor(made)
     photo = next((made / "golden").glob("*.png"))
     for found, words_ in ((np.full((1, 3), np.nan), "no number"), (np.zeros((1, 4)), "expected")):
         monkeypatch.setattr(predictor.session, "run", lambda _images, found=found: found.astype(np.float32))
@@ -320,7 +320,7 @@ def test_label_that_no_bundle_takes_is_refused_early(tmp_path: Path, monkeypatch
         (tmp_path / "photos" / label / "1.jpg").write_bytes(damaged.encoded("JPEG"))
     data = replace(Data(), source=f"folder:{tmp_path / 'photos'}")
     with pytest.raises(DataError, match="control characters") as refused:
-        cache.prepare(data, 16)
+        prepare.prepare(data, 16)
     assert "\x1b" not in str(refused.value)
 
 
@@ -332,16 +332,16 @@ def test_damaged_run_is_told(text: str, tmp_path: Path) -> None:
 
 
 def test_values_are_of_their_types() -> None:
-    good = folder.Score(1, 0.5, 0.4, 0.6)
+    good = records.Score(1, 0.5, 0.4, 0.6)
     assert json_schema.typed(good) is good
     for bad in (
-        folder.Score("1", 0.5, 0.4, 0.6),
-        folder.Score(True, 0.5, 0.4, 0.6),
-        folder.Score(1, None, 0.4, 0.6),
+        records.Score("1", 0.5, 0.4, 0.6),
+        records.Score(True, 0.5, 0.4, 0.6),
+        records.Score(1, None, 0.4, 0.6),
     ):  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="expected"):
             json_schema.typed(bad)
-    row = folder.ParityRow("a", "b", "c", 1, "passed", recall={"x": (1, 0.5, 0.5)}, reasons=("a",))
+    row = records.ParityRow("a", "b", "c", 1, "passed", recall={"x": (1, 0.5, 0.5)}, reasons=("a",))
     assert json_schema.typed(row) is row
     with pytest.raises(ValueError, match=r"recall\.x"):
-        json_schema.typed(folder.ParityRow("a", "b", "c", 1, "passed", recall={"x": ("1", 0.5, 0.5)}))  # type: ignore[dict-item]
+        json_schema.typed(records.ParityRow("a", "b", "c", 1, "passed", recall={"x": ("1", 0.5, 0.5)}))  # type: ignore[dict-item]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tledge.errors import MissingError, RecipeError
-from tledge.models import saved_model_layer
+from tledge.models import hub_download, saved_model_layer
 
 ADDRESS = "https://tfhub.dev/someone/features/5"
 SIDE = 24
@@ -112,7 +112,8 @@ def classifier(folder: Path, classes: int = 3) -> Any:
     import keras
     from keras import layers
 
-    from tledge.contract import INPUT_NAME, OUTPUT_NAME
+    from tledge.bundle.manifest import OUTPUT_NAME
+    from tledge.contract import INPUT_NAME
 
     keras.utils.set_random_seed(3)
     inputs = keras.Input((SIDE, SIDE, 3), dtype="float32", name=INPUT_NAME)
@@ -134,13 +135,13 @@ def features_of(folder: Path) -> Any:
 
 def test_local_folder_is_itself(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").touch()
-    assert saved_model_layer.resolve(str(tmp_path)) == tmp_path
+    assert hub_download.resolve(str(tmp_path)) == tmp_path
 
 
 @pytest.mark.parametrize("handle", ["{}", "{}/nothing", "{}/http://tfhub.dev/net"])
 def test_folder_without_saved_model(tmp_path: Path, handle: str) -> None:
     with pytest.raises(MissingError, match=r"no SavedModel here.*saved_model\.pb and variables/"):
-        saved_model_layer.resolve(handle.format(tmp_path))
+        hub_download.resolve(handle.format(tmp_path))
 
 
 def cached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
@@ -152,8 +153,10 @@ def test_cached_address_needs_no_download(monkeypatch: pytest.MonkeyPatch, tmp_p
     folder = cached(monkeypatch, tmp_path)
     folder.mkdir()
     (folder / "saved_model.pb").touch()
-    monkeypatch.setattr(saved_model_layer.silence, "load", lambda *_: pytest.fail("asked for tensorflow_hub"))
-    assert saved_model_layer.resolve(ADDRESS) == folder
+    monkeypatch.setattr(
+        "tledge._process.optional_imports.load", lambda *_: pytest.fail("asked for tensorflow_hub")
+    )
+    assert hub_download.resolve(ADDRESS) == folder
 
 
 def test_download_fills_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -162,12 +165,12 @@ def test_download_fills_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     folder = cached(monkeypatch, tmp_path)
 
     def download(handle: str) -> None:
-        assert handle == ADDRESS and socket.getdefaulttimeout() == saved_model_layer.PATIENCE
+        assert handle == ADDRESS and socket.getdefaulttimeout() == hub_download.PATIENCE
         folder.mkdir()
         (folder / "saved_model.pb").touch()
 
-    monkeypatch.setattr(saved_model_layer.silence, "load", lambda *_: SimpleNamespace(resolve=download))
-    assert saved_model_layer.resolve(ADDRESS) == folder and socket.getdefaulttimeout() is None
+    monkeypatch.setattr("tledge._process.optional_imports.load", lambda *_: SimpleNamespace(resolve=download))
+    assert hub_download.resolve(ADDRESS) == folder and socket.getdefaulttimeout() is None
 
 
 @pytest.mark.parametrize(("fails", "reason"), [(True, "name not known"), (False, r"no saved_model\.pb")])
@@ -180,9 +183,9 @@ def test_failed_download_names_folder(
         if fails:
             raise OSError("name not known")
 
-    monkeypatch.setattr(saved_model_layer.silence, "load", lambda *_: SimpleNamespace(resolve=download))
+    monkeypatch.setattr("tledge._process.optional_imports.load", lambda *_: SimpleNamespace(resolve=download))
     with pytest.raises(MissingError, match=rf"(?s){reason}.*variables/ into {folder}"):
-        saved_model_layer.resolve(ADDRESS)
+        hub_download.resolve(ADDRESS)
 
 
 @pytest.mark.slow
@@ -190,10 +193,10 @@ def test_cache_folder_is_that_of_tensorflow_hub(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
     refused = "https://127.0.0.1:9/net"  # nobody listens: fails as fast as no network does
     with pytest.raises(MissingError, match="refused"):
-        saved_model_layer.resolve(refused)
+        hub_download.resolve(refused)
     from tensorflow_hub import compressed_module_resolver
 
-    assert str(saved_model_layer._cache_folder(refused)) == compressed_module_resolver._module_dir(refused)
+    assert str(hub_download._cache_folder(refused)) == compressed_module_resolver._module_dir(refused)
 
 
 # Taking it apart
@@ -356,7 +359,7 @@ def python(code: str, *arguments: object) -> str:
 
 ANSWER = """
 import sys, numpy as np
-from tledge.models import saved_model_layer as hub; from tledge._process import silence as quiet
+from tledge.models import saved_model_layer as hub; from tledge._process import optional_imports as quiet
 keras = quiet.load("keras", "export")
 hub.register()
 net = keras.models.load_model(sys.argv[1], safe_mode=True)
@@ -402,7 +405,7 @@ def test_copy_by_config_repeats_bytes(exported: Path, tmp_path: Path) -> None:
 
 CONFIG = """
 import json, sys
-from tledge.models import saved_model_layer as hub; from tledge._process import silence as quiet
+from tledge.models import saved_model_layer as hub; from tledge._process import optional_imports as quiet
 keras = quiet.load("keras", "export")
 inputs = keras.Input((int(sys.argv[2]),) * 2 + (3,))
 net = keras.Model(inputs, hub.build(sys.argv[1], inputs))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, features
 
 from tledge.config import Data
-from tledge.data import cache
+from tledge.data import prepare as data_prepare
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing.image import FORMATS, HEIC_BRANDS, Facts, examine, prepare
 
@@ -110,7 +110,7 @@ def test_turned_photo_in_a_folder(orientation: int, tmp_path: Path, monkeypatch:
     }.items():
         (tmp_path / "photos" / name).mkdir(parents=True)
         (tmp_path / "photos" / name / "a photo.png").write_bytes(data)
-    made = cache.prepare(Data(source=f"folder:{tmp_path / 'photos'}"), 16)
+    made = data_prepare.prepare(Data(source=f"folder:{tmp_path / 'photos'}"), 16)
     assert [row.label for row in made.rows] == ["turned", "upright"]
     assert np.array_equal(made.images()[0], made.images()[1])
     assert np.array_equal(made.images()[0], prepare(tmp_path / "photos/turned/a photo.png", (16, 16)))

@@ -16,7 +16,7 @@ from test_dataset_resume import tree
 
 from tledge import progress
 from tledge.config import Data
-from tledge.data import cache, cache_index
+from tledge.data import cache_index, prepare
 from tledge.data.cache import Prepared
 from tledge.data.cache_index import Head, Row
 from tledge.errors import RunError
@@ -101,7 +101,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Data:
 
 @pytest.fixture
 def made(data: Data) -> Prepared:
-    return cache.prepare(data, SIDE)
+    return prepare.prepare(data, SIDE)
 
 
 def flip(path: Path, place: int = -100) -> None:
@@ -151,7 +151,7 @@ def test_damaged_cache_is_rebuilt(
     fresh, watch = tree(made.folder), Watch()
     damage(made.folder / name)
     assert tree(made.folder) != fresh
-    again = cache.prepare(data, SIDE, watch)
+    again = prepare.prepare(data, SIDE, watch)
     assert tree(made.folder) == fresh and again == made
     assert watch.said[0].startswith(f"{made.folder}: damaged, so the photos are prepared anew: ")
     assert any(one in watch.said[0] for one in said.split("|"))
@@ -162,10 +162,10 @@ def test_damage_passes_without_the_check(data: Data, made: Prepared, monkeypatch
     fresh = np.array(made.images())
     flip(made.folder / "images.npy")
     monkeypatch.setattr(cache_index, "fault", lambda *_arguments: "")
-    assert not np.array_equal(cache.prepare(data, SIDE).images(), fresh)
+    assert not np.array_equal(prepare.prepare(data, SIDE).images(), fresh)
     monkeypatch.undo()
     monkeypatch.setenv("TLEDGE_CACHE", str(made.folder.parent))
-    assert np.array_equal(cache.prepare(data, SIDE).images(), fresh)
+    assert np.array_equal(prepare.prepare(data, SIDE).images(), fresh)
 
 
 def test_whole_cache_is_not_rebuilt(data: Data, made: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +174,7 @@ def test_whole_cache_is_not_rebuilt(data: Data, made: Prepared, monkeypatch: pyt
 
     watch = Watch()
     monkeypatch.setattr(image, "examine", refuse)
-    assert cache.prepare(data, SIDE, watch) == made
+    assert prepare.prepare(data, SIDE, watch) == made
     assert watch.said == watch.tasks == []
 
 
@@ -194,7 +194,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def test_small_cache_is_hashed_each_time(data: Data, made: Prepared, hashed: list[Path]) -> None:
     for _ in range(2):
-        cache.prepare(data, SIDE)
+        prepare.prepare(data, SIDE)
     assert hashed == [made.folder / "images.npy"] * 2
 
 
@@ -206,32 +206,32 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("large")
 def test_large_cache_is_hashed_once(data: Data, hashed: list[Path]) -> None:
-    made = cache.prepare(data, SIDE)
-    cache.prepare(data, SIDE)
+    made = prepare.prepare(data, SIDE)
+    prepare.prepare(data, SIDE)
     assert hashed == []
     shutil.copytree(made.folder, made.folder.with_name("copy"))
     shutil.rmtree(made.folder)
     made.folder.with_name("copy").rename(made.folder)
     for _ in range(2):
-        assert cache.prepare(data, SIDE) == made
+        assert prepare.prepare(data, SIDE) == made
     assert len(hashed) == 1
 
 
 @pytest.mark.usefixtures("large")
 @pytest.mark.parametrize("damage", [flip, flip_unseen, cut])
 def test_damage_to_large_cache_is_found(data: Data, damage: Callable[[Path], None]) -> None:
-    made, watch = cache.prepare(data, SIDE), Watch()
+    made, watch = prepare.prepare(data, SIDE), Watch()
     fresh = np.array(made.images())
     damage(made.folder / "images.npy")
-    assert np.array_equal(cache.prepare(data, SIDE, watch).images(), fresh)
+    assert np.array_equal(prepare.prepare(data, SIDE, watch).images(), fresh)
     assert "damaged" in watch.said[0]
 
 
 @pytest.mark.usefixtures("large")
 def test_damaged_note_means_a_check(data: Data, hashed: list[Path]) -> None:
-    made = cache.prepare(data, SIDE)
+    made = prepare.prepare(data, SIDE)
     (made.folder / "checked.json").write_text("[1,")
-    cache.prepare(data, SIDE)
+    prepare.prepare(data, SIDE)
     assert len(hashed) == 1
 
 
@@ -241,11 +241,11 @@ def test_read_only_cache_is_used(data: Data, made: Prepared, monkeypatch: pytest
         raise PermissionError("read-only")
 
     monkeypatch.setattr(cache_index.runs, "write_json", refuse)
-    assert cache.prepare(data, SIDE) == made
+    assert prepare.prepare(data, SIDE) == made
 
 
 def test_long_check_is_shown(data: Data, made: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_index, "PATIENCE", -1.0)
     watch = Watch()
-    assert cache.prepare(data, SIDE, watch) == made
+    assert prepare.prepare(data, SIDE, watch) == made
     assert watch.tasks == ["check the cache"]

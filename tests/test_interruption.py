@@ -77,7 +77,7 @@ BROKEN_THREAD = """
 """
 
 CLOSED = """
-    from tledge._process import silence as quiet
+    from tledge._process import native_output as quiet
     with quiet.native_stderr_closed():
         while True:
             try:

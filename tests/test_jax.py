@@ -90,13 +90,13 @@ class Away:
 
 @pytest.fixture(scope="module")
 def away(tmp_path_factory: pytest.TempPathFactory) -> Away:
-    from tledge.data import cache, cache_archive
+    from tledge.data import cache_archive, prepare
     from tledge.recipe import loader
 
     folder = tmp_path_factory.mktemp("away")
     (folder / "r.toml").write_text(RECIPE)
     asked = loader.load(folder / "r.toml")
-    cache_archive.pack(cache.prepare(asked.data, 32), asked.data, 32, folder / "cache.zip")
+    cache_archive.pack(prepare.prepare(asked.data, 32), asked.data, 32, folder / "cache.zip")
     return Away(folder)
 
 

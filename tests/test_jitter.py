@@ -89,12 +89,12 @@ def test_about_half_are_changed() -> None:
 
 
 def test_nothing_but_training_is_changed() -> None:
-    from tledge.models import classifier
+    from tledge.models import augmentation
 
     net = small_net()
     batch = images().astype(np.float32)
     plain = net(batch, training=False).numpy()
-    whole = classifier.with_augmentation(net, TABLE, seed=1)
+    whole = augmentation.with_augmentation(net, TABLE, seed=1)
     assert np.array_equal(whole(batch, training=False).numpy(), plain)
     assert np.array_equal(whole.predict(batch, verbose=0), net.predict(batch, verbose=0))
     assert not np.allclose(whole(batch, training=True).numpy(), plain, atol=1e-4)
@@ -112,10 +112,10 @@ def test_seed_decides_what_is_drawn() -> None:
 
 
 def test_trains_alike_again() -> None:
-    from tledge.models import classifier
+    from tledge.models import augmentation
 
     def trained() -> Any:
-        whole = classifier.with_augmentation(small_net(), TABLE, seed=1)
+        whole = augmentation.with_augmentation(small_net(), TABLE, seed=1)
         whole.compile("sgd", "categorical_crossentropy")
         labels = np.eye(3, dtype=np.float32)[np.arange(16) % 3]
         whole.fit(images().astype(np.float32), labels, batch_size=8, shuffle=False, verbose=0)
@@ -125,9 +125,9 @@ def test_trains_alike_again() -> None:
 
 
 def test_views_are_drawn() -> None:
-    from tledge.models import classifier
+    from tledge.models import augmentation
 
-    first, again = (classifier.view_maker(TABLE, seed=4) for _ in range(2))
+    first, again = (augmentation.view_maker(TABLE, seed=4) for _ in range(2))
     one, two = first(images()), first(images())
     assert one.dtype == np.uint8 and np.array_equal(one, again(images()))
     assert not np.array_equal(one, two) and not np.array_equal(one, images())
@@ -135,9 +135,9 @@ def test_views_are_drawn() -> None:
 
 def test_twin_is_made_from_its_configuration() -> None:
     """As training on several hosts does."""
-    from tledge.models import classifier
+    from tledge.models import augmentation
 
-    whole = classifier.with_augmentation(small_net(), TABLE, seed=1)
+    whole = augmentation.with_augmentation(small_net(), TABLE, seed=1)
     twin = type(whole).from_config(whole.get_config())
     twin.set_weights(whole.get_weights())
     batch = images().astype(np.float32)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from conftest import Done
 
+from tledge._io import files
 from tledge.formats.registry import VARIANTS
-from tledge.run import folder, golden_set
+from tledge.run import golden_set
 
 pytestmark = pytest.mark.slow(minutes=0.7)
 Cli = Callable[..., Done]
@@ -59,7 +60,7 @@ def lean(run: Path, agreement: float = 0.9) -> None:
 
 
 def details(run: Path, variant: str) -> Any:
-    return folder.read_json(run / "artifacts" / f"{variant}.json", "", "")["details"]
+    return files.read_json(run / "artifacts" / f"{variant}.json", "", "")["details"]
 
 
 @pytest.mark.parametrize("factors", [thousandfold, outlier])
@@ -78,9 +79,9 @@ def test_broken_model_fails_and_is_repaired(own_run: Path, cli: Cli, factors: An
     assert all(rung["verdict"] == "failed" for rung in found["rungs"][:-1])
     assert any("block_3_depthwise" in layer for layer in found["rungs"][-1]["layers"])
     assert f"{names[-1]} (taken)" in done.out.replace(" *", "")
-    repaired = folder.sha256(own_run / "artifacts" / "tflite-int8.tflite")
+    repaired = files.sha256(own_run / "artifacts" / "tflite-int8.tflite")
     assert cli("export", own_run, "--repair", "--quiet").code == 0
-    assert folder.sha256(own_run / "artifacts" / "tflite-int8.tflite") == repaired
+    assert files.sha256(own_run / "artifacts" / "tflite-int8.tflite") == repaired
 
 
 def test_sound_model_needs_no_remedy(own_run: Path, cli: Cli) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tledge._io import encoding as io_encoding
+from tledge._io import files
 from tledge.cli.options import typed
-from tledge.run import folder
 
 TEXT = "–…→Δ×·±≥≤° é手\udcff"
 
@@ -42,8 +42,8 @@ def test_json_keeps_letters_that_fit() -> None:
 
 
 def test_file_names_that_are_no_text_are_kept(tmp_path: Path) -> None:
-    folder.write_json(tmp_path / "report.json", {"photo": "r\udcff.jpg"})
-    assert folder.read_json(tmp_path / "report.json", "", "") == {"photo": "r\udcff.jpg"}
+    files.write_json(tmp_path / "report.json", {"photo": "r\udcff.jpg"})
+    assert files.read_json(tmp_path / "report.json", "", "") == {"photo": "r\udcff.jpg"}
 
 
 @pytest.mark.parametrize("streams", ["2>&-", ">&-", "<&-", "<&- >&- 2>&-"])

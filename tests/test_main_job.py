@@ -144,14 +144,14 @@ def test_one_changed_byte_in_bundle(own_run: Path, cli: Cli, name: str) -> None:
 
 
 def test_export_repeats_byte_for_byte(own_run: Path, small_run: Path, cli: Cli) -> None:
-    from tledge.run import folder as run_folder
+    from tledge._io import files
 
     done = cli("export", own_run, "--int8", "--quiet")
     assert done.code == 0, done.out + done.err
     for path in sorted((small_run / "artifacts").iterdir()):
         if path.suffix != ".json":
-            assert run_folder.sha256(own_run / "artifacts" / path.name) == run_folder.sha256(path), path.name
-    assert run_folder.sha256(own_run / "small-1.zip") == run_folder.sha256(small_run / "small-1.zip")
+            assert files.sha256(own_run / "artifacts" / path.name) == files.sha256(path), path.name
+    assert files.sha256(own_run / "small-1.zip") == files.sha256(small_run / "small-1.zip")
 
 
 def train(folder: Path, *extra: str) -> subprocess.CompletedProcess[str]:
@@ -163,7 +163,7 @@ def train(folder: Path, *extra: str) -> subprocess.CompletedProcess[str]:
 
 def test_training_repeats_and_resumes(tmp_path: Path) -> None:
     """The same recipe gives the same bytes, also where the process died within the second stage."""
-    from tledge.run import folder as run_folder
+    from tledge._io import files
 
     assert train(tmp_path / "one").returncode == 0
     dying = tmp_path / "two"
@@ -190,7 +190,7 @@ def test_training_repeats_and_resumes(tmp_path: Path) -> None:
     assert resumed.returncode == 0, resumed.stderr
     for name in ("model.keras", "golden.npz"):
         one, two = (tmp_path / part / "runs/small" / name for part in ("one", "two"))
-        assert run_folder.sha256(one) == run_folder.sha256(two), name
+        assert files.sha256(one) == files.sha256(two), name
 
 
 def test_finished_run_is_kept(small_run: Path, cli: Cli, tmp_path: Path) -> None:
@@ -249,12 +249,12 @@ def test_force_spares_other_folders(small_run: Path, cli: Cli, tmp_path: Path) -
 
 def test_failed_force_keeps_old_run(own_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from tledge import errors
-    from tledge.data import cache
+    from tledge.data import prepare as data_prepare
 
     def gone(*_rest: object, **_options: object) -> None:
         raise errors.MissingError("photos are gone")
 
-    monkeypatch.setattr(cache, "prepare", gone)
+    monkeypatch.setattr(data_prepare, "prepare", gone)
     done = cli("train", own_run / "recipe.toml", "--out", own_run, "--force")
     assert done.code == 5
     assert (own_run / "run.json").is_file() and (own_run / "bundle").is_dir()
@@ -316,7 +316,7 @@ def test_other_photos_are_not_gone_on_with(tmp_path: Path, cli: Cli, monkeypatch
     """A run that was begun on other photos: its drawn views would get the labels of these."""
     from fake_data import photos
 
-    from tledge.training import stage
+    from tledge.training import callbacks
 
     monkeypatch.chdir(tmp_path)
     folder = photos(tmp_path / "photos", {"train": 40, "test": 12}, ("cat", "dog"))
@@ -325,7 +325,7 @@ def test_other_photos_are_not_gone_on_with(tmp_path: Path, cli: Cli, monkeypatch
         text = text.replace(line, "", 1)
     (tmp_path / "small.toml").write_text(text)
     with monkeypatch.context() as broken:
-        broken.setattr(stage, "judge", None)  # ends the run after its first epoch
+        broken.setattr(callbacks, "judge", None)  # ends the run after its first epoch
         with pytest.raises(TypeError):
             cli("train", "small.toml", "--quiet")
     (folder / "train" / "cat" / "0000.jpg").unlink()

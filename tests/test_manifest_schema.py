@@ -13,9 +13,10 @@ from typing import Any
 import fake_device_bundle
 import pytest
 
-from tledge import contract
 from tledge._io import resources
-from tledge.contract import MANIFEST_VERSION, Confidence, Expected, GoldenCase, InputSpec, Manifest, Shipped
+from tledge.bundle import manifest as bundle_manifest
+from tledge.bundle.manifest import MANIFEST_VERSION, Expected, GoldenCase, Manifest, Shipped
+from tledge.contract import Confidence, InputSpec
 from tledge.errors import ArtifactError
 
 SCHEMA: dict[str, Any] = json.loads((resources.folder("export") / "manifest.schema.json").read_text("utf-8"))
@@ -99,7 +100,7 @@ def test_required_is_what_reading_needs(part: str, manifest: dict[str, Any]) -> 
         raw = copy.deepcopy(manifest)
         del examples(raw)[part][name]
         try:
-            contract.parse_manifest(json.dumps(raw).encode(), "here")
+            bundle_manifest.parse_manifest(json.dumps(raw).encode(), "here")
         except ArtifactError:
             assert name in PARTS[part][1]["required"]
         else:

@@ -12,7 +12,7 @@ from fake_models import images, small_net
 
 from tledge import config, progress
 from tledge.errors import MissingError, RecipeError, ResourceError
-from tledge.training import batches
+from tledge.training import batches, checkpoint, optimizer
 from tledge.training import stage as training_stage
 
 pytestmark = pytest.mark.slow
@@ -90,10 +90,10 @@ def test_batch_norm_statistics(net: Any, mode: str, moves: bool) -> None:
 
 
 def test_augmentation_only_while_training(net: Any) -> None:
-    from tledge.models import classifier
+    from tledge.models import augmentation
 
     table = config.Augment(flip="horizontal", rotation=0.2, brightness=0.3, saturation=0.3, hue=0.1)
-    whole = classifier.with_augmentation(net, table, seed=1)
+    whole = augmentation.with_augmentation(net, table, seed=1)
     batch = images().astype(np.float32)
     plain = net(batch, training=False).numpy()
     assert np.array_equal(whole(batch, training=False).numpy(), plain)
@@ -104,13 +104,13 @@ def test_augmentation_only_while_training(net: Any) -> None:
 def test_every_augmentation_builds() -> None:
     from dataclasses import fields
 
-    from tledge.models import classifier
+    from tledge.models import augmentation
 
     for one in fields(config.Augment):
         if one.name in ("fill", "views", "keep_photo"):
             continue
         value = "vertical" if one.name == "flip" else 0.2
-        (layer,) = classifier.augmentation(config.Augment(**{one.name: value}), seed=0)
+        (layer,) = augmentation.augmentation(config.Augment(**{one.name: value}), seed=0)
         made = layer(images(4).astype(np.float32), training=True)
         assert made.shape == (4, 32, 32, 3), one.name
 
@@ -145,11 +145,11 @@ def logits(net: Any, batch: Any) -> Any:
     return keras.Model(net.input, net.get_layer("logits").output).predict(batch, verbose=0)
 
 
-def fit(net: Any, stage: config.Stage, labels: Any, folder: Path) -> training_stage.State:
+def fit(net: Any, stage: config.Stage, labels: Any, folder: Path) -> checkpoint.State:
     from tledge.models import classifier
 
     classifier.set_trainable(net, stage)
-    state, examples = training_stage.State(), batches.Examples(images(), labels, np.arange(16))
+    state, examples = checkpoint.State(), batches.Examples(images(), labels, np.arange(16))
     training_stage.fit(
         net, stage, state, examples, examples,
         seed=0, checkpoint=folder / "state.npz", watch=progress.SILENT,
@@ -185,7 +185,7 @@ def test_pair_loss_is_cross_entropy_of_p(pair: Any, smoothing: float) -> None:
     labels[:, 0] = 1 - labels[:, 1]
     p, soft = pair.predict(batch, verbose=0)[:, 1], labels[:, 1] * (1 - smoothing) + smoothing / 2
     wanted = -(soft * np.log(p) + (1 - soft) * np.log(1 - p)).mean()
-    pair.compile(loss=training_stage.loss(config.Stage(label_smoothing=smoothing)))
+    pair.compile(loss=optimizer.loss(config.Stage(label_smoothing=smoothing)))
     assert pair.evaluate(batch, labels, verbose=0) == pytest.approx(wanted, rel=1e-4)
 
 

@@ -17,9 +17,12 @@ from fake_artifacts import run as bare_run
 from tledge.bundle import build as stage
 from tledge.bundle import model_card, run_summary
 from tledge.bundle.reader import open_bundle
-from tledge.bundle.run_summary import Recall, Summary
+from tledge.bundle.run_summary import Summary
 from tledge.errors import ArtifactError
-from tledge.run.folder import ParityRow, RunFolder
+from tledge.metrics import per_class
+from tledge.metrics.per_class import Recall
+from tledge.run.folder import RunFolder
+from tledge.run.records import ParityRow
 
 Cli = Callable[..., Done]
 
@@ -176,7 +179,7 @@ def test_artifact_that_did_not_pass_says_why(own: Path) -> None:
 
 
 def recall(label: str, images: int, share: float) -> Recall:
-    return run_summary.recall_of(label, images, share)
+    return per_class.recall_of(label, images, share)
 
 
 def test_weak_is_more_than_chance() -> None:
@@ -186,10 +189,10 @@ def test_weak_is_more_than_chance() -> None:
         recall("few", 10, 0.1),
         recall("best", 90, 1),
     ]
-    assert [one.label for one in run_summary.weak(classes, 0.9)] == ["sure"]
-    assert run_summary.weak(classes, 0.5) == []
+    assert [one.label for one in per_class.weak(classes, 0.9)] == ["sure"]
+    assert per_class.weak(classes, 0.5) == []
     low = [recall("worse", 100, 0.3), recall("worst", 100, 0.1)]
-    assert [one.label for one in run_summary.weak(low, 0.9)] == ["worst", "worse"]
+    assert [one.label for one in per_class.weak(low, 0.9)] == ["worst", "worse"]
 
 
 def row(recalls: dict[str, tuple[int, float, float]], **more: object) -> ParityRow:

@@ -18,17 +18,17 @@ from conftest import Done, record
 from numpy.typing import NDArray
 
 from tledge import __version__
+from tledge._io import files
 from tledge.contract import InputSpec
 from tledge.errors import ConversionError, DataError
 from tledge.formats import onnx, onnx_conversion
 from tledge.formats.base import Job
 from tledge.formats.registry import VARIANTS
-from tledge.metrics import parity_gates
 from tledge.quantization.bias_correction import round_weights
 from tledge.quantization.calibration_set import load
 from tledge.quantization.onnx_int8 import correct_biases, folded, quantize
-from tledge.run import folder as run_folder
 from tledge.runtime.sessions import OnnxSession
+from tledge.verification import structure
 
 lib = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -255,7 +255,7 @@ def inspected(model: Any, folder: Path) -> onnx.Structure:
 
 
 def reasons(found: onnx.Structure, variant: str) -> list[str]:
-    return parity_gates.structure_reasons(
+    return structure.structure_reasons(
         found, VARIANTS[variant].mode, labels=("a", "b", "c"), spec=InputSpec(SIDE, SIDE), parameters=1000,
         file_bytes=2000,
     )  # fmt: skip
@@ -386,7 +386,7 @@ def test_another_process_gives_the_same_bytes(exported: Path, own: Path) -> None
         path.unlink()
     export(own)
     for name in ("onnx-fp16.onnx", "onnx-int8.onnx"):
-        assert run_folder.sha256(own / "artifacts" / name) == run_folder.sha256(exported / "artifacts" / name)
+        assert files.sha256(own / "artifacts" / name) == files.sha256(exported / "artifacts" / name)
 
 
 @pytest.mark.slow

@@ -14,10 +14,10 @@ import fake_device_bundle
 import pytest
 from conftest import ROOT
 
-from tledge import contract
+from tledge.bundle import manifest as bundle_manifest
 from tledge.bundle import preview_page
+from tledge.bundle.manifest import Manifest
 from tledge.bundle.reader import open_bundle
-from tledge.contract import Manifest
 
 LITERT = preview_page.folder() / "litert"
 TOOL = ROOT / "tools" / "litert_js"
@@ -67,7 +67,7 @@ def test_same_variants_as_in_the_script() -> None:
     (listed,) = re.findall(r"const RUNNABLE = \[(.*?)\]", (preview_page.folder() / "model.js").read_text())
     assert tuple(json.loads(f"[{listed}]")) == preview_page.RUNNABLE
     assert (
-        f"const KNOWN_MANIFEST = {contract.MANIFEST_VERSION};"
+        f"const KNOWN_MANIFEST = {bundle_manifest.MANIFEST_VERSION};"
         in (preview_page.folder() / "model.js").read_text()
     )
 

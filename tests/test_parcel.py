@@ -17,7 +17,7 @@ from conftest import Done
 from fake_data import photo
 
 from tledge.config import Data
-from tledge.data import cache, cache_archive
+from tledge.data import cache_archive, prepare
 from tledge.data.cache import Prepared
 from tledge.errors import DataError, MissingError, RecipeError, ResourceError, RunError, TledgeError
 
@@ -41,7 +41,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def made() -> Prepared:
-    return cache.prepare(DATA, 16)
+    return prepare.prepare(DATA, 16)
 
 
 @pytest.fixture

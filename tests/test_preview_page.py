@@ -15,11 +15,12 @@ import pytest
 from chromium import FAKE_CAMERA, Seen, chromium, film, opened, served
 from fake_device_bundle import HEIGHT, WIDTH, change, change_byte
 
-from tledge.bundle import preview_page, reader
+from tledge._io import files
+from tledge.bundle import preview_page
 from tledge.bundle.reader import open_bundle
 from tledge.devices import projects
+from tledge.inference import predictor as inference_predictor
 from tledge.preprocessing.image import prepare
-from tledge.run import folder as run_folder
 
 pytestmark = pytest.mark.browser
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
@@ -68,7 +69,7 @@ def photos(bundle: Path) -> list[Path]:
 
 def predicted(bundle: Path, photo: Path, variant: str) -> np.ndarray[Any, Any]:
     """What `tledge predict` computes."""
-    predictor = reader.open_predictor(bundle, variant)
+    predictor = inference_predictor.open_predictor(bundle, variant)
     return predictor.session.run(prepare(photo, predictor.size)[None])[0]
 
 
@@ -274,7 +275,7 @@ def test_model_that_is_none(browser: Any, bundle: Path) -> None:
     path.write_bytes(b"\0\0\0\0TFL3" + bytes(200))
 
     def rehash(raw: dict[str, Any]) -> None:
-        raw["artifacts"][1].update(sha256=run_folder.sha256(path), bytes=208)
+        raw["artifacts"][1].update(sha256=files.sha256(path), bytes=208)
 
     change(bundle, rehash)
     with opened(browser, write_page(bundle).as_uri()) as seen:

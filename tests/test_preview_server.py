@@ -26,11 +26,11 @@ import pytest
 from conftest import Done
 from fake_device_bundle import HEIGHT, WIDTH, change_byte, photo
 
+from tledge._io import files
 from tledge.bundle import preview_page
 from tledge.bundle.reader import open_bundle
 from tledge.errors import DataError, RunError
 from tledge.preview import feedback, server
-from tledge.run import folder
 
 Cli = Callable[..., Done]
 
@@ -84,7 +84,7 @@ def test_page_and_bundle_are_handed_out(url: str, made: Path) -> None:
 
 
 def test_zip_is_served_without_unpacking(made: Path, tmp_path: Path) -> None:
-    folder.canonical_zip(made, tmp_path / "bundle.zip")
+    files.canonical_zip(made, tmp_path / "bundle.zip")
     with chromium.served(tmp_path / "bundle.zip") as url:
         assert ask(url, "/bundle/manifest.json").body == (made / "manifest.json").read_bytes()
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from tledge._process import silence
-from tledge._process.silence import native_stderr_closed
+from tledge._process import optional_imports
+from tledge._process.native_output import native_stderr_closed
 from tledge.errors import MissingError, ResourceError
 
 
@@ -39,12 +39,12 @@ def test_library_without_memory_is_not_missing(
 
     monkeypatch.setattr(importlib, "import_module", load)
     with pytest.raises(kind, match=said):
-        silence.load("some_library", "train")
+        optional_imports.load("some_library", "train")
 
 
 def test_onnxruntime_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """What tledge reads of the environment is ONNX Runtime's own switch, set before it loads."""
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", object())
-    silence.load("onnxruntime", "export")
+    optional_imports.load("onnxruntime", "export")
     assert os.environ.pop("ORT_DISABLE_TELEMETRY") == "1"

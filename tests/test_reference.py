@@ -24,7 +24,7 @@ from tledge.errors import RecipeError, TledgeError
 from tledge.formats.registry import VARIANTS
 from tledge.models.backbones import BACKBONES
 from tledge.recipe import loader
-from tledge.run import folder
+from tledge.run import folder, records
 
 sys.path.insert(0, str(ROOT / "docs"))  # its scripts import one another as they lie
 
@@ -251,8 +251,8 @@ def test_real_run_holds_what_is_explained(small_run: Path) -> None:
 
 def test_values_of_a_run_are_explained() -> None:
     found = named(generate.run_folder())
-    assert found["run.json"] == {one.name for one in dataclasses.fields(folder.TrainedRun)}
-    assert found["parity.json: rows"] == {one.name for one in dataclasses.fields(folder.ParityRow)}
+    assert found["run.json"] == {one.name for one in dataclasses.fields(records.TrainedRun)}
+    assert found["parity.json: rows"] == {one.name for one in dataclasses.fields(records.ParityRow)}
     assert "True where the verdict is about the file itself" in generate.run_folder()
 
 
@@ -273,14 +273,14 @@ def test_page_without_exported_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_exported_names_are_documented(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(path: str, *, top: int = 3) -> folder.Score:
+    def load(path: str, *, top: int = 3) -> records.Score:
         """Open a bundle of <name>.
 
         Raises RecipeError.
         """
         raise RecipeError(path * top)
 
-    page = exported(monkeypatch, load=load, Score=folder.Score, RunFolder=folder.RunFolder, __version__="1")
+    page = exported(monkeypatch, load=load, Score=records.Score, RunFolder=folder.RunFolder, __version__="1")
     assert {"tledge.load", "tledge.Score", "tledge.RunFolder", "tledge.__version__"} <= set(named(page))
     assert "load(path: str, *, top: int = 3) -> runs.Score" in page and "Open a bundle of \\<name>." in page
     assert "| `accuracy` | `float` |" in page
@@ -309,7 +309,7 @@ def test_indented_text_is_code() -> None:
 
 
 def test_notes_below_fields_are_found() -> None:
-    assert words.notes(folder.TrainedRun)["cache"].startswith("Folder of the prepared photos")
+    assert words.notes(records.TrainedRun)["cache"].startswith("Folder of the prepared photos")
     assert "names of columns" in words.notes(SOURCES["csv"].module)["OPTIONS"]
 
 

@@ -16,12 +16,13 @@ import pytest
 from conftest import Done
 from fake_report import LABELS, Page, contradictions
 
+from tledge._io import files
 from tledge.config import Parity
 from tledge.errors import MissingError, RunError
 from tledge.report import facts, write
-from tledge.run import folder as run_folder
 from tledge.run import golden_set
-from tledge.run.folder import ParityReport, ParityRow, Reference, RunFolder
+from tledge.run.folder import RunFolder
+from tledge.run.records import ParityReport, ParityRow, Reference
 
 pytest.importorskip("jinja2")
 Cli = Callable[..., Done]
@@ -447,7 +448,7 @@ def test_run_keeps_small_photos(made: Path) -> None:
         assert packed["images"].shape == (29, 32, 32, 3) and packed["images"].dtype == np.uint8
         assert list(packed["splits"]) == ["train"] * 10 + ["validation"] * 9 + ["test"] * 10
         assert set(packed["labels"]) == set(LABELS)
-    facts = run_folder.read_json(made / "evidence" / "photos.json", "photos", "")
+    facts = files.read_json(made / "evidence" / "photos.json", "photos", "")
     assert facts["counts"]["test"] == {"cat": 6, "dog": 6, "owl": 6} and "problems" in facts
 
 

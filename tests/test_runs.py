@@ -11,17 +11,19 @@ from pathlib import Path
 
 import pytest
 
+from tledge._io import atomic
+from tledge._io import files as io_files
 from tledge.contract import Confidence, InputSpec
 from tledge.errors import RunError
 from tledge.run import folder as run_folder
-from tledge.run.folder import (
+from tledge.run.folder import RunFolder
+from tledge.run.records import (
     Artifact,
     ParityReport,
     ParityRow,
     Reference,
     Risk,
     RiskCoverage,
-    RunFolder,
     Score,
     TrainedRun,
 )
@@ -77,13 +79,13 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_replacing_makes_folders_above(tmp_path: Path) -> None:
-    with run_folder.replacing(tmp_path / "a" / "b" / "c.txt") as made:
+    with atomic.replacing(tmp_path / "a" / "b" / "c.txt") as made:
         made.write_text("text")
     assert files_of(tmp_path) == {"a/b/c.txt": b"text"}
 
 
 def test_replacing_leaves_nothing_on_failure(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), run_folder.replacing(tmp_path / "new.txt") as made:
+    with pytest.raises(KeyboardInterrupt), atomic.replacing(tmp_path / "new.txt") as made:
         made.write_text("half")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
@@ -92,7 +94,7 @@ def test_replacing_leaves_nothing_on_failure(tmp_path: Path) -> None:
 def test_replacing_keeps_old_on_failure(tmp_path: Path) -> None:
     fill(tmp_path, {"file": b"old", "folder/x": b"old"})
     for name in ("file", "folder"):
-        with pytest.raises(ValueError, match="stop"), run_folder.replacing(tmp_path / name):
+        with pytest.raises(ValueError, match="stop"), atomic.replacing(tmp_path / name):
             raise ValueError("stop")
     assert files_of(tmp_path) == {"file": b"old", "folder/x": b"old"}
 
@@ -100,7 +102,7 @@ def test_replacing_keeps_old_on_failure(tmp_path: Path) -> None:
 def test_replacing_hides_unfinished_work(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
-    with run_folder.replacing(path) as made:
+    with atomic.replacing(path) as made:
         made.write_text("new")
         assert path.read_text() == "old"
     assert files_of(tmp_path) == {"file": b"new"}
@@ -108,26 +110,26 @@ def test_replacing_hides_unfinished_work(tmp_path: Path) -> None:
 
 def test_replacing_swaps_whole_folders(tmp_path: Path) -> None:
     fill(tmp_path, {"out/gone": b"1", "out/kept": b"1"})
-    with run_folder.replacing(tmp_path / "out") as made:
+    with atomic.replacing(tmp_path / "out") as made:
         fill(made, {"kept": b"2", "sub/new": b"2"})
     assert files_of(tmp_path) == {"out/kept": b"2", "out/sub/new": b"2"}
 
 
 def test_replacing_without_result_fails(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), run_folder.replacing(tmp_path / "file"):
+    with pytest.raises(FileNotFoundError), atomic.replacing(tmp_path / "file"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_text_is_utf8_with_newlines(tmp_path: Path) -> None:
-    run_folder.write_text(tmp_path / "a.txt", "é\n手\n")
+    io_files.write_text(tmp_path / "a.txt", "é\n手\n")
     assert (tmp_path / "a.txt").read_bytes() == "é\n手\n".encode()
 
 
 def test_sha256_of_a_file(tmp_path: Path) -> None:
     fill(tmp_path, {"empty": b"", "abc": b"abc"})
-    assert run_folder.sha256(tmp_path / "empty").startswith("e3b0c44298fc1c14")
-    assert run_folder.sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea")
+    assert io_files.sha256(tmp_path / "empty").startswith("e3b0c44298fc1c14")
+    assert io_files.sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea")
 
 
 @pytest.mark.parametrize(
@@ -144,34 +146,34 @@ def test_sha256_of_a_file(tmp_path: Path) -> None:
 )
 def test_sha256_of_changed_folder_differs(tmp_path: Path, files: dict[str, bytes]) -> None:
     before = fill(tmp_path / "before", {"x": b"1", "sub/y": b"2"})
-    assert run_folder.sha256(before) != run_folder.sha256(fill(tmp_path / "after", files))
+    assert io_files.sha256(before) != io_files.sha256(fill(tmp_path / "after", files))
 
 
 def test_sha256_knows_content_only(tmp_path: Path) -> None:
     first = fill(tmp_path / "first", {"x": b"1", "sub/y": b"2"})
     second = fill(tmp_path / "second", {"sub/y": b"2", "x": b"1"})
     os.utime(second / "x", (0, 0))
-    assert run_folder.sha256(first) == run_folder.sha256(second)
+    assert io_files.sha256(first) == io_files.sha256(second)
 
 
 def test_size_counts_all_files(tmp_path: Path) -> None:
     fill(tmp_path, {"x": b"123", "sub/y": b"4567"})
-    assert (run_folder.size_of(tmp_path), run_folder.size_of(tmp_path / "x")) == (7, 3)
+    assert (io_files.size_of(tmp_path), io_files.size_of(tmp_path / "x")) == (7, 3)
 
 
 def test_zip_forgets_the_clock(tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", {"b.txt": b"b", "sub/a.txt": b"a"})
-    run_folder.canonical_zip(folder, tmp_path / "first.zip")
+    io_files.canonical_zip(folder, tmp_path / "first.zip")
     for path in folder.rglob("*"):
         os.utime(path, (1_000_000_000, 1_000_000_000))
     (folder / "b.txt").chmod(0o600)
-    run_folder.canonical_zip(folder, tmp_path / "second.zip")
+    io_files.canonical_zip(folder, tmp_path / "second.zip")
     assert (tmp_path / "first.zip").read_bytes() == (tmp_path / "second.zip").read_bytes()
 
 
 def test_zip_holds_all_files(tmp_path: Path) -> None:
     files = {"b.txt": b"b" * 1000, "sub/a.txt": b"", "sub/ü 手.txt": b"a"}
-    run_folder.canonical_zip(fill(tmp_path / "in", files), tmp_path / "out.zip")
+    io_files.canonical_zip(fill(tmp_path / "in", files), tmp_path / "out.zip")
     with zipfile.ZipFile(tmp_path / "out.zip") as packed:
         assert {name: packed.read(name) for name in packed.namelist()} == files
 
@@ -181,14 +183,14 @@ def test_zip_of_zip_is_same(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "loose.zip", "w") as loose:
         for name, data in files_of(folder).items():
             loose.writestr(name, data)
-    run_folder.canonical_zip(folder, tmp_path / "first.zip")
-    run_folder.canonical_zip(tmp_path / "loose.zip", tmp_path / "second.zip")
+    io_files.canonical_zip(folder, tmp_path / "first.zip")
+    io_files.canonical_zip(tmp_path / "loose.zip", tmp_path / "second.zip")
     assert (tmp_path / "first.zip").read_bytes() == (tmp_path / "second.zip").read_bytes()
 
 
 def test_zip_rewrites_on_the_way(tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", {"a": b"old", "b": b"old"})
-    run_folder.canonical_zip(folder, tmp_path / "out.zip", lambda name, data: b"new" if name == "a" else data)
+    io_files.canonical_zip(folder, tmp_path / "out.zip", lambda name, data: b"new" if name == "a" else data)
     with zipfile.ZipFile(tmp_path / "out.zip") as packed:
         assert (packed.read("a"), packed.read("b")) == (b"new", b"old")
 
@@ -215,23 +217,23 @@ def test_no_finished_run_is_said(tmp_path: Path) -> None:
 def test_damaged_json_is_explained(tmp_path: Path, data: bytes, message: str) -> None:
     path = fill(tmp_path, {"x.json": data}) / "x.json"
     with pytest.raises(RunError, match=rf"x\.json: {message}.*Do this\."):
-        run_folder.read_json(path, "a thing", "Do this.")
+        io_files.read_json(path, "a thing", "Do this.")
 
 
 def test_missing_json_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"not a thing, x\.json is missing\. Do this\."):
-        run_folder.read_json(tmp_path / "x.json", "a thing", "Do this.")
+        io_files.read_json(tmp_path / "x.json", "a thing", "Do this.")
 
 
 def test_run_comes_back_whole(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    run_folder.write_json(folder.run, RUN)
+    io_files.write_json(folder.run, RUN)
     assert folder.read_run() == RUN
 
 
 def test_run_of_earlier_version_is_read(tmp_path: Path) -> None:
     raw = {name: value for name, value in asdict(RUN).items() if name != "confidence"}
-    run_folder.write_json(RunFolder(tmp_path).run, raw)
+    io_files.write_json(RunFolder(tmp_path).run, raw)
     assert RunFolder(tmp_path).read_run() == replace(RUN, confidence=None)
     assert RunFolder(tmp_path).read_risk() == {}
 
@@ -239,7 +241,7 @@ def test_run_of_earlier_version_is_read(tmp_path: Path) -> None:
 def test_risk_comes_back_whole(tmp_path: Path) -> None:
     found = {"test": RiskCoverage(0.01, (Risk(0.3, 1.0, 0.05), Risk(0.8, 0.5, 0.0)))}
     folder = RunFolder(tmp_path)
-    run_folder.write_json(folder.risk, {split: asdict(one) for split, one in found.items()})
+    io_files.write_json(folder.risk, {split: asdict(one) for split, one in found.items()})
     assert folder.read_risk() == found
     folder.risk.write_text('{"test": {"rows": []}}')
     with pytest.raises(RunError, match=r"risk_coverage\.json: incomplete.*Train again"):
@@ -247,7 +249,7 @@ def test_risk_comes_back_whole(tmp_path: Path) -> None:
 
 
 def test_run_json_keeps_its_names(tmp_path: Path) -> None:
-    run_folder.write_json(tmp_path / "run.json", RUN)
+    io_files.write_json(tmp_path / "run.json", RUN)
     raw = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert {"name", "seed", "labels", "input", "validation", "test"} <= raw.keys()
     assert {"height", "width", "dtype"} <= raw["input"].keys()
@@ -256,7 +258,7 @@ def test_run_json_keeps_its_names(tmp_path: Path) -> None:
 
 def test_parity_comes_back_whole(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    run_folder.write_json(folder.parity, REPORT)
+    io_files.write_json(folder.parity, REPORT)
     assert folder.read_parity() == REPORT
 
 
@@ -264,7 +266,7 @@ def test_parity_of_before_is_read(tmp_path: Path) -> None:
     """As written when rows told neither flips nor classes, and the reference no calibration error."""
     row = {"variant": "tflite-int8", "path": "artifacts/a", "sha256": "ab", "bytes": 1, "verdict": "passed"}
     old = {"passed": True, "reference": {"accuracy": 0.9, "images": 30}, "rows": [{**row, "reasons": []}]}
-    run_folder.write_json(tmp_path / "parity.json", old)
+    io_files.write_json(tmp_path / "parity.json", old)
     found = RunFolder(tmp_path).read_parity()
     assert found.reference.ece is None
     assert (found.rows[0].flips, found.rows[0].lost, found.rows[0].recall) == ("", None, {})
@@ -274,7 +276,7 @@ def test_artifacts_come_back_by_name(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     made = [Artifact(name, f"artifacts/{name}", "ab", 1, 0.5, {"n": [1]}) for name in ("onnx-fp32", "a")]
     for one in made:
-        run_folder.write_json(folder.artifacts / f"{one.variant}.json", one)
+        io_files.write_json(folder.artifacts / f"{one.variant}.json", one)
     assert folder.read_artifacts() == sorted(made, key=lambda one: one.variant)
 
 
@@ -318,9 +320,9 @@ def test_finished_training_is_resumed_for_nothing(tmp_path: Path) -> None:
 
     recipe, text = lookup.read_recipe("quickstart", ())
     folder = RunFolder(tmp_path / "run")
-    run_folder.write_json(folder.run, RUN)
-    run_folder.write_json(folder.environment, {"settings": []})
-    run_folder.write_text(folder.recipe, text)
+    io_files.write_json(folder.run, RUN)
+    io_files.write_json(folder.environment, {"settings": []})
+    io_files.write_text(folder.recipe, text)
     folder.checkpoints.mkdir()
     assert pipeline.train(recipe, text, folder.path, resume=True) == RUN
     assert not folder.checkpoints.exists()

@@ -13,10 +13,10 @@ from typing import Any
 import fake_report
 import pytest
 
+from tledge._io import files as io_files
 from tledge.bundle import build as stage
 from tledge.bundle import preview_page, reader, run_summary, sbom
 from tledge.bundle.run_summary import Summary
-from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
 
 MADE_WITH = {"tledge": "0.1.0", "python": "3.12.1", "packages": {"onnx": "1.23.2", "numpy": "2.4.6+local"}}
@@ -95,7 +95,7 @@ def test_models_bear_the_hashes_of_their_files(bundle: Path, bill: dict[str, Any
     assert set(models) == {f"artifact:{one.variant}" for one in shipped} and len(shipped) > 1
     for one in shipped:
         (hashed,) = models[f"artifact:{one.variant}"]["hashes"]
-        assert hashed == {"alg": "SHA-256", "content": run_folder.sha256(bundle / one.path)}
+        assert hashed == {"alg": "SHA-256", "content": io_files.sha256(bundle / one.path)}
 
 
 def test_folder_of_a_model_bears_no_file_hash(run: Path, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_runner_of_the_preview_is_listed(bundle: Path, bill: dict[str, Any]) -> 
     (runner,) = (one for ref, one in components(bill, "library").items() if ref.startswith("pkg:npm"))
     assert runner["licenses"] == [{"license": {"id": "Apache-2.0"}}]
     files = {one["name"]: one["hashes"][0]["content"] for one in runner["components"]}
-    assert files["litert.js"] == run_folder.sha256(preview_page.folder() / "litert" / "litert.js")
+    assert files["litert.js"] == io_files.sha256(preview_page.folder() / "litert" / "litert.js")
     assert "Apache License" in (bundle / preview_page.NAME).read_text(encoding="utf-8")
 
 

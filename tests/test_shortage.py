@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tledge._io import resource_errors
-from tledge.data import cache, prepare
+from tledge._io import atomic, files, npy, resource_errors
+from tledge._process import subprocesses
+from tledge.data import cache
 from tledge.errors import ArtifactError, ResourceError, TledgeError
-from tledge.run import folder
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -32,7 +32,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 )
 def test_full_disk_in_every_librarys_words(error: Exception, tmp_path: Path) -> None:
     said = r"out\.npz: the disk is full, .* MiB free.*Make room"
-    with pytest.raises(ResourceError, match=said), folder.replacing(tmp_path / "out.npz") as made:
+    with pytest.raises(ResourceError, match=said), atomic.replacing(tmp_path / "out.npz") as made:
         made.write_bytes(b"half")
         raise error
     assert list(tmp_path.iterdir()) == []
@@ -63,7 +63,7 @@ def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
 def test_what_stood_there_survives_a_full_disk(tmp_path: Path) -> None:
     path = tmp_path / "parity.json"
     path.write_text("old")
-    with pytest.raises(ResourceError), folder.replacing(path):
+    with pytest.raises(ResourceError), atomic.replacing(path):
         raise FULL
     assert path.read_text() == "old"
 
@@ -90,15 +90,15 @@ def test_path_through_a_file_is_explained(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     for name in ("file/below/out.json", "link/out.json"):
         with pytest.raises(ResourceError, match=r"cannot be written .*a link that leads nowhere"):
-            folder.write_text(tmp_path / name, "text")
+            files.write_text(tmp_path / name, "text")
 
 
 def test_longest_name_can_be_written(tmp_path: Path) -> None:
     for name in ("n" * 255, "手" * 85):
-        folder.write_text(tmp_path / name, "text")
+        files.write_text(tmp_path / name, "text")
         assert (tmp_path / name).read_text() == "text"
     with pytest.raises(ResourceError, match="File name too long"):
-        folder.write_text(tmp_path / ("n" * 256), "text")
+        files.write_text(tmp_path / ("n" * 256), "text")
 
 
 def test_removed_folder_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_removed_folder_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     with pytest.raises(ResourceError, match="current folder was removed"):
-        folder.write_text(Path("runs/x.json"), "text")
+        files.write_text(Path("runs/x.json"), "text")
     with pytest.raises(ResourceError, match="current folder was removed"), resource_errors.explained():
         Path.cwd()
 
@@ -119,11 +119,11 @@ def test_mapped_array_takes_its_place_first(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space left"):
-        prepare.array(tmp_path / "a.npy", np.float32, (2, 3))
+        npy.array(tmp_path / "a.npy", np.float32, (2, 3))
 
 
 def test_mapped_array_is_zeros_to_fill(tmp_path: Path) -> None:
-    made = prepare.array(tmp_path / "a.npy", np.float32, (2, 3))
+    made = npy.array(tmp_path / "a.npy", np.float32, (2, 3))
     made[1] = 5
     made.flush()
     assert np.load(tmp_path / "a.npy").tolist() == [[0, 0, 0], [5, 5, 5]]
@@ -143,13 +143,13 @@ def test_mapped_array_is_zeros_to_fill(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_ending_says_how_and_why(code: int, said: str, words: str) -> None:
-    assert words in resource_errors.ending(code, said)
+    assert words in subprocesses.ending(code, said)
 
 
 def test_long_process_is_stopped() -> None:
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
     with pytest.raises(ArtifactError, match=r"net\.tflite: Vela took more than 0\.2 s and was stopped"):
-        resource_errors.patiently(command, "net.tflite: Vela", 0.2)
+        subprocesses.patiently(command, "net.tflite: Vela", 0.2)
 
 
 def test_account_without_home(monkeypatch: pytest.MonkeyPatch) -> None:

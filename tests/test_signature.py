@@ -18,11 +18,12 @@ import pytest
 from conftest import ROOT, Done
 
 from tledge import progress
+from tledge._io import files
 from tledge.bundle import build as stage
 from tledge.bundle import reader, signing
 from tledge.devices import projects
 from tledge.errors import ArtifactError, MissingError, RecipeError
-from tledge.run import folder as run_folder
+from tledge.inference import predictor
 from tledge.run.folder import RunFolder
 from tledge.verification.verify import verify_bundle
 
@@ -282,7 +283,7 @@ def test_key_swapped_with_the_name_kept(own: Path, keys: Path) -> None:
 def test_doubled_member_is_refused(signed: Path, keys: Path, tmp_path: Path) -> None:
     """Two files of one name, of which programs read one or the other."""
     path = tmp_path / "b.zip"
-    run_folder.canonical_zip(signed, path)
+    files.canonical_zip(signed, path)
     check(path, keys)
     with zipfile.ZipFile(path, "a") as packed, pytest.warns(UserWarning, match="Duplicate"):
         packed.writestr("labels.txt", (signed / "labels.txt").read_bytes())
@@ -293,7 +294,7 @@ def test_doubled_member_is_refused(signed: Path, keys: Path, tmp_path: Path) -> 
 def test_zip_of_another_time_is_named(signed: Path, keys: Path, tmp_path: Path) -> None:
     """One bit in the list of entries asks for version 8.4 of the format, which Python does not read."""
     path = tmp_path / "b.zip"
-    run_folder.canonical_zip(signed, path)
+    files.canonical_zip(signed, path)
     data = bytearray(path.read_bytes())
     data[data.index(b"PK\x01\x02") + 6] ^= 64
     path.write_bytes(data)
@@ -308,7 +309,7 @@ def test_file_changed_after_the_check_is_refused(own: Path, keys: Path) -> None:
         opened.files.read("tflite-int8.tflite")
 
 
-@pytest.mark.parametrize("use", [verify_bundle, reader.open_predictor])
+@pytest.mark.parametrize("use", [verify_bundle, predictor.open_predictor])
 def test_stages_refuse_it(own: Path, keys: Path, use: Callable[..., object]) -> None:
     key = signing.public_key(keys / "own.pub")
     use(own, key=key)
@@ -480,9 +481,9 @@ def test_run_is_signed_from_the_command_line(cli: Cli, run: Path, keys: Path, tm
     named = signing.public_key(keys / "own.pub").fingerprint
     assert done.code == 0 and f"Signed: {named}" in done.out
     assert check(own / "bundle", keys).checked == named
-    before = run_folder.sha256(own / "bundle")
+    before = files.sha256(own / "bundle")
     assert cli("bundle", own, "--sign", keys / "none.pem").code == 2
-    assert run_folder.sha256(own / "bundle") == before
+    assert files.sha256(own / "bundle") == before
 
 
 def test_api_signs_and_checks(signed: Path, own: Path, keys: Path) -> None:

@@ -15,14 +15,14 @@ from conftest import Done
 from fake_artifacts import LABELS, SIZE
 from PIL import Image
 
-from tledge import contract
+from tledge._io import files
+from tledge.bundle import manifest as bundle_manifest
+from tledge.bundle.manifest import GoldenCase
 from tledge.bundle.reader import open_bundle
 from tledge.config import Data
-from tledge.contract import GoldenCase
 from tledge.errors import ArtifactError, DataError, MissingError, RecipeError, RunError
 from tledge.preprocessing import app_variants, image
-from tledge.run import folder as run_folder
-from tledge.run import golden_set
+from tledge.run import golden_set, records
 from tledge.run.folder import RunFolder
 from tledge.verification import preprocessing_skew
 from tledge.verification.preprocessing_skew import SkewReport, SkewRow
@@ -228,15 +228,15 @@ def test_variant_is_chosen_by_name(made: Made) -> None:
 def test_nothing_passed_nothing_chosen(made: Made) -> None:
     report = made.folder.read_parity()
     failed = tuple(replace(row, verdict="failed") for row in report.rows)
-    run_folder.write_json(made.folder.parity, replace(report, rows=failed))
+    files.write_json(made.folder.parity, replace(report, rows=failed))
     with pytest.raises(RunError, match="no artifact passed verification"):
         made.report()
     assert made.report("tflite-fp32").variant == "tflite-fp32"
 
 
 def test_smallest_of_integers_is_preferred() -> None:
-    def row(variant: str, size: int, verdict: str = "passed") -> run_folder.ParityRow:
-        return run_folder.ParityRow(variant, variant, "", size, verdict)
+    def row(variant: str, size: int, verdict: str = "passed") -> records.ParityRow:
+        return records.ParityRow(variant, variant, "", size, verdict)
 
     rows = [row("tflite-fp16", 50), row("tflite-fp32", 90), row("tflite-int16x8", 33), row("tflite-int8", 30)]
     assert preprocessing_skew._chosen(rows, None, "here").variant == "tflite-int8"
@@ -261,8 +261,8 @@ def bundle(made: Made, tmp_path: Path) -> Path:
         (path / "golden" / f"{number}.png").write_bytes(made.paths[number].read_bytes())
         cases.append(GoldenCase(f"{number}.png", LABELS[number % 3], LABELS[number % 3], number))
     np.save(path / "golden" / "pixels.npy", reference.images[:6])
-    manifest = contract.parse_manifest((path / "manifest.json").read_bytes(), "here")
-    (path / "manifest.json").write_text(contract.manifest_json(replace(manifest, golden=tuple(cases))))
+    manifest = bundle_manifest.parse_manifest((path / "manifest.json").read_bytes(), "here")
+    (path / "manifest.json").write_text(bundle_manifest.manifest_json(replace(manifest, golden=tuple(cases))))
     return path
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tledge.config import Data
-from tledge.data import cache
+from tledge.data import cache, prepare
 from tledge.data.sources import csv, synthetic, tfrecord
 from tledge.data.sources.base import Record, Source
 from tledge.data.sources.registry import SOURCES
@@ -46,7 +46,7 @@ def fails(source: Source, **chosen: object) -> str:
 
 
 def prepared(source: str, **chosen: object) -> cache.Prepared:
-    return cache.prepare(Data(source=source, options=chosen), 16)
+    return prepare.prepare(Data(source=source, options=chosen), 16)
 
 
 def check_prepared(made: cache.Prepared, expected: Mapping[str, tuple[str, str, bytes]]) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tledge.data import cache, splits
+from tledge.data import prepare, splits
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image
 from tledge.recipe import init, loader
@@ -545,7 +545,7 @@ def test_recipe_fits_its_folder(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (32, 32), (number * 37 % 256, number * 91 % 256, number * 53 % 256)).save(path)
     made = read(look(tmp_path / "pets"))
-    prepared = cache.prepare(made.data, made.model.image_size)
+    prepared = prepare.prepare(made.data, made.model.image_size)
     rows = splits.split(prepared, made.data, made.recipe.seed)
     planned = init._plan(look(tmp_path / "pets")).sizes
     for name, wanted in planned.items():

@@ -19,7 +19,7 @@ from test_dataset_resume import tree
 
 from tledge.config import Data
 from tledge.data import cache as data_cache
-from tledge.data import duplicates, splits, streaming
+from tledge.data import duplicates, prepare, splits, streaming
 from tledge.data.cache import Prepared
 from tledge.data.sources import folder as folder_source
 from tledge.data.sources import tfrecord_offsets
@@ -51,13 +51,13 @@ def data(photos: Path) -> Data:
 
 @pytest.fixture
 def streamed(data: Data) -> Prepared:
-    return data_cache.prepare(data, SIDE)
+    return prepare.prepare(data, SIDE)
 
 
 @pytest.fixture
 def pixels(data: Data) -> Any:
     """What a cache of the same photos holds."""
-    return np.array(data_cache.prepare(replace(data, cache=True), SIDE).images())
+    return np.array(prepare.prepare(replace(data, cache=True), SIDE).images())
 
 
 def from_folder(tmp_path: Path) -> Data:
@@ -105,7 +105,7 @@ def test_streamed_as_cached(
 ) -> None:
     monkeypatch.setenv("TFDS_DATA_DIR", "")
     data = make(tmp_path)
-    cached, streamed = (data_cache.prepare(replace(data, cache=keep), SIDE) for keep in (True, False))
+    cached, streamed = (prepare.prepare(replace(data, cache=keep), SIDE) for keep in (True, False))
     assert np.array_equal(streamed.images()[:], cached.images())
     assert np.ptp(streamed.images()[:]) > 50
     assert [replace(row, offset=0) for row in streamed.rows] == list(cached.rows)
@@ -121,12 +121,12 @@ def test_only_index_and_originals_are_written(streamed: Prepared) -> None:
 
 def test_disk_too_small_for_a_cache(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1000))
-    assert len(data_cache.prepare(data, SIDE).rows) == 18
+    assert len(prepare.prepare(data, SIDE).rows) == 18
 
 
 def test_index_is_used_again(data: Data, streamed: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image, "examine", None)
-    assert data_cache.prepare(data, SIDE) == streamed
+    assert prepare.prepare(data, SIDE) == streamed
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_changed_photo_is_refused(streamed: Prepared, photos: Path) -> None:
 
 def test_changed_photo_makes_another_index(data: Data, streamed: Prepared, photos: Path) -> None:
     (photos / streamed.rows[4].id).write_bytes(fake_data.photo(1, 999))
-    again = data_cache.prepare(data, SIDE)
+    again = prepare.prepare(data, SIDE)
     assert again.folder != streamed.folder
     assert np.array_equal(again.images()[4], image.prepare(photos / again.rows[4].id, (SIDE, SIDE)))
 
@@ -179,8 +179,8 @@ def test_changed_photo_makes_another_index(data: Data, streamed: Prepared, photo
 def test_bad_photo_is_found_before_streaming(data: Data, photos: Path) -> None:
     (photos / "train" / "cat" / "bad.jpg").write_bytes(b"no photo")
     with pytest.raises(DataError, match=r"train/cat/bad\.jpg"):
-        data_cache.prepare(data, SIDE)
-    made = data_cache.prepare(replace(data, on_bad="skip"), SIDE)
+        prepare.prepare(data, SIDE)
+    made = prepare.prepare(replace(data, on_bad="skip"), SIDE)
     assert (len(made.rows), len(made.skipped), len(made.images())) == (18, 1, 18)
 
 
@@ -188,10 +188,10 @@ def test_interrupted_index_goes_on(
     data: Data, photos: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted at a certain photo, and not at so many calls: threads take photos in any order."""
-    made = data_cache.prepare(data, SIDE)
+    made = prepare.prepare(data, SIDE)
     whole, count, last = tree(made.folder), len(made.rows), (photos / made.rows[13].id).read_bytes()
     shutil.rmtree(root)
-    monkeypatch.setattr(data_cache, "BLOCK", 4)
+    monkeypatch.setattr(prepare, "BLOCK", 4)
     before, seen = image.examine, []
 
     def stopped(encoded: bytes, size: tuple[int, int]) -> object:
@@ -205,16 +205,16 @@ def test_interrupted_index_goes_on(
 
     monkeypatch.setattr(image, "examine", stopped)
     with pytest.raises(KeyboardInterrupt):
-        data_cache.prepare(data, SIDE)
+        prepare.prepare(data, SIDE)
     monkeypatch.setattr(image, "examine", counted)
-    assert tree(data_cache.prepare(data, SIDE).folder) == whole
+    assert tree(prepare.prepare(data, SIDE).folder) == whole
     assert len(seen) == count - 12  # three blocks of four were kept
 
 
 def test_cut_index_is_rebuilt(data: Data, streamed: Prepared) -> None:
     path = streamed.folder / "index.json"
     os.truncate(path, path.stat().st_size // 2)
-    assert data_cache.prepare(data, SIDE) == streamed
+    assert prepare.prepare(data, SIDE) == streamed
 
 
 def test_compressed_records_are_refused(root: Path, tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_compressed_records_are_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(
         RecipeError, match=r"cache = false: photos in files of compression 'GZIP'.*leave cache out"
     ):
-        data_cache.prepare(data, SIDE)
+        prepare.prepare(data, SIDE)
 
 
 def test_place_in_a_record_file(tmp_path: Path) -> None:
@@ -323,10 +323,10 @@ def mean(batch: Any) -> Any:
 
 
 def score(count: int) -> None:
-    from tledge.training import pipeline
+    from tledge.training import scoring
 
     net = SimpleNamespace(predict_on_batch=mean)
-    assert pipeline.predict(net, Photos(count), np.arange(count)).shape == (count, 3)
+    assert scoring.predict(net, Photos(count), np.arange(count)).shape == (count, 3)
 
 
 def through_the_front(count: int) -> None:
@@ -432,9 +432,9 @@ def test_photo_changed_in_training_is_named(data: Data, photos: Path, tmp_path: 
 
     from tledge import progress
     from tledge.config import Stage
-    from tledge.training import batches, stage
+    from tledge.training import batches, checkpoint, stage
 
-    made = data_cache.prepare(data, 32)
+    made = prepare.prepare(data, 32)
     rows = splits.split(made, data, 0)
     labels = OneHot(made.label_indices(), 3)
     train, held_out = (
@@ -444,7 +444,7 @@ def test_photo_changed_in_training_is_named(data: Data, photos: Path, tmp_path: 
     (photos / changed).write_bytes(b"another photo")
     with pytest.raises(DataError, match=rf"{changed}: not the photo"):
         stage.fit(
-            small_net(), Stage(epochs=1, batch_size=2), stage.State(), train, held_out,
+            small_net(), Stage(epochs=1, batch_size=2), checkpoint.State(), train, held_out,
             seed=0, checkpoint=tmp_path / "state.npz", watch=progress.SILENT,
         )  # fmt: skip
 
@@ -452,7 +452,7 @@ def test_photo_changed_in_training_is_named(data: Data, photos: Path, tmp_path: 
 def test_near_duplicates_and_sheets_of_streamed(data: Data, streamed: Prepared, tmp_path: Path) -> None:
     from tledge.data import inspection
 
-    cached = data_cache.prepare(replace(data, cache=True), SIDE)
+    cached = prepare.prepare(replace(data, cache=True), SIDE)
     assert np.array_equal(splits.near_duplicates(streamed), splits.near_duplicates(cached))
     rows = splits.split(streamed, data, 0)
     assert inspection.take(streamed, rows) == inspection.take(cached, rows)

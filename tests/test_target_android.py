@@ -20,11 +20,13 @@ from fake_device_bundle import change_byte, write_sums
 from PIL import Image
 
 from tledge import contract
-from tledge.contract import Confidence, Expected, GoldenCase, InputSpec, Manifest, Shipped
+from tledge._io import files as io_files
+from tledge.bundle import manifest as bundle_manifest
+from tledge.bundle.manifest import Expected, GoldenCase, Manifest, Shipped
+from tledge.contract import Confidence, InputSpec
 from tledge.devices import projects
 from tledge.metrics import abstention
 from tledge.preprocessing import encodings, image
-from tledge.run import folder as run_folder
 from tledge.runtime import sessions
 
 PROJECT = ROOT / "export" / "android"
@@ -72,11 +74,11 @@ def write_bundle(folder: Path) -> Path:
     model = folder / "tflite-int8.tflite"
     shipped = (
         Shipped("saved_model", "saved_model", "0" * 64, 1, "passed"),
-        Shipped("tflite-int8", model.name, run_folder.sha256(model), 7, "passed", expected=answers),
+        Shipped("tflite-int8", model.name, io_files.sha256(model), 7, "passed", expected=answers),
     )
     manifest = Manifest("tiny", "1", "", False, LABELS, InputSpec(*SIZE), 7, shipped, tuple(cases))
     manifest = replace(manifest, confidence=Confidence(1.5, 0.5))
-    (folder / "manifest.json").write_text(contract.manifest_json(manifest), encoding="utf-8")
+    (folder / "manifest.json").write_text(bundle_manifest.manifest_json(manifest), encoding="utf-8")
     (folder / "labels.txt").write_text(contract.labels_text(LABELS), encoding="utf-8")
     write_sums(folder)
     return folder

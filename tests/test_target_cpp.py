@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tledge.bundle import reader
 from tledge.devices import projects
-from tledge.inference import predict
+from tledge.inference import predict, predictor
 from tledge.preprocessing import image as preprocessing_image
 
 pytestmark = [pytest.mark.device, pytest.mark.slow]
@@ -186,7 +185,7 @@ def test_answers_as_tledge_does(project: Path, variant: str, within: float) -> N
     photos = [bundle / "golden" / one["photo"] for one in _golden(bundle)]
     done = classify(project, "--variant", variant, "--json", "--threads", 2, *photos)
     assert done.returncode == 0, done.stderr
-    wanted = predict.predict(reader.open_predictor(bundle, variant), photos, 3)
+    wanted = predict.predict(predictor.open_predictor(bundle, variant), photos, 3)
     for found, answer in zip(json.loads(done.stdout), wanted, strict=True):
         assert (found["image"], found["abstained"]) == (answer.image, answer.abstained)
         for one, other in zip(found["predictions"], answer.predictions, strict=True):

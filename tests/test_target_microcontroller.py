@@ -18,6 +18,7 @@ import pytest
 from conftest import ROOT
 from fake_device_bundle import write_sums
 
+from tledge._io import files
 from tledge.config import Parity
 from tledge.contract import InputSpec
 from tledge.devices import mcu_budget, mcu_sources, projects, tflite_micro_worker, vela
@@ -25,9 +26,8 @@ from tledge.devices.mcu_budget import Run
 from tledge.devices.vela import Estimate
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.formats import tflite_operators
-from tledge.run import folder as run_folder
 from tledge.run import golden_set
-from tledge.run.folder import Artifact, ParityRow
+from tledge.run.records import Artifact, ParityRow
 from tledge.verification import parity
 
 STUB = ROOT / "tests" / "tflm_stub"
@@ -327,7 +327,7 @@ def test_verification_holds_to_the_gate(model: Path, limit: int, told: int) -> N
     images = fake_graphs.pictures(6)
     found = fake_integer.answers(MODEL, images)
     known = golden_set.Golden(images, found.argmax(1), found, tuple("abcdef"), {})
-    artifact = Artifact("tflite-int8", model.name, run_folder.sha256(model), len(MODEL), 1.0)
+    artifact = Artifact("tflite-int8", model.name, files.sha256(model), len(MODEL), 1.0)
     limits = Parity(max_flash_kib=limit)
     standard = parity.Standard(fake_integer.LABELS, InputSpec(8, 8), 500, limits)
     row = parity.check(model.parent, artifact, known, standard, kernels="reference")

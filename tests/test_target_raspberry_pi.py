@@ -24,9 +24,9 @@ from fake_device_bundle import change, change_byte, write_sums
 from PIL import Image
 
 from tledge._io import resources
-from tledge.bundle import reader
 from tledge.devices import projects
 from tledge.inference import predict
+from tledge.inference import predictor as inference_predictor
 from tledge.preprocessing import image
 
 PROJECT = resources.folder("export") / "raspberry_pi"
@@ -153,7 +153,7 @@ def test_refuses_what_tledge_refuses(classify: ModuleType, tmp_path: Path) -> No
 def test_answers_as_tledge_does(main: Main, made: Path, variant: str) -> None:
     photos = sorted((made / "golden").glob("*.[jp][pn]g"))
     code, out, _err = main(*photos, "--json", "--variant", variant, "--top", 2)
-    predictor = reader.open_predictor(made, variant)
+    predictor = inference_predictor.open_predictor(made, variant)
     for line, wanted in zip(out.splitlines(), predict.predict(predictor, photos, 2), strict=True):
         found = json.loads(line)
         assert (found["image"], found["abstained"]) == (wanted.image, wanted.abstained)

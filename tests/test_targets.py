@@ -15,7 +15,7 @@ import fake_device_bundle
 import pytest
 from conftest import Done
 
-from tledge._io import resources
+from tledge._io import files, resources
 from tledge.bundle.reader import Bundle
 from tledge.devices import projects
 from tledge.errors import ArtifactError, RecipeError, RunError
@@ -82,9 +82,9 @@ def test_project_is_copied_with_the_bundle(project: Path, bundle: Path, tmp_path
 
 
 def test_zip_serves_as_the_folder_does(project: Path, bundle: Path, tmp_path: Path) -> None:
-    run_folder.canonical_zip(bundle, tmp_path / "b.zip")
+    files.canonical_zip(bundle, tmp_path / "b.zip")
     out = projects.fill("toy", tmp_path / "b.zip", tmp_path / "out")
-    assert run_folder.sha256(out / "bundle") == run_folder.sha256(bundle)
+    assert files.sha256(out / "bundle") == files.sha256(bundle)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_leftovers_stay_behind(project: Path, bundle: Path, tmp_path: Path, stra
     out = projects.fill("toy", bundle, tmp_path / "out")
     assert not (out / stray).is_file() or stray == "bundle/manifest.json"
     assert tree(out / "bundle") == tree(bundle)
-    assert run_folder.sha256(out / "bundle") == run_folder.sha256(bundle)
+    assert files.sha256(out / "bundle") == files.sha256(bundle)
 
 
 def test_folder_of_sources_named_bundle_comes_along(project: Path, bundle: Path, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_zip_writes_nothing_elsewhere(project: Path, bundle: Path, tmp_path: Pat
 
     sums = (bundle / "SHA256SUMS").read_text() + f"{hashlib.sha256(b'bad').hexdigest()}  ../../evil.txt\n"
     (bundle / "SHA256SUMS").write_text(sums)
-    run_folder.canonical_zip(bundle, tmp_path / "b.zip")
+    files.canonical_zip(bundle, tmp_path / "b.zip")
     with zipfile.ZipFile(tmp_path / "b.zip", "a") as packed:
         packed.writestr("../../evil.txt", "bad")
     with pytest.raises(ArtifactError, match=r"evil.txt' is no name of a file within a folder"):

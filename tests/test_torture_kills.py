@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "torture"))
 
 import finals
 
-from tledge.run import folder as run_folder
+from tledge._io import files
 
 
 def _saved(write: object, *what: object) -> bytes:
@@ -50,7 +50,7 @@ WHOLE = {
 
 
 def models(folder: Path) -> set[str]:
-    return {run_folder.sha256(folder / "int8.tflite")}
+    return {files.sha256(folder / "int8.tflite")}
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_bundle_is_held_to_its_sums(folder: Path) -> None:
     bundle.mkdir()
     (bundle / "labels.txt").write_text("a\n")
     assert "stands without SHA256SUMS" in finals.broken(folder, models(folder))[0]
-    (bundle / "SHA256SUMS").write_text(f"{run_folder.sha256(bundle / 'labels.txt')}  labels.txt\n")
+    (bundle / "SHA256SUMS").write_text(f"{files.sha256(bundle / 'labels.txt')}  labels.txt\n")
     assert finals.broken(folder, models(folder)) == []
     (bundle / "labels.txt").write_text("b\n")
     assert "not what its SHA256SUMS names" in finals.broken(folder, models(folder))[0]

@@ -10,8 +10,8 @@ import fake_device_bundle
 import pytest
 from conftest import ROOT
 
+from tledge._io import files as io_files
 from tledge.bundle import reader, signing
-from tledge.run import folder as run_folder
 
 sys.path.insert(0, str(ROOT / "torture"))
 
@@ -28,7 +28,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bundle = fake_device_bundle.make(folder / "bundle")
     signer = signing.signer(private)
     (bundle / signing.NAME).write_text(signer.sign((bundle / "SHA256SUMS").read_bytes()))
-    run_folder.canonical_zip(bundle, folder / "bundle.zip")
+    io_files.canonical_zip(bundle, folder / "bundle.zip")
     return folder
 
 
@@ -42,9 +42,9 @@ def attempt(signed: Path, form: str, count: int = 120) -> tuple[int, list[str]]:
 
 @pytest.mark.parametrize("form", ["folder", "zip"])
 def test_every_change_is_refused(signed: Path, form: str) -> None:
-    before = run_folder.sha256(signed / "bundle")
+    before = io_files.sha256(signed / "bundle")
     assert attempt(signed, form) == (120, [])
-    assert run_folder.sha256(signed / "bundle") == before
+    assert io_files.sha256(signed / "bundle") == before
 
 
 @pytest.mark.parametrize("form", ["folder", "zip"])

@@ -11,9 +11,9 @@ import fake_report
 import pytest
 from conftest import ROOT
 
+from tledge._io import files
 from tledge.bundle import build as stage
 from tledge.environment import packages
-from tledge.run import folder
 from tledge.run.folder import RunFolder
 
 sys.path.insert(0, str(ROOT / "torture"))
@@ -26,7 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """A bundled run that noted what it was trained with."""
     made = RunFolder(fake_report.run(tmp_path_factory.mktemp("bills") / "tiny"))
     facts = json.loads(made.environment.read_text())
-    folder.write_json(made.environment, {**facts, "installed": packages.made_with()["packages"]})
+    files.write_json(made.environment, {**facts, "installed": packages.made_with()["packages"]})
     stage.bundle(made)
     return made.path
 

@@ -18,9 +18,9 @@ from conftest import Done
 from fake_device_bundle import change, write_sums
 from PIL import Image
 
-from tledge._process import subprocesses, workers
-from tledge.bundle import reader
+from tledge._process import subprocesses
 from tledge.errors import ArtifactError
+from tledge.inference import predictor
 from tledge.run import folder
 from tledge.runtime import sandbox
 
@@ -37,7 +37,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def as_worker(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """Run this code in the worker's place."""
-    monkeypatch.setattr(workers, "command", lambda *_given: [sys.executable, "-c", code])
+    monkeypatch.setattr(subprocesses, "command", lambda *_given: [sys.executable, "-c", code])
 
 
 def test_good_models_pass() -> None:
@@ -68,7 +68,7 @@ def test_model_larger_than_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_worker_does_not_outlive_who_waits_for_it() -> None:
     """A model that never answers would keep it at work for ever."""
     command, env = (
-        workers.command("runtime.sandbox_worker", "m.tflite", "xnnpack"),
+        subprocesses.command("runtime.sandbox_worker", "m.tflite", "xnnpack"),
         {subprocesses.STARTER: "1"},
     )
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | env) as worker:
@@ -185,7 +185,7 @@ def test_predict_needs_an_answer_for_every_label(tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_bytes(fake_artifacts.tflite())
     (tmp_path / "labels.txt").write_text("a\nb\n")
     with pytest.raises(ArtifactError, match="gives 3 values and carries 2 labels"):
-        reader.open_predictor(tmp_path / "m.tflite")
+        predictor.open_predictor(tmp_path / "m.tflite")
 
 
 def test_changed_artifact_of_a_run_is_not_previewed(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_changed_artifact_of_a_run_is_not_previewed(tmp_path: Path) -> None:
 
 
 def test_workers_import_nothing_from_where_one_is() -> None:
-    assert workers.command("a", 1)[1:] == ["-P", "-m", "tledge.a", "1"]
+    assert subprocesses.command("a", 1)[1:] == ["-P", "-m", "tledge.a", "1"]
 
 
 @pytest.mark.parametrize("place", ["/etc/passwd", "../../../../../../../../etc/passwd", "/dev/zero"])

@@ -15,17 +15,19 @@ from fake_artifacts import bundle, run
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge import contract
+from tledge._io import files
 from tledge.bundle import build as bundling
+from tledge.bundle import manifest as bundle_manifest
 from tledge.bundle import reader
-from tledge.bundle.reader import Predictor
 from tledge.cli import tables
 from tledge.contract import Confidence
 from tledge.inference import predict
+from tledge.inference import predictor as inference_predictor
 from tledge.inference.predict import Answer
-from tledge.run import folder as run_folder
+from tledge.inference.predictor import Predictor
 from tledge.run import golden_set
-from tledge.run.folder import ParityReport, ParityRow, Reference, Risk, RiskCoverage, RunFolder
+from tledge.run.folder import RunFolder
+from tledge.run.records import ParityReport, ParityRow, Reference, Risk, RiskCoverage
 from tledge.verification import parity
 from tledge.visualization import text_format
 
@@ -93,7 +95,9 @@ def test_bad_photo_is_no_doubt(tmp_path: Path) -> None:
 
 
 def opened(monkeypatch: pytest.MonkeyPatch, fitted: Confidence | None, *probabilities: float) -> None:
-    monkeypatch.setattr(reader, "open_predictor", lambda *_rest: predictor(fitted, *probabilities))
+    monkeypatch.setattr(
+        inference_predictor, "open_predictor", lambda *_rest: predictor(fitted, *probabilities)
+    )
 
 
 def test_doubt_is_shown(cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,9 +131,9 @@ def with_confidence(folder: Path, fitted: dict[str, Any] | None) -> Path:
 
 def test_bundle_brings_its_confidence(tmp_path: Path) -> None:
     folder = with_confidence(bundle(tmp_path / "bundle"), asdict(FITTED))
-    assert reader.open_predictor(folder).confidence == FITTED
-    assert reader.open_predictor(folder / "tflite-fp32.tflite").confidence is None
-    assert reader.open_predictor(with_confidence(folder, None)).confidence is None
+    assert inference_predictor.open_predictor(folder).confidence == FITTED
+    assert inference_predictor.open_predictor(folder / "tflite-fp32.tflite").confidence is None
+    assert inference_predictor.open_predictor(with_confidence(folder, None)).confidence is None
 
 
 def row(variant: str, coverage: float | None, *remarks: str) -> ParityRow:
@@ -154,9 +158,9 @@ def test_verify_of_earlier_run_says_nothing() -> None:
 
 def risky(path: Path) -> Path:
     folder = RunFolder(run(path))
-    run_folder.write_json(folder.run, replace(folder.read_run(), confidence=FITTED))
+    files.write_json(folder.run, replace(folder.read_run(), confidence=FITTED))
     curve = asdict(RiskCoverage(0.01, (Risk(0.31, 1.0, 0.05), Risk(0.75, 0.9, 0.004))))
-    run_folder.write_json(folder.risk, {"validation": curve, "test": curve})
+    files.write_json(folder.risk, {"validation": curve, "test": curve})
     return path
 
 
@@ -186,7 +190,7 @@ def test_manifest_and_readme_say_it(tmp_path: Path) -> None:
     trained = RunFolder(risky(tmp_path / "run")).read_run()
     made = bundling._manifest(trained, [row("onnx-fp32", 0.93)], (), {"onnx-fp32": ()}, False, tmp_path)
     assert made.confidence == FITTED and made.artifacts[0].coverage == 0.93
-    assert contract.parse_manifest(contract.manifest_json(made).encode(), "here") == made
+    assert bundle_manifest.parse_manifest(bundle_manifest.manifest_json(made).encode(), "here") == made
     assert "Where the largest is below 0.62, the model is unsure." in bundling._readme(made, trained, None)
     silent = replace(made, confidence=replace(FITTED, threshold=0.0))
     assert "unsure" not in bundling._readme(silent, trained, None)

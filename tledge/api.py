@@ -24,16 +24,17 @@ from typing import TYPE_CHECKING
 from tledge.bundle import signing
 from tledge.bundle.build import Bundled
 from tledge.bundle.build import bundle as bundle_run
-from tledge.bundle.reader import Predictor, is_bundle, open_predictor
+from tledge.bundle.reader import is_bundle
 from tledge.bundle.signing import PublicKey
 from tledge.conversion import export as conversion_export
 from tledge.errors import RecipeError, TledgeError
 from tledge.inference import predict as predicting
 from tledge.inference.predict import Answer, Prediction
+from tledge.inference.predictor import Predictor, open_predictor
 from tledge.progress import SILENT, Progress
 from tledge.recipe import lookup
-from tledge.recipe.loader import require_variants
-from tledge.run.folder import ParityReport, TrainedRun
+from tledge.recipe.checks import require_variants
+from tledge.run.records import ParityReport, TrainedRun
 from tledge.training import pipeline
 from tledge.verification import compare_models
 from tledge.verification import verify as verification_verify

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tledge import __version__, progress
 from tledge._io import resources
-from tledge._process import workers
+from tledge._process import subprocesses
 from tledge._process.optional_imports import Needs, extra
 from tledge.bundle import signing
 from tledge.data.cache import cache_root
@@ -175,7 +175,7 @@ def checkup(probes: Mapping[str, Probe]) -> Checkup:
 def probe(name: str, patience: float = PATIENCE) -> Probe:
     """Load a library in a process of its own, for at most `patience` seconds."""
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    command = workers.command("environment.gpu_probe", name)
+    command = subprocesses.command("environment.gpu_probe", name)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False,

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tledge._io import atomic
 from tledge.errors import MissingError
-from tledge.run import folder as run_folder
 
 CONSTRAINTS = Path(__file__).parent.parent / "constraints.txt"
 EMULATOR = "qemu-aarch64-static"
@@ -127,7 +127,7 @@ def userland(cache: Path) -> Userland:
     with (folder.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():
-            with run_folder.replacing(folder) as made:
+            with atomic.replacing(folder) as made:
                 _set_up(made)
     return Userland(folder / "root", folder / "site", folder / EMULATOR)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tledge._io import files  # noqa: E402
 from tledge.cli import tables  # noqa: E402
 from tledge.run import folder  # noqa: E402
 
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
     asked = parser.parse_args()
-    folder.write_text(asked.out, picture(asked.run))
+    files.write_text(asked.out, picture(asked.run))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from hostile_manifests import LIES, TEXTS
 from hostile_zips import ZIPS, parts_of, with_entry
 from refusals import EXPECTED, judge, ordered, outside
 
-from tledge.run import folder as run_folder
+from tledge._io import files as io_files
 
 COMMANDS: dict[str, Callable[[Ground, Path, Path], list[object]]] = {
     "predict": lambda m, path, out: ["predict", path, _photo(m)],
@@ -117,7 +117,7 @@ def _lying(ground: Ground, folder: Path, name: str) -> Path:
 
 def _sums(bundle: Path) -> None:
     files = sorted(one for one in bundle.rglob("*") if one.is_file() and one.name != "SHA256SUMS")
-    text = "".join(f"{run_folder.sha256(one)}  {one.relative_to(bundle).as_posix()}\n" for one in files)
+    text = "".join(f"{io_files.sha256(one)}  {one.relative_to(bundle).as_posix()}\n" for one in files)
     (bundle / "SHA256SUMS").write_text(text, encoding="utf-8")
 
 

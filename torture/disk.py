@@ -69,12 +69,12 @@ def mounted(path: Path, mib: int = 64) -> Iterator[Disk]:
 
 def files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below `folder` that has its final name, by that name."""
-    from tledge.run import folder as run_folder
+    from tledge._io import files as io_files
 
     found = (Path(top, name) for top, _, names in os.walk(folder, followlinks=True) for name in names)
     named = ((path.relative_to(folder), path) for path in sorted(found))
     return {
-        str(name): run_folder.sha256(path)
+        str(name): io_files.sha256(path)
         for name, path in named
         if not any(part.startswith(".") for part in name.parts)
     }

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tledge.run import folder as run_folder
+from tledge._io import files as io_files
 
 GROWING = {"logs", "tensorboard"}
 """Folders of a run whose files are appended to: text of converters, and events that readers follow."""
@@ -105,7 +105,7 @@ def broken(folder: Path, models: set[str]) -> list[str]:
         if path.relative_to(folder).parts[0] in GROWING:
             continue
         try:
-            if path.suffix in MODELS and run_folder.sha256(path) not in models:
+            if path.suffix in MODELS and io_files.sha256(path) not in models:
                 raise ValueError("not the bytes of an uninterrupted run")
             if path.suffix not in MODELS:
                 CHECKS[path.suffix](path)
@@ -123,7 +123,7 @@ def _outside_sums(bundle: Path) -> list[str]:
     if not (bundle / "SHA256SUMS").is_file():
         return ["bundle: stands without SHA256SUMS"]
     named = dict(line.split("  ", 1)[::-1] for line in (bundle / "SHA256SUMS").read_text().splitlines())
-    there = {path.relative_to(bundle).as_posix(): run_folder.sha256(path) for path in files(bundle)}
+    there = {path.relative_to(bundle).as_posix(): io_files.sha256(path) for path in files(bundle)}
     there.pop("SHA256SUMS")
     return [] if there == named else ["bundle: not what its SHA256SUMS names"]
 
@@ -132,7 +132,7 @@ def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file that an interruption must not change, by its path."""
     found = {path.relative_to(folder): path for path in files(folder)}
     return {
-        place.as_posix(): run_folder.sha256(path)
+        place.as_posix(): io_files.sha256(path)
         for place, path in found.items()
         if place.parts[0] not in GROWING | TIMED
         and not (place.parts[0] == "artifacts" and place.suffix == ".json")

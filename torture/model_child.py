@@ -18,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tledge.bundle.reader import open_predictor
 from tledge.cli import listing
 from tledge.errors import TledgeError
 from tledge.inference.predict import predict
+from tledge.inference.predictor import open_predictor
 from tledge.models import classifier
 from tledge.runtime import sandbox, sandbox_worker
 from tledge.verification import verify as verification_verify

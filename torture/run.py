@@ -128,10 +128,10 @@ def _line(one: Result) -> str:
 
 
 def _write(args: argparse.Namespace, results: Sequence[Result]) -> None:
-    from tledge.run import folder
+    from tledge._io import files
 
     figures: dict[str, Any] = {"reduced": args.reduced, "seed": args.seed}
-    folder.write_json(args.out, figures | {"cases": [asdict(one) for one in results]})
+    files.write_json(args.out, figures | {"cases": [asdict(one) for one in results]})
 
 
 def _print_table(results: Sequence[Result], reduced: bool) -> None:

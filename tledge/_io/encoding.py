@@ -69,3 +69,12 @@ def _number(letter: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def printable(text: object) -> str:
+    """Text for a terminal: control characters, which would rule it, become `\\x1b`; lines stay lines."""
+    return CONTROL.sub(_written, str(text))
+
+
+def _written(found: re.Match[str]) -> str:
+    return found[0] if found[0] in "\n\t" else found[0].encode("unicode_escape").decode("ascii")

@@ -9,14 +9,12 @@ import errno
 import os
 import re
 import shutil
-import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from subprocess import DEVNULL, CompletedProcess, TimeoutExpired, run
 
-from tledge.errors import ArtifactError, ResourceError, TledgeError
+from tledge.errors import ResourceError, TledgeError
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 _FULL_TEXT = re.compile(
@@ -25,18 +23,11 @@ _FULL_TEXT = re.compile(
 )
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_PATH = {errno.ENAMETOOLONG, errno.ELOOP}
-_MEMORY_TEXT = re.compile(
+MEMORY_TEXT = re.compile(
     r"bad_alloc|MemoryError|Cannot allocate memory|(?i:out of memory)|RESOURCE_EXHAUSTED"
     r"|failed to map segment|creation via pthread_create\(\) failed|can't start new thread"
 )
-_FRAME = re.compile(r"\s*(@ +0x|\*{3} Check failure|#\d+ )")
-"""A line of a native stack trace, which says nothing to its reader."""
 
-TAIL = 4
-"""Last lines of a process that ended badly which are shown."""
-
-PATIENCE = 600.0
-"""Seconds that a process may take which usually takes a few."""
 
 NEARLY_FULL = 1 << 20
 """Free bytes below which a disk may be the one that an error without a name is about."""
@@ -47,7 +38,7 @@ _AGAIN = (
 )
 _GONE = "the current folder was removed. Change into one that exists (cd), then run the command again."
 _PLACES = "--out; TLEDGE_CACHE for prepared photos, TMPDIR for scratch"
-_LESS = "Close other programs, raise a limit (ulimit -v, [export] memory_mib) or take a machine with more"
+LESS = "Close other programs, raise a limit (ulimit -v, [export] memory_mib) or take a machine with more"
 
 
 @contextmanager
@@ -71,9 +62,9 @@ def cause(error: BaseException, path: Path | None = None) -> str | None:
     chain = list(_chain(error))
     if any(map(is_full, chain)):
         return _full(chain, path)
-    if any(isinstance(one, MemoryError) or _MEMORY_TEXT.search(str(one)) for one in chain):
+    if any(isinstance(one, MemoryError) or MEMORY_TEXT.search(str(one)) for one in chain):
         return (
-            f"out of memory{_said(error)}. {_LESS}, then run the command again; train goes on with --resume."
+            f"out of memory{_said(error)}. {LESS}, then run the command again; train goes on with --resume."
         )
     if isinstance(error, OSError) and error.errno in _DENIED:
         place = error.filename2 or error.filename or path
@@ -163,41 +154,3 @@ def _has_folder() -> bool:
         return bool(Path.cwd())
     except FileNotFoundError:
         return False
-
-
-def ending(code: int, said: str) -> str:
-    """How a process ended that should not have, by its exit code, and its last lines.
-
-    `code` is negative after a signal, as `subprocess` has it.
-    """
-    last = [line for line in said.strip().splitlines() if not _FRAME.match(line)][-TAIL:]
-    if code == -9:
-        how = f"was killed (SIGKILL), often for want of memory. {_LESS}."
-    elif _MEMORY_TEXT.search("\n".join(last)):
-        how = f"ran out of memory ({_code(code)}). {_LESS}."
-    else:
-        how = f"{'crashed' if code < 0 else 'failed'} ({_code(code)})."
-    return how + ("" if not last else f" Its last words: {last[0]}" if len(last) == 1 else
-                  " Its last words:\n" + "\n".join(last))  # fmt: skip
-
-
-def patiently(command: Sequence[str], what: str, patience: float = PATIENCE) -> CompletedProcess[str]:
-    """Run a process for at most `patience` seconds; raises ArtifactError, naming `what`, after these."""
-    try:
-        return run(
-            command, stdin=DEVNULL, capture_output=True, text=True, errors="replace", check=False,
-            timeout=patience,
-        )  # fmt: skip
-    except TimeoutExpired as error:
-        raise ArtifactError(f"{what} took more than {patience:g} s and was stopped.") from error
-
-
-def _code(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else _signal(-code)
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal
-        return f"signal {number}"

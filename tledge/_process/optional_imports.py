@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import logging
+import os
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
+
+from tledge._io import resource_errors
+from tledge._process.native_output import native_stderr_closed
+from tledge.errors import MissingError, ResourceError
 
 
 @dataclass(frozen=True)
@@ -28,3 +38,38 @@ def _is_found(name: str) -> bool:
 def extra(name: str) -> str:
     """The command that installs an extra of tledge."""
     return f"pip install 'tledge[{name}]'"
+
+
+def keep_to_yourself() -> None:
+    """To be called before ONNX Runtime loads, whose builds otherwise tell their maker how they are used."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def import_runtime(name: str) -> None:
+    """Import the library that opens the file `name`; where it is not there, opening the file explains it."""
+    keep_to_yourself()
+    with suppress(ImportError):
+        importlib.import_module("onnxruntime" if name.endswith(".onnx") else "ai_edge_litert.interpreter")
+
+
+def load(module: str, extra: str) -> Any:
+    """Import a heavy module without its greeting.
+
+    Raises MissingError, naming the extra of tledge to install, where it is not there, and
+    ResourceError where memory does not suffice to load it.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    keep_to_yourself()
+    if module in sys.modules:
+        return sys.modules[module]
+    # TensorFlow announces its own deprecations through this logger.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    try:
+        with native_stderr_closed():
+            return importlib.import_module(module)
+    except ImportError as error:
+        if why := resource_errors.cause(error):
+            raise ResourceError(why) from error
+        raise MissingError(
+            f"{module} is not installed or does not load ({error}): pip install 'tledge[{extra}]'"
+        ) from error

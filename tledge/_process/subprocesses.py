@@ -6,12 +6,17 @@ A process whose starter was killed would go on, and write into a folder that a l
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from subprocess import DEVNULL, CompletedProcess, TimeoutExpired, run
+
+from tledge._io.resource_errors import LESS, MEMORY_TEXT
+from tledge.errors import ArtifactError
 
 STARTER = "TLEDGE_STARTER"
 """Environment variable with the number of the process that started this one."""
@@ -66,3 +71,62 @@ def deaf_to_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_FRAME = re.compile(r"\s*(@ +0x|\*{3} Check failure|#\d+ )")
+"""A line of a native stack trace, which says nothing to its reader."""
+
+
+TAIL = 4
+"""Last lines of a process that ended badly which are shown."""
+
+
+PATIENCE = 600.0
+"""Seconds that a process may take which usually takes a few."""
+
+
+def ending(code: int, said: str) -> str:
+    """How a process ended that should not have, by its exit code, and its last lines.
+
+    `code` is negative after a signal, as `subprocess` has it.
+    """
+    last = [line for line in said.strip().splitlines() if not _FRAME.match(line)][-TAIL:]
+    if code == -9:
+        how = f"was killed (SIGKILL), often for want of memory. {LESS}."
+    elif MEMORY_TEXT.search("\n".join(last)):
+        how = f"ran out of memory ({_code(code)}). {LESS}."
+    else:
+        how = f"{'crashed' if code < 0 else 'failed'} ({_code(code)})."
+    return how + ("" if not last else f" Its last words: {last[0]}" if len(last) == 1 else
+                  " Its last words:\n" + "\n".join(last))  # fmt: skip
+
+
+def patiently(command: Sequence[str], what: str, patience: float = PATIENCE) -> CompletedProcess[str]:
+    """Run a process for at most `patience` seconds; raises ArtifactError, naming `what`, after these."""
+    try:
+        return run(
+            command, stdin=DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+            timeout=patience,
+        )  # fmt: skip
+    except TimeoutExpired as error:
+        raise ArtifactError(f"{what} took more than {patience:g} s and was stopped.") from error
+
+
+def _code(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else _signal(-code)
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
+def command(module: str, *arguments: object) -> list[str]:
+    """The command line that runs `tledge.<module>`.
+
+    With -P nothing is imported from the folder one happens to be in: that may be a stranger's bundle,
+    and a `numpy.py` in it would run.
+    """
+    return [sys.executable, "-P", "-m", f"tledge.{module}", *map(str, arguments)]

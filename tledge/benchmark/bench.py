@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from tledge import errors, progress
-from tledge._io import resource_errors
-from tledge._process import subprocesses, workers
-from tledge.benchmark.worker import Job, Minimum, Reading
+from tledge._io import files
+from tledge._process import subprocesses
+from tledge.benchmark.worker import Job, Reading
 from tledge.bundle import model_files
 from tledge.bundle.model_files import Subject
 from tledge.environment import machine
 from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
 from tledge.formats.registry import FORMATS
-from tledge.run import folder
+from tledge.runtime.latency import Minimum
 
 WARM_UP = Minimum(queries=10, seconds=0.5)
 """Queries before those that count: caches fill, threads start, the clock goes up."""
@@ -217,19 +217,19 @@ def _row(one: _Configuration, images: str, minimum: Minimum, scratch: Path) -> M
 
 def worker_command(job: Path, result: Path) -> list[str]:
     """How the measuring process is started."""
-    return workers.command("benchmark.worker", job, result)
+    return subprocesses.command("benchmark.worker", job, result)
 
 
 def _apart(job: Job, scratch: Path) -> Reading:
     """Measure in another process; raises what it raised, and ArtifactError where it crashed."""
     job_path, result_path = scratch / "job.json", scratch / "result.json"
     result_path.unlink(missing_ok=True)
-    folder.write_json(job_path, job)
+    files.write_json(job_path, job)
     done = subprocess.run(
         worker_command(job_path, result_path), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, check=False, text=True, errors="replace", env=subprocesses.environment(),
     )  # fmt: skip
-    ending = resource_errors.ending(done.returncode, done.stdout)
+    ending = subprocesses.ending(done.returncode, done.stdout)
     crashed = f"{Path(job.model).name}: the measuring process {ending}"
     if not result_path.is_file():
         raise ArtifactError(crashed)

@@ -29,10 +29,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import errors
-from tledge._process import silence, subprocesses
+from tledge._io import files
+from tledge._process import optional_imports, subprocesses
 from tledge.errors import ArtifactError, TledgeError
-from tledge.run import folder
 from tledge.runtime import sessions
+from tledge.runtime.latency import Minimum, percentiles, stream
 from tledge.runtime.sessions import OnnxSession, Session
 
 if TYPE_CHECKING:
@@ -41,14 +42,6 @@ if TYPE_CHECKING:
 
 RANDOM_IMAGES, SEED = 4, 0
 """Images of random bytes for a model that comes without photos; few, they count as its memory."""
-
-
-@dataclass(frozen=True)
-class Minimum:
-    """How long a stream goes on: until both are reached, and one query at the least."""
-
-    queries: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -91,7 +84,7 @@ def measure(job: Job, clock: Callable[[], int] = time.perf_counter_ns) -> Readin
 
     path = Path(job.model)
     given = np.load(job.images, allow_pickle=False) if job.images else None
-    silence.import_runtime(path.name)  # so that neither load time nor the artifact's memory holds it
+    optional_imports.import_runtime(path.name)  # so that neither load time nor the artifact's memory holds it
     before = peak_mib()
     start = clock()
     session = sessions.open_session(path, job.kernels, job.threads)
@@ -106,36 +99,6 @@ def measure(job: Job, clock: Callable[[], int] = time.perf_counter_ns) -> Readin
     grown = None if peak is None or before is None else round(peak - before, 2)
     rate = len(latencies) / seconds
     return Reading(load_ms, p50, p90, p99, rate, len(latencies), seconds, peak, grown)
-
-
-def stream(
-    session: Session, images: NDArray[np.uint8], minimum: Minimum, clock: Callable[[], int]
-) -> list[int]:
-    """Latencies in nanoseconds of single images uint8[N, H, W, 3] in turn, until `minimum` is met."""
-    latencies: list[int] = []
-    begun = clock()
-    end = begun + round(minimum.seconds * 1e9)
-    while True:
-        index = len(latencies) % len(images)
-        one = images[index : index + 1]
-        start = clock()
-        session.run(one)
-        done = clock()
-        latencies.append(done - start)
-        if done >= end and len(latencies) >= minimum.queries:
-            return latencies
-
-
-def percentiles(latencies: list[int]) -> tuple[float, float, float]:
-    """p50, p90 and p99 in milliseconds of latencies in nanoseconds, by nearest rank.
-
-    The nearest rank is the inverse of the empirical distribution (Hyndman and Fan's type 1), so
-    every figure is a latency that was measured.
-    """
-    import numpy as np
-
-    p50, p90, p99 = np.percentile(latencies, (50, 90, 99), method="inverted_cdf") / 1e6
-    return float(p50), float(p90), float(p99)
 
 
 def random_images(session: Session, name: str) -> NDArray[np.uint8]:
@@ -180,7 +143,7 @@ def main(job_path: str, result_path: str) -> int:
         result["reading"] = asdict(measure(job))
     except TledgeError as error:
         result = errors.told(error)
-    folder.write_json(Path(result_path), result)
+    files.write_json(Path(result_path), result)
     return 1 if "error" in result else 0
 
 

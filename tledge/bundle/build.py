@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tledge import __version__, contract, progress
-from tledge._io import zip_guard
+from tledge._io import atomic, zip_guard
+from tledge._io import files as io_files
+from tledge.bundle import manifest as bundle_manifest
 from tledge.bundle import model_card, preview_page, run_summary, sbom, signing
+from tledge.bundle.manifest import Expected, GoldenCase, Manifest, Shipped
 from tledge.bundle.signing import Signer
-from tledge.contract import Confidence, Expected, GoldenCase, Manifest, Shipped
+from tledge.contract import Confidence
 from tledge.errors import MissingError, ParityFailed, RunError
 from tledge.formats.registry import VARIANTS
 from tledge.preprocessing import image
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
-from tledge.run.folder import ParityReport, ParityRow, RunFolder, TrainedRun
+from tledge.run.folder import RunFolder
+from tledge.run.records import ParityReport, ParityRow, TrainedRun
 from tledge.runtime import sessions
 from tledge.visualization.text_format import kib, share
 
@@ -68,15 +72,15 @@ def bundle(
     if not sign and (folder.bundle / signing.NAME).exists():
         watch.say("warning: the bundle that stood here was signed, and this one is not; see --sign.")
     archive = folder.path / f"{run.name}-{run.version}.zip"
-    with progress.task(watch, "bundle") as task, run_folder.replacing(folder.bundle) as made:
+    with progress.task(watch, "bundle") as task, atomic.replacing(folder.bundle) as made:
         made.mkdir()
         _fill(made, folder, run, chosen, unverified, sign)
         task.advance(1)
-        with run_folder.replacing(archive) as packed:
-            run_folder.canonical_zip(made, packed)
+        with atomic.replacing(archive) as packed:
+            io_files.canonical_zip(made, packed)
     variants = tuple(row.variant for row in chosen)
     signed_by = sign.fingerprint if sign else ""
-    return Bundled(folder.bundle, archive, run_folder.sha256(archive), variants, left_out, signed_by)
+    return Bundled(folder.bundle, archive, io_files.sha256(archive), variants, left_out, signed_by)
 
 
 def _chosen(folder: RunFolder, report: ParityReport, unverified: bool) -> list[ParityRow]:
@@ -88,7 +92,7 @@ def _chosen(folder: RunFolder, report: ParityReport, unverified: bool) -> list[P
             continue
         if row.verdict != "passed" and not unverified:
             continue
-        if run_folder.sha256(path) != row.sha256:
+        if io_files.sha256(path) != row.sha256:
             raise RunError(f"{path}: changed after it was verified. Run `tledge verify {folder.path}`.")
         chosen.append(row)
     return chosen
@@ -110,8 +114,10 @@ def _fill(
             shutil.copyfile(source, target)
     cases, expected = _golden(made / "golden", folder, run, rows)
     manifest = _manifest(run, rows, cases, expected, unverified, made)
-    text = contract.manifest_json(manifest)
-    contract.parse_manifest(text.encode(), f"{folder.bundle}/manifest.json")  # before anyone cannot read it
+    text = bundle_manifest.manifest_json(manifest)
+    bundle_manifest.parse_manifest(
+        text.encode(), f"{folder.bundle}/manifest.json"
+    )  # before anyone cannot read it
     (made / "manifest.json").write_text(text, encoding="utf-8")
     if preview := preview_page.of_folder(made, manifest):
         (made / preview_page.NAME).write_text(preview, encoding="utf-8")
@@ -127,7 +133,7 @@ def _seal(made: Path, sign: Signer | None) -> None:
     """Write SHA256SUMS of all that is there, and its signature."""
     files = sorted(one for one in made.rglob("*") if one.is_file())
     sums = "".join(
-        f"{run_folder.sha256(path)}  {path.relative_to(made).as_posix()}\n" for path in files
+        f"{io_files.sha256(path)}  {path.relative_to(made).as_posix()}\n" for path in files
     ).encode()
     (made / signing.SIGNED).write_bytes(sums)
     if sign:
@@ -205,13 +211,13 @@ def _photos(folder: RunFolder) -> list[tuple[str, int, NDArray[np.float32], str]
     reference = golden_set.load(folder.golden)
     found = []
     photos, encodings = folder.photos / "photos.json", folder.photos / "encodings.json"
-    with run_folder.complete(photos, "Train again."):
+    with io_files.complete(photos, "Train again."):
         for entry in json.loads(photos.read_text(encoding="utf-8")):
             row = int(entry["row"])
             found.append(
                 (_file_name(entry["photo"]), int(reference.labels[row]), reference.probabilities[row], "")
             )
-    with run_folder.complete(encodings, "Train again."):
+    with io_files.complete(encodings, "Train again."):
         for entry in json.loads(encodings.read_text(encoding="utf-8")) if encodings.is_file() else ():
             answer = np.array(entry["keras"], np.float32)
             found.append((_file_name(entry["photo"]), int(entry["label"]), answer, entry["encoding"]))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from tledge.bundle import run_summary
-from tledge.bundle.run_summary import Recall, Summary
-from tledge.contract import OUTPUT_NAME
+from tledge.bundle.manifest import OUTPUT_NAME
+from tledge.bundle.run_summary import Summary
 from tledge.data.sources.registry import SOURCES
-from tledge.metrics import statistics
+from tledge.metrics import per_class, statistics
 from tledge.metrics.parity_gates import CLASS_IMAGES
-from tledge.run.folder import ParityRow
+from tledge.metrics.per_class import Recall
+from tledge.run.records import ParityRow
 from tledge.visualization.text_format import NONE, kib, points, share, span, unsure
 
 MOST_CLASSES = 30
@@ -170,15 +170,13 @@ def _weak(known: Summary, rows: Sequence[ParityRow]) -> Iterator[str]:
         return
     accuracy = known.parity.reference.accuracy if known.parity else known.run.test.accuracy
     keras = [
-        run_summary.recall_of(label, images, before)
+        per_class.recall_of(label, images, before)
         for label, (images, before, _after) in measured[0].recall.items()
     ]
     yield _weak_line("Keras model", keras, accuracy)
     same = [row.variant for row in measured if _same_recall(row)]
     for row in (one for one in measured if one.variant not in same):
-        own = [
-            run_summary.recall_of(label, images, after) for label, (images, _, after) in row.recall.items()
-        ]
+        own = [per_class.recall_of(label, images, after) for label, (images, _, after) in row.recall.items()]
         yield _weak_line(f"`{row.variant}`", own, row.accuracy or 0.0)
     if same:
         yield f"The same recall in every class: {', '.join(f'`{name}`' for name in same)}."
@@ -192,7 +190,7 @@ def _same_recall(row: ParityRow) -> bool:
 
 
 def _weak_line(name: str, classes: list[Recall], accuracy: float) -> str:
-    found = run_summary.weak(classes, accuracy)
+    found = per_class.weak(classes, accuracy)
     if found:
         told = ", ".join(
             f"{cell(one.label)} {share(one.recall)} ({span(one.low, one.high)}, {one.images} images)"

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tledge._io import files
+from tledge.bundle.manifest import Shipped
 from tledge.bundle.reader import Bundle, is_bundle, open_bundle
-from tledge.contract import Shipped
 from tledge.errors import ArtifactError, RecipeError, RunError
 from tledge.formats.registry import VARIANTS
-from tledge.run import folder as run_folder
 from tledge.run import golden_set
-from tledge.run.folder import Artifact, ParityRow, RunFolder
+from tledge.run.folder import RunFolder, is_run
+from tledge.run.records import Artifact, ParityRow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,11 +59,6 @@ class Subjects:
     synthetic: bool = False
 
 
-def is_run(path: Path) -> bool:
-    """True for the folder of a finished run."""
-    return (path / "run.json").is_file()
-
-
 def find(path: Path, scratch: Path) -> Subjects:
     """The artifacts at `path`; what must be unpacked is put below `scratch`.
 
@@ -77,7 +73,7 @@ def find(path: Path, scratch: Path) -> Subjects:
         raise RecipeError(f"{path}: no such bundle, run or model file.")
     if path.is_dir() or path.suffix not in DEVICE_SUFFIXES:
         raise RecipeError(f"{path}: expected a bundle (folder or zip), a run, or a .tflite or .onnx file.")
-    loose = Subject(path.stem, str(path), path, run_folder.size_of(path), sha256=run_folder.sha256(path))
+    loose = Subject(path.stem, str(path), path, files.size_of(path), sha256=files.sha256(path))
     return Subjects(path.name, (loose,), None)
 
 
@@ -135,7 +131,7 @@ def _exported(folder: RunFolder, artifact: Artifact, rows: Sequence[ParityRow]) 
     subject = Subject(artifact.variant, artifact.path, file, artifact.bytes, sha256=artifact.sha256)
     if not file.exists():
         return replace(subject, fault=f"{artifact.path} is missing; export again.")
-    if run_folder.sha256(file) != artifact.sha256:
+    if files.sha256(file) != artifact.sha256:
         return replace(subject, fault=f"{artifact.path} changed after it was exported (SHA-256 differs).")
     for row in rows:
         if row.variant == artifact.variant and row.sha256 == artifact.sha256:

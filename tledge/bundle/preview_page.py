@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from tledge._io import resources
-from tledge.contract import GoldenCase, Manifest, Shipped
+from tledge.bundle.manifest import GoldenCase, Manifest, Shipped
 
 NAME = "preview.html"
 

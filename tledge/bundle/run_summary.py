@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tledge.metrics import statistics
-from tledge.metrics.parity_gates import CLASS_IMAGES
+from tledge._io import files
 from tledge.recipe import loader
 from tledge.recipe.loader import Recipe
-from tledge.run import folder as run_folder
-from tledge.run.folder import Artifact, ParityReport, RunFolder, TrainedRun
+from tledge.run.folder import RunFolder
+from tledge.run.records import Artifact, ParityReport, TrainedRun
 
 
 @dataclass(frozen=True)
@@ -49,29 +48,4 @@ def read(folder: RunFolder) -> Summary:
 
 def _optional(folder: RunFolder, name: str) -> dict[str, Any]:
     path = getattr(folder, name)
-    return run_folder.read_json(path, "a whole run", "Train again.") if path.is_file() else {}
-
-
-@dataclass(frozen=True)
-class Recall:
-    """How many images of a class there are, and the share answered right, with its 95 % Wilson interval."""
-
-    label: str
-    images: int
-    recall: float
-    low: float
-    high: float
-
-
-def recall_of(label: str, images: int, recall: float) -> Recall:
-    """A class's recall, 0..1, with its interval; `images` is at least 1."""
-    return Recall(label, images, recall, *statistics.wilson(round(recall * images), images))
-
-
-def weak(classes: list[Recall], accuracy: float) -> list[Recall]:
-    """Classes that a model knows worse than the rest by more than chance explains, the worst first.
-
-    Their whole interval lies below the accuracy over all classes. Fewer than 20 images say nothing.
-    """
-    found = [one for one in classes if one.images >= CLASS_IMAGES and one.high < accuracy]
-    return sorted(found, key=lambda one: one.recall)
+    return files.read_json(path, "a whole run", "Train again.") if path.is_file() else {}

@@ -19,7 +19,7 @@ from tledge.bundle import preview_page
 from tledge.bundle.run_summary import Summary
 from tledge.contract import InputSpec
 from tledge.models.backbones import BACKBONES, split_name
-from tledge.run.folder import ParityRow
+from tledge.run.records import ParityRow
 
 NAME = "sbom.cdx.json"
 Component = dict[str, Any]

@@ -43,15 +43,15 @@ def bench(
     or .onnx file. A query is one image; decoding photos is not in it. A run gets bench.json and
     bench.png, anything else only the plot that --out names.
     """
+    from tledge._io import files
     from tledge.benchmark import bench as stage
-    from tledge.bundle import model_files
     from tledge.cli import console
     from tledge.run import folder
 
     path = folder.newest_run(Path("runs")).path if path is None else path
     counts = stage.parse_threads(threads) if threads is not None else ()
     _check_plot(path, out)
-    if model_files.is_run(path):
+    if folder.is_run(path):
         keep_alone(folder.RunFolder(path))
     with console.watching(quiet) as watch:
         report = stage.bench(
@@ -62,15 +62,15 @@ def bench(
             official=official,
             watch=watch,
         )
-    if model_files.is_run(path):
-        folder.write_json(path / "bench.json", report)
+    if folder.is_run(path):
+        files.write_json(path / "bench.json", report)
     if as_json:
         print_json(plain(report))
     else:
         _show(report)
     for line in _drawn(report, path, out):
         click.echo(line, err=as_json)
-    if model_files.is_run(path):
+    if folder.is_run(path):
         write_report(folder.RunFolder(path), as_json)
     _end(report)
     next_step(
@@ -81,7 +81,8 @@ def bench(
 
 def _check_plot(path: Path, out: Path | None) -> None:
     """Refuse, before minutes are spent, a plot that could not be drawn or written."""
-    from tledge.bundle import model_files, reader
+    from tledge.bundle import reader
+    from tledge.run import folder
     from tledge.visualization import plots
 
     if out is None:
@@ -93,11 +94,7 @@ def _check_plot(path: Path, out: Path | None) -> None:
             f"--out {out}: the plot shows accuracy against latency, and {path} is a single file "
             "without a known accuracy. Measure its bundle or run, or leave --out away."
         )
-    if (
-        reader.is_bundle(path)
-        and not model_files.is_run(path)
-        and out.resolve().is_relative_to(path.resolve())
-    ):
+    if reader.is_bundle(path) and not folder.is_run(path) and out.resolve().is_relative_to(path.resolve()):
         raise RecipeError(
             f"--out {out}: a bundle holds what SHA256SUMS names, nothing else. Write elsewhere."
         )
@@ -105,8 +102,9 @@ def _check_plot(path: Path, out: Path | None) -> None:
 
 
 def _show(report: BenchReport) -> None:
+    from tledge._io import encoding
     from tledge.cli import console, tables
-    from tledge.visualization import text_format
+    from tledge.environment import machine
 
     out = console.stdout()
     table, hidden = tables.bench_table(report, out)
@@ -116,18 +114,18 @@ def _show(report: BenchReport) -> None:
     for row in report.rows:
         if row.status != "measured":
             kernels = f" {row.kernels} x {row.threads}" if row.kernels else ""
-            click.echo(text_format.printable(f"{row.variant}{kernels} {row.status}: {row.reason}"))
-    for line in (*report.remarks, text_format.machine_line(report.machine), report.note):
+            click.echo(encoding.printable(f"{row.variant}{kernels} {row.status}: {row.reason}"))
+    for line in (*report.remarks, machine.machine_line(report.machine), report.note):
         click.echo(line)
 
 
 def _drawn(report: BenchReport, path: Path, out: Path | None) -> list[str]:
     """Draw the plot where it belongs, if anywhere; gives what to say about the files written."""
-    from tledge.bundle import model_files
+    from tledge._io import atomic
     from tledge.run import folder
     from tledge.visualization import plots
 
-    of_run = model_files.is_run(path)
+    of_run = folder.is_run(path)
     said = [f"Written: {path / 'bench.json'}"] if of_run else []
     target = out or (path / "bench.png" if of_run else None)
     if target is None:
@@ -140,7 +138,7 @@ def _drawn(report: BenchReport, path: Path, out: Path | None) -> list[str]:
     try:
         if not points:
             raise RunError("no measured artifact has a known accuracy; run `tledge verify` first.")
-        with folder.replacing(target) as made:
+        with atomic.replacing(target) as made:
             plots.tradeoff(points, made, f"{report.name}: accuracy against latency", _origin(report))
     except (MissingError, RunError) as error:
         if out is not None:

@@ -28,9 +28,9 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
     not worse, and with 3 where it is worse beyond the [parity] gates, where the images are too few to
     tell, or where labels or contract differ.
     """
-    from tledge.bundle import model_files
     from tledge.cli import console
     from tledge.recipe import lookup
+    from tledge.run import folder
     from tledge.verification import compare_models as stage
 
     limits, whose = lookup.limits(a, b)
@@ -42,12 +42,13 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
         _show(report, whose)
     if report.verdict not in (stage.FINE, stage.SAME):
         raise _failure(report)
-    next_step(f"tledge bundle {typed(b)}" if model_files.is_run(b) else f"tledge verify {typed(b)}", as_json)
+    next_step(f"tledge bundle {typed(b)}" if folder.is_run(b) else f"tledge verify {typed(b)}", as_json)
 
 
 def _show(report: ComparedReport, whose: str) -> None:
+    from tledge._io import encoding
     from tledge.cli import console, tables
-    from tledge.visualization import text_format
+    from tledge.environment import machine
 
     for letter, one in (("A", report.a), ("B", report.b)):
         click.echo(f"{letter}: {one.path} ({one.name} {one.version})")
@@ -61,7 +62,7 @@ def _show(report: ComparedReport, whose: str) -> None:
         click.echo(line)
     for row in report.rows:
         for reason in row.reasons:
-            click.echo(text_format.printable(f"{row.variant}: {reason}"))
+            click.echo(encoding.printable(f"{row.variant}: {reason}"))
     for letter, names in (("A", report.only_a), ("B", report.only_b)):
         if names:
             click.echo(f"Only in {letter}: {', '.join(names)}.")
@@ -70,7 +71,7 @@ def _show(report: ComparedReport, whose: str) -> None:
         f"Gates ({whose}): B may lose {limits.max_drop:.1%} of the images, a class "
         f"{limits.max_class_drop:.1%} of its recall, and keeps {limits.int8_accuracy:.0%} of A's accuracy."
     )
-    for line in (*report.remarks, text_format.machine_line(report.machine)):
+    for line in (*report.remarks, machine.machine_line(report.machine)):
         click.echo(line)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tledge._io.encoding import printable
 from tledge.progress import SILENT, Progress, Task
-from tledge.run.folder import TrainedRun
-from tledge.visualization.text_format import interval, printable, unsure
+from tledge.run.records import TrainedRun
+from tledge.visualization.text_format import interval, unsure
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -27,8 +27,8 @@ SHOWN = 25
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
     """Look at a folder of PHOTOS (by label, or by split and label) and write a recipe for it."""
+    from tledge._io import files
     from tledge.recipe import init as recipe_init
-    from tledge.run import folder as run_folder
 
     path = out or Path(f"{recipe_init.default_name(photos)}.toml")
     if path.is_dir():
@@ -36,7 +36,7 @@ def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
     if path.exists() and not force:
         raise RunError(f"{path}: exists already. Write another with --out, or replace it with --force.")
     found = recipe_init.look(photos)
-    run_folder.write_text(
+    files.write_text(
         path, recipe_init.recipe_text(found, recipe_init.default_name(Path(path.stem)), str(path))
     )
     if as_json:
@@ -67,9 +67,11 @@ def data(
     Writes a contact sheet of each split, one with the augmentations applied, and report.json. With
     --pack cache.zip another machine can `tledge train RECIPE --cache cache.zip` without the photos.
     """
+    from tledge._io import files
     from tledge.cli import console
-    from tledge.data import cache, cache_archive, inspection, splits
+    from tledge.data import cache_archive, inspection, prepare, splits
     from tledge.run import folder as run_folder
+    from tledge.training import augmentation_sheet
 
     recipe, _text = read_recipe(recipe_name, settings)
     if out and out.suffix == ".zip" and not out.is_dir():
@@ -78,16 +80,16 @@ def data(
     folder = out or Path("runs") / f"{recipe.recipe.name}-data"
     keep_alone(run_folder.RunFolder(folder))
     with console.watching(quiet) as watch:
-        prepared = cache.prepare(recipe.data, recipe.model.image_size, watch)
+        prepared = prepare.prepare(recipe.data, recipe.model.image_size, watch)
         splits.require_labels(prepared)
         rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
         found = inspection.take(prepared, rows, watch)
         counts = splits.counts(prepared, rows)
         facts = {"cache": str(prepared.folder), **inspection.facts(prepared, rows, found)}
-        run_folder.write_json(folder / "report.json", facts)
+        files.write_json(folder / "report.json", facts)
         sheets = inspection.sheets(prepared, rows, folder, recipe.recipe.seed)
         try:
-            sheets += inspection.augmented(
+            sheets += augmentation_sheet.augmented(
                 prepared, rows["train"], recipe.augment, folder, recipe.recipe.seed
             )
         except MissingError as error:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from tledge.bundle.build import Bundled
     from tledge.bundle.signing import PublicKey, Signer
     from tledge.recipe.loader import Recipe
-    from tledge.run.folder import ParityReport, RunFolder
+    from tledge.run.folder import RunFolder
+    from tledge.run.records import ParityReport
 
 
 @click.command(epilog=example("tledge export runs/rps --int8"))
@@ -151,12 +152,12 @@ def _show_bundle(made: Bundled) -> None:
 
 
 def _show(report: ParityReport, path: Path) -> None:
+    from tledge._io import encoding
     from tledge.cli import console, tables
-    from tledge.visualization import text_format
 
     console.stdout().print(tables.parity_table(report))
     for line in (*tables.differences(report, path), *tables.reasons(report)):
-        click.echo(text_format.printable(line))
+        click.echo(encoding.printable(line))
 
 
 def _fail(report: ParityReport) -> NoReturn:
@@ -294,8 +295,9 @@ def bundle(
     With --target, then put that bundle into a project for a device, ready to build or run there. A
     BUNDLE that was made before, a folder or a zip, serves as it is.
     """
-    from tledge.bundle import model_files, reader
+    from tledge.bundle import reader
     from tledge.devices import projects
+    from tledge.run import folder as run_folder
     from tledge.run.folder import RunFolder
 
     ready = path if path is not None and reader.is_bundle(path) else None
@@ -310,7 +312,7 @@ def bundle(
         raise RecipeError("--out names the folder of a device project: say which with --target NAME.")
     home = ready.parent if ready else own_run(path)[0].path
     place = out or home / (target or "")
-    if target and ready and model_files.is_run(home):  # the project goes there
+    if target and ready and run_folder.is_run(home):  # the project goes there
         keep_alone(RunFolder(home))
     if target:  # before a bundle is made
         projects.find(target)

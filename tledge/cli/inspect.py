@@ -49,10 +49,10 @@ def predict(
     A bundle knows how sure an answer has to be; a photo that stays below is marked with a "?".
     """
     from tledge import progress
-    from tledge.bundle.reader import open_predictor
+    from tledge._io.encoding import printable
     from tledge.cli import console
     from tledge.inference.predict import predict as answers
-    from tledge.visualization.text_format import printable
+    from tledge.inference.predictor import open_predictor
 
     predictor = open_predictor(model, variant, kernels, public_key(key))
     for remark in predictor.remarks if not quiet else ():

@@ -15,7 +15,8 @@ from tledge.errors import RecipeError, TledgeError
 from tledge.formats.registry import FORMATS, VARIANTS
 from tledge.models.backbones import BACKBONES
 from tledge.recipe import loader
-from tledge.run.folder import RunFolder, Score
+from tledge.run.folder import RunFolder
+from tledge.run.records import Score
 
 
 def recipes() -> list[tuple[str, ...]]:

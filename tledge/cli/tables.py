@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge.run.folder import ParityReport, ParityRow, Reference, RiskCoverage
-from tledge.visualization.text_format import points, printable, share
+from tledge._io.encoding import printable
+from tledge.run.records import ParityReport, ParityRow, Reference, RiskCoverage
+from tledge.visualization.text_format import points, share
 
 if TYPE_CHECKING:
     from rich.console import Console

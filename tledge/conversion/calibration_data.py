@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tledge import progress
-from tledge.data import cache, splits
+from tledge._io import atomic, files
+from tledge.data import cache, prepare, sampling, splits
 from tledge.errors import DataError
 from tledge.quantization import calibration_set, selection_images
 from tledge.recipe.loader import Recipe
-from tledge.run import folder as run_folder
 from tledge.run import golden_set
-from tledge.run.folder import Artifact, RunFolder, TrainedRun
+from tledge.run.folder import RunFolder
+from tledge.run.records import Artifact, TrainedRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,10 +62,10 @@ def calibration(
     entries, images = [entries[place] for place in kept], images[kept]
     assert not calibration_set.copies(entries, tested), "what verifies must not have calibrated"
     path = folder.path / CALIBRATION
-    with run_folder.replacing(path) as made:
+    with atomic.replacing(path) as made:
         np.save(made, images)
-    facts = {"path": CALIBRATION, "sha256": run_folder.sha256(path), "seed": run.seed, "split": "train"}
-    run_folder.write_json(folder.calibration, calibration_set.record(images, entries, disjoint, **facts))
+    facts = {"path": CALIBRATION, "sha256": files.sha256(path), "seed": run.seed, "split": "train"}
+    files.write_json(folder.calibration, calibration_set.record(images, entries, disjoint, **facts))
     return path
 
 
@@ -80,7 +81,7 @@ def _drawn(
         )
     prepared = photos(recipe, run, watch)
     rows = splits.split(prepared, recipe.data, run.seed)["train"]
-    return prepared, rows[cache.by_class_in_turn(prepared.label_indices()[rows], count, run.seed)]
+    return prepared, rows[sampling.by_class_in_turn(prepared.label_indices()[rows], count, run.seed)]
 
 
 def note_stability(
@@ -90,8 +91,8 @@ def note_stability(
     found = [one.details["stability"] for one in artifacts if "stability" in one.details]
     if not found:
         return
-    known = run_folder.read_json(folder.calibration, "a calibrated run", "Export again.")
-    run_folder.write_json(folder.calibration, {**known, "stability": found[0]})
+    known = files.read_json(folder.calibration, "a calibrated run", "Export again.")
+    files.write_json(folder.calibration, {**known, "stability": found[0]})
     if found[0]["warning"]:
         watch.say(f"warning: {found[0]['warning']}")
 
@@ -121,7 +122,7 @@ def photos(recipe: Recipe, run: TrainedRun, watch: progress.Progress = progress.
     ]
     if here:
         return cache.open_cache(here[0])
-    prepared = cache.prepare(recipe.data, recipe.model.image_size, watch)
+    prepared = prepare.prepare(recipe.data, recipe.model.image_size, watch)
     if prepared.folder.name != cached.name:
         raise DataError(
             f"{cached}: the prepared photos of this run are gone, and the source has other photos "
@@ -137,7 +138,9 @@ def held_out_images(
     prepared = photos(recipe, run, watch)
     rows = splits.split(prepared, recipe.data, run.seed)["validation"]
     labels = prepared.label_indices()
-    chosen = rows[cache.by_class_in_turn(labels[rows], most // (1 + len(selection_images.CHANGES)), run.seed)]
+    chosen = rows[
+        sampling.by_class_in_turn(labels[rows], most // (1 + len(selection_images.CHANGES)), run.seed)
+    ]
     return selection_images.varied(prepared.images()[chosen], labels[chosen])
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tledge import progress
+from tledge._io import files
 from tledge.conversion import calibration_data
 from tledge.conversion.worker_client import Conversion, Converter
 from tledge.environment import packages
@@ -22,7 +23,8 @@ from tledge.formats.base import MODE, Job
 from tledge.formats.registry import VARIANTS
 from tledge.recipe.loader import Recipe
 from tledge.run import folder as run_folder
-from tledge.run.folder import UNCORRECTED, Artifact, RunFolder, TrainedRun
+from tledge.run.folder import UNCORRECTED, RunFolder
+from tledge.run.records import Artifact, TrainedRun
 
 INT8, MIXED = "tflite-int8", "tflite-mixed"
 
@@ -53,7 +55,7 @@ def export(
 
     def make(converter: Converter, name: str) -> None:
         artifact = _one(converter, folder, recipe, run, name, calibration)
-        run_folder.write_json(folder.artifacts / f"{artifact.variant}.json", artifact)
+        files.write_json(folder.artifacts / f"{artifact.variant}.json", artifact)
         watch.say(f"{artifact.variant:16} {artifact.bytes / 1024:8.0f} KiB  {artifact.seconds:5.1f} s")
         task.advance(1)
         made[name] = artifact
@@ -126,8 +128,8 @@ def _one(
     return Artifact(
         variant=name,
         path=out.relative_to(folder.path).as_posix(),
-        sha256=run_folder.sha256(out),
-        bytes=run_folder.size_of(out),
+        sha256=files.sha256(out),
+        bytes=files.size_of(out),
         seconds=round(time.monotonic() - started, 1),
         details=details,
         made_with=packages.made_with(),

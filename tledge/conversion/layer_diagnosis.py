@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tledge import progress
+from tledge._io import atomic, files
 from tledge.conversion import calibration_data
 from tledge.errors import ArtifactError, RunError
 from tledge.quantization import calibration_set
 from tledge.quantization.sensitivity import CORRECTED, OUTPUT, ROUNDED, Cost, Layer, Sensitivity, sensitivity
 from tledge.recipe.loader import Recipe
 from tledge.run import folder as run_folder
-from tledge.run.folder import Artifact, RunFolder
+from tledge.run.folder import RunFolder
+from tledge.run.records import Artifact
 from tledge.visualization import plots
 
 if TYPE_CHECKING:
@@ -73,8 +75,8 @@ def diagnose(folder: RunFolder, recipe: Recipe, watch: progress.Progress = progr
     made = Diagnosis(
         str(folder.path), artifact.path, artifact.sha256, found, remarks(found, str(folder.path))
     )
-    run_folder.write_json(folder.path / TABLE, made)
-    with run_folder.replacing(folder.path / PLOT) as path:
+    files.write_json(folder.path / TABLE, made)
+    with atomic.replacing(folder.path / PLOT) as path:
         title = f"{run.name}: one layer at a time in 8 bits, {len(images)} held-out images"
         plots.layers([one.name for one in found.layers], _panels(found.layers), path, title)
     return made
@@ -118,7 +120,7 @@ def culprits(
     weights = CORRECTED if recipe.export.int8.bias_correction or recipe.export.int8.repair else ROUNDED
     found = sensitivity(_model(folder, artifact), some, images, watch, kinds=(weights, OUTPUT))
     said = remarks(found, str(folder.path))
-    run_folder.write_json(
+    files.write_json(
         folder.culprits, Diagnosis(str(folder.path), artifact.path, artifact.sha256, found, said)
     )
     return said
@@ -141,7 +143,7 @@ def _float_artifact(folder: RunFolder) -> Artifact:
 
 def _model(folder: RunFolder, artifact: Artifact) -> bytes:
     path = folder.path / artifact.path
-    if not path.is_file() or run_folder.sha256(path) != artifact.sha256:
+    if not path.is_file() or files.sha256(path) != artifact.sha256:
         raise ArtifactError(f"{path}: gone, or changed after it was exported. Export again.")
     return path.read_bytes()
 

@@ -13,13 +13,12 @@ from types import TracebackType
 from typing import Any
 
 from tledge import errors
-from tledge._io import resource_errors
-from tledge._process import subprocesses, workers
+from tledge._io import files
+from tledge._process import subprocesses
 from tledge.errors import ConversionError, RecipeError
 from tledge.formats.base import Job
-from tledge.run import folder
 
-COMMAND = tuple(workers.command("formats.worker"))
+COMMAND = tuple(subprocesses.command("formats.worker"))
 """What does the jobs."""
 
 
@@ -88,7 +87,7 @@ class Converter:
         Path(conversion.job.out).parent.mkdir(parents=True, exist_ok=True)
         result_path.unlink(missing_ok=True)
         log.write_bytes(b"")
-        folder.write_json(job, {"variant": conversion.variant, **asdict(conversion.job)})
+        files.write_json(job, {"variant": conversion.variant, **asdict(conversion.job)})
         answer = self._ask([str(job.resolve()), str(result_path.resolve()), str(log.resolve())], conversion)
         if not (answer or result_path.is_file()):
             raise ConversionError(_crash(conversion, self._process.wait()))
@@ -127,4 +126,4 @@ def _limit(process: int, size: int) -> None:
 
 def _crash(conversion: Conversion, code: int) -> str:
     said = conversion.log.read_text(encoding="utf-8", errors="replace")
-    return f"{conversion.variant}: the converter {resource_errors.ending(code, said)}\nLog: {conversion.log}"
+    return f"{conversion.variant}: the converter {subprocesses.ending(code, said)}\nLog: {conversion.log}"

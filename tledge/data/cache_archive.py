@@ -20,11 +20,11 @@ from typing import IO, TYPE_CHECKING, Any
 from tledge import progress
 from tledge._io import atomic, lockfile, resource_errors, zip_guard
 from tledge.config import Data
-from tledge.data import cache
+from tledge.data import cache, prepare
 from tledge.data.cache import Prepared
+from tledge.data.sources import options as sources_options
 from tledge.errors import DataError, MissingError, RecipeError, RunError
 from tledge.preprocessing import image
-from tledge.run import folder as run_folder
 
 if TYPE_CHECKING:
     import zipfile
@@ -84,7 +84,7 @@ def pack(
         resource_errors.require_space(out.parent, wanted, "the photos", "or name another place with --pack")
         members: dict[str, tuple[str, int]] = {}
         with (
-            run_folder.replacing(out) as made,
+            atomic.replacing(out) as made,
             zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as packed,
             progress.task(watch, "pack", wanted) as task,
         ):
@@ -104,11 +104,11 @@ def _asked(data: Data, size: int) -> dict[str, Any]:
     """What a cache is made from beside the photos themselves, by the names of `Note`."""
     return {
         "source": data.source.partition(":")[0],
-        "options": cache.source_options(data),
+        "options": sources_options.source_options(data),
         "image_size": size,
         "on_bad": data.on_bad,
         "preparation": image.PREPARATION,
-        "layout": cache.LAYOUT,
+        "layout": prepare.LAYOUT,
     }
 
 
@@ -151,7 +151,7 @@ def unpack(path: Path, data: Data, size: int, watch: progress.Progress = progres
         _require_same(path, note, _asked(data, size))
         folder = cache.cache_root() / note.key
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with cache.alone(folder, wait=True):
+        with prepare.alone(folder, wait=True):
             atomic.sweep(folder.parent, folder.name)
             if not (folder / "index.json").is_file():
                 _fill(path, note, member, folder, watch)
@@ -236,7 +236,7 @@ def _fill(
     """Copy all members to the cache's folder, which stands only if every one is whole."""
     wanted = sum(size for _hash, size in note.members.values())
     resource_errors.require_space(folder.parent, wanted, "the photos", "where caches are unpacked")
-    with run_folder.replacing(folder) as made, progress.task(watch, "unpack", wanted) as task:
+    with atomic.replacing(folder) as made, progress.task(watch, "unpack", wanted) as task:
         (made / "originals").mkdir(parents=True)
         for name, expected in note.members.items():
             try:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from tledge import progress
+from tledge._io import files
 from tledge.errors import RunError
-from tledge.run import folder as run_folder
 
 HEADER = 128
 """Bytes before the pixels in `images.npy`; its shape is filled in when all are there."""
@@ -108,7 +108,7 @@ def _text(head: Head, lines: Iterable[bytes]) -> Iterator[bytes]:
 def read(path: Path) -> tuple[Head, tuple[Row, ...]]:
     """The index at `path`; raises RunError where it is gone, cut, changed or of another tledge."""
     try:
-        with path.open("rb") as file, run_folder.complete(path, _ADVICE):
+        with path.open("rb") as file, files.complete(path, _ADVICE):
             return _read(file)
     except OSError as error:
         raise RunError(
@@ -158,7 +158,7 @@ def fault(folder: Path, head: Head, rows: tuple[Row, ...], watch: progress.Progr
     if head.pixels and _sha256(path, watch) != head.pixels:
         return "images.npy was changed or damaged (SHA-256 differs)"
     for row in rows:
-        if row.original and run_folder.sha256(folder / "originals" / row.original) != row.sha256:
+        if row.original and files.sha256(folder / "originals" / row.original) != row.sha256:
             return f"originals/{row.original} was changed or damaged (SHA-256 differs)"
     note_checked(folder)
     return ""
@@ -182,7 +182,7 @@ def note_checked(folder: Path) -> None:
     path = folder / "images.npy"
     if path.is_file() and path.stat().st_size > ALWAYS_HASHED:
         with contextlib.suppress(OSError):  # a cache that is shared read-only
-            run_folder.write_json(folder / "checked.json", _stamp(path))
+            files.write_json(folder / "checked.json", _stamp(path))
 
 
 def _checked(folder: Path) -> list[int] | None:

@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import progress
-from tledge._process import silence
-from tledge.config import Augment
+from tledge._io import atomic, files, npy
 from tledge.data import duplicates as data_duplicates
 from tledge.data import splits
-from tledge.data.cache import Prepared, by_class_in_turn
+from tledge.data.cache import Prepared
 from tledge.data.cache_index import Row
-from tledge.models import classifier
+from tledge.data.sampling import by_class_in_turn
 from tledge.preprocessing import image
-from tledge.run import folder as run_folder
-from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.visualization import contact_sheet
 
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
 
     Rows = Mapping[str, NDArray[np.int64]]
 
-PHOTOS, VIEWS = 6, 9
-"""Photos on the sheet of augmentations, and views of each."""
 
 SAMPLES = 10
 """Photos of each split that a run keeps to be looked at, small: a row of a contact sheet."""
@@ -199,7 +194,7 @@ def keep(
 ) -> Inventory:
     """Write into a run's evidence what its report says of the photos, and a few small ones of each split."""
     found = take(prepared, rows, watch)
-    run_folder.write_json(folder.data, facts(prepared, rows, found))
+    files.write_json(folder.data, facts(prepared, rows, found))
     labels = prepared.label_indices()
     chosen = {name: part[by_class_in_turn(labels[part], SAMPLES, seed)] for name, part in rows.items()}
     shown = [(name, row) for name, part in chosen.items() for row in part.tolist()]
@@ -220,11 +215,9 @@ def _keep_samples(folder: RunFolder, prepared: Prepared, shown: Sequence[tuple[s
         "labels": [one.label for one in kept],
         "ids": [one.id for one in kept],
     }
-    with run_folder.replacing(folder.samples) as path:
-        golden_set.write_npz(
-            path, {"images": small, **{name: np.array(one) for name, one in columns.items()}}
-        )
-    with run_folder.replacing(folder.samples.with_suffix(".png")) as path:
+    with atomic.replacing(folder.samples) as path:
+        npy.write_npz(path, {"images": small, **{name: np.array(one) for name, one in columns.items()}})
+    with atomic.replacing(folder.samples.with_suffix(".png")) as path:
         contact_sheet.sheet(small, columns["splits"], path, "photos of each split", (columns["labels"],))
 
 
@@ -234,32 +227,8 @@ def sheets(prepared: Prepared, rows: Rows, folder: Path, seed: int) -> list[Path
     for name, part in rows.items():
         chosen = part[by_class_in_turn(prepared.label_indices()[part], contact_sheet.MOST, seed)]
         captions = [prepared.rows[row].label for row in chosen.tolist()]
-        with run_folder.replacing(folder / f"{name}.png") as path:
+        with atomic.replacing(folder / f"{name}.png") as path:
             title = f"{name}: {len(chosen)} of {len(part)} photos"
             contact_sheet.sheet(prepared.images()[chosen], captions, path, title)
         made.append(folder / f"{name}.png")
     return made
-
-
-def augmented(
-    prepared: Prepared, train: NDArray[np.int64], table: Augment, folder: Path, seed: int
-) -> list[Path]:
-    """Write `augmented.png`: a few train photos, each followed by changed views of it.
-
-    Gives its path; nothing where the recipe changes nothing. Raises MissingError without Keras.
-    """
-    import numpy as np
-
-    if table.is_off:
-        return []
-    silence.load("keras", "train")
-    chosen = train[by_class_in_turn(prepared.label_indices()[train], PHOTOS, seed)]
-    images = prepared.images()[chosen]
-    draw = classifier.view_maker(table, seed)
-    views = [draw(images) for _ in range(VIEWS)]
-    rows = np.stack([images, *views], axis=1)
-    captions = [prepared.rows[row].label if view == 0 else "" for row in chosen for view in range(VIEWS + 1)]
-    with run_folder.replacing(folder / "augmented.png") as path:
-        flat = rows.reshape(-1, *images.shape[1:])
-        contact_sheet.sheet(flat, captions, path, "train photos, each with augmented views")
-    return [folder / "augmented.png"]

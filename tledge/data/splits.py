@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from tledge._io import atomic
 from tledge.config import Data, Splits, Take
 from tledge.data.cache import Prepared
 from tledge.data.duplicates import GROUPING, near_duplicate_groups
 from tledge.errors import DataError
-from tledge.run import folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -185,7 +185,7 @@ def near_duplicates(prepared: Prepared) -> Rows:
     if not path.is_file():
         if not os.access(prepared.folder, os.W_OK):
             return near_duplicate_groups(prepared.images())
-        with folder.replacing(path) as made:
+        with atomic.replacing(path) as made:
             np.save(made, near_duplicate_groups(prepared.images()))
     found: Rows = np.load(path)
     return found

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import errors
-from tledge._io import resource_errors
-from tledge._process import workers
+from tledge._io import files
+from tledge._process import subprocesses
 from tledge.config import Parity
 from tledge.devices import vela
 from tledge.devices.tflite_micro_worker import Job
@@ -20,7 +20,6 @@ from tledge.devices.vela import Estimate
 from tledge.errors import ArtifactError, MissingError
 from tledge.formats.tflite import inspect
 from tledge.formats.tflite_operators import operators
-from tledge.run import folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,11 +81,11 @@ def micro_run(path: Path, inputs: NDArray[Any], arena: int = 0) -> Run:
             Path(scratch) / name for name in ("job", "result", "in.npy", "out.npy")
         )
         np.save(given, inputs)
-        folder.write_json(job, Job(str(path.resolve()), str(given), str(answers), arena))
-        command = workers.command("devices.tflite_micro_worker", job, result)
-        done = resource_errors.patiently(command, f"{path.name}: tflite-micro")
+        files.write_json(job, Job(str(path.resolve()), str(given), str(answers), arena))
+        command = subprocesses.command("devices.tflite_micro_worker", job, result)
+        done = subprocesses.patiently(command, f"{path.name}: tflite-micro")
         if not result.is_file():
-            ended = resource_errors.ending(done.returncode, done.stderr)
+            ended = subprocesses.ending(done.returncode, done.stderr)
             raise ArtifactError(f"{path.name}: tflite-micro {ended}")
         told = json.loads(result.read_text(encoding="utf-8"))
         if "error" in told:
@@ -129,7 +128,7 @@ def measure(path: Path, arena: int, configurations: Sequence[str] = tuple(vela.C
     for one in found:
         macs[one.name] += one.macs
     counts = tuple(Count(name, times[name], macs[name]) for name in sorted(times))
-    made = Budget(path.name, folder.sha256(path), arena, len(model), sum(macs.values()), counts)
+    made = Budget(path.name, files.sha256(path), arena, len(model), sum(macs.values()), counts)
     try:
         estimates = tuple(vela.estimate(model, path.name, one) for one in configurations)
     except MissingError as error:
@@ -140,7 +139,7 @@ def measure(path: Path, arena: int, configurations: Sequence[str] = tuple(vela.C
 def shortfalls(path: Path, limits: Parity) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What of the model at `path` exceeds `limits`, and what of them cannot be told here."""
     over, unknown = [], []
-    flash = folder.size_of(path)
+    flash = files.size_of(path)
     if limits.max_flash_kib and flash > limits.max_flash_kib * KIB:
         over.append(f"takes {flash / KIB:.1f} KiB of flash, max_flash_kib allows {limits.max_flash_kib:g}")
     if limits.max_arena_kib:

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tledge._io import files
 from tledge.bundle.reader import Bundle
 from tledge.contract import Confidence
 from tledge.devices import mcu_budget
 from tledge.devices.mcu_budget import Budget
 from tledge.errors import ArtifactError
 from tledge.formats.tflite import inspect
-from tledge.run import folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +51,7 @@ def fill(project: Path, bundle: Bundle) -> None:
     """
     entry = next(one for one in bundle.manifest.artifacts if one.variant == VARIANT)
     path = project / "bundle" / entry.path
-    if folder.sha256(path) != entry.sha256:
+    if files.sha256(path) != entry.sha256:
         raise ArtifactError(f"{entry.path}: not the file that manifest.json names (SHA-256 differs).")
     mcu_budget.integer_only(path)
     expected = _expected(path, bundle)
@@ -71,7 +71,7 @@ def fill(project: Path, bundle: Bundle) -> None:
     }
     for name, text in sources.items():
         (made / name).write_text(text, encoding="utf-8")
-    folder.write_json(project / "budget.json", found)
+    files.write_json(project / "budget.json", found)
     (project / "budget.md").write_text(mcu_budget.as_markdown(found, len(pixels)), encoding="utf-8")
 
 

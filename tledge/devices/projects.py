@@ -11,13 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tledge._io import resources
+from tledge._io import atomic, resources
 from tledge.bundle import preview_page
 from tledge.bundle.reader import Bundle, open_bundle
 from tledge.bundle.signing import PublicKey
 from tledge.devices import mcu_sources
 from tledge.errors import RecipeError, RunError
-from tledge.run import folder as run_folder
 
 Fill = Callable[[Path, Bundle], None]
 """Makes of the bundle what a project needs beyond it, in the project's folder."""
@@ -102,7 +101,7 @@ def fill(name: str, bundle: Path, out: Path, key: PublicKey | None = None) -> Pa
     _require_variant(name, target, opened)
     opened.check_sums()
     project = resources.folder("export") / name
-    with run_folder.replacing(out) as made:
+    with atomic.replacing(out) as made:
         shutil.copytree(project, made, ignore=lambda folder, names: _left_out(project, folder, names))
         opened.extract(made / "bundle")
         if target.fill:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import errors
+from tledge._io import files
 from tledge.errors import ArtifactError, MissingError, TledgeError
-from tledge.run import folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +107,7 @@ def main(job_path: str, result_path: str) -> int:
         result: dict[str, Any] = {"arena": work(job)}
     except TledgeError as error:
         result = errors.told(error)
-    folder.write_json(Path(result_path), result)
+    files.write_json(Path(result_path), result)
     return 1 if "error" in result else 0
 
 

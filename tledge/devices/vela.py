@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tledge._io import resource_errors
+from tledge._process import subprocesses
 from tledge.errors import ArtifactError, MissingError
 from tledge.formats.tflite_operators import operators
 
@@ -84,9 +84,9 @@ def _compile(source: Path, name: str, wanted: Configuration) -> None:
     }
     flags = [part for option in options.items() for part in option]
     command = [sys.executable, "-m", "ethosu.vela", str(source), *flags]
-    done = resource_errors.patiently(command, f"{name}: Vela")
+    done = subprocesses.patiently(command, f"{name}: Vela")
     if done.returncode:
-        why = resource_errors.ending(done.returncode, done.stdout + done.stderr)
+        why = subprocesses.ending(done.returncode, done.stdout + done.stderr)
         raise ArtifactError(f"{name}: Vela does not compile it for {wanted.accelerator}. It {why}")
 
 

@@ -115,3 +115,13 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def machine_line(one: Machine) -> str:
+    """What measured, in one sentence."""
+    memory = "" if one.memory_mib is None else f", {one.memory_mib / 1024:.0f} GiB"
+    packages = ", ".join(f"{name} {version}" for name, version in one.packages.items())
+    return (
+        f"Measured on {one.processor} ({one.architecture}, {one.cores} cores{memory}), {one.system}, "
+        f"Python {one.python}, {packages}."
+    )

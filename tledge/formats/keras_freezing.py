@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from tledge import contract
-from tledge._process import silence
+from tledge._io import files
+from tledge._process import optional_imports
+from tledge.bundle import manifest
 from tledge.errors import ConversionError
 from tledge.models import classifier
 from tledge.quantization import quantization_aware
-from tledge.run import folder as run_folder
 
 SIGNATURE = "serving_default"
 
@@ -27,12 +28,12 @@ SIGNATURE = "serving_default"
 def tensorflow() -> Any:
     """TensorFlow, quiet and on the CPU; raises MissingError where it is not installed."""
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    return silence.load("tensorflow", "export")
+    return optional_imports.load("tensorflow", "export")
 
 
 def keras_model(path: Path) -> Any:
     """The Keras model of a `.keras` file."""
-    return _keras_model(path, run_folder.sha256(path))
+    return _keras_model(path, files.sha256(path))
 
 
 @lru_cache(maxsize=1)
@@ -46,7 +47,7 @@ def float_tflite(path: Path, mode: str = "fp32") -> bytes:
 
     `mode` is fp32, fp16 or dynamic. Raises ConversionError where the converter gives up.
     """
-    return _float_tflite(path, run_folder.sha256(path), mode)
+    return _float_tflite(path, files.sha256(path), mode)
 
 
 @lru_cache(maxsize=3)  # one a mode: the integer modes come last and take fp32 again
@@ -100,7 +101,7 @@ def _saved(net: Any, folder: Path) -> Path:
     frozen = convert_variables_to_constants_v2(function.get_concrete_function())
     module = tf.Module()
     module.answer = tf.function(
-        lambda image: {contract.OUTPUT_NAME: frozen(image)[0]}, input_signature=[spec]
+        lambda image: {manifest.OUTPUT_NAME: frozen(image)[0]}, input_signature=[spec]
     )
     tf.saved_model.save(module, str(folder), signatures={SIGNATURE: module.answer})
     return folder

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tledge._process import silence
+from tledge._process import optional_imports
 from tledge._process.optional_imports import Needs, extra
 from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Mode, Port, Structure, is_zeroed
@@ -26,7 +26,7 @@ def open_model(path: Path, kernels: str) -> Session:
 
 def inspect(path: Path) -> Structure:
     """What is in an ONNX file, read with `onnx` and not run; raises ArtifactError where damaged."""
-    onnx = silence.load("onnx", "export")
+    onnx = optional_imports.load("onnx", "export")
     try:
         loaded = onnx.load(str(path))
         onnx.checker.check_model(loaded)

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from tledge import __version__, contract
-from tledge._process import silence
+from tledge._io import atomic, files
+from tledge._process import optional_imports
+from tledge.bundle import manifest
 from tledge.errors import ConversionError
 from tledge.formats.base import KERNEL_SIZE, Job
 from tledge.formats.keras_freezing import keras_model, tensorflow
 from tledge.quantization import calibration_set
 from tledge.quantization.onnx_int8 import correct_biases, folded, quantize
-from tledge.run import folder
 
 OPSET = 17
 
@@ -63,8 +64,8 @@ def _eight(job: Job) -> dict[str, Any]:
 
 def _float(job: Job) -> Any:
     """A copy of the float32 model with canonical names."""
-    onnx = silence.load("onnx", "export")
-    return onnx.ModelProto.FromString(_converted(Path(job.model), folder.sha256(Path(job.model))))
+    onnx = optional_imports.load("onnx", "export")
+    return onnx.ModelProto.FromString(_converted(Path(job.model), files.sha256(Path(job.model))))
 
 
 @lru_cache(maxsize=1)
@@ -73,7 +74,7 @@ def _converted(path: Path, sha256: str) -> bytes:
     del sha256  # the file may have changed under the same name
     tf = tensorflow()
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "0")
-    tf2onnx = silence.load("tf2onnx", "export")
+    tf2onnx = optional_imports.load("tf2onnx", "export")
     net = keras_model(path)
     height, width = net.input_shape[1:3]
     spec = tf.TensorSpec((None, height, width, 3), tf.uint8, contract.INPUT_NAME)
@@ -95,7 +96,7 @@ def halve(model: Any) -> None:
     """
     import numpy as np
 
-    onnx = silence.load("onnx", "export")
+    onnx = optional_imports.load("onnx", "export")
     casts = []
     for weight in model.graph.initializer:
         values = onnx.numpy_helper.to_array(weight)
@@ -107,14 +108,14 @@ def halve(model: Any) -> None:
 
 
 def _write(job: Job, out: str, made: Any) -> None:
-    onnx = silence.load("onnx", "export")
+    onnx = optional_imports.load("onnx", "export")
     _rename(made.graph)
     _describe(onnx, made, job)
     try:
         onnx.checker.check_model(made, full_check=True)
     except onnx.checker.ValidationError as error:
         raise ConversionError(f"the ONNX model is not valid: {error}") from error
-    with folder.replacing(Path(out)) as path:
+    with atomic.replacing(Path(out)) as path:
         path.write_bytes(made.SerializeToString(deterministic=True))
 
 
@@ -123,7 +124,7 @@ def _rename(graph: Any) -> None:
 
     Constants that nothing reads are dropped.
     """
-    names = {graph.input[0].name: contract.INPUT_NAME, graph.output[0].name: contract.OUTPUT_NAME}
+    names = {graph.input[0].name: contract.INPUT_NAME, graph.output[0].name: manifest.OUTPUT_NAME}
     for number, node in enumerate(graph.node):
         node.name = f"{node.op_type.lower()}_{number}"
         for place, name in enumerate(node.output):
@@ -164,7 +165,7 @@ def _contract(port: Any) -> str:
     """The manifest's words for what the model takes and gives, as JSON, for a file that left its bundle."""
     sides = [side.dim_value for side in port.type.tensor_type.shape.dim]
     taken = asdict(contract.InputSpec(*sides[1:3]))
-    return json.dumps({"input": taken, "output": contract.OUTPUT_NAME}, sort_keys=True)
+    return json.dumps({"input": taken, "output": manifest.OUTPUT_NAME}, sort_keys=True)
 
 
 def _describe(onnx: Any, made: Any, job: Job) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import contract
+from tledge._io import atomic, files
 from tledge._process.optional_imports import Needs, extra
+from tledge.bundle import manifest
 from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Job, Mode, Port, Structure, is_zeroed
 from tledge.formats.keras_freezing import keras_model, tensorflow
-from tledge.run import folder as run_folder
 from tledge.runtime.sessions import Session
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def convert(job: Job) -> dict[str, Any]:
     """Write the SavedModel folder `job.out`; equal models give equal bytes."""
     tf = tensorflow()
     net = keras_model(Path(job.model))
-    with run_folder.replacing(Path(job.out)) as made, tempfile.TemporaryDirectory() as scratch:
+    with atomic.replacing(Path(job.out)) as made, tempfile.TemporaryDirectory() as scratch:
         labels = Path(scratch) / "labels.txt"
         labels.write_text(contract.labels_text(job.labels), encoding="utf-8")
         module, signatures = _module(tf, net, labels)
@@ -40,7 +41,7 @@ def _module(tf: Any, net: Any, labels: Path) -> tuple[Any, dict[str, Any]]:
     module.labels = tf.saved_model.Asset(str(labels))
 
     def answer(images: Any) -> dict[str, Any]:
-        return {contract.OUTPUT_NAME: net(tf.cast(images, tf.float32), training=False)}
+        return {manifest.OUTPUT_NAME: net(tf.cast(images, tf.float32), training=False)}
 
     def decode(encoded: Any) -> Any:
         # Decodes PNG too; the accurate method is what Pillow uses. EXIF turns are not applied.
@@ -89,20 +90,20 @@ class SavedModelSession:
         parts = []
         for start in range(0, len(images), 32):
             batch = tf.constant(images[start : start + 32])
-            parts.append(self._serve(image=batch)[contract.OUTPUT_NAME].numpy())
+            parts.append(self._serve(image=batch)[manifest.OUTPUT_NAME].numpy())
         return np.concatenate(parts)
 
     def run_encoded(self, photos: list[bytes]) -> NDArray[np.float32]:
         """Probabilities of encoded photos, through `serve_jpeg`: float32[N, classes]."""
         tf = tensorflow()
         answer = self._loaded.signatures["serve_jpeg"](image_bytes=tf.constant(photos))
-        found: NDArray[np.float32] = answer[contract.OUTPUT_NAME].numpy()
+        found: NDArray[np.float32] = answer[manifest.OUTPUT_NAME].numpy()
         return found
 
 
 def _load(path: Path) -> Any:
     """The loaded folder; the last one is kept as long as its hash is the same, for loading takes seconds."""
-    return _loaded(path, run_folder.sha256(path) if path.is_dir() else "")
+    return _loaded(path, files.sha256(path) if path.is_dir() else "")
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tledge._io import atomic
 from tledge.config import Parity
 from tledge.errors import ConversionError, DataError
 from tledge.formats import tflite_metadata
@@ -32,7 +33,6 @@ from tledge.quantization.repair import (
     with_bytes,
 )
 from tledge.quantization.tflite_graph import FloatGraph
-from tledge.run import folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -198,5 +198,5 @@ def _write(job: Job, out: str, data: bytes) -> None:
     data = tflite_metadata.write_metadata(
         data, name=job.name, description=job.description, version=job.version, labels=job.labels
     )
-    with folder.replacing(Path(out)) as made:
+    with atomic.replacing(Path(out)) as made:
         made.write_bytes(data)

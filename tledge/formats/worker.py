@@ -14,12 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tledge._io import resource_errors
+from tledge._io import files, resource_errors
 from tledge._process import subprocesses
 from tledge.errors import TledgeError, told
 from tledge.formats.base import Job
 from tledge.formats.registry import VARIANTS
-from tledge.run import folder
 
 UNWANTED = ("jax", "matplotlib")
 """What TensorFlow and Keras import where it is there, and converting never uses: half a second each."""
@@ -43,7 +42,7 @@ def main() -> None:
 def answered(job: Path, result: Path) -> str:
     """Do a job and write its result; the line to answer with, where that failed the failure itself."""
     try:
-        folder.write_json(result, done(job))
+        files.write_json(result, done(job))
     except TledgeError as error:
         return json.dumps(told(error))
     return "done"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge.bundle.reader import Predictor
 from tledge.errors import ArtifactError, DataError
+from tledge.inference.predictor import Predictor
 from tledge.metrics import abstention
 from tledge.preprocessing import image as preprocessing_image
 from tledge.runtime import sessions

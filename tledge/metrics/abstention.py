@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tledge.contract import Confidence
-from tledge.run.folder import Risk, RiskCoverage
+from tledge.run.records import Risk, RiskCoverage
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,21 +8,16 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from tledge.config import Parity
-from tledge.contract import InputSpec
 from tledge.metrics import statistics
-from tledge.run import golden_set
-from tledge.run.golden_set import Golden
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tledge.formats.base import Mode, Port, Structure
 
 CLASS_IMAGES = 20
 """A class with fewer images has no gate of its own: one image would weigh over 5 points."""
 
-MAX_REASONS = 3
 
 MAX_NAMES = 5
 """Classes that a reason lists."""
@@ -32,12 +27,6 @@ SAME = 1e-6
 
 Recall = tuple[int, float, float]
 """Images of a class, the share that Keras gets right, the share that the artifact gets right."""
-
-WIDTHS = {"float64": 8, "float32": 4, "int32": 4, "int64": 8, "float16": 2, "int16": 2}
-"""Bytes a value takes, 1 where not listed."""
-
-CHANCE = ("random", "bernoulli", "multinomial")
-"""Parts of the names of operators that draw random numbers."""
 
 
 @dataclass(frozen=True)
@@ -275,148 +264,3 @@ def _unshown(found: Comparison, gate: str, undecided: list[str]) -> None:
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - MAX_NAMES
     return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
-
-
-def causes(reference: Golden, found: NDArray[np.float32], names: tuple[str, ...]) -> tuple[str, ...]:
-    """What most likely went wrong with an artifact whose answers `found` do not fit."""
-    import numpy as np
-
-    if not np.isfinite(found).all():
-        return ("its answers are not numbers: the weights were dropped, or calibration saw NaN",)
-    if (np.ptp(found, axis=0) < SAME).all():
-        return ("it answers the same to every image: weights dropped, or its input is crushed",)
-    fault = _nearest_fault(reference, found)
-    if fault:
-        return (fault,)
-    renamed = _renaming(reference.probabilities.argmax(1), found.argmax(1), names)
-    return (renamed,) if renamed else ()
-
-
-def _nearest_fault(reference: Golden, found: NDArray[np.float32]) -> str | None:
-    """The known fault whose answers by Keras are far nearer than Keras' right ones."""
-    import numpy as np
-
-    best: tuple[float, str] | None = None
-    for fault in golden_set.FAULTS:
-        expected = reference.faults.get(fault.name)
-        if expected is None or not len(expected):
-            continue
-        own = found[: len(expected)]
-        right = float(np.abs(own - reference.probabilities[: len(expected)]).mean())
-        wrong = float(np.abs(own - expected).mean())
-        if wrong < right / 3 and (best is None or wrong < best[0]):
-            best = (wrong, fault.message)
-    return best[1] if best else None
-
-
-def _renaming(before: NDArray[np.int64], after: NDArray[np.int64], names: tuple[str, ...]) -> str | None:
-    """A message where the answers are Keras' under other names: the labels are shuffled."""
-    import numpy as np
-
-    counts = np.zeros((len(names), len(names)), int)
-    np.add.at(counts, (before, after), 1)
-    seen = counts.sum(1) > 0
-    target = counts.argmax(1)
-    moved = [index for index in np.flatnonzero(seen) if target[index] != index]
-    is_one_to_one = len(set(target[seen].tolist())) == int(seen.sum())
-    if not moved or not is_one_to_one or counts.max(1).sum() < 0.9 * len(before):
-        return None
-    pairs = ", ".join(f"{names[index]} → {names[target[index]]}" for index in moved[:5])
-    return f"labels are shuffled: it answers {pairs}"
-
-
-def structure_reasons(
-    found: Structure,
-    mode: Mode,
-    *,
-    labels: tuple[str, ...],
-    spec: InputSpec,
-    parameters: int,
-    file_bytes: int,
-) -> list[str]:
-    """Everything about the file itself that breaks the contract; empty where nothing does."""
-    return [
-        *_port_reasons(found, mode, labels, spec),
-        *_operator_reasons(found.operators),
-        *_weight_reasons(found, mode, parameters, file_bytes),
-        *_label_reasons(found, labels),
-        *(f"all weights of {name} are zero" for name in found.zeroed[:MAX_REASONS]),
-    ]
-
-
-def _port_reasons(found: Structure, mode: Mode, labels: tuple[str, ...], spec: InputSpec) -> list[str]:
-    if len(found.inputs) != 1 or len(found.outputs) != 1:
-        return [f"has {len(found.inputs)} inputs and {len(found.outputs)} outputs, expected one each"]
-    taken, given = found.inputs[0], found.outputs[0]
-    batch = mode.batch or -1
-    reasons = []
-    wanted = (batch, spec.height, spec.width, 3)
-    if taken.shape != wanted:
-        reasons.append(f"takes {taken.dtype}{list(taken.shape)}, the contract says {list(wanted)}")
-    if given.shape[-1] != len(labels):
-        reasons.append(f"gives {given.shape[-1]} values for {len(labels)} labels")
-    return reasons + _input_reasons(taken, mode)
-
-
-def _input_reasons(taken: Port, mode: Mode) -> list[str]:
-    if taken.dtype != mode.input:
-        return [f"takes {taken.dtype} input, the contract says {mode.input}"]
-    if mode.input == "int16":
-        return []
-    if mode.calibrated and not taken.scale:
-        return ["its input is not quantized: a float model, or one with integer weights alone"]
-    if mode.calibrated and (abs(taken.scale - 1) > 1e-6 or taken.zero_point != 0):
-        cause = (
-            "calibrated on images scaled to 0..1"
-            if abs(taken.scale * 255 - 1) < 0.01
-            else ("the calibration set does not span 0..255")
-        )
-        return [f"input scale {taken.scale:.6g} and zero point {taken.zero_point}, expected 1 and 0: {cause}"]
-    return []
-
-
-def _operator_reasons(operators: tuple[str, ...]) -> list[str]:
-    reasons = []
-    flex = [name for name in operators if name.startswith("Flex")]
-    held = [name for name in operators if name in ("READ_VARIABLE", "VAR_HANDLE")]
-    chance = [name for name in operators if any(word in name.lower() for word in CHANCE)]
-    if flex:
-        reasons.append(f"needs TensorFlow operators that LiteRT lacks: {', '.join(flex)}")
-    if held:
-        reasons.append(f"reads its weights from variables ({', '.join(held)}): the weights were dropped")
-    if chance:
-        reasons.append(f"has random operators ({', '.join(chance)}): augmentation was left in the graph")
-    return reasons
-
-
-def _weight_reasons(found: Structure, mode: Mode, parameters: int, file_bytes: int) -> list[str]:
-    total = sum(found.weights.values())
-    counts = {name: held / WIDTHS.get(name, 1) for name, held in found.weights.items()}
-    own = counts.get(mode.weights, 0)
-    reasons = []
-    floats = [name for name in ("float32", "float16") if name in (*found.weights, *found.activations)]
-    if mode.integer_only and floats:
-        share = sum(found.weights.get(name, 0) for name in floats) / max(1, total)
-        cause = ": a float model under an integer name, as an empty calibration set gives" * (share > 0.5)
-        reasons.append(f"holds {' and '.join(floats)} tensors ({share:.0%} of the weights){cause}")
-    elif not own or own < 0.5 * sum(counts.values()):
-        held = max(counts, key=lambda name: counts[name], default="no")
-        reasons.append(f"weights are {held}, expected {mode.weights}")
-    low, high = (parameters * share for share in mode.size)
-    if not low <= file_bytes <= high + mode.overhead:
-        cause = "the weights were dropped" if file_bytes < low else "it holds more than the model"
-        reasons.append(
-            f"{file_bytes} bytes for {parameters} parameters, expected {low:.0f} to "
-            f"{high + mode.overhead:.0f}: {cause}"
-        )
-    return reasons
-
-
-def _label_reasons(found: Structure, labels: tuple[str, ...]) -> list[str]:
-    if found.labels is None:
-        return ["carries no labels"]
-    if found.labels != labels:
-        wrong = next((pair for pair in zip(found.labels, labels, strict=False) if pair[0] != pair[1]), None)
-        where = f": {wrong[0]!r} where labels.txt says {wrong[1]!r}" if wrong else ""
-        return [f"its labels differ from labels.txt{where}; labels are shuffled or of another model"]
-    return []

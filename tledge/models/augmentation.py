@@ -8,10 +8,16 @@ backend computes it with fixed shapes, each image by its own factor.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tledge._process import silence
+from tledge._process import optional_imports
+from tledge.config import Augment
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SHARE = 0.5
 """Of the images that are re-sampled: the others stay as the contract prepares them."""
@@ -73,7 +79,7 @@ def _weights(kind: Any, distance: Any) -> Any:
 @cache
 def _layer_class() -> Any:
     """The layer's class, made once: at import time there is no Keras to make it from."""
-    keras = silence.load("keras", "train")
+    keras = optional_imports.load("keras", "train")
     from keras import ops, random
 
     @keras.saving.register_keras_serializable(package="tledge")
@@ -113,3 +119,64 @@ def _layer_class() -> Any:
             return {**super().get_config(), "extent": self.extent, "seed": self.seed}
 
     return ResizeJitter
+
+
+def augmentation(table: Augment, seed: int) -> list[Any]:
+    """Keras layers float32[N, H, W, 3] in 0..255 → the same, in a fixed order, seeded."""
+    from keras import layers
+
+    span = {"value_range": (0, 255)}
+    move = {"fill_mode": table.fill}
+    rows: list[tuple[Any, str, Any, dict[str, Any]]] = [
+        (table.flip != "none", "RandomFlip", table.flip, {}),
+        (table.rotation, "RandomRotation", table.rotation, move),
+        (table.zoom, "RandomZoom", table.zoom, move),
+        (table.translation, "RandomTranslation", table.translation, move),
+        (table.perspective, "RandomPerspective", 1.0, {"scale": table.perspective}),
+        (table.brightness, "RandomBrightness", table.brightness, span),
+        (table.contrast, "RandomContrast", table.contrast, span),
+        (table.saturation, "RandomSaturation", (0.5 - table.saturation, 0.5 + table.saturation), span),
+        (table.hue, "RandomHue", table.hue, span),
+        (table.grayscale, "RandomGrayscale", table.grayscale, {}),
+        (table.erasing, "RandomErasing", table.erasing, span),
+    ]
+    made = []
+    for number, (wanted, name, factor, options) in enumerate(rows):
+        if wanted:
+            made.append(_random_layer(layers, name, factor, options, seed + number))
+    if table.resize_jitter:  # last: a device resizes what the camera saw
+        made.append(layer(table.resize_jitter, seed + len(rows)))
+    return made
+
+
+def view_maker(table: Augment, seed: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    """A function that draws changed views of a batch uint8[N, H, W, 3], others at each call."""
+    import keras
+    import numpy as np
+
+    layers = keras.Sequential(augmentation(table, seed))
+
+    def draw(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        drawn = keras.ops.convert_to_numpy(layers(images.astype(np.float32), training=True))
+        return np.asarray(np.clip(np.round(drawn), 0, 255), np.uint8)
+
+    return draw
+
+
+def _random_layer(layers: Any, name: str, factor: Any, options: dict[str, Any], seed: int) -> Any:
+    both = (factor, factor) if name == "RandomTranslation" else (factor,)
+    return getattr(layers, name)(*both, seed=seed, **options)
+
+
+def with_augmentation(model: Any, table: Augment, seed: int) -> Any:
+    """The model to train: augmentation before the model. The model itself stays clean."""
+    import keras
+
+    extra = augmentation(table, seed)
+    if not extra:
+        return model
+    inputs = keras.Input(model.input_shape[1:], dtype="float32")
+    x = inputs
+    for layer in extra:
+        x = layer(x)
+    return keras.Model(inputs, model(x), name="augmented")

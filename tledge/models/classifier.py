@@ -14,20 +14,20 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge._process import silence
+from tledge._io import atomic, files
+from tledge._process import optional_imports
 from tledge._process.ordered_map import in_order
-from tledge.config import Augment, Model, Stage
-from tledge.contract import INPUT_NAME, OUTPUT_NAME
+from tledge.bundle.manifest import OUTPUT_NAME
+from tledge.config import Model, Stage
+from tledge.contract import INPUT_NAME
 from tledge.errors import MissingError, RecipeError, RunError, TledgeError
-from tledge.models import augmentation as models_augmentation
 from tledge.models import saved_model_layer
 from tledge.models.backbones import BACKBONES, Backbone, Values, split_name
-from tledge.run import folder as run_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -209,67 +209,6 @@ def first_trainable(model: Any, stage: Stage) -> int:
     return names.index(stage.unfreeze)
 
 
-def augmentation(table: Augment, seed: int) -> list[Any]:
-    """Keras layers float32[N, H, W, 3] in 0..255 → the same, in a fixed order, seeded."""
-    from keras import layers
-
-    span = {"value_range": (0, 255)}
-    move = {"fill_mode": table.fill}
-    rows: list[tuple[Any, str, Any, dict[str, Any]]] = [
-        (table.flip != "none", "RandomFlip", table.flip, {}),
-        (table.rotation, "RandomRotation", table.rotation, move),
-        (table.zoom, "RandomZoom", table.zoom, move),
-        (table.translation, "RandomTranslation", table.translation, move),
-        (table.perspective, "RandomPerspective", 1.0, {"scale": table.perspective}),
-        (table.brightness, "RandomBrightness", table.brightness, span),
-        (table.contrast, "RandomContrast", table.contrast, span),
-        (table.saturation, "RandomSaturation", (0.5 - table.saturation, 0.5 + table.saturation), span),
-        (table.hue, "RandomHue", table.hue, span),
-        (table.grayscale, "RandomGrayscale", table.grayscale, {}),
-        (table.erasing, "RandomErasing", table.erasing, span),
-    ]
-    made = []
-    for number, (wanted, name, factor, options) in enumerate(rows):
-        if wanted:
-            made.append(_random_layer(layers, name, factor, options, seed + number))
-    if table.resize_jitter:  # last: a device resizes what the camera saw
-        made.append(models_augmentation.layer(table.resize_jitter, seed + len(rows)))
-    return made
-
-
-def view_maker(table: Augment, seed: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
-    """A function that draws changed views of a batch uint8[N, H, W, 3], others at each call."""
-    import keras
-    import numpy as np
-
-    layers = keras.Sequential(augmentation(table, seed))
-
-    def draw(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        drawn = keras.ops.convert_to_numpy(layers(images.astype(np.float32), training=True))
-        return np.asarray(np.clip(np.round(drawn), 0, 255), np.uint8)
-
-    return draw
-
-
-def _random_layer(layers: Any, name: str, factor: Any, options: dict[str, Any], seed: int) -> Any:
-    both = (factor, factor) if name == "RandomTranslation" else (factor,)
-    return getattr(layers, name)(*both, seed=seed, **options)
-
-
-def with_augmentation(model: Any, table: Augment, seed: int) -> Any:
-    """The model to train: augmentation before the model. The model itself stays clean."""
-    import keras
-
-    extra = augmentation(table, seed)
-    if not extra:
-        return model
-    inputs = keras.Input(model.input_shape[1:], dtype="float32")
-    x = inputs
-    for layer in extra:
-        x = layer(x)
-    return keras.Model(inputs, model(x), name="augmented")
-
-
 def answers(net: Any, batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
     """What a network gives for batches [N, H, W, 3] of bytes, one after the other, as float32 [N, ...].
 
@@ -309,11 +248,11 @@ def save(model: Any, path: Path) -> None:
         return json.dumps(metadata, sort_keys=True).encode()
 
     plain = copy(model)
-    with run_folder.replacing(path) as made:
+    with atomic.replacing(path) as made:
         dated = made.with_name("dated.keras")
         with _scratch_in(made.parent):
             plain.save(dated)
-        run_folder.canonical_zip(dated, made, undated)
+        files.canonical_zip(dated, made, undated)
 
 
 @contextmanager
@@ -339,7 +278,7 @@ def load(path: Path) -> Any:
     Safe mode refuses what would run code of the file's own: Lambda layers, other modules' functions.
     Raises MissingError without Keras, RunError where the file is damaged or refused.
     """
-    keras = silence.load("keras", "export")
+    keras = optional_imports.load("keras", "export")
     saved_model_layer.register()
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)

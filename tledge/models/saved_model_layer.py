@@ -12,11 +12,7 @@ and scales move, dropout inside stays off, and batch norm keeps the statistics i
 from __future__ import annotations
 
 import base64
-import hashlib
-import os
 import re
-import socket
-import tempfile
 import zlib
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
@@ -24,9 +20,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tledge._io import resource_errors
-from tledge._process import silence
+from tledge._process import optional_imports
 from tledge.errors import MissingError, RecipeError
+from tledge.models.hub_download import FILES, resolve
 
 LAYER = "features"
 """Name of the layer in a model."""
@@ -36,10 +32,6 @@ IMAGE, OUTPUT = "image", "features"
 
 SIGNATURES = ("serving_default", "default", "image_feature_vector", "serve")
 """Signatures to look for where the SavedModel cannot be called itself, the best first."""
-
-FILES = "saved_model.pb and variables/"
-PATIENCE = 30.0
-"""Seconds without a byte after which a download is given up."""
 
 
 def build(handle: str, inputs: Any) -> Any:
@@ -70,48 +62,6 @@ def trains(layer: Any) -> bool:
     return any(trainable for *_rest, trainable in layer.get_config()["variables"])
 
 
-def resolve(handle: str) -> Path:
-    """The folder of a SavedModel: a local path, or a TF-Hub address `https://...`.
-
-    Addresses are looked up, and downloaded, in the cache of tensorflow_hub (TFHUB_CACHE_DIR). Raises
-    MissingError, with the files to put where, for what is not here and cannot be downloaded.
-    """
-    is_address = handle.startswith("https://")
-    folder = _cache_folder(handle) if is_address else resource_errors.expanded(handle)
-    is_here = (folder / "saved_model.pb").is_file
-    reason = _download(handle) if is_address and not is_here() else ""
-    if is_here():
-        return folder
-    if is_address:
-        raise MissingError(
-            f"{handle} is not on this machine and could not be downloaded ({reason}). Put its {FILES} "
-            f"into {folder}, or give the path of a folder that holds them."
-        )
-    raise MissingError(
-        f"{folder}: no SavedModel here. Expected a folder with {FILES}, or an address https://..."
-    )
-
-
-def _download(handle: str) -> str:
-    """Let tensorflow_hub fill its cache; gives what to say if that was not enough."""
-    hub = silence.load("tensorflow_hub", "hub")
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)  # it sets none: behind a silent firewall it waits for minutes
-    try:
-        hub.resolve(handle)
-    except Exception as error:  # network, archive and TensorFlow errors, each with a class of its own
-        return str(error)
-    finally:
-        socket.setdefaulttimeout(before)
-    return "what came has no saved_model.pb"
-
-
-def _cache_folder(handle: str) -> Path:
-    """Where tensorflow_hub keeps an address: the SHA-1 of its text, below the cache folder."""
-    root = os.environ.get("TFHUB_CACHE_DIR") or Path(tempfile.gettempdir()) / "tfhub_modules"
-    return Path(root) / hashlib.sha1(handle.encode()).hexdigest()
-
-
 def _tensorflow() -> Any:
     """TensorFlow, which must be Keras' backend: the graph and its gradients are TensorFlow's."""
     import keras
@@ -121,7 +71,7 @@ def _tensorflow() -> Any:
             "a TF-Hub or SavedModel backbone runs on TensorFlow alone, and Keras runs on "
             f"{keras.backend.backend()}: set KERAS_BACKEND=tensorflow."
         )
-    return silence.load("tensorflow", "hub")
+    return optional_imports.load("tensorflow", "hub")
 
 
 def _take(folder: Path, shape: tuple[int, ...]) -> tuple[dict[str, Any], list[Any]]:
@@ -364,7 +314,7 @@ def _runner(text: str) -> Any:
 @cache
 def _layer_class() -> Any:
     """The layer's class, made once: at import time there is no Keras to make it from."""
-    keras = silence.load("keras", "hub")
+    keras = optional_imports.load("keras", "hub")
 
     @keras.saving.register_keras_serializable(package="tledge")
     class SavedModelFeatures(keras.layers.Layer):  # type: ignore[misc, name-defined]

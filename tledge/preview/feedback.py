@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from tledge._io import atomic
 from tledge.errors import DataError
 from tledge.preprocessing import image
-from tledge.run import folder as run_folder
 
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
 
@@ -33,7 +33,7 @@ def keep(folder: Path, label: str, labels: Sequence[str], data: bytes) -> Path:
         raise DataError(f"{kind} pictures are not kept. Try a JPEG or PNG.")
     _require_place(folder, len(data))
     path = folder / label / (hashlib.sha256(data).hexdigest()[:16] + SUFFIXES[kind])
-    with run_folder.replacing(path) as made:
+    with atomic.replacing(path) as made:
         made.write_bytes(data)
     return path
 

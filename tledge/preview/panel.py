@@ -12,12 +12,14 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from tledge._io import files
 from tledge.contract import InputSpec
 from tledge.errors import RunError, TledgeError
 from tledge.formats.registry import VARIANTS
 from tledge.models import classifier
-from tledge.run import folder, golden_set
-from tledge.run.folder import Artifact, RunFolder
+from tledge.run import golden_set
+from tledge.run.folder import RunFolder
+from tledge.run.records import Artifact
 from tledge.runtime.sessions import Session
 from tledge.verification import flips
 
@@ -122,7 +124,7 @@ def _opener(run: Path, artifact: Artifact) -> Callable[[], Session]:
     def opened() -> Session:
         path = run / artifact.path
         if (
-            not path.is_file() or folder.sha256(path) != artifact.sha256
+            not path.is_file() or files.sha256(path) != artifact.sha256
         ):  # a damaged one could crash the server
             raise RunError(f"{artifact.path}: gone or changed since it was exported. Export again.")
         return VARIANTS[artifact.variant].format.open(path, "xnnpack")

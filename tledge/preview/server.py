@@ -28,8 +28,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tledge.bundle import preview_page
+from tledge.bundle.manifest import Manifest
 from tledge.bundle.reader import Bundle, model_bytes
-from tledge.contract import Manifest
 from tledge.errors import ResourceError, RunError, TledgeError
 from tledge.preview import feedback
 from tledge.preview.panel import Panel

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tledge._process.silence import native_stderr_closed
+from tledge._process.native_output import native_stderr_closed
 from tledge.errors import ConversionError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge._process import silence
+from tledge._process import optional_imports
 from tledge.errors import ConversionError
 from tledge.quantization.bias_correction import Correction, round_weights
 
@@ -34,7 +34,7 @@ def folded(model: Any) -> Any:
     round once more each. This is ONNX Runtime's "basic" level, which makes standard ONNX
     (https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html).
     """
-    onnx, runtime = silence.load("onnx", "export"), silence.load("onnxruntime", "export")
+    onnx, runtime = optional_imports.load("onnx", "export"), optional_imports.load("onnxruntime", "export")
     with tempfile.TemporaryDirectory() as folder:
         options = _options(runtime)
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -48,7 +48,7 @@ def correct_biases(model: Any, images: NDArray[np.uint8]) -> list[Correction]:
 
     `images` is uint8[N, H, W, 3]; the method is that of `tledge.quantization.bias_correction`.
     """
-    onnx = silence.load("onnx", "export")
+    onnx = optional_imports.load("onnx", "export")
     constants = _constants(onnx, model)
     made = []
     for node, shift in zip(_linears(model, constants), _shifts(onnx, model, images), strict=True):
@@ -83,7 +83,7 @@ def _shifts(onnx: Any, model: Any, images: NDArray[np.uint8]) -> list[NDArray[np
     import numpy as np
 
     probe, names = _with_twins(onnx, model)
-    runtime = silence.load("onnxruntime", "export")
+    runtime = optional_imports.load("onnxruntime", "export")
     session = _session(runtime, probe, _options(runtime))
     sums = [np.zeros((), np.float64) for _ in names]
     for batch in _batches(images):
@@ -139,7 +139,7 @@ def quantize(model: Any, images: NDArray[np.uint8]) -> Any:
     """
     from onnxruntime import quantization as quantizing
 
-    onnx = silence.load("onnx", "export")
+    onnx = optional_imports.load("onnx", "export")
     with tempfile.TemporaryDirectory() as folder:
         # By path: the quantizer moves the weights of a model in memory out of it.
         source, made = (str(Path(folder) / name) for name in ("float.onnx", "int8.onnx"))

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tledge._io import files
 from tledge.errors import RecipeError, RunError
 from tledge.quantization.bias_correction import LEVELS
-from tledge.run import folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,7 +106,7 @@ def _with_zero(low: float, high: float) -> Range:
 
 def save_ranges(path: Path, ranges: Mapping[str, Range]) -> None:
     """Write ranges as JSON, in the order of computing."""
-    folder.write_json(path, {name: list(span) for name, span in ranges.items()})
+    files.write_json(path, {name: list(span) for name, span in ranges.items()})
 
 
 def load_ranges(path: Path) -> dict[str, Range]:

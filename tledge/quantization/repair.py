@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tledge.benchmark.worker import Minimum, percentiles, stream
 from tledge.config import Parity
 from tledge.metrics import parity_gates
 from tledge.quantization import mixed_precision, range_rules
@@ -25,6 +24,7 @@ from tledge.quantization.bias_correction import correct_biases
 from tledge.quantization.equalization import equalize
 from tledge.quantization.gptq import covariances, round_together
 from tledge.quantization.tflite_graph import FloatGraph
+from tledge.runtime.latency import Minimum, percentiles, stream
 from tledge.runtime.sessions import LiteRTSession, run_on_all_cores
 
 if TYPE_CHECKING:

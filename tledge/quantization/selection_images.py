@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge.run import folder, golden_set
+from tledge._io import atomic, npy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,5 +92,5 @@ def between(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.
 
 def save(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
     """Write held-out images and labels as `.npz`, equal content as equal bytes."""
-    with folder.replacing(path) as made:
-        golden_set.write_npz(made, {"images": images, "labels": labels})
+    with atomic.replacing(path) as made:
+        npy.write_npz(made, {"images": images, "labels": labels})

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from tledge import config
-from tledge.data.cache import source_options
+from tledge._io import files
 from tledge.data.sources.registry import SOURCES
 from tledge.errors import RecipeError
-from tledge.formats.registry import VARIANTS
-from tledge.models.backbones import BACKBONES, split_name
 from tledge.recipe import toml_reader
-from tledge.run import folder as run_folder
+from tledge.recipe.checks import check
 from tledge.run.folder import RunFolder
 
 T = TypeVar("T")
 
 MOST_STAGES = 100
-
-LONGEST_NAME = 200
-"""Bytes of name and version together: they make the name of the bundle's file."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,7 @@ def load(path: Path, settings: Sequence[str] = ()) -> Recipe:
 
 def of_run(folder: RunFolder) -> Recipe:
     """The recipe that a run was made with, its `--set` included; raises RunError where there is none."""
-    asked = run_folder.read_json(folder.environment, "a finished run", "Run `tledge train` first.")
+    asked = files.read_json(folder.environment, "a finished run", "Run `tledge train` first.")
     return load(folder.recipe, asked.get("settings", []))
 
 
@@ -82,7 +75,7 @@ def parse(text: str, where: str, settings: Sequence[str] = ()) -> Recipe:
         made = _recipe(raw)
         if not made.recipe.name:
             made = replace(made, recipe=replace(made.recipe, name=Path(where).stem))
-        _check(made)
+        check(made)
     except RecipeError as error:
         raise RecipeError(f"{where}: {toml_reader.cut(str(error))}") from None
     return made
@@ -127,7 +120,7 @@ def _data(raw: object) -> config.Data:
         raise RecipeError(f"[data] source is missing; one of {', '.join(SOURCES)}.")
     name = str(table["source"]).partition(":")[0]
     if name not in SOURCES:
-        raise RecipeError(_unknown("[data] source", "source", name, SOURCES))
+        raise RecipeError(unknown("[data] source", "source", name, SOURCES))
     options = {key: value for key, value in table.items() if key not in own}
     _refuse_unknown("[data]", options, [*own, *SOURCES[name].module.OPTIONS], "key")
     plain = {key: table[key] for key in own & set(table) - {"splits"}}
@@ -247,7 +240,7 @@ def _type_name(hint: Any) -> str:
 def _check_range(value: Any, field: Field[Any], where: str) -> None:
     low, high, choices = (field.metadata.get(name) for name in ("low", "high", "choices"))
     if choices and value not in choices:
-        raise RecipeError(_unknown(where, "value", value, choices))
+        raise RecipeError(unknown(where, "value", value, choices))
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
     if (low is not None and not value >= low) or (high is not None and not value <= high):  # NaN too
@@ -260,10 +253,10 @@ def _refuse_unknown(where: str, table: Mapping[str, Any], known: Iterable[str], 
     names = sorted(known)
     for name in table:
         if name not in names:
-            raise RecipeError(_unknown(where, kind, name, names))
+            raise RecipeError(unknown(where, kind, name, names))
 
 
-def _unknown(where: str, kind: str, name: object, known: Iterable[str]) -> str:
+def unknown(where: str, kind: str, name: object, known: Iterable[str]) -> str:
     """The message for a name that no table has, with the nearest spelling."""
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, 1)
@@ -302,146 +295,6 @@ def _toml_value(text: str) -> Any:
         return toml_reader.loads(f"value = {text}")["value"]
     except ValueError:
         return text
-
-
-def _check(recipe: Recipe) -> None:
-    """What no single key shows: names in other tables, and keys that exclude each other."""
-    if recipe.recipe.name and not re.fullmatch(r"[\w-]+", recipe.recipe.name):
-        raise RecipeError(
-            f"[recipe] name: expected letters, digits, - and _ only, got {recipe.recipe.name!r} "
-            "(the file's name, where the recipe has none)."
-        )
-    if not re.fullmatch(r"[\w.+-]+", recipe.recipe.version):
-        raise RecipeError("[recipe] version: expected letters, digits, . + - and _ only.")
-    if len(f"{recipe.recipe.name}{recipe.recipe.version}".encode()) > LONGEST_NAME:
-        raise RecipeError(
-            f"[recipe] name: with the version more than {LONGEST_NAME} bytes; take a shorter one."
-        )
-    source_options(recipe.data)
-    _check_grouping(recipe.data)
-    _check_model(recipe.model)
-    if recipe.hardware.precision != "float32" and split_name(recipe.model.backbone)[0] == "hub":
-        raise RecipeError("[hardware] precision: a hub backbone computes in float32; leave precision out.")
-    require_variants(recipe.export.variants, "[export] variants")
-    _check_views(recipe.augment, recipe.data.cache)
-    for stage in recipe.stage:
-        _check_stage(stage, recipe)
-
-
-def _check_views(augment: config.Augment, cache: bool) -> None:
-    if augment.views and augment.is_off:
-        raise RecipeError("[augment] views: there is nothing to draw; no random change is switched on.")
-    if augment.views == 1 and augment.keep_photo:
-        raise RecipeError("[augment] views: the first is the photo as it is, so expected 0, or 2 and more.")
-    if not augment.views and not augment.keep_photo:
-        raise RecipeError("[augment] keep_photo: there are no views. Set views = 2 or more, or leave it out.")
-    if augment.views and not cache:
-        raise RecipeError(
-            "[augment] views: keeps copies of every photo on the disk, and [data] cache = false keeps none. "
-            "Set views = 0, which draws anew in every epoch, or leave cache out."
-        )
-
-
-def _check_stage(stage: config.Stage, recipe: Recipe) -> None:
-    where = f"[[stage]] {stage.name}"
-    if isinstance(stage.unfreeze, int) and stage.unfreeze < 0:
-        raise RecipeError(f"{where}: unfreeze is a count of layers, 0 or more.")
-    decays = stage.schedule in ("exponential", "inverse-time")
-    if decays != bool(stage.decay):
-        raise RecipeError(
-            f'{where}: decay goes with schedule = "exponential" or "inverse-time", and they need it.'
-        )
-    if split_name(recipe.model.backbone)[0] == "hub" and stage.batch_norm == "train":
-        raise RecipeError(
-            f"{where}: batch norm of a hub backbone keeps its stored statistics; leave batch_norm out."
-        )
-    if stage.quantize_aware:
-        _check_quantize_aware(stage, recipe)
-
-
-def _check_quantize_aware(stage: config.Stage, recipe: Recipe) -> None:
-    where = f"[[stage]] {stage.name}: quantize_aware"
-    if stage is not recipe.stage[-1] or len(recipe.stage) < 2:
-        raise RecipeError(f"{where} is for the last stage, behind one whose network it learns from.")
-    if split_name(recipe.model.backbone)[0] == "hub":
-        raise RecipeError(f"{where}: a SavedModel cannot be built again in integers; take another backbone.")
-    if recipe.hardware.precision != "float32":
-        raise RecipeError(f"{where}: rounding is told from float32; leave [hardware] precision out.")
-    plain = config.Stage()
-    for name in ("batch_norm", "batch_norm_momentum", "label_smoothing"):
-        if getattr(stage, name) != getattr(plain, name):
-            raise RecipeError(
-                f"{where}: goes without {name}: statistics stay, and labels are not learned from."
-            )
-
-
-def _check_grouping(data: config.Data) -> None:
-    """A grouping that is none of the names is a regular expression with one group."""
-    if data.group == "none":
-        return
-    takes = (data.splits.train, data.splits.validation, data.splits.test)
-    if any(take.is_slice or take.files or take.pattern or take.also for take in takes):
-        raise RecipeError(
-            "[data] group: slices, unions, files and patterns say exactly which photos to take, so groups "
-            'would be cut. Take a fraction or a count of one source split, or set group = "none".'
-        )
-    if data.group == "near-duplicates":
-        return
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of spellings that a later Python may read otherwise
-            groups = re.compile(data.group).groups
-    except (re.error, OverflowError, RecursionError) as error:
-        raise RecipeError(f"[data] group: not a regular expression ({error}).") from None
-    if groups != 1:
-        raise RecipeError(
-            '[data] group: expected "none", "near-duplicates" or a regular expression with one group in '
-            f"parentheses, such as (person\\d+)_, got {data.group!r}."
-        )
-
-
-def _check_model(model: config.Model) -> None:
-    name, argument = split_name(model.backbone)
-    if name not in BACKBONES:
-        raise RecipeError(_unknown("[model] backbone", "backbone", name, BACKBONES))
-    if bool(argument) != (name == "hub") or (":" in model.backbone and not argument):
-        raise RecipeError(
-            f'[model] backbone: expected "hub:PATH_OR_HANDLE" or a name alone, got {model.backbone!r}.'
-        )
-    _check_input_range(model, name)
-    if model.weights not in ("imagenet", "none") and not model.weights.endswith(".h5"):
-        raise RecipeError(
-            f'[model] weights: expected "imagenet", "none" or an .h5 file, got {model.weights!r}.'
-        )
-    backbone = BACKBONES[name]
-    if model.alpha != 1.0 and not backbone.takes_alpha:
-        raise RecipeError(f"[model] alpha: {name} has one width only; leave alpha out.")
-    if model.image_size < backbone.min_size:
-        raise RecipeError(
-            f"[model] image_size: {model.backbone} takes {backbone.min_size} or more, got {model.image_size}."
-        )
-    if model.weights == "imagenet" and not backbone.pretrained:
-        raise RecipeError(f'[model] weights: {model.backbone} has no ImageNet weights; set "none".')
-    if model.weights == "imagenet" and backbone.alphas and model.alpha not in backbone.alphas:
-        known = ", ".join(f"{alpha:g}" for alpha in backbone.alphas)
-        raise RecipeError(f"[model] alpha: ImageNet weights exist for {known}, not {model.alpha:g}.")
-
-
-def _check_input_range(model: config.Model, name: str) -> None:
-    values = model.input_range
-    if values and name != "hub":
-        raise RecipeError(f"[model] input_range: {name} knows its own; only hub backbones take it.")
-    if values and not (len(values) == 2 and -math.inf < values[0] < values[1] < math.inf):
-        raise RecipeError(f"[model] input_range: expected [least, largest], got {list(values)}.")
-    if name == "hub" and model.weights != "imagenet":
-        raise RecipeError("[model] weights: a hub backbone brings its own; leave weights out.")
-
-
-def require_variants(names: Iterable[str], where: str) -> None:
-    """Raise RecipeError, with the nearest spelling, where a name is no variant's."""
-    for name in names:
-        if name not in VARIANTS:
-            raise RecipeError(_unknown(where, "variant", name, VARIANTS))
 
 
 def with_repair(recipe: Recipe, integer_only: bool) -> Recipe:

@@ -41,9 +41,9 @@ def finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
 def limits(a: Path, b: Path) -> tuple[Parity, str]:
     """The gates to compare B with A under, and whose: those of B's recipe, of A's, else the defaults."""
     from tledge import config
-    from tledge.bundle import model_files
+    from tledge.run import folder as run_folder
 
     for path in (b, a):
-        if model_files.is_run(path):
+        if run_folder.is_run(path):
             return finished_run(path)[1].parity, f"[parity] of {path}"
     return config.Parity(), "tledge's own"

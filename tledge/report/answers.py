@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tledge.bundle import run_summary
-from tledge.bundle.run_summary import Recall, Summary
-from tledge.metrics import statistics
+from tledge.bundle.run_summary import Summary
+from tledge.metrics import per_class, statistics
+from tledge.metrics.per_class import Recall
 from tledge.report import charts
 from tledge.report import images as report_images
 from tledge.run import golden_set
-from tledge.run.folder import ParityRow, RunFolder
+from tledge.run.folder import RunFolder
+from tledge.run.records import ParityRow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,7 +95,7 @@ def _answers(reference: golden_set.Golden, labels: Sequence[str], rows: Sequence
         classes=classes,
         others=others,
         same=tuple(row.variant for row in rows if row.variant not in others),
-        weak=tuple(run_summary.weak(recalls, accuracy)),
+        weak=tuple(per_class.weak(recalls, accuracy)),
         ece=ece,
         reliability=charts.reliability(bins, ece),
     )
@@ -109,7 +110,7 @@ def _classes(
         images, answered, right = (
             int(counts[number].sum()), int(counts[:, number].sum()), int(counts[number, number]),
         )  # fmt: skip
-        recall = run_summary.recall_of(label, images, right / images) if images else None
+        recall = per_class.recall_of(label, images, right / images) if images else None
         artifacts = {row.variant: row.recall[label][2] for row in rows if label in row.recall}
         precision = right / answered if answered else None
         made.append(Class(label, images, recall, precision, answered, artifacts))

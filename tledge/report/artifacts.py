@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tledge._io import files
 from tledge.bundle import model_card
 from tledge.bundle.run_summary import Summary
-from tledge.environment.machine import Machine
+from tledge.environment.machine import Machine, machine_line
 from tledge.quantization.sensitivity import Cost, Layer
 from tledge.report import images as report_images
-from tledge.run import folder as run_folder
 from tledge.run import golden_set
-from tledge.run.folder import ParityRow, RunFolder
+from tledge.run.folder import RunFolder
+from tledge.run.records import ParityRow
 from tledge.verification.flips import Flip, Listing, listed
-from tledge.visualization.text_format import machine_line
 
 MOST_FLIPS = 24
 """Pictures of answers that differ, of each artifact; its contact sheet has up to 60."""
@@ -112,8 +112,8 @@ def latencies(folder: RunFolder, known: Summary) -> Latencies | None:
     """From `bench.json`: only of files that are still the same. None where nothing of the kind is known."""
     if not folder.bench.is_file() or not known.parity:
         return None
-    raw = run_folder.read_json(folder.bench, "a measured run", "Run `tledge bench` again.")
-    with run_folder.complete(folder.bench, "Run `tledge bench` again."):
+    raw = files.read_json(folder.bench, "a measured run", "Run `tledge bench` again.")
+    with files.complete(folder.bench, "Run `tledge bench` again."):
         figures = {row.variant: best for row in known.parity.rows if (best := _latency(raw["rows"], row))}
         here = Machine(**raw["machine"])
         said = (machine_line(here), here.busy, raw["note"])
@@ -142,7 +142,7 @@ def flips(folder: RunFolder, known: Summary) -> tuple[Flips, ...]:
 
 def _flips(folder: RunFolder, row: ParityRow, reference: golden_set.Golden) -> Flips:
     path = folder.path / row.flips
-    with run_folder.complete(path, "Run `tledge verify` again."):
+    with files.complete(path, "Run `tledge verify` again."):
         listing = listed(path)
         shown = listing.flips[:MOST_FLIPS]
         made = tuple(Picture(report_images.photo(reference.images[one.row]), one) for one in shown)
@@ -161,8 +161,8 @@ def quantization(folder: RunFolder, known: Summary) -> Quantization | None:
 def _quantization(path: Path, known: Summary) -> Quantization | None:
     if not path.is_file():
         return None
-    raw = run_folder.read_json(path, "a diagnosed run", "Diagnose again.")
-    with run_folder.complete(path, "Run `tledge inspect --quantization` again."):
+    raw = files.read_json(path, "a diagnosed run", "Diagnose again.")
+    with files.complete(path, "Run `tledge inspect --quantization` again."):
         if FLOAT not in known.artifacts or raw["sha256"] != known.artifacts[FLOAT].sha256:
             return None
         layers = sorted(map(_layer, raw["found"]["layers"]), key=lambda one: one.cost, reverse=True)

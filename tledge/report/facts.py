@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tledge._io import files as io_files
+from tledge._io import npy
 from tledge.bundle import run_summary
 from tledge.bundle.run_summary import Summary
 from tledge.report import answers, images, reproduce, training
@@ -13,9 +15,8 @@ from tledge.report import artifacts as report_artifacts
 from tledge.report.answers import Answers
 from tledge.report.artifacts import ArtifactLine, Flips, Ladder, Latencies, Quantization
 from tledge.report.training import Training
-from tledge.run import folder as run_folder
-from tledge.run import golden_set
-from tledge.run.folder import ParityReport, RunFolder, TrainedRun
+from tledge.run.folder import RunFolder
+from tledge.run.records import ParityReport, TrainedRun
 from tledge.visualization.text_format import share, span
 
 PRINCIPAL = ("tflite-int8", "tflite-mixed", "tflite-int16x8", "tflite-dynamic", "tflite-fp16", "onnx-int8")
@@ -197,8 +198,8 @@ def _samples(folder: RunFolder) -> dict[str, tuple[Sample, ...]]:
     """Photos of each split that training kept."""
     if not folder.samples.is_file():
         return {}
-    kept = golden_set.read_npz(folder.samples, "readable photos")
-    with run_folder.complete(folder.samples, "Train again."):
+    kept = npy.read_npz(folder.samples, "readable photos")
+    with io_files.complete(folder.samples, "Train again."):
         made: dict[str, list[Sample]] = {}
         for split, label, name, pixels in zip(
             kept["splits"], kept["labels"], kept["ids"], kept["images"], strict=True
@@ -210,4 +211,4 @@ def _samples(folder: RunFolder) -> dict[str, tuple[Sample, ...]]:
 def _calibration(folder: RunFolder) -> dict[str, Any]:
     if not folder.calibration.is_file():
         return {}
-    return run_folder.read_json(folder.calibration, "a calibrated run", "Export again.")
+    return io_files.read_json(folder.calibration, "a calibrated run", "Export again.")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tledge.bundle.run_summary import Summary
 from tledge.formats.registry import VARIANTS
-from tledge.run.folder import Artifact
+from tledge.run.records import Artifact
 
 FLAGS = {"tflite-int8": "--int8", "tflite-fp16": "--fp16", "tflite-dynamic": "--dynamic"}
 """Flags of `tledge export` that add a variant."""

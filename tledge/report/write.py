@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tledge._io import files
 from tledge.report import facts, render
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
@@ -31,6 +32,6 @@ def write(folder: RunFolder) -> Written:
     """
     found = facts.read(folder)
     page, text = render.html(found), render.markdown(found)
-    run_folder.write_text(folder.report, page)
-    run_folder.write_text(folder.report_text, text)
+    files.write_text(folder.report, page)
+    files.write_text(folder.report_text, text)
     return Written(folder.report, folder.report_text, found.verdict.kind)

@@ -7,13 +7,12 @@ one of those has that fault, so verification can name the cause and not only the
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tledge._io.npy import read_npz, write_npz
 from tledge.errors import RunError
 
 if TYPE_CHECKING:
@@ -89,32 +88,6 @@ def save(path: Path, golden: Golden) -> None:
         **{f"fault.{name}": values for name, values in golden.faults.items()},
     }
     write_npz(path, arrays)
-
-
-def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """An `.npz` whose bytes depend on the arrays alone (numpy's own carries the time of day).
-
-    Nothing is compressed: whatever reads it again, and verification does every time, would wait for that.
-    """
-    import numpy as np
-
-    with zipfile.ZipFile(path, "w") as packed:
-        for name, array in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            with packed.open(entry, "w", force_zip64=True) as out:
-                np.lib.format.write_array(out, array, allow_pickle=False)
-
-
-def read_npz(path: Path, what: str) -> dict[str, NDArray[Any]]:
-    """The arrays of an `.npz`; raises RunError, for want of `what`, where it is missing or damaged."""
-    import numpy as np
-
-    try:
-        # Opened here, for numpy leaves open what turns out to be no zip file.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as packed:
-            return {name: packed[name] for name in packed.files}
-    except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise RunError(f"{path}: no {what} ({error}). Train again.") from error
 
 
 def load(path: Path) -> Golden:

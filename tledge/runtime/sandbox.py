@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 from tledge import errors
-from tledge._process import silence, subprocesses, workers
+from tledge._process import optional_imports, subprocesses
 from tledge.errors import ArtifactError
 
 PATIENCE = 60.0
@@ -35,11 +35,11 @@ def require(model: bytes, name: str, kernels: str = "xnnpack") -> None:
         return
     pipe = subprocess.PIPE
     process = subprocess.Popen(
-        workers.command("runtime.sandbox_worker", name, kernels), stdin=pipe, stdout=pipe, stderr=pipe,
+        subprocesses.command("runtime.sandbox_worker", name, kernels), stdin=pipe, stdout=pipe, stderr=pipe,
         env=subprocesses.environment(),
     )  # fmt: skip
     try:
-        silence.import_runtime(name)  # what this process needs next, while the other one starts
+        optional_imports.import_runtime(name)  # what this process needs next, while the other one starts
         out, err = process.communicate(model, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         raise ArtifactError(

@@ -13,8 +13,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tledge._process import silence
-from tledge._process.silence import native_stderr_closed
+from tledge._process import optional_imports
+from tledge._process.native_output import native_stderr_closed
 from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class OnnxSession:
     def __init__(self, model: bytes, name: str, threads: int = 1, batch: int = 8) -> None:
         self.kernels = "onnxruntime-cpu"
         self._batch = batch
-        silence.keep_to_yourself()
+        optional_imports.keep_to_yourself()
         try:
             import onnxruntime
         except ImportError as error:

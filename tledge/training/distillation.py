@@ -10,23 +10,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tledge import progress
 from tledge.config import Stage
-from tledge.data import cache
+from tledge.data import sampling
 from tledge.data.streaming import in_batches
 from tledge.errors import DataError
-from tledge.models import classifier
+from tledge.models import augmentation, classifier
 from tledge.quantization import quantization_aware
 from tledge.quantization.quantization_aware import Range
 from tledge.recipe.loader import Recipe
 from tledge.run.folder import RunFolder
 from tledge.training import accelerators
 from tledge.training.batches import Examples
-
-if TYPE_CHECKING:
-    pass
 
 BATCH = 32
 
@@ -69,7 +66,7 @@ def lesson(
         layer.trainable = number >= first and layer.name != classifier.PAIR
     network = _side_by_side(quantization_aware.build(student, ranges), teacher)
     if not recipe.augment.is_off and not recipe.augment.views:
-        network = classifier.with_augmentation(network, recipe.augment, recipe.recipe.seed)
+        network = augmentation.with_augmentation(network, recipe.augment, recipe.recipe.seed)
     return Lesson(network, student, ranges)
 
 
@@ -81,7 +78,7 @@ def _photos(recipe: Recipe, examples: Examples, watch: progress.Progress) -> Any
             "[export.calibration] images = 0: quantize_aware sees its ranges on them; 100 or more."
         )
     labels = examples.labels[examples.rows].argmax(1)
-    rows = examples.rows[cache.by_class_in_turn(labels, count, recipe.recipe.seed)]
+    rows = examples.rows[sampling.by_class_in_turn(labels, count, recipe.recipe.seed)]
     batches = in_batches(examples.images, rows, BATCH)
     return progress.track(watch, batches, "ranges", math.ceil(len(rows) / BATCH))
 

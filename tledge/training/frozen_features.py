@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import progress
+from tledge._io import atomic, files, npy
 from tledge.config import Stage
-from tledge.data import cache, prepare
+from tledge.data import cache
 from tledge.data.streaming import Images, in_batches
-from tledge.models import classifier
+from tledge.models import augmentation, classifier
 from tledge.recipe.loader import Recipe
-from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
 from tledge.training import batches as training_batches
 from tledge.training import multi_host
@@ -123,15 +123,15 @@ def outputs(
     note = path.with_suffix(".sha256")
     if not _is_whole(path, note):
         shape = (len(images), len(rows), *front.output_shape[1:])
-        with run_folder.replacing(path) as made:
-            _compute(front, images, rows, prepare.array(made, np.float32, shape), watch)
-        run_folder.write_text(note, run_folder.sha256(path))
+        with atomic.replacing(path) as made:
+            _compute(front, images, rows, npy.array(made, np.float32, shape), watch)
+        files.write_text(note, files.sha256(path))
     found: NDArray[np.float32] = np.load(path, mmap_mode="r")
     return found
 
 
 def _is_whole(path: Path, note: Path) -> bool:
-    return path.is_file() and note.is_file() and note.read_text(encoding="utf-8") == run_folder.sha256(path)
+    return path.is_file() and note.is_file() and note.read_text(encoding="utf-8") == files.sha256(path)
 
 
 def _compute(
@@ -169,7 +169,7 @@ def stage_input(
     is_fresh = not table.is_off and not table.views
     halves = None if is_fresh or stage.mixup or not stage.reuse_frozen else cut(core)
     if halves is None or not multi_host.agreed(hosts, _is_worth(halves, parts, prepared, folder, watch)):
-        whole = classifier.with_augmentation(core, table, seed) if is_fresh else core
+        whole = augmentation.with_augmentation(core, table, seed) if is_fresh else core
         return whole, parts["train"], parts["validation"]
     made = {name: _through(halves, part, prepared, folder, watch) for name, part in parts.items()}
     return halves.rest, made["train"], made["validation"]
@@ -210,7 +210,7 @@ def _through(
     import numpy as np
 
     views = part.views
-    drawn = "" if views is None else run_folder.sha256(Path(views.filename))  # type: ignore[union-attr]
+    drawn = "" if views is None else files.sha256(Path(views.filename))  # type: ignore[union-attr]
     name = key(halves.front, prepared.folder.name, part.rows.tobytes(), drawn)
     lasting = _is_lasting(halves, part, prepared)
     path = (prepared.folder if lasting else folder.checkpoints) / "features" / f"{name}.npy"

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge.data import cache
+from tledge._io import atomic, files
+from tledge.data import cache, sampling
 from tledge.preprocessing import encodings, image
-from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 
@@ -38,7 +38,7 @@ def write(
 
     one = int(np.prod(prepared.images().shape[1:]))
     labels = prepared.label_indices()[rows]
-    kept = cache.by_class_in_turn(labels, golden_set.MAX_BYTES // one, run_seed)
+    kept = sampling.by_class_in_turn(labels, golden_set.MAX_BYTES // one, run_seed)
     images = prepared.images()[rows[kept]]
     few = images[: golden_set.FAULT_IMAGES].astype(np.float32)
     made = golden_set.Golden(
@@ -48,19 +48,19 @@ def write(
         tuple(prepared.rows[row].id for row in rows[kept].tolist()),
         {fault.name: np.asarray(core.predict_on_batch(fault.apply(few))) for fault in golden_set.FAULTS},
     )
-    with run_folder.replacing(folder.golden) as path:
+    with atomic.replacing(folder.golden) as path:
         golden_set.save(path, made)
     place = {row: number for number, row in enumerate(rows[kept].tolist())}
-    with run_folder.replacing(folder.photos) as path:
+    with atomic.replacing(folder.photos) as path:
         path.mkdir()
         index: list[dict[str, Any]] = []
-        for row in cache.pick_originals(prepared, rows[kept], PHOTOS):
+        for row in sampling.pick_originals(prepared, rows[kept], PHOTOS):
             name = f"{len(index):02d}{Path(prepared.rows[row].original).suffix}"
             shutil.copyfile(prepared.folder / "originals" / prepared.rows[row].original, path / name)
             index.append({"photo": name, "row": place[row]})
         _fill_up(path, index, made, run_seed)
-        run_folder.write_json(path / "photos.json", index)
-        run_folder.write_json(path / "encodings.json", _encodings(path, index, made, core))
+        files.write_json(path / "photos.json", index)
+        files.write_json(path / "encodings.json", _encodings(path, index, made, core))
 
 
 def _fill_up(path: Path, index: list[dict[str, Any]], made: golden_set.Golden, seed: int) -> None:
@@ -68,7 +68,7 @@ def _fill_up(path: Path, index: list[dict[str, Any]], made: golden_set.Golden, s
     from PIL import Image
 
     used = {entry["row"] for entry in index}
-    others = [n for n in cache.by_class_in_turn(made.labels, 2 * PHOTOS, seed).tolist() if n not in used]
+    others = [n for n in sampling.by_class_in_turn(made.labels, 2 * PHOTOS, seed).tolist() if n not in used]
     for row in others[: PHOTOS - len(index)]:
         name = f"{len(index):02d}.png"
         Image.fromarray(made.images[row]).save(path / name)

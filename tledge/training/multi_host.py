@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge._process import native_output, silence
+from tledge._process import native_output, optional_imports
 from tledge.config import Stage
 from tledge.errors import RecipeError, RunError, TledgeError
 
@@ -105,14 +105,14 @@ def joined(hosts: Hosts) -> Iterator[Path]:
         with _scratch() as folder:
             yield folder
         return
-    keras = silence.load("keras", "jax")
+    keras = optional_imports.load("keras", "jax")
     if keras.backend.backend() != "jax":
         raise RecipeError(
             f"several hosts train on JAX alone, and Keras runs on {keras.backend.backend()}: "
             "set KERAS_BACKEND=jax."
         )
     with _scratch() as folder, ExitStack() as shielded:
-        shielded.enter_context(silence.native_output_closed())
+        shielded.enter_context(native_output.native_output_closed())
         why = [_not_reached(hosts, "in time")]
         shielded.enter_context(native_output.explained(_last_words(folder, why)))
         try:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tledge import progress
+from tledge.data import cache as data_cache
 from tledge.data import inspection
 from tledge.data.inspection import Inventory
+from tledge.data.streaming import Images, in_batches
+from tledge.metrics import statistics
+from tledge.models import classifier
+from tledge.run.records import Score
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,3 +57,35 @@ def _lines(
             f"equal photos stand in two splits, {one.first} ({one.first_place}) and {one.second} "
             f"({one.second_place}){more}: the scores flatter"
         )
+
+
+def predict(
+    core: Any, images: Images, rows: NDArray[np.int64], watch: progress.Progress = progress.SILENT
+) -> NDArray[np.float32]:
+    """Keras' probabilities float32[rows, classes] of these rows of images uint8[N, H, W, 3]."""
+    import numpy as np
+
+    batches = in_batches(images, rows, 32)
+    parts = progress.track(watch, classifier.answers(core, batches), "score", math.ceil(len(rows) / 32))
+    return np.concatenate(list(parts))
+
+
+def score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> Score:
+    """Accuracy with its 95 % Wilson interval, and top-5 where there are more than 5 classes."""
+    import numpy as np
+
+    right = int((probabilities.argmax(1) == labels).sum())
+    low, high = statistics.wilson(right, len(labels))
+    top5 = None
+    if probabilities.shape[1] > 5:
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
+        top5 = float((best == labels[:, None]).any(1).mean())
+    return Score(len(labels), right / len(labels), low, high, top5)
+
+
+def score_split(
+    core: Any, prepared: data_cache.Prepared, rows: NDArray[np.int64], watch: progress.Progress
+) -> Score:
+    """Score the rows of one split."""
+    probabilities = predict(core, prepared.images(), rows, watch)
+    return score(probabilities, prepared.label_indices()[rows])

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import contract
-from tledge.bundle import model_files
+from tledge._io import files
+from tledge.bundle import manifest, model_files
 from tledge.bundle.model_files import Subject
 from tledge.bundle.reader import is_bundle, open_bundle
 from tledge.contract import InputSpec
@@ -96,18 +96,18 @@ def open_side(path: Path, scratch: Path) -> Side:
     """
     if not path.exists():
         raise RecipeError(f"{path}: no such run or bundle.")
-    if not model_files.is_run(path) and not is_bundle(path):
+    if not run_folder.is_run(path) and not is_bundle(path):
         raise RecipeError(f"{path}: expected a finished run, or a bundle (folder or zip).")
     scratch.mkdir()
     artifacts = model_files.find(path, scratch).artifacts
-    return _of_run(RunFolder(path), artifacts) if model_files.is_run(path) else _of_bundle(path, artifacts)
+    return _of_run(RunFolder(path), artifacts) if run_folder.is_run(path) else _of_bundle(path, artifacts)
 
 
 def _of_run(folder: RunFolder, artifacts: tuple[Subject, ...]) -> Side:
     run = folder.read_run()
     reference = golden_set.load(folder.golden)
     return Side(
-        folder.path, run.name, run.version, run.labels, run.input, contract.OUTPUT_NAME, run.synthetic,
+        folder.path, run.name, run.version, run.labels, run.input, manifest.OUTPUT_NAME, run.synthetic,
         artifacts, _photos_of_run(folder, run.labels, reference), reference,
     )  # fmt: skip
 
@@ -116,7 +116,7 @@ def _photos_of_run(folder: RunFolder, labels: tuple[str, ...], reference: Golden
     index = folder.photos / "photos.json"
     if not index.is_file():
         return ()
-    with run_folder.complete(index, "Train again."):
+    with files.complete(index, "Train again."):
         return tuple(
             Photo((folder.photos / one["photo"]).read_bytes(), labels[int(reference.labels[one["row"]])])
             for one in json.loads(index.read_text(encoding="utf-8"))

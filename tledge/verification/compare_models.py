@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tledge import progress
-from tledge.benchmark.worker import Minimum, percentiles, stream
+from tledge._io import files
 from tledge.bundle.model_files import DEVICE_SUFFIXES, Subject
 from tledge.config import Parity
 from tledge.environment import machine
@@ -28,8 +28,8 @@ from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.formats.registry import FORMATS
 from tledge.metrics import parity_gates
-from tledge.run import folder
 from tledge.runtime import sandbox, sessions
+from tledge.runtime.latency import Minimum, percentiles, stream
 from tledge.verification import compare_inputs, parity
 from tledge.verification.compare_inputs import Shown, Side
 
@@ -237,7 +237,7 @@ def _row(mine: Subject, other: Subject, match: _Match, watch: progress.Progress)
     except ArtifactError as error:
         return replace(row, verdict=BROKEN, reasons=(str(error),))
     row = _judged(row, before, after, match)
-    same = match.fits and folder.sha256(mine.file) == folder.sha256(other.file)
+    same = match.fits and files.sha256(mine.file) == files.sha256(other.file)
     return replace(row, verdict=SAME, reasons=()) if same else row
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge.run import folder
+from tledge._io import atomic, files
 from tledge.run.golden_set import Golden
 from tledge.visualization import contact_sheet
 
@@ -88,8 +88,8 @@ def write(run: Path, variant: str, golden: Golden, found: NDArray[np.float32], n
     counts = Counter(one.kind for one in flips)
     by_kind = {kind: counts[kind] for kind in KINDS}
     listing = Listing(variant, len(golden.labels), **by_kind, flips=tuple(flips))
-    folder.write_json(run / path, asdict(listing))
-    with folder.replacing((run / path).with_suffix(".png")) as made:
+    files.write_json(run / path, asdict(listing))
+    with atomic.replacing((run / path).with_suffix(".png")) as made:
         _draw(made, variant, golden, flips, counts)
     return path
 
@@ -97,8 +97,8 @@ def write(run: Path, variant: str, golden: Golden, found: NDArray[np.float32], n
 def listed(path: Path) -> Listing:
     """The list that `write` left at `path`; raises RunError where it is not there, or damaged."""
     advice = "Run `tledge verify` again."
-    raw = folder.read_json(path, "a verified run", advice)
-    with folder.complete(path, advice):
+    raw = files.read_json(path, "a verified run", advice)
+    with files.complete(path, advice):
         return Listing(**{**raw, "flips": tuple(Flip(**one) for one in raw["flips"])})
 
 

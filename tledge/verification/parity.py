@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import progress
+from tledge._io import files
 from tledge.config import Parity
 from tledge.contract import Confidence, InputSpec
 from tledge.devices import mcu_budget
 from tledge.errors import ArtifactError
 from tledge.formats.registry import VARIANTS
 from tledge.metrics import abstention, parity_gates
-from tledge.run import folder
-from tledge.run.folder import Artifact, ParityRow
 from tledge.run.golden_set import Golden
+from tledge.run.records import Artifact, ParityRow
 from tledge.runtime import sandbox
 from tledge.runtime.sessions import Session, explained
-from tledge.verification import flips
+from tledge.verification import causes, flips
+from tledge.verification import structure as verification_structure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +58,7 @@ def check(
     if not path.exists():
         return _broken(artifact, [f"{artifact.path} is missing; export again"])
     row = ParityRow(
-        artifact.variant, artifact.path, folder.sha256(path), folder.size_of(path), "failed",
+        artifact.variant, artifact.path, files.sha256(path), files.size_of(path), "failed",
         gate=variant.mode.gate,
     )  # fmt: skip
     reasons: list[str] = []
@@ -102,13 +103,13 @@ def inspected(path: Path, variant_name: str, standard: Standard) -> list[str]:
         structure = variant.format.inspect(path)
     except ArtifactError as error:
         return [str(error)]
-    return parity_gates.structure_reasons(
+    return verification_structure.structure_reasons(
         structure,
         variant.mode,
         labels=standard.labels,
         spec=standard.input,
         parameters=standard.parameters,
-        file_bytes=folder.size_of(path),
+        file_bytes=files.size_of(path),
     )
 
 
@@ -131,11 +132,11 @@ def _compared(
     if found.shape != golden.probabilities.shape:
         return replace(row, structural=True, reasons=(f"gives {found.shape[1:]} values an image",))
     if not np.isfinite(found).all():
-        return replace(row, reasons=parity_gates.causes(golden, found, standard.labels))
+        return replace(row, reasons=causes.causes(golden, found, standard.labels))
     result = parity_gates.compare(golden.labels, golden.probabilities, found, standard.labels)
     verdict, reasons = parity_gates.judge(result, row.gate, standard.limits)
     needed = parity_gates.images_needed(result, row.gate, standard.limits)
-    likely = parity_gates.causes(golden, found, standard.labels) if verdict == "failed" else ()
+    likely = causes.causes(golden, found, standard.labels) if verdict == "failed" else ()
     return replace(
         _abstaining(row, found, golden, standard.confidence),
         verdict=verdict,

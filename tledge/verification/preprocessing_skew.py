@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from tledge import progress
+from tledge._io import files
 from tledge._process.ordered_map import in_order
 from tledge.bundle import reader
+from tledge.bundle.manifest import Shipped
 from tledge.bundle.reader import Bundle
 from tledge.config import Data
-from tledge.contract import Shipped
-from tledge.data import cache
+from tledge.data import sampling
+from tledge.data.sources import options
 from tledge.data.sources.base import Record
 from tledge.data.sources.registry import SOURCES
 from tledge.errors import ArtifactError, DataError, MissingError, RecipeError, RunError
@@ -28,7 +30,8 @@ from tledge.preprocessing import app_variants
 from tledge.preprocessing.app_variants import WAYS
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
-from tledge.run.folder import ParityRow, RunFolder
+from tledge.run.folder import RunFolder
+from tledge.run.records import ParityRow
 from tledge.runtime.sessions import Session, explained
 
 if TYPE_CHECKING:
@@ -141,7 +144,7 @@ def skew_run(
     run = folder.read_run()
     entry = _chosen(folder.read_parity().rows, variant, str(folder.path))
     path = folder.path / entry.path
-    if not path.exists() or run_folder.sha256(path) != entry.sha256:
+    if not path.exists() or files.sha256(path) != entry.sha256:
         raise RunError(f"{path}: changed or gone since it was verified. Run `tledge verify {folder.path}`.")
     reference = golden_set.load(folder.golden)
     cases = _test_photos(reference, data, run.seed, watch)
@@ -151,7 +154,7 @@ def skew_run(
     if len(cases) < len(reference.labels):
         remarks.append(f"{len(cases)} of {len(reference.labels)} test photos were used, classes in turn.")
     report = _report(run.name, run.labels, entry, session, cases, found, len(reference.labels), remarks)
-    run_folder.write_json(folder.path / EVIDENCE, report)
+    files.write_json(folder.path / EVIDENCE, report)
     return report
 
 
@@ -200,7 +203,7 @@ def _test_photos(
     reference: golden_set.Golden, data: Data, seed: int, watch: progress.Progress
 ) -> list[_Case]:
     """Up to `MOST` test photos, classes in turn, with how to read each from the recipe's source."""
-    rows = cache.by_class_in_turn(reference.labels, MOST, seed).tolist()
+    rows = sampling.by_class_in_turn(reference.labels, MOST, seed).tolist()
     records = _records(data, {reference.ids[row] for row in rows}, watch)
     gone = [reference.ids[row] for row in rows if reference.ids[row] not in records]
     if gone:
@@ -221,7 +224,7 @@ def _records(data: Data, wanted: set[str], watch: progress.Progress) -> dict[str
     """The source's records of these ids, as far as they are there."""
     name = data.source.partition(":")[0]
     try:
-        records = SOURCES[name].module.records(cache.source_options(data))
+        records = SOURCES[name].module.records(options.source_options(data))
         listed = progress.track(watch, records, "find the photos", None)
         return {one.id: one for one in listed if one.id in wanted}
     except (MissingError, DataError) as error:

@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import contract, progress
+from tledge._io import files
+from tledge.bundle.manifest import Shipped
 from tledge.bundle.reader import Bundle, open_bundle
 from tledge.bundle.signing import PublicKey
 from tledge.config import Parity
-from tledge.contract import Confidence, Shipped
+from tledge.contract import Confidence
 from tledge.errors import ArtifactError, DataError, MissingError, ParityFailed, RunError, TledgeError
 from tledge.formats.registry import VARIANTS
 from tledge.metrics import abstention, statistics
 from tledge.preprocessing import image
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
-from tledge.run.folder import UNCORRECTED, Artifact, ParityReport, ParityRow, Reference, RunFolder
+from tledge.run.folder import UNCORRECTED, RunFolder
+from tledge.run.records import Artifact, ParityReport, ParityRow, Reference
 from tledge.runtime import sandbox
 from tledge.verification import flips, parity
 from tledge.verification.parity import Standard
@@ -57,7 +60,7 @@ def verify_run(
         rows.append(_with_uncorrected(folder, row, artifact, reference, standard))
     flips.keep_only(folder.path, [row.flips for row in rows])
     report = _report(_of_keras(reference, run.confidence), rows)
-    run_folder.write_json(folder.parity, report)
+    files.write_json(folder.parity, report)
     return report
 
 
@@ -221,7 +224,7 @@ def _put(bundle: Bundle, entry: Shipped, scratch: Path) -> Path:
     path = (scratch / entry.path).resolve()
     if not path.is_relative_to(scratch.resolve()) or not path.exists():
         raise ArtifactError(f"{bundle.path}: {entry.path} is not in the bundle.")
-    if run_folder.sha256(path) != entry.sha256:
+    if files.sha256(path) != entry.sha256:
         raise ArtifactError(f"{entry.path}: not the file that manifest.json names (SHA-256 differs).")
     return path
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
-
-from tledge._io.encoding import CONTROL
 
 if TYPE_CHECKING:  # the command line starts with this module
     from tledge.contract import Confidence
-    from tledge.environment.machine import Machine
-    from tledge.run.folder import Score
+    from tledge.run.records import Score
 
 NONE = "–"
 """Stands where there is no figure."""
@@ -58,22 +54,3 @@ def unsure(fitted: Confidence) -> str:
         f"below a confidence of {fitted.threshold:.4f}: answers {fitted.coverage:.1%} of the validation "
         f"photos, {fitted.error:.1%} of these wrong"
     )
-
-
-def machine_line(one: Machine) -> str:
-    """What measured, in one sentence."""
-    memory = "" if one.memory_mib is None else f", {one.memory_mib / 1024:.0f} GiB"
-    packages = ", ".join(f"{name} {version}" for name, version in one.packages.items())
-    return (
-        f"Measured on {one.processor} ({one.architecture}, {one.cores} cores{memory}), {one.system}, "
-        f"Python {one.python}, {packages}."
-    )
-
-
-def printable(text: object) -> str:
-    """Text for a terminal: control characters, which would rule it, become `\\x1b`; lines stay lines."""
-    return CONTROL.sub(_written, str(text))
-
-
-def _written(found: re.Match[str]) -> str:
-    return found[0] if found[0] in "\n\t" else found[0].encode("unicode_escape").decode("ascii")

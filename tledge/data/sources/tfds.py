@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tledge._io import resource_errors
-from tledge._process import silence
+from tledge._process import optional_imports
 from tledge.data.sources import tfrecord_offsets
 from tledge.data.sources.base import Reader, Record, constant
 from tledge.errors import DataError, MissingError, RecipeError
@@ -90,7 +90,7 @@ def _files(builder: Any, split: str) -> list[Path]:
 
 def _builder(options: Mapping[str, object]) -> Any:
     name = str(options["name"])
-    tfds = silence.load("tensorflow_datasets", "train")
+    tfds = optional_imports.load("tensorflow_datasets", "train")
     root = resource_errors.expanded(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
     try:
         builder = tfds.builder(name, data_dir=str(root))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tledge._io import resource_errors
-from tledge._process import silence
+from tledge._process import optional_imports
 from tledge.data.sources import tfrecord_offsets
 from tledge.data.sources.base import Reader, Record, constant, stamps
 from tledge.errors import DataError, MissingError, RecipeError
@@ -129,8 +129,8 @@ def _survey(reading: _Reading, fingerprint: str) -> tuple[int, int]:
 
 
 def _examples(path: Path, compression: str) -> Iterator[Any]:
-    tf = silence.load("tensorflow", "train")
-    decode_error = silence.load("google.protobuf.message", "train").DecodeError
+    tf = optional_imports.load("tensorflow", "train")
+    decode_error = optional_imports.load("google.protobuf.message", "train").DecodeError
     for number, payload in enumerate(_payloads(path, compression)):
         try:
             yield tf.train.Example.FromString(payload)
@@ -140,7 +140,7 @@ def _examples(path: Path, compression: str) -> Iterator[Any]:
 
 def _payloads(path: Path, compression: str) -> Iterator[bytes]:
     """The records of a file; raises DataError where it ends too early or is damaged."""
-    tf = silence.load("tensorflow", "train")
+    tf = optional_imports.load("tensorflow", "train")
     size = 0
     try:
         for payload in tf.data.TFRecordDataset(str(path), compression).as_numpy_iterator():

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-from tledge.run import folder
+from tledge._io import atomic
 
 NAME = "events.out.tfevents.tledge"
 """TensorBoard reads the files of a folder whose names have "tfevents" in them."""
@@ -26,7 +26,7 @@ RGB = 3
 
 def write(path: Path, events: Iterable[bytes]) -> None:
     """Write an event file of these events under its final name at once."""
-    with folder.replacing(path) as made:
+    with atomic.replacing(path) as made:
         made.write_bytes(b"".join(map(_record, (_version(), *events))))
 
 

@@ -12,10 +12,10 @@ from dataclasses import asdict
 from typing import Any
 
 from tledge import __version__
+from tledge._io import files
 from tledge._process.optional_imports import Needs
 from tledge.errors import MissingError
 from tledge.recipe.loader import Recipe
-from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
 
 NEEDS = Needs(("mlflow",), "pip install mlflow")
@@ -50,14 +50,10 @@ def recorded(recipe: Recipe, folder: RunFolder) -> Iterator[Any]:
     """
     mlflow = library()
     begun = folder.checkpoints / KEPT
-    known = (
-        run_folder.read_json(begun, "an unfinished run", "Start over with --force.")
-        if begun.is_file()
-        else {}
-    )
+    known = files.read_json(begun, "an unfinished run", "Start over with --force.") if begun.is_file() else {}
     mlflow.set_experiment(recipe.recipe.name)
     started = mlflow.start_run(run_id=known.get("run_id"), run_name=folder.path.name)
-    run_folder.write_json(begun, {"run_id": started.info.run_id})
+    files.write_json(begun, {"run_id": started.info.run_id})
     try:
         if not known:
             _tell_recipe(mlflow, recipe)

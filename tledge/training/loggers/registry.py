@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager
 
 from tledge.recipe.loader import Recipe
 from tledge.run.folder import RunFolder
+from tledge.training.callbacks import Observer
 from tledge.training.loggers import mlflow_logger, tensorboard
 from tledge.training.multi_host import Hosts
-from tledge.training.stage import Observer
 
 
 def require(recipe: Recipe) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import contract
-from tledge._process import silence
-from tledge.data import inspection
+from tledge._process import optional_imports
 from tledge.data.cache import Prepared
 from tledge.recipe.loader import Recipe
 from tledge.run.folder import RunFolder
+from tledge.training import augmentation_sheet
 from tledge.training.loggers import event_file
 
 if TYPE_CHECKING:
@@ -92,16 +92,18 @@ def write(
 def _augmented(recipe: Recipe, prepared: Prepared, train: NDArray[np.int64]) -> bytes:
     """The sheet of `tledge data` with changed train photos; empty where the recipe changes none."""
     with tempfile.TemporaryDirectory() as scratch:
-        paths = inspection.augmented(prepared, train, recipe.augment, Path(scratch), recipe.recipe.seed)
+        paths = augmentation_sheet.augmented(
+            prepared, train, recipe.augment, Path(scratch), recipe.recipe.seed
+        )
         return paths[0].read_bytes() if paths else b""
 
 
 def graph(core: Any) -> bytes:
     """The `GraphDef` of a network that answers, weights left out; empty with another backend."""
-    keras = silence.load("keras", "train")
+    keras = optional_imports.load("keras", "train")
     if keras.backend.backend() != "tensorflow":
         return b""
-    tf = silence.load("tensorflow", "train")
+    tf = optional_imports.load("tensorflow", "train")
     taken = tf.TensorSpec(core.input_shape, "float32", contract.INPUT_NAME)
     traced = tf.function(lambda image: core(image, training=False)).get_concrete_function(taken)
     return bytes(traced.graph.as_graph_def().SerializeToString(deterministic=True))

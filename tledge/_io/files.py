@@ -1,0 +1,103 @@
+"""Read and write files: text, JSON, hashes, and zips whose bytes are reproducible."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tledge._io import atomic, encoding
+from tledge.errors import RunError
+
+"""How every file and folder of a run is written."""
+
+
+@contextmanager
+def complete(path: Path, advice: str) -> Iterator[None]:
+    """Turn a missing or unknown field of the JSON file at `path` into a RunError with advice."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: incomplete, or of another tledge ({error!r}). {advice}") from error
+
+
+def read_json(path: Path, what: str, advice: str) -> dict[str, Any]:
+    """The object in a JSON file of a run; raises RunError with `what` was expected, and advice."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path.parent}: not {what}, {path.name} is missing. {advice}") from None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path}: damaged ({error}). {advice}") from error
+    if not isinstance(raw, dict):
+        raise RunError(f"{path}: expected a JSON object. {advice}")
+    return raw
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text under its final name at once; raises RunError where a folder has that name."""
+    if os.path.isdir(path):  # Path's own raises for what is no possible path
+        raise RunError(f"{path}: a folder stands where a file is to be written. Move it, or name another.")
+    with atomic.replacing(path) as made:
+        made.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a frozen dataclass or a plain object as JSON under its final name at once."""
+    fields = value if isinstance(value, (dict, list)) else asdict(value)
+    write_text(path, encoding.as_json(fields) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, or of a folder: of its files' names and hashes, in order of name."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for child in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{child.relative_to(path).as_posix()}\0{sha256(child)}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    if path.is_dir():
+        return sum(child.stat().st_size for child in path.rglob("*") if child.is_file())
+    return path.stat().st_size
+
+
+def canonical_zip(source: Path, target: Path, rewrite: Callable[[str, bytes], bytes] | None = None) -> None:
+    """Zip a folder, or re-zip a zip, with sorted names and fixed times, so equal content is equal bytes.
+
+    `rewrite(name, data)` may change a member on its way.
+    """
+    import zipfile
+
+    change = rewrite or (lambda _name, data: data)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as out:
+        for name, data in _members(source):
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # Unix, also where made on Windows
+            entry.external_attr = 0o644 << 16
+            out.writestr(entry, change(name, data))
+
+
+def _members(source: Path) -> Iterator[tuple[str, bytes]]:
+    import zipfile
+
+    if source.is_dir():
+        files = {p.relative_to(source).as_posix(): p for p in source.rglob("*") if p.is_file()}
+        for name in sorted(files):
+            yield name, files[name].read_bytes()
+        return
+    with zipfile.ZipFile(source) as packed:
+        for name in sorted(packed.namelist()):
+            yield name, packed.read(name)

@@ -1,0 +1,41 @@
+"""Draw rows of a data set: classes take turns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tledge.data.cache import ORIGINALS, Prepared
+from tledge.data.sources.base import Record
+from tledge.errors import TledgeError
+from tledge.preprocessing.image import Facts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Decoded = tuple[Record, NDArray[np.uint8], Facts, str] | tuple[Record, TledgeError]
+    """A photo's pixels, facts and the SHA-256 of its bytes, which are not kept; or why it cannot be used."""
+
+
+def pick_originals(prepared: Prepared, rows: NDArray[np.int64], count: int) -> list[int]:
+    """Up to `count` of `rows` whose encoded photo was kept, classes in turn."""
+    by_label: dict[str, list[int]] = {label: [] for label in prepared.labels}
+    for row in rows.tolist():
+        if prepared.rows[row].original:
+            by_label[prepared.rows[row].label].append(row)
+    turns = zip(*(([*kept, *[-1] * ORIGINALS])[:ORIGINALS] for kept in by_label.values()), strict=True)
+    return [row for turn in turns for row in turn if row >= 0][:count]
+
+
+def by_class_in_turn(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Up to `count` positions in labels int64[N], seeded, the classes taking turns; ascending."""
+    import numpy as np
+
+    order = np.random.default_rng([seed, 7]).permutation(len(labels))
+    seen: Counter[int] = Counter()
+    turns: list[tuple[int, int, int]] = []
+    for position in order.tolist():
+        turns.append((seen[int(labels[position])], len(turns), position))
+        seen[int(labels[position])] += 1
+    return np.array(sorted(position for _turn, _n, position in sorted(turns)[:count]), np.int64)

@@ -1,0 +1,41 @@
+"""The options of a data source: the recipe's, checked, with defaults filled in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tledge.config import Data
+from tledge.data.sources.base import Record
+from tledge.data.sources.registry import SOURCES
+from tledge.errors import RecipeError, TledgeError
+from tledge.preprocessing.image import Facts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Decoded = tuple[Record, NDArray[np.uint8], Facts, str] | tuple[Record, TledgeError]
+    """A photo's pixels, facts and the SHA-256 of its bytes, which are not kept; or why it cannot be used."""
+
+
+def source_options(data: Data) -> dict[str, object]:
+    """All options of the recipe's source, defaults filled in; unknown keys raise RecipeError."""
+    name, _, argument = data.source.partition(":")
+    entry = SOURCES[name]
+    unknown = sorted(set(data.options) - set(entry.module.OPTIONS))
+    if unknown:
+        raise RecipeError(
+            f"[data] source {name!r} has no option {unknown[0]!r}. "
+            f"Its options: {', '.join(sorted(entry.module.OPTIONS))}."
+        )
+    for key, value in data.options.items():
+        if type(value) is not type(entry.module.OPTIONS[key]):
+            raise RecipeError(f"[data] {key}: expected such as {entry.module.OPTIONS[key]!r}, got {value!r}.")
+    chosen = {**entry.module.OPTIONS, **data.options}
+    if argument and not entry.argument:
+        raise RecipeError(f"[data] source {name!r} takes nothing after a colon, got {argument!r}.")
+    if argument:
+        chosen[entry.argument] = argument
+    if entry.argument and not chosen[entry.argument]:
+        raise RecipeError(f'[data] source {name!r} needs its {entry.argument}: "{name}:...".')
+    return chosen

@@ -1,0 +1,49 @@
+"""Draw a contact sheet of augmented photos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tledge._io import atomic
+from tledge._process import optional_imports
+from tledge.config import Augment
+from tledge.data.cache import Prepared
+from tledge.data.sampling import by_class_in_turn
+from tledge.models import augmentation
+from tledge.visualization import contact_sheet
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Rows = Mapping[str, NDArray[np.int64]]
+
+
+PHOTOS, VIEWS = 6, 9
+"""Photos on the sheet of augmentations, and views of each."""
+
+
+def augmented(
+    prepared: Prepared, train: NDArray[np.int64], table: Augment, folder: Path, seed: int
+) -> list[Path]:
+    """Write `augmented.png`: a few train photos, each followed by changed views of it.
+
+    Gives its path; nothing where the recipe changes nothing. Raises MissingError without Keras.
+    """
+    import numpy as np
+
+    if table.is_off:
+        return []
+    optional_imports.load("keras", "train")
+    chosen = train[by_class_in_turn(prepared.label_indices()[train], PHOTOS, seed)]
+    images = prepared.images()[chosen]
+    draw = augmentation.view_maker(table, seed)
+    views = [draw(images) for _ in range(VIEWS)]
+    rows = np.stack([images, *views], axis=1)
+    captions = [prepared.rows[row].label if view == 0 else "" for row in chosen for view in range(VIEWS + 1)]
+    with atomic.replacing(folder / "augmented.png") as path:
+        flat = rows.reshape(-1, *images.shape[1:])
+        contact_sheet.sheet(flat, captions, path, "train photos, each with augmented views")
+    return [folder / "augmented.png"]

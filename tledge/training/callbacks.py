@@ -1,0 +1,140 @@
+"""Keras callbacks of a stage: progress, the best epoch, checkpoints, a loss that is no number."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tledge import progress
+from tledge.config import Stage
+from tledge.errors import RunError
+from tledge.training.checkpoint import State, load_checkpoint, save_checkpoint, values
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+Observer = Callable[[Sequence[Mapping[str, Any]]], None]
+"""Told of the whole history after every epoch, a row each with stage, epoch and figures."""
+
+
+def guard_numbers(stage: Stage, state: State, precision: str) -> Any:
+    """The callback that stops at the first step, or validation, whose loss is no number."""
+    import keras
+
+    class Guard(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.epoch = epoch
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            step = min(batch + 1, self.params["steps"])  # the last of several at once
+            self._check(logs, f"in epoch {self.epoch + 1}, at step {step}")
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self._check(logs, f"in validation after epoch {epoch + 1}")
+
+        def _check(self, logs: Any, where: str) -> None:
+            if not all(math.isfinite(float(value)) for value in (logs or {}).values()):
+                raise RunError(_no_number(stage, state, where, precision))
+
+    return Guard()
+
+
+def _no_number(stage: Stage, state: State, where: str, precision: str) -> str:
+    """What to say of a loss that is no number, and what to try."""
+    key = f"stage.{state.stage}.learning_rate"
+    half = ', or [hardware] precision = "float32"' if precision == "float16" else ""
+    return (
+        f"stage {stage.name}: the loss is not a number {where}. Most likely the learning rate is too high. "
+        f"Start over with --force and a tenth of it, --set {key}={stage.learning_rate / 10:g}{half}. The run "
+        "folder still holds the last whole epoch, and --resume would come to the same."
+    )
+
+
+@contextmanager
+def own_error(*data: Any) -> Iterator[None]:
+    """Raise what making a batch raised, and not what the backend makes of it."""
+    try:
+        yield
+    except Exception:
+        if error := next((one.error for one in data if one.error), None):
+            raise error from None
+        raise
+
+
+def report_progress(task: progress.Task, stage: Stage, watch: progress.Progress) -> Any:
+    """The callback that tells how far the stage is, and the figures of each epoch."""
+    import keras
+
+    class Reporter(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.epoch, self.begun, self.seen = epoch, time.monotonic(), 0
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            before, self.seen = self.seen, min(batch + 1, self.params["steps"])  # told of several at once
+            rate = self.seen * stage.batch_size / max(1e-9, time.monotonic() - self.begun)
+            task.advance(
+                self.seen - before, epoch=f"{self.epoch + 1}/{stage.epochs}", images_s=rate, **(logs or {})
+            )
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            figures = "  ".join(f"{name} {float(value):.4f}" for name, value in (logs or {}).items())
+            seconds = time.monotonic() - self.begun
+            watch.say(f"  {stage.name} {epoch + 1}/{stage.epochs}  {figures}  {seconds:.0f} s")
+
+    return Reporter()
+
+
+def keep_best(
+    train_model: Any, stage: Stage, state: State, checkpoint: Path, observers: Sequence[Observer] = ()
+) -> Any:
+    """The callback that notes history, finds the best epoch, stops early and writes checkpoints."""
+    import keras
+
+    class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept: list[NDArray[Any]] | None = None
+            self.begun = time.monotonic()
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.begun = time.monotonic()
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            figures = {name: float(value) for name, value in (logs or {}).items()}
+            seconds = round(time.monotonic() - self.begun, 2)
+            row = {"stage": stage.name, "epoch": epoch + 1, **figures, "seconds": seconds}
+            state.history.append(row)
+            if judge(stage, state, figures, epoch + 1) or not stage.restore_best:
+                self.kept = [values(variable) for variable in train_model.weights]
+            self.model.stop_training = state.stopped
+            save_checkpoint(checkpoint, train_model, state, self.kept or [])
+            for tell in observers:
+                tell(state.history)
+
+        def restore(self) -> None:
+            self.kept = load_checkpoint(checkpoint, train_model)
+
+        def finish(self) -> None:
+            if self.kept:
+                train_model.set_weights(self.kept)
+
+    return Keeper()
+
+
+def judge(stage: Stage, state: State, figures: dict[str, float], epoch: int) -> bool:
+    """Note in `state` whether this epoch is the best so far, and whether the stage should stop."""
+    sign = -1.0 if stage.monitor == "val_accuracy" else 1.0
+    value = sign * figures[stage.monitor]
+    better = state.best is None or value < state.best
+    if better:
+        state.best, state.best_epoch, state.wait = value, epoch, 0
+    else:
+        state.wait += 1
+    state.epoch = epoch
+    state.stopped = bool(stage.patience) and state.wait >= stage.patience
+    return better

@@ -1,0 +1,85 @@
+"""Checkpoints: where training stands, and all that resuming needs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tledge._io import atomic, npy
+from tledge.errors import RunError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass
+class State:
+    """Where training stands; goes to JSON inside the checkpoint."""
+
+    stage: int = 0
+    epoch: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    wait: int = 0
+    stopped: bool = False
+    accumulate: int = 1
+    """Gradients to an update in the running stage, above 1 where its batch did not fit."""
+    halved: dict[str, int] = field(default_factory=dict)
+    """Images at a time in the stages that did not fit, by name."""
+    frozen: dict[str, Any] | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def values(variable: Any) -> NDArray[Any]:
+    """A copy of a Keras variable that later steps do not change."""
+    import keras
+    import numpy as np
+
+    return np.array(keras.ops.convert_to_numpy(variable))
+
+
+def _all_variables(train_model: Any) -> list[Any]:
+    """Weights, random generators and optimizer state, in Keras' order."""
+    optimizer = train_model.optimizer
+    return [*train_model.variables, *(optimizer.variables if optimizer else [])]
+
+
+def save_checkpoint(path: Path, train_model: Any | None, state: State, kept: list[NDArray[Any]]) -> None:
+    """Write everything that continuing needs, under its final name at once.
+
+    `train_model` is None between two stages, where only the `kept` weights count.
+    """
+    import numpy as np
+
+    variables = _all_variables(train_model) if train_model is not None else []
+    arrays = {f"now.{n:05d}": values(v) for n, v in enumerate(variables)}
+    arrays |= {f"kept.{n:05d}": values for n, values in enumerate(kept)}
+    arrays["state"] = np.array(json.dumps(vars(state)))
+    with atomic.replacing(path) as made:
+        npy.write_npz(made, arrays)
+
+
+def read_state(path: Path) -> State:
+    """The state in a checkpoint, a fresh one where there is no checkpoint yet."""
+    import numpy as np
+
+    if not path.is_file():
+        return State()
+    with np.load(path, allow_pickle=False) as packed:
+        return State(**json.loads(str(packed["state"].reshape(-1)[0])))
+
+
+def load_checkpoint(path: Path, train_model: Any | None) -> list[NDArray[Any]]:
+    """Put a checkpoint's values into model and optimizer; gives the kept weights."""
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as packed:
+        variables = _all_variables(train_model) if train_model is not None else []
+        names = sorted(name for name in packed.files if name.startswith("now."))
+        if len(names) != len(variables):
+            raise RunError(f"{path}: the checkpoint is of another recipe. Train with --force.")
+        for name, variable in zip(names, variables, strict=True):
+            variable.assign(packed[name])
+        return [packed[name] for name in sorted(packed.files) if name.startswith("kept.")]

@@ -1,0 +1,99 @@
+"""Optimizer, learning rate schedule, loss and metrics of a stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tledge.config import Stage
+from tledge.training import batch_split, distillation
+
+
+def optimizer(stage: Stage, steps: int, accumulate: int = 1) -> Any:
+    """The Keras optimizer of a stage that makes `steps` updates in all, each of `accumulate` gradients."""
+    import keras
+
+    options: dict[str, Any] = {"learning_rate": _rate(stage, steps)}
+    if stage.weight_decay or stage.optimizer == "adamw":  # AdamW's own default is not 0
+        options["weight_decay"] = stage.weight_decay
+    if stage.ema:
+        options |= {"use_ema": True, "ema_momentum": stage.ema}
+    if stage.optimizer in ("sgd", "rmsprop"):
+        options["momentum"] = stage.momentum
+    if stage.optimizer == "sgd":
+        options["nesterov"] = stage.nesterov
+    kinds = {"sgd": "SGD", "rmsprop": "RMSprop", "adam": "Adam", "adamw": "AdamW", "adamax": "Adamax"}
+    made = getattr(keras.optimizers, kinds[stage.optimizer])
+    return made(**accumulating(options, accumulate))
+
+
+def _rate(stage: Stage, steps: int) -> Any:
+    """The learning rate: a number, or Keras' schedule of that name over `steps` steps."""
+    from keras.optimizers import schedules
+
+    first = stage.learning_rate
+    if stage.schedule == "cosine":
+        return schedules.CosineDecay(first, max(1, steps))
+    if stage.schedule == "exponential":
+        return schedules.ExponentialDecay(first, max(1, steps // max(1, stage.epochs)), stage.decay)
+    if stage.schedule == "inverse-time":
+        return schedules.InverseTimeDecay(first, 1, stage.decay)
+    return first
+
+
+def loss(stage: Stage) -> Any:
+    """Cross-entropy of probabilities [N, classes] against one-hot labels.
+
+    Of the pair (1 - p, p) that one logit gives this is its binary cross-entropy. Keras' own
+    BinaryCrossentropy would not do: behind a softmax it takes the softmax' inputs for logits of p.
+    """
+    import keras
+
+    if stage.quantize_aware:
+        return distillation.divergence
+    return keras.losses.CategoricalCrossentropy(label_smoothing=stage.label_smoothing)
+
+
+def metrics(classes: int, split: batch_split.Split | None = None, *, distilled: bool = False) -> list[Any]:
+    """Accuracy, and top-5 accuracy where there are more than five classes; padding does not count."""
+    import keras
+
+    if distilled:
+        made = distillation.metrics()
+        return made if split is None or split.is_whole else batch_split.without_padding(made)
+    if split is None or split.is_whole:
+        top5 = keras.metrics.TopKCategoricalAccuracy(5, name="top5")
+        return ["accuracy", top5] if classes > 5 else ["accuracy"]
+    made = [keras.metrics.CategoricalAccuracy(name="accuracy")]
+    if classes > 5:
+        made.append(keras.metrics.TopKCategoricalAccuracy(5, name="top5"))
+    return batch_split.without_padding(made)
+
+
+def accumulating(options: dict[str, Any], steps: int) -> dict[str, Any]:
+    """Options of a Keras optimizer so that `steps` gradients make one update.
+
+    Keras counts every gradient as a step: for schedules, which are held here until the update, and
+    for the moving average of weights, whose momentum is spread over the gradients here.
+    """
+    if steps == 1:
+        return options
+    made = {**options, "gradient_accumulation_steps": steps}
+    if callable(options["learning_rate"]):
+        made["learning_rate"] = _held(options["learning_rate"], steps)
+    if options.get("use_ema"):
+        made["ema_momentum"] = options["ema_momentum"] ** (1 / steps)
+    return made
+
+
+def _held(schedule: Any, steps: int) -> Any:
+    """A schedule that moves on once in `steps` steps."""
+    import keras
+
+    class Held(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+        def __call__(self, step: Any) -> Any:
+            return schedule(keras.ops.floor_divide(step, steps))
+
+        def get_config(self) -> dict[str, Any]:
+            return {"schedule": schedule, "steps": steps}
+
+    return Held()
