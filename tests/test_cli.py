@@ -9,7 +9,7 @@ import pytest
 from conftest import Done
 from fake_data import photos
 
-from tledge import __version__
+from tledge._version import __version__
 from tledge.errors import RecipeError
 
 Cli = Callable[..., Done]

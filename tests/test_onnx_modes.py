@@ -17,8 +17,8 @@ import pytest
 from conftest import Done, record
 from numpy.typing import NDArray
 
-from tledge import __version__
 from tledge._io import files
+from tledge._version import __version__
 from tledge.contract import InputSpec
 from tledge.errors import ConversionError, DataError
 from tledge.formats import onnx, onnx_conversion

@@ -12,6 +12,8 @@ line and programs that import a part of tledge start without the rest.
 
 from typing import TYPE_CHECKING
 
+from tledge._version import __version__
+
 if TYPE_CHECKING:
     from tledge.api import (
         Answer,
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
         train,
         verify,
     )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Answer",

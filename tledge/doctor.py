@@ -19,10 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tledge import __version__, progress
+from tledge import progress
 from tledge._io import resources
 from tledge._process import subprocesses
 from tledge._process.optional_imports import Needs, extra
+from tledge._version import __version__
 from tledge.bundle import signing
 from tledge.data.cache import cache_root
 from tledge.environment import machine

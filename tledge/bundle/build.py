@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import __version__, contract, progress
+from tledge import contract, progress
 from tledge._io import atomic, zip_guard
 from tledge._io import files as io_files
+from tledge._version import __version__
 from tledge.bundle import manifest as bundle_manifest
 from tledge.bundle import model_card, preview_page, run_summary, sbom, signing
 from tledge.bundle.manifest import Expected, GoldenCase, Manifest, Shipped

@@ -11,10 +11,10 @@ from typing import NoReturn
 
 import click
 
-from tledge import __version__
 from tledge._io import encoding, resource_errors
 from tledge._io.encoding import printable
 from tledge._process import signals
+from tledge._version import __version__
 from tledge.cli import bench, compare, completion, data, doctor, export, inspect, preview, train
 from tledge.cli.options import tell
 from tledge.errors import TledgeError

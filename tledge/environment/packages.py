@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tledge import __version__
 from tledge._io.resources import package_key
+from tledge._version import __version__
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

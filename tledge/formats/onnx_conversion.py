@@ -13,9 +13,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tledge import __version__, contract
+from tledge import contract
 from tledge._io import atomic, files
 from tledge._process import optional_imports
+from tledge._version import __version__
 from tledge.bundle import manifest
 from tledge.errors import ConversionError
 from tledge.formats.base import KERNEL_SIZE, Job

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import __version__
+from tledge._version import __version__
 from tledge.bundle import model_card
 from tledge.errors import MissingError, RunError
 from tledge.report import charts

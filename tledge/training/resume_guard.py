@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from tledge import __version__, progress
+from tledge import progress
 from tledge._io import files
+from tledge._version import __version__
 from tledge.data import cache as data_cache
 from tledge.errors import RecipeError, RunError
 from tledge.recipe.loader import Recipe

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from tledge import __version__
 from tledge._io import files
 from tledge._process.optional_imports import Needs
+from tledge._version import __version__
 from tledge.errors import MissingError
 from tledge.recipe.loader import Recipe
 from tledge.run.folder import RunFolder
