@@ -28,7 +28,7 @@ from tledge.data.sources.registry import SOURCES
 from tledge.devices.projects import TARGETS
 from tledge.formats.registry import VARIANTS
 from tledge.models.backbones import BACKBONES
-from tledge.recipe.loader import Recipe
+from tledge.recipe.definition import Recipe
 from tledge.run import folder as folder_module
 from tledge.run import records
 

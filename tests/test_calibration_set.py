@@ -20,7 +20,8 @@ from tledge.quantization import calibration_set
 from tledge.quantization.activation_statistics import Wanted, measure
 from tledge.quantization.calibration_set import require_usable, stability
 from tledge.quantization.tflite_graph import FloatGraph
-from tledge.recipe.loader import Recipe, parse
+from tledge.recipe.definition import Recipe
+from tledge.recipe.loader import parse
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 

@@ -20,11 +20,12 @@ from PIL import Image
 
 from tledge import progress
 from tledge._io import npy
+from tledge._io.npy import HEADER
 from tledge.config import Data
 from tledge.data import cache as data_cache
 from tledge.data import prepare, sampling
 from tledge.data.cache import Prepared
-from tledge.data.cache_index import HEADER, Row
+from tledge.data.cache_index import Row
 from tledge.data.sources import folder as folder_source
 from tledge.data.sources.base import Record, check_names
 from tledge.errors import DataError, MissingError, RecipeError, RunError

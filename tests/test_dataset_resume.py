@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from test_dataset import photo
 
-from tledge._io import files
+from tledge._io import files, npy
 from tledge.config import Data
-from tledge.data import cache_index, prepare
+from tledge.data import prepare
 from tledge.data.sources import folder as folder_source
 from tledge.errors import ResourceError, RunError
 from tledge.preprocessing import image
@@ -124,9 +124,9 @@ def lines_of(partial: Path) -> int:
         ("tledge.preprocessing.image:examine", 1, 0),
         ("tledge.preprocessing.image:examine", BLOCK + 1, BLOCK),
         ("tledge.preprocessing.image:examine", 14, 2 * BLOCK),
-        ("tledge.data.cache:_keep_original", 11, 2 * BLOCK),
+        ("tledge.data.prepare:_keep_original", 11, 2 * BLOCK),
         ("tledge.data.prepare:flush", 3, 2 * BLOCK),
-        ("tledge.data.cache:_finish", 1, PHOTOS),
+        ("tledge.data.prepare:_finish", 1, PHOTOS),
         ("tledge.data.prepare:npy_header", 2, PHOTOS),
         ("os:replace", 1, PHOTOS),
     ],
@@ -180,7 +180,7 @@ def images_without_lines(partial: Path) -> None:
 def lines_without_images(partial: Path) -> None:
     """Cannot come of a kill, but of a full disk or a power failure."""
     with (partial / "images.npy").open("r+b") as pixels:
-        pixels.truncate(cache_index.HEADER + 5 * SIDE * SIDE * 3 + 11)
+        pixels.truncate(npy.HEADER + 5 * SIDE * SIDE * 3 + 11)
 
 
 def half_a_header(partial: Path) -> None:

@@ -23,7 +23,7 @@ from tledge._io import files
 from tledge.errors import DataError, RecipeError
 from tledge.models import classifier
 from tledge.quantization import quantization_aware
-from tledge.recipe import loader
+from tledge.recipe import definition, loader
 from tledge.training import accelerators, batch_split, batches, checkpoint, distillation, stage
 
 pytestmark = pytest.mark.slow(minutes=1)
@@ -65,7 +65,7 @@ variants = ["tflite-fp32"]
 """
 
 
-def asked(**keys: Any) -> loader.Recipe:
+def asked(**keys: Any) -> definition.Recipe:
     """The recipe, its last stage changed."""
     made = loader.parse(RECIPE, "r.toml")
     return replace(made, stage=(made.stage[0], replace(made.stage[1], **keys)))

@@ -11,7 +11,7 @@ from fake_models import feature_vector
 
 from tledge._io import resources
 from tledge.models import classifier
-from tledge.recipe import loader
+from tledge.recipe import definition, loader
 from tledge.training import optimizer as training_optimizer
 
 pytestmark = pytest.mark.slow
@@ -91,7 +91,7 @@ WANTED = {
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[loader.Recipe, Any]]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[definition.Recipe, Any]]:
     """Every recipe's model, built once with random weights (the hub ones on a small stand-in)."""
     vectors = {
         size: feature_vector(tmp_path_factory.mktemp("vector"), size=size, features=24) for size in (224, 299)

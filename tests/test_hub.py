@@ -112,8 +112,7 @@ def classifier(folder: Path, classes: int = 3) -> Any:
     import keras
     from keras import layers
 
-    from tledge.bundle.manifest import OUTPUT_NAME
-    from tledge.contract import INPUT_NAME
+    from tledge.contract import INPUT_NAME, OUTPUT_NAME
 
     keras.utils.set_random_seed(3)
     inputs = keras.Input((SIDE, SIDE, 3), dtype="float32", name=INPUT_NAME)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tledge import config
 from tledge._io import resources
 from tledge.errors import RecipeError
-from tledge.recipe.loader import Recipe, load, parse
+from tledge.recipe.definition import Recipe
+from tledge.recipe.loader import load, parse
 
 ROOT = Path(__file__).parent.parent
 BROKEN = sorted((Path(__file__).parent / "broken_recipes").glob("*.toml"))

@@ -23,7 +23,7 @@ from tledge.devices.projects import TARGETS
 from tledge.errors import RecipeError, TledgeError
 from tledge.formats.registry import VARIANTS
 from tledge.models.backbones import BACKBONES
-from tledge.recipe import loader
+from tledge.recipe import definition, loader
 from tledge.run import folder, records
 
 sys.path.insert(0, str(ROOT / "docs"))  # its scripts import one another as they lie
@@ -170,7 +170,7 @@ NEEDED = ("[data] source", "[model] backbone", "[model] weights", "[[stage]] nam
 """What a minimal recipe says itself, other than the default."""
 
 
-def saying(title: str = "[data]", line: str = "") -> loader.Recipe:
+def saying(title: str = "[data]", line: str = "") -> definition.Recipe:
     """A minimal recipe with one more line in one table."""
     parts = {**MINIMAL, title: f"{MINIMAL.get(title, '')}\n{line}"}
     return loader.parse("\n".join(f"{name}\n{text}" for name, text in parts.items()), "x.toml")

@@ -20,7 +20,7 @@ from PIL import Image
 from tledge.data import prepare, splits
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image
-from tledge.recipe import init, loader
+from tledge.recipe import definition, init, loader
 from tledge.recipe.init import Folder, default_name, look, quoted, recipe_text
 
 Layout = Mapping[str, Mapping[str, int]]
@@ -62,7 +62,7 @@ def unsplit(count: int, **changed: Any) -> Folder:
     return seen({"train": {"cat": count, "dog": count}}, layout="label", **changed)
 
 
-def read(folder: Folder) -> loader.Recipe:
+def read(folder: Folder) -> definition.Recipe:
     return loader.parse(recipe_text(folder, "pets"), "pets.toml")
 
 

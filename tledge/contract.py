@@ -78,3 +78,6 @@ def checked_labels(labels: Sequence[str], where: str) -> tuple[str, ...]:
         if CONTROL.search(label):
             raise ArtifactError(f"{where}: the label {label[:80]!r} holds control characters.")
     return tuple(labels)
+
+
+OUTPUT_NAME = "probabilities"

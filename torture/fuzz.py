@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from tledge import config, contract
 from tledge.data.sources import csv as csv_source
 from tledge.errors import DataError, MissingError, RecipeError, TledgeError
-from tledge.recipe.loader import Recipe, load, parse
+from tledge.recipe.definition import Recipe
+from tledge.recipe.loader import load, parse
 from tledge.training.multi_host import Hosts
 
 NAME = "fuzz.toml"

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge._io import resource_errors
-from tledge.data.cache_index import HEADER
 from tledge.errors import RunError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
+
+HEADER = 128
+"""Bytes before the pixels in `images.npy`; its shape is filled in when all are there."""
 
 
 def npy_header(shape: tuple[int, ...]) -> bytes:

@@ -9,13 +9,10 @@ from functools import cache
 from typing import Any
 
 from tledge._io import json_schema, resources
-from tledge.contract import Confidence, InputSpec
+from tledge.contract import OUTPUT_NAME, Confidence, InputSpec
 from tledge.errors import ArtifactError
 
 MANIFEST_VERSION = 1
-
-
-OUTPUT_NAME = "probabilities"
 
 
 MAX_BYTES = 1 << 24

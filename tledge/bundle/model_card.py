@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from tledge.bundle.manifest import OUTPUT_NAME
 from tledge.bundle.run_summary import Summary
+from tledge.contract import OUTPUT_NAME
 from tledge.data.sources.registry import SOURCES
 from tledge.metrics import per_class, statistics
 from tledge.metrics.parity_gates import CLASS_IMAGES

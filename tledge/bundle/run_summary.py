@@ -8,7 +8,7 @@ from typing import Any
 
 from tledge._io import files
 from tledge.recipe import loader
-from tledge.recipe.loader import Recipe
+from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 from tledge.run.records import Artifact, ParityReport, TrainedRun
 

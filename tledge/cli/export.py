@@ -29,7 +29,7 @@ from tledge.errors import RecipeError, TledgeError
 if TYPE_CHECKING:
     from tledge.bundle.build import Bundled
     from tledge.bundle.signing import PublicKey, Signer
-    from tledge.recipe.loader import Recipe
+    from tledge.recipe.definition import Recipe
     from tledge.run.folder import RunFolder
     from tledge.run.records import ParityReport
 

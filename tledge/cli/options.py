@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from tledge.bundle.signing import PublicKey, Signer
-    from tledge.recipe.loader import Recipe
+    from tledge.recipe.definition import Recipe
     from tledge.run.folder import RunFolder
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -14,7 +14,7 @@ from tledge._io import atomic, files
 from tledge.data import cache, prepare, sampling, splits
 from tledge.errors import DataError
 from tledge.quantization import calibration_set, selection_images
-from tledge.recipe.loader import Recipe
+from tledge.recipe.definition import Recipe
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.run.records import Artifact, TrainedRun

@@ -21,7 +21,7 @@ from tledge.conversion.worker_client import Conversion, Converter
 from tledge.environment import packages
 from tledge.formats.base import MODE, Job
 from tledge.formats.registry import VARIANTS
-from tledge.recipe.loader import Recipe
+from tledge.recipe.definition import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import UNCORRECTED, RunFolder
 from tledge.run.records import Artifact, TrainedRun

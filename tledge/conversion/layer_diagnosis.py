@@ -16,7 +16,7 @@ from tledge.conversion import calibration_data
 from tledge.errors import ArtifactError, RunError
 from tledge.quantization import calibration_set
 from tledge.quantization.sensitivity import CORRECTED, OUTPUT, ROUNDED, Cost, Layer, Sensitivity, sensitivity
-from tledge.recipe.loader import Recipe
+from tledge.recipe.definition import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
 from tledge.run.records import Artifact

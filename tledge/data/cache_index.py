@@ -18,10 +18,8 @@ from typing import IO, Any
 
 from tledge import progress
 from tledge._io import files
+from tledge._io.npy import HEADER
 from tledge.errors import RunError
-
-HEADER = 128
-"""Bytes before the pixels in `images.npy`; its shape is filled in when all are there."""
 
 ALWAYS_HASHED = 1 << 30
 """Pixels of up to so many bytes are hashed whenever a cache is used; SHA-256 takes about a second."""

@@ -21,11 +21,12 @@ from typing import IO, TYPE_CHECKING
 
 from tledge import progress
 from tledge._io import atomic, files, lockfile, npy, resource_errors
+from tledge._io.npy import HEADER
 from tledge._process.ordered_map import in_order
 from tledge.config import Data
 from tledge.data import cache_index
 from tledge.data.cache import ORIGINALS, Prepared, cache_root, open_cache, prepared_from
-from tledge.data.cache_index import HEADER, Head, Row
+from tledge.data.cache_index import Head, Row
 from tledge.data.sources.base import Record, Source, check_names, shown
 from tledge.data.sources.options import source_options
 from tledge.data.sources.registry import SOURCES

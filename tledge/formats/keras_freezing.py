@@ -17,7 +17,6 @@ from typing import Any
 from tledge import contract
 from tledge._io import files
 from tledge._process import optional_imports
-from tledge.bundle import manifest
 from tledge.errors import ConversionError
 from tledge.models import classifier
 from tledge.quantization import quantization_aware
@@ -101,7 +100,7 @@ def _saved(net: Any, folder: Path) -> Path:
     frozen = convert_variables_to_constants_v2(function.get_concrete_function())
     module = tf.Module()
     module.answer = tf.function(
-        lambda image: {manifest.OUTPUT_NAME: frozen(image)[0]}, input_signature=[spec]
+        lambda image: {contract.OUTPUT_NAME: frozen(image)[0]}, input_signature=[spec]
     )
     tf.saved_model.save(module, str(folder), signatures={SIGNATURE: module.answer})
     return folder

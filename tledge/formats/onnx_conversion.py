@@ -17,7 +17,6 @@ from tledge import contract
 from tledge._io import atomic, files
 from tledge._process import optional_imports
 from tledge._version import __version__
-from tledge.bundle import manifest
 from tledge.errors import ConversionError
 from tledge.formats.base import KERNEL_SIZE, Job
 from tledge.formats.keras_freezing import keras_model, tensorflow
@@ -125,7 +124,7 @@ def _rename(graph: Any) -> None:
 
     Constants that nothing reads are dropped.
     """
-    names = {graph.input[0].name: contract.INPUT_NAME, graph.output[0].name: manifest.OUTPUT_NAME}
+    names = {graph.input[0].name: contract.INPUT_NAME, graph.output[0].name: contract.OUTPUT_NAME}
     for number, node in enumerate(graph.node):
         node.name = f"{node.op_type.lower()}_{number}"
         for place, name in enumerate(node.output):
@@ -166,7 +165,7 @@ def _contract(port: Any) -> str:
     """The manifest's words for what the model takes and gives, as JSON, for a file that left its bundle."""
     sides = [side.dim_value for side in port.type.tensor_type.shape.dim]
     taken = asdict(contract.InputSpec(*sides[1:3]))
-    return json.dumps({"input": taken, "output": manifest.OUTPUT_NAME}, sort_keys=True)
+    return json.dumps({"input": taken, "output": contract.OUTPUT_NAME}, sort_keys=True)
 
 
 def _describe(onnx: Any, made: Any, job: Job) -> None:

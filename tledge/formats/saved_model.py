@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from tledge import contract
 from tledge._io import atomic, files
 from tledge._process.optional_imports import Needs, extra
-from tledge.bundle import manifest
 from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Job, Mode, Port, Structure, is_zeroed
 from tledge.formats.keras_freezing import keras_model, tensorflow
@@ -41,7 +40,7 @@ def _module(tf: Any, net: Any, labels: Path) -> tuple[Any, dict[str, Any]]:
     module.labels = tf.saved_model.Asset(str(labels))
 
     def answer(images: Any) -> dict[str, Any]:
-        return {manifest.OUTPUT_NAME: net(tf.cast(images, tf.float32), training=False)}
+        return {contract.OUTPUT_NAME: net(tf.cast(images, tf.float32), training=False)}
 
     def decode(encoded: Any) -> Any:
         # Decodes PNG too; the accurate method is what Pillow uses. EXIF turns are not applied.
@@ -90,14 +89,14 @@ class SavedModelSession:
         parts = []
         for start in range(0, len(images), 32):
             batch = tf.constant(images[start : start + 32])
-            parts.append(self._serve(image=batch)[manifest.OUTPUT_NAME].numpy())
+            parts.append(self._serve(image=batch)[contract.OUTPUT_NAME].numpy())
         return np.concatenate(parts)
 
     def run_encoded(self, photos: list[bytes]) -> NDArray[np.float32]:
         """Probabilities of encoded photos, through `serve_jpeg`: float32[N, classes]."""
         tf = tensorflow()
         answer = self._loaded.signatures["serve_jpeg"](image_bytes=tf.constant(photos))
-        found: NDArray[np.float32] = answer[manifest.OUTPUT_NAME].numpy()
+        found: NDArray[np.float32] = answer[contract.OUTPUT_NAME].numpy()
         return found
 
 

@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any
 from tledge._io import atomic, files
 from tledge._process import optional_imports
 from tledge._process.ordered_map import in_order
-from tledge.bundle.manifest import OUTPUT_NAME
 from tledge.config import Model, Stage
-from tledge.contract import INPUT_NAME
+from tledge.contract import INPUT_NAME, OUTPUT_NAME
 from tledge.errors import MissingError, RecipeError, RunError, TledgeError
 from tledge.models import saved_model_layer
 from tledge.models.backbones import BACKBONES, Backbone, Values, split_name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import warnings
@@ -12,7 +13,7 @@ from tledge.data.sources.options import source_options
 from tledge.errors import RecipeError
 from tledge.formats.registry import VARIANTS
 from tledge.models.backbones import BACKBONES, split_name
-from tledge.recipe.loader import Recipe, unknown
+from tledge.recipe.definition import Recipe
 
 LONGEST_NAME = 200
 """Bytes of name and version together: they make the name of the bundle's file."""
@@ -156,3 +157,11 @@ def require_variants(names: Iterable[str], where: str) -> None:
     for name in names:
         if name not in VARIANTS:
             raise RecipeError(unknown(where, "variant", name, VARIANTS))
+
+
+def unknown(where: str, kind: str, name: object, known: Iterable[str]) -> str:
+    """The message for a name that no table has, with the nearest spelling."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{where} has no {kind} {str(name)!r}.{hint} Known: {', '.join(names)}."

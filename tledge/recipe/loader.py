@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, fields, replace
+from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -14,34 +13,13 @@ from tledge._io import files
 from tledge.data.sources.registry import SOURCES
 from tledge.errors import RecipeError
 from tledge.recipe import toml_reader
-from tledge.recipe.checks import check
+from tledge.recipe.checks import check, unknown
+from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 
 T = TypeVar("T")
 
 MOST_STAGES = 100
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that a recipe says, defaults filled in."""
-
-    recipe: config.About
-    data: config.Data
-    model: config.Model
-    augment: config.Augment
-    stage: tuple[config.Stage, ...]
-    hardware: config.Hardware
-    log: config.Log
-    export: config.Export
-    parity: config.Parity
-    abstain: config.Abstain
-    expect: config.Expect
-
-    @property
-    def synthetic(self) -> bool:
-        """True where the photos are drawn and not taken."""
-        return SOURCES[self.data.source.partition(":")[0]].synthetic
 
 
 def load(path: Path, settings: Sequence[str] = ()) -> Recipe:
@@ -254,14 +232,6 @@ def _refuse_unknown(where: str, table: Mapping[str, Any], known: Iterable[str], 
     for name in table:
         if name not in names:
             raise RecipeError(unknown(where, kind, name, names))
-
-
-def unknown(where: str, kind: str, name: object, known: Iterable[str]) -> str:
-    """The message for a name that no table has, with the nearest spelling."""
-    names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"{where} has no {kind} {str(name)!r}.{hint} Known: {', '.join(names)}."
 
 
 def _override(raw: dict[str, Any], setting: str) -> None:

@@ -13,7 +13,7 @@ from tledge.errors import RunError
 
 if TYPE_CHECKING:
     from tledge.config import Parity
-    from tledge.recipe.loader import Recipe
+    from tledge.recipe.definition import Recipe
     from tledge.run.folder import RunFolder
 
 

@@ -20,7 +20,7 @@ from tledge.errors import DataError
 from tledge.models import augmentation, classifier
 from tledge.quantization import quantization_aware
 from tledge.quantization.quantization_aware import Range
-from tledge.recipe.loader import Recipe
+from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 from tledge.training import accelerators
 from tledge.training.batches import Examples

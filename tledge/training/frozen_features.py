@@ -24,7 +24,7 @@ from tledge.config import Stage
 from tledge.data import cache
 from tledge.data.streaming import Images, in_batches
 from tledge.models import augmentation, classifier
-from tledge.recipe.loader import Recipe
+from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 from tledge.training import batches as training_batches
 from tledge.training import multi_host

@@ -19,7 +19,7 @@ from tledge.data import inspection
 from tledge.environment import machine, packages
 from tledge.metrics import abstention, statistics
 from tledge.models import classifier
-from tledge.recipe.loader import Recipe
+from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 from tledge.run.records import Score, TrainedRun
 from tledge.training import (

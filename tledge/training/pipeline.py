@@ -19,7 +19,7 @@ from tledge.data.streaming import OneHot
 from tledge.errors import MissingError, RunError
 from tledge.models import augmentation, classifier
 from tledge.quantization import quantization_aware
-from tledge.recipe.loader import Recipe
+from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 from tledge.run.records import TrainedRun
 from tledge.training import (

@@ -11,7 +11,7 @@ from tledge._io import files
 from tledge._version import __version__
 from tledge.data import cache as data_cache
 from tledge.errors import RecipeError, RunError
-from tledge.recipe.loader import Recipe
+from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 from tledge.run.records import TrainedRun
 from tledge.training import (

@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tledge import contract
 from tledge._io import files
-from tledge.bundle import manifest, model_files
+from tledge.bundle import model_files
 from tledge.bundle.model_files import Subject
 from tledge.bundle.reader import is_bundle, open_bundle
 from tledge.contract import InputSpec
@@ -107,7 +108,7 @@ def _of_run(folder: RunFolder, artifacts: tuple[Subject, ...]) -> Side:
     run = folder.read_run()
     reference = golden_set.load(folder.golden)
     return Side(
-        folder.path, run.name, run.version, run.labels, run.input, manifest.OUTPUT_NAME, run.synthetic,
+        folder.path, run.name, run.version, run.labels, run.input, contract.OUTPUT_NAME, run.synthetic,
         artifacts, _photos_of_run(folder, run.labels, reference), reference,
     )  # fmt: skip
 

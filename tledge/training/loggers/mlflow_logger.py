@@ -15,7 +15,7 @@ from tledge._io import files
 from tledge._process.optional_imports import Needs
 from tledge._version import __version__
 from tledge.errors import MissingError
-from tledge.recipe.loader import Recipe
+from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 
 NEEDS = Needs(("mlflow",), "pip install mlflow")

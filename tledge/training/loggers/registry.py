@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from tledge.recipe.loader import Recipe
+from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 from tledge.training.callbacks import Observer
 from tledge.training.loggers import mlflow_logger, tensorboard

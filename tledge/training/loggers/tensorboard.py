@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tledge import contract
 from tledge._process import optional_imports
 from tledge.data.cache import Prepared
-from tledge.recipe.loader import Recipe
+from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 from tledge.training import augmentation_sheet
 from tledge.training.loggers import event_file
