@@ -30,7 +30,7 @@ PHOTOS = 22
 
 CHILD = """
 import importlib, os, signal, sys
-from tledge.data import cache as dataset; from tledge.preprocessing import image as images
+from tledge.data import prepare as dataset; from tledge.preprocessing import image as images
 from tledge.config import Data
 
 folder, place, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -127,7 +127,7 @@ def lines_of(partial: Path) -> int:
         ("tledge.data.prepare:_keep_original", 11, 2 * BLOCK),
         ("tledge.data.prepare:flush", 3, 2 * BLOCK),
         ("tledge.data.prepare:_finish", 1, PHOTOS),
-        ("tledge.data.prepare:npy_header", 2, PHOTOS),
+        ("tledge._io.npy:npy_header", 2, PHOTOS),
         ("os:replace", 1, PHOTOS),
     ],
 )

@@ -21,7 +21,6 @@ import pytest
 from conftest import Done
 from fake_device_bundle import change, write_sums
 
-from tledge import contract
 from tledge._io import encoding, files, json_schema, zip_guard
 from tledge.bundle import manifest, reader
 from tledge.config import Data
@@ -140,7 +139,7 @@ def test_text_that_is_no_manifest(text: bytes) -> None:
 
 
 def test_huge_manifest_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract.json, "loads", lambda *_one, **_two: pytest.fail("parsed"))
+    monkeypatch.setattr(manifest.json, "loads", lambda *_one, **_two: pytest.fail("parsed"))
     with pytest.raises(ArtifactError, match=f"at most {manifest.MAX_BYTES} expected"):
         manifest.parse_manifest(b" " * (manifest.MAX_BYTES + 1), "here")
 

@@ -240,7 +240,7 @@ def test_read_only_cache_is_used(data: Data, made: Prepared, monkeypatch: pytest
     def refuse(*_arguments: object) -> None:
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(cache_index.runs, "write_json", refuse)
+    monkeypatch.setattr(cache_index.files, "write_json", refuse)
     assert prepare.prepare(data, SIDE) == made
 
 

@@ -1,216 +1,94 @@
-"""The two structural rules: modules import only lower layers; the command line starts light."""
+"""The structure's rules: imports point to lower layers, heavy libraries load late, nothing grows too large."""
 
 import ast
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "tledge"
-LAYERS: list[set[str]] = [
-    {"tledge", "errors", "progress", "parallel", "archives", "workers", "schema", "children", "interruption"},
-    {"shipped", "shortage", "letters"},
-    {"whole"},
-    {
-        "aborts",
-        "quiet",
-        "tables",
-        "toml_text",
-        "contract",
-        "starter_words",
-        "statistics",
-        "plots",
-        "machine",
-        "tflite_metadata",
-        "needs",
-        "probe_worker",
-        "locks",
-    },
-    {
-        "hardware",
-        "report.charts",
-        "images",
-        "runs",
-        "runtime",
-        "trial",
-        "signature",
-        "sources.base",
-        "sources.hands",
-        "sources.frames",
-        "contact",
-        "float_graph",
-        "calibration",
-        "ranges",
-        "jitter",
-        "packages",
-        "page",
-    },
-    {
-        "index",
-        "sources.folder",
-        "sources.tfds",
-        "sources.tfrecord",
-        "sources.csv",
-        "sources.drawn",
-        "hub",
-        "formats.base",
-        "golden",
-        "reader",
-        "bench_worker",
-        "trial_worker",
-        "confidence",
-        "distribution",
-        "operators",
-        "arena_worker",
-        "event_files",
-        "words",
-        "report.pictures",
-    },
-    {
-        "sources",
-        "backbones",
-        "quantization",
-        "equalization",
-        "gates",
-        "flips",
-        "streaming",
-        "filling",
-        "preparations",
-        "vela",
-    },
-    {
-        "encodings",
-        "similarity",
-        "rounding",
-        "held_out",
-        "mixed",
-        "calibration_set",
-        "sensitivity",
-        "onnx_quantization",
-        "quantize_aware",
-    },
-    {"dataset", "model", "starter", "ladder"},
-    {"splits", "golden_photos", "parcel", "formats.frozen"},
-    {"inventory", "formats.saved_model", "formats.tflite_conversion", "formats.onnx_conversion"},
-    {"formats.tflite", "formats.onnx"},
-    {"formats", "budget"},
-    {"microcontroller"},
-    {"formats.__main__", "converter", "recipe", "parity", "subjects", "targets"},
-    {"feeding", "remarks", "listing", "sides", "evidence", "summary", "given", "event_log", "mlflow_log"},
-    {"distillation", "card", "sbom"},
-    {"fitting", "report.answers", "report.training", "report.shipping", "report.again"},
-    {"prefix", "logs", "report.facts"},
-    {"report.rendering"},
-    {
-        "training",
-        "exporting",
-        "verification",
-        "skew",
-        "bundle",
-        "predict",
-        "bench",
-        "comparison",
-        "diagnosis",
-        "doctor",
-        "preview",
-        "report",
-    },
-    {"preview.panel", "preview.feedback"},
-    {"preview.server"},
-    {"api"},
-    {"console"},
-    {"console_tables"},
-    {"commands"},
-    {
-        "commands.photos",
-        "commands.training",
-        "commands.shipping",
-        "commands.measuring",
-        "commands.looking",
-        "commands.comparing",
-        "commands.previewing",
-        "commands.completion",
-        "commands.doctor",
-    },
-    {"cli"},
-    {"__main__"},
-]
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "tledge"
 HEAVY = {
     "numpy", "PIL", "keras", "tensorflow", "tensorflow_datasets", "tf2onnx", "onnx",
     "onnxruntime", "ai_edge_litert", "flatbuffers", "matplotlib", "h5py", "jax", "rich", "tflite_micro",
     "ethosu", "jinja2", "mlflow", "segno", "tensorboard", "cryptography",
 }  # fmt: skip
-FACE = {"tledge": {"api"}}
-"""The one exception: what `import tledge` offers is the API, named there for type checkers and imported
-when asked for, so that it is no import at all to those who do not ask."""
-
-
-def level(name: str) -> int:
-    for number, names in enumerate(LAYERS):
-        if name in names:
-            return number
-    pytest.fail(f"tledge module {name!r} is in no layer: add it to LAYERS")
+MODULES = sorted(PACKAGE.rglob("*.py"))
+CODE = sorted(
+    path for place in ("tledge", "torture", "benchmarks", "tools") for path in (ROOT / place).rglob("*.py")
+)
+MOST_PACKAGES, MOST_FILES, MOST_MODULES = 23, 10, 20
+MOST_LINES, MOST_FUNCTION_LINES = 400, 60
 
 
 def module_name(path: Path) -> str:
-    parts = list(path.relative_to(PACKAGE).with_suffix("").parts)
-    if parts[-1] == "__init__":
-        parts.pop()
-    return ".".join(parts) or "tledge"
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
-def imported_modules(tree: ast.AST) -> set[str]:
-    """Names of tledge modules imported anywhere in `tree`."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative import: write the whole name"
-            module = node.module or ""
-            for alias in node.names:
-                path = PACKAGE.parent / f"{module}.{alias.name}".replace(".", "/")
-                is_module = path.with_suffix(".py").exists() or path.is_dir()
-                found.add(f"{module}.{alias.name}" if is_module else module)
-    own = {name for name in found if name == "tledge" or name.startswith("tledge.")}
-    return {name.removeprefix("tledge.") for name in own}
+def broken_contracts(folder: Path) -> str:
+    """What import-linter says of the package `tledge` in a folder; empty where all contracts are kept."""
+    linter = Path(sys.executable).with_name("lint-imports")
+    command = [linter, "--config", ROOT / "pyproject.toml", "--no-cache"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode else ""
 
 
-def upward_imports(source: str, name: str) -> set[str]:
-    found = {other for other in imported_modules(ast.parse(source)) if level(other) >= level(name)}
-    return found - FACE.get(name, set())
+def test_packages_import_only_lower_layers() -> None:
+    assert broken_contracts(ROOT) == ""
 
 
-MODULES = sorted(PACKAGE.rglob("*.py"))
+@pytest.mark.parametrize(
+    ("module", "line", "said"),
+    [
+        (
+            "preprocessing/image.py",
+            "from tledge.recipe import loader",
+            "tledge.preprocessing -> tledge.recipe",
+        ),
+        ("_io/atomic.py", "def late():\n    from tledge.run import folder", "tledge._io -> tledge.run"),
+        ("training/stage.py", "from tledge.conversion import export", "tledge.training -> tledge.conversion"),
+        ("formats/onnx.py", "from tledge.bundle import reader", "tledge.formats -> tledge.bundle"),
+    ],
+)
+def test_upward_import_is_caught(module: str, line: str, said: str, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(PACKAGE, tmp_path / "tledge"))
+    with (copy / module).open("a", encoding="utf-8") as file:
+        file.write(f"\n\n{line}\n")
+    importer, imported = said.split(" -> ")
+    assert f"{importer} is not allowed to import {imported}" in " ".join(broken_contracts(tmp_path).split())
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_imports_only_lower_layers(path: Path) -> None:
-    assert upward_imports(path.read_text(), module_name(path)) == set()
+def test_package_in_no_layer_is_caught(tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(PACKAGE, tmp_path / "tledge"))
+    (copy / "attic").mkdir()
+    (copy / "attic" / "__init__.py").write_text('"""Kept for later."""\n')
+    assert "attic" in broken_contracts(tmp_path)
 
 
-def test_upward_import_is_caught() -> None:
-    source = "def late():\n    from tledge.recipe.loader import load\n"
-    assert upward_imports(source, "images") == {"recipe"}
+def test_layers_are_at_most_eight() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert len(contracts[0]["layers"]) <= 8
 
 
 def test_package_imports_nothing_of_its_own() -> None:
     """Or every module would load the API, which every module is below."""
     code = "import sys, tledge\nprint(*[name for name in sys.modules if name.startswith('tledge')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["tledge"]
+    assert set(done.stdout.split()) == {"tledge", "tledge._version"}
 
 
 def heavy_imports(source: str) -> set[str]:
     """Heavy libraries imported at module level, guarded type-checking imports aside."""
-    found: set[str] = set()
+    libraries: set[str] = set()
     for node in ast.parse(source).body:
         if isinstance(node, ast.Import):
-            found.update(alias.name.split(".")[0] for alias in node.names)
+            libraries.update(alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            found.add((node.module or "").split(".")[0])
-    return found & HEAVY
+            libraries.add((node.module or "").split(".")[0])
+    return libraries & HEAVY
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
@@ -222,13 +100,26 @@ def test_heavy_import_is_caught() -> None:
     assert heavy_imports("import numpy as np\nfrom PIL import Image\n") == {"numpy", "PIL"}
 
 
-def test_help_starts_light() -> None:
+def loaded_by_help(folder: Path) -> set[str]:
+    """The libraries that `tledge --help` loads, for the package in a folder."""
     command = [sys.executable, "-X", "importtime", "-m", "tledge", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+
+
+def test_help_starts_light() -> None:
+    loaded = loaded_by_help(ROOT)
     assert "click" in loaded
     assert loaded & HEAVY == set()
     assert loaded & {"_hashlib", "_socket"} == set()  # a tenth of the time each, for what help has no use
+
+
+def test_heavy_start_is_caught(tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(PACKAGE, tmp_path / "tledge"))
+    main = copy / "cli" / "main.py"
+    text = main.read_text()
+    main.write_text(text.replace("import click\n", "import click\nimport numpy\n", 1))
+    assert "numpy" in loaded_by_help(tmp_path)
 
 
 def test_predicting_loads_no_converter() -> None:
@@ -238,3 +129,57 @@ def test_predicting_loads_no_converter() -> None:
     loaded = set(done.stdout.split())
     assert "tledge.runtime.sessions" in loaded
     assert not loaded & {"tledge.formats.registry", "tledge.config", "tledge.models.classifier"}
+
+
+def crowded(package: Path) -> list[str]:
+    """Folders of a package that hold more than someone new can look over."""
+    inside = [path for path in package.iterdir() if not path.name.startswith("__pycache__")]
+    packages, files = [path for path in inside if path.is_dir()], [path for path in inside if path.is_file()]
+    faults = []
+    if len(packages) > MOST_PACKAGES or len(files) > MOST_FILES:
+        faults.append(f"{package.name}: {len(packages)} packages, {len(files)} files")
+    for folder in (path for path in package.rglob("*") if path.is_dir()):
+        modules = len(list(folder.glob("*.py")))
+        if modules > MOST_MODULES + 1:  # and `__init__.py`
+            faults.append(f"{folder.name}: {modules} modules")
+    return faults
+
+
+def test_no_folder_is_crowded() -> None:
+    assert crowded(PACKAGE) == []
+
+
+def test_crowded_folder_is_caught(tmp_path: Path) -> None:
+    (tmp_path / "tledge" / "many").mkdir(parents=True)
+    for number in range(22):
+        (tmp_path / "tledge" / "many" / f"m{number}.py").touch()
+        (tmp_path / "tledge" / f"m{number}.py").touch()
+    assert crowded(tmp_path / "tledge") == ["tledge: 1 packages, 22 files", "many: 22 modules"]
+
+
+def too_long(name: str, source: str) -> list[str]:
+    """The module, and those of its functions, that have too many lines."""
+    faults = [f"{name}: {lines} lines"] if (lines := source.count("\n")) > MOST_LINES else []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            if lines > MOST_FUNCTION_LINES:
+                faults.append(f"{name}: {node.name} has {lines} lines")
+    return faults
+
+
+@pytest.mark.parametrize("path", CODE, ids=module_name)
+def test_nothing_is_too_long(path: Path) -> None:
+    assert too_long(module_name(path), path.read_text()) == []
+
+
+def test_too_long_is_caught() -> None:
+    source = "def f():\n" + "    pass\n" * 401
+    assert too_long("m", source) == ["m: 402 lines", "m: f has 402 lines"]
+
+
+def test_package_files_hold_a_docstring_alone() -> None:
+    """Or a device that predicts would load converters with a package's name."""
+    for path in PACKAGE.rglob("__init__.py"):
+        if path.parent != PACKAGE:
+            assert len(ast.parse(path.read_text()).body) == 1, path

@@ -218,7 +218,7 @@ def test_help_names_the_same_exit_codes() -> None:
 
 
 def unknown_files(names: set[str]) -> set[str]:
-    """Names in a run folder that `runs.FILES` does not explain."""
+    """Names in a run folder that `run.folder.FILES` does not explain."""
     return {
         name for name in names if name not in folder.FILES and not re.fullmatch(r"[\w-]+-[\w.]+\.zip", name)
     }
@@ -282,7 +282,9 @@ def test_exported_names_are_documented(monkeypatch: pytest.MonkeyPatch) -> None:
 
     page = exported(monkeypatch, load=load, Score=records.Score, RunFolder=folder.RunFolder, __version__="1")
     assert {"tledge.load", "tledge.Score", "tledge.RunFolder", "tledge.__version__"} <= set(named(page))
-    assert "load(path: str, *, top: int = 3) -> runs.Score" in page and "Open a bundle of \\<name>." in page
+    assert (
+        "load(path: str, *, top: int = 3) -> records.Score" in page and "Open a bundle of \\<name>." in page
+    )
     assert "| `accuracy` | `float` |" in page
     assert "### `RunFolder.read_run`" in page and "read_run(self) -> TrainedRun" in page
 

@@ -110,7 +110,7 @@ def test_surroundings_are_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_checkout_holds_what_git_knows(tmp_path: Path) -> None:
     newcomer.checkout(tmp_path)
-    assert (tmp_path / "Makefile").is_file() and (tmp_path / "tledge" / "cli.py").is_file()
+    assert (tmp_path / "Makefile").is_file() and (tmp_path / "tledge" / "api.py").is_file()
     assert not (tmp_path / ".venv").exists() and not (tmp_path / ".git").exists()
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tledge.data import prepare, splits
+from tledge.data.sources.options import source_options
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image
 from tledge.recipe import definition, init, loader
@@ -470,7 +471,7 @@ def test_odd_folder_names_survive(tmp_path: Path, name: str) -> None:
     text = recipe_text(look(root), default_name(root))
     made = loader.parse(text, "pets.toml")
     assert made.data.source == f"folder:{root.resolve().as_posix()}"
-    assert loader.source_options(made.data)["path"] == root.resolve().as_posix()
+    assert source_options(made.data)["path"] == root.resolve().as_posix()
     assert "NOTE: 1 of 13 photos" in text
 
 

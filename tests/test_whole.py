@@ -90,7 +90,7 @@ def test_folder_survives_a_kill_between_two_names(tmp_path: Path, call: int, con
 
 
 class Interrupting:
-    """Raises KeyboardInterrupt at line number `at` of those that run in `whole` and `shutil`.
+    """Raises KeyboardInterrupt at line number `at` of those that run in `atomic` and `shutil`.
 
     Not at a mere `try:`, where Python looks for no signals.
     """
@@ -100,7 +100,7 @@ class Interrupting:
 
     def __call__(self, frame: FrameType, event: str, _argument: object) -> object:
         code = frame.f_code
-        if Path(code.co_filename).name not in ("whole.py", "shutil.py"):
+        if Path(code.co_filename).name not in ("atomic.py", "shutil.py"):
             return None
         said = linecache.getline(code.co_filename, frame.f_lineno).strip()
         self.left -= event == "line" and said not in ("try:", "finally:")
