@@ -19,6 +19,7 @@ test: $(VENV)/dev.installed  ## all checks and all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m "" --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 25
 
 docs: $(VENV)/dev.installed  ## the documentation as a site in site/; a warning is an error

@@ -1,1 +1,1 @@
-"""_process."""
+"""Start and end processes, handle signals, silence native code, load optional libraries."""

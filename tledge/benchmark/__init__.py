@@ -1,1 +1,1 @@
-"""benchmark."""
+"""Latency and memory of artifacts, each measured in a process of its own."""

@@ -1,1 +1,1 @@
-"""bundle."""
+"""What ships: manifest, reader, writer, signature, bill of materials, model card, preview page."""

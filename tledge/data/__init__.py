@@ -1,1 +1,1 @@
-"""data."""
+"""Data sources, the prepared cache, streaming, splits, duplicates, inspection."""

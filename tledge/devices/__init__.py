@@ -1,1 +1,1 @@
-"""devices."""
+"""Device projects, and what a model takes of a microcontroller."""

@@ -1,1 +1,1 @@
-"""environment."""
+"""What this machine is: CPU, memory, installed packages, GPUs."""

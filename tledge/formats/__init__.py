@@ -1,1 +1,1 @@
-"""formats."""
+"""SavedModel, TFLite and ONNX: convert, open, inspect."""

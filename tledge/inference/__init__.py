@@ -1,1 +1,1 @@
-"""inference."""
+"""Open any model file, bundle or run, and predict photos with it."""

@@ -1,1 +1,1 @@
-"""metrics."""
+"""Figures computed from probabilities: intervals, tests, calibration, agreement gates, recall, abstention."""

@@ -1,1 +1,1 @@
-"""quantization."""
+"""Quantization algorithms on graphs and arrays; they know no run folder."""

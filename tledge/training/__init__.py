@@ -1,1 +1,1 @@
-"""training."""
+"""From a recipe to a run folder."""

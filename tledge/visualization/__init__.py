@@ -1,1 +1,1 @@
-"""visualization."""
+"""Plots, contact sheets, and how figures are written as text."""

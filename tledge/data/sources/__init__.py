@@ -1,1 +1,1 @@
-"""sources."""
+"""Where photos come from: folders, tables, TFRecord files, TensorFlow Datasets, drawings."""

@@ -1,1 +1,1 @@
-"""loggers."""
+"""Who is told of a training: TensorBoard, MLflow."""
