@@ -1,4 +1,4 @@
-"""The rules of structure: imports point to lower layers, heavy libraries load late, nothing grows too large."""
+"""The rules of structure: imports point downwards, heavy libraries load late, nothing grows too large."""
 
 import ast
 import shutil

@@ -1,1 +1,1 @@
-"""Turn an encoded photo into `uint8[H, W, 3]`: the one way that tledge does it, and those of careless apps."""
+"""Turn an encoded photo into `uint8[H, W, 3]`: the way that tledge does it, and those of apps."""
