@@ -17,7 +17,7 @@ PACKAGES = (
 
 def describe() -> dict[str, Any]:
     """Processor, cores, memory, load before the run, system and versions."""
-    return asdict(machine.here(PACKAGES))
+    return asdict(machine.current_machine(PACKAGES))
 
 
 def commit(folder: Path) -> str | None:

@@ -39,7 +39,7 @@ def inside_views(recipe_path: str, views: str, heads: str) -> None:
     halves = frozen_features.cut(core)
     assert halves is not None
     epochs = wanted.stage[0].epochs
-    draw = augmentation.view_maker(wanted.augment, wanted.recipe.seed)
+    draw = augmentation.make_augmenter(wanted.augment, wanted.recipe.seed)
     pixels = prepared.images()[rows["train"]]
     fresh = [_features(halves.front, _drawn(draw, pixels)) for _ in range(epochs)]
     kept = [_features(halves.front, pixels), *fresh[: int(views) - 1]]

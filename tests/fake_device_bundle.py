@@ -21,7 +21,7 @@ from tledge import contract
 from tledge._io import files as io_files
 from tledge.bundle import manifest
 from tledge.bundle.manifest import Expected, GoldenCase, Manifest, Shipped
-from tledge.contract import TOLERANCES, Confidence, InputSpec
+from tledge.contract import TOLERANCES, AbstentionPolicy, InputSpec
 from tledge.preprocessing import encodings, image
 from tledge.runtime import sessions
 
@@ -129,7 +129,7 @@ def make(folder: Path) -> Path:
     best = [LABELS[row] for row in answers.argmax(1)]
     cases = [GoldenCase(names[n], best[n], best[n], n, files[n][0]) for n in range(len(files))]
     shipped = [_ship(folder, variant, pixels) for variant in GATES]
-    sure = Confidence(1.5, 0.4, 20, 0.95, 0.0)
+    sure = AbstentionPolicy(1.5, 0.4, 20, 0.95, 0.0)
     made = Manifest(
         "colours", "1", "the strongest colour", False, LABELS, InputSpec(HEIGHT, WIDTH), weights().size,
         tuple(shipped), tuple(cases), tledge="0", confidence=sure,

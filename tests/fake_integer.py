@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tledge._io import files
 from tledge.bundle import manifest as bundle_manifest
 from tledge.bundle.manifest import Expected, GoldenCase, Manifest, Shipped
-from tledge.contract import Confidence, InputSpec
+from tledge.contract import AbstentionPolicy, InputSpec
 from tledge.runtime.sessions import LiteRTSession
 
 SIDE, CHANNELS = 8, 8
@@ -106,7 +106,7 @@ def bundle(folder: Path, data: bytes, variant: str = "tflite-int8", count: int =
     cases = tuple(GoldenCase(f"{row}.png", LABELS[0], LABELS[0], row) for row in range(count))
     manifest = Manifest(
         "fake", "1", "", False, LABELS, InputSpec(SIDE, SIDE), 500, (shipped,), cases,
-        confidence=Confidence(0.8, 0.4),
+        confidence=AbstentionPolicy(0.8, 0.4),
     )  # fmt: skip
     (folder / "manifest.json").write_text(bundle_manifest.manifest_json(manifest), encoding="utf-8")
     write_sums(folder)

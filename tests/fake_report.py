@@ -18,7 +18,7 @@ from fake_data import photos
 from tledge._io import files
 from tledge.benchmark.bench import BenchReport, Measure
 from tledge.config import Parity
-from tledge.contract import Confidence
+from tledge.contract import AbstentionPolicy
 from tledge.conversion.layer_diagnosis import Diagnosis
 from tledge.data import inspection, prepare, splits
 from tledge.environment.machine import Machine
@@ -93,7 +93,7 @@ def _answer(folder: RunFolder, flipped: int) -> None:
     facts = json.loads(folder.run.read_text())
     score = {"images": len(shares), "accuracy": right / len(shares), "low": low, "high": high, "top5": None}
     facts |= {"test": score, "description": "cats, dogs and owls", "backbone": "tiny", "parameters": 16139}
-    facts |= {"confidence": asdict(Confidence(1.5, 0.4, 40, 0.95, 0.02)), "seconds": 92.5}
+    facts |= {"confidence": asdict(AbstentionPolicy(1.5, 0.4, 40, 0.95, 0.02)), "seconds": 92.5}
     folder.run.write_text(json.dumps(facts))
 
 

@@ -18,7 +18,7 @@ from conftest import Done
 from tledge._io import files
 from tledge.benchmark import bench
 from tledge.benchmark.bench import BenchReport, Measure
-from tledge.benchmark.worker import Job, Reading
+from tledge.benchmark.worker import MeasurementJob, Reading
 from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.run import folder as run_folder
@@ -39,11 +39,11 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[MeasurementJob]:
     """Every job that was asked for, each answered at once on a known machine."""
-    asked: list[Job] = []
+    asked: list[MeasurementJob] = []
 
-    def answer(job: Job, _scratch: Path) -> Reading:
+    def answer(job: MeasurementJob, _scratch: Path) -> Reading:
         asked.append(job)
         return READING
 
@@ -79,7 +79,7 @@ def test_bad_threads_are_refused(text: str) -> None:
         bench.parse_threads(text)
 
 
-def test_bad_threads_are_two(cli: Cli, bundle: Path, jobs: list[Job]) -> None:
+def test_bad_threads_are_two(cli: Cli, bundle: Path, jobs: list[MeasurementJob]) -> None:
     assert bench.parse_threads("4, 1,4") == [1, 4]
     for text in ("two", ""):
         done = cli("bench", bundle, "--threads", text)
@@ -102,14 +102,14 @@ def test_bundle_is_measured_for_real(bundle: Path) -> None:
     assert report.machine.packages["numpy"] and report.name == "tiny"
 
 
-def test_zip_is_measured_as_its_folder(bundle: Path, jobs: list[Job]) -> None:
+def test_zip_is_measured_as_its_folder(bundle: Path, jobs: list[MeasurementJob]) -> None:
     packed = bundle.parent / "tiny-1.zip"
     files.canonical_zip(bundle, packed)
     assert bench.bench(packed).rows == bench.bench(bundle).rows
     assert len(jobs) == 14 and zipfile.is_zipfile(packed)
 
 
-def test_every_configuration_has_a_row(bundle: Path, jobs: list[Job]) -> None:
+def test_every_configuration_has_a_row(bundle: Path, jobs: list[MeasurementJob]) -> None:
     report = bench.bench(bundle)
     found = [(row.variant, row.kernels, row.threads) for row in report.rows if row.kernels]
     lite = [("xnnpack", 1), ("xnnpack", 2), ("xnnpack", 4), ("reference", 1)]
@@ -120,14 +120,14 @@ def test_every_configuration_has_a_row(bundle: Path, jobs: list[Job]) -> None:
     assert not any("one thread" in line for line in bench.bench(bundle, threads=[1]).remarks)
 
 
-def test_official_asks_for_more(bundle: Path, jobs: list[Job]) -> None:
+def test_official_asks_for_more(bundle: Path, jobs: list[MeasurementJob]) -> None:
     report = bench.bench(bundle, official=True)
     assert {job.minimum for job in jobs} == {Minimum(1024, 60.0)}
     assert report.official and report.minimum == Minimum(1024, 60.0)
     assert not bench.bench(bundle).official and jobs[-1].minimum == NOW
 
 
-def test_int16_is_never_called_xnnpack(tmp_path: Path, jobs: list[Job]) -> None:
+def test_int16_is_never_called_xnnpack(tmp_path: Path, jobs: list[MeasurementJob]) -> None:
     (tmp_path / "wide.tflite").write_bytes(fake_artifacts.tflite(wide=True))
     report = bench.bench(tmp_path / "wide.tflite", threads=[1])
     assert [row.kernels for row in report.rows] == ["builtin", "reference"]
@@ -137,7 +137,7 @@ def test_int16_is_never_called_xnnpack(tmp_path: Path, jobs: list[Job]) -> None:
     assert [row.kernels for row in plain.rows] == ["xnnpack", "reference"] and plain.remarks == ()
 
 
-def test_variant_chooses(bundle: Path, jobs: list[Job]) -> None:
+def test_variant_chooses(bundle: Path, jobs: list[MeasurementJob]) -> None:
     report = bench.bench(bundle, variants=["onnx-fp32"])
     assert {row.variant for row in report.rows} == {"onnx-fp32"}
     with pytest.raises(RecipeError, match=r"tflite-int8: not here\. There are saved_model, tflite-fp32"):
@@ -188,7 +188,7 @@ def test_result_of_another_is_never_taken(bundle: Path, monkeypatch: pytest.Monk
 
 
 def test_crash_of_one_leaves_the_others(cli: Cli, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer(job: Job, _scratch: Path) -> Reading:
+    def answer(job: MeasurementJob, _scratch: Path) -> Reading:
         if job.model.endswith(".onnx"):
             raise ArtifactError("the measuring process crashed (SIGILL).")
         return READING
@@ -202,7 +202,7 @@ def test_crash_of_one_leaves_the_others(cli: Cli, bundle: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing"])
-def test_damaged_artifact_is_four(cli: Cli, bundle: Path, jobs: list[Job], damage: str) -> None:
+def test_damaged_artifact_is_four(cli: Cli, bundle: Path, jobs: list[MeasurementJob], damage: str) -> None:
     file = bundle / "tflite-fp32.tflite"
     file.write_bytes(file.read_bytes()[:-1] + b"\xff") if damage == "changed" else file.unlink()
     done = cli("bench", bundle, "--json", "--quiet")
@@ -233,7 +233,7 @@ def test_wrong_input_is_a_reason(tmp_path: Path) -> None:
 
 
 def test_missing_runtime_is_skipped(cli: Cli, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer(job: Job, _scratch: Path) -> Reading:
+    def answer(job: MeasurementJob, _scratch: Path) -> Reading:
         if job.model.endswith(".onnx"):
             raise MissingError("needs ONNX Runtime: pip install onnxruntime")
         return READING
@@ -265,7 +265,7 @@ def test_bundle_without_pixels_is_four(cli: Cli, bundle: Path) -> None:
     assert done.code == 4 and "no pixels to feed" in done.err
 
 
-def test_manifest_cannot_write_elsewhere(bundle: Path, jobs: list[Job]) -> None:
+def test_manifest_cannot_write_elsewhere(bundle: Path, jobs: list[MeasurementJob]) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["artifacts"][1]["path"] = "../outside.tflite"
     (bundle / "manifest.json").write_text(json.dumps(manifest))
@@ -275,7 +275,7 @@ def test_manifest_cannot_write_elsewhere(bundle: Path, jobs: list[Job]) -> None:
     assert jobs == []
 
 
-def test_json_has_every_field(cli: Cli, bundle: Path, jobs: list[Job]) -> None:
+def test_json_has_every_field(cli: Cli, bundle: Path, jobs: list[MeasurementJob]) -> None:
     found = json.loads(cli("bench", bundle, "--json", "--quiet").out)
     assert set(found) == {one.name for one in fields(BenchReport)}
     assert set(found["machine"]) == {one.name for one in fields(Machine)}
@@ -285,7 +285,7 @@ def test_json_has_every_field(cli: Cli, bundle: Path, jobs: list[Job]) -> None:
     assert found["machine"]["processor"] == "Slow Chip 9" and "phone" in found["note"]
 
 
-def test_table_names_machine_and_caution(cli: Cli, bundle: Path, jobs: list[Job]) -> None:
+def test_table_names_machine_and_caution(cli: Cli, bundle: Path, jobs: list[MeasurementJob]) -> None:
     done = cli("bench", bundle)
     lines = done.out.splitlines()
     assert sum("xnnpack" in line and "2.25" in line for line in lines) == 3
@@ -298,7 +298,7 @@ def test_table_names_machine_and_caution(cli: Cli, bundle: Path, jobs: list[Job]
     )
 
 
-def test_synthetic_photos_are_said(tmp_path: Path, bundle: Path, jobs: list[Job]) -> None:
+def test_synthetic_photos_are_said(tmp_path: Path, bundle: Path, jobs: list[MeasurementJob]) -> None:
     folder = fake_artifacts.run(tmp_path / "run")
     for path, file in ((bundle, bundle / "manifest.json"), (folder, folder / "run.json")):
         assert bench.SYNTHETIC not in bench.bench(path).remarks
@@ -306,13 +306,15 @@ def test_synthetic_photos_are_said(tmp_path: Path, bundle: Path, jobs: list[Job]
         assert bench.SYNTHETIC in bench.bench(path).remarks
 
 
-def test_busy_machine_is_said(bundle: Path, jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_machine_is_said(
+    bundle: Path, jobs: list[MeasurementJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert not any("load average" in line for line in bench.bench(bundle).remarks)
     monkeypatch.setattr(bench.machine, "here", lambda: replace(MACHINE, load=3.5))
     assert any("load average 3.5 on 4 cores" in line for line in bench.bench(bundle).remarks)
 
 
-def test_unproven_artifact_is_said(tmp_path: Path, jobs: list[Job]) -> None:
+def test_unproven_artifact_is_said(tmp_path: Path, jobs: list[MeasurementJob]) -> None:
     folder = fake_artifacts.run(tmp_path / "run")
     report = json.loads((folder / "parity.json").read_text())
     report["rows"][1]["verdict"] = "failed"
@@ -321,7 +323,7 @@ def test_unproven_artifact_is_said(tmp_path: Path, jobs: list[Job]) -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 90, 120])
-def test_narrow_table_keeps_figures_whole(bundle: Path, jobs: list[Job], width: int) -> None:
+def test_narrow_table_keeps_figures_whole(bundle: Path, jobs: list[MeasurementJob], width: int) -> None:
     from rich.console import Console
 
     from tledge.cli import tables
@@ -345,7 +347,7 @@ def test_figures_have_three_digits(value: float | None, text: str) -> None:
     assert tables._short(value) == text
 
 
-def test_run_gets_its_files(cli: Cli, tmp_path: Path, jobs: list[Job]) -> None:
+def test_run_gets_its_files(cli: Cli, tmp_path: Path, jobs: list[MeasurementJob]) -> None:
     pytest.importorskip("matplotlib")
     folder = fake_artifacts.run(tmp_path / "run")
     done = cli("bench", folder, "--json")
@@ -357,7 +359,7 @@ def test_run_gets_its_files(cli: Cli, tmp_path: Path, jobs: list[Job]) -> None:
     assert {Path(job.images).suffix for job in jobs} == {".npy"}
 
 
-def test_unverified_run_has_no_plot(cli: Cli, tmp_path: Path, jobs: list[Job]) -> None:
+def test_unverified_run_has_no_plot(cli: Cli, tmp_path: Path, jobs: list[MeasurementJob]) -> None:
     folder = fake_artifacts.run(tmp_path / "run")
     (folder / "parity.json").unlink()
     done = cli("bench", folder, "--quiet")
@@ -367,7 +369,7 @@ def test_unverified_run_has_no_plot(cli: Cli, tmp_path: Path, jobs: list[Job]) -
     assert done.code == 1 and "tledge verify" in done.err and not (tmp_path / "plot.png").exists()
 
 
-def test_accuracy_of_another_file_is_not_taken(tmp_path: Path, jobs: list[Job]) -> None:
+def test_accuracy_of_another_file_is_not_taken(tmp_path: Path, jobs: list[MeasurementJob]) -> None:
     """Exported anew since: the parity report is about the file before."""
     folder = fake_artifacts.run(tmp_path / "run")
     report = json.loads((folder / "parity.json").read_text())
@@ -378,7 +380,7 @@ def test_accuracy_of_another_file_is_not_taken(tmp_path: Path, jobs: list[Job]) 
     assert rows["onnx-fp32"].accuracy == 0.85
 
 
-def test_changed_artifact_of_a_run_is_named(tmp_path: Path, jobs: list[Job]) -> None:
+def test_changed_artifact_of_a_run_is_named(tmp_path: Path, jobs: list[MeasurementJob]) -> None:
     folder = fake_artifacts.run(tmp_path / "run")
     (folder / "artifacts" / "tflite-fp32.tflite").write_bytes(fake_artifacts.tflite(size=9))
     (folder / "artifacts" / "onnx-fp32.onnx").unlink()
@@ -387,7 +389,9 @@ def test_changed_artifact_of_a_run_is_named(tmp_path: Path, jobs: list[Job]) -> 
     assert "is missing; export again" in reasons["onnx-fp32"] and jobs == []
 
 
-def test_plot_is_drawn_where_asked(cli: Cli, bundle: Path, jobs: list[Job], tmp_path: Path) -> None:
+def test_plot_is_drawn_where_asked(
+    cli: Cli, bundle: Path, jobs: list[MeasurementJob], tmp_path: Path
+) -> None:
     pytest.importorskip("matplotlib")
     done = cli("bench", bundle, "--out", tmp_path / "deep" / "plot.png", "--quiet")
     assert done.code == 0 and f"Written: {tmp_path / 'deep' / 'plot.png'}" in done.out
@@ -418,13 +422,15 @@ def test_wide_plot_is_logarithmic(
 
 
 @pytest.mark.parametrize("name", ["plot.jpg", "plot", "folder.png"])
-def test_plot_is_a_png_file(cli: Cli, bundle: Path, jobs: list[Job], tmp_path: Path, name: str) -> None:
+def test_plot_is_a_png_file(
+    cli: Cli, bundle: Path, jobs: list[MeasurementJob], tmp_path: Path, name: str
+) -> None:
     (tmp_path / "folder.png").mkdir()
     done = cli("bench", bundle, "--out", tmp_path / name)
     assert done.code == 2 and "the plot is a PNG file" in done.err and jobs == []
 
 
-def test_plot_of_a_loose_file_is_refused(cli: Cli, tmp_path: Path, jobs: list[Job]) -> None:
+def test_plot_of_a_loose_file_is_refused(cli: Cli, tmp_path: Path, jobs: list[MeasurementJob]) -> None:
     (tmp_path / "tiny.tflite").write_bytes(fake_artifacts.tflite())
     done = cli("bench", tmp_path / "tiny.tflite", "--out", tmp_path / "plot.png")
     assert done.code == 2 and "single file without a known accuracy" in done.err and jobs == []
@@ -432,13 +438,13 @@ def test_plot_of_a_loose_file_is_refused(cli: Cli, tmp_path: Path, jobs: list[Jo
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.tflite"]
 
 
-def test_plot_never_enters_a_bundle(cli: Cli, bundle: Path, jobs: list[Job]) -> None:
+def test_plot_never_enters_a_bundle(cli: Cli, bundle: Path, jobs: list[MeasurementJob]) -> None:
     done = cli("bench", bundle, "--out", bundle / "golden" / "plot.png")
     assert done.code == 2 and "SHA256SUMS" in done.err and jobs == []
 
 
 def test_missing_matplotlib_is_five(
-    cli: Cli, bundle: Path, jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, bundle: Path, jobs: list[MeasurementJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
@@ -449,7 +455,9 @@ def test_missing_matplotlib_is_five(
     assert done.code == 0 and "No plot: matplotlib is not installed" in done.out
 
 
-def test_newest_run_is_measured(cli: Cli, tmp_path: Path, jobs: list[Job], monkeypatch: Any) -> None:
+def test_newest_run_is_measured(
+    cli: Cli, tmp_path: Path, jobs: list[MeasurementJob], monkeypatch: Any
+) -> None:
     fake_artifacts.run(tmp_path / "runs" / "mine")
     monkeypatch.chdir(tmp_path)
     done = cli("bench", "--quiet", "--variant", "tflite-fp32")

@@ -15,7 +15,7 @@ import pytest
 
 from tledge.benchmark import worker
 from tledge.benchmark.bench import OFFICIAL, QUICK
-from tledge.benchmark.worker import Job, measure, peak_mib, random_images
+from tledge.benchmark.worker import MeasurementJob, measure, peak_mib, random_images
 from tledge.errors import ArtifactError
 from tledge.runtime.latency import Minimum, percentiles, stream
 
@@ -94,7 +94,7 @@ def test_warm_up_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
     monkeypatch.setattr(worker.sessions, "open_session", load)
     images = str(tmp_path / "images.npy")
-    found = measure(Job("a.tflite", images, "xnnpack", 1, NOW, Minimum(4, 0.0)), session.clock)
+    found = measure(MeasurementJob("a.tflite", images, "xnnpack", 1, NOW, Minimum(4, 0.0)), session.clock)
     assert (found.load_ms, found.p50_ms, found.p99_ms, found.queries) == (20.0, 1.0, 5.0, 4)
     assert found.seconds == 0.008 and found.images_per_second == 500.0
 
@@ -107,7 +107,7 @@ def test_real_session_is_measured(tmp_path: Path, suffix: str) -> None:
     if suffix == ".tflite":
         np.save(tmp_path / "images.npy", fake_artifacts.pixels())
         images = str(tmp_path / "images.npy")
-    found = measure(Job(str(file), images, "xnnpack", 1, NOW, Minimum(20, 0.0)))
+    found = measure(MeasurementJob(str(file), images, "xnnpack", 1, NOW, Minimum(20, 0.0)))
     assert found.queries == 20 and found.load_ms > 0
     assert 0 < found.p50_ms <= found.p90_ms <= found.p99_ms
     assert 0 < found.images_per_second <= 20_000 / found.p50_ms
@@ -155,7 +155,7 @@ def test_worker_writes_what_it_found(tmp_path: Path) -> None:
     (tmp_path / "bad.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(500))
     answers = {}
     for name in ("tiny", "bad"):
-        job = Job(str(tmp_path / f"{name}.tflite"), "", "xnnpack", 1, NOW, NOW)
+        job = MeasurementJob(str(tmp_path / f"{name}.tflite"), "", "xnnpack", 1, NOW, NOW)
         (tmp_path / "job.json").write_text(json.dumps(asdict(job)))
         code = worker.main(str(tmp_path / "job.json"), str(tmp_path / "result.json"))
         answers[name] = (code, json.loads((tmp_path / "result.json").read_text()))

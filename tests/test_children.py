@@ -62,9 +62,11 @@ def test_worker_ends_with_its_starter(way: str) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_worker_never_sees_an_interrupt() -> None:
-    with subprocesses.deaf_to_interrupts():
+    with subprocesses.ignore_interrupts():
         worker = subprocess.Popen(
-            [sys.executable, "-c", WORKER, "told"], stdout=subprocess.PIPE, env=subprocesses.environment()
+            [sys.executable, "-c", WORKER, "told"],
+            stdout=subprocess.PIPE,
+            env=subprocesses.child_environment(),
         )
     with worker:
         assert worker.stdout is not None

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tledge.cli.tables import ladder_table
+from tledge.cli.tables import repair_table
 from tledge.config import Parity
 from tledge.quantization import mixed_precision, repair, selection_images
-from tledge.quantization.repair import HeldOut, Remedy, climb
+from tledge.quantization.repair import HeldOut, QuantizationCandidate, search_repairs
 
 LABELS = np.arange(400) % 2
 RIGHT = np.eye(2, dtype=np.float32)[LABELS]
@@ -35,19 +35,19 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> HeldOut:
     return HeldOut(images, LABELS, ("no", "yes"), limits, images[:0])
 
 
-def remedies(*counts: int) -> Iterator[Remedy]:
+def remedies(*counts: int) -> Iterator[QuantizationCandidate]:
     for count in counts:
-        yield Remedy(f"{count} wrong", "int8", str(count).encode())
+        yield QuantizationCandidate(f"{count} wrong", "int8", str(count).encode())
 
 
 def test_first_that_passes_ends_the_climb(faked: HeldOut) -> None:
-    made, tried, taken = climb(remedies(40, 20, 8, 0), b"0", faked)
+    made, tried, taken = search_repairs(remedies(40, 20, 8, 0), b"0", faked)
     assert [one.verdict for one in tried] == ["failed", "failed", "passed"]  # 8 of 400 are exactly 2 %
     assert taken == 2 and made[taken].name == "8 wrong"
 
 
 def test_best_is_taken_where_none_passes(faked: HeldOut) -> None:
-    _made, tried, taken = climb(remedies(40, 9, 20), b"0", faked)
+    _made, tried, taken = search_repairs(remedies(40, 9, 20), b"0", faked)
     assert taken == 1 and all(one.verdict == "failed" and one.reasons for one in tried)
 
 
@@ -61,7 +61,7 @@ def test_answers_between_classes_are_held_to_the_gate(
         return wrong(int(data) if len(images) == 100 else 0)[: len(images)]
 
     monkeypatch.setattr(repair, "run_on_all_cores", answers)
-    _made, tried, taken = climb(remedies(3, 2, 1), b"0", between)
+    _made, tried, taken = search_repairs(remedies(3, 2, 1), b"0", between)
     assert [one.verdict for one in tried] == ["failed", "passed"] and taken == 1
     assert [one.agreement for one in tried] == [1, 1] and [one.between for one in tried] == [0.97, 0.98]
     assert tried[0].reasons == ("agreement between classes 0.9700, wanted 0.98",)
@@ -81,7 +81,7 @@ def test_images_between_classes() -> None:
 
 def test_float_model_is_the_measure(faked: HeldOut) -> None:
     """Not the labels: where the float model is wrong, so must be the remedy."""
-    _made, tried, _taken = climb(remedies(40), b"40", faked)
+    _made, tried, _taken = search_repairs(remedies(40), b"40", faked)
     assert tried[0].agreement == 1 and tried[0].accuracy == 0.9
 
 
@@ -90,11 +90,11 @@ def test_table_marks_what_nothing_beats(faked: HeldOut) -> None:
 
     from rich.console import Console
 
-    _made, tried, _taken = climb(remedies(40, 20, 8), b"0", faked)
+    _made, tried, _taken = search_repairs(remedies(40, 20, 8), b"0", faked)
     rungs = [asdict(one) | {"bytes": size} for one, size in zip(tried, (10, 30, 20), strict=True)]
     console = Console(width=120)
     with console.capture() as shown:
-        console.print(ladder_table("tflite-int8", rungs, "8 wrong"))
+        console.print(repair_table("tflite-int8", rungs, "8 wrong"))
     lines = {line.split(" wrong")[0]: line for line in shown.get().splitlines() if " wrong" in line}
     assert all(word in shown.get() for word in ("change", "between", "gates", "failed"))
     assert "*" in lines["40"] and "*" not in lines["20"] and "* (taken)" in lines["8"]

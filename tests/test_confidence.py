@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tledge.contract import Confidence
+from tledge.contract import AbstentionPolicy
 from tledge.metrics import abstention
 from tledge.metrics.abstention import fit, remarks, risk_coverage, scaled, temperature, threshold
 
@@ -192,8 +192,8 @@ def test_nothing_given_up_answers_all() -> None:
 
 
 def test_unsure_of_everything_has_no_error() -> None:
-    assert abstention.answered(P, np.zeros(4, np.int64), Confidence(1.0, 0.9)) == (0.0, 0.0)
-    assert abstention.answered(P, np.zeros(4, np.int64), Confidence(1.0, 0.55)) == (0.5, 0.5)
+    assert abstention.answered(P, np.zeros(4, np.int64), AbstentionPolicy(1.0, 0.9)) == (0.0, 0.0)
+    assert abstention.answered(P, np.zeros(4, np.int64), AbstentionPolicy(1.0, 0.55)) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_coarse_steps_are_noticed() -> None:
     """Planted: probabilities in steps of an eighth, far coarser than int8's."""
     probabilities, labels = drawn(4.0, count=600)
     coarse = (np.floor(probabilities * 8) / 8).astype(np.float32)
-    fitted = Confidence(2.0, float(np.quantile(scaled(probabilities, 2.0).max(1), 0.2)))
+    fitted = AbstentionPolicy(2.0, float(np.quantile(scaled(probabilities, 2.0).max(1), 0.2)))
     before, after = (abstention.answered(one, labels, fitted) for one in (probabilities, coarse))
     assert math.isfinite(after[1]) and remarks(before, after, 600)
     assert not remarks(before, abstention.answered(probabilities + 1e-7, labels, fitted), 600)

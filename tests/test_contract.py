@@ -17,7 +17,7 @@ from tledge.bundle.manifest import (
     manifest_json,
     parse_manifest,
 )
-from tledge.contract import Confidence, InputSpec, labels_text, parse_labels
+from tledge.contract import AbstentionPolicy, InputSpec, labels_text, parse_labels
 from tledge.errors import ArtifactError
 
 MANIFEST = Manifest(
@@ -34,7 +34,7 @@ MANIFEST = Manifest(
     ),
     golden=(GoldenCase("golden/000.jpg", "daisy", "red rose", 0),),
     tledge="1.0",
-    confidence=Confidence(1.87, 0.62, 300, 0.95, 0.01),
+    confidence=AbstentionPolicy(1.87, 0.62, 300, 0.95, 0.01),
 )
 
 
@@ -69,7 +69,7 @@ def test_earlier_manifest_knows_no_doubt() -> None:
 )
 def test_senseless_confidence_is_refused(heat: float, threshold: float) -> None:
     with pytest.raises(ValueError, match="temperature"):
-        Confidence(heat, threshold)
+        AbstentionPolicy(heat, threshold)
     text = changed(confidence={"temperature": heat, "threshold": threshold})
     with pytest.raises(ArtifactError, match="here: the manifest is incomplete or changed"):
         parse_manifest(text, "here")

@@ -14,13 +14,13 @@ from tledge._io import files
 from tledge.conversion.worker_client import Conversion, Converter
 from tledge.errors import ConversionError, DataError, ResourceError, kind_of, told
 from tledge.formats import worker
-from tledge.formats.base import Job
+from tledge.formats.base import ConversionJob
 
 HEAD = "import json, os, sys, time\nfor line in sys.stdin:\n    job, result, log = json.loads(line)\n    "
 
 
 def conversion(folder: Path, timeout: int = 20) -> Conversion:
-    job = Job("model.keras", str(folder / "artifacts" / "out"), "fp32", "net", "1", "", ("a", "b"))
+    job = ConversionJob("model.keras", str(folder / "artifacts" / "out"), "fp32", "net", "1", "", ("a", "b"))
     return Conversion("tflite-fp32", job, folder / "logs" / "tflite-fp32.log", timeout)
 
 
@@ -98,7 +98,7 @@ def test_result_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_worker_tells_of_a_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def full(_job: Job) -> None:
+    def full(_job: ConversionJob) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     files.write_json(tmp_path / "job.json", {"variant": "tflite-fp32", **asdict(conversion(tmp_path).job)})

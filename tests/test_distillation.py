@@ -105,9 +105,9 @@ def teacher() -> Any:
     return net
 
 
-def lesson(net: Any, examples: batches.Examples, **keys: Any) -> distillation.Lesson:
+def lesson(net: Any, examples: batches.Examples, **keys: Any) -> distillation.DistillationSetup:
     wanted = asked(**keys)
-    return distillation.lesson(wanted, wanted.stage[1], net, examples, accelerators.PLAIN)
+    return distillation.set_up_distillation(wanted, wanted.stage[1], net, examples, accelerators.PLAIN)
 
 
 def examples(count: int, seed: int) -> batches.Examples:
@@ -115,7 +115,7 @@ def examples(count: int, seed: int) -> batches.Examples:
     return batches.Examples(gradients(count, seed), labels, np.arange(count))
 
 
-def learn(made: distillation.Lesson, folder: Path, **keys: Any) -> checkpoint.State:
+def learn(made: distillation.DistillationSetup, folder: Path, **keys: Any) -> checkpoint.State:
     state = checkpoint.State(stage=1)
     stage.fit(
         made.network, asked(**keys).stage[1], state, examples(256, 1), examples(128, 2),
@@ -126,13 +126,13 @@ def learn(made: distillation.Lesson, folder: Path, **keys: Any) -> checkpoint.St
 
 def integers(net: Any, folder: Path, **job: Any) -> NDArray[np.float32]:
     """What the int8 file of a net answers to images that were never learned from."""
-    from tledge.formats.base import Job
+    from tledge.formats.base import ConversionJob
     from tledge.formats.tflite import convert
     from tledge.runtime.sessions import run_on_all_cores
 
     classifier.save(net, folder / "net.keras")
     out = folder / "net.tflite"
-    convert(Job(str(folder / "net.keras"), str(out), "int8", "n", "1", "", ("a", "b", "c"), **job))
+    convert(ConversionJob(str(folder / "net.keras"), str(out), "int8", "n", "1", "", ("a", "b", "c"), **job))
     return run_on_all_cores(out.read_bytes(), "net", gradients(400, 3))
 
 
@@ -197,7 +197,7 @@ def test_photos_are_wanted(teacher: Any) -> None:
         wanted, export=replace(wanted.export, calibration=replace(wanted.export.calibration, images=0))
     )
     with pytest.raises(DataError, match="images = 0"):
-        distillation.lesson(none, none.stage[1], teacher, examples(8, 1), accelerators.PLAIN)
+        distillation.set_up_distillation(none, none.stage[1], teacher, examples(8, 1), accelerators.PLAIN)
 
 
 # Through the command line

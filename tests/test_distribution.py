@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tledge import config
 from tledge.errors import RecipeError
 from tledge.training import batches, multi_host
-from tledge.training.batch_split import Split, without_padding
+from tledge.training.batch_split import BatchPartition, without_padding
 from tledge.training.multi_host import Hosts
 
 Cli = Callable[..., Done]
@@ -75,9 +75,9 @@ def three_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multi_host, "devices", lambda: 3)
 
 
-def splits(size: int) -> list[Split]:
+def splits(size: int) -> list[BatchPartition]:
     """How each of three processes with one device takes batches of `size`."""
-    return [Split(size, 1, 3, 3, process) for process in range(3)]
+    return [BatchPartition(size, 1, 3, 3, process) for process in range(3)]
 
 
 def test_share_by_worked_example() -> None:
@@ -109,7 +109,7 @@ def test_epoch_mean_is_exact() -> None:
     for number in range(2):
         total = 0.0
         for process in range(3):
-            one, even = Split(6, 1, 3, 3, process).for_validation(11)
+            one, even = BatchPartition(6, 1, 3, 3, process).for_validation(11)
             own, share = one.take(order, number)
             labels = np.ones((len(own), 1), np.float32)
             total += (losses[own] * one.weighed(own, labels, None, share, even)[2]).sum()
@@ -131,7 +131,7 @@ def test_shares_make_the_batch() -> None:
     examples = batches.Examples(images, np.eye(4, dtype=np.float32)[np.arange(14) % 4], np.arange(14))
     stage = config.Stage(batch_size=6, class_weights="balanced")
 
-    def data(split: Split | None) -> Any:
+    def data(split: BatchPartition | None) -> Any:
         return batches.batches(examples, stage, seed=1, epoch=2, train=True, split=split)
 
     for number, count in enumerate((6, 6, 2)):

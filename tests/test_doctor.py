@@ -326,10 +326,10 @@ def test_making_takes_all_that_it_says(
     own_run: Path, name: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tledge.errors import TledgeError
-    from tledge.formats.base import Job
+    from tledge.formats.base import ConversionJob
 
     raw = json.loads(job(own_run, name, tmp_path).read_text())
     raw["model"] = shutil.copy(own_run / "model.keras", tmp_path / "other.keras")  # in no process' memory
     block(monkeypatch, {module})
     with pytest.raises((TledgeError, ImportError), match=module):
-        VARIANTS[name].format.convert(Job(**raw))
+        VARIANTS[name].format.convert(ConversionJob(**raw))

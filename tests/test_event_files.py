@@ -68,28 +68,28 @@ def test_file_begins_with_its_version(tmp_path: Path) -> None:
 
 def test_scalars_grow_by_a_row(tmp_path: Path) -> None:
     """What stands there is left as it is, since a TensorBoard may be reading."""
-    log, folder = tensorboard.Scalars(RunFolder(tmp_path)), tmp_path / "tensorboard" / "train"
+    log, folder = tensorboard.ScalarLogger(RunFolder(tmp_path)), tmp_path / "tensorboard" / "train"
     for count in (1, 2, 3):
         before = (folder / event_file.NAME).stat().st_ino if folder.exists() else None
         log(HISTORY[:count])
         assert before in (None, (folder / event_file.NAME).stat().st_ino)
         assert len(contents(folder / event_file.NAME)) == 1 + count
     grown = (folder / event_file.NAME).read_bytes()
-    tensorboard.Scalars(RunFolder(tmp_path))(HISTORY)
+    tensorboard.ScalarLogger(RunFolder(tmp_path))(HISTORY)
     assert (folder / event_file.NAME).read_bytes() == grown
 
 
 def test_scalars_begin_again_with_their_stage(tmp_path: Path) -> None:
     """After --resume, and where a stage begins again in smaller pieces, no epoch is there twice."""
     log, path = (
-        tensorboard.Scalars(RunFolder(tmp_path)),
+        tensorboard.ScalarLogger(RunFolder(tmp_path)),
         tmp_path / "tensorboard/validation" / event_file.NAME,
     )
     for rows in (HISTORY[:1], HISTORY, HISTORY[:2]):
         log(rows)
         assert len(contents(path)) == 1 + len(rows)
     path.write_bytes(path.read_bytes()[:-5])  # killed while writing
-    tensorboard.Scalars(RunFolder(tmp_path))(HISTORY)
+    tensorboard.ScalarLogger(RunFolder(tmp_path))(HISTORY)
     assert len(contents(path)) == 4
 
 
@@ -101,7 +101,7 @@ def read(folder: Path) -> Any:
 
 @pytest.mark.slow
 def test_tensorboard_reads_scalars(tmp_path: Path) -> None:
-    tensorboard.Scalars(RunFolder(tmp_path))(HISTORY)
+    tensorboard.ScalarLogger(RunFolder(tmp_path))(HISTORY)
     train, validation = (read(tmp_path / "tensorboard" / part) for part in tensorboard.PARTS)
     assert set(train.Tags()["scalars"]) == {"loss", "accuracy", "seconds", "stage"}
     assert set(validation.Tags()["scalars"]) == {"loss", "accuracy"}
@@ -113,7 +113,7 @@ def test_tensorboard_reads_scalars(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_open_tensorboard_sees_the_next_epoch(tmp_path: Path) -> None:
-    log = tensorboard.Scalars(RunFolder(tmp_path))
+    log = tensorboard.ScalarLogger(RunFolder(tmp_path))
     log(HISTORY[:1])
     opened = read(tmp_path / "tensorboard" / "train")
     log(HISTORY[:2])
@@ -130,7 +130,7 @@ def test_tensorboard_reads_pictures(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_tensorboard_notices_a_changed_byte(tmp_path: Path) -> None:
     """So what it read above, it did check."""
-    tensorboard.Scalars(RunFolder(tmp_path))(HISTORY)
+    tensorboard.ScalarLogger(RunFolder(tmp_path))(HISTORY)
     path = tmp_path / "tensorboard" / "train" / event_file.NAME
     data = bytearray(path.read_bytes())
     data[-10] ^= 1

@@ -14,7 +14,7 @@ Cli = Callable[..., Done]
 
 def converted(run: Path, variant: str, change: Callable[[Any], None], **job: Any) -> None:
     """Convert the run's model again after `change`, as if the export had made it so."""
-    from tledge.formats.base import Job
+    from tledge.formats.base import ConversionJob
     from tledge.formats.registry import VARIANTS
     from tledge.models import classifier
     from tledge.run.folder import RunFolder
@@ -31,7 +31,7 @@ def converted(run: Path, variant: str, change: Callable[[Any], None], **job: Any
         **job,
     }
     out = str(run / "artifacts" / chosen.filename)
-    chosen.format.convert(Job(str(faulty), out, chosen.mode_name, "small", "1", "", **facts))
+    chosen.format.convert(ConversionJob(str(faulty), out, chosen.mode_name, "small", "1", "", **facts))
     record(run, variant)
 
 
@@ -156,7 +156,7 @@ def test_calibration_on_scaled_images(own_run: Path, cli: Cli, monkeypatch: pyte
 
 def test_augmentation_left_in_graph(own_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from tledge.formats import saved_model
-    from tledge.formats.base import Job
+    from tledge.formats.base import ConversionJob
     from tledge.models import classifier
 
     tf = saved_model.tensorflow()
@@ -174,7 +174,9 @@ def test_augmentation_left_in_graph(own_run: Path, cli: Cli, monkeypatch: pytest
 
     monkeypatch.setattr(saved_model, "keras_model", lambda path: Leaky())
     labels = ("paper", "rock", "scissors")
-    saved_model.convert(Job("", str(own_run / "artifacts" / "saved_model"), "", "s", "1", "", labels))
+    saved_model.convert(
+        ConversionJob("", str(own_run / "artifacts" / "saved_model"), "", "s", "1", "", labels)
+    )
     record(own_run, "saved_model")
     done = cli("verify", own_run)
     assert done.code == 4

@@ -223,7 +223,7 @@ def test_top5_is_in_the_history(tmp_path: Path) -> None:
 def test_best_epoch_and_patience() -> None:
     stage, state = config.Stage(patience=2), checkpoint.State()
     better = [
-        callbacks.judge(stage, state, {"val_loss": loss}, epoch)
+        callbacks.update_best_epoch(stage, state, {"val_loss": loss}, epoch)
         for epoch, loss in enumerate((0.9, 0.5, 0.6, 0.7), 1)
     ]
     assert better == [True, True, False, False]

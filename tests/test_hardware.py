@@ -21,7 +21,7 @@ from tledge.run import folder as run_folder
 from tledge.training import accelerators, batch_split, batches, callbacks, checkpoint, pipeline
 from tledge.training import stage as training_stage
 from tledge.training.accelerators import Engine
-from tledge.training.batch_split import Split
+from tledge.training.batch_split import BatchPartition
 
 TEXT = """
 [data]
@@ -153,17 +153,17 @@ def test_own_errors_of_tensorflow_are_recognised() -> None:
 def test_message_says_what_to_set() -> None:
     stage = Stage(name="top", batch_size=64)
     with pytest.raises(RunError) as caught:
-        accelerators.halved(Hardware(), stage, Split(64), progress.SILENT)
+        accelerators.halved(Hardware(), stage, BatchPartition(64), progress.SILENT)
     assert str(caught.value) == (
         "stage top: the device ran out of memory at batch_size = 64. Set batch_size = 32, "
         '[hardware] precision = "bfloat16", or [hardware] halve_batch = true.'
     )
     with pytest.raises(RunError, match=r"batch_size = 32, or \[hardware\] halve_batch"):
-        accelerators.halved(Hardware(precision="float16"), stage, Split(64), progress.SILENT)
+        accelerators.halved(Hardware(precision="float16"), stage, BatchPartition(64), progress.SILENT)
 
 
 def test_halving_ends_at_one() -> None:
-    listener, table, split = Listener(), Hardware(halve_batch=True), Split(6)
+    listener, table, split = Listener(), Hardware(halve_batch=True), BatchPartition(6)
     pieces = []
     while split.piece > 1:
         split = replace(split, accumulate=accelerators.halved(table, Stage(), split, listener))
@@ -180,7 +180,7 @@ def test_halving_ends_at_one() -> None:
 @pytest.mark.parametrize("replicas", [1, 2, 3])
 @pytest.mark.parametrize("count", [1, 5, 19, 24])
 def test_pieces_weigh_images_alike(accumulate: int, replicas: int, count: int) -> None:
-    split, values = Split(8, accumulate, replicas), np.random.default_rng(0).random(count)
+    split, values = BatchPartition(8, accumulate, replicas), np.random.default_rng(0).random(count)
     order = np.random.default_rng(1).permutation(count)
     taken = [split.take(order, number) for number in range(split.count(count))]
     assert all(len(positions) % replicas == 0 for positions, _ in taken)
@@ -192,7 +192,7 @@ def test_pieces_weigh_images_alike(accumulate: int, replicas: int, count: int) -
 
 
 def test_validation_counts_every_image_once() -> None:
-    split, values = Split(8, 2, 3), np.random.default_rng(0).random(16)
+    split, values = BatchPartition(8, 2, 3), np.random.default_rng(0).random(16)
     pieces, even = split.for_validation(16)
     taken = [pieces.take(np.arange(16), number) for number in range(pieces.count(16))]
     shares = [(share > 0) * even for _, share in taken]
@@ -304,7 +304,7 @@ def test_halved_stage_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     full_above(monkeypatch, 2)
     whole, killed, resumed = (built(table) for _ in range(3))
     fit(whole, HALVING, tmp_path / "whole", Engine(table))
-    before, left = callbacks.judge, [2]
+    before, left = callbacks.update_best_epoch, [2]
 
     def dies(*rest: Any) -> bool:
         left[0] -= 1
@@ -312,10 +312,10 @@ def test_halved_stage_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             raise KeyboardInterrupt
         return before(*rest)
 
-    monkeypatch.setattr(callbacks, "judge", dies)
+    monkeypatch.setattr(callbacks, "update_best_epoch", dies)
     with pytest.raises(KeyboardInterrupt):
         fit(killed, HALVING, tmp_path / "killed", Engine(table))
-    monkeypatch.setattr(callbacks, "judge", before)
+    monkeypatch.setattr(callbacks, "update_best_epoch", before)
     state = checkpoint.read_state(tmp_path / "killed" / "state.npz")
     assert state.epoch == 2 and state.accumulate == 4
     fit(resumed, HALVING, tmp_path / "killed", Engine(table), state)
@@ -592,5 +592,5 @@ def test_two_devices_of_jax(tmp_path: Path) -> None:
 
 
 def test_abort_names_what_to_set() -> None:
-    said = accelerators.aborted(Stage(name="top"), batch_split.Split(64))
+    said = accelerators.aborted(Stage(name="top"), batch_split.BatchPartition(64))
     assert "stage top: native code gave up at batch_size = 64" in said and "batch_size = 32" in said

@@ -124,7 +124,7 @@ def test_list_of_entries_is_bounded(tmp_path: Path) -> None:
             out.writestr(f"golden/{number:060d}", b"")
     with pytest.raises(ArtifactError, match="list of entries is larger"):
         reader.open_bundle(path)
-    assert zip_guard.opened(path, 1 << 24).namelist()
+    assert zip_guard.open_zip(path, 1 << 24).namelist()
 
 
 @pytest.mark.parametrize("text", [b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe", b"", b"null", b"[]",
@@ -332,15 +332,17 @@ def test_damaged_run_is_told(text: str, tmp_path: Path) -> None:
 
 def test_values_are_of_their_types() -> None:
     good = records.Score(1, 0.5, 0.4, 0.6)
-    assert json_schema.typed(good) is good
+    assert json_schema.validate_types(good) is good
     for bad in (
         records.Score("1", 0.5, 0.4, 0.6),
         records.Score(True, 0.5, 0.4, 0.6),
         records.Score(1, None, 0.4, 0.6),
     ):  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="expected"):
-            json_schema.typed(bad)
+            json_schema.validate_types(bad)
     row = records.ParityRow("a", "b", "c", 1, "passed", recall={"x": (1, 0.5, 0.5)}, reasons=("a",))
-    assert json_schema.typed(row) is row
+    assert json_schema.validate_types(row) is row
     with pytest.raises(ValueError, match=r"recall\.x"):
-        json_schema.typed(records.ParityRow("a", "b", "c", 1, "passed", recall={"x": ("1", 0.5, 0.5)}))  # type: ignore[dict-item]
+        json_schema.validate_types(
+            records.ParityRow("a", "b", "c", 1, "passed", recall={"x": ("1", 0.5, 0.5)})
+        )  # type: ignore[dict-item]

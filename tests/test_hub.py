@@ -442,13 +442,13 @@ def saved(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
      ("tflite-int8", 0.03), ("onnx-int8", 0.03)],
 )  # fmt: skip
 def test_converted_model_agrees(variant: str, limit: float, saved: tuple[Path, Any], tmp_path: Path) -> None:
-    from tledge.formats.base import Job
+    from tledge.formats.base import ConversionJob
     from tledge.formats.registry import VARIANTS
 
     one, (path, wanted) = VARIANTS[variant], saved
     np.save(tmp_path / "calibration.npy", photos(32))
     out = tmp_path / one.filename
-    job = Job(
+    job = ConversionJob(
         model=str(path), out=str(out), mode=one.mode_name, name="net", version="1", description="",
         labels=("a", "b", "c"), calibration=str(tmp_path / "calibration.npy"), bias_correction=True,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from PIL import Image, ImageCms, features
 from tledge.config import Data
 from tledge.data import prepare as data_prepare
 from tledge.errors import DataError, MissingError
-from tledge.preprocessing.image import FORMATS, HEIC_BRANDS, Facts, examine, prepare
+from tledge.preprocessing.image import FORMATS, HEIC_BRANDS, ImageFacts, examine, prepare
 
 Pixels = NDArray[np.uint8]
 
@@ -98,7 +98,7 @@ def test_every_format_turns_once(
     found, facts = examine(data, (height, width))
     assert np.abs(found.astype(int) - upright).max() <= tolerance
     assert np.abs(found.astype(int) - upright[::-1]).max() > 100
-    assert facts == Facts(kind, "RGB", width, height, orientation, len(data))
+    assert facts == ImageFacts(kind, "RGB", width, height, orientation, len(data))
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
@@ -229,7 +229,7 @@ def test_multi_picture_jpeg_is_jpeg() -> None:
         assert image.format == "MPO"
     found, facts = examine(data, (40, 24))
     assert np.array_equal(found, prepare(turned(6), (40, 24)))
-    assert facts == Facts("JPEG", "RGB", 24, 40, 6, len(data))
+    assert facts == ImageFacts("JPEG", "RGB", 24, 40, 6, len(data))
     with pytest.raises(DataError, match="truncated"):
         prepare(data[: len(data) // 3], (8, 8))
 
@@ -263,7 +263,7 @@ def test_facts_know_the_mode(mode: str) -> None:
     kind = "TIFF" if mode in ("CMYK", "LAB", "F", "PA") else "PNG"
     data = encoded(Image.new(mode, (6, 5)), kind)
     found, facts = examine(data, (4, 4))
-    assert facts == Facts(kind, mode, 6, 5, 1, len(data))
+    assert facts == ImageFacts(kind, mode, 6, 5, 1, len(data))
     assert np.array_equal(found, prepare(data, (4, 4)))
 
 
@@ -348,7 +348,7 @@ def test_heic_turns_once(orientation: int, monkeypatch: pytest.MonkeyPatch) -> N
     height, width = upright.shape[:2]
     found, facts = examine(data, (height, width))
     assert np.abs(found.astype(int) - upright).max() <= 3
-    assert facts == Facts("HEIF", "RGB", width, height, orientation, len(data))
+    assert facts == ImageFacts("HEIF", "RGB", width, height, orientation, len(data))
 
 
 def test_heic_follows_its_own_turn() -> None:

@@ -18,12 +18,12 @@ from tledge import progress
 from tledge.config import Data
 from tledge.data import cache_index, prepare
 from tledge.data.cache import Prepared
-from tledge.data.cache_index import Head, Row
+from tledge.data.cache_index import CacheHeader, Row
 from tledge.errors import RunError
 from tledge.preprocessing import image
 
 SIDE = 16
-HEAD = Head(("cat", "dog"), ('odd "rows": [\n.png: damaged',), SIDE, "ab" * 32)
+HEAD = CacheHeader(("cat", "dog"), ('odd "rows": [\n.png: damaged',), SIDE, "ab" * 32)
 
 
 class Watch(progress.Silent):
@@ -49,7 +49,7 @@ def some_rows(count: int) -> tuple[Row, ...]:
     )  # fmt: skip
 
 
-def written(folder: Path, rows: tuple[Row, ...], head: Head = HEAD) -> Path:
+def written(folder: Path, rows: tuple[Row, ...], head: CacheHeader = HEAD) -> Path:
     cache_index.write(folder / "index.json", head, map(cache_index.line_of, rows))
     return folder / "index.json"
 

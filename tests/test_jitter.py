@@ -82,7 +82,7 @@ def test_about_half_are_changed() -> None:
     from tledge.models import augmentation
 
     batch = np.repeat(images(), 8, 0).astype(np.float32)
-    made = np.asarray(augmentation.layer(1.0, seed=3)(batch, training=True))
+    made = np.asarray(augmentation.random_resize_layer(1.0, seed=3)(batch, training=True))
     changed = (made != batch).any((1, 2, 3)).mean()
     assert 0.3 < changed < 0.7
     assert made.min() >= 0 and made.max() <= 255 and len(np.unique(made, axis=0)) > 32
@@ -106,7 +106,7 @@ def test_seed_decides_what_is_drawn() -> None:
 
     batch = images().astype(np.float32)
     first, again, other = (
-        np.asarray(augmentation.layer(1.0, seed)(batch, training=True)) for seed in (1, 1, 2)
+        np.asarray(augmentation.random_resize_layer(1.0, seed)(batch, training=True)) for seed in (1, 1, 2)
     )
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
@@ -127,7 +127,7 @@ def test_trains_alike_again() -> None:
 def test_views_are_drawn() -> None:
     from tledge.models import augmentation
 
-    first, again = (augmentation.view_maker(TABLE, seed=4) for _ in range(2))
+    first, again = (augmentation.make_augmenter(TABLE, seed=4) for _ in range(2))
     one, two = first(images()), first(images())
     assert one.dtype == np.uint8 and np.array_equal(one, again(images()))
     assert not np.array_equal(one, two) and not np.array_equal(one, images())

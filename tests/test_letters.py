@@ -12,7 +12,7 @@ import pytest
 
 from tledge._io import encoding as io_encoding
 from tledge._io import files
-from tledge.cli.options import typed
+from tledge.cli.options import shell_path
 
 TEXT = "–…→Δ×·±≥≤° é手\udcff"
 
@@ -60,7 +60,7 @@ def test_closed_streams_take_no_file(streams: str, tmp_path: Path) -> None:
 
 
 def test_next_command_is_as_typed() -> None:
-    assert [typed(Path(one)) for one in ("runs/a", "-a", "b c", "it's")] == [
+    assert [shell_path(Path(one)) for one in ("runs/a", "-a", "b c", "it's")] == [
         "runs/a", "./-a", "'b c'", "'it'\"'\"'s'",
     ]  # fmt: skip
 
@@ -79,6 +79,6 @@ def test_name_is_typed_as_a_shell_reads_it(name: str, shown: str) -> None:
     import os
     import subprocess
 
-    assert typed(name) == shown and shown.isprintable()
-    done = subprocess.run(["bash", "-c", f"printf %s {typed(name)}"], capture_output=True, check=True)
+    assert shell_path(name) == shown and shown.isprintable()
+    done = subprocess.run(["bash", "-c", f"printf %s {shell_path(name)}"], capture_output=True, check=True)
     assert os.fsdecode(done.stdout).removeprefix("./") == name

@@ -48,7 +48,7 @@ def held(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def owned_by(path: Path, **other: object) -> None:
     """A lock file that a process of this machine left, or with `other` facts another one."""
-    path.write_text(json.dumps(asdict(replace(lockfile.here(), **other))))  # type: ignore[arg-type]
+    path.write_text(json.dumps(asdict(replace(lockfile.current_owner(), **other))))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_lock_is_given_back_after_an_error(lock: Path) -> None:
 
 
 def test_second_process_is_refused_by_name(lock: Path) -> None:
-    host = lockfile.here().host
+    host = lockfile.current_owner().host
     told = rf"^taken: process \d+ on {host} \(-c .*\), since \d{{4}}-.*\. Wait for it, or end it\.$"
     with held(lock) as other, pytest.raises(RunError, match=told) as refused, hold(lock, "taken"):
         pytest.fail("held twice")
@@ -232,9 +232,9 @@ def test_unwritable_lock_is_named(tmp_path: Path) -> None:
 
 def test_command_is_told_as_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/somewhere/tledge/__main__.py", "train", "my recipe.toml"])
-    assert lockfile.here().command == "tledge train 'my recipe.toml'"
+    assert lockfile.current_owner().command == "tledge train 'my recipe.toml'"
     monkeypatch.setattr(sys, "argv", ["/bin/tledge", "list"])
-    assert lockfile.here().command == "tledge list"
+    assert lockfile.current_owner().command == "tledge list"
 
 
 def test_new_folder_without_result_is_gone(tmp_path: Path) -> None:

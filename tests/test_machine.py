@@ -39,7 +39,7 @@ def test_unnamed_processor_is_its_architecture(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_this_machine_is_whole() -> None:
-    here = machine.here()
+    here = machine.current_machine()
     assert here.processor and here.architecture and here.system and re.match(r"3\.\d+", here.python)
     assert here.cores >= 1 and here.memory_mib and here.memory_mib > 200
     assert here.load is not None and here.load >= 0

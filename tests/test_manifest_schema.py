@@ -16,7 +16,7 @@ import pytest
 from tledge._io import resources
 from tledge.bundle import manifest as bundle_manifest
 from tledge.bundle.manifest import MANIFEST_VERSION, Expected, GoldenCase, Manifest, Shipped
-from tledge.contract import Confidence, InputSpec
+from tledge.contract import AbstentionPolicy, InputSpec
 from tledge.errors import ArtifactError
 
 SCHEMA: dict[str, Any] = json.loads((resources.folder("export") / "manifest.schema.json").read_text("utf-8"))
@@ -26,7 +26,7 @@ PARTS: dict[str, tuple[type, dict[str, Any]]] = {
     "artifact": (Shipped, SCHEMA["$defs"]["artifact"]),
     "expected": (Expected, SCHEMA["$defs"]["expected"]),
     "golden": (GoldenCase, SCHEMA["$defs"]["golden"]),
-    "confidence": (Confidence, SCHEMA["$defs"]["confidence"]),
+    "confidence": (AbstentionPolicy, SCHEMA["$defs"]["confidence"]),
 }
 JSON_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 

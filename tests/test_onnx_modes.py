@@ -22,7 +22,7 @@ from tledge._version import __version__
 from tledge.contract import InputSpec
 from tledge.errors import ConversionError, DataError
 from tledge.formats import onnx, onnx_conversion
-from tledge.formats.base import Job
+from tledge.formats.base import ConversionJob
 from tledge.formats.registry import VARIANTS
 from tledge.quantization.bias_correction import round_weights
 from tledge.quantization.calibration_set import load
@@ -302,7 +302,9 @@ def test_blank_images_span_the_range_and_no_more(monkeypatch: pytest.MonkeyPatch
     np.save(tmp_path / "calibration.npy", photos()[:-2])
     out, plain = (str(tmp_path / name) for name in ("net.onnx", "plain.onnx"))
     facts = {"calibration": str(tmp_path / "calibration.npy"), "bias_correction": True, "uncorrected": plain}
-    details = onnx_conversion.convert(Job("", out, "int8", "net", "1", "", ("a", "b", "c"), **facts))
+    details = onnx_conversion.convert(
+        ConversionJob("", out, "int8", "net", "1", "", ("a", "b", "c"), **facts)
+    )
     found = [one["largest"] for one in details["bias_correction"]]
     wanted, other = (correct_biases(folded(graph()), some) for some in (photos()[:-2], photos()))
     assert found == pytest.approx([one.largest for one in wanted], rel=1e-3)
@@ -318,7 +320,7 @@ def test_a_file_says_what_it_is(mode: str, tmp_path: Path, monkeypatch: pytest.M
     """Alone, without its bundle: names, classes, how photos are prepared for it, and any batch."""
     monkeypatch.setattr(onnx_conversion, "_float", lambda _job: graph("own_"))
     out = tmp_path / "net.onnx"
-    onnx_conversion.convert(Job("", str(out), mode, "net", "1", "three things", ("a", "b", "c")))
+    onnx_conversion.convert(ConversionJob("", str(out), mode, "net", "1", "three things", ("a", "b", "c")))
     made = lib.load(out)
     lib.checker.check_model(made, full_check=True)
     assert made.opset_import[0].version == 17 and made.doc_string == "three things"

@@ -13,7 +13,7 @@ from test_images import UPRIGHT, encoded, photo, turned
 
 from tledge.errors import DataError
 from tledge.preprocessing import app_variants, image
-from tledge.preprocessing.app_variants import WAYS, Photo
+from tledge.preprocessing.app_variants import WAYS, EncodedPhoto
 
 Pixels = NDArray[np.uint8]
 SIZES = [(24, 40), (16, 16), (7, 9), (48, 60), (5, 40)]
@@ -54,7 +54,7 @@ def test_reference_is_the_contract(size: tuple[int, int]) -> None:
 def test_bilinear_worked_example() -> None:
     """Eight pixels to two: places 1.5 and 5.5, so the mean of two pixels and not of four."""
     row = [10, 20, 30, 50, 60, 70, 90, 255]
-    made = app_variants.bilinear(Photo(grey([row])), (1, 2))
+    made = app_variants.bilinear(EncodedPhoto(grey([row])), (1, 2))
     assert made[0, :, 0].tolist() == [25, 80]
     assert image.prepare(grey([row]), (1, 2))[0, :, 0].tolist() != [25, 80]
 
@@ -63,7 +63,7 @@ def test_bilinear_worked_example() -> None:
 def test_bilinear_is_pixel_by_pixel(size: tuple[int, int]) -> None:
     source = noise(24, 40)
     wanted = slow_bilinear(source, size)
-    made = app_variants.bilinear(Photo(source), size)
+    made = app_variants.bilinear(EncodedPhoto(source), size)
     assert made.shape == (*size, 3) and np.abs(made - wanted).max() <= 0.501
 
 
@@ -74,12 +74,12 @@ def test_tensorflow_resizes_alike(size: tuple[int, int]) -> None:
 
     source = noise(24, 40)
     wanted = tf.image.resize(source, size).numpy()
-    assert np.abs(app_variants.bilinear(Photo(source), size) - wanted).max() <= 0.501
+    assert np.abs(app_variants.bilinear(EncodedPhoto(source), size) - wanted).max() <= 0.501
     wanted = tf.image.resize(source, size, "nearest").numpy()
-    assert np.array_equal(app_variants.nearest(Photo(source), size), wanted)
+    assert np.array_equal(app_variants.nearest(EncodedPhoto(source), size), wanted)
     if 24 % size[0] == 0 and 40 % size[1] == 0:
         wanted = tf.image.resize(source, size, "area").numpy()
-        assert np.abs(app_variants.area(Photo(source), size) - wanted).max() <= 0.501
+        assert np.abs(app_variants.area(EncodedPhoto(source), size) - wanted).max() <= 0.501
 
 
 @pytest.mark.parametrize("size", [(24, 40), (16, 16), (7, 9), (5, 40), (48, 80)])
@@ -87,30 +87,30 @@ def test_pillow_takes_the_same_nearest(size: tuple[int, int]) -> None:
     """Pillow sums up float steps, so it may differ where a place lies on the border of two pixels."""
     source = noise(24, 40)
     wanted = Image.fromarray(source).resize(size[::-1], Image.Resampling.NEAREST)
-    assert np.array_equal(app_variants.nearest(Photo(source), size), np.asarray(wanted))
+    assert np.array_equal(app_variants.nearest(EncodedPhoto(source), size), np.asarray(wanted))
 
 
 def test_nearest_worked_example() -> None:
     """Six pixels to four: places .75, 2.25, 3.75, 5.25."""
-    made = app_variants.nearest(Photo(grey([[0, 1, 2, 3, 4, 5]])), (1, 4))
+    made = app_variants.nearest(EncodedPhoto(grey([[0, 1, 2, 3, 4, 5]])), (1, 4))
     assert made[0, :, 0].tolist() == [0, 2, 3, 5]
 
 
 def test_area_is_mean_of_blocks() -> None:
     source = noise(12, 20)
     wanted = source.reshape(4, 3, 5, 4, 3).mean((1, 3))
-    assert np.abs(app_variants.area(Photo(source), (4, 5)) - wanted).max() <= 1
+    assert np.abs(app_variants.area(EncodedPhoto(source), (4, 5)) - wanted).max() <= 1
 
 
 def test_canvas_halves_then_interpolates() -> None:
     source = noise(32, 32)
     quarter = source.reshape(8, 4, 8, 4, 3).mean((1, 3))
-    assert np.abs(app_variants.canvas(Photo(source), (8, 8)) - quarter).max() <= 2
+    assert np.abs(app_variants.canvas(EncodedPhoto(source), (8, 8)) - quarter).max() <= 2
     half = source.reshape(16, 2, 16, 2, 3).mean((1, 3))
     wanted = slow_bilinear(half, (10, 12))  # type: ignore[arg-type]
-    assert np.abs(app_variants.canvas(Photo(source), (10, 12)) - wanted).max() <= 1.5
-    upwards = app_variants.canvas(Photo(source), (40, 40))
-    assert np.array_equal(upwards, app_variants.bilinear(Photo(source), (40, 40)))
+    assert np.abs(app_variants.canvas(EncodedPhoto(source), (10, 12)) - wanted).max() <= 1.5
+    upwards = app_variants.canvas(EncodedPhoto(source), (40, 40))
+    assert np.array_equal(upwards, app_variants.bilinear(EncodedPhoto(source), (40, 40)))
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,15 @@ def test_crop_is_the_middle(shape: tuple[int, int], rows: tuple[int, int], colum
     source = noise(*shape)
     middle = source[slice(*rows), slice(*columns)]
     side = min(shape)
-    assert np.array_equal(app_variants.centre_crop(Photo(source), (side, side)), middle)
-    assert np.array_equal(app_variants.centre_crop(Photo(source), (5, 5)), image.prepare(middle, (5, 5)))
+    assert np.array_equal(app_variants.centre_crop(EncodedPhoto(source), (side, side)), middle)
+    assert np.array_equal(
+        app_variants.centre_crop(EncodedPhoto(source), (5, 5)), image.prepare(middle, (5, 5))
+    )
 
 
 def test_blue_comes_first() -> None:
     source = np.full((6, 6, 3), (200, 100, 7), np.uint8)
-    assert app_variants.swapped(Photo(source), (3, 3))[0, 0].tolist() == [7, 100, 200]
+    assert app_variants.swapped(EncodedPhoto(source), (3, 3))[0, 0].tolist() == [7, 100, 200]
 
 
 def test_jpeg_is_of_the_whole_photo() -> None:
@@ -135,7 +137,7 @@ def test_jpeg_is_of_the_whole_photo() -> None:
     Image.fromarray(source).save(out, "JPEG", quality=75)
     with Image.open(out) as again:
         wanted = image.prepare(np.asarray(again), (16, 16))
-    made = app_variants.encoded_again(Photo(source), (16, 16))
+    made = app_variants.encoded_again(EncodedPhoto(source), (16, 16))
     assert np.array_equal(made, wanted)
     assert not np.array_equal(made, image.prepare(source, (16, 16)))
 
@@ -153,23 +155,23 @@ def test_stored_pixels_are_found_again(orientation: int) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
-def test_way_keeps_size_and_type(way: app_variants.Way) -> None:
+def test_way_keeps_size_and_type(way: app_variants.AppVariant) -> None:
     for data in (encoded(noise(30, 50)), encoded(noise(9, 9)), turned(8)):
         made = way.prepare(app_variants.read(data), (16, 16))
         assert made.shape == (16, 16, 3) and made.dtype == np.uint8
 
 
 @pytest.mark.parametrize("way", WAYS[1:], ids=lambda way: way.name)
-def test_way_differs_from_the_contract(way: app_variants.Way) -> None:
-    read: Callable[[bytes], Photo] = app_variants.read
+def test_way_differs_from_the_contract(way: app_variants.AppVariant) -> None:
+    read: Callable[[bytes], EncodedPhoto] = app_variants.read
     found = read(turned(6))
     assert not np.array_equal(way.prepare(found, (10, 10)), app_variants.reference(found, (10, 10)))
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way.resizes], ids=lambda way: way.name)
-def test_resizing_leaves_the_size_alone(way: app_variants.Way) -> None:
+def test_resizing_leaves_the_size_alone(way: app_variants.AppVariant) -> None:
     source = noise(16, 16)
-    assert np.array_equal(way.prepare(Photo(source), (16, 16)), source)
+    assert np.array_equal(way.prepare(EncodedPhoto(source), (16, 16)), source)
 
 
 def test_damaged_photo_is_refused() -> None:

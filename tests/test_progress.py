@@ -64,7 +64,7 @@ def test_stopping_early_ends_task() -> None:
 
 def test_failing_block_ends_task() -> None:
     watch = Recorder()
-    with pytest.raises(RuntimeError, match="broken"), progress.task(watch, "block") as task:
+    with pytest.raises(RuntimeError, match="broken"), progress.start_task(watch, "block") as task:
         task.advance(2)
         raise RuntimeError("broken")
     assert watch.events == ["start block of None", "advance 2", "finish"]

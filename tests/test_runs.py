@@ -13,7 +13,7 @@ import pytest
 
 from tledge._io import atomic
 from tledge._io import files as io_files
-from tledge.contract import Confidence, InputSpec
+from tledge.contract import AbstentionPolicy, InputSpec
 from tledge.errors import RunError
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
@@ -46,7 +46,7 @@ RUN = TrainedRun(
     seconds=1.5,
     cache="/somewhere",
     skipped=("a.jpg: empty",),
-    confidence=Confidence(1.87, 0.62, 120, 0.95, 0.01),
+    confidence=AbstentionPolicy(1.87, 0.62, 120, 0.95, 0.01),
 )
 ROW = ParityRow("tflite-int8", "artifacts/tflite-int8.tflite", "ab" * 32, 4321, "undecided")
 REPORT = ParityReport(

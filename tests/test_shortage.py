@@ -54,9 +54,9 @@ def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
         OSError(errno.EIO, "Input/output error"),
         FileNotFoundError(2, "none", "x"),
     ):
-        with pytest.raises(type(error)), resource_errors.explained(tmp_path):
+        with pytest.raises(type(error)), resource_errors.resource_errors_explained(tmp_path):
             raise error
-    with pytest.raises(TledgeError, match="kept"), resource_errors.explained(tmp_path):
+    with pytest.raises(TledgeError, match="kept"), resource_errors.resource_errors_explained(tmp_path):
         raise TledgeError("kept")
 
 
@@ -72,7 +72,7 @@ def test_little_memory_is_named() -> None:
     for error in (MemoryError(), ImportError("lib.so: failed to map segment from shared object")):
         with (
             pytest.raises(ResourceError, match=r"out of memory.*ulimit -v.*memory_mib"),
-            resource_errors.explained(),
+            resource_errors.resource_errors_explained(),
         ):
             raise error
 
@@ -80,7 +80,7 @@ def test_little_memory_is_named() -> None:
 def test_rights_are_named_with_the_place() -> None:
     with (
         pytest.raises(ResourceError, match=r"/x/cache: Permission denied.*TLEDGE_CACHE"),
-        resource_errors.explained(),
+        resource_errors.resource_errors_explained(),
     ):
         raise PermissionError(errno.EACCES, "Permission denied", "/x/cache")
 
@@ -107,7 +107,10 @@ def test_removed_folder_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "gone").rmdir()
     with pytest.raises(ResourceError, match="current folder was removed"):
         files.write_text(Path("runs/x.json"), "text")
-    with pytest.raises(ResourceError, match="current folder was removed"), resource_errors.explained():
+    with (
+        pytest.raises(ResourceError, match="current folder was removed"),
+        resource_errors.resource_errors_explained(),
+    ):
         Path.cwd()
 
 
@@ -143,13 +146,13 @@ def test_mapped_array_is_zeros_to_fill(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_ending_says_how_and_why(code: int, said: str, words: str) -> None:
-    assert words in subprocesses.ending(code, said)
+    assert words in subprocesses.describe_exit(code, said)
 
 
 def test_long_process_is_stopped() -> None:
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
     with pytest.raises(ArtifactError, match=r"net\.tflite: Vela took more than 0\.2 s and was stopped"):
-        subprocesses.patiently(command, "net.tflite: Vela", 0.2)
+        subprocesses.run_with_timeout(command, "net.tflite: Vela", 0.2)
 
 
 def test_account_without_home(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from tledge.errors import ArtifactError, RunError
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.verification import compare_inputs
-from tledge.verification.compare_inputs import Shown, Side
+from tledge.verification.compare_inputs import ImageSet, ModelSide
 
 
 @pytest.fixture
@@ -22,12 +22,12 @@ def old(tmp_path: Path) -> Path:
     return fake_pairs.run(tmp_path / "old")
 
 
-def opened(path: Path, scratch: Path) -> Side:
+def opened(path: Path, scratch: Path) -> ModelSide:
     return compare_inputs.open_side(path, scratch / f"side-{len(list(scratch.iterdir()))}")
 
 
-def pair(a: Path, b: Path, scratch: Path) -> Shown:
-    return compare_inputs.shown(opened(a, scratch), opened(b, scratch))
+def pair(a: Path, b: Path, scratch: Path) -> ImageSet:
+    return compare_inputs.choose_images(opened(a, scratch), opened(b, scratch))
 
 
 def test_run_and_its_bundle_say_the_same(old: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tledge import contract
 from tledge._io import files as io_files
 from tledge.bundle import manifest as bundle_manifest
 from tledge.bundle.manifest import Expected, GoldenCase, Manifest, Shipped
-from tledge.contract import Confidence, InputSpec
+from tledge.contract import AbstentionPolicy, InputSpec
 from tledge.devices import projects
 from tledge.metrics import abstention
 from tledge.preprocessing import encodings, image
@@ -77,7 +77,7 @@ def write_bundle(folder: Path) -> Path:
         Shipped("tflite-int8", model.name, io_files.sha256(model), 7, "passed", expected=answers),
     )
     manifest = Manifest("tiny", "1", "", False, LABELS, InputSpec(*SIZE), 7, shipped, tuple(cases))
-    manifest = replace(manifest, confidence=Confidence(1.5, 0.5))
+    manifest = replace(manifest, confidence=AbstentionPolicy(1.5, 0.5))
     (folder / "manifest.json").write_text(bundle_manifest.manifest_json(manifest), encoding="utf-8")
     (folder / "labels.txt").write_text(contract.labels_text(LABELS), encoding="utf-8")
     write_sums(folder)

@@ -22,7 +22,7 @@ from tledge._io import files
 from tledge.config import Parity
 from tledge.contract import InputSpec
 from tledge.devices import mcu_budget, mcu_sources, projects, tflite_micro_worker, vela
-from tledge.devices.mcu_budget import Run
+from tledge.devices.mcu_budget import MicroRun
 from tledge.devices.vela import Estimate
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.formats import tflite_operators
@@ -53,8 +53,8 @@ def model(tmp_path: Path) -> Path:
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stands for tflite-micro and Vela: an arena of 16,000 bytes and LiteRT's own answers, one estimate."""
 
-    def run(path: Path, inputs: Any, arena: int = 0) -> Run:
-        return Run(ARENA, as_bytes(fake_integer.answers(path.read_bytes(), inputs)))
+    def run(path: Path, inputs: Any, arena: int = 0) -> MicroRun:
+        return MicroRun(ARENA, as_bytes(fake_integer.answers(path.read_bytes(), inputs)))
 
     def estimate(data: bytes, name: str, configuration: str) -> Estimate:
         return Estimate(

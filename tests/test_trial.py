@@ -37,7 +37,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def as_worker(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """Run this code in the worker's place."""
-    monkeypatch.setattr(subprocesses, "command", lambda *_given: [sys.executable, "-c", code])
+    monkeypatch.setattr(subprocesses, "worker_command", lambda *_given: [sys.executable, "-c", code])
 
 
 def test_good_models_pass() -> None:
@@ -68,7 +68,7 @@ def test_model_larger_than_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_worker_does_not_outlive_who_waits_for_it() -> None:
     """A model that never answers would keep it at work for ever."""
     command, env = (
-        subprocesses.command("runtime.sandbox_worker", "m.tflite", "xnnpack"),
+        subprocesses.worker_command("runtime.sandbox_worker", "m.tflite", "xnnpack"),
         {subprocesses.STARTER: "1"},
     )
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | env) as worker:
@@ -201,7 +201,7 @@ def test_changed_artifact_of_a_run_is_not_previewed(tmp_path: Path) -> None:
 
 
 def test_workers_import_nothing_from_where_one_is() -> None:
-    assert subprocesses.command("a", 1)[1:] == ["-P", "-m", "tledge.a", "1"]
+    assert subprocesses.worker_command("a", 1)[1:] == ["-P", "-m", "tledge.a", "1"]
 
 
 @pytest.mark.parametrize("place", ["/etc/passwd", "../../../../../../../../etc/passwd", "/dev/zero"])

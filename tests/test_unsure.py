@@ -20,7 +20,7 @@ from tledge.bundle import build as bundling
 from tledge.bundle import manifest as bundle_manifest
 from tledge.bundle import reader
 from tledge.cli import tables
-from tledge.contract import Confidence
+from tledge.contract import AbstentionPolicy
 from tledge.inference import predict
 from tledge.inference import predictor as inference_predictor
 from tledge.inference.predict import Answer
@@ -32,7 +32,7 @@ from tledge.verification import parity
 from tledge.visualization import text_format
 
 Cli = Callable[..., Done]
-FITTED = Confidence(temperature=2.0, threshold=0.62, images=300, coverage=0.95, error=0.01)
+FITTED = AbstentionPolicy(temperature=2.0, threshold=0.62, images=300, coverage=0.95, error=0.01)
 
 
 class Fixed:
@@ -47,7 +47,7 @@ class Fixed:
         return np.stack([self._row] * len(images))
 
 
-def predictor(fitted: Confidence | None, *probabilities: float) -> Predictor:
+def predictor(fitted: AbstentionPolicy | None, *probabilities: float) -> Predictor:
     return Predictor(Fixed(*probabilities), ("cat", "dog", "owl"), (8, 8), "fake", (), fitted)
 
 
@@ -57,7 +57,7 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "photo.png"
 
 
-def answer(photo: Path, fitted: Confidence | None, *probabilities: float, top: int = 3) -> Answer:
+def answer(photo: Path, fitted: AbstentionPolicy | None, *probabilities: float, top: int = 3) -> Answer:
     (found,) = predict.predict(predictor(fitted, *probabilities), [photo], top)
     return found
 
@@ -79,7 +79,7 @@ def test_doubt_is_decided_at_the_temperature(photo: Path, best: float, abstained
 
 def test_confidence_at_the_threshold_answers(photo: Path) -> None:
     for threshold, abstained in ((0.5, False), (0.5001, True)):
-        assert answer(photo, Confidence(1.0, threshold), 0.5, 0.25, 0.25).abstained is abstained
+        assert answer(photo, AbstentionPolicy(1.0, threshold), 0.5, 0.25, 0.25).abstained is abstained
 
 
 def test_nothing_fitted_changes_nothing(photo: Path) -> None:
@@ -94,7 +94,7 @@ def test_bad_photo_is_no_doubt(tmp_path: Path) -> None:
     assert found.error and not found.abstained
 
 
-def opened(monkeypatch: pytest.MonkeyPatch, fitted: Confidence | None, *probabilities: float) -> None:
+def opened(monkeypatch: pytest.MonkeyPatch, fitted: AbstentionPolicy | None, *probabilities: float) -> None:
     monkeypatch.setattr(
         inference_predictor, "open_predictor", lambda *_rest: predictor(fitted, *probabilities)
     )
@@ -183,7 +183,7 @@ def test_inspect_shows_an_earlier_run(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_training_says_that_it_always_answers() -> None:
-    assert text_format.unsure(Confidence(1.2, 0.0)) == "never, it answers every photo"
+    assert text_format.unsure(AbstentionPolicy(1.2, 0.0)) == "never, it answers every photo"
 
 
 def test_manifest_and_readme_say_it(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def reference(count: int = 100) -> golden_set.Golden:
 
 def test_artifact_is_held_to_keras_doubt() -> None:
     known = reference()
-    same = parity._abstaining(row("a", None), known.probabilities + 1e-6, known, Confidence(1.0, 0.8))
+    same = parity._abstaining(row("a", None), known.probabilities + 1e-6, known, AbstentionPolicy(1.0, 0.8))
     assert (same.coverage, same.answered_error, same.remarks) == (0.5, 0.0, ())
     earlier = parity._abstaining(row("a", None), known.probabilities, known, None)
     assert earlier.coverage is None
@@ -215,7 +215,7 @@ def test_artifact_that_is_surer_is_remarked() -> None:
     """Planted: agreement is whole, and what Keras is unsure of is now answered."""
     known = reference()
     surer = np.array([[0.96, 0.04], [0.9, 0.1]] * 50, np.float32)
-    found = parity._abstaining(row("a", None), surer, known, Confidence(1.0, 0.8))
+    found = parity._abstaining(row("a", None), surer, known, AbstentionPolicy(1.0, 0.8))
     assert found.coverage == 1.0 and found.verdict == "passed"
     assert found.remarks == ("answers 100.0% of the photos, being sure enough; Keras 50.0%",)
 

@@ -152,7 +152,7 @@ def test_leftovers_go_and_other_dot_names_stay(tmp_path: Path) -> None:
 def test_sweeping_one_name_leaves_the_others(tmp_path: Path) -> None:
     for name in ("a[b].zip", "ab.zip"):
         (tmp_path / f".{name}{atomic.UNFINISHED}x").mkdir()
-    atomic.sweep(tmp_path, "a[b].zip")
+    atomic.remove_leftovers(tmp_path, "a[b].zip")
     assert os.listdir(tmp_path) == [f".ab.zip{atomic.UNFINISHED}x"]
 
 

@@ -42,7 +42,7 @@ Float kernels differ in the order of their sums; two int8 steps cover another pr
 
 
 @dataclass(frozen=True)
-class Confidence:
+class AbstentionPolicy:
     """How sure an answer is, and from when on it counts; fitted on validation photos.
 
     The confidence of a class is its probability `p^(1 / temperature)`, divided by the sum of these

@@ -22,7 +22,7 @@ from pathlib import Path
 from tledge import progress
 from tledge._io import resources
 from tledge._process import subprocesses
-from tledge._process.optional_imports import Needs, extra
+from tledge._process.optional_imports import Needs, install_command
 from tledge._version import __version__
 from tledge.bundle import signing
 from tledge.data.cache import cache_root
@@ -42,13 +42,13 @@ PATIENCE = 60.0
 """Seconds that a library may take to load; a small board needs half a minute for TensorFlow."""
 
 TASKS = {
-    "train with TensorFlow": Needs(("keras", "matplotlib", "tensorflow"), extra("train")),
-    "train with JAX": Needs(("h5py", "jax", "keras", "matplotlib"), extra("jax")),
-    "photos of TensorFlow Datasets": Needs(("tensorflow", "tensorflow_datasets"), extra("train")),
-    "backbones of TensorFlow Hub": Needs(("tensorflow", "tensorflow_hub"), extra("hub")),
-    "HEIC photos": Needs(("pillow_heif",), extra("heic")),
-    "arena on microcontrollers": Needs(("tflite_micro",), extra("microcontroller")),
-    "estimates for Ethos-U": Needs(("ethosu",), extra("microcontroller")),
+    "train with TensorFlow": Needs(("keras", "matplotlib", "tensorflow"), install_command("train")),
+    "train with JAX": Needs(("h5py", "jax", "keras", "matplotlib"), install_command("jax")),
+    "photos of TensorFlow Datasets": Needs(("tensorflow", "tensorflow_datasets"), install_command("train")),
+    "backbones of TensorFlow Hub": Needs(("tensorflow", "tensorflow_hub"), install_command("hub")),
+    "HEIC photos": Needs(("pillow_heif",), install_command("heic")),
+    "arena on microcontrollers": Needs(("tflite_micro",), install_command("microcontroller")),
+    "estimates for Ethos-U": Needs(("ethosu",), install_command("microcontroller")),
     "sign bundles, check signatures": signing.NEEDS,
     "look at tensorboard/": Needs(("tensorboard",), "pip install tensorboard"),
     "tell MLflow": mlflow_logger.NEEDS,
@@ -138,7 +138,7 @@ def examine(watch: progress.Progress = progress.SILENT, patience: float = PATIEN
     """Look around; nothing is written, and no library is loaded into this process."""
     here = [name for name in PROBED if not Needs((name,), "").absent()]
     with (
-        progress.task(watch, "load libraries", len(here)) as task,
+        progress.start_task(watch, "load libraries", len(here)) as task,
         ThreadPoolExecutor(max(1, len(here))) as pool,
     ):
 
@@ -161,7 +161,7 @@ def checkup(probes: Mapping[str, Probe]) -> Checkup:
     return Checkup(
         tledge=__version__,
         python=sys.executable,
-        machine=machine.here(),
+        machine=machine.current_machine(),
         memory_free_mib=machine.free_memory_mib(),
         disks=_disks(),
         backends=backends,
@@ -176,7 +176,7 @@ def checkup(probes: Mapping[str, Probe]) -> Checkup:
 def probe(name: str, patience: float = PATIENCE) -> Probe:
     """Load a library in a process of its own, for at most `patience` seconds."""
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    command = subprocesses.command("environment.gpu_probe", name)
+    command = subprocesses.worker_command("environment.gpu_probe", name)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False,
@@ -279,6 +279,6 @@ def _unseen(backends: Collection[Backend], cards: Collection[str]) -> list[str]:
     blind = [one.name for one in backends if one.version and not one.gpus and not one.trouble]
     if not cards or not blind:
         return []
-    advice = f" For TensorFlow: {extra('gpu')}." if "TensorFlow" in blind else ""
+    advice = f" For TensorFlow: {install_command('gpu')}." if "TensorFlow" in blind else ""
     count = "one GPU" if len(cards) == 1 else f"{len(cards)} GPUs"
     return [f"The driver knows {count}, not seen by {' and '.join(blind)}.{advice}"]

@@ -55,7 +55,7 @@ SILENT = Silent()
 
 
 @contextmanager
-def task(progress: Progress, what: str, total: int | None = None) -> Iterator[Task]:
+def start_task(progress: Progress, what: str, total: int | None = None) -> Iterator[Task]:
     """Open a task and close it again whatever happens."""
     opened = progress.start(what, total)
     try:
@@ -66,7 +66,7 @@ def task(progress: Progress, what: str, total: int | None = None) -> Iterator[Ta
 
 def track(progress: Progress, items: Iterable[T], what: str, total: int | None) -> Generator[T]:
     """Yield `items`, advancing a task by one for each."""
-    with task(progress, what, total) as opened:
+    with start_task(progress, what, total) as opened:
         for item in items:
             yield item
             opened.advance()

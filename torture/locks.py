@@ -101,7 +101,7 @@ def _stale(ground: Ground) -> Seen:
     from tledge._io import lockfile
 
     run = ground.own_run("locks-stale")
-    lock, me = run / ".lock", lockfile.here()
+    lock, me = run / ".lock", lockfile.current_owner()
     with _held(ground, run) as holding:
         text = lock.read_text()
         holding.communicate("die\n")
@@ -129,7 +129,9 @@ def _elsewhere(ground: Ground) -> Seen:
 
     run = ground.own_run("locks-elsewhere")
     lock = run / ".lock"
-    lock.write_text(json.dumps(asdict(replace(lockfile.here(), host="server-7", boot="another", pid=4321))))
+    lock.write_text(
+        json.dumps(asdict(replace(lockfile.current_owner(), host="server-7", boot="another", pid=4321)))
+    )
     ended = ground.tledge("report", run)
     says = "process 4321 on server-7" in ended.err and f"remove {lock}" in ended.err
     short = [] if ended.code == 1 and says else [f"not refused as it should be: {ended.tail}"]

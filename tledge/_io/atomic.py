@@ -40,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises ResourceError where nothing can be written there, and where disk or memory run out.
     """
     folder = path.parent / f"{_prefix(path.name)}{os.urandom(8).hex()}"
-    with resource_errors.explained(path):
+    with resource_errors.resource_errors_explained(path):
         try:
             _make(folder, path)
             made = folder / path.name
@@ -122,7 +122,7 @@ def _settle_names(folder: Path) -> None:
             os.close(opened)
 
 
-def sweep(folder: Path, name: str | None = None) -> None:
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Put right what killed commands left in a folder, of one final name or of all.
 
     Only for whoever may be sure that nobody is writing there. A folder that was moved aside and not yet

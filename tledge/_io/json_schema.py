@@ -20,13 +20,13 @@ PLAIN = "no control characters, and no path that leads elsewhere"
 """What `not` is for in these schemas."""
 
 
-def require(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], where: str = "") -> None:
+def validate(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], where: str = "") -> None:
     """Raise ValueError, saying where and what was expected, unless `value` is as `schema` has it.
 
     `root` is the schema whose `$defs` are meant; numbers have to be finite.
     """
     if "$ref" in schema:
-        require(value, root["$defs"][schema["$ref"].rsplit("/", 1)[-1]], root, where)
+        validate(value, root["$defs"][schema["$ref"].rsplit("/", 1)[-1]], root, where)
     for keyword, rule in RULES.items():
         if keyword in schema and not rule(value, schema[keyword]):
             expected = PLAIN if keyword == "not" else f"{keyword} {_short(schema[keyword])}"
@@ -35,9 +35,9 @@ def require(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], wher
         _require_fields(value, schema, root, where)
     if isinstance(value, list) and "items" in schema:
         for number, one in enumerate(value):
-            require(one, schema["items"], root, f"{where}[{number}]")
+            validate(one, schema["items"], root, f"{where}[{number}]")
     if "anyOf" in schema and value is not None:  # of something and null, which is all that is used
-        require(value, schema["anyOf"][0], root, where)
+        validate(value, schema["anyOf"][0], root, where)
 
 
 def _require_fields(
@@ -50,7 +50,7 @@ def _require_fields(
             raise ValueError(f"{within}{name} is missing")
     for name, one in value.items():
         if name in known:
-            require(one, known[name], root, within + name)
+            validate(one, known[name], root, within + name)
         elif schema.get("additionalProperties") is False:
             raise ValueError(f"{_short(within + name)} is unknown")
 
@@ -90,7 +90,7 @@ RULES: dict[str, Callable[[Any, Any], bool]] = {
 """Keywords in the order in which they are looked at, `type` first; null passes the bounds of numbers."""
 
 
-def typed(value: Any) -> Any:
+def validate_types(value: Any) -> Any:
     """A frozen dataclass whose fields, and what is in them, are of the types that they are annotated with.
 
     Raises ValueError naming the first that is not: JSON may hold anything under any name.
@@ -111,7 +111,7 @@ def _require_type(value: Any, hint: Any, where: str) -> None:
     if hint is Any:
         return
     if is_dataclass(hint) and isinstance(value, typing.cast(type, hint)):
-        typed(value)
+        validate_types(value)
     elif origin is types.UnionType:
         if value is not None:
             _require_type(value, inner[0], where)

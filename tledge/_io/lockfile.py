@@ -60,7 +60,7 @@ class _Rival:
     certain: bool
 
 
-def here() -> Owner:
+def current_owner() -> Owner:
     """This process."""
     boot = ""
     with suppress(OSError):
@@ -107,7 +107,7 @@ def _acquired(path: Path, refusal: str, wait: bool) -> int:
         rival = _rival(file)
         if rival is None and _is_at(file, path):
             os.ftruncate(file, 0)
-            os.pwrite(file, json.dumps(asdict(here())).encode(), 0)
+            os.pwrite(file, json.dumps(asdict(current_owner())).encode(), 0)
             return file
         os.close(file)
         if rival is None:  # given back, and removed, in between
@@ -135,7 +135,7 @@ def _is_at(file: int, path: Path) -> bool:
 
 def _rival(file: int) -> _Rival | None:
     """Who else has the lock; None where nobody does, and then it is locked if the system can."""
-    locked, owner, me = _locked(file), _owner(file), here()
+    locked, owner, me = _locked(file), _owner(file), current_owner()
     if locked is False:
         return _Rival(owner, certain=True)
     if owner is None:

@@ -42,7 +42,7 @@ LESS = "Close other programs, raise a limit (ulimit -v, [export] memory_mib) or 
 
 
 @contextmanager
-def explained(path: Path | None = None) -> Iterator[None]:
+def resource_errors_explained(path: Path | None = None) -> Iterator[None]:
     """Raise ResourceError for what a block fails with where disk, memory or rights were the cause.
 
     `path` is what is being written. Also a decorator.

@@ -40,7 +40,7 @@ class _Guarded(io.BufferedReader):
         return found
 
 
-def opened(path: Path, directory: int = DIRECTORY, bounded: bool = True) -> zipfile.ZipFile:
+def open_zip(path: Path, directory: int = DIRECTORY, bounded: bool = True) -> zipfile.ZipFile:
     """The zip file at `path`, whose entries can be read and written below a folder without harm.
 
     `directory` limits the bytes of the list of entries, `bounded` says whether what it unpacks to is limited.

@@ -14,7 +14,7 @@ from tledge.errors import TledgeError
 
 
 @contextmanager
-def explained(words: Callable[[], str]) -> Iterator[None]:
+def exit_message_on_abort(words: Callable[[], str]) -> Iterator[None]:
     """Where the process is aborted in a block, say `words()` on stderr, and exit with 1.
 
     The signal's handler is set in C, since Python's own runs only when native code comes back. On

@@ -35,19 +35,19 @@ def _is_found(name: str) -> bool:
         return False
 
 
-def extra(name: str) -> str:
+def install_command(name: str) -> str:
     """The command that installs an extra of tledge."""
     return f"pip install 'tledge[{name}]'"
 
 
-def keep_to_yourself() -> None:
+def disable_telemetry() -> None:
     """To be called before ONNX Runtime loads, whose builds otherwise tell their maker how they are used."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def import_runtime(name: str) -> None:
     """Import the library that opens the file `name`; where it is not there, opening the file explains it."""
-    keep_to_yourself()
+    disable_telemetry()
     with suppress(ImportError):
         importlib.import_module("onnxruntime" if name.endswith(".onnx") else "ai_edge_litert.interpreter")
 
@@ -59,7 +59,7 @@ def load(module: str, extra: str) -> Any:
     ResourceError where memory does not suffice to load it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    keep_to_yourself()
+    disable_telemetry()
     if module in sys.modules:
         return sys.modules[module]
     # TensorFlow announces its own deprecations through this logger.

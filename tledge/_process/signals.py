@@ -38,14 +38,14 @@ stderr: list[int] = []
 
 def start_again(words: list[str]) -> str:
     """What an interrupted command says that does the same work again."""
-    return f"Interrupted. Start again with: {typed(words)}"
+    return f"Interrupted. Start again with: {shell_command(words)}"
 
 
 advice: list[Callable[[list[str]], str]] = [start_again]
 """The last one says how to go on with the command of these words; commands that know better add theirs."""
 
 
-def typed(words: list[str]) -> str:
+def shell_command(words: list[str]) -> str:
     """A command as a shell takes it."""
     return " ".join(map(quoted, ["tledge", *words]))
 
@@ -62,7 +62,7 @@ def quoted(word: str) -> str:
     return f"$'{''.join(plain)}'"
 
 
-def listen(last_words: Callable[[], None]) -> None:
+def install_handlers(last_words: Callable[[], None]) -> None:
     """Let signals end this process as said above; `last_words` stand on the terminal where it ends at once.
 
     Signals that the process ignores or that somebody else handles stay as they are.
@@ -81,14 +81,14 @@ def listen(last_words: Callable[[], None]) -> None:
     threading.excepthook = _unless_asked(threading.excepthook)
 
 
-def listen_no_more() -> None:
+def restore_handlers() -> None:
     """The work is done: what comes while the process ends changes nothing."""
     for number in ASKING:
         if signal.getsignal(number) is _raise:
             signal.signal(number, signal.SIG_IGN)
 
 
-def code() -> int:
+def exit_code() -> int:
     """What the process ends with after a signal."""
     return 128 + (asked[0] if asked else signal.SIGINT)
 

@@ -28,7 +28,7 @@ SET_DEATH_SIGNAL = 1
 """Linux' prctl option PR_SET_PDEATHSIG."""
 
 
-def environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """The environment of a process that calls `end_with_starter`."""
     return {**os.environ, STARTER: str(os.getpid())}
 
@@ -61,7 +61,7 @@ def _watch(starter: int) -> None:
 
 
 @contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
+def ignore_interrupts() -> Iterator[None]:
     """A process started in this block never sees Ctrl-C, which a terminal sends to all of them."""
     if sys.platform == "win32":
         yield
@@ -85,7 +85,7 @@ PATIENCE = 600.0
 """Seconds that a process may take which usually takes a few."""
 
 
-def ending(code: int, said: str) -> str:
+def describe_exit(code: int, said: str) -> str:
     """How a process ended that should not have, by its exit code, and its last lines.
 
     `code` is negative after a signal, as `subprocess` has it.
@@ -101,7 +101,7 @@ def ending(code: int, said: str) -> str:
                   " Its last words:\n" + "\n".join(last))  # fmt: skip
 
 
-def patiently(command: Sequence[str], what: str, patience: float = PATIENCE) -> CompletedProcess[str]:
+def run_with_timeout(command: Sequence[str], what: str, patience: float = PATIENCE) -> CompletedProcess[str]:
     """Run a process for at most `patience` seconds; raises ArtifactError, naming `what`, after these."""
     try:
         return run(
@@ -123,7 +123,7 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def command(module: str, *arguments: object) -> list[str]:
+def worker_command(module: str, *arguments: object) -> list[str]:
     """The command line that runs `tledge.<module>`.
 
     With -P nothing is imported from the folder one happens to be in: that may be a stranger's bundle,

@@ -17,7 +17,7 @@ from typing import Any
 from tledge import errors, progress
 from tledge._io import files
 from tledge._process import subprocesses
-from tledge.benchmark.worker import Job, Reading
+from tledge.benchmark.worker import MeasurementJob, Reading
 from tledge.bundle import model_files
 from tledge.bundle.model_files import Subject
 from tledge.environment import machine
@@ -143,7 +143,7 @@ def bench(
     not there and for a path with nothing to measure, ArtifactError for a damaged bundle.
     """
     minimum = OFFICIAL if official else QUICK
-    here = machine.here()
+    here = machine.current_machine()
     counts = list(threads) or default_threads(here.cores)
     with tempfile.TemporaryDirectory(prefix="tledge-bench-") as scratch:
         found = model_files.find(path, Path(scratch))
@@ -186,7 +186,7 @@ def _measured(
 ) -> Iterator[Measure]:
     if minimum == OFFICIAL:
         watch.say(f"configurations: {len(plan)}, each at least {minimum.seconds:g} s")
-    with progress.task(watch, "bench", len(plan)) as task:
+    with progress.start_task(watch, "bench", len(plan)) as task:
         for one in plan:
             row = _row(one, images, minimum, scratch)
             yield row
@@ -203,7 +203,7 @@ def _row(one: _Configuration, images: str, minimum: Minimum, scratch: Path) -> M
             raise MissingError(one.skip)
         if subject.fault:
             raise ArtifactError(subject.fault)
-        job = Job(str(subject.file), images, one.kernels, one.threads or 1, WARM_UP, minimum)
+        job = MeasurementJob(str(subject.file), images, one.kernels, one.threads or 1, WARM_UP, minimum)
         facts = asdict(_apart(job, scratch))
     except MissingError as error:
         status, facts = SKIPPED, {"reason": str(error)}
@@ -217,19 +217,19 @@ def _row(one: _Configuration, images: str, minimum: Minimum, scratch: Path) -> M
 
 def worker_command(job: Path, result: Path) -> list[str]:
     """How the measuring process is started."""
-    return subprocesses.command("benchmark.worker", job, result)
+    return subprocesses.worker_command("benchmark.worker", job, result)
 
 
-def _apart(job: Job, scratch: Path) -> Reading:
+def _apart(job: MeasurementJob, scratch: Path) -> Reading:
     """Measure in another process; raises what it raised, and ArtifactError where it crashed."""
     job_path, result_path = scratch / "job.json", scratch / "result.json"
     result_path.unlink(missing_ok=True)
     files.write_json(job_path, job)
     done = subprocess.run(
         worker_command(job_path, result_path), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, check=False, text=True, errors="replace", env=subprocesses.environment(),
+        stderr=subprocess.STDOUT, check=False, text=True, errors="replace", env=subprocesses.child_environment(),
     )  # fmt: skip
-    ending = subprocesses.ending(done.returncode, done.stdout)
+    ending = subprocesses.describe_exit(done.returncode, done.stdout)
     crashed = f"{Path(job.model).name}: the measuring process {ending}"
     if not result_path.is_file():
         raise ArtifactError(crashed)

@@ -45,7 +45,7 @@ RANDOM_IMAGES, SEED = 4, 0
 
 
 @dataclass(frozen=True)
-class Job:
+class MeasurementJob:
     """One artifact with one kind of kernels and a number of threads.
 
     `images` is an `.npy` of uint8[N, H, W, 3], empty for random bytes of the model's own size;
@@ -75,7 +75,7 @@ class Reading:
     model_mib: float | None
 
 
-def measure(job: Job, clock: Callable[[], int] = time.perf_counter_ns) -> Reading:
+def measure(job: MeasurementJob, clock: Callable[[], int] = time.perf_counter_ns) -> Reading:
     """Load, warm up and time the job's artifact in this process; `clock` counts nanoseconds.
 
     Raises ArtifactError where it does not load or takes no image, MissingError without its runtime.
@@ -137,7 +137,7 @@ def peak_mib(status: Path = Path("/proc/self/status")) -> float | None:
 def main(job_path: str, result_path: str) -> int:
     """Do the job; 0 where it was measured, else 1 with the reason in the result file."""
     raw = json.loads(Path(job_path).read_text(encoding="utf-8"))
-    job = Job(**{**raw, **{name: Minimum(**raw[name]) for name in ("warm_up", "minimum")}})
+    job = MeasurementJob(**{**raw, **{name: Minimum(**raw[name]) for name in ("warm_up", "minimum")}})
     result: dict[str, Any] = {}
     try:
         result["reading"] = asdict(measure(job))

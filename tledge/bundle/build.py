@@ -17,7 +17,7 @@ from tledge.bundle import manifest as bundle_manifest
 from tledge.bundle import model_card, preview_page, run_summary, sbom, signing
 from tledge.bundle.manifest import Expected, GoldenCase, Manifest, Shipped
 from tledge.bundle.signing import Signer
-from tledge.contract import Confidence
+from tledge.contract import AbstentionPolicy
 from tledge.errors import MissingError, ParityFailed, RunError
 from tledge.formats.registry import VARIANTS
 from tledge.preprocessing import image
@@ -73,7 +73,7 @@ def bundle(
     if not sign and (folder.bundle / signing.NAME).exists():
         watch.say("warning: the bundle that stood here was signed, and this one is not; see --sign.")
     archive = folder.path / f"{run.name}-{run.version}.zip"
-    with progress.task(watch, "bundle") as task, atomic.replacing(folder.bundle) as made:
+    with progress.start_task(watch, "bundle") as task, atomic.replacing(folder.bundle) as made:
         made.mkdir()
         _fill(made, folder, run, chosen, unverified, sign)
         task.advance(1)
@@ -289,7 +289,7 @@ def _readme(manifest: Manifest, run: TrainedRun, sign: Signer | None) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _unsure(fitted: Confidence | None) -> str:
+def _unsure(fitted: AbstentionPolicy | None) -> str:
     if not fitted or not fitted.threshold:
         return ""
     return (

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from tledge._io import json_schema, resources
-from tledge.contract import OUTPUT_NAME, Confidence, InputSpec
+from tledge.contract import OUTPUT_NAME, AbstentionPolicy, InputSpec
 from tledge.errors import ArtifactError
 
 MANIFEST_VERSION = 1
@@ -93,7 +93,7 @@ class Manifest:
     output: str = OUTPUT_NAME
     tledge: str = ""
     manifest_version: int = MANIFEST_VERSION
-    confidence: Confidence | None = None
+    confidence: AbstentionPolicy | None = None
     sbom: str = ""
 
     @property
@@ -127,7 +127,7 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
             "Install a tledge as new as the one that made the bundle."
         )
     try:
-        json_schema.require(raw, _schema(), _schema())
+        json_schema.validate(raw, _schema(), _schema())
         return _manifest(raw)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{where}: the manifest is incomplete or changed ({error}).") from error
@@ -164,7 +164,7 @@ def _manifest(raw: Mapping[str, Any]) -> Manifest:
             raise ValueError(f"an artifact stands there twice: {', '.join(names)}")
     parts["golden"] = tuple(GoldenCase(**entry) for entry in raw["golden"])
     if raw.get("confidence") is not None:
-        parts["confidence"] = Confidence(**raw["confidence"])
+        parts["confidence"] = AbstentionPolicy(**raw["confidence"])
     return Manifest(**parts)
 
 

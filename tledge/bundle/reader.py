@@ -70,7 +70,7 @@ class ZipFiles:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._zip = zip_guard.opened(path)
+            self._zip = zip_guard.open_zip(path)
         except zip_guard.DAMAGE as error:
             raise ArtifactError(
                 f"{path}: not a zip file, truncated, or not of a bundle ({error})."

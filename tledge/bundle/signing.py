@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge._process.optional_imports import Needs, extra
+from tledge._process.optional_imports import Needs, install_command
 from tledge.errors import ArtifactError, MissingError, RecipeError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ FORMAT, LENGTH = 1, 64
 PASSWORD = "TLEDGE_KEY_PASSWORD"
 """Environment variable that holds the password of a protected private key."""
 
-NEEDS = Needs(("cryptography",), extra("sign"))
+NEEDS = Needs(("cryptography",), install_command("sign"))
 LONGEST = 1 << 16
 """Bytes of a key or signature file; both are far shorter."""
 

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.cli.options import common, example, keep_alone, next_step, plain, print_json, typed, write_report
+from tledge.cli.options import (
+    common,
+    example,
+    keep_alone,
+    next_step,
+    plain,
+    print_json,
+    shell_path,
+    write_report,
+)
 from tledge.errors import ArtifactError, MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -74,7 +83,9 @@ def bench(
         write_report(folder.RunFolder(path), as_json)
     _end(report)
     next_step(
-        f"tledge predict {typed(path)} PHOTO.jpg" if official else f"tledge bench {typed(path)} --official",
+        f"tledge predict {shell_path(path)} PHOTO.jpg"
+        if official
+        else f"tledge bench {shell_path(path)} --official",
         as_json,
     )
 

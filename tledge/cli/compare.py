@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.cli.options import common, example, kernels, next_step, plain, print_json, typed
+from tledge.cli.options import common, example, kernels, next_step, plain, print_json, shell_path
 from tledge.errors import ArtifactError, MissingError, ParityFailed, TledgeError
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
         _show(report, whose)
     if report.verdict not in (stage.FINE, stage.SAME):
         raise _failure(report)
-    next_step(f"tledge bundle {typed(b)}" if folder.is_run(b) else f"tledge verify {typed(b)}", as_json)
+    next_step(
+        f"tledge bundle {shell_path(b)}" if folder.is_run(b) else f"tledge verify {shell_path(b)}", as_json
+    )
 
 
 def _show(report: ComparedReport, whose: str) -> None:

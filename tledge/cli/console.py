@@ -80,7 +80,7 @@ def stdout() -> Console:
     return probe if probe.is_terminal else Console(width=120)
 
 
-def training(run: TrainedRun) -> list[tuple[str, str]]:
+def training_rows(run: TrainedRun) -> list[tuple[str, str]]:
     """Rows of the table after training: name and value."""
     synthetic = [("photos", "synthetic, drawn by tledge")] if run.synthetic else []
     return [
@@ -94,7 +94,7 @@ def training(run: TrainedRun) -> list[tuple[str, str]]:
     ]
 
 
-def photos(found: Inventory) -> list[tuple[str, str]]:
+def photo_rows(found: Inventory) -> list[tuple[str, str]]:
     """Rows of the table about photos: name and value."""
 
     def shares(counts: dict[str, int]) -> str:

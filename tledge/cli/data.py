@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tledge._process import signals
-from tledge.cli.options import common, example, keep_alone, next_step, print_json, read_recipe, typed
+from tledge.cli.options import common, example, keep_alone, next_step, print_json, read_recipe, shell_path
 from tledge.errors import MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
     for split, counts in found.splits.items():
         click.echo(f"{split}: " + ", ".join(f"{label} {count}" for label, count in counts.items()))
     click.echo(f"Recipe: {path}, with the reason for each choice in it.")
-    next_step(f"tledge data {typed(path)}")
+    next_step(f"tledge data {shell_path(path)}")
 
 
 @click.command(epilog=example("tledge data recipes/rps.toml"))
@@ -104,12 +104,14 @@ def data(
     click.echo(f"Sheets: {folder}/ ({', '.join(path.name for path in sheets)}), all of this in report.json")
     click.echo(f"Cache: {prepared.folder}" + (f", packed into {pack}" if pack else ""))
     next_step(
-        " ".join(["tledge train", typed(recipe_name), *(f"--set {shlex.quote(one)}" for one in settings)])
+        " ".join(
+            ["tledge train", shell_path(recipe_name), *(f"--set {shlex.quote(one)}" for one in settings)]
+        )
     )
 
 
 def _going_on(words: list[str]) -> str:
-    return f"Interrupted. The photos prepared so far are kept; go on with: {signals.typed(words)}"
+    return f"Interrupted. The photos prepared so far are kept; go on with: {signals.shell_command(words)}"
 
 
 def _show(prepared: Prepared, counts: dict[str, dict[str, int]], found: Inventory) -> None:
@@ -120,7 +122,7 @@ def _show(prepared: Prepared, counts: dict[str, dict[str, int]], found: Inventor
     body = [(label, *(str(one[label]) for one in counts.values())) for label in prepared.labels]
     totals = ("all", *(str(sum(one.values())) for one in counts.values()))
     out.print(console.columns([("", *counts), *body, totals]))
-    out.print(console.columns(console.photos(found)))
+    out.print(console.columns(console.photo_rows(found)))
     for line in found.skipped:
         click.echo(f"skipped {line}")
     lines = inspection.problems(found)

@@ -18,8 +18,8 @@ from tledge.cli.options import (
     plain,
     print_json,
     public_key,
+    shell_path,
     signer,
-    typed,
     write_report,
 )
 from tledge.cli.options import key as key_option
@@ -77,7 +77,7 @@ def export(
         made = export_run(folder, recipe, wanted, watch)
     for artifact in made if not as_json else ():
         if rungs := artifact.details.get("rungs"):
-            console.stdout().print(tables.ladder_table(artifact.variant, rungs, artifact.details["repair"]))
+            console.stdout().print(tables.repair_table(artifact.variant, rungs, artifact.details["repair"]))
     report = _verify_run(folder, recipe, "xnnpack", quiet)
     culprits = _culprits(folder, recipe, report, quiet)
     _show_and_bundle(folder, report, unverified, signing, quiet, as_json, culprits)
@@ -142,7 +142,7 @@ def _show_and_bundle(
         return
     _show_bundle(made)
     write_report(folder)
-    next_step(f"tledge predict {typed(made.folder)} PHOTO.jpg")
+    next_step(f"tledge predict {shell_path(made.folder)} PHOTO.jpg")
 
 
 def _show_bundle(made: Bundled) -> None:
@@ -213,7 +213,7 @@ def verify(
     write_report(folder, as_json)
     if not report.passed:
         _fail(report)
-    next_step(f"tledge bundle {typed(folder.path)}", as_json)
+    next_step(f"tledge bundle {shell_path(folder.path)}", as_json)
 
 
 def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
@@ -234,7 +234,7 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
             click.echo(opened.signature_told)
     if not report.passed:
         _fail(report)
-    next_step(f"tledge predict {typed(path)} PHOTO.jpg", as_json)
+    next_step(f"tledge predict {shell_path(path)} PHOTO.jpg", as_json)
 
 
 def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_json: bool) -> None:
@@ -245,11 +245,11 @@ def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_
 
     with console.watching(quiet) as watch:
         if path is not None and reader.is_bundle(path):
-            following = f"tledge predict {typed(path)} PHOTO.jpg"
+            following = f"tledge predict {shell_path(path)} PHOTO.jpg"
             report = skew_bundle(reader.open_bundle(path), variant=variant, kernels=kernels, watch=watch)
         else:
             folder, recipe = own_run(path)
-            following = f"tledge bundle {typed(folder.path)}"
+            following = f"tledge bundle {shell_path(folder.path)}"
             report = skew_run(folder, recipe.data, variant=variant, kernels=kernels, watch=watch)
     if as_json:
         print_json(plain(report))
@@ -318,7 +318,7 @@ def bundle(
         projects.find(target)
         projects.require_new(place)
     facts = {"folder": str(ready)} if ready else _bundled(home, unverified, signing, quiet, as_json)
-    following = f"tledge predict {typed(facts['folder'])} PHOTO.jpg"
+    following = f"tledge predict {shell_path(facts['folder'])} PHOTO.jpg"
     if target:
         facts |= _project(target, Path(facts["folder"]), place, signed_by, as_json)
         following = f"cd {shlex.quote(facts['project'])} && {facts['self_test']}"

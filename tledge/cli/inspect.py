@@ -16,7 +16,7 @@ from tledge.cli.options import (
     plain,
     print_json,
     public_key,
-    typed,
+    shell_path,
     write_report,
 )
 from tledge.cli.options import key as key_option
@@ -155,7 +155,7 @@ def _inspect_run(path: Path, as_json: bool) -> None:
     if as_json:
         print_json({**plain(run), "risk_coverage": {split: plain(one) for split, one in risk.items()}})
         return
-    console.stdout().print(console.columns(console.training(run)))
+    console.stdout().print(console.columns(console.training_rows(run)))
     if risk:
         console.stdout().print(tables.risk_table(risk))
 
@@ -179,8 +179,8 @@ def report(run: Path | None, as_json: bool) -> None:
         return
     click.echo(f"Report: {made.html}\n  Text: {made.text}")
     if made.verdict == "passed":
-        next_step(f"tledge bundle {typed(folder.path)}")
+        next_step(f"tledge bundle {shell_path(folder.path)}")
     else:
         next_step(
-            f"tledge export {typed(folder.path)} {'--int8' if made.verdict == 'trained' else '--repair'}"
+            f"tledge export {shell_path(folder.path)} {'--int8' if made.verdict == 'trained' else '--repair'}"
         )

@@ -19,7 +19,7 @@ from tledge.run.folder import RunFolder
 from tledge.run.records import Score
 
 
-def recipes() -> list[tuple[str, ...]]:
+def recipe_rows() -> list[tuple[str, ...]]:
     """Name, source, backbone and description of every shipped recipe."""
     rows: list[tuple[str, ...]] = []
     for name, path in resources.recipes().items():
@@ -45,7 +45,7 @@ class RunLine:
     problem: str = ""
 
 
-def runs(root: Path = Path("runs")) -> list[RunLine]:
+def run_rows(root: Path = Path("runs")) -> list[RunLine]:
     """Every run below `root`, the newest last."""
     found = [RunFolder(path.parent) for path in root.glob("*/recipe.toml")]
     return [_run(folder) for folder in sorted(found, key=lambda one: (_time(one), one.path))]
@@ -71,12 +71,12 @@ def _run(folder: RunFolder) -> RunLine:
     return line
 
 
-def variants() -> list[tuple[str, ...]]:
+def variant_rows() -> list[tuple[str, ...]]:
     """Name and meaning of every variant."""
     return [(name, variant.mode.summary) for name, variant in VARIANTS.items()]
 
 
-def backbones() -> list[tuple[str, ...]]:
+def backbone_rows() -> list[tuple[str, ...]]:
     """Name, meaning, usual input size and width multipliers of every backbone."""
     return [
         (
@@ -89,23 +89,23 @@ def backbones() -> list[tuple[str, ...]]:
     ]
 
 
-def sources() -> list[tuple[str, ...]]:
+def source_rows() -> list[tuple[str, ...]]:
     """Name, meaning and options of every source."""
     return [(name, one.summary, ", ".join(one.module.OPTIONS)) for name, one in SOURCES.items()]
 
 
-def targets() -> list[tuple[str, ...]]:
+def target_rows() -> list[tuple[str, ...]]:
     """Name, meaning, variants that serve there and self-test of every device project."""
     return [(name, one.summary, ", ".join(one.variants), one.self_test) for name, one in TARGETS.items()]
 
 
 TABLES: dict[str, Callable[[], list[Any]]] = {
-    "recipes": recipes,
-    "runs": runs,
-    "variants": variants,
-    "backbones": backbones,
-    "sources": sources,
-    "targets": targets,
+    "recipes": recipe_rows,
+    "runs": run_rows,
+    "variants": variant_rows,
+    "backbones": backbone_rows,
+    "sources": source_rows,
+    "targets": target_rows,
 }
 
 

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     signals.advice[:] = [signals.start_again]
     last_words = cache(lambda: tell(signals.advice[-1](words)))  # at most once
     if arguments is None:
-        signals.listen(last_words)
+        signals.install_handlers(last_words)
     try:
         code = _run(words)
     except BaseException as error:
@@ -36,15 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if not (signals.asked or isinstance(error, KeyboardInterrupt)):
             raise
         last_words()
-        code = signals.code()
-    signals.listen_no_more()
+        code = signals.exit_code()
+    signals.restore_handlers()
     _exit(code)
 
 
 def _run(words: list[str]) -> int:
     """Run a command; its exit code, after saying what went wrong."""
     try:
-        with resource_errors.explained():
+        with resource_errors.resource_errors_explained():
             tledge.main(args=words, standalone_mode=False)
     except click.exceptions.Exit as done:
         return done.exit_code

@@ -96,7 +96,7 @@ def plain(value: DataclassInstance) -> dict[str, Any]:
     return asdict(value)
 
 
-def typed(path: object) -> str:
+def shell_path(path: object) -> str:
     """A path as it is typed in a shell, also one with spaces or that begins like an option."""
     return signals.quoted(f"./{path}" if str(path).startswith("-") else str(path))
 

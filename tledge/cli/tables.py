@@ -126,7 +126,7 @@ def parity_table(report: ParityReport) -> Any:
     return table
 
 
-def ladder_table(variant: str, rungs: Sequence[Mapping[str, Any]], taken: str) -> Any:
+def repair_table(variant: str, rungs: Sequence[Mapping[str, Any]], taken: str) -> Any:
     """Every remedy that was tried on the held-out images, and which was taken.
 
     `change` is that of accuracy, `between` the agreement on images between two classes. A star marks those

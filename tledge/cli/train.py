@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import click
 
 from tledge._process import signals
-from tledge.cli.options import common, example, next_step, plain, print_json, read_recipe, typed, write_report
+from tledge.cli.options import (
+    common,
+    example,
+    next_step,
+    plain,
+    print_json,
+    read_recipe,
+    shell_path,
+    write_report,
+)
 from tledge.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -62,14 +71,14 @@ def train(
     if as_json:
         print_json({"path": str(folder), "report": write_report(RunFolder(folder), as_json), **plain(run)})
         return
-    console.stdout().print(console.columns(console.training(run)))
+    console.stdout().print(console.columns(console.training_rows(run)))
     for line in run.remarks:
         click.echo(f"Mind: {line}.")
     if run.test.accuracy < run.expected:
         click.echo(f"Below the recipe's own expectation of {run.expected:.4f} on the test split.")
     click.echo(f"Run: {folder}")
     write_report(RunFolder(folder))
-    next_step(f"tledge export {typed(folder)} --int8")
+    next_step(f"tledge export {shell_path(folder)} --int8")
 
 
 def _going_on(words: list[str], folder: Path, force: bool) -> str:
@@ -77,7 +86,7 @@ def _going_on(words: list[str], folder: Path, force: bool) -> str:
     if force and (folder / "run.json").is_file():
         return signals.start_again(words)
     resumed = [one for one in words if one not in ("--force", "--resume")] + ["--resume"]
-    return f"Interrupted. The epochs trained so far are kept; go on with: {signals.typed(resumed)}"
+    return f"Interrupted. The epochs trained so far are kept; go on with: {signals.shell_command(resumed)}"
 
 
 def _hosts(coordinator: str | None, processes: int | None, process: int | None) -> Hosts:

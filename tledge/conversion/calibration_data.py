@@ -44,7 +44,7 @@ def calibration(
     images = prepared.images()[rows]
     calibration_set.require_usable(images)
     entries = [
-        calibration_set.Entry(
+        calibration_set.CalibrationEntry(
             row, prepared.rows[row].id, prepared.rows[row].label, calibration_set.digest(image)
         )
         for row, image in zip(rows.tolist(), images, strict=True)

@@ -19,7 +19,7 @@ from tledge._io import files
 from tledge.conversion import calibration_data
 from tledge.conversion.worker_client import Conversion, Converter
 from tledge.environment import packages
-from tledge.formats.base import MODE, Job
+from tledge.formats.base import MODE, ConversionJob
 from tledge.formats.registry import VARIANTS
 from tledge.recipe.definition import Recipe
 from tledge.run import folder as run_folder
@@ -60,7 +60,7 @@ def export(
         task.advance(1)
         made[name] = artifact
 
-    with progress.task(watch, "export", len(wanted)) as task:
+    with progress.start_task(watch, "export", len(wanted)) as task:
         _side_by_side([lane for lane in _lanes(wanted) if lane], make, recipe.export.memory_mib)
     done = [made[name] for name in wanted]
     calibration_data.note_stability(folder, done, watch)
@@ -136,13 +136,15 @@ def _one(
     )
 
 
-def _job(folder: RunFolder, recipe: Recipe, run: TrainedRun, name: str, calibration: Path | None) -> Job:
+def _job(
+    folder: RunFolder, recipe: Recipe, run: TrainedRun, name: str, calibration: Path | None
+) -> ConversionJob:
     variant, student = VARIANTS[name], _student(folder, name)
     repair = _is_repaired(name, recipe) and not student
     correct = variant.mode.calibrated and recipe.export.int8.bias_correction and name != MIXED and not student
     uncorrected = folder.path / "evidence" / f"{name}-uncorrected{variant.format.suffix}"
     uncorrected.parent.mkdir(exist_ok=True)
-    return Job(
+    return ConversionJob(
         model=str((student or folder.model).resolve()),
         out=str((folder.artifacts / variant.filename).resolve()),
         mode=variant.mode_name,

@@ -16,9 +16,9 @@ from tledge import errors
 from tledge._io import files
 from tledge._process import subprocesses
 from tledge.errors import ConversionError, RecipeError
-from tledge.formats.base import Job
+from tledge.formats.base import ConversionJob
 
-COMMAND = tuple(subprocesses.command("formats.worker"))
+COMMAND = tuple(subprocesses.worker_command("formats.worker"))
 """What does the jobs."""
 
 
@@ -27,7 +27,7 @@ class Conversion:
     """One job, where its log goes, and the seconds that it may take."""
 
     variant: str
-    job: Job
+    job: ConversionJob
     log: Path
     timeout: int
 
@@ -47,12 +47,12 @@ class Converter:
         hidden = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         self._scratch = tempfile.TemporaryDirectory(prefix="tledge-", ignore_cleanup_errors=True)
         scratch = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._scratch.name)
-        with subprocesses.deaf_to_interrupts():
+        with subprocesses.ignore_interrupts():
             self._process = subprocess.Popen(
                 COMMAND,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**subprocesses.environment(), **hidden, **scratch},
+                env={**subprocesses.child_environment(), **hidden, **scratch},
             )
         if memory_mib:
             _limit(self._process.pid, memory_mib << 20)
@@ -126,4 +126,6 @@ def _limit(process: int, size: int) -> None:
 
 def _crash(conversion: Conversion, code: int) -> str:
     said = conversion.log.read_text(encoding="utf-8", errors="replace")
-    return f"{conversion.variant}: the converter {subprocesses.ending(code, said)}\nLog: {conversion.log}"
+    return (
+        f"{conversion.variant}: the converter {subprocesses.describe_exit(code, said)}\nLog: {conversion.log}"
+    )

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING
 
 from tledge._io import resource_errors
 from tledge.data import cache_index
-from tledge.data.cache_index import Head, Row
+from tledge.data.cache_index import CacheHeader, Row
 from tledge.data.sources.base import Record
 from tledge.data.sources.registry import SOURCES
 from tledge.data.streaming import Images, Streamed
 from tledge.errors import TledgeError
-from tledge.preprocessing.image import Facts
+from tledge.preprocessing.image import ImageFacts
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Decoded = tuple[Record, NDArray[np.uint8], Facts, str] | tuple[Record, TledgeError]
+    Decoded = tuple[Record, NDArray[np.uint8], ImageFacts, str] | tuple[Record, TledgeError]
     """A photo's pixels, facts and the SHA-256 of its bytes, which are not kept; or why it cannot be used."""
 
 
@@ -48,7 +48,7 @@ class Prepared:
     labels: tuple[str, ...]
     rows: tuple[Row, ...]
     skipped: tuple[str, ...]
-    streamed: Head | None = None
+    streamed: CacheHeader | None = None
 
     def images(self) -> Images:
         """All images uint8[N, H, W, 3]: memory-mapped, or decoded when they are asked for."""
@@ -86,6 +86,6 @@ def open_cache(folder: Path) -> Prepared:
     return prepared_from(folder, *cache_index.read(folder / "index.json"))
 
 
-def prepared_from(folder: Path, head: Head, rows: tuple[Row, ...]) -> Prepared:
+def prepared_from(folder: Path, head: CacheHeader, rows: tuple[Row, ...]) -> Prepared:
     """The opened cache of a folder whose index was read."""
     return Prepared(folder, head.labels, rows, head.skipped, head if head.source else None)

@@ -47,7 +47,7 @@ COPY = "Copy it again from where it was packed."
 
 
 @dataclass(frozen=True)
-class Note:
+class ArchiveHeader:
     """What `cache.json` says; `members` gives SHA-256 and size in bytes by name."""
 
     key: str
@@ -80,13 +80,13 @@ def pack(
     wanted = sum(paths[name].stat().st_size for name in names)
     out.parent.mkdir(parents=True, exist_ok=True)
     with lockfile.hold(out.with_name(f".{out.name}.lock"), f"{out}: another command is writing this file"):
-        atomic.sweep(out.parent, out.name)
+        atomic.remove_leftovers(out.parent, out.name)
         resource_errors.require_space(out.parent, wanted, "the photos", "or name another place with --pack")
         members: dict[str, tuple[str, int]] = {}
         with (
             atomic.replacing(out) as made,
             zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as packed,
-            progress.task(watch, "pack", wanted) as task,
+            progress.start_task(watch, "pack", wanted) as task,
         ):
             for name in names:
                 with paths[name].open("rb") as source, _new_member(packed, name) as target:
@@ -96,8 +96,8 @@ def pack(
                 target.write((json.dumps(vars(note), indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def _note(prepared: Prepared, data: Data, size: int, members: dict[str, tuple[str, int]]) -> Note:
-    return Note(**_asked(data, size), key=prepared.folder.name, members=members)
+def _note(prepared: Prepared, data: Data, size: int, members: dict[str, tuple[str, int]]) -> ArchiveHeader:
+    return ArchiveHeader(**_asked(data, size), key=prepared.folder.name, members=members)
 
 
 def _asked(data: Data, size: int) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def unpack(path: Path, data: Data, size: int, watch: progress.Progress = progres
         folder = cache.cache_root() / note.key
         folder.parent.mkdir(parents=True, exist_ok=True)
         with prepare.alone(folder, wait=True):
-            atomic.sweep(folder.parent, folder.name)
+            atomic.remove_leftovers(folder.parent, folder.name)
             if not (folder / "index.json").is_file():
                 _fill(path, note, member, folder, watch)
     return cache.open_cache(folder)
@@ -167,7 +167,7 @@ def _opened(path: Path) -> Iterator[Callable[[str], IO[bytes]]]:
     if not path.is_file():
         raise MissingError(f"{path}: no such file or folder. Write it with `tledge data RECIPE --pack`.")
     try:
-        packed = zip_guard.opened(path, DIRECTORY, bounded=False)
+        packed = zip_guard.open_zip(path, DIRECTORY, bounded=False)
     except zip_guard.DAMAGE as error:
         raise DataError(f"{path}: not a whole zip file, perhaps cut short ({error}). {COPY}") from error
     with packed:
@@ -178,13 +178,13 @@ def _opened(path: Path) -> Iterator[Callable[[str], IO[bytes]]]:
         yield packed.open
 
 
-def _read_note(path: Path, member: Callable[[str], IO[bytes]]) -> Note:
+def _read_note(path: Path, member: Callable[[str], IO[bytes]]) -> ArchiveHeader:
     """Read and check `cache.json`."""
     try:
         with member(NOTE) as file:
             raw = json.loads(_limited(file))
         raw["members"] = {name: (str(hash_), int(size)) for name, (hash_, size) in raw["members"].items()}
-        note = Note(**raw)
+        note = ArchiveHeader(**raw)
         known = {"images.npy", "index.json"} <= note.members.keys() and all(
             map(MEMBER.fullmatch, note.members)
         )
@@ -207,7 +207,7 @@ def _limited(file: IO[bytes]) -> bytes:
     return found
 
 
-def _require_same(path: Path, note: Note, asked: dict[str, Any]) -> None:
+def _require_same(path: Path, note: ArchiveHeader, asked: dict[str, Any]) -> None:
     """Raise RecipeError naming everything in which the cache is not what the recipe asks for."""
     wanted, found = (_flat(values) for values in (asked, vars(note)))
     other = [
@@ -231,12 +231,16 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fill(
-    path: Path, note: Note, member: Callable[[str], IO[bytes]], folder: Path, watch: progress.Progress
+    path: Path,
+    note: ArchiveHeader,
+    member: Callable[[str], IO[bytes]],
+    folder: Path,
+    watch: progress.Progress,
 ) -> None:
     """Copy all members to the cache's folder, which stands only if every one is whole."""
     wanted = sum(size for _hash, size in note.members.values())
     resource_errors.require_space(folder.parent, wanted, "the photos", "where caches are unpacked")
-    with atomic.replacing(folder) as made, progress.task(watch, "unpack", wanted) as task:
+    with atomic.replacing(folder) as made, progress.start_task(watch, "unpack", wanted) as task:
         (made / "originals").mkdir(parents=True)
         for name, expected in note.members.items():
             try:

@@ -60,7 +60,7 @@ _REPEATED = ("label", "split", "file", "format", "mode", "width", "height")
 
 
 @dataclass(frozen=True)
-class Head:
+class CacheHeader:
     """What the index says of all rows; `pixels` is the SHA-256 of `images.npy`, "" where none is kept.
 
     `side` is that of the square images; `source` and `options` say where streamed photos are read.
@@ -80,7 +80,7 @@ def line_of(row: Row) -> bytes:
     return json.dumps({name: value for name, default, value in facts if value != default}).encode()
 
 
-def write(path: Path, head: Head, lines: Iterable[bytes]) -> None:
+def write(path: Path, head: CacheHeader, lines: Iterable[bytes]) -> None:
     """Write an index of rows that are lines of JSON already."""
     digest = hashlib.sha256()
     with path.open("wb") as out:
@@ -94,7 +94,7 @@ def _end(digest: str) -> bytes:
     return f'], "sha256": "{digest}"}}\n'.encode()
 
 
-def _text(head: Head, lines: Iterable[bytes]) -> Iterator[bytes]:
+def _text(head: CacheHeader, lines: Iterable[bytes]) -> Iterator[bytes]:
     yield json.dumps(vars(head)).encode()[:-1] + b', "rows": [\n'
     between = b""
     for line in lines:
@@ -103,7 +103,7 @@ def _text(head: Head, lines: Iterable[bytes]) -> Iterator[bytes]:
     yield b"\n"
 
 
-def read(path: Path) -> tuple[Head, tuple[Row, ...]]:
+def read(path: Path) -> tuple[CacheHeader, tuple[Row, ...]]:
     """The index at `path`; raises RunError where it is gone, cut, changed or of another tledge."""
     try:
         with path.open("rb") as file, files.complete(path, _ADVICE):
@@ -114,7 +114,7 @@ def read(path: Path) -> tuple[Head, tuple[Row, ...]]:
         ) from error
 
 
-def _read(file: IO[bytes]) -> tuple[Head, tuple[Row, ...]]:
+def _read(file: IO[bytes]) -> tuple[CacheHeader, tuple[Row, ...]]:
     """Raises ValueError and the like for what is no whole index."""
     first = file.readline()
     digest = hashlib.sha256(first)
@@ -126,7 +126,7 @@ def _read(file: IO[bytes]) -> tuple[Head, tuple[Row, ...]]:
             if line != _end(digest.hexdigest()):
                 raise ValueError("its SHA-256 differs: it was changed or damaged")
             facts |= {"labels": tuple(facts["labels"]), "skipped": tuple(facts["skipped"])}
-            return Head(**facts), tuple(rows)
+            return CacheHeader(**facts), tuple(rows)
         digest.update(line)
         rows.append(_row(json.loads(line.rstrip(b",\n")), known))
     raise ValueError("its end is missing")
@@ -139,7 +139,7 @@ def _row(facts: dict[str, Any], known: dict[Any, Any]) -> Row:
     return Row(**facts)
 
 
-def fault(folder: Path, head: Head, rows: tuple[Row, ...], watch: progress.Progress) -> str:
+def fault(folder: Path, head: CacheHeader, rows: tuple[Row, ...], watch: progress.Progress) -> str:
     """What is damaged in a prepared cache, "" where nothing is.
 
     Sizes are always compared. Hashing reads all pixels, at about 1.1 GB/s of one core and no faster
@@ -162,7 +162,7 @@ def fault(folder: Path, head: Head, rows: tuple[Row, ...], watch: progress.Progr
     return ""
 
 
-def _wrong_size(folder: Path, head: Head, rows: tuple[Row, ...]) -> str:
+def _wrong_size(folder: Path, head: CacheHeader, rows: tuple[Row, ...]) -> str:
     """The first file that is missing or is not as long as it was."""
     wanted = {f"originals/{row.original}": row.bytes for row in rows if row.original}
     if head.pixels:
@@ -207,6 +207,6 @@ def _sha256(path: Path, watch: progress.Progress) -> str:
                 task.advance()
             elif time.monotonic() - begun > PATIENCE:
                 total = -(-path.stat().st_size // size)
-                task = stack.enter_context(progress.task(watch, "check the cache", total))
+                task = stack.enter_context(progress.start_task(watch, "check the cache", total))
                 task.advance(file.tell() // size)
     return digest.hexdigest()

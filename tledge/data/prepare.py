@@ -26,19 +26,19 @@ from tledge._process.ordered_map import in_order
 from tledge.config import Data
 from tledge.data import cache_index
 from tledge.data.cache import ORIGINALS, Prepared, cache_root, open_cache, prepared_from
-from tledge.data.cache_index import Head, Row
+from tledge.data.cache_index import CacheHeader, Row
 from tledge.data.sources.base import Record, Source, check_names, shown
 from tledge.data.sources.options import source_options
 from tledge.data.sources.registry import SOURCES
 from tledge.errors import DataError, MissingError, RunError, TledgeError
 from tledge.preprocessing import image
-from tledge.preprocessing.image import Facts
+from tledge.preprocessing.image import ImageFacts
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Decoded = tuple[Record, NDArray[np.uint8], Facts, str] | tuple[Record, TledgeError]
+    Decoded = tuple[Record, NDArray[np.uint8], ImageFacts, str] | tuple[Record, TledgeError]
     """A photo's pixels, facts and the SHA-256 of its bytes, which are not kept; or why it cannot be used."""
     import numpy as np
 
@@ -53,7 +53,7 @@ def flush(pixels: IO[bytes] | None, lines: IO[bytes], waiting: list[bytes]) -> N
     waiting.clear()
 
 
-def go_on(pixels: IO[bytes] | None, lines: IO[bytes], each: int) -> tuple[int, Counter[tuple[str, str]]]:
+def resume(pixels: IO[bytes] | None, lines: IO[bytes], each: int) -> tuple[int, Counter[tuple[str, str]]]:
     """Cut both files back to the last whole photo; gives photos done and originals kept of each place."""
     lines.seek(0)
     images_left = _whole_images(pixels, each) if pixels else sys.maxsize
@@ -144,7 +144,9 @@ def prepare(
     folder = cache_root() / hashlib.sha256(text.encode()).hexdigest()[:24]
     if found := _whole(folder, watch):
         return found
-    head = Head((), (), size) if data.cache else Head((), (), size, source=name, options=options)
+    head = (
+        CacheHeader((), (), size) if data.cache else CacheHeader((), (), size, source=name, options=options)
+    )
     _make(folder, source, options, head, data.on_bad, watch, wait=wait)
     return open_cache(folder)
 
@@ -168,7 +170,7 @@ def _make(
     folder: Path,
     source: Source,
     options: Mapping[str, object],
-    head: Head,
+    head: CacheHeader,
     on_bad: str,
     watch: progress.Progress,
     *,
@@ -177,7 +179,7 @@ def _make(
     """Fill the partial folder, going on where a killed command stopped, and rename it."""
     count = source.count(options)
     partial = folder.with_name(f".{folder.name}.partial")
-    with resource_errors.explained(folder.parent), alone(folder, wait=wait):
+    with resource_errors.resource_errors_explained(folder.parent), alone(folder, wait=wait):
         if _whole(folder, progress.SILENT):  # another command was faster
             return
         try:
@@ -214,7 +216,9 @@ def alone(folder: Path, *, wait: bool = False) -> AbstractContextManager[bool]:
     return lockfile.hold(folder.with_name(f".{folder.name}.lock"), refusal, wait=wait)
 
 
-def _fill(folder: Path, records: Iterator[Record], count: int, head: Head, watch: progress.Progress) -> str:
+def _fill(
+    folder: Path, records: Iterator[Record], count: int, head: CacheHeader, watch: progress.Progress
+) -> str:
     """Append every record that is not there yet: pixels to `images.npy`, a line to `rows.jsonl`.
 
     Gives the SHA-256 that `images.npy` will have with `count` images, hashed while others are decoded; ""
@@ -225,7 +229,7 @@ def _fill(folder: Path, records: Iterator[Record], count: int, head: Head, watch
         nullcontext() if head.source else (folder / "images.npy").open("ab") as pixels,
         (folder / "rows.jsonl").open("ab+") as lines,
     ):
-        done, kept = go_on(pixels, lines, head.side * head.side * 3)
+        done, kept = resume(pixels, lines, head.side * head.side * 3)
         waiting: list[bytes] = []
         decoded = _decoded(islice(records, done, None), head.side)
         left = None if count < done else count - done
@@ -256,7 +260,7 @@ def _line(folder: Path, one: Decoded, kept: Counter[tuple[str, str]], *, streame
     return cache_index.line_of(Row(*where, **vars(facts), offset=offset)) + b"\n"
 
 
-def _finish(folder: Path, head: Head, on_bad: str, hashed: Mapping[int, str]) -> None:
+def _finish(folder: Path, head: CacheHeader, on_bad: str, hashed: Mapping[int, str]) -> None:
     """Complete the header of `images.npy`, and turn the lines into `index.json`.
 
     `hashed` has the SHA-256 of `images.npy` for a count of images, where it is known already.

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from tledge.data.cache import ORIGINALS, Prepared
 from tledge.data.sources.base import Record
 from tledge.errors import TledgeError
-from tledge.preprocessing.image import Facts
+from tledge.preprocessing.image import ImageFacts
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Decoded = tuple[Record, NDArray[np.uint8], Facts, str] | tuple[Record, TledgeError]
+    Decoded = tuple[Record, NDArray[np.uint8], ImageFacts, str] | tuple[Record, TledgeError]
     """A photo's pixels, facts and the SHA-256 of its bytes, which are not kept; or why it cannot be used."""
 
 

@@ -15,7 +15,7 @@ from tledge._io import files
 from tledge._process import subprocesses
 from tledge.config import Parity
 from tledge.devices import vela
-from tledge.devices.tflite_micro_worker import Job
+from tledge.devices.tflite_micro_worker import MicroJob
 from tledge.devices.vela import Estimate
 from tledge.errors import ArtifactError, MissingError
 from tledge.formats.tflite import inspect
@@ -61,14 +61,14 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Run:
+class MicroRun:
     """What tflite-micro did: the arena in bytes, and its answers [N, ...] in the model's own dtype."""
 
     arena: int
     answers: NDArray[Any]
 
 
-def micro_run(path: Path, inputs: NDArray[Any], arena: int = 0) -> Run:
+def micro_run(path: Path, inputs: NDArray[Any], arena: int = 0) -> MicroRun:
     """Run the `.tflite` at `path` in tflite-micro on inputs [N, ...] of its own dtype.
 
     With `arena` 0 in the smallest that serves. Raises MissingError without tflite-micro,
@@ -81,18 +81,18 @@ def micro_run(path: Path, inputs: NDArray[Any], arena: int = 0) -> Run:
             Path(scratch) / name for name in ("job", "result", "in.npy", "out.npy")
         )
         np.save(given, inputs)
-        files.write_json(job, Job(str(path.resolve()), str(given), str(answers), arena))
-        command = subprocesses.command("devices.tflite_micro_worker", job, result)
-        done = subprocesses.patiently(command, f"{path.name}: tflite-micro")
+        files.write_json(job, MicroJob(str(path.resolve()), str(given), str(answers), arena))
+        command = subprocesses.worker_command("devices.tflite_micro_worker", job, result)
+        done = subprocesses.run_with_timeout(command, f"{path.name}: tflite-micro")
         if not result.is_file():
-            ended = subprocesses.ending(done.returncode, done.stderr)
+            ended = subprocesses.describe_exit(done.returncode, done.stderr)
             raise ArtifactError(f"{path.name}: tflite-micro {ended}")
         told = json.loads(result.read_text(encoding="utf-8"))
         if "error" in told:
             kind = errors.kind_of(told, ArtifactError)
             last = "" if kind is MissingError else f"\n{done.stderr.strip()[-400:]}"
             raise kind(f"{path.name}: {told['error']}{last}")
-        return Run(int(told["arena"]), np.load(answers, allow_pickle=False))
+        return MicroRun(int(told["arena"]), np.load(answers, allow_pickle=False))
 
 
 def measure_arena(path: Path) -> int:

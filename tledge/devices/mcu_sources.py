@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge._io import files
 from tledge.bundle.reader import Bundle
-from tledge.contract import Confidence
+from tledge.contract import AbstentionPolicy
 from tledge.devices import mcu_budget
 from tledge.devices.mcu_budget import Budget
 from tledge.errors import ArtifactError
@@ -152,7 +152,7 @@ def _model_header(path: Path, bundle: Bundle, found: Budget) -> str:
     )
 
 
-def _labels_header(labels: Sequence[str], fitted: Confidence | None) -> str:
+def _labels_header(labels: Sequence[str], fitted: AbstentionPolicy | None) -> str:
     temperature, threshold = (fitted.temperature, fitted.threshold) if fitted else (1.0, 0.0)
     names = ",\n".join(f"    {c_string(label)}" for label in labels)
     return _header(

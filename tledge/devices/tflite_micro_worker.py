@@ -29,7 +29,7 @@ LARGEST = 1 << 26
 
 
 @dataclass(frozen=True)
-class Job:
+class MicroJob:
     """A model, an `.npy` of inputs [N, ...] in the model's own dtype, and where answers are put.
 
     `arena` is the size in bytes to run with; 0 searches for the smallest that serves.
@@ -41,7 +41,7 @@ class Job:
     arena: int = 0
 
 
-def work(job: Job) -> int:
+def work(job: MicroJob) -> int:
     """Run the job, write the answers [N, ...] as an `.npy`, and give the arena in bytes.
 
     Raises MissingError without tflite-micro, ArtifactError where the model does not run in the arena.
@@ -102,7 +102,7 @@ def _answer(interpreter: Any, values: NDArray[Any]) -> NDArray[np.uint8]:
 
 def main(job_path: str, result_path: str) -> int:
     """Do the job; 0 where it ran, else 1 with the reason in the result file."""
-    job = Job(**json.loads(Path(job_path).read_text(encoding="utf-8")))
+    job = MicroJob(**json.loads(Path(job_path).read_text(encoding="utf-8")))
     try:
         result: dict[str, Any] = {"arena": work(job)}
     except TledgeError as error:

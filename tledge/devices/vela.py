@@ -84,9 +84,9 @@ def _compile(source: Path, name: str, wanted: Configuration) -> None:
     }
     flags = [part for option in options.items() for part in option]
     command = [sys.executable, "-m", "ethosu.vela", str(source), *flags]
-    done = subprocesses.patiently(command, f"{name}: Vela")
+    done = subprocesses.run_with_timeout(command, f"{name}: Vela")
     if done.returncode:
-        why = subprocesses.ending(done.returncode, done.stdout + done.stderr)
+        why = subprocesses.describe_exit(done.returncode, done.stdout + done.stderr)
         raise ArtifactError(f"{name}: Vela does not compile it for {wanted.accelerator}. It {why}")
 
 

@@ -50,7 +50,7 @@ class Machine:
         )
 
 
-def here(packages: Sequence[str] = RUNTIMES) -> Machine:
+def current_machine(packages: Sequence[str] = RUNTIMES) -> Machine:
     """This machine, with the versions of those `packages` that are installed."""
     return Machine(
         processor=processor(),

@@ -25,7 +25,7 @@ MODE = "mode"
 
 
 @dataclass(frozen=True)
-class Job:
+class ConversionJob:
     """One conversion, as plain values, so that another process can do it.
 
     `calibration` is an `.npy` of uint8[N, H, W, 3] for modes that want one; `uncorrected` names a
@@ -111,7 +111,7 @@ class Format:
 
     suffix: str
     modes: dict[str, Mode]
-    convert: Callable[[Job], dict[str, Any]]
+    convert: Callable[[ConversionJob], dict[str, Any]]
     open: Callable[[Path, str], Session]
     inspect: Callable[[Path], Structure]
     to_convert: Needs

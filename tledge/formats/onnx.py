@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tledge._process import optional_imports
-from tledge._process.optional_imports import Needs, extra
+from tledge._process.optional_imports import Needs, install_command
 from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Mode, Port, Structure, is_zeroed
 from tledge.formats.onnx_conversion import convert
@@ -95,7 +95,7 @@ FORMAT = Format(
     convert=convert,
     open=open_model,
     inspect=inspect,
-    to_convert=Needs(("keras", "tensorflow", "onnx", "tf2onnx"), extra("export")),
+    to_convert=Needs(("keras", "tensorflow", "onnx", "tf2onnx"), install_command("export")),
     to_open=Needs(("onnxruntime",), "pip install onnxruntime"),
-    to_inspect=Needs(("onnx",), extra("export")),
+    to_inspect=Needs(("onnx",), install_command("export")),
 )  # fmt: skip

@@ -18,7 +18,7 @@ from tledge._io import atomic, files
 from tledge._process import optional_imports
 from tledge._version import __version__
 from tledge.errors import ConversionError
-from tledge.formats.base import KERNEL_SIZE, Job
+from tledge.formats.base import KERNEL_SIZE, ConversionJob
 from tledge.formats.keras_freezing import keras_model, tensorflow
 from tledge.quantization import calibration_set
 from tledge.quantization.onnx_int8 import correct_biases, folded, quantize
@@ -26,29 +26,33 @@ from tledge.quantization.onnx_int8 import correct_biases, folded, quantize
 OPSET = 17
 
 
-def convert(job: Job) -> dict[str, Any]:
+def convert(job: ConversionJob) -> dict[str, Any]:
     """Write the ONNX file `job.out` with canonical names, so that equal models give equal bytes.
 
     Raises DataError for calibration images that are missing or empty, and ConversionError where
     the quantizer gives up or the result is no valid ONNX.
     """
-    make: dict[str, Callable[[Job], dict[str, Any]]] = {"fp32": _full, "fp16": _half, "int8": _eight}
+    make: dict[str, Callable[[ConversionJob], dict[str, Any]]] = {
+        "fp32": _full,
+        "fp16": _half,
+        "int8": _eight,
+    }
     return {"opset": OPSET, **make[job.mode](job)}
 
 
-def _full(job: Job) -> dict[str, Any]:
+def _full(job: ConversionJob) -> dict[str, Any]:
     _write(job, job.out, _float(job))
     return {}
 
 
-def _half(job: Job) -> dict[str, Any]:
+def _half(job: ConversionJob) -> dict[str, Any]:
     made = folded(_float(job))
     halve(made)
     _write(job, job.out, made)
     return {}
 
 
-def _eight(job: Job) -> dict[str, Any]:
+def _eight(job: ConversionJob) -> dict[str, Any]:
     images = calibration_set.load(job.calibration, job.mode)
     made = folded(_float(job))
     details: dict[str, Any] = {"calibration_images": len(images)}
@@ -62,7 +66,7 @@ def _eight(job: Job) -> dict[str, Any]:
     return details
 
 
-def _float(job: Job) -> Any:
+def _float(job: ConversionJob) -> Any:
     """A copy of the float32 model with canonical names."""
     onnx = optional_imports.load("onnx", "export")
     return onnx.ModelProto.FromString(_converted(Path(job.model), files.sha256(Path(job.model))))
@@ -107,7 +111,7 @@ def halve(model: Any) -> None:
     _replace(model.graph.node, [*casts, *model.graph.node])
 
 
-def _write(job: Job, out: str, made: Any) -> None:
+def _write(job: ConversionJob, out: str, made: Any) -> None:
     onnx = optional_imports.load("onnx", "export")
     _rename(made.graph)
     _describe(onnx, made, job)
@@ -168,7 +172,7 @@ def _contract(port: Any) -> str:
     return json.dumps({"input": taken, "output": contract.OUTPUT_NAME}, sort_keys=True)
 
 
-def _describe(onnx: Any, made: Any, job: Job) -> None:
+def _describe(onnx: Any, made: Any, job: ConversionJob) -> None:
     made.producer_name = "tledge"
     made.producer_version = ""
     made.doc_string = job.description

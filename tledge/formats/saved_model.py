@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import contract
 from tledge._io import atomic, files
-from tledge._process.optional_imports import Needs, extra
+from tledge._process.optional_imports import Needs, install_command
 from tledge.errors import ArtifactError
-from tledge.formats.base import Format, Job, Mode, Port, Structure, is_zeroed
+from tledge.formats.base import ConversionJob, Format, Mode, Port, Structure, is_zeroed
 from tledge.formats.keras_freezing import keras_model, tensorflow
 from tledge.runtime.sessions import Session
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def convert(job: Job) -> dict[str, Any]:
+def convert(job: ConversionJob) -> dict[str, Any]:
     """Write the SavedModel folder `job.out`; equal models give equal bytes."""
     tf = tensorflow()
     net = keras_model(Path(job.model))
@@ -178,7 +178,7 @@ FORMAT = Format(
     convert=convert,
     open=open_model,
     inspect=inspect,
-    to_convert=Needs(("keras", "tensorflow"), extra("export")),
-    to_open=Needs(("tensorflow",), extra("export")),
-    to_inspect=Needs(("tensorflow",), extra("export")),
+    to_convert=Needs(("keras", "tensorflow"), install_command("export")),
+    to_open=Needs(("tensorflow",), install_command("export")),
+    to_inspect=Needs(("tensorflow",), install_command("export")),
 )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tledge._process.optional_imports import Needs, extra
+from tledge._process.optional_imports import Needs, install_command
 from tledge.errors import ArtifactError, MissingError
 from tledge.formats import tflite_metadata
 from tledge.formats.base import KERNEL_SIZE, Format, Mode, Port, Structure
@@ -164,7 +164,7 @@ FORMAT = Format(
     convert=convert,
     open=open_model,
     inspect=inspect,
-    to_convert=Needs(("keras", "tensorflow", "ai_edge_litert", "flatbuffers"), extra("export")),
+    to_convert=Needs(("keras", "tensorflow", "ai_edge_litert", "flatbuffers"), install_command("export")),
     to_open=Needs(("ai_edge_litert",), "pip install ai-edge-litert"),
     to_inspect=Needs(("ai_edge_litert",), "pip install ai-edge-litert"),
 )  # fmt: skip

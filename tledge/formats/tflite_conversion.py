@@ -17,19 +17,19 @@ from tledge._io import atomic
 from tledge.config import Parity
 from tledge.errors import ConversionError, DataError
 from tledge.formats import tflite_metadata
-from tledge.formats.base import MODE, Job
+from tledge.formats.base import MODE, ConversionJob
 from tledge.formats.keras_freezing import float_tflite, quantize_aware_tflite, tensorflow
 from tledge.quantization import calibration_set, selection_images
 from tledge.quantization.activation_statistics import Measured, Wanted, measure
 from tledge.quantization.bias_correction import correct_biases
 from tledge.quantization.repair import (
     HeldOut,
-    Material,
-    Remedy,
-    climb,
+    QuantizationCandidate,
+    RepairInputs,
     integer_only,
     layers_in_float,
     others,
+    search_repairs,
     with_bytes,
 )
 from tledge.quantization.tflite_graph import FloatGraph
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def convert(job: Job) -> dict[str, Any]:
+def convert(job: ConversionJob) -> dict[str, Any]:
     """Write the `.tflite` file `job.out` with metadata and labels inside.
 
     Raises DataError for calibration images that are missing, empty or out of range, and
@@ -55,7 +55,7 @@ def convert(job: Job) -> dict[str, Any]:
     return {}
 
 
-def _integer(job: Job) -> dict[str, Any]:
+def _integer(job: ConversionJob) -> dict[str, Any]:
     images = calibration_set.load(job.calibration, job.mode)
     graph = FloatGraph(float_tflite(Path(job.model)))
     inputs = graph.linear_inputs if job.bias_correction else ()
@@ -70,19 +70,19 @@ def _integer(job: Job) -> dict[str, Any]:
     return details
 
 
-def _quantize_aware(job: Job, ranges: Path) -> dict[str, Any]:
+def _quantize_aware(job: ConversionJob, ranges: Path) -> dict[str, Any]:
     """The network that was trained in 8 bits: ranges from training, and no correction on top of it."""
     _write(job, job.out, quantize_aware_tflite(Path(job.model), ranges))
     return {"quantize_aware": True}
 
 
-def _repaired(job: Job) -> dict[str, Any]:
+def _repaired(job: ConversionJob) -> dict[str, Any]:
     """Climb the ladder; what it ends in may be of another mode, which the caller files it under."""
     model, images = float_tflite(Path(job.model)), calibration_set.load(job.calibration, job.mode)
     graph, held_out = FloatGraph(model), _held_out(job)
     seen = measure(model, images, Wanted(graph.activations, graph.linear_inputs))
-    given = Material(model, images, seen, _to_int8)
-    made, rungs, taken = climb(_remedies(job, given, held_out), given.model, held_out)
+    given = RepairInputs(model, images, seen, _to_int8)
+    made, rungs, taken = search_repairs(_remedies(job, given, held_out), given.model, held_out)
     if job.uncorrected:
         _write(job, job.uncorrected, made[0].data)
     _write(job, job.out, made[taken].data)
@@ -96,7 +96,7 @@ def _repaired(job: Job) -> dict[str, Any]:
     }
 
 
-def _held_out(job: Job) -> HeldOut:
+def _held_out(job: ConversionJob) -> HeldOut:
     import numpy as np
 
     if job.held_out is None:
@@ -108,7 +108,7 @@ def _held_out(job: Job) -> HeldOut:
     return HeldOut(images, labels, job.labels, Parity(**job.limits), between)
 
 
-def _remedies(job: Job, given: Material, held_out: HeldOut) -> Iterator[Remedy]:
+def _remedies(job: ConversionJob, given: RepairInputs, held_out: HeldOut) -> Iterator[QuantizationCandidate]:
     if job.mode == "mixed":
         yield from layers_in_float(given, held_out)
         return
@@ -125,7 +125,7 @@ def _remedies(job: Job, given: Material, held_out: HeldOut) -> Iterator[Remedy]:
     )
 
 
-def _sixteen_bit(given: Material) -> bytes:
+def _sixteen_bit(given: RepairInputs) -> bytes:
     graph = FloatGraph(given.model)
     correct_biases(graph, given.seen.means)
     measured = measure(graph.pack(), given.calibration, Wanted(graph.activations))
@@ -194,7 +194,7 @@ def _wide(model: bytes, images: NDArray[np.uint8]) -> bytes:
     return graph.pack()
 
 
-def _write(job: Job, out: str, data: bytes) -> None:
+def _write(job: ConversionJob, out: str, data: bytes) -> None:
     data = tflite_metadata.write_metadata(
         data, name=job.name, description=job.description, version=job.version, labels=job.labels
     )

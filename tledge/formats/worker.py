@@ -17,7 +17,7 @@ from typing import Any
 from tledge._io import files, resource_errors
 from tledge._process import subprocesses
 from tledge.errors import TledgeError, told
-from tledge.formats.base import Job
+from tledge.formats.base import ConversionJob
 from tledge.formats.registry import VARIANTS
 
 UNWANTED = ("jax", "matplotlib")
@@ -52,9 +52,9 @@ def done(job_path: Path) -> dict[str, Any]:
     """Do one job; its details, or a failure that tledge can explain."""
     raw = json.loads(job_path.read_text(encoding="utf-8"))
     variant = VARIANTS[raw.pop("variant")]
-    job = Job(**{**raw, "labels": tuple(raw["labels"])})
+    job = ConversionJob(**{**raw, "labels": tuple(raw["labels"])})
     try:
-        with resource_errors.explained():
+        with resource_errors.resource_errors_explained():
             return {"details": variant.format.convert(job)}
     except TledgeError as error:
         return {**told(error)}

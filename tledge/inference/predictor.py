@@ -10,7 +10,7 @@ from tledge import contract
 from tledge.bundle.manifest import Shipped
 from tledge.bundle.reader import Bundle, bundle_session, is_bundle, open_bundle
 from tledge.bundle.signing import PublicKey
-from tledge.contract import Confidence
+from tledge.contract import AbstentionPolicy
 from tledge.errors import ArtifactError, RecipeError
 from tledge.formats import tflite_metadata
 from tledge.runtime import sandbox, sessions
@@ -32,7 +32,7 @@ class Predictor:
     size: tuple[int, int]
     variant: str
     remarks: tuple[str, ...] = ()
-    confidence: Confidence | None = None
+    confidence: AbstentionPolicy | None = None
 
 
 def open_predictor(

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tledge.contract import Confidence
+from tledge.contract import AbstentionPolicy
 from tledge.run.records import Risk, RiskCoverage
 
 if TYPE_CHECKING:
@@ -109,18 +109,18 @@ def threshold(sure: NDArray[np.float64], right: NDArray[np.bool_], give_up: floa
     return math.floor(float(known[min(place, len(known)) - 1]) * 1e4) / 1e4
 
 
-def fit(probabilities: NDArray[np.float32], labels: NDArray[np.int64], give_up: float) -> Confidence:
+def fit(probabilities: NDArray[np.float32], labels: NDArray[np.int64], give_up: float) -> AbstentionPolicy:
     """Temperature and threshold of Keras' probabilities float32[N, classes] for labels int64[N]."""
     heat = round(temperature(probabilities, labels), 4)
     sure = scaled(probabilities, heat).max(-1)
     least = threshold(sure, probabilities.argmax(-1) == labels, give_up)
-    found = Confidence(heat, least, len(labels))
+    found = AbstentionPolicy(heat, least, len(labels))
     coverage, error = answered(probabilities, labels, found)
     return replace(found, coverage=coverage, error=error)
 
 
 def answered(
-    probabilities: NDArray[np.float32], labels: NDArray[np.int64], fitted: Confidence
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], fitted: AbstentionPolicy
 ) -> tuple[float, float]:
     """The share of photos answered, and of these the share wrong (0 where none is answered)."""
     sure = scaled(probabilities, fitted.temperature).max(-1) >= fitted.threshold

@@ -25,7 +25,7 @@ SHARE = 0.5
 KERNELS = ("nearest", "bilinear", "bicubic")
 
 
-def layer(extent: float, seed: int) -> Any:
+def random_resize_layer(extent: float, seed: int) -> Any:
     """A Keras layer float32[N, H, W, 3] in 0..255 → the same; acts while training only.
 
     The factor that an image is scaled down by is drawn from 1 to 1 + `extent`.
@@ -145,11 +145,11 @@ def augmentation(table: Augment, seed: int) -> list[Any]:
         if wanted:
             made.append(_random_layer(layers, name, factor, options, seed + number))
     if table.resize_jitter:  # last: a device resizes what the camera saw
-        made.append(layer(table.resize_jitter, seed + len(rows)))
+        made.append(random_resize_layer(table.resize_jitter, seed + len(rows)))
     return made
 
 
-def view_maker(table: Augment, seed: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+def make_augmenter(table: Augment, seed: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
     """A function that draws changed views of a batch uint8[N, H, W, 3], others at each call."""
     import keras
     import numpy as np

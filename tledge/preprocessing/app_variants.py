@@ -29,7 +29,7 @@ BACK = {6: 8, 8: 6}
 
 
 @dataclass(frozen=True)
-class Photo:
+class EncodedPhoto:
     """A decoded photo: upright RGB uint8[h, w, 3], and the EXIF orientation 1..8 it was stored in."""
 
     pixels: Pixels
@@ -37,7 +37,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Way:
+class AppVariant:
     """One way to prepare: its name, what an app that takes it does, and how.
 
     `resizes` says that it differs from the contract in resizing alone.
@@ -45,22 +45,22 @@ class Way:
 
     name: str
     does: str
-    prepare: Callable[[Photo, Size], Pixels]
+    prepare: Callable[[EncodedPhoto, Size], Pixels]
     resizes: bool = False
 
 
-def read(data: bytes) -> Photo:
+def read(data: bytes) -> EncodedPhoto:
     """Decode an encoded photo; raises DataError or MissingError as `images.prepare` does."""
     pixels, facts = image.decode(data)
-    return Photo(pixels, facts.orientation)
+    return EncodedPhoto(pixels, facts.orientation)
 
 
-def reference(photo: Photo, size: Size) -> Pixels:
+def reference(photo: EncodedPhoto, size: Size) -> Pixels:
     """The contract's preparation."""
     return image.prepare(photo.pixels, size)
 
 
-def bilinear(photo: Photo, size: Size) -> Pixels:
+def bilinear(photo: EncodedPhoto, size: Size) -> Pixels:
     """Between the four nearest pixels, the others unseen: no antialiasing, half-pixel centres.
 
     As `tf.image.resize` does by default and OpenCV's INTER_LINEAR: a pixel's centre at i + 0.5 of the
@@ -90,7 +90,7 @@ def _neighbours(length: int, wanted: int) -> tuple[NDArray[np.int64], NDArray[np
     return np.clip(before, 0, length - 1), np.clip(before + 1, 0, length - 1), share
 
 
-def nearest(photo: Photo, size: Size) -> Pixels:
+def nearest(photo: EncodedPhoto, size: Size) -> Pixels:
     """The one pixel at floor((i + 0.5) * source / target), as Pillow's and TensorFlow's nearest."""
     import numpy as np
 
@@ -102,7 +102,7 @@ def nearest(photo: Photo, size: Size) -> Pixels:
     return found
 
 
-def area(photo: Photo, size: Size) -> Pixels:
+def area(photo: EncodedPhoto, size: Size) -> Pixels:
     """The mean of the area that a pixel covers, Pillow's BOX; OpenCV calls it INTER_AREA."""
     import numpy as np
     from PIL import Image
@@ -111,7 +111,7 @@ def area(photo: Photo, size: Size) -> Pixels:
     return np.asarray(Image.fromarray(photo.pixels).resize((size[1], size[0]), box), np.uint8)
 
 
-def canvas(photo: Photo, size: Size) -> Pixels:
+def canvas(photo: EncodedPhoto, size: Size) -> Pixels:
     """Halved by averages while it is at least twice as large, then bilinear without antialiasing.
 
     An approximation of what browsers make of `drawImage` with smoothing above "low": they keep
@@ -120,12 +120,12 @@ def canvas(photo: Photo, size: Size) -> Pixels:
     """
     pixels = photo.pixels
     while pixels.shape[0] >= 2 * size[0] and pixels.shape[1] >= 2 * size[1]:
-        half = Photo(pixels)
+        half = EncodedPhoto(pixels)
         pixels = area(half, (pixels.shape[0] // 2, pixels.shape[1] // 2))
-    return bilinear(Photo(pixels), size)
+    return bilinear(EncodedPhoto(pixels), size)
 
 
-def centre_crop(photo: Photo, size: Size) -> Pixels:
+def centre_crop(photo: EncodedPhoto, size: Size) -> Pixels:
     """The largest part from the middle that has the target's shape, resized as the contract says."""
     height, width = photo.pixels.shape[:2]
     scale = min(height / size[0], width / size[1])
@@ -134,7 +134,7 @@ def centre_crop(photo: Photo, size: Size) -> Pixels:
     return image.prepare(photo.pixels[top : top + tall, left : left + wide], size)
 
 
-def swapped(photo: Photo, size: Size) -> Pixels:
+def swapped(photo: EncodedPhoto, size: Size) -> Pixels:
     """The contract's pixels, blue first."""
     import numpy as np
 
@@ -142,7 +142,7 @@ def swapped(photo: Photo, size: Size) -> Pixels:
     return fault.apply(reference(photo, size).astype(np.float32)).astype(np.uint8)
 
 
-def encoded_again(photo: Photo, size: Size) -> Pixels:
+def encoded_again(photo: EncodedPhoto, size: Size) -> Pixels:
     """Saved as JPEG in its own size, decoded, resized as the contract says."""
     from PIL import Image
 
@@ -151,7 +151,7 @@ def encoded_again(photo: Photo, size: Size) -> Pixels:
     return image.prepare(out.getvalue(), size)
 
 
-def not_turned(photo: Photo, size: Size) -> Pixels:
+def not_turned(photo: EncodedPhoto, size: Size) -> Pixels:
     """As it is stored: the EXIF orientation is not looked at."""
     import numpy as np
     from PIL import Image
@@ -160,15 +160,15 @@ def not_turned(photo: Photo, size: Size) -> Pixels:
     return image.prepare(np.asarray(image.turned(Image.fromarray(photo.pixels), undone)), size)
 
 
-WAYS: tuple[Way, ...] = (
-    Way("reference", "prepares photos as the contract says", reference),
-    Way("bilinear", "resizes bilinearly without antialiasing", bilinear, resizes=True),
-    Way("nearest", "resizes by taking the nearest pixel", nearest, resizes=True),
-    Way("area", "resizes by averaging areas", area, resizes=True),
-    Way("canvas", "resizes about as a browser's canvas does", canvas, resizes=True),
-    Way("centre-crop", "cuts a square out of the middle", centre_crop),
-    Way("jpeg-75", f"saves the photo as JPEG of quality {QUALITY} first", encoded_again),
-    Way("exif-ignored", "does not turn photos as their EXIF orientation says", not_turned),
-    Way("bgr", "hands over blue, green, red instead of red, green, blue", swapped),
+WAYS: tuple[AppVariant, ...] = (
+    AppVariant("reference", "prepares photos as the contract says", reference),
+    AppVariant("bilinear", "resizes bilinearly without antialiasing", bilinear, resizes=True),
+    AppVariant("nearest", "resizes by taking the nearest pixel", nearest, resizes=True),
+    AppVariant("area", "resizes by averaging areas", area, resizes=True),
+    AppVariant("canvas", "resizes about as a browser's canvas does", canvas, resizes=True),
+    AppVariant("centre-crop", "cuts a square out of the middle", centre_crop),
+    AppVariant("jpeg-75", f"saves the photo as JPEG of quality {QUALITY} first", encoded_again),
+    AppVariant("exif-ignored", "does not turn photos as their EXIF orientation says", not_turned),
+    AppVariant("bgr", "hands over blue, green, red instead of red, green, blue", swapped),
 )
 """All ways that are measured, the contract's first."""

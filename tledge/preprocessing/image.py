@@ -89,7 +89,7 @@ _LOOKS = (
 
 
 @dataclass(frozen=True)
-class Facts:
+class ImageFacts:
     """What an encoded photo says of itself.
 
     `format` is Pillow's name (a phone's multi-picture JPEG is JPEG), `mode` Pillow's mode as
@@ -122,12 +122,12 @@ def prepare(source: bytes | Path | NDArray[np.uint8], size: tuple[int, int]) -> 
     return _sized(to_rgb(Image.fromarray(source)), size)
 
 
-def examine(data: bytes, size: tuple[int, int]) -> tuple[NDArray[np.uint8], Facts]:
+def examine(data: bytes, size: tuple[int, int]) -> tuple[NDArray[np.uint8], ImageFacts]:
     """What `prepare` gives for an encoded photo, and the photo's facts, from one decoding."""
     return _decoded(data, f"{len(data)} bytes", lambda image: _sized(image, size))
 
 
-def decode(data: bytes) -> tuple[NDArray[np.uint8], Facts]:
+def decode(data: bytes) -> tuple[NDArray[np.uint8], ImageFacts]:
     """An encoded photo before it is resized, uint8[h, w, 3] upright RGB, and its facts.
 
     Raises what `prepare` raises; `prepare` of these pixels gives what it gives for the photo.
@@ -230,7 +230,7 @@ _one_large = Lock()
 _pillow = logging.getLogger("PIL")
 
 
-def _decoded(data: bytes, what: str, use: Callable[[Image], T]) -> tuple[T, Facts]:
+def _decoded(data: bytes, what: str, use: Callable[[Image], T]) -> tuple[T, ImageFacts]:
     """What `use` makes of upright RGB of an encoded photo, and its facts; `what` names it in errors."""
     from PIL import Image, UnidentifiedImageError
 
@@ -264,7 +264,7 @@ def _decoded(data: bytes, what: str, use: Callable[[Image], T]) -> tuple[T, Fact
         raise DataError(f"{what}: damaged{_damage(data, error)}.") from error
 
 
-def _loaded(image: Image, size: int) -> tuple[Image, Facts]:
+def _loaded(image: Image, size: int) -> tuple[Image, ImageFacts]:
     kind, mode, turned = str(image.format), image.mode, 1
     # Pillow turns a TIFF while it loads it, pillow-heif any photo, and both then forget the tag.
     if kind == "TIFF":
@@ -277,7 +277,7 @@ def _loaded(image: Image, size: int) -> tuple[Image, Facts]:
     plain = image.mode == "RGB" and tagged == 1 and "transparency" not in image.info
     upright = image if plain else to_rgb(image)  # most photos: to_rgb would copy them for nothing
     kind = "JPEG" if kind == "MPO" else kind
-    return upright, Facts(kind, mode, upright.width, upright.height, orientation, size)
+    return upright, ImageFacts(kind, mode, upright.width, upright.height, orientation, size)
 
 
 def _formats(data: bytes, what: str) -> tuple[str, ...]:

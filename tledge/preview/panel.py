@@ -42,7 +42,7 @@ SHOWN = (
 
 
 @dataclass(frozen=True)
-class Answer:
+class PanelPrediction:
     """What a model said: `probabilities` of all classes after `milliseconds`, or why it did not."""
 
     model: str
@@ -75,7 +75,7 @@ class Panel:
         """What the models are called, Keras first."""
         return tuple(self._sessions)
 
-    def ask(self, pixels: NDArray[np.uint8]) -> list[Answer]:
+    def ask(self, pixels: NDArray[np.uint8]) -> list[PanelPrediction]:
         """What every model answers to uint8[H, W, 3]; waits until all are open."""
         with self._lock:
             return [_ask(name, opened, pixels) for name, opened in self._sessions.items()]
@@ -132,11 +132,11 @@ def _opener(run: Path, artifact: Artifact) -> Callable[[], Session]:
     return opened
 
 
-def _ask(name: str, opened: Future[Session], pixels: NDArray[np.uint8]) -> Answer:
+def _ask(name: str, opened: Future[Session], pixels: NDArray[np.uint8]) -> PanelPrediction:
     try:
         session = opened.result()
         started = time.perf_counter()
         (found,) = session.run(pixels[None])
-        return Answer(name, tuple(found.tolist()), 1000 * (time.perf_counter() - started))
+        return PanelPrediction(name, tuple(found.tolist()), 1000 * (time.perf_counter() - started))
     except TledgeError as error:
-        return Answer(name, None, error=str(error))
+        return PanelPrediction(name, None, error=str(error))

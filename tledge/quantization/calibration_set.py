@@ -30,7 +30,7 @@ LISTED = 5
 
 
 @dataclass(frozen=True)
-class Entry:
+class CalibrationEntry:
     """One calibration image: its row in the cache, the source's id, its label, SHA-256 of its pixels."""
 
     row: int
@@ -40,7 +40,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Record:
+class CalibrationRecord:
     """`calibration.json`: which images ranges were measured on, and what can be said of them.
 
     `path` and `sha256` are of the file with the pixels; `added` names images that the conversion
@@ -57,7 +57,7 @@ class Record:
     pixels: dict[str, float]
     added: tuple[str, ...]
     disjoint_from: dict[str, Any]
-    images: tuple[Entry, ...]
+    images: tuple[CalibrationEntry, ...]
     stability: dict[str, Any] | None = None
 
 
@@ -127,7 +127,7 @@ def digests(reference: golden_set.Golden) -> dict[str, str]:
     return {digest(image): name for image, name in zip(reference.images, reference.ids, strict=True)}
 
 
-def copies(entries: Sequence[Entry], tested: Mapping[str, str]) -> dict[int, str]:
+def copies(entries: Sequence[CalibrationEntry], tested: Mapping[str, str]) -> dict[int, str]:
     """Entries, by place, that are pixel by pixel an image which verifies: its id of those in `tested`.
 
     Near-duplicates are the split's matter: `[data] group`.
@@ -135,7 +135,7 @@ def copies(entries: Sequence[Entry], tested: Mapping[str, str]) -> dict[int, str
     return {place: tested[one.sha256] for place, one in enumerate(entries) if one.sha256 in tested}
 
 
-def left_out(entries: Sequence[Entry], found: Mapping[int, str]) -> str:
+def left_out(entries: Sequence[CalibrationEntry], found: Mapping[int, str]) -> str:
     """What to say of train photos that are test photos too; raises DataError where there are no others."""
     named = "; ".join(f"{entries[place].id} is {name}" for place, name in list(found.items())[:LISTED])
     more = f", and {len(found) - LISTED} more" if len(found) > LISTED else ""
@@ -152,13 +152,13 @@ def left_out(entries: Sequence[Entry], found: Mapping[int, str]) -> str:
 
 def record(
     images: NDArray[np.uint8],
-    entries: Sequence[Entry],
+    entries: Sequence[CalibrationEntry],
     disjoint_from: dict[str, Any],
     **facts: Any,
-) -> Record:
+) -> CalibrationRecord:
     """The record of images uint8[N, H, W, 3] that `entries` name; `facts` are its other fields."""
     pixels = {"least": int(images.min()), "largest": int(images.max()), "mean": round(images.mean(), 3)}
-    return Record(
+    return CalibrationRecord(
         count=len(images),
         classes=dict(sorted(Counter(one.label for one in entries).items())),
         pixels=pixels,

@@ -56,7 +56,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Material:
+class RepairInputs:
     """What remedies are made of: the float `.tflite`, calibration images uint8[N, H, W, 3], what its
     tensors hold on these (ranges of all, means of what layers read), the quantizer.
     """
@@ -73,7 +73,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Remedy:
+class QuantizationCandidate:
     """One remedy's model, the mode that it is of, and layers that the remedy is about in particular."""
 
     name: str
@@ -83,7 +83,7 @@ class Remedy:
 
 
 @dataclass(frozen=True)
-class Rung:
+class TrialResult:
     """One remedy tried: shares in 0..1 on the held-out images, `reasons` where its gates failed.
 
     `between` is its agreement on images between two classes, `milliseconds` the median time of one image
@@ -104,14 +104,14 @@ class Rung:
     layers: tuple[str, ...] = ()
 
 
-def climb(
-    remedies: Iterator[Remedy], model: bytes, held_out: HeldOut
-) -> tuple[list[Remedy], list[Rung], int]:
+def search_repairs(
+    remedies: Iterator[QuantizationCandidate], model: bytes, held_out: HeldOut
+) -> tuple[list[QuantizationCandidate], list[TrialResult], int]:
     """Try remedies of a float `.tflite` until one passes; gives all, and the number of the one taken."""
     started = time.monotonic()
     wanted = _answers(with_bytes(model), "the float model", held_out)
-    made: list[Remedy] = []
-    tried: list[Rung] = []
+    made: list[QuantizationCandidate] = []
+    tried: list[TrialResult] = []
     for remedy in remedies:
         tried.append(_judged(remedy, wanted, held_out, started))
         made.append(remedy)
@@ -130,12 +130,12 @@ def _answers(model: bytes, name: str, held_out: HeldOut) -> Answers:
     return run_on_all_cores(model, name, held_out.images), run_on_all_cores(model, name, held_out.between)
 
 
-def _agreement(rung: Rung) -> float:
+def _agreement(rung: TrialResult) -> float:
     """Agreement on photos and between classes, both counted alike."""
     return (rung.agreement + rung.between) / 2
 
 
-def _judged(remedy: Remedy, wanted: Answers, held_out: HeldOut, started: float) -> Rung:
+def _judged(remedy: QuantizationCandidate, wanted: Answers, held_out: HeldOut, started: float) -> TrialResult:
     answers = _answers(remedy.data, remedy.name, held_out)
     found = parity_gates.compare(held_out.labels, wanted[0], answers[0], held_out.names)
     gate = "fp16" if remedy.mode == "fp16" else "int8"  # as verification will hold it
@@ -144,7 +144,7 @@ def _judged(remedy: Remedy, wanted: Answers, held_out: HeldOut, started: float) 
     if between < least:
         verdict = "failed"
         reasons = (*reasons, f"agreement between classes {between:.4f}, wanted {least:.4g}")
-    return Rung(
+    return TrialResult(
         name=remedy.name,
         mode=remedy.mode,
         accuracy=found.accuracy,
@@ -165,7 +165,7 @@ def _same(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return float((one.argmax(1) == other.argmax(1)).mean()) if len(one) else 1.0
 
 
-def _milliseconds(remedy: Remedy, images: NDArray[np.uint8]) -> float:
+def _milliseconds(remedy: QuantizationCandidate, images: NDArray[np.uint8]) -> float:
     session = LiteRTSession(remedy.data, remedy.name)
     session.run(images[:1])  # the first is slow
     return round(percentiles(stream(session, images, Minimum(TIMED, 0), time.perf_counter_ns))[0], 3)
@@ -178,25 +178,27 @@ def with_bytes(model: bytes) -> bytes:
     return graph.pack()
 
 
-def integer_only(given: Material) -> Iterator[Remedy]:
+def integer_only(given: RepairInputs) -> Iterator[QuantizationCandidate]:
     """Remedies that leave nothing but integers in the model, one after the other."""
     graph = FloatGraph(given.model)
     graph.set_ranges(given.seen.ranges)
-    yield Remedy("as converted", INTEGER, given.quantize(graph.pack(), frozenset()))
+    yield QuantizationCandidate("as converted", INTEGER, given.quantize(graph.pack(), frozenset()))
     correct_biases(graph, given.seen.means)
-    yield Remedy("bias correction", INTEGER, _by_rule(graph, given))
-    yield Remedy("biases corrected layer by layer", INTEGER, _layer_by_layer(graph, given))
+    yield QuantizationCandidate("bias correction", INTEGER, _by_rule(graph, given))
+    yield QuantizationCandidate("biases corrected layer by layer", INTEGER, _layer_by_layer(graph, given))
     even = FloatGraph(given.model)
     layers = tuple(_equalize(even, given))
-    yield Remedy("and channels equalized", INTEGER, _layer_by_layer(even, given), layers)
+    yield QuantizationCandidate("and channels equalized", INTEGER, _layer_by_layer(even, given), layers)
     for name, rule in (("percentile", range_rules.percentile), ("least-error", range_rules.least_error)):
-        yield Remedy(f"layer by layer, {name} ranges", INTEGER, _layer_by_layer(graph, given, rule))
+        yield QuantizationCandidate(
+            f"layer by layer, {name} ranges", INTEGER, _layer_by_layer(graph, given, rule)
+        )
     _round(even, given)
     data = _layer_by_layer(even, given, range_rules.percentile)
-    yield Remedy("equalized channels, weights rounded together", INTEGER, data, layers)
+    yield QuantizationCandidate("equalized channels, weights rounded together", INTEGER, data, layers)
 
 
-def layers_in_float(given: Material, held_out: HeldOut) -> Iterator[Remedy]:
+def layers_in_float(given: RepairInputs, held_out: HeldOut) -> Iterator[QuantizationCandidate]:
     """More and more layers left in float, those first that bring most; the rest with biases corrected."""
     plain = FloatGraph(given.model)
     correct_biases(plain, given.seen.means)
@@ -210,10 +212,10 @@ def layers_in_float(given: Material, held_out: HeldOut) -> Iterator[Remedy]:
         correct_biases(graph, given.seen.means, besides=chosen)
         _set_ranges(graph, given, range_rules.percentile)
         data = given.quantize(graph.pack(), chosen)
-        yield Remedy(f"{len(chosen)} operators in float", MIXED, data, tuple(sorted(chosen)))
+        yield QuantizationCandidate(f"{len(chosen)} operators in float", MIXED, data, tuple(sorted(chosen)))
 
 
-def others(makers: Mapping[str, Callable[[], bytes]]) -> Iterator[Remedy]:
+def others(makers: Mapping[str, Callable[[], bytes]]) -> Iterator[QuantizationCandidate]:
     """What other modes would be, in the order given: by mode, a function that makes its model."""
     names = {
         "dynamic": "integer weights, float activations",
@@ -221,22 +223,22 @@ def others(makers: Mapping[str, Callable[[], bytes]]) -> Iterator[Remedy]:
         "fp16": "float16 weights",
     }
     for mode, make in makers.items():
-        yield Remedy(names[mode], mode, make())
+        yield QuantizationCandidate(names[mode], mode, make())
 
 
-def _by_rule(graph: FloatGraph, given: Material, rule: range_rules.Rule | None = None) -> bytes:
+def _by_rule(graph: FloatGraph, given: RepairInputs, rule: range_rules.Rule | None = None) -> bytes:
     _set_ranges(graph, given, rule)
     return given.quantize(graph.pack(), frozenset())
 
 
-def _set_ranges(graph: FloatGraph, given: Material, rule: range_rules.Rule | None) -> None:
+def _set_ranges(graph: FloatGraph, given: RepairInputs, rule: range_rules.Rule | None) -> None:
     """Note the ranges that a rule makes of what is seen, or all that is seen."""
     own = tuple(one for one in graph.activations if one not in graph.inputs) if rule else ()
     found = measure(graph.pack(), given.calibration, Wanted(graph.activations, sampled=own))
     graph.set_ranges(range_rules.chosen(rule, found.samples, found.ranges) if rule else found.ranges)
 
 
-def _layer_by_layer(graph: FloatGraph, given: Material, rule: range_rules.Rule | None = None) -> bytes:
+def _layer_by_layer(graph: FloatGraph, given: RepairInputs, rule: range_rules.Rule | None = None) -> bytes:
     """Correct one bias after the other, from the input on, by what the quantized layer gives on average.
 
     Each layer is measured behind those that are corrected already: all at once, an error would be taken
@@ -254,11 +256,11 @@ def _layer_by_layer(graph: FloatGraph, given: Material, rule: range_rules.Rule |
     return given.quantize(trial.pack(), frozenset())
 
 
-def _equalize(graph: FloatGraph, given: Material) -> list[str]:
+def _equalize(graph: FloatGraph, given: RepairInputs) -> list[str]:
     outputs = tuple(one.output for one in graph.linears)
     return equalize(graph, measure(graph.pack(), given.calibration, Wanted(spread=outputs)).largest)
 
 
-def _round(graph: FloatGraph, given: Material) -> None:
+def _round(graph: FloatGraph, given: RepairInputs) -> None:
     kernels = {one.name: graph.values(one.weights).shape for one in graph.linears}
     round_together(graph, covariances(graph.pack(), given.some, graph.linears, kernels))

@@ -76,7 +76,7 @@ class Quantization:
 
 
 @dataclass(frozen=True)
-class Ladder:
+class RepairTrials:
     """Remedies that were tried for an artifact, and the one that was taken."""
 
     variant: str
@@ -183,10 +183,10 @@ def _layer(raw: Mapping[str, Any]) -> Layer:
     return Layer(**{**raw, **costs})
 
 
-def ladders(known: Summary) -> tuple[Ladder, ...]:
+def repair_trials(known: Summary) -> tuple[RepairTrials, ...]:
     """Remedies tried, of every artifact that was repaired."""
     return tuple(
-        Ladder(name, tuple(one.details["rungs"]), str(one.details["repair"]))
+        RepairTrials(name, tuple(one.details["rungs"]), str(one.details["repair"]))
         for name, one in known.artifacts.items()
         if one.details.get("rungs")
     )

@@ -13,7 +13,7 @@ from tledge.bundle.run_summary import Summary
 from tledge.report import answers, images, reproduce, training
 from tledge.report import artifacts as report_artifacts
 from tledge.report.answers import Answers
-from tledge.report.artifacts import ArtifactLine, Flips, Ladder, Latencies, Quantization
+from tledge.report.artifacts import ArtifactLine, Flips, Latencies, Quantization, RepairTrials
 from tledge.report.training import Training
 from tledge.run.folder import RunFolder
 from tledge.run.records import ParityReport, TrainedRun
@@ -59,7 +59,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ReportFacts:
     """A whole report."""
 
     known: Summary
@@ -72,7 +72,7 @@ class Facts:
     latencies: Latencies | None
     flips: tuple[Flips, ...]
     quantization: Quantization | None
-    ladders: tuple[Ladder, ...]
+    ladders: tuple[RepairTrials, ...]
     calibration: Mapping[str, Any]
     commands: tuple[str, ...]
     recipe: str
@@ -84,13 +84,13 @@ class Facts:
         return self.known.run
 
 
-def read(folder: RunFolder) -> Facts:
+def read(folder: RunFolder) -> ReportFacts:
     """Read a finished run; raises RunError where it is none, or a file of it is damaged."""
     known = run_summary.read(folder)
     timed = report_artifacts.latencies(folder, known)
     lines = report_artifacts.artifacts(known, timed)
     has_recipe = folder.recipe.is_file()
-    return Facts(
+    return ReportFacts(
         known=known,
         verdict=verdict(known),
         figures=_figures(known, lines),
@@ -101,7 +101,7 @@ def read(folder: RunFolder) -> Facts:
         latencies=timed,
         flips=report_artifacts.flips(folder, known),
         quantization=report_artifacts.quantization(folder, known),
-        ladders=report_artifacts.ladders(known),
+        ladders=report_artifacts.repair_trials(known),
         calibration=_calibration(folder),
         commands=reproduce.commands(known),
         recipe=folder.recipe.read_text(encoding="utf-8") if has_recipe else "",

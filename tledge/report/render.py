@@ -11,7 +11,7 @@ from tledge._version import __version__
 from tledge.bundle import model_card
 from tledge.errors import MissingError, RunError
 from tledge.report import charts
-from tledge.report.facts import Facts
+from tledge.report.facts import ReportFacts
 from tledge.visualization.text_format import NONE, interval, kib, point_span, points, share, span, unsure
 
 if TYPE_CHECKING:
@@ -46,19 +46,19 @@ def shown(value: float | None, how: str = "share") -> str:
     return NONE if value is None else HOW[how](value)
 
 
-def html(facts: Facts) -> str:
+def html(facts: ReportFacts) -> str:
     """The report as one HTML file; raises MissingError without jinja2."""
     return _rendered("report.html.jinja", facts, escape=True)
 
 
-def markdown(facts: Facts) -> str:
+def markdown(facts: ReportFacts) -> str:
     """The report as Markdown; raises MissingError without jinja2."""
     lines = [line.rstrip() for line in _rendered("report.md.jinja", facts, escape=False).split("\n")]
     kept = [line for number, line in enumerate(lines) if line or (number and lines[number - 1])]
     return "\n".join(kept).strip() + "\n"
 
 
-def _rendered(name: str, facts: Facts, *, escape: bool) -> str:
+def _rendered(name: str, facts: ReportFacts, *, escape: bool) -> str:
     template = _environment(escape).get_template(name)
     from jinja2 import UndefinedError
 

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tledge._io import atomic, json_schema, lockfile, resource_errors
 from tledge._io.files import complete, read_json
-from tledge.contract import Confidence, InputSpec
+from tledge.contract import AbstentionPolicy, InputSpec
 from tledge.errors import ResourceError, RunError
 from tledge.run.records import (
     Artifact,
@@ -127,7 +127,7 @@ class RunFolder:
     def _sweep(self) -> None:
         parts = (self.artifacts, self.checkpoints, self.data.parent, self.logs, self.tensorboard)
         for folder in (self.path, *parts):
-            atomic.sweep(folder)
+            atomic.remove_leftovers(folder)
 
     def empty(self) -> None:
         """Remove all that lies here but the lock; what says that it is a run last, as a kill may come."""
@@ -144,7 +144,7 @@ class RunFolder:
         with complete(self.run, "Train again."):
             raw["input"] = InputSpec(**raw["input"])
             if raw.get("confidence") is not None:
-                raw["confidence"] = Confidence(**raw["confidence"])
+                raw["confidence"] = AbstentionPolicy(**raw["confidence"])
             for name in ("validation", "test", "frozen"):
                 raw[name] = Score(**raw[name])
             return _typed(TrainedRun(**_tuples(raw, "labels", "skipped", "remarks")))
@@ -184,7 +184,7 @@ def _artifact(path: Path) -> Artifact:
 
 
 def _typed(value: T) -> T:
-    json_schema.typed(value)
+    json_schema.validate_types(value)
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tledge.contract import Confidence, InputSpec
+from tledge.contract import AbstentionPolicy, InputSpec
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class TrainedRun:
     expected: float = 0.0
     halved: dict[str, int] = field(default_factory=dict)
     """Images at a time in the stages whose batch did not fit into memory, by stage."""
-    confidence: Confidence | None = None
+    confidence: AbstentionPolicy | None = None
     """Temperature and threshold of "unsure"; runs of earlier versions have none."""
     remarks: tuple[str, ...] = ()
     """What the scores do not show, a line each: see `tledge.training.scoring`."""

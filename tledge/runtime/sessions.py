@@ -30,7 +30,7 @@ MAX_SIDE = 8192
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
+def runtime_errors_as(what: str) -> Iterator[None]:
     """Turn what a runtime raises, each in classes of its own, into an ArtifactError beginning with `what`."""
     try:
         yield
@@ -93,7 +93,7 @@ class LiteRTSession:
         self.kernels = kernels
         self._name = name
         self._interpreter = _interpreter(model, name, kernels, threads)
-        with explained(f"{name}: LiteRT does not load it"):
+        with runtime_errors_as(f"{name}: LiteRT does not load it"):
             self._input = self._interpreter.get_input_details()[0]
             self._output = self._interpreter.get_output_details()[0]
             self.input_shape = tuple(int(side) for side in self._input["shape"])
@@ -113,7 +113,7 @@ class LiteRTSession:
         import numpy as np
 
         self._check(images)
-        with explained(f"{self._name}: loads but does not run"):
+        with runtime_errors_as(f"{self._name}: loads but does not run"):
             rows = [self._one(image) for image in images]
         return np.concatenate(rows) if rows else np.zeros((0, self.output_shape[-1]), np.float32)
 
@@ -157,7 +157,7 @@ def _interpreter(model: bytes, name: str, kernels: str, threads: int) -> Any:
     if kernels not in resolvers:
         raise RecipeError(f"{kernels}: no such LiteRT kernels. Known: {', '.join(KERNELS)}.")
     check_tflite(model, name)
-    with explained(f"{name}: LiteRT does not load it"), native_stderr_closed():
+    with runtime_errors_as(f"{name}: LiteRT does not load it"), native_stderr_closed():
         made = Interpreter(
             model_content=model,
             experimental_op_resolver_type=resolvers[kernels],
@@ -184,7 +184,7 @@ class OnnxSession:
     def __init__(self, model: bytes, name: str, threads: int = 1, batch: int = 8) -> None:
         self.kernels = "onnxruntime-cpu"
         self._batch = batch
-        optional_imports.keep_to_yourself()
+        optional_imports.disable_telemetry()
         try:
             import onnxruntime
         except ImportError as error:
@@ -199,7 +199,7 @@ class OnnxSession:
         # (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
         options.add_session_config_entry("session.x64quantprecision", "1")
         self._name = name
-        with explained(f"{name}: ONNX Runtime does not load it"):
+        with runtime_errors_as(f"{name}: ONNX Runtime does not load it"):
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
             self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
             self.input = self._session.get_inputs()[0]
@@ -220,7 +220,7 @@ class OnnxSession:
         import numpy as np
 
         dtype = np.uint8 if "uint8" in self.input.type else np.float32
-        with explained(f"{self._name}: loads but does not run"):
+        with runtime_errors_as(f"{self._name}: loads but does not run"):
             parts = [
                 self._session.run(None, {self.input.name: images[start : start + self._batch].astype(dtype)})
                 for start in range(0, len(images), self._batch)

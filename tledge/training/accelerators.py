@@ -17,7 +17,7 @@ from typing import Any
 from tledge import progress
 from tledge.config import Hardware, Stage
 from tledge.errors import RecipeError, RunError
-from tledge.training.batch_split import Split
+from tledge.training.batch_split import BatchPartition
 
 JIT: dict[str, bool | str] = {"auto": "auto", "on": True, "off": False}
 """[hardware] jit_compile as Keras' `compile` takes it."""
@@ -136,7 +136,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (text is not None and bool(re.search(text, str(error))))
 
 
-def aborted(stage: Stage, split: Split) -> str:
+def aborted(stage: Stage, split: BatchPartition) -> str:
     """What to say where native code ends the process within a step, with what to set instead."""
     return (
         f"stage {stage.name}: native code gave up at batch_size = {split.piece}, most often because memory "
@@ -146,7 +146,7 @@ def aborted(stage: Stage, split: Split) -> str:
     )
 
 
-def halved(table: Hardware, stage: Stage, split: Split, watch: progress.Progress) -> int:
+def halved(table: Hardware, stage: Stage, split: BatchPartition, watch: progress.Progress) -> int:
     """Twice the gradients to an update, said aloud, after `split` was too much for the memory.
 
     Raises RunError, with what to set instead, where the recipe does not allow it or nothing is left.

@@ -39,7 +39,7 @@ def augmented(
     optional_imports.load("keras", "train")
     chosen = train[by_class_in_turn(prepared.label_indices()[train], PHOTOS, seed)]
     images = prepared.images()[chosen]
-    draw = augmentation.view_maker(table, seed)
+    draw = augmentation.make_augmenter(table, seed)
     views = [draw(images) for _ in range(VIEWS)]
     rows = np.stack([images, *views], axis=1)
     captions = [prepared.rows[row].label if view == 0 else "" for row in chosen for view in range(VIEWS + 1)]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Split:
+class BatchPartition:
     """How the images of one update reach the devices: in `accumulate` pieces, each for all `replicas`.
 
     `size` is the images of an update. Pieces are of one length; where an update has too few images
@@ -78,7 +78,7 @@ class Split:
         made = share if not even else real * np.float32(even)
         return images, labels * real[:, None], made if weights is None else made * weights
 
-    def for_validation(self, images: int) -> tuple[Split, float]:
+    def for_validation(self, images: int) -> tuple[BatchPartition, float]:
         """Pieces of the same length for no update; what each of `images` weighs for the mean of all."""
         padded = self.replicas * ceil(images / self.replicas)
         return replace(self, size=self.piece, accumulate=1), padded / images

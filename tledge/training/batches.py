@@ -69,14 +69,14 @@ def batches(
     epoch: int,
     *,
     train: bool,
-    split: batch_split.Split | None = None,
+    split: batch_split.BatchPartition | None = None,
 ) -> Any:
     """A `keras.utils.PyDataset` over examples; train order depends on (seed, epoch) alone.
 
     With a `split` that is not whole, every batch has weights: see `hardware.Split`.
     """
     weights = examples.class_weights() if train and stage.class_weights == "balanced" else None
-    pieces, even = split or batch_split.Split(stage.batch_size), 0.0
+    pieces, even = split or batch_split.BatchPartition(stage.batch_size), 0.0
     if not train:
         pieces, even = pieces.for_validation(len(examples.rows))
 
@@ -98,7 +98,7 @@ def _dataset(
     rows: int,
     seed: int | None,
     epoch: int,
-    pieces: batch_split.Split,
+    pieces: batch_split.BatchPartition,
     made: Callable[[int, NDArray[np.int64], int], tuple[NDArray[Any], ...]],
     *,
     ahead: bool,

@@ -109,7 +109,7 @@ def keep_best(
             seconds = round(time.monotonic() - self.begun, 2)
             row = {"stage": stage.name, "epoch": epoch + 1, **figures, "seconds": seconds}
             state.history.append(row)
-            if judge(stage, state, figures, epoch + 1) or not stage.restore_best:
+            if update_best_epoch(stage, state, figures, epoch + 1) or not stage.restore_best:
                 self.kept = [values(variable) for variable in train_model.weights]
             self.model.stop_training = state.stopped
             save_checkpoint(checkpoint, train_model, state, self.kept or [])
@@ -126,7 +126,7 @@ def keep_best(
     return Keeper()
 
 
-def judge(stage: Stage, state: State, figures: dict[str, float], epoch: int) -> bool:
+def update_best_epoch(stage: Stage, state: State, figures: dict[str, float], epoch: int) -> bool:
     """Note in `state` whether this epoch is the best so far, and whether the stage should stop."""
     sign = -1.0 if stage.monitor == "val_accuracy" else 1.0
     value = sign * figures[stage.monitor]

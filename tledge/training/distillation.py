@@ -29,7 +29,7 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
-class Lesson:
+class DistillationSetup:
     """`network` gives the student's probabilities and then the teacher's: float32[N, 2 * classes].
 
     `student` is the plain network on the student's variables, `ranges` are those of its activations.
@@ -45,14 +45,14 @@ class Lesson:
         classifier.save(self.student, folder.student)
 
 
-def lesson(
+def set_up_distillation(
     recipe: Recipe,
     stage: Stage,
     core: Any,
     examples: Examples,
     engine: accelerators.Engine,
     watch: progress.Progress = progress.SILENT,
-) -> Lesson:
+) -> DistillationSetup:
     """What a quantize-aware stage trains; `core` is neither changed nor trained.
 
     Ranges are seen on photos of `examples`, as many as int8 conversions take, and stay.
@@ -67,7 +67,7 @@ def lesson(
     network = _side_by_side(quantization_aware.build(student, ranges), teacher)
     if not recipe.augment.is_off and not recipe.augment.views:
         network = augmentation.with_augmentation(network, recipe.augment, recipe.recipe.seed)
-    return Lesson(network, student, ranges)
+    return DistillationSetup(network, student, ranges)
 
 
 def _photos(recipe: Recipe, examples: Examples, watch: progress.Progress) -> Any:

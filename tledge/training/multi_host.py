@@ -114,7 +114,7 @@ def joined(hosts: Hosts) -> Iterator[Path]:
     with _scratch() as folder, ExitStack() as shielded:
         shielded.enter_context(native_output.native_output_closed())
         why = [_not_reached(hosts, "in time")]
-        shielded.enter_context(native_output.explained(_last_words(folder, why)))
+        shielded.enter_context(native_output.exit_message_on_abort(_last_words(folder, why)))
         try:
             _start(hosts)
             why[0] = LOST

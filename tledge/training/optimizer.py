@@ -53,7 +53,9 @@ def loss(stage: Stage) -> Any:
     return keras.losses.CategoricalCrossentropy(label_smoothing=stage.label_smoothing)
 
 
-def metrics(classes: int, split: batch_split.Split | None = None, *, distilled: bool = False) -> list[Any]:
+def metrics(
+    classes: int, split: batch_split.BatchPartition | None = None, *, distilled: bool = False
+) -> list[Any]:
     """Accuracy, and top-5 accuracy where there are more than five classes; padding does not count."""
     import keras
 

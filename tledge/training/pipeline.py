@@ -216,12 +216,12 @@ def _lesson(
     examples: training_batches.Examples,
     engine: Engine,
     watch: progress.Progress,
-) -> distillation.Lesson | None:
+) -> distillation.DistillationSetup | None:
     """What a quantize-aware stage trains; None for other stages."""
     if not stage.quantize_aware:
         return None
     watch.say(f"stage {stage.name}: a copy learns to answer in 8 bits, up to {stage.epochs} epochs")
-    return distillation.lesson(recipe, stage, core, examples, engine, watch)
+    return distillation.set_up_distillation(recipe, stage, core, examples, engine, watch)
 
 
 def _examples(prepared: data_cache.Prepared, rows: NDArray[np.int64]) -> training_batches.Examples:
@@ -244,7 +244,7 @@ def _with_views(
     changed = count if not recipe.augment.keep_photo else count - 1
     shape = (count, len(examples.rows), *images.shape[1:])
     if not path.is_file():
-        draw = augmentation.view_maker(recipe.augment, recipe.recipe.seed)
+        draw = augmentation.make_augmenter(recipe.augment, recipe.recipe.seed)
         batches = [(view, start) for view in range(count) for start in range(0, len(examples.rows), 64)]
         with atomic.replacing(path) as made:
             out = npy.array(made, np.uint8, shape)

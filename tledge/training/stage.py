@@ -56,7 +56,9 @@ def fit(
     begin = train_model.get_weights()
     _require_numbers(stage, begin)
     replicas = engine.replicas if hosts.is_alone else multi_host.devices()
-    split = batch_split.Split(stage.batch_size, state.accumulate, replicas, hosts.processes, hosts.process)
+    split = batch_split.BatchPartition(
+        stage.batch_size, state.accumulate, replicas, hosts.processes, hosts.process
+    )
     with _last_words(lambda: accelerators.aborted(stage, split), hosts):
         while True:
             try:
@@ -88,7 +90,7 @@ def fit(
 
 def _last_words(words: Callable[[], str], hosts: Hosts) -> AbstractContextManager[None]:
     """Say what to set where native code aborts; several processes have last words already."""
-    return native_output.explained(words) if hosts.is_alone else nullcontext()
+    return native_output.exit_message_on_abort(words) if hosts.is_alone else nullcontext()
 
 
 def _begin_again(state: State, accumulate: int) -> None:
@@ -108,7 +110,7 @@ def _run(
     checkpoint: Path,
     watch: progress.Progress,
     engine: accelerators.Engine,
-    split: batch_split.Split,
+    split: batch_split.BatchPartition,
     observers: Sequence[Observer],
 ) -> None:
     """One try of `fit`."""
@@ -131,7 +133,7 @@ def _run(
     if state.epoch:
         keeper.restore()
     if state.epoch < stage.epochs and not state.stopped:
-        with progress.task(watch, stage.name, (stage.epochs - state.epoch) * steps) as task:
+        with progress.start_task(watch, stage.name, (stage.epochs - state.epoch) * steps) as task:
             extra = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if stage.ema else []
             for swap in extra if state.epoch else ():
                 swap._ema_weights_in_model = True  # checkpoints are written while swapped in
@@ -151,7 +153,7 @@ def _run(
     keeper.finish()
 
 
-def _steps_at_once(train: Examples, split: batch_split.Split) -> int:
+def _steps_at_once(train: Examples, split: batch_split.BatchPartition) -> int:
     """Steps between two returns to Python, which on TensorFlow take longer than a head's step.
 
     The weights are the same, bit for bit.

@@ -46,7 +46,7 @@ APART = "The photos of each come from its own test split: the other model may ha
 
 
 @dataclass(frozen=True)
-class Photo:
+class ComparedPhoto:
     """An encoded test photo and the name of its label."""
 
     data: bytes
@@ -54,7 +54,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Side:
+class ModelSide:
     """A model: what it takes and gives, its artifacts, and the test images that came with it.
 
     `golden` holds a run's prepared test images, None for a bundle; `photos` are a few encoded ones.
@@ -68,12 +68,12 @@ class Side:
     output: str
     synthetic: bool
     artifacts: tuple[Subject, ...]
-    photos: tuple[Photo, ...]
+    photos: tuple[ComparedPhoto, ...]
     golden: Golden | None = None
 
 
 @dataclass(frozen=True)
-class Shown:
+class ImageSet:
     """The same images as both models take them: `a` and `b` uint8[N, H, W, 3], `labels` N names.
 
     `origin` says whose images they are, `left_out` how many have a label that only one model
@@ -89,7 +89,7 @@ class Shown:
     cautions: tuple[str, ...] = ()
 
 
-def open_side(path: Path, scratch: Path) -> Side:
+def open_side(path: Path, scratch: Path) -> ModelSide:
     """The run or bundle at `path`; what must be unpacked is put into the new folder `scratch`.
 
     Raises RecipeError where it is neither, ArtifactError for a damaged bundle, RunError for a run
@@ -104,36 +104,42 @@ def open_side(path: Path, scratch: Path) -> Side:
     return _of_run(RunFolder(path), artifacts) if run_folder.is_run(path) else _of_bundle(path, artifacts)
 
 
-def _of_run(folder: RunFolder, artifacts: tuple[Subject, ...]) -> Side:
+def _of_run(folder: RunFolder, artifacts: tuple[Subject, ...]) -> ModelSide:
     run = folder.read_run()
     reference = golden_set.load(folder.golden)
-    return Side(
+    return ModelSide(
         folder.path, run.name, run.version, run.labels, run.input, contract.OUTPUT_NAME, run.synthetic,
         artifacts, _photos_of_run(folder, run.labels, reference), reference,
     )  # fmt: skip
 
 
-def _photos_of_run(folder: RunFolder, labels: tuple[str, ...], reference: Golden) -> tuple[Photo, ...]:
+def _photos_of_run(
+    folder: RunFolder, labels: tuple[str, ...], reference: Golden
+) -> tuple[ComparedPhoto, ...]:
     index = folder.photos / "photos.json"
     if not index.is_file():
         return ()
     with files.complete(index, "Train again."):
         return tuple(
-            Photo((folder.photos / one["photo"]).read_bytes(), labels[int(reference.labels[one["row"]])])
+            ComparedPhoto(
+                (folder.photos / one["photo"]).read_bytes(), labels[int(reference.labels[one["row"]])]
+            )
             for one in json.loads(index.read_text(encoding="utf-8"))
         )
 
 
-def _of_bundle(path: Path, artifacts: tuple[Subject, ...]) -> Side:
+def _of_bundle(path: Path, artifacts: tuple[Subject, ...]) -> ModelSide:
     opened = open_bundle(path)
     one = opened.manifest
-    photos = tuple(Photo(opened.files.read(f"golden/{case.photo}"), case.label) for case in one.photos)
-    return Side(
+    photos = tuple(
+        ComparedPhoto(opened.files.read(f"golden/{case.photo}"), case.label) for case in one.photos
+    )
+    return ModelSide(
         path, one.name, one.version, one.labels, one.input, one.output, one.synthetic, artifacts, photos
     )
 
 
-def shown(a: Side, b: Side) -> Shown:
+def choose_images(a: ModelSide, b: ModelSide) -> ImageSet:
     """The images to compare the two on, as the module's text says.
 
     Raises RecipeError where no label is in both, and where there is no image of such a label.
@@ -155,14 +161,14 @@ def _some(labels: tuple[str, ...]) -> str:
     return ", ".join(labels[:3]) + (" …" if len(labels) > 3 else "")
 
 
-def _chosen(a: Side, b: Side) -> Shown:
+def _chosen(a: ModelSide, b: ModelSide) -> ImageSet:
     if a.input == b.input and (b.golden or a.golden):
         return _of_one(b, a) if b.golden else _of_one(a, b)
     pairs = _of_both(a, b)
     return pairs if pairs and len(pairs.labels) > len(a.photos) + len(b.photos) else _of_photos(a, b)
 
 
-def _known(made: Shown, labels: set[str]) -> Shown:
+def _known(made: ImageSet, labels: set[str]) -> ImageSet:
     """Without the images whose label only one model knows."""
     rows = [row for row, label in enumerate(made.labels) if label in labels]
     left_out = len(made.labels) - len(rows)
@@ -170,17 +176,17 @@ def _known(made: Shown, labels: set[str]) -> Shown:
     return replace(made, a=made.a[rows], b=made.b[rows], labels=names, left_out=left_out)
 
 
-def _of_one(owner: Side, other: Side) -> Shown:
+def _of_one(owner: ModelSide, other: ModelSide) -> ImageSet:
     """All test images of the run `owner`."""
     assert owner.golden
     pixels = owner.golden.images
     labels = tuple(owner.labels[label] for label in owner.golden.labels)
     caution = _caution(owner, other)
     origin = f"{len(labels)} test images of {owner.path}"
-    return Shown(pixels, pixels, labels, origin, cautions=(caution,) if caution else ())
+    return ImageSet(pixels, pixels, labels, origin, cautions=(caution,) if caution else ())
 
 
-def _caution(owner: Side, other: Side) -> str:
+def _caution(owner: ModelSide, other: ModelSide) -> str:
     """What to say where known test images of `other` are not among those of `owner`."""
     assert owner.golden
     used = {_digest(one) for one in owner.golden.images}
@@ -198,7 +204,7 @@ def _digest(pixels: NDArray[np.uint8]) -> bytes:
     return hashlib.sha256(pixels.tobytes()).digest()
 
 
-def _of_both(a: Side, b: Side) -> Shown | None:
+def _of_both(a: ModelSide, b: ModelSide) -> ImageSet | None:
     """The test images that two runs have in common, by id and label, where they show the same."""
     import numpy as np
 
@@ -210,10 +216,10 @@ def _of_both(a: Side, b: Side) -> Shown | None:
     rows = np.array(pairs, int).reshape(-1, 2)
     labels = tuple(a.labels[a.golden.labels[row]] for row in rows[:, 0])
     origin = f"{len(labels)} test images that both runs have, each prepared for its model"
-    return Shown(a.golden.images[rows[:, 0]], b.golden.images[rows[:, 1]], labels, origin)
+    return ImageSet(a.golden.images[rows[:, 0]], b.golden.images[rows[:, 1]], labels, origin)
 
 
-def _is_same(a: Side, one: int, b: Side, two: int) -> bool:
+def _is_same(a: ModelSide, one: int, b: ModelSide, two: int) -> bool:
     """True where row `one` of A and row `two` of B show one photo: drawn ids repeat across seeds."""
     import numpy as np
 
@@ -232,7 +238,7 @@ def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(small, np.float32)
 
 
-def _of_photos(a: Side, b: Side) -> Shown:
+def _of_photos(a: ModelSide, b: ModelSide) -> ImageSet:
     """The encoded photos that came with both, each once."""
     import numpy as np
 
@@ -241,7 +247,7 @@ def _of_photos(a: Side, b: Side) -> Shown:
     if not photos:
         raise RecipeError(f"{a.path} and {b.path}: no test photos came with them. Name the run folders.")
     apart = {one.data for one in a.photos} != {one.data for one in b.photos}
-    return Shown(
+    return ImageSet(
         np.stack([_prepared(one, a) for one in photos]),
         np.stack([_prepared(one, b) for one in photos]),
         tuple(one.label for one in photos),
@@ -251,7 +257,7 @@ def _of_photos(a: Side, b: Side) -> Shown:
     )
 
 
-def _prepared(photo: Photo, side: Side) -> NDArray[np.uint8]:
+def _prepared(photo: ComparedPhoto, side: ModelSide) -> NDArray[np.uint8]:
     """The photo as `side` takes it, uint8[H, W, 3]."""
     try:
         return image.prepare(photo.data, (side.input.height, side.input.width))

@@ -31,7 +31,7 @@ from tledge.metrics import parity_gates
 from tledge.runtime import sandbox, sessions
 from tledge.runtime.latency import Minimum, percentiles, stream
 from tledge.verification import compare_inputs, parity
-from tledge.verification.compare_inputs import Shown, Side
+from tledge.verification.compare_inputs import ImageSet, ModelSide
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ NAME_RUNS = "Name the run folder in the place of a bundle, to compare on a whole
 
 
 @dataclass(frozen=True)
-class Model:
+class ComparedModel:
     """One of the two models, by its path, name and version."""
 
     path: str
@@ -104,8 +104,8 @@ class ComparedReport:
     are variants that the other lacks; `remarks` are what a reader of the rows should know.
     """
 
-    a: Model
-    b: Model
+    a: ComparedModel
+    b: ComparedModel
     verdict: str
     summary: str
     labels: tuple[str, ...]
@@ -124,9 +124,9 @@ class ComparedReport:
 class _Match:
     """Both models, what they are shown, and how they are judged."""
 
-    a: Side
-    b: Side
-    images: Shown
+    a: ModelSide
+    b: ModelSide
+    images: ImageSet
     limits: Parity
     kernels: str
 
@@ -159,13 +159,13 @@ def compare(
         one = compare_inputs.open_side(a, Path(scratch) / "a")
         two = compare_inputs.open_side(b, Path(scratch) / "b")
         pairs = _pairs(one, two, variants)
-        match = _Match(one, two, compare_inputs.shown(one, two), limits, kernels)
+        match = _Match(one, two, compare_inputs.choose_images(one, two), limits, kernels)
         rows = tuple(_row(mine, other, match, watch) for mine, other in pairs)
     names = [{subject.variant for subject in side.artifacts} for side in (one, two)]
     verdict = _verdict(rows, match.fits)
     return ComparedReport(
-        a=Model(str(a), one.name, one.version),
-        b=Model(str(b), two.name, two.version),
+        a=ComparedModel(str(a), one.name, one.version),
+        b=ComparedModel(str(b), two.name, two.version),
         verdict=verdict,
         summary=_summary(verdict, rows, match.images.origin),
         labels=label_differences(one.labels, two.labels),
@@ -177,11 +177,11 @@ def compare(
         only_b=tuple(sorted(names[1] - names[0])),
         remarks=_remarks(match, pairs, rows),
         limits=limits,
-        machine=machine.here(),
+        machine=machine.current_machine(),
     )
 
 
-def _pairs(a: Side, b: Side, variants: Sequence[str]) -> list[tuple[Subject, Subject]]:
+def _pairs(a: ModelSide, b: ModelSide, variants: Sequence[str]) -> list[tuple[Subject, Subject]]:
     """The artifacts that both have, in A's order; those of the named variants where any is named."""
     others = {one.variant: one for one in b.artifacts}
     pairs = [(one, others[one.variant]) for one in a.artifacts if one.variant in others]
@@ -210,7 +210,7 @@ def label_differences(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]
     return tuple(found)
 
 
-def contract_differences(a: Side, b: Side) -> tuple[str, ...]:
+def contract_differences(a: ModelSide, b: ModelSide) -> tuple[str, ...]:
     """What differs between what A and B take and give, in words; empty where nothing does."""
     pairs = {
         f"input {field.name}": (getattr(a.input, field.name), getattr(b.input, field.name))
@@ -244,7 +244,7 @@ def _row(mine: Subject, other: Subject, match: _Match, watch: progress.Progress)
 def _answers(
     letter: str,
     subject: Subject,
-    side: Side,
+    side: ModelSide,
     images: NDArray[np.uint8],
     match: _Match,
     watch: progress.Progress,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tledge import progress
 from tledge._io import files
 from tledge.config import Parity
-from tledge.contract import Confidence, InputSpec
+from tledge.contract import AbstentionPolicy, InputSpec
 from tledge.devices import mcu_budget
 from tledge.errors import ArtifactError
 from tledge.formats.registry import VARIANTS
@@ -17,7 +17,7 @@ from tledge.metrics import abstention, parity_gates
 from tledge.run.golden_set import Golden
 from tledge.run.records import Artifact, ParityRow
 from tledge.runtime import sandbox
-from tledge.runtime.sessions import Session, explained
+from tledge.runtime.sessions import Session, runtime_errors_as
 from tledge.verification import causes, flips
 from tledge.verification import structure as verification_structure
 
@@ -37,7 +37,7 @@ class Standard:
     input: InputSpec
     parameters: int
     limits: Parity
-    confidence: Confidence | None = None
+    confidence: AbstentionPolicy | None = None
 
 
 def check(
@@ -164,7 +164,7 @@ def _compared(
 
 
 def _abstaining(
-    row: ParityRow, found: NDArray[np.float32], golden: Golden, fitted: Confidence | None
+    row: ParityRow, found: NDArray[np.float32], golden: Golden, fitted: AbstentionPolicy | None
 ) -> ParityRow:
     """Add how much of the golden set it answers by the run's threshold, and how much of that is wrong."""
     if fitted is None:
@@ -188,7 +188,7 @@ def answers(
     import numpy as np
 
     starts = range(0, len(images), CHUNK)
-    with explained(f"{what}: loads but does not run"):
+    with runtime_errors_as(f"{what}: loads but does not run"):
         parts = [
             session.run(images[start : start + CHUNK])
             for start in progress.track(watch, starts, f"verify {what}", len(starts))

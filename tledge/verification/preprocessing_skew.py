@@ -32,7 +32,7 @@ from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.run.records import ParityRow
-from tledge.runtime.sessions import Session, explained
+from tledge.runtime.sessions import Session, runtime_errors_as
 
 if TYPE_CHECKING:
     import numpy as np
@@ -256,7 +256,7 @@ def _measured(cases: Sequence[_Case], session: Session, watch: progress.Progress
     threads = os.cpu_count() or 1
     made = in_order(_made, cases, threads, 2 * threads)
     for one in progress.track(watch, made, "prepare and answer", len(cases)):
-        with explained("the artifact loads but does not run"):
+        with runtime_errors_as("the artifact loads but does not run"):
             answers.append(session.run(one.pixels))
         apart = np.abs(one.pixels[1:].astype(np.int16) - one.pixels[0]).reshape(len(WAYS), -1)
         means.append(apart.mean(1))

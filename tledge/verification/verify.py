@@ -14,7 +14,7 @@ from tledge.bundle.manifest import Shipped
 from tledge.bundle.reader import Bundle, open_bundle
 from tledge.bundle.signing import PublicKey
 from tledge.config import Parity
-from tledge.contract import Confidence
+from tledge.contract import AbstentionPolicy
 from tledge.errors import ArtifactError, DataError, MissingError, ParityFailed, RunError, TledgeError
 from tledge.formats.registry import VARIANTS
 from tledge.metrics import abstention, statistics
@@ -64,7 +64,7 @@ def verify_run(
     return report
 
 
-def _of_keras(reference: golden_set.Golden, fitted: Confidence | None) -> Reference:
+def _of_keras(reference: golden_set.Golden, fitted: AbstentionPolicy | None) -> Reference:
     right = reference.probabilities.argmax(1) == reference.labels
     ece = statistics.calibration_error(reference.probabilities, reference.labels)
     found = Reference(float(right.mean()), len(right), ece)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the command line starts with this module
-    from tledge.contract import Confidence
+    from tledge.contract import AbstentionPolicy
     from tledge.run.records import Score
 
 NONE = "–"
@@ -46,7 +46,7 @@ def kib(size: float) -> str:
     return f"{size / 1024:.0f}"
 
 
-def unsure(fitted: Confidence) -> str:
+def unsure(fitted: AbstentionPolicy) -> str:
     """When a model does not answer, in words."""
     if not fitted.threshold:
         return "never, it answers every photo"

@@ -24,7 +24,7 @@ def observers(recipe: Recipe, folder: RunFolder, hosts: Hosts) -> Iterator[tuple
     told: list[Observer] = []
     with ExitStack() as stack:
         if hosts.writes and recipe.log.tensorboard:
-            told.append(tensorboard.Scalars(folder))
+            told.append(tensorboard.ScalarLogger(folder))
         if hosts.writes and recipe.log.mlflow:
             told.append(stack.enter_context(mlflow_logger.recorded(recipe, folder)))
         yield tuple(told)

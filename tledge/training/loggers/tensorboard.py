@@ -33,7 +33,7 @@ HELD_OUT = "val_"
 """What Keras puts in front of a figure on the validation split."""
 
 
-class Scalars:
+class ScalarLogger:
     """Writes the figures of every epoch: to be called with the history when one has ended."""
 
     def __init__(self, folder: RunFolder) -> None:
@@ -79,7 +79,7 @@ def write(
 
     `train` are the rows of the train photos. The confusion matrix is that of `confusion.png`.
     """
-    Scalars(folder)(history)
+    ScalarLogger(folder)(history)
     last = len(history), sum(row["seconds"] for row in history)
     pictures = [event_file.image(*last, "confusion", (folder.path / "confusion.png").read_bytes())]
     if sheet := _augmented(recipe, prepared, train):
