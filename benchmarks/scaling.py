@@ -112,7 +112,7 @@ STAGES: dict[str, Callable[[Path, Path, int], None]] = {
 
 
 def measured(stage: str, count: int, folder: Path, photos: Path, side: int) -> Row:
-    """Run a stage in a process of its own and watch its memory."""
+    """Run a stage in a process of its own and progress its memory."""
     command = [sys.executable, str(HERE), "--stage", stage, str(folder), str(photos), str(side)]
     started, own = time.monotonic(), 0
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

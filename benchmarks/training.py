@@ -119,7 +119,7 @@ def inside_train(recipe_path: str, out: str) -> None:
     from tledge.training.pipeline import train as train_run
 
     path, clock = Path(recipe_path), Clock()
-    run = train_run(loader.load(path), toml_reader.read_text(path), Path(out), watch=clock)
+    run = train_run(loader.load(path), toml_reader.read_text(path), Path(out), progress=clock)
     folder = run_folder.RunFolder(Path(out))
     reference = golden_set.load(folder.golden)
     right = np.flatnonzero(reference.probabilities.argmax(1) == reference.labels)

@@ -120,10 +120,10 @@ def test_test_photos_are_left_out_and_named(drawn: tuple[RunFolder, Recipe, cach
     planted = np.array([found["images"][2]["row"], 30], np.int64)
     write_golden(folder, prepared, planted)
     name = found["images"][2]["id"]
-    watch = Heard()
-    images = np.load(calibration_data.calibration(folder, recipe, folder.read_run(), watch))
+    progress = Heard()
+    images = np.load(calibration_data.calibration(folder, recipe, folder.read_run(), progress))
     assert np.array_equal(images, np.delete(before, 2, axis=0))
-    assert f"1 train photos are test photos too ({name} is {name}), and were left out" in watch.lines[0]
+    assert f"1 train photos are test photos too ({name} is {name}), and were left out" in progress.lines[0]
     noted = json.loads(folder.calibration.read_text())
     assert noted["disjoint_from"]["left_out"] == [f"{name} is {name}"]
     assert noted["count"] == 6 and name not in [one["id"] for one in noted["images"]]

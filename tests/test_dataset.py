@@ -18,7 +18,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge import progress
 from tledge._io import npy
 from tledge._io.npy import HEADER
 from tledge.config import Data
@@ -30,6 +29,7 @@ from tledge.data.sources import folder as folder_source
 from tledge.data.sources.base import Record, check_names
 from tledge.errors import DataError, MissingError, RecipeError, RunError
 from tledge.preprocessing import image
+from tledge.progress import Silent
 
 Pixels = NDArray[np.uint8]
 
@@ -276,7 +276,7 @@ def test_heic_without_reader_is_named(folder: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_cache_size_is_said(folder: Path) -> None:
-    class Watch(progress.Silent):
+    class Watch(Silent):
         said: ClassVar[list[str]] = []
 
         def say(self, line: str) -> None:

@@ -18,13 +18,13 @@ from conftest import Done
 from fake_models import calibrate, small_net
 from numpy.typing import NDArray
 
-from tledge import progress
 from tledge._io import files
 from tledge.errors import DataError, RecipeError
 from tledge.models import classifier
+from tledge.progress import SILENT
 from tledge.quantization import quantization_aware
 from tledge.recipe import definition, loader
-from tledge.training import accelerators, batch_split, batches, checkpoint, distillation, stage
+from tledge.training import accelerators, batch_partition, batches, checkpoint, distillation, stage
 
 pytestmark = pytest.mark.slow(minutes=1)
 Cli = Callable[..., Done]
@@ -119,7 +119,7 @@ def learn(made: distillation.DistillationSetup, folder: Path, **keys: Any) -> ch
     state = checkpoint.State(stage=1)
     stage.fit(
         made.network, asked(**keys).stage[1], state, examples(256, 1), examples(128, 2),
-        seed=0, checkpoint=folder / "state.npz", watch=progress.SILENT,
+        seed=0, checkpoint=folder / "state.npz", progress=SILENT,
     )  # fmt: skip
     return state
 
@@ -185,7 +185,7 @@ def test_metrics_by_worked_example() -> None:
     for one in (accuracy, agreement):
         one.update_state(labels, both)
     assert [float(one.result()) for one in (accuracy, agreement)] == pytest.approx([2 / 3, 2 / 3])
-    padded = batch_split.without_padding(distillation.metrics())
+    padded = batch_partition.without_padding(distillation.metrics())
     for one in padded:
         one.update_state(np.concatenate([labels, 0 * labels]), np.concatenate([both, both[::-1]]))
     assert [float(one.result()) for one in padded] == pytest.approx([2 / 3, 2 / 3])

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tledge import config
 from tledge.errors import RecipeError
 from tledge.training import batches, multi_host
-from tledge.training.batch_split import BatchPartition, without_padding
+from tledge.training.batch_partition import BatchPartition, without_padding
 from tledge.training.multi_host import Hosts
 
 Cli = Callable[..., Done]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from fake_models import SMALL, images, small_net
 
-from tledge import config, progress
+from tledge import config
 from tledge.errors import RecipeError, RunError
+from tledge.progress import SILENT
 from tledge.recipe import loader
 from tledge.training import batches, callbacks, checkpoint, optimizer
 from tledge.training import stage as training_stage
@@ -35,7 +36,7 @@ def fit(net: Any, stage: config.Stage, examples: batches.Examples, folder: Path)
     state = checkpoint.State()
     training_stage.fit(
         net, stage, state, examples, examples,
-        seed=0, checkpoint=folder / "state.npz", watch=progress.SILENT,
+        seed=0, checkpoint=folder / "state.npz", progress=SILENT,
     )  # fmt: skip
     return state
 
@@ -289,14 +290,12 @@ def test_views_are_drawn_once_in_turns(tmp_path: Path) -> None:
     made = loader.parse(TEXT, "views.toml")
     made = replace(made, augment=config.Augment(flip="horizontal", rotation=0.2, views=2))
     plain = batches.Examples(images(), one_hot(), np.arange(4, 12))
-    first, again = (
-        _with_views(plain, made, tmp_path / name / "views.npy", progress.SILENT) for name in ("a", "b")
-    )
+    first, again = (_with_views(plain, made, tmp_path / name / "views.npy", SILENT) for name in ("a", "b"))
     assert first.views is not None and first.views.shape == (2, 8, 32, 32, 3)
     assert np.array_equal(first.views, again.views)
     assert np.array_equal(first.views[0], images()[4:12])
     changed = replace(made, augment=replace(made.augment, keep_photo=False))
-    others = _with_views(plain, changed, tmp_path / "c" / "views.npy", progress.SILENT).views
+    others = _with_views(plain, changed, tmp_path / "c" / "views.npy", SILENT).views
     assert others is not None and not any(np.array_equal(view, images()[4:12]) for view in others)
     taken = [first.take(np.arange(8), epoch) for epoch in range(3)]
     assert np.array_equal(taken[0], taken[2]) and not np.array_equal(taken[0], taken[1])

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from fake_models import images, small_net
 
-from tledge import progress
 from tledge.config import Hardware, Stage
 from tledge.errors import RecipeError, RunError
+from tledge.progress import SILENT, Progress, Silent
 from tledge.recipe import loader
 from tledge.run import folder as run_folder
-from tledge.training import accelerators, batch_split, batches, callbacks, checkpoint, pipeline
+from tledge.training import accelerators, batch_partition, batches, callbacks, checkpoint, pipeline
 from tledge.training import stage as training_stage
 from tledge.training.accelerators import Engine
-from tledge.training.batch_split import BatchPartition
+from tledge.training.batch_partition import BatchPartition
 
 TEXT = """
 [data]
@@ -51,7 +51,7 @@ batch_size = 8
 """
 
 
-class Listener(progress.Silent):
+class Listener(Silent):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
@@ -73,7 +73,7 @@ def fit(
     path: Path,
     engine: Engine = accelerators.PLAIN,
     state: checkpoint.State | None = None,
-    watch: progress.Progress = progress.SILENT,
+    progress: Progress = SILENT,
 ) -> checkpoint.State:
     from tledge.models import classifier
 
@@ -81,7 +81,7 @@ def fit(
     state = state or checkpoint.State()
     training_stage.fit(
         net, stage, state, examples(), examples(7),
-        seed=0, checkpoint=path / "state.npz", watch=watch, engine=engine,
+        seed=0, checkpoint=path / "state.npz", progress=progress, engine=engine,
     )  # fmt: skip
     return state
 
@@ -153,13 +153,13 @@ def test_own_errors_of_tensorflow_are_recognised() -> None:
 def test_message_says_what_to_set() -> None:
     stage = Stage(name="top", batch_size=64)
     with pytest.raises(RunError) as caught:
-        accelerators.halved(Hardware(), stage, BatchPartition(64), progress.SILENT)
+        accelerators.halved(Hardware(), stage, BatchPartition(64), SILENT)
     assert str(caught.value) == (
         "stage top: the device ran out of memory at batch_size = 64. Set batch_size = 32, "
         '[hardware] precision = "bfloat16", or [hardware] halve_batch = true.'
     )
     with pytest.raises(RunError, match=r"batch_size = 32, or \[hardware\] halve_batch"):
-        accelerators.halved(Hardware(precision="float16"), stage, BatchPartition(64), progress.SILENT)
+        accelerators.halved(Hardware(precision="float16"), stage, BatchPartition(64), SILENT)
 
 
 def test_halving_ends_at_one() -> None:
@@ -275,7 +275,7 @@ def test_halved_stage_learns_the_same(
     whole, halved, start = (built(Hardware()) for _ in range(3))
     fit(whole, stage, tmp_path / "whole")
     seen, listener = full_above(monkeypatch, 2), Listener()
-    state = fit(halved, stage, tmp_path / "halved", Engine(Hardware(halve_batch=True)), watch=listener)
+    state = fit(halved, stage, tmp_path / "halved", Engine(Hardware(halve_batch=True)), progress=listener)
     assert [row["epoch"] for row in state.history] == [1, 2, 3] and max(seen[-20:]) == 2
     assert state.halved == {"all": 2} and state.accumulate == 4
     assert "at batch_size = 8. The stage begins again with 4 images" in listener.lines[0]
@@ -526,7 +526,7 @@ stage, out = replace(HALVING, optimizer="adam"), Path(OUT)
 def made():
     with engine.building():
         net = built(engine.table)
-    return engine.here(net)
+    return engine.rebuild_in_scope(net)
 
 
 single, double = built(engine.table), made()
@@ -592,5 +592,5 @@ def test_two_devices_of_jax(tmp_path: Path) -> None:
 
 
 def test_abort_names_what_to_set() -> None:
-    said = accelerators.aborted(Stage(name="top"), batch_split.BatchPartition(64))
+    said = accelerators.aborted(Stage(name="top"), batch_partition.BatchPartition(64))
     assert "stage top: native code gave up at batch_size = 64" in said and "batch_size = 32" in said

@@ -14,19 +14,19 @@ import pytest
 from test_dataset import photo
 from test_dataset_resume import tree
 
-from tledge import progress
 from tledge.config import Data
 from tledge.data import cache_index, prepare
 from tledge.data.cache import Prepared
 from tledge.data.cache_index import CacheHeader, Row
 from tledge.errors import RunError
 from tledge.preprocessing import image
+from tledge.progress import Progress, Silent, Task
 
 SIDE = 16
 HEAD = CacheHeader(("cat", "dog"), ('odd "rows": [\n.png: damaged',), SIDE, "ab" * 32)
 
 
-class Watch(progress.Silent):
+class Watch(Silent):
     def __init__(self) -> None:
         self.said: list[str] = []
         self.tasks: list[str] = []
@@ -34,7 +34,7 @@ class Watch(progress.Silent):
     def say(self, line: str) -> None:
         self.said.append(line)
 
-    def start(self, what: str, total: int | None = None) -> progress.Task:
+    def start(self, what: str, total: int | None = None) -> Task:
         self.tasks.append(what)
         return super().start(what, total)
 
@@ -148,13 +148,13 @@ DAMAGE: list[tuple[str, Callable[[Path], None], str]] = [
 def test_damaged_cache_is_rebuilt(
     data: Data, made: Prepared, name: str, damage: Callable[[Path], None], said: str
 ) -> None:
-    fresh, watch = tree(made.folder), Watch()
+    fresh, progress = tree(made.folder), Watch()
     damage(made.folder / name)
     assert tree(made.folder) != fresh
-    again = prepare.prepare(data, SIDE, watch)
+    again = prepare.prepare(data, SIDE, progress)
     assert tree(made.folder) == fresh and again == made
-    assert watch.said[0].startswith(f"{made.folder}: damaged, so the photos are prepared anew: ")
-    assert any(one in watch.said[0] for one in said.split("|"))
+    assert progress.said[0].startswith(f"{made.folder}: damaged, so the photos are prepared anew: ")
+    assert any(one in progress.said[0] for one in said.split("|"))
 
 
 def test_damage_passes_without_the_check(data: Data, made: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,10 +172,10 @@ def test_whole_cache_is_not_rebuilt(data: Data, made: Prepared, monkeypatch: pyt
     def refuse(*_arguments: object) -> None:
         raise AssertionError("decoded again")
 
-    watch = Watch()
+    progress = Watch()
     monkeypatch.setattr(image, "examine", refuse)
-    assert prepare.prepare(data, SIDE, watch) == made
-    assert watch.said == watch.tasks == []
+    assert prepare.prepare(data, SIDE, progress) == made
+    assert progress.said == progress.tasks == []
 
 
 @pytest.fixture
@@ -184,9 +184,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     seen: list[Path] = []
     before = cache_index._sha256
 
-    def counted(path: Path, watch: progress.Progress) -> str:
+    def counted(path: Path, progress: Progress) -> str:
         seen.append(path)
-        return before(path, watch)
+        return before(path, progress)
 
     monkeypatch.setattr(cache_index, "_sha256", counted)
     return seen
@@ -220,11 +220,11 @@ def test_large_cache_is_hashed_once(data: Data, hashed: list[Path]) -> None:
 @pytest.mark.usefixtures("large")
 @pytest.mark.parametrize("damage", [flip, flip_unseen, cut])
 def test_damage_to_large_cache_is_found(data: Data, damage: Callable[[Path], None]) -> None:
-    made, watch = prepare.prepare(data, SIDE), Watch()
+    made, progress = prepare.prepare(data, SIDE), Watch()
     fresh = np.array(made.images())
     damage(made.folder / "images.npy")
-    assert np.array_equal(prepare.prepare(data, SIDE, watch).images(), fresh)
-    assert "damaged" in watch.said[0]
+    assert np.array_equal(prepare.prepare(data, SIDE, progress).images(), fresh)
+    assert "damaged" in progress.said[0]
 
 
 @pytest.mark.usefixtures("large")
@@ -246,6 +246,6 @@ def test_read_only_cache_is_used(data: Data, made: Prepared, monkeypatch: pytest
 
 def test_long_check_is_shown(data: Data, made: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_index, "PATIENCE", -1.0)
-    watch = Watch()
-    assert prepare.prepare(data, SIDE, watch) == made
-    assert watch.tasks == ["check the cache"]
+    progress = Watch()
+    assert prepare.prepare(data, SIDE, progress) == made
+    assert progress.tasks == ["check the cache"]

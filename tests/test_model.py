@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from fake_models import images, small_net
 
-from tledge import config, progress
+from tledge import config
 from tledge.errors import MissingError, RecipeError, ResourceError
+from tledge.progress import SILENT
 from tledge.training import batches, checkpoint, optimizer
 from tledge.training import stage as training_stage
 
@@ -152,7 +153,7 @@ def fit(net: Any, stage: config.Stage, labels: Any, folder: Path) -> checkpoint.
     state, examples = checkpoint.State(), batches.Examples(images(), labels, np.arange(16))
     training_stage.fit(
         net, stage, state, examples, examples,
-        seed=0, checkpoint=folder / "state.npz", watch=progress.SILENT,
+        seed=0, checkpoint=folder / "state.npz", progress=SILENT,
     )  # fmt: skip
     return state
 

@@ -212,9 +212,9 @@ def test_steps_at_once_change_no_weight(
     """Six steps an epoch, of which the last four or two come together; the bar hears of each once."""
     monkeypatch.setattr("tledge.training.stage.HEAD_STEPS", at_once)
     text = RECIPE.format(augment="") + '[[stage]]\nname = "head"\nepochs = 2\nbatch_size = 12\n'
-    watch = Counted()
-    pipeline.train(loader.parse(text, "own.toml"), text, tmp_path / "run", watch=watch)
-    assert (watch.steps, watch.total, watch.calls) == (12, 12, calls)
+    progress = Counted()
+    pipeline.train(loader.parse(text, "own.toml"), text, tmp_path / "run", progress=progress)
+    assert (progress.steps, progress.total, progress.calls) == (12, 12, calls)
     plain = trained(text, tmp_path / "plain", "stage.0.reuse_frozen=false")
     assert (tmp_path / "run" / "model.keras").read_bytes() == plain[0]
 

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from tledge import progress
+from tledge.progress import SILENT, Task, start_task, track
 
 
 class Recorder:
@@ -23,7 +23,7 @@ class Recorder:
     def advance(self, steps: int = 1, **figures: object) -> None:
         self.events.append(f"advance {steps}")
 
-    def finish(self, task: progress.Task) -> None:
+    def finish(self, task: Task) -> None:
         assert task is self
         self.events.append("finish")
 
@@ -37,40 +37,40 @@ def breaking(items: int) -> Iterator[int]:
 
 
 def test_track_advances_once_each() -> None:
-    watch = Recorder()
-    assert list(progress.track(watch, "abc", "letters", 3)) == ["a", "b", "c"]
-    assert watch.events == ["start letters of 3", *["advance 1"] * 3, "finish"]
+    progress = Recorder()
+    assert list(track(progress, "abc", "letters", 3)) == ["a", "b", "c"]
+    assert progress.events == ["start letters of 3", *["advance 1"] * 3, "finish"]
 
 
 def test_track_of_nothing_ends() -> None:
-    watch = Recorder()
-    assert list(progress.track(watch, [], "nothing", None)) == []
-    assert watch.events == ["start nothing of None", "finish"]
+    progress = Recorder()
+    assert list(track(progress, [], "nothing", None)) == []
+    assert progress.events == ["start nothing of None", "finish"]
 
 
 def test_failing_source_ends_task() -> None:
-    watch = Recorder()
+    progress = Recorder()
     with pytest.raises(RuntimeError, match="no more"):
-        list(progress.track(watch, breaking(2), "items", 5))
-    assert watch.events == ["start items of 5", "advance 1", "advance 1", "finish"]
+        list(track(progress, breaking(2), "items", 5))
+    assert progress.events == ["start items of 5", "advance 1", "advance 1", "finish"]
 
 
 def test_stopping_early_ends_task() -> None:
-    watch = Recorder()
-    with closing(progress.track(watch, range(9), "items", 9)) as items:
+    progress = Recorder()
+    with closing(track(progress, range(9), "items", 9)) as items:
         assert next(items) == 0
-    assert watch.events == ["start items of 9", "finish"]
+    assert progress.events == ["start items of 9", "finish"]
 
 
 def test_failing_block_ends_task() -> None:
-    watch = Recorder()
-    with pytest.raises(RuntimeError, match="broken"), progress.start_task(watch, "block") as task:
+    progress = Recorder()
+    with pytest.raises(RuntimeError, match="broken"), start_task(progress, "block") as task:
         task.advance(2)
         raise RuntimeError("broken")
-    assert watch.events == ["start block of None", "advance 2", "finish"]
+    assert progress.events == ["start block of None", "advance 2", "finish"]
 
 
 def test_silent_progress_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    progress.SILENT.say("a line")
-    assert list(progress.track(progress.SILENT, range(3), "quiet", 3)) == [0, 1, 2]
+    SILENT.say("a line")
+    assert list(track(SILENT, range(3), "quiet", 3)) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")

@@ -17,13 +17,13 @@ import fake_report
 import pytest
 from conftest import ROOT, Done
 
-from tledge import progress
 from tledge._io import files
 from tledge.bundle import build as stage
 from tledge.bundle import reader, signing
 from tledge.devices import projects
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.inference import predictor
+from tledge.progress import Silent
 from tledge.run.folder import RunFolder
 from tledge.verification.verify import verify_bundle
 
@@ -101,7 +101,7 @@ def test_run_is_bundled_and_signed_alike(run: Path, keys: Path) -> None:
     assert "tledge verify . --key PUBLIC.pem" in (again.folder / "README.md").read_text()
 
 
-class Lines(progress.Silent):
+class Lines(Silent):
     """Keeps what is said."""
 
     def __init__(self) -> None:
@@ -113,9 +113,11 @@ class Lines(progress.Silent):
 
 def test_unsigned_bundle_bears_no_signature(run: Path, keys: Path) -> None:
     signed = stage.bundle(RunFolder(run), sign=signing.signer(keys / "own.pem"))
-    watch = Lines()
-    plain = stage.bundle(RunFolder(run), watch=watch)
-    assert watch.said == ["warning: the bundle that stood here was signed, and this one is not; see --sign."]
+    progress = Lines()
+    plain = stage.bundle(RunFolder(run), progress=progress)
+    assert progress.said == [
+        "warning: the bundle that stood here was signed, and this one is not; see --sign."
+    ]
     assert plain.signed_by == "" and plain.sha256 != signed.sha256
     assert not (plain.folder / signing.NAME).exists()
     assert reader.open_bundle(plain.folder).signature_told == ""

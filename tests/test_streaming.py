@@ -330,12 +330,12 @@ def score(count: int) -> None:
 
 
 def through_the_front(count: int) -> None:
-    from tledge import progress
+    from tledge.progress import SILENT
     from tledge.training import frozen_features
 
     out = np.empty((1, count, 3), np.float32).view(Flushed)
     front = SimpleNamespace(predict_on_batch=mean)
-    frozen_features._compute(front, [Photos(count)], np.arange(count), out, progress.SILENT)
+    frozen_features._compute(front, [Photos(count)], np.arange(count), out, SILENT)
     assert (out == 7).all()
 
 
@@ -430,8 +430,8 @@ def test_photo_changed_in_training_is_named(data: Data, photos: Path, tmp_path: 
     """The backend would say UnknownError, and half of it in C++."""
     from fake_models import small_net
 
-    from tledge import progress
     from tledge.config import Stage
+    from tledge.progress import SILENT
     from tledge.training import batches, checkpoint, stage
 
     made = prepare.prepare(data, 32)
@@ -445,7 +445,7 @@ def test_photo_changed_in_training_is_named(data: Data, photos: Path, tmp_path: 
     with pytest.raises(DataError, match=rf"{changed}: not the photo"):
         stage.fit(
             small_net(), Stage(epochs=1, batch_size=2), checkpoint.State(), train, held_out,
-            seed=0, checkpoint=tmp_path / "state.npz", watch=progress.SILENT,
+            seed=0, checkpoint=tmp_path / "state.npz", progress=SILENT,
         )  # fmt: skip
 
 

@@ -163,7 +163,7 @@ def train(
     folder = Path("runs", made.recipe.name) if out is None else Path(out)
     trained = pipeline.train(
         made, text, folder,
-        settings=lines, resume=resume, force=force, cache=_path(cache), watch=watch,
+        settings=lines, resume=resume, force=force, cache=_path(cache), progress=watch,
     )  # fmt: skip
     assert trained is not None, "only one of several processes gives none"
     return Run(folder, trained)
@@ -192,10 +192,10 @@ def export(
         watch.say(f"warning: {remark}")
     with folder.alone():
         conversion_export.export(folder, recipe, wanted, watch)
-        report = verification_verify.verify_run(folder, recipe.parity, watch=watch)
+        report = verification_verify.verify_run(folder, recipe.parity, progress=watch)
         if not report.passed and not unverified:
             raise verification_verify.failure(report)
-        return Exported(report, bundle_run(folder, unverified=unverified, sign=signer, watch=watch))
+        return Exported(report, bundle_run(folder, unverified=unverified, sign=signer, progress=watch))
 
 
 def verify(
@@ -210,11 +210,11 @@ def verify(
     """
     path = Path(model)
     if is_bundle(path):
-        return verification_verify.verify_bundle(path, key=_public(key), kernels=kernels, watch=watch)
+        return verification_verify.verify_bundle(path, key=_public(key), kernels=kernels, progress=watch)
     if key is not None:
         raise RecipeError(f"{path}: a key checks the signature of a bundle, and this is none.")
     folder, recipe = lookup.finished_run(path)
-    return verification_verify.verify_run(folder, recipe.parity, kernels=kernels, watch=watch)
+    return verification_verify.verify_run(folder, recipe.parity, kernels=kernels, progress=watch)
 
 
 def compare(
@@ -230,7 +230,9 @@ def compare(
     Raises RecipeError where the two have nothing in common.
     """
     limits, _whose = lookup.limits(Path(a), Path(b))
-    return compare_models.compare(Path(a), Path(b), limits, variants=variants, kernels=kernels, watch=watch)
+    return compare_models.compare(
+        Path(a), Path(b), limits, variants=variants, kernels=kernels, progress=watch
+    )
 
 
 def _public(key: Named | None) -> PublicKey | None:

@@ -19,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tledge import progress
 from tledge._io import resources
 from tledge._process import subprocesses
 from tledge._process.optional_imports import Needs, install_command
@@ -30,6 +29,7 @@ from tledge.environment import machine
 from tledge.environment.machine import Machine
 from tledge.formats.base import Variant
 from tledge.formats.registry import VARIANTS
+from tledge.progress import SILENT, Progress, start_task
 from tledge.training.loggers import mlflow_logger
 
 PROBED = ("tensorflow", "jax", "ai_edge_litert", "onnxruntime")
@@ -134,11 +134,11 @@ class Probe:
     slow: str = ""
 
 
-def examine(watch: progress.Progress = progress.SILENT, patience: float = PATIENCE) -> Checkup:
+def examine(progress: Progress = SILENT, patience: float = PATIENCE) -> Checkup:
     """Look around; nothing is written, and no library is loaded into this process."""
     here = [name for name in PROBED if not Needs((name,), "").absent()]
     with (
-        progress.start_task(watch, "load libraries", len(here)) as task,
+        start_task(progress, "load libraries", len(here)) as task,
         ThreadPoolExecutor(max(1, len(here))) as pool,
     ):
 

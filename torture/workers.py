@@ -21,7 +21,7 @@ def hit(module: str, with_signal: int, mark: str, after: float = 0.0) -> Iterato
     """
     done, found = threading.Event(), list[int]()
 
-    def watch() -> None:
+    def progress() -> None:
         while not done.is_set() and not found:
             for process in of(mark, module):
                 time.sleep(after)
@@ -33,7 +33,7 @@ def hit(module: str, with_signal: int, mark: str, after: float = 0.0) -> Iterato
                 break
             time.sleep(0.01)
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=progress)
     watcher.start()
     try:
         yield found

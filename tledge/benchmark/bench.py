@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tledge import errors, progress
+from tledge import errors
 from tledge._io import files
 from tledge._process import subprocesses
 from tledge.benchmark.worker import MeasurementJob, Reading
@@ -24,6 +24,7 @@ from tledge.environment import machine
 from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
 from tledge.formats.registry import FORMATS
+from tledge.progress import SILENT, Progress, start_task
 from tledge.runtime.latency import Minimum
 
 WARM_UP = Minimum(queries=10, seconds=0.5)
@@ -135,7 +136,7 @@ def bench(
     kernels: Sequence[str] = KERNELS,
     variants: Sequence[str] = (),
     official: bool = False,
-    watch: progress.Progress = progress.SILENT,
+    progress: Progress = SILENT,
 ) -> BenchReport:
     """Measure the artifacts of a bundle, a run or a loose file; `threads` default to all cores' steps.
 
@@ -150,7 +151,7 @@ def bench(
         wanted = model_files.chosen(found.artifacts, variants)
         plan = [one for subject in wanted for one in _configurations(subject, kernels, counts)]
         images = str(found.images or "")
-        rows = list(_measured(plan, images, minimum, Path(scratch), watch))
+        rows = list(_measured(plan, images, minimum, Path(scratch), progress))
     remarks = ((SYNTHETIC,) if found.synthetic else ()) + _remarks(rows, counts, kernels, here)
     return BenchReport(found.name, str(path), here, official, minimum, tuple(rows), remarks)
 
@@ -182,11 +183,11 @@ def _kernels(file: Path, kernels: Sequence[str]) -> list[str]:
 
 
 def _measured(
-    plan: Sequence[_Configuration], images: str, minimum: Minimum, scratch: Path, watch: progress.Progress
+    plan: Sequence[_Configuration], images: str, minimum: Minimum, scratch: Path, progress: Progress
 ) -> Iterator[Measure]:
     if minimum == OFFICIAL:
-        watch.say(f"configurations: {len(plan)}, each at least {minimum.seconds:g} s")
-    with progress.start_task(watch, "bench", len(plan)) as task:
+        progress.say(f"configurations: {len(plan)}, each at least {minimum.seconds:g} s")
+    with start_task(progress, "bench", len(plan)) as task:
         for one in plan:
             row = _row(one, images, minimum, scratch)
             yield row
@@ -227,7 +228,8 @@ def _apart(job: MeasurementJob, scratch: Path) -> Reading:
     files.write_json(job_path, job)
     done = subprocess.run(
         worker_command(job_path, result_path), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, check=False, text=True, errors="replace", env=subprocesses.child_environment(),
+        stderr=subprocess.STDOUT, check=False, text=True, errors="replace",
+        env=subprocesses.child_environment(),
     )  # fmt: skip
     ending = subprocesses.describe_exit(done.returncode, done.stdout)
     crashed = f"{Path(job.model).name}: the measuring process {ending}"

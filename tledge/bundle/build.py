@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import contract, progress
+from tledge import contract
 from tledge._io import atomic, zip_guard
 from tledge._io import files as io_files
 from tledge._version import __version__
@@ -21,6 +21,7 @@ from tledge.contract import AbstentionPolicy
 from tledge.errors import MissingError, ParityFailed, RunError
 from tledge.formats.registry import VARIANTS
 from tledge.preprocessing import image
+from tledge.progress import SILENT, Progress, start_task
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
@@ -54,7 +55,7 @@ def bundle(
     *,
     unverified: bool = False,
     sign: Signer | None = None,
-    watch: progress.Progress = progress.SILENT,
+    progress: Progress = SILENT,
 ) -> Bundled:
     """Put every artifact with a passing row of `parity.json` into `bundle/` and a zip.
 
@@ -71,9 +72,9 @@ def bundle(
             "See the reasons above, or bundle anyway with --unverified."
         )
     if not sign and (folder.bundle / signing.NAME).exists():
-        watch.say("warning: the bundle that stood here was signed, and this one is not; see --sign.")
+        progress.say("warning: the bundle that stood here was signed, and this one is not; see --sign.")
     archive = folder.path / f"{run.name}-{run.version}.zip"
-    with progress.start_task(watch, "bundle") as task, atomic.replacing(folder.bundle) as made:
+    with start_task(progress, "bundle") as task, atomic.replacing(folder.bundle) as made:
         made.mkdir()
         _fill(made, folder, run, chosen, unverified, sign)
         task.advance(1)

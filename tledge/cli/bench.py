@@ -62,14 +62,14 @@ def bench(
     _check_plot(path, out)
     if folder.is_run(path):
         keep_alone(folder.RunFolder(path))
-    with console.watching(quiet) as watch:
+    with console.watching(quiet) as progress:
         report = stage.bench(
             path,
             threads=counts,
             kernels=kernels or stage.KERNELS,
             variants=variants,
             official=official,
-            watch=watch,
+            progress=progress,
         )
     if folder.is_run(path):
         files.write_json(path / "bench.json", report)

@@ -34,8 +34,8 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
     from tledge.verification import compare_models as stage
 
     limits, whose = lookup.limits(a, b)
-    with console.watching(quiet) as watch:
-        report = stage.compare(a, b, limits, variants=variants, kernels=kernels, watch=watch)
+    with console.watching(quiet) as progress:
+        report = stage.compare(a, b, limits, variants=variants, kernels=kernels, progress=progress)
     if as_json:
         print_json(plain(report))
     else:

@@ -79,11 +79,11 @@ def data(
     signals.advice.append(_going_on)
     folder = out or Path("runs") / f"{recipe.recipe.name}-data"
     keep_alone(run_folder.RunFolder(folder))
-    with console.watching(quiet) as watch:
-        prepared = prepare.prepare(recipe.data, recipe.model.image_size, watch)
+    with console.watching(quiet) as progress:
+        prepared = prepare.prepare(recipe.data, recipe.model.image_size, progress)
         splits.require_labels(prepared)
         rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
-        found = inspection.take(prepared, rows, watch)
+        found = inspection.take(prepared, rows, progress)
         counts = splits.counts(prepared, rows)
         facts = {"cache": str(prepared.folder), **inspection.facts(prepared, rows, found)}
         files.write_json(folder / "report.json", facts)
@@ -93,9 +93,9 @@ def data(
                 prepared, rows["train"], recipe.augment, folder, recipe.recipe.seed
             )
         except MissingError as error:
-            watch.say(f"no sheet of augmentations: {error}")
+            progress.say(f"no sheet of augmentations: {error}")
         if pack:
-            cache_archive.pack(prepared, recipe.data, recipe.model.image_size, pack, watch)
+            cache_archive.pack(prepared, recipe.data, recipe.model.image_size, pack, progress)
     if as_json:
         packed = {"packed": str(pack)} if pack else {}
         print_json({**facts, "sheets": [str(path) for path in sheets], **packed})

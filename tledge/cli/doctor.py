@@ -24,8 +24,8 @@ def doctor(quiet: bool, as_json: bool) -> None:
     from tledge import doctor as stage
     from tledge.cli import console
 
-    with console.watching(quiet) as watch:
-        found = stage.examine(watch)
+    with console.watching(quiet) as progress:
+        found = stage.examine(progress)
     if as_json:
         print_json(plain(found))
         return

@@ -73,8 +73,8 @@ def export(
         recipe = with_repair(recipe, integer_only=recipe.export.int8.integer_only and not mixed)
     flags = {"tflite-int8": int8 or repair, "tflite-fp16": fp16, "tflite-dynamic": dynamic}
     wanted = _variants(recipe, [name for name, on in flags.items() if on], named, everything)
-    with console.watching(quiet) as watch:
-        made = export_run(folder, recipe, wanted, watch)
+    with console.watching(quiet) as progress:
+        made = export_run(folder, recipe, wanted, progress)
     for artifact in made if not as_json else ():
         if rungs := artifact.details.get("rungs"):
             console.stdout().print(tables.repair_table(artifact.variant, rungs, artifact.details["repair"]))
@@ -92,8 +92,8 @@ def _culprits(folder: RunFolder, recipe: Recipe, report: ParityReport, quiet: bo
     if not rows or rows[0].verdict != "failed" or rows[0].structural:
         return ()
     try:
-        with console.watching(quiet) as watch:
-            return culprits(folder, recipe, watch)
+        with console.watching(quiet) as progress:
+            return culprits(folder, recipe, progress)
     except TledgeError as error:  # the verdict stands without it
         return (f"no layers named: {error}",)
 
@@ -133,8 +133,8 @@ def _show_and_bundle(
             paths = {"run": str(folder.path), "bundle": None, "report": page}
             print_json({**paths, "culprits": culprits, **plain(report)})
         _fail(report)
-    with console.watching(quiet) as watch:
-        made = bundle_run(folder, unverified=unverified, sign=signing, watch=watch)
+    with console.watching(quiet) as progress:
+        made = bundle_run(folder, unverified=unverified, sign=signing, progress=progress)
     if as_json:
         paths = {"run": str(folder.path), "bundle": str(made.folder), "zip": str(made.zip)}
         paths["report"] = write_report(folder, as_json)
@@ -223,8 +223,8 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
     from tledge.verification.verify import verify_bundle
 
     signed_by = public_key(key)
-    with console.watching(quiet) as watch:
-        report = verify_bundle(path, key=signed_by, kernels=kernels, watch=watch)
+    with console.watching(quiet) as progress:
+        report = verify_bundle(path, key=signed_by, kernels=kernels, progress=progress)
     opened = reader.open_bundle(path, signed_by)
     if as_json:
         print_json({"signed_by": opened.signed_by, "signature_checked": bool(key), **plain(report)})
@@ -243,14 +243,16 @@ def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_
     from tledge.cli import console, tables
     from tledge.verification.preprocessing_skew import skew_bundle, skew_run
 
-    with console.watching(quiet) as watch:
+    with console.watching(quiet) as progress:
         if path is not None and reader.is_bundle(path):
             following = f"tledge predict {shell_path(path)} PHOTO.jpg"
-            report = skew_bundle(reader.open_bundle(path), variant=variant, kernels=kernels, watch=watch)
+            report = skew_bundle(
+                reader.open_bundle(path), variant=variant, kernels=kernels, progress=progress
+            )
         else:
             folder, recipe = own_run(path)
             following = f"tledge bundle {shell_path(folder.path)}"
-            report = skew_run(folder, recipe.data, variant=variant, kernels=kernels, watch=watch)
+            report = skew_run(folder, recipe.data, variant=variant, kernels=kernels, progress=progress)
     if as_json:
         print_json(plain(report))
         return
@@ -268,8 +270,8 @@ def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) ->
     from tledge.cli import console
     from tledge.verification.verify import verify_run
 
-    with console.watching(quiet) as watch:
-        return verify_run(folder, recipe.parity, kernels=kernels, watch=watch)
+    with console.watching(quiet) as progress:
+        return verify_run(folder, recipe.parity, kernels=kernels, progress=progress)
 
 
 @click.command(epilog=example("tledge bundle runs/rps --target raspberry_pi"))
@@ -335,8 +337,8 @@ def _bundled(
     from tledge.cli import console
     from tledge.run.folder import RunFolder
 
-    with console.watching(quiet) as watch:
-        made = bundle_run(RunFolder(run), unverified=unverified, sign=signing, watch=watch)
+    with console.watching(quiet) as progress:
+        made = bundle_run(RunFolder(run), unverified=unverified, sign=signing, progress=progress)
     for name in made.left_out if not as_json else ():
         click.echo(f"left out: {name} did not pass")
     if not as_json:

@@ -48,17 +48,17 @@ def predict(
 
     A bundle knows how sure an answer has to be; a photo that stays below is marked with a "?".
     """
-    from tledge import progress
     from tledge._io.encoding import printable
     from tledge.cli import console
     from tledge.inference.predict import predict as answers
     from tledge.inference.predictor import open_predictor
+    from tledge.progress import track
 
     predictor = open_predictor(model, variant, kernels, public_key(key))
     for remark in predictor.remarks if not quiet else ():
         click.echo(remark, err=True)
-    with console.watching(quiet or len(photos) < 20) as watch:
-        found = list(progress.track(watch, answers(predictor, photos, top), "predict", len(photos)))
+    with console.watching(quiet or len(photos) < 20) as progress:
+        found = list(track(progress, answers(predictor, photos, top), "predict", len(photos)))
     if as_json:
         print_json([{k: v for k, v in plain(one).items() if v or k != "error"} for one in found])
     for one in found if not as_json else ():
@@ -128,8 +128,8 @@ def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
     from tledge.conversion.layer_diagnosis import PLOT, TABLE, diagnose
 
     folder, recipe = own_run(run)
-    with console.watching(quiet) as watch:
-        made = diagnose(folder, recipe, watch)
+    with console.watching(quiet) as progress:
+        made = diagnose(folder, recipe, progress)
     if as_json:
         write_report(folder, as_json)
         print_json(plain(made))

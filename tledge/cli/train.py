@@ -58,10 +58,10 @@ def train(
     recipe, text = read_recipe(recipe_name, settings)
     folder = out or Path("runs") / recipe.recipe.name
     signals.advice.append(lambda words: _going_on(words, folder, force))
-    with multi_host.joined(hosts) as scratch, console.watching(quiet) as watch:
+    with multi_host.joined(hosts) as scratch, console.watching(quiet) as progress:
         run = train_run(
             recipe, text, folder if hosts.writes else scratch / "run",
-            settings=settings, resume=resume, force=force, cache=cache, hosts=hosts, watch=watch,
+            settings=settings, resume=resume, force=force, cache=cache, hosts=hosts, progress=progress,
         )  # fmt: skip
     if run is None:
         click.echo(f"Process {hosts.process} is done; process 0 writes the run.", err=True)

@@ -14,13 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tledge import progress
 from tledge._io import files
 from tledge.conversion import calibration_data
 from tledge.conversion.worker_client import Conversion, Converter
 from tledge.environment import packages
 from tledge.formats.base import MODE, ConversionJob
 from tledge.formats.registry import VARIANTS
+from tledge.progress import SILENT, Progress, start_task
 from tledge.recipe.definition import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import UNCORRECTED, RunFolder
@@ -37,7 +37,7 @@ def export(
     folder: RunFolder,
     recipe: Recipe,
     variants: Sequence[str],
-    watch: progress.Progress = progress.SILENT,
+    progress: Progress = SILENT,
 ) -> list[Artifact]:
     """Make `variants` of the run's model; gives one Artifact each, in the order of the table.
 
@@ -47,23 +47,23 @@ def export(
     run = folder.read_run()
     plain = [name for name in variants if not _student(folder, name)]
     calibrated = any(VARIANTS[name].mode.calibrated for name in plain)
-    calibration = calibration_data.calibration(folder, recipe, run, watch) if calibrated else None
+    calibration = calibration_data.calibration(folder, recipe, run, progress) if calibrated else None
     if any(_is_repaired(name, recipe) for name in plain):
-        calibration_data.write_held_out(folder, recipe, run, watch)
+        calibration_data.write_held_out(folder, recipe, run, progress)
     wanted = [name for name in VARIANTS if name in variants]
     made: dict[str, Artifact] = {}
 
     def make(converter: Converter, name: str) -> None:
         artifact = _one(converter, folder, recipe, run, name, calibration)
         files.write_json(folder.artifacts / f"{artifact.variant}.json", artifact)
-        watch.say(f"{artifact.variant:16} {artifact.bytes / 1024:8.0f} KiB  {artifact.seconds:5.1f} s")
+        progress.say(f"{artifact.variant:16} {artifact.bytes / 1024:8.0f} KiB  {artifact.seconds:5.1f} s")
         task.advance(1)
         made[name] = artifact
 
-    with progress.start_task(watch, "export", len(wanted)) as task:
+    with start_task(progress, "export", len(wanted)) as task:
         _side_by_side([lane for lane in _lanes(wanted) if lane], make, recipe.export.memory_mib)
     done = [made[name] for name in wanted]
-    calibration_data.note_stability(folder, done, watch)
+    calibration_data.note_stability(folder, done, progress)
     return done
 
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tledge import progress
 from tledge._io import atomic, files
 from tledge.conversion import calibration_data
 from tledge.errors import ArtifactError, RunError
+from tledge.progress import SILENT, Progress
 from tledge.quantization import calibration_set
 from tledge.quantization.sensitivity import CORRECTED, OUTPUT, ROUNDED, Cost, Layer, Sensitivity, sensitivity
 from tledge.recipe.definition import Recipe
@@ -62,16 +62,16 @@ class Diagnosis:
 
 
 @run_folder.alone
-def diagnose(folder: RunFolder, recipe: Recipe, watch: progress.Progress = progress.SILENT) -> Diagnosis:
+def diagnose(folder: RunFolder, recipe: Recipe, progress: Progress = SILENT) -> Diagnosis:
     """Quantize one layer after the other; writes table and plot into the run's evidence.
 
     Raises RunError where `tflite-fp32` was not exported, MissingError without matplotlib.
     """
     plots.check()
     run, artifact = folder.read_run(), _float_artifact(folder)
-    calibration = _some(calibration_data.calibration_images(folder, recipe, run, watch), MOST)
-    images, _ = calibration_data.held_out_images(recipe, run, IMAGES, watch)
-    found = sensitivity(_model(folder, artifact), calibration, images, watch)
+    calibration = _some(calibration_data.calibration_images(folder, recipe, run, progress), MOST)
+    images, _ = calibration_data.held_out_images(recipe, run, IMAGES, progress)
+    found = sensitivity(_model(folder, artifact), calibration, images, progress)
     made = Diagnosis(
         str(folder.path), artifact.path, artifact.sha256, found, remarks(found, str(folder.path))
     )
@@ -105,9 +105,7 @@ def _panels(layers: Sequence[Layer]) -> dict[str, dict[str, list[float | None]]]
 
 
 @run_folder.alone
-def culprits(
-    folder: RunFolder, recipe: Recipe, watch: progress.Progress = progress.SILENT
-) -> tuple[str, ...]:
+def culprits(folder: RunFolder, recipe: Recipe, progress: Progress = SILENT) -> tuple[str, ...]:
     """Sentences on the layers that cost an int8 artifact most, quickly: a third of what `diagnose` does.
 
     What they rest on is kept in `evidence/culprits.json`, as a Diagnosis.
@@ -115,10 +113,10 @@ def culprits(
     Raises what `diagnose` raises for a run that cannot be taken apart.
     """
     run, artifact = folder.read_run(), _float_artifact(folder)
-    some = _some(calibration_data.calibration_images(folder, recipe, run, watch), FEW)
-    images, _ = calibration_data.held_out_images(recipe, run, FEW, watch)
+    some = _some(calibration_data.calibration_images(folder, recipe, run, progress), FEW)
+    images, _ = calibration_data.held_out_images(recipe, run, FEW, progress)
     weights = CORRECTED if recipe.export.int8.bias_correction or recipe.export.int8.repair else ROUNDED
-    found = sensitivity(_model(folder, artifact), some, images, watch, kinds=(weights, OUTPUT))
+    found = sensitivity(_model(folder, artifact), some, images, progress, kinds=(weights, OUTPUT))
     said = remarks(found, str(folder.path))
     files.write_json(
         folder.culprits, Diagnosis(str(folder.path), artifact.path, artifact.sha256, found, said)

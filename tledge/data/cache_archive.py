@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tledge import progress
 from tledge._io import atomic, lockfile, resource_errors, zip_guard
 from tledge.config import Data
 from tledge.data import cache, prepare
@@ -25,6 +24,7 @@ from tledge.data.cache import Prepared
 from tledge.data.sources import options as sources_options
 from tledge.errors import DataError, MissingError, RecipeError, RunError
 from tledge.preprocessing import image
+from tledge.progress import SILENT, Progress, Task, start_task
 
 if TYPE_CHECKING:
     import zipfile
@@ -61,9 +61,7 @@ class ArchiveHeader:
     format: int = FORMAT
 
 
-def pack(
-    prepared: Prepared, data: Data, size: int, out: Path, watch: progress.Progress = progress.SILENT
-) -> None:
+def pack(prepared: Prepared, data: Data, size: int, out: Path, progress: Progress = SILENT) -> None:
     """Write the cache `prepared`, made from `data` at `size` pixels, as the zip file `out`.
 
     The same cache gives the same bytes. Raises RunError where `out` is a folder, ResourceError where
@@ -86,7 +84,7 @@ def pack(
         with (
             atomic.replacing(out) as made,
             zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as packed,
-            progress.start_task(watch, "pack", wanted) as task,
+            start_task(progress, "pack", wanted) as task,
         ):
             for name in names:
                 with paths[name].open("rb") as source, _new_member(packed, name) as target:
@@ -122,9 +120,7 @@ def _new_member(packed: zipfile.ZipFile, name: str) -> IO[bytes]:
     return packed.open(entry, "w", force_zip64=True)
 
 
-def _copy(
-    source: IO[bytes], target: IO[bytes], task: progress.Task, most: float = math.inf
-) -> tuple[str, int]:
+def _copy(source: IO[bytes], target: IO[bytes], task: Task, most: float = math.inf) -> tuple[str, int]:
     """Copy block by block; gives SHA-256 and bytes, those so far where there are more than `most`."""
     digest, count = hashlib.sha256(), 0
     while count <= most and (block := source.read(BLOCK)):
@@ -135,7 +131,7 @@ def _copy(
     return digest.hexdigest(), count
 
 
-def unpack(path: Path, data: Data, size: int, watch: progress.Progress = progress.SILENT) -> Prepared:
+def unpack(path: Path, data: Data, size: int, progress: Progress = SILENT) -> Prepared:
     """The prepared cache in `path`, a file that `pack` wrote or a folder that it was unzipped to.
 
     Its members are copied below the cache root, checked, unless they are there already. The source
@@ -154,7 +150,7 @@ def unpack(path: Path, data: Data, size: int, watch: progress.Progress = progres
         with prepare.alone(folder, wait=True):
             atomic.remove_leftovers(folder.parent, folder.name)
             if not (folder / "index.json").is_file():
-                _fill(path, note, member, folder, watch)
+                _fill(path, note, member, folder, progress)
     return cache.open_cache(folder)
 
 
@@ -235,12 +231,12 @@ def _fill(
     note: ArchiveHeader,
     member: Callable[[str], IO[bytes]],
     folder: Path,
-    watch: progress.Progress,
+    progress: Progress,
 ) -> None:
     """Copy all members to the cache's folder, which stands only if every one is whole."""
     wanted = sum(size for _hash, size in note.members.values())
     resource_errors.require_space(folder.parent, wanted, "the photos", "where caches are unpacked")
-    with atomic.replacing(folder) as made, progress.start_task(watch, "unpack", wanted) as task:
+    with atomic.replacing(folder) as made, start_task(progress, "unpack", wanted) as task:
         (made / "originals").mkdir(parents=True)
         for name, expected in note.members.items():
             try:

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
 
-from tledge import progress
 from tledge._io import files
 from tledge._io.npy import HEADER
 from tledge.errors import RunError
+from tledge.progress import Progress, start_task
 
 ALWAYS_HASHED = 1 << 30
 """Pixels of up to so many bytes are hashed whenever a cache is used; SHA-256 takes about a second."""
@@ -139,7 +139,7 @@ def _row(facts: dict[str, Any], known: dict[Any, Any]) -> Row:
     return Row(**facts)
 
 
-def fault(folder: Path, head: CacheHeader, rows: tuple[Row, ...], watch: progress.Progress) -> str:
+def fault(folder: Path, head: CacheHeader, rows: tuple[Row, ...], progress: Progress) -> str:
     """What is damaged in a prepared cache, "" where nothing is.
 
     Sizes are always compared. Hashing reads all pixels, at about 1.1 GB/s of one core and no faster
@@ -153,7 +153,7 @@ def fault(folder: Path, head: CacheHeader, rows: tuple[Row, ...], watch: progres
     path = folder / "images.npy"
     if head.pixels and path.stat().st_size > ALWAYS_HASHED and _checked(folder) == _stamp(path):
         return ""
-    if head.pixels and _sha256(path, watch) != head.pixels:
+    if head.pixels and _sha256(path, progress) != head.pixels:
         return "images.npy was changed or damaged (SHA-256 differs)"
     for row in rows:
         if row.original and files.sha256(folder / "originals" / row.original) != row.sha256:
@@ -196,7 +196,7 @@ def _stamp(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
-def _sha256(path: Path, watch: progress.Progress) -> str:
+def _sha256(path: Path, progress: Progress) -> str:
     """SHA-256 of a file, with a task where it takes long."""
     digest, begun, size = hashlib.sha256(), time.monotonic(), 1 << 20
     with path.open("rb") as file, contextlib.ExitStack() as stack:
@@ -207,6 +207,6 @@ def _sha256(path: Path, watch: progress.Progress) -> str:
                 task.advance()
             elif time.monotonic() - begun > PATIENCE:
                 total = -(-path.stat().st_size // size)
-                task = stack.enter_context(progress.start_task(watch, "check the cache", total))
+                task = stack.enter_context(start_task(progress, "check the cache", total))
                 task.advance(file.tell() // size)
     return digest.hexdigest()

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import progress
 from tledge._io import atomic, files, npy
 from tledge.data import duplicates as data_duplicates
 from tledge.data import splits
@@ -17,6 +16,7 @@ from tledge.data.cache import Prepared
 from tledge.data.cache_index import Row
 from tledge.data.sampling import by_class_in_turn
 from tledge.preprocessing import image
+from tledge.progress import SILENT, Progress
 from tledge.run.folder import RunFolder
 from tledge.visualization import contact_sheet
 
@@ -80,7 +80,7 @@ class Inventory:
     duplicates: tuple[Duplicate, ...]
 
 
-def take(prepared: Prepared, rows: Rows, watch: progress.Progress = progress.SILENT) -> Inventory:
+def take(prepared: Prepared, rows: Rows, progress: Progress = SILENT) -> Inventory:
     """Look at a prepared set and its splits; compares every photo with every other."""
     used = [prepared.rows[row] for part in rows.values() for row in part.tolist()]
     side = prepared.images().shape[1]
@@ -102,7 +102,7 @@ def take(prepared: Prepared, rows: Rows, watch: progress.Progress = progress.SIL
             f"{name}: {label}" for name, part in counts.items() for label, count in part.items() if not count
         ),
         skipped=prepared.skipped,
-        duplicates=_duplicates(prepared, rows, watch),
+        duplicates=_duplicates(prepared, rows, progress),
     )
 
 
@@ -110,12 +110,12 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
     return dict(Counter(values).most_common())
 
 
-def _duplicates(prepared: Prepared, rows: Rows, watch: progress.Progress) -> tuple[Duplicate, ...]:
+def _duplicates(prepared: Prepared, rows: Rows, progress: Progress) -> tuple[Duplicate, ...]:
     """Pairs of equal photos, those across splits or classes first."""
     import numpy as np
 
     used = np.sort(np.concatenate(list(rows.values())))
-    watch.say(f"comparing {len(used)} photos with each other")
+    progress.say(f"comparing {len(used)} photos with each other")
     split_of = {row: name for name, part in rows.items() for row in part.tolist()}
     found = [
         Duplicate(
@@ -190,10 +190,10 @@ def _sha256(prepared: Prepared) -> str:
 
 
 def keep(
-    folder: RunFolder, prepared: Prepared, rows: Rows, seed: int, watch: progress.Progress = progress.SILENT
+    folder: RunFolder, prepared: Prepared, rows: Rows, seed: int, progress: Progress = SILENT
 ) -> Inventory:
     """Write into a run's evidence what its report says of the photos, and a few small ones of each split."""
-    found = take(prepared, rows, watch)
+    found = take(prepared, rows, progress)
     files.write_json(folder.data, facts(prepared, rows, found))
     labels = prepared.label_indices()
     chosen = {name: part[by_class_in_turn(labels[part], SAMPLES, seed)] for name, part in rows.items()}

@@ -19,7 +19,6 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from tledge import progress
 from tledge._io import atomic, files, lockfile, npy, resource_errors
 from tledge._io.npy import HEADER
 from tledge._process.ordered_map import in_order
@@ -33,6 +32,7 @@ from tledge.data.sources.registry import SOURCES
 from tledge.errors import DataError, MissingError, RunError, TledgeError
 from tledge.preprocessing import image
 from tledge.preprocessing.image import ImageFacts
+from tledge.progress import SILENT, Progress, track
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,9 +123,7 @@ MAX_LISTED = 200
 """Unusable photos named in one message."""
 
 
-def prepare(
-    data: Data, size: int, watch: progress.Progress = progress.SILENT, *, wait: bool = False
-) -> Prepared:
+def prepare(data: Data, size: int, progress: Progress = SILENT, *, wait: bool = False) -> Prepared:
     """Decode every photo of the source to `size` x `size`, or find the cache that has them.
 
     `wait` lets another command that is preparing the same finish first. Raises DataError naming
@@ -142,27 +140,27 @@ def prepare(
     parts = (data.source, sorted(options.items()), source.fingerprint(options), size)
     text = repr((*parts, data.on_bad, image.PREPARATION, LAYOUT, *(() if data.cache else ("streamed",))))
     folder = cache_root() / hashlib.sha256(text.encode()).hexdigest()[:24]
-    if found := _whole(folder, watch):
+    if found := _whole(folder, progress):
         return found
     head = (
         CacheHeader((), (), size) if data.cache else CacheHeader((), (), size, source=name, options=options)
     )
-    _make(folder, source, options, head, data.on_bad, watch, wait=wait)
+    _make(folder, source, options, head, data.on_bad, progress, wait=wait)
     return open_cache(folder)
 
 
-def _whole(folder: Path, watch: progress.Progress) -> Prepared | None:
+def _whole(folder: Path, progress: Progress) -> Prepared | None:
     """The cache in a folder; None where there is none, or, which is said, a damaged one."""
     if not folder.is_dir():
         return None
     try:
         head, rows = cache_index.read(folder / "index.json")
-        damage = cache_index.fault(folder, head, rows, watch)
+        damage = cache_index.fault(folder, head, rows, progress)
     except RunError as error:
         damage = str(error)
     if not damage:
         return prepared_from(folder, head, rows)
-    watch.say(f"{folder}: damaged, so the photos are prepared anew: {damage}")
+    progress.say(f"{folder}: damaged, so the photos are prepared anew: {damage}")
     return None
 
 
@@ -172,7 +170,7 @@ def _make(
     options: Mapping[str, object],
     head: CacheHeader,
     on_bad: str,
-    watch: progress.Progress,
+    progress: Progress,
     *,
     wait: bool,
 ) -> None:
@@ -180,14 +178,14 @@ def _make(
     count = source.count(options)
     partial = folder.with_name(f".{folder.name}.partial")
     with resource_errors.resource_errors_explained(folder.parent), alone(folder, wait=wait):
-        if _whole(folder, progress.SILENT):  # another command was faster
+        if _whole(folder, SILENT):  # another command was faster
             return
         try:
             if not (partial / "index.json").is_file():
                 if not head.source:
-                    _require_space(partial, count, head.side, watch)
+                    _require_space(partial, count, head.side, progress)
                 partial.mkdir(exist_ok=True)
-                hashed = _fill(partial, source.records(options), count, head, watch)
+                hashed = _fill(partial, source.records(options), count, head, progress)
                 _finish(partial, head, on_bad, {count: hashed} if hashed else {})
         except (DataError, MissingError):
             shutil.rmtree(partial, ignore_errors=True)
@@ -198,12 +196,12 @@ def _make(
         os.replace(partial, folder)
 
 
-def _require_space(partial: Path, count: int, size: int, watch: progress.Progress) -> None:
+def _require_space(partial: Path, count: int, size: int, progress: Progress) -> None:
     """Say how large the cache will be; raises ResourceError where the disk cannot hold it."""
     there = partial / "images.npy"
     done = there.stat().st_size if there.is_file() else 0
     wanted = count * size * size * 3 - done
-    watch.say(f"{count} photos to prepare at {size}x{size}: {wanted / 1e6:.0f} MB in {partial.parent}")
+    progress.say(f"{count} photos to prepare at {size}x{size}: {wanted / 1e6:.0f} MB in {partial.parent}")
     resource_errors.require_space(
         partial.parent, wanted, f"{count} photos at {size}x{size}", "or lower image_size"
     )
@@ -216,9 +214,7 @@ def alone(folder: Path, *, wait: bool = False) -> AbstractContextManager[bool]:
     return lockfile.hold(folder.with_name(f".{folder.name}.lock"), refusal, wait=wait)
 
 
-def _fill(
-    folder: Path, records: Iterator[Record], count: int, head: CacheHeader, watch: progress.Progress
-) -> str:
+def _fill(folder: Path, records: Iterator[Record], count: int, head: CacheHeader, progress: Progress) -> str:
     """Append every record that is not there yet: pixels to `images.npy`, a line to `rows.jsonl`.
 
     Gives the SHA-256 that `images.npy` will have with `count` images, hashed while others are decoded; ""
@@ -233,7 +229,7 @@ def _fill(
         waiting: list[bytes] = []
         decoded = _decoded(islice(records, done, None), head.side)
         left = None if count < done else count - done
-        with closing(progress.track(watch, decoded, "prepare", left)) as tracked:
+        with closing(track(progress, decoded, "prepare", left)) as tracked:
             while together := list(islice(tracked, min(TOGETHER, BLOCK))):
                 if pixels:
                     made = b"".join([one[1].data for one in together if not isinstance(one[1], TledgeError)])

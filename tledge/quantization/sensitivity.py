@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tledge import progress
 from tledge._process.ordered_map import in_order
 from tledge.errors import DataError
+from tledge.progress import SILENT, Progress, track
 from tledge.quantization.activation_statistics import Measured, Wanted, measure
 from tledge.quantization.bias_correction import correct_bias, round_weights
 from tledge.quantization.range_rules import fake_quantize
@@ -123,7 +123,7 @@ def sensitivity(
     model: bytes,
     calibration: NDArray[np.uint8],
     images: NDArray[np.uint8],
-    watch: progress.Progress = progress.SILENT,
+    progress: Progress = SILENT,
     *,
     kinds: tuple[str, ...] = (ROUNDED, CORRECTED, OUTPUT),
 ) -> Sensitivity:
@@ -138,7 +138,7 @@ def sensitivity(
     graph = FloatGraph(model)
     places = _computed(graph)
     measured = measure(model, calibration, _wanted(graph, places))
-    costs = _costs(graph, places, measured, images, kinds, watch)
+    costs = _costs(graph, places, measured, images, kinds, progress)
     names = short_names([graph.name(one) for one in places])
     layers = tuple(
         _layer(name, kind, _noise(graph, place, measured), {what: costs.get((place, what)) for what in kinds})
@@ -200,7 +200,7 @@ def _costs(
     measured: Measured,
     images: NDArray[np.uint8],
     kinds: tuple[str, ...],
-    watch: progress.Progress,
+    progress: Progress,
 ) -> dict[tuple[int, str], Cost]:
     """What each trial costs, several at a time, by place and what is quantized there."""
     wanted = LiteRTSession(graph.pack(), "the float model").run(images)
@@ -223,7 +223,7 @@ def _costs(
 
     cores = os.cpu_count() or 1
     found = in_order(cost, models(), cores, cores + 1)
-    return dict(zip(trials, progress.track(watch, found, "one layer at a time", len(trials)), strict=True))
+    return dict(zip(trials, track(progress, found, "one layer at a time", len(trials)), strict=True))
 
 
 def quantize_one(graph: FloatGraph, place: int, what: str, measured: Measured) -> None:

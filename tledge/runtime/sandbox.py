@@ -35,8 +35,8 @@ def require(model: bytes, name: str, kernels: str = "xnnpack") -> None:
         return
     pipe = subprocess.PIPE
     process = subprocess.Popen(
-        subprocesses.worker_command("runtime.sandbox_worker", name, kernels), stdin=pipe, stdout=pipe, stderr=pipe,
-        env=subprocesses.child_environment(),
+        subprocesses.worker_command("runtime.sandbox_worker", name, kernels),
+        stdin=pipe, stdout=pipe, stderr=pipe, env=subprocesses.child_environment(),
     )  # fmt: skip
     try:
         optional_imports.import_runtime(name)  # what this process needs next, while the other one starts

@@ -14,10 +14,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tledge import progress
 from tledge.config import Hardware, Stage
 from tledge.errors import RecipeError, RunError
-from tledge.training.batch_split import BatchPartition
+from tledge.progress import SILENT, Progress
+from tledge.training.batch_partition import BatchPartition
 
 JIT: dict[str, bool | str] = {"auto": "auto", "on": True, "off": False}
 """[hardware] jit_compile as Keras' `compile` takes it."""
@@ -65,7 +65,7 @@ class Engine:
                 stack.enter_context(self.strategy.scope())
             yield
 
-    def here(self, net: Any) -> Any:
+    def rebuild_in_scope(self, net: Any) -> Any:
         """The same layers as a model of where it is made: in `training` it trains on all devices.
 
         Outside it predicts on one: a model made under a TensorFlow strategy answers once per device.
@@ -95,14 +95,14 @@ PLAIN = Engine()
 """One device, float32."""
 
 
-def engine(table: Hardware, watch: progress.Progress = progress.SILENT) -> Engine:
+def engine(table: Hardware, progress: Progress = SILENT) -> Engine:
     """What `table` means on this machine. Raises RecipeError for what the backend cannot do."""
     import keras
 
     names = _devices() if table.devices == "all" else []
     if len(names) < 2:
         if table.devices == "all":
-            watch.say('[hardware] devices = "all": this machine has one device for training; it is used.')
+            progress.say('[hardware] devices = "all": this machine has one device for training; it is used.')
         return Engine(table)
     if keras.backend.backend() == "jax":
         return Engine(table, keras.distribution.DataParallel(devices=names), len(names))
@@ -146,7 +146,7 @@ def aborted(stage: Stage, split: BatchPartition) -> str:
     )
 
 
-def halved(table: Hardware, stage: Stage, split: BatchPartition, watch: progress.Progress) -> int:
+def halved(table: Hardware, stage: Stage, split: BatchPartition, progress: Progress) -> int:
     """Twice the gradients to an update, said aloud, after `split` was too much for the memory.
 
     Raises RunError, with what to set instead, where the recipe does not allow it or nothing is left.
@@ -160,7 +160,7 @@ def halved(table: Hardware, stage: Stage, split: BatchPartition, watch: progress
             f"{where} Set batch_size = {max(1, split.piece // 2)}, {other}or [hardware] halve_batch = true."
         )
     smaller = replace(split, accumulate=split.accumulate * 2)
-    watch.say(
+    progress.say(
         f"{where} The stage begins again with {smaller.piece} images at a time, "
         f"{smaller.accumulate} times for an update."
     )

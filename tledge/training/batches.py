@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tledge.config import Stage
 from tledge.data.streaming import Images, OneHot
 from tledge.errors import TledgeError
-from tledge.training import batch_split
+from tledge.training import batch_partition
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,14 +69,14 @@ def batches(
     epoch: int,
     *,
     train: bool,
-    split: batch_split.BatchPartition | None = None,
+    split: batch_partition.BatchPartition | None = None,
 ) -> Any:
     """A `keras.utils.PyDataset` over examples; train order depends on (seed, epoch) alone.
 
     With a `split` that is not whole, every batch has weights: see `hardware.Split`.
     """
     weights = examples.class_weights() if train and stage.class_weights == "balanced" else None
-    pieces, even = split or batch_split.BatchPartition(stage.batch_size), 0.0
+    pieces, even = split or batch_partition.BatchPartition(stage.batch_size), 0.0
     if not train:
         pieces, even = pieces.for_validation(len(examples.rows))
 
@@ -98,7 +98,7 @@ def _dataset(
     rows: int,
     seed: int | None,
     epoch: int,
-    pieces: batch_split.BatchPartition,
+    pieces: batch_partition.BatchPartition,
     made: Callable[[int, NDArray[np.int64], int], tuple[NDArray[Any], ...]],
     *,
     ahead: bool,

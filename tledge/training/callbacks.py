@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import progress
 from tledge.config import Stage
 from tledge.errors import RunError
+from tledge.progress import Progress, Task
 from tledge.training.checkpoint import State, load_checkpoint, save_checkpoint, values
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def own_error(*data: Any) -> Iterator[None]:
         raise
 
 
-def report_progress(task: progress.Task, stage: Stage, watch: progress.Progress) -> Any:
+def report_progress(task: Task, stage: Stage, progress: Progress) -> Any:
     """The callback that tells how far the stage is, and the figures of each epoch."""
     import keras
 
@@ -84,7 +84,7 @@ def report_progress(task: progress.Task, stage: Stage, watch: progress.Progress)
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             figures = "  ".join(f"{name} {float(value):.4f}" for name, value in (logs or {}).items())
             seconds = time.monotonic() - self.begun
-            watch.say(f"  {stage.name} {epoch + 1}/{stage.epochs}  {figures}  {seconds:.0f} s")
+            progress.say(f"  {stage.name} {epoch + 1}/{stage.epochs}  {figures}  {seconds:.0f} s")
 
     return Reporter()
 

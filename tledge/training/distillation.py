@@ -12,12 +12,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from tledge import progress
 from tledge.config import Stage
 from tledge.data import sampling
 from tledge.data.streaming import in_batches
 from tledge.errors import DataError
 from tledge.models import augmentation, classifier
+from tledge.progress import SILENT, Progress, track
 from tledge.quantization import quantization_aware
 from tledge.quantization.quantization_aware import Range
 from tledge.recipe.definition import Recipe
@@ -51,7 +51,7 @@ def set_up_distillation(
     core: Any,
     examples: Examples,
     engine: accelerators.Engine,
-    watch: progress.Progress = progress.SILENT,
+    progress: Progress = SILENT,
 ) -> DistillationSetup:
     """What a quantize-aware stage trains; `core` is neither changed nor trained.
 
@@ -59,7 +59,7 @@ def set_up_distillation(
     """
     with engine.building():
         teacher, student = classifier.copy(core), classifier.copy(core)
-    ranges = quantization_aware.measure(engine.plain(core), _photos(recipe, examples, watch))
+    ranges = quantization_aware.measure(engine.plain(core), _photos(recipe, examples, progress))
     teacher.trainable = False
     first = classifier.first_trainable(student, stage)
     for number, layer in enumerate(student.layers):
@@ -70,7 +70,7 @@ def set_up_distillation(
     return DistillationSetup(network, student, ranges)
 
 
-def _photos(recipe: Recipe, examples: Examples, watch: progress.Progress) -> Any:
+def _photos(recipe: Recipe, examples: Examples, progress: Progress) -> Any:
     """Batches uint8[N, H, W, 3] of train photos, classes in turn: those that int8 is calibrated on."""
     count = recipe.export.calibration.images
     if count < 1:
@@ -80,7 +80,7 @@ def _photos(recipe: Recipe, examples: Examples, watch: progress.Progress) -> Any
     labels = examples.labels[examples.rows].argmax(1)
     rows = examples.rows[sampling.by_class_in_turn(labels, count, recipe.recipe.seed)]
     batches = in_batches(examples.images, rows, BATCH)
-    return progress.track(watch, batches, "ranges", math.ceil(len(rows) / BATCH))
+    return track(progress, batches, "ranges", math.ceil(len(rows) / BATCH))
 
 
 def _side_by_side(student: Any, teacher: Any) -> Any:

@@ -18,12 +18,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import progress
 from tledge._io import atomic, files, npy
 from tledge.config import Stage
 from tledge.data import cache
 from tledge.data.streaming import Images, in_batches
 from tledge.models import augmentation, classifier
+from tledge.progress import SILENT, Progress, track
 from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 from tledge.training import batches as training_batches
@@ -111,7 +111,7 @@ def outputs(
     images: Sequence[Images] | NDArray[Any],
     rows: NDArray[np.int64],
     path: Path,
-    watch: progress.Progress = progress.SILENT,
+    progress: Progress = SILENT,
 ) -> NDArray[np.float32]:
     """The front's output for images[view, row]: float32[views, rows, ...], memory-mapped from `path`.
 
@@ -124,7 +124,7 @@ def outputs(
     if not _is_whole(path, note):
         shape = (len(images), len(rows), *front.output_shape[1:])
         with atomic.replacing(path) as made:
-            _compute(front, images, rows, npy.array(made, np.float32, shape), watch)
+            _compute(front, images, rows, npy.array(made, np.float32, shape), progress)
         files.write_text(note, files.sha256(path))
     found: NDArray[np.float32] = np.load(path, mmap_mode="r")
     return found
@@ -139,12 +139,12 @@ def _compute(
     images: Sequence[Images] | NDArray[Any],
     rows: NDArray[np.int64],
     out: NDArray[np.float32],
-    watch: progress.Progress,
+    progress: Progress,
 ) -> None:
 
     each = math.ceil(len(rows) / BATCH)
     batches = (batch for view in range(len(images)) for batch in in_batches(images[view], rows, BATCH))
-    tracked = progress.track(watch, classifier.answers(front, batches), "frozen layers", len(images) * each)
+    tracked = track(progress, classifier.answers(front, batches), "frozen layers", len(images) * each)
     for number, made in enumerate(tracked):
         view, place = divmod(number, each)
         out[view, place * BATCH :][: len(made)] = made
@@ -158,7 +158,7 @@ def stage_input(
     prepared: cache.Prepared,
     parts: dict[str, training_batches.Examples],
     folder: RunFolder,
-    watch: progress.Progress,
+    progress: Progress,
     hosts: Hosts = ALONE,
 ) -> tuple[Any, training_batches.Examples, training_batches.Examples]:
     """What a stage trains and on what: the network on pixels, or its rest on what the front gives.
@@ -168,10 +168,10 @@ def stage_input(
     seed, table = recipe.recipe.seed, recipe.augment
     is_fresh = not table.is_off and not table.views
     halves = None if is_fresh or stage.mixup or not stage.reuse_frozen else cut(core)
-    if halves is None or not multi_host.agreed(hosts, _is_worth(halves, parts, prepared, folder, watch)):
+    if halves is None or not multi_host.agreed(hosts, _is_worth(halves, parts, prepared, folder, progress)):
         whole = augmentation.with_augmentation(core, table, seed) if is_fresh else core
         return whole, parts["train"], parts["validation"]
-    made = {name: _through(halves, part, prepared, folder, watch) for name, part in parts.items()}
+    made = {name: _through(halves, part, prepared, folder, progress) for name, part in parts.items()}
     return halves.rest, made["train"], made["validation"]
 
 
@@ -180,7 +180,7 @@ def _is_worth(
     parts: dict[str, training_batches.Examples],
     prepared: cache.Prepared,
     folder: RunFolder,
-    watch: progress.Progress,
+    progress: Progress,
 ) -> bool:
     """Whether the front gives no more values than an image has, and the disk holds them."""
     images = sum(len(part.rows) * (1 if part.views is None else len(part.views)) for part in parts.values())
@@ -189,7 +189,7 @@ def _is_worth(
     if halves.width > math.prod(parts["train"].images.shape[1:]):
         return False
     if wanted > free:
-        watch.say(
+        progress.say(
             f"{wanted / 1e9:.1f} GB to keep what frozen layers give, {free / 1e9:.1f} GB free: computed anew"
         )
     return wanted <= free
@@ -200,7 +200,7 @@ def _through(
     part: training_batches.Examples,
     prepared: cache.Prepared,
     folder: RunFolder,
-    watch: progress.Progress,
+    progress: Progress,
 ) -> training_batches.Examples:
     """The same examples with the front's outputs in place of pixels.
 
@@ -215,9 +215,9 @@ def _through(
     lasting = _is_lasting(halves, part, prepared)
     path = (prepared.folder if lasting else folder.checkpoints) / "features" / f"{name}.npy"
     if views is None:
-        found = outputs(halves.front, [part.images], part.rows, path, watch)
+        found = outputs(halves.front, [part.images], part.rows, path, progress)
     else:
-        found = outputs(halves.front, views, np.arange(len(part.rows)), path, watch)
+        found = outputs(halves.front, views, np.arange(len(part.rows)), path, progress)
     return replace(part, views=found)
 
 

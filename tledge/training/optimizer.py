@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tledge.config import Stage
-from tledge.training import batch_split, distillation
+from tledge.training import batch_partition, distillation
 
 
 def optimizer(stage: Stage, steps: int, accumulate: int = 1) -> Any:
@@ -54,21 +54,21 @@ def loss(stage: Stage) -> Any:
 
 
 def metrics(
-    classes: int, split: batch_split.BatchPartition | None = None, *, distilled: bool = False
+    classes: int, split: batch_partition.BatchPartition | None = None, *, distilled: bool = False
 ) -> list[Any]:
     """Accuracy, and top-5 accuracy where there are more than five classes; padding does not count."""
     import keras
 
     if distilled:
         made = distillation.metrics()
-        return made if split is None or split.is_whole else batch_split.without_padding(made)
+        return made if split is None or split.is_whole else batch_partition.without_padding(made)
     if split is None or split.is_whole:
         top5 = keras.metrics.TopKCategoricalAccuracy(5, name="top5")
         return ["accuracy", top5] if classes > 5 else ["accuracy"]
     made = [keras.metrics.CategoricalAccuracy(name="accuracy")]
     if classes > 5:
         made.append(keras.metrics.TopKCategoricalAccuracy(5, name="top5"))
-    return batch_split.without_padding(made)
+    return batch_partition.without_padding(made)
 
 
 def accumulating(options: dict[str, Any], steps: int) -> dict[str, Any]:

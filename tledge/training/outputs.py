@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tledge import progress
 from tledge._io import atomic, files
 from tledge._process import optional_imports
 from tledge.contract import InputSpec
@@ -19,6 +18,7 @@ from tledge.data import inspection
 from tledge.environment import machine, packages
 from tledge.metrics import abstention, statistics
 from tledge.models import classifier
+from tledge.progress import Progress
 from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 from tledge.run.records import Score, TrainedRun
@@ -61,15 +61,15 @@ def finish(
     found: inspection.Inventory,
     state: checkpoint.State,
     folder: RunFolder,
-    watch: progress.Progress,
+    progress: Progress,
 ) -> TrainedRun:
     """Write model, history, golden set and plots; gives the value of `run.json`."""
     classifier.save(core, folder.model)
     files.write_text(folder.history, _csv(state.history))
     known, pixels = prepared.label_indices(), prepared.images()
-    seen = predict(core, pixels, rows["validation"], watch), known[rows["validation"]]
+    seen = predict(core, pixels, rows["validation"], progress), known[rows["validation"]]
     labels = known[rows["test"]]
-    probabilities = predict(core, pixels, rows["test"], watch)
+    probabilities = predict(core, pixels, rows["test"], progress)
     fitted = abstention.fit(*seen, recipe.abstain.give_up)
     risk = {"validation": abstention.risk_coverage(*seen, fitted.temperature)}
     risk["test"] = abstention.risk_coverage(probabilities, labels, fitted.temperature)

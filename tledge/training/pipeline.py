@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import contract, progress
+from tledge import contract
 from tledge._io import atomic, files, npy
 from tledge._process import optional_imports
 from tledge.config import Hardware, Stage
@@ -18,6 +18,7 @@ from tledge.data import cache_archive, inspection, prepare, splits
 from tledge.data.streaming import OneHot
 from tledge.errors import MissingError, RunError
 from tledge.models import augmentation, classifier
+from tledge.progress import SILENT, Progress, track
 from tledge.quantization import quantization_aware
 from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
@@ -54,7 +55,7 @@ def train(
     force: bool = False,
     cache: Path | None = None,
     hosts: Hosts = ALONE,
-    watch: progress.Progress = progress.SILENT,
+    progress: Progress = SILENT,
 ) -> TrainedRun | None:
     """Train `recipe` (whose file holds `text`) into the run folder `out`.
 
@@ -72,10 +73,10 @@ def train(
     with folder.alone():
         claim(folder, text, settings, resume=resume, force=force)
         if folder.run.is_file() and not force:
-            return finished(folder, watch)
+            return finished(folder, progress)
         return _train(
             recipe, text, folder,
-            settings=settings, resume=resume, force=force, cache=cache, hosts=hosts, watch=watch,
+            settings=settings, resume=resume, force=force, cache=cache, hosts=hosts, progress=progress,
         )  # fmt: skip
 
 
@@ -89,24 +90,24 @@ def _train(
     force: bool,
     cache: Path | None,
     hosts: Hosts,
-    watch: progress.Progress,
+    progress: Progress,
 ) -> TrainedRun | None:
     """Train into a folder that is ours to write, from its beginning or its checkpoint."""
     started = time.monotonic()
     registry.require(recipe)
     optional_imports.load("keras", "train")
     optional_imports.load("matplotlib", "train")
-    prepared = _prepared(recipe, cache, hosts, watch)
+    prepared = _prepared(recipe, cache, hosts, progress)
     require_alike(recipe, prepared, hosts)
     require_same_photos(folder, prepared, resume=resume and not force)
     splits.require_labels(prepared)
     rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
     _seed(recipe.recipe.seed, recipe.hardware)
     # Several hosts share their devices themselves.
-    engine = accelerators.engine(recipe.hardware, watch) if hosts.is_alone else Engine(recipe.hardware)
+    engine = accelerators.engine(recipe.hardware, progress) if hosts.is_alone else Engine(recipe.hardware)
     with engine.building():
         core = classifier.build(recipe.model, len(prepared.labels))
-    core = engine.here(core)
+    core = engine.rebuild_in_scope(core)
     for stage in recipe.stage:
         classifier.first_trainable(core, stage)  # a misspelt layer ends here, before anything is written
         if stage.quantize_aware:
@@ -119,27 +120,25 @@ def _train(
     files.write_text(folder.recipe, text)
     files.write_text(folder.labels, contract.labels_text(prepared.labels))
     with registry.observers(recipe, folder, hosts) as observers:
-        state = _stages(recipe, core, prepared, rows, folder, hosts, watch, engine, observers)
+        state = _stages(recipe, core, prepared, rows, folder, hosts, progress, engine, observers)
         multi_host.leave(hosts, core)
         if not hosts.writes:
             return None
-        found = inspection.keep(folder, prepared, rows, recipe.recipe.seed, watch)
-        run = finish(recipe, engine.plain(core), prepared, rows, found, state, folder, watch)
+        found = inspection.keep(folder, prepared, rows, recipe.recipe.seed, progress)
+        run = finish(recipe, engine.plain(core), prepared, rows, found, state, folder, progress)
         run = replace(run, seconds=round(time.monotonic() - started, 1))
         files.write_json(folder.run, run)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return run
 
 
-def _prepared(
-    recipe: Recipe, cache: Path | None, hosts: Hosts, watch: progress.Progress
-) -> data_cache.Prepared:
+def _prepared(recipe: Recipe, cache: Path | None, hosts: Hosts, progress: Progress) -> data_cache.Prepared:
     """The prepared photos; where they cannot be had, the message names missing weights as well."""
     try:
         if cache:
-            return cache_archive.unpack(cache, recipe.data, recipe.model.image_size, watch)
+            return cache_archive.unpack(cache, recipe.data, recipe.model.image_size, progress)
         # Processes on one machine share its caches: the first makes it, the others wait.
-        return prepare.prepare(recipe.data, recipe.model.image_size, watch, wait=not hosts.is_alone)
+        return prepare.prepare(recipe.data, recipe.model.image_size, progress, wait=not hosts.is_alone)
     except MissingError as error:
         try:
             classifier.build(recipe.model, classes=2)
@@ -164,7 +163,7 @@ def _stages(
     rows: dict[str, NDArray[np.int64]],
     folder: RunFolder,
     hosts: Hosts,
-    watch: progress.Progress,
+    progress: Progress,
     engine: accelerators.Engine,
     observers: Sequence[callbacks.Observer],
 ) -> training_checkpoint.State:
@@ -172,7 +171,7 @@ def _stages(
     parts = {name: _examples(prepared, rows[name]) for name in ("train", "validation")}
     if recipe.augment.views:
         path = folder.checkpoints / "views.npy"
-        parts["train"] = _with_views(parts["train"], recipe, path, watch)
+        parts["train"] = _with_views(parts["train"], recipe, path, progress)
     checkpoint, begin = folder.checkpoints / "state.npz", folder.checkpoints / "stage.npz"
     for path in (checkpoint, begin):
         multi_host.copy_from_first(hosts, path)
@@ -183,25 +182,25 @@ def _stages(
         core.set_weights(training_checkpoint.load_checkpoint(begin, None))
     for number in range(state.stage, len(recipe.stage)):
         stage = recipe.stage[number]
-        lesson = _lesson(recipe, stage, core, parts["train"], engine, watch)
+        lesson = _lesson(recipe, stage, core, parts["train"], engine, progress)
         if lesson:
             whole, train, validation = lesson.network, parts["train"], parts["validation"]
         else:
             count = classifier.set_trainable(core, stage)
-            watch.say(f"stage {stage.name}: {count} backbone layers frozen, up to {stage.epochs} epochs")
+            progress.say(f"stage {stage.name}: {count} backbone layers frozen, up to {stage.epochs} epochs")
             whole, train, validation = frozen_features.stage_input(
-                recipe, stage, core, prepared, parts, folder, watch, hosts
+                recipe, stage, core, prepared, parts, folder, progress, hosts
             )
         with multi_host.replicated(hosts, whole) as network:
             training_stage.fit(
                 network, stage, state, train, validation,
-                seed=recipe.recipe.seed, checkpoint=checkpoint, watch=watch, engine=engine, hosts=hosts,
+                seed=recipe.recipe.seed, checkpoint=checkpoint, progress=progress, engine=engine, hosts=hosts,
                 observers=observers,
             )  # fmt: skip
         if lesson:
             lesson.save(folder)
         if state.frozen is None and hosts.writes:
-            state.frozen = asdict(score_split(engine.plain(core), prepared, rows["validation"], watch))
+            state.frozen = asdict(score_split(engine.plain(core), prepared, rows["validation"], progress))
         state.stage, state.epoch, state.best, state.wait = number + 1, 0, None, 0
         state.stopped, state.accumulate = False, 1
         for path in (begin, checkpoint):
@@ -215,13 +214,13 @@ def _lesson(
     core: Any,
     examples: training_batches.Examples,
     engine: Engine,
-    watch: progress.Progress,
+    progress: Progress,
 ) -> distillation.DistillationSetup | None:
     """What a quantize-aware stage trains; None for other stages."""
     if not stage.quantize_aware:
         return None
-    watch.say(f"stage {stage.name}: a copy learns to answer in 8 bits, up to {stage.epochs} epochs")
-    return distillation.set_up_distillation(recipe, stage, core, examples, engine, watch)
+    progress.say(f"stage {stage.name}: a copy learns to answer in 8 bits, up to {stage.epochs} epochs")
+    return distillation.set_up_distillation(recipe, stage, core, examples, engine, progress)
 
 
 def _examples(prepared: data_cache.Prepared, rows: NDArray[np.int64]) -> training_batches.Examples:
@@ -230,7 +229,7 @@ def _examples(prepared: data_cache.Prepared, rows: NDArray[np.int64]) -> trainin
 
 
 def _with_views(
-    examples: training_batches.Examples, recipe: Recipe, path: Path, watch: progress.Progress
+    examples: training_batches.Examples, recipe: Recipe, path: Path, progress: Progress
 ) -> training_batches.Examples:
     """Write the train split as it is and changed views of it into a memory-mapped file beside the checkpoint.
 
@@ -248,7 +247,7 @@ def _with_views(
         batches = [(view, start) for view in range(count) for start in range(0, len(examples.rows), 64)]
         with atomic.replacing(path) as made:
             out = npy.array(made, np.uint8, shape)
-            for view, start in progress.track(watch, batches, "augment", len(batches)):
+            for view, start in track(progress, batches, "augment", len(batches)):
                 taken = images[examples.rows[start : start + 64]]
                 out[view, start : start + 64] = draw(taken) if view >= count - changed else taken
             out.flush()

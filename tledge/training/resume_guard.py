@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from tledge import progress
 from tledge._io import files
 from tledge._version import __version__
 from tledge.data import cache as data_cache
 from tledge.errors import RecipeError, RunError
+from tledge.progress import Progress
 from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 from tledge.run.records import TrainedRun
@@ -20,9 +20,9 @@ from tledge.training import (
 from tledge.training.multi_host import Hosts
 
 
-def finished(folder: RunFolder, watch: progress.Progress) -> TrainedRun:
+def finished(folder: RunFolder, progress: Progress) -> TrainedRun:
     """A run that was killed after its last file was written, or that is resumed for nothing."""
-    watch.say(f"{folder.path}: this training has finished already")
+    progress.say(f"{folder.path}: this training has finished already")
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return folder.read_run()
 

@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tledge import progress
 from tledge.data import cache as data_cache
 from tledge.data import inspection
 from tledge.data.inspection import Inventory
 from tledge.data.streaming import Images, in_batches
 from tledge.metrics import statistics
 from tledge.models import classifier
+from tledge.progress import SILENT, Progress, track
 from tledge.run.records import Score
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ def _lines(
 
 
 def predict(
-    core: Any, images: Images, rows: NDArray[np.int64], watch: progress.Progress = progress.SILENT
+    core: Any, images: Images, rows: NDArray[np.int64], progress: Progress = SILENT
 ) -> NDArray[np.float32]:
     """Keras' probabilities float32[rows, classes] of these rows of images uint8[N, H, W, 3]."""
     import numpy as np
 
     batches = in_batches(images, rows, 32)
-    parts = progress.track(watch, classifier.answers(core, batches), "score", math.ceil(len(rows) / 32))
+    parts = track(progress, classifier.answers(core, batches), "score", math.ceil(len(rows) / 32))
     return np.concatenate(list(parts))
 
 
@@ -84,8 +84,8 @@ def score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> Scor
 
 
 def score_split(
-    core: Any, prepared: data_cache.Prepared, rows: NDArray[np.int64], watch: progress.Progress
+    core: Any, prepared: data_cache.Prepared, rows: NDArray[np.int64], progress: Progress
 ) -> Score:
     """Score the rows of one split."""
-    probabilities = predict(core, prepared.images(), rows, watch)
+    probabilities = predict(core, prepared.images(), rows, progress)
     return score(probabilities, prepared.label_indices()[rows])

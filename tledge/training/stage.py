@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import progress
 from tledge._process import native_output
 from tledge.config import Stage
 from tledge.errors import RunError
-from tledge.training import accelerators, batch_split, multi_host
+from tledge.progress import Progress, start_task
+from tledge.training import accelerators, batch_partition, multi_host
 from tledge.training.batches import Examples, batches
 from tledge.training.callbacks import Observer, guard_numbers, keep_best, own_error, report_progress
 from tledge.training.checkpoint import State
@@ -42,7 +42,7 @@ def fit(
     *,
     seed: int,
     checkpoint: Path,
-    watch: progress.Progress,
+    progress: Progress,
     engine: accelerators.Engine = accelerators.PLAIN,
     hosts: Hosts = ALONE,
     observers: Sequence[Observer] = (),
@@ -56,14 +56,14 @@ def fit(
     begin = train_model.get_weights()
     _require_numbers(stage, begin)
     replicas = engine.replicas if hosts.is_alone else multi_host.devices()
-    split = batch_split.BatchPartition(
+    split = batch_partition.BatchPartition(
         stage.batch_size, state.accumulate, replicas, hosts.processes, hosts.process
     )
     with _last_words(lambda: accelerators.aborted(stage, split), hosts):
         while True:
             try:
                 with engine.training():
-                    here = engine.here(train_model)
+                    here = engine.rebuild_in_scope(train_model)
                     _run(
                         here,
                         stage,
@@ -72,7 +72,7 @@ def fit(
                         validation,
                         seed,
                         checkpoint,
-                        watch,
+                        progress,
                         engine,
                         split,
                         observers,
@@ -82,7 +82,7 @@ def fit(
                 if not accelerators.is_out_of_memory(error):
                     raise
             gc.collect()  # what the error's frames still held: whoever is told of it needs some memory, too
-            split = replace(split, accumulate=accelerators.halved(engine.table, stage, split, watch))
+            split = replace(split, accumulate=accelerators.halved(engine.table, stage, split, progress))
             _begin_again(state, split.accumulate)
             state.halved[stage.name] = split.piece
             train_model.set_weights(begin)
@@ -108,9 +108,9 @@ def _run(
     validation: Examples,
     seed: int,
     checkpoint: Path,
-    watch: progress.Progress,
+    progress: Progress,
     engine: accelerators.Engine,
-    split: batch_split.BatchPartition,
+    split: batch_partition.BatchPartition,
     observers: Sequence[Observer],
 ) -> None:
     """One try of `fit`."""
@@ -133,13 +133,13 @@ def _run(
     if state.epoch:
         keeper.restore()
     if state.epoch < stage.epochs and not state.stopped:
-        with progress.start_task(watch, stage.name, (stage.epochs - state.epoch) * steps) as task:
+        with start_task(progress, stage.name, (stage.epochs - state.epoch) * steps) as task:
             extra = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if stage.ema else []
             for swap in extra if state.epoch else ():
                 swap._ema_weights_in_model = True  # checkpoints are written while swapped in
             held_out = batches(validation, stage, stage_seed, 0, train=False, split=split)
             guard = guard_numbers(stage, state, engine.table.precision)
-            reporter = report_progress(task, replace(stage, batch_size=split.piece), watch)
+            reporter = report_progress(task, replace(stage, batch_size=split.piece), progress)
             with own_error(data, held_out):
                 train_model.fit(
                     data,
@@ -153,7 +153,7 @@ def _run(
     keeper.finish()
 
 
-def _steps_at_once(train: Examples, split: batch_split.BatchPartition) -> int:
+def _steps_at_once(train: Examples, split: batch_partition.BatchPartition) -> int:
     """Steps between two returns to Python, which on TensorFlow take longer than a head's step.
 
     The weights are the same, bit for bit.

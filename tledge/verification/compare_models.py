@@ -19,7 +19,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge import progress
 from tledge._io import files
 from tledge.bundle.model_files import DEVICE_SUFFIXES, Subject
 from tledge.config import Parity
@@ -28,6 +27,7 @@ from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.formats.registry import FORMATS
 from tledge.metrics import parity_gates
+from tledge.progress import SILENT, Progress
 from tledge.runtime import sandbox, sessions
 from tledge.runtime.latency import Minimum, percentiles, stream
 from tledge.verification import compare_inputs, parity
@@ -148,7 +148,7 @@ def compare(
     *,
     variants: Sequence[str] = (),
     kernels: str = "xnnpack",
-    watch: progress.Progress = progress.SILENT,
+    progress: Progress = SILENT,
 ) -> ComparedReport:
     """Hold the run or bundle B to A under `limits`, on the same images.
 
@@ -160,7 +160,7 @@ def compare(
         two = compare_inputs.open_side(b, Path(scratch) / "b")
         pairs = _pairs(one, two, variants)
         match = _Match(one, two, compare_inputs.choose_images(one, two), limits, kernels)
-        rows = tuple(_row(mine, other, match, watch) for mine, other in pairs)
+        rows = tuple(_row(mine, other, match, progress) for mine, other in pairs)
     names = [{subject.variant for subject in side.artifacts} for side in (one, two)]
     verdict = _verdict(rows, match.fits)
     return ComparedReport(
@@ -224,13 +224,13 @@ def contract_differences(a: ModelSide, b: ModelSide) -> tuple[str, ...]:
     )
 
 
-def _row(mine: Subject, other: Subject, match: _Match, watch: progress.Progress) -> ComparedRow:
+def _row(mine: Subject, other: Subject, match: _Match, progress: Progress) -> ComparedRow:
     row = ComparedRow(mine.variant, SKIPPED, mine.bytes, other.bytes)
     if Path(mine.path).suffix not in DEVICE_SUFFIXES:
         return replace(row, reasons=(SERVER,))
     try:
-        before = _answers("A", mine, match.a, match.images.a, match, watch)
-        after = _answers("B", other, match.b, match.images.b, match, watch)
+        before = _answers("A", mine, match.a, match.images.a, match, progress)
+        after = _answers("B", other, match.b, match.images.b, match, progress)
         row = _timed(row, mine, other, match)
     except MissingError as error:
         return replace(row, reasons=(str(error),))
@@ -247,7 +247,7 @@ def _answers(
     side: ModelSide,
     images: NDArray[np.uint8],
     match: _Match,
-    watch: progress.Progress,
+    progress: Progress,
 ) -> NDArray[np.float32]:
     """Probabilities float32[N, names] for every name that either model has, 0 where this one lacks it.
 
@@ -261,7 +261,7 @@ def _answers(
     if side.golden is None:  # a bundle's: who knows who made it
         sandbox.require(subject.file.read_bytes(), subject.file.name, match.kernels)
     opened = FORMATS[subject.file.suffix[1:]].open(subject.file, match.kernels)
-    found = parity.answers(opened, images, what, watch)
+    found = parity.answers(opened, images, what, progress)
     if found.shape[1:] != (len(side.labels),):
         raise ArtifactError(f"{what}: gives {list(found.shape[1:])} values for {len(side.labels)} labels.")
     if not np.isfinite(found).all():

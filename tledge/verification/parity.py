@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import progress
 from tledge._io import files
 from tledge.config import Parity
 from tledge.contract import AbstentionPolicy, InputSpec
@@ -14,6 +13,7 @@ from tledge.devices import mcu_budget
 from tledge.errors import ArtifactError
 from tledge.formats.registry import VARIANTS
 from tledge.metrics import abstention, parity_gates
+from tledge.progress import SILENT, Progress, track
 from tledge.run.golden_set import Golden
 from tledge.run.records import Artifact, ParityRow
 from tledge.runtime import sandbox
@@ -47,7 +47,7 @@ def check(
     standard: Standard,
     *,
     kernels: str = "xnnpack",
-    watch: progress.Progress = progress.SILENT,
+    progress: Progress = SILENT,
 ) -> ParityRow:
     """Verify one artifact of the run at `root`, and list there the answers that are not Keras'.
 
@@ -69,7 +69,7 @@ def check(
         if reasons and path.is_file():  # no file that an export made: who knows what it does to a runtime
             sandbox.require(path.read_bytes(), path.name, kernels)
         session = variant.format.open(path, kernels)
-        found = answers(session, golden.images, artifact.variant, watch)
+        found = answers(session, golden.images, artifact.variant, progress)
     except ArtifactError as error:
         return replace(row, structural=True, reasons=(*reasons, str(error)))
     row = _compared(row, session, found, golden, standard)
@@ -179,7 +179,7 @@ def answers(
     session: Session,
     images: NDArray[np.uint8],
     what: str,
-    watch: progress.Progress = progress.SILENT,
+    progress: Progress = SILENT,
 ) -> NDArray[np.float32]:
     """Probabilities float32[N, classes] of all images, in chunks, with progress.
 
@@ -191,7 +191,7 @@ def answers(
     with runtime_errors_as(f"{what}: loads but does not run"):
         parts = [
             session.run(images[start : start + CHUNK])
-            for start in progress.track(watch, starts, f"verify {what}", len(starts))
+            for start in track(progress, starts, f"verify {what}", len(starts))
         ]
     return np.concatenate(parts)
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from tledge import progress
 from tledge._io import files
 from tledge._process.ordered_map import in_order
 from tledge.bundle import reader
@@ -28,6 +27,7 @@ from tledge.formats.registry import VARIANTS
 from tledge.metrics import parity_gates
 from tledge.preprocessing import app_variants
 from tledge.preprocessing.app_variants import WAYS
+from tledge.progress import SILENT, Progress, track
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
@@ -133,7 +133,7 @@ def skew_run(
     *,
     variant: str | None = None,
     kernels: str = "xnnpack",
-    watch: progress.Progress = progress.SILENT,
+    progress: Progress = SILENT,
 ) -> SkewReport:
     """Measure an artifact of a verified run on its test photos, which are read from `data` again.
 
@@ -147,9 +147,9 @@ def skew_run(
     if not path.exists() or files.sha256(path) != entry.sha256:
         raise RunError(f"{path}: changed or gone since it was verified. Run `tledge verify {folder.path}`.")
     reference = golden_set.load(folder.golden)
-    cases = _test_photos(reference, data, run.seed, watch)
+    cases = _test_photos(reference, data, run.seed, progress)
     session = VARIANTS[entry.variant].format.open(path, kernels)
-    found = _measured(cases, session, watch)
+    found = _measured(cases, session, progress)
     remarks = ["Figures are on synthetic photos, drawn by tledge."] * run.synthetic
     if len(cases) < len(reference.labels):
         remarks.append(f"{len(cases)} of {len(reference.labels)} test photos were used, classes in turn.")
@@ -163,7 +163,7 @@ def skew_bundle(
     *,
     variant: str | None = None,
     kernels: str = "xnnpack",
-    watch: progress.Progress = progress.SILENT,
+    progress: Progress = SILENT,
 ) -> SkewReport:
     """Measure an artifact of a bundle on its golden photos; raises ArtifactError where it is damaged."""
     manifest = bundle.manifest
@@ -171,7 +171,7 @@ def skew_bundle(
     session = reader.bundle_session(bundle, entry, kernels)
     try:
         cases = _golden_photos(bundle)
-        found = _measured(cases, session, watch)
+        found = _measured(cases, session, progress)
     except (KeyError, IndexError, ValueError, DataError) as error:
         raise ArtifactError(f"{bundle.path}: the bundle contradicts itself ({error!r}).") from error
     remarks = ["Figures are on synthetic photos, drawn by tledge."] * manifest.synthetic
@@ -199,12 +199,10 @@ def _preference(entry: ParityRow | Shipped) -> tuple[bool, bool, int]:
     return not is_integer, not is_integer and entry.variant != "tflite-fp32", entry.bytes
 
 
-def _test_photos(
-    reference: golden_set.Golden, data: Data, seed: int, watch: progress.Progress
-) -> list[_Case]:
+def _test_photos(reference: golden_set.Golden, data: Data, seed: int, progress: Progress) -> list[_Case]:
     """Up to `MOST` test photos, classes in turn, with how to read each from the recipe's source."""
     rows = sampling.by_class_in_turn(reference.labels, MOST, seed).tolist()
-    records = _records(data, {reference.ids[row] for row in rows}, watch)
+    records = _records(data, {reference.ids[row] for row in rows}, progress)
     gone = [reference.ids[row] for row in rows if reference.ids[row] not in records]
     if gone:
         raise DataError(
@@ -220,12 +218,12 @@ def _test_photos(
     ]  # fmt: skip
 
 
-def _records(data: Data, wanted: set[str], watch: progress.Progress) -> dict[str, Record]:
+def _records(data: Data, wanted: set[str], progress: Progress) -> dict[str, Record]:
     """The source's records of these ids, as far as they are there."""
     name = data.source.partition(":")[0]
     try:
         records = SOURCES[name].module.records(options.source_options(data))
-        listed = progress.track(watch, records, "find the photos", None)
+        listed = track(progress, records, "find the photos", None)
         return {one.id: one for one in listed if one.id in wanted}
     except (MissingError, DataError) as error:
         raise type(error)(
@@ -248,14 +246,14 @@ def _golden_photos(bundle: Bundle) -> list[_Case]:
     ]
 
 
-def _measured(cases: Sequence[_Case], session: Session, watch: progress.Progress) -> _Found:
+def _measured(cases: Sequence[_Case], session: Session, progress: Progress) -> _Found:
     """Prepare and answer every photo in every way; photos are prepared ahead by other threads."""
     import numpy as np
 
     answers, means, largest, sized = [], [], [], 0
     threads = os.cpu_count() or 1
     made = in_order(_made, cases, threads, 2 * threads)
-    for one in progress.track(watch, made, "prepare and answer", len(cases)):
+    for one in track(progress, made, "prepare and answer", len(cases)):
         with runtime_errors_as("the artifact loads but does not run"):
             answers.append(session.run(one.pixels))
         apart = np.abs(one.pixels[1:].astype(np.int16) - one.pixels[0]).reshape(len(WAYS), -1)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge import contract, progress
+from tledge import contract
 from tledge._io import files
 from tledge.bundle.manifest import Shipped
 from tledge.bundle.reader import Bundle, open_bundle
@@ -19,6 +19,7 @@ from tledge.errors import ArtifactError, DataError, MissingError, ParityFailed, 
 from tledge.formats.registry import VARIANTS
 from tledge.metrics import abstention, statistics
 from tledge.preprocessing import image
+from tledge.progress import SILENT, Progress, track
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import UNCORRECTED, RunFolder
@@ -41,7 +42,7 @@ def verify_run(
     limits: Parity,
     *,
     kernels: str = "xnnpack",
-    watch: progress.Progress = progress.SILENT,
+    progress: Progress = SILENT,
 ) -> ParityReport:
     """Hold every artifact of a run to the golden set; write `parity.json` and which answers differ.
 
@@ -56,7 +57,7 @@ def verify_run(
     order = list(VARIANTS)
     rows = []
     for artifact in sorted(artifacts, key=lambda one: order.index(one.variant)):
-        row = _row(folder, artifact, reference, standard, kernels, watch)
+        row = _row(folder, artifact, reference, standard, kernels, progress)
         rows.append(_with_uncorrected(folder, row, artifact, reference, standard))
     flips.keep_only(folder.path, [row.flips for row in rows])
     report = _report(_of_keras(reference, run.confidence), rows)
@@ -102,10 +103,10 @@ def _row(
     reference: golden_set.Golden,
     standard: Standard,
     kernels: str,
-    watch: progress.Progress,
+    progress: Progress,
 ) -> ParityRow:
     try:
-        return parity.check(folder.path, artifact, reference, standard, kernels=kernels, watch=watch)
+        return parity.check(folder.path, artifact, reference, standard, kernels=kernels, progress=progress)
     except MissingError as error:
         return ParityRow(
             artifact.variant, artifact.path, artifact.sha256, artifact.bytes, SKIPPED,
@@ -137,7 +138,7 @@ def verify_bundle(
     *,
     key: PublicKey | None = None,
     kernels: str = "xnnpack",
-    watch: progress.Progress = progress.SILENT,
+    progress: Progress = SILENT,
 ) -> ParityReport:
     """Check a bundle on this machine: hashes, labels, preparation, structure, golden answers.
 
@@ -145,12 +146,12 @@ def verify_bundle(
     if that is given, did not sign it as it is.
     """
     try:
-        return _verify_bundle(open_bundle(path, key), kernels, watch)
+        return _verify_bundle(open_bundle(path, key), kernels, progress)
     except (LookupError, TypeError, ValueError, AttributeError, MemoryError, DataError) as error:
         raise ArtifactError(f"{path}: the bundle contradicts itself ({error!r}).") from error
 
 
-def _verify_bundle(bundle: Bundle, kernels: str, watch: progress.Progress) -> ParityReport:
+def _verify_bundle(bundle: Bundle, kernels: str, progress: Progress) -> ParityReport:
     bundle.check_sums()
     if not bundle.manifest.artifacts:
         raise ArtifactError(f"{bundle.path}: the manifest names no artifact, so there is nothing to verify.")
@@ -158,7 +159,7 @@ def _verify_bundle(bundle: Bundle, kernels: str, watch: progress.Progress) -> Pa
     _check_labels(bundle)
     _check_preparation(bundle, expected)
     rows = []
-    for entry in progress.track(watch, bundle.manifest.artifacts, "verify", len(bundle.manifest.artifacts)):
+    for entry in track(progress, bundle.manifest.artifacts, "verify", len(bundle.manifest.artifacts)):
         rows.append(_shipped_row(bundle, entry, expected, kernels))
     answers = expected["keras"].argmax(1)
     photos = bundle.manifest.photos
