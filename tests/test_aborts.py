@@ -15,9 +15,9 @@ NATIVE = "ctypes.CDLL(None).abort()\n"
 @pytest.mark.parametrize(
     ("code", "ended", "said"),
     [
-        (f"with aborts.explained(lambda: 'set less'):\n    {NATIVE}", 1, "tledge: set less"),
-        (f"with aborts.explained(lambda: 'set less'):\n    pass\n{NATIVE}", -6, ""),
-        (f"with aborts.explained(lambda: 1 / 0):\n    {NATIVE}", -6, "ZeroDivisionError"),
+        (f"with aborts.exit_message_on_abort(lambda: 'set less'):\n    {NATIVE}", 1, "tledge: set less"),
+        (f"with aborts.exit_message_on_abort(lambda: 'set less'):\n    pass\n{NATIVE}", -6, ""),
+        (f"with aborts.exit_message_on_abort(lambda: 1 / 0):\n    {NATIVE}", -6, "ZeroDivisionError"),
     ],
     ids=["within", "behind", "no words"],
 )

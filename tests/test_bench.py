@@ -48,7 +48,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[MeasurementJob]:
         return READING
 
     monkeypatch.setattr(bench, "_apart", answer)
-    monkeypatch.setattr(bench.machine, "here", lambda: MACHINE)
+    monkeypatch.setattr(bench.machine, "current_machine", lambda: MACHINE)
     return asked
 
 
@@ -310,7 +310,7 @@ def test_busy_machine_is_said(
     bundle: Path, jobs: list[MeasurementJob], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not any("load average" in line for line in bench.bench(bundle).remarks)
-    monkeypatch.setattr(bench.machine, "here", lambda: replace(MACHINE, load=3.5))
+    monkeypatch.setattr(bench.machine, "current_machine", lambda: replace(MACHINE, load=3.5))
     assert any("load average 3.5 on 4 cores" in line for line in bench.bench(bundle).remarks)
 
 

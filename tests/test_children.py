@@ -26,8 +26,8 @@ time.sleep(600)
 STARTER = """
 import os, subprocess, sys, time
 from tledge._process import subprocesses as children
-with children.deaf_to_interrupts():
-    worker = subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]], env=children.environment(),
+with children.ignore_interrupts():
+    worker = subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]], env=children.child_environment(),
                               stdout=subprocess.PIPE)
 worker.stdout.readline()
 print(worker.pid, flush=True)

@@ -417,7 +417,7 @@ def test_readable_private_key_is_remarked(keys: Path, tmp_path: Path) -> None:
 
 
 def test_missing_package_names_the_extra(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signing, "NEEDS", signing.Needs(("no_such_module",), signing.extra("sign")))
+    monkeypatch.setattr(signing, "NEEDS", signing.Needs(("no_such_module",), signing.install_command("sign")))
     for take, name in ((signing.signer, "own.pem"), (signing.public_key, "own.pub")):
         with pytest.raises(MissingError, match=r"pip install 'tledge\[sign\]'"):
             take(keys / name)
