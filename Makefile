@@ -35,7 +35,7 @@ audit: $(VENV)/dev.installed  ## pins, licences, and vulnerabilities where a dat
 	$(BIN)/python tools/audit.py
 
 extras:  ## install each extra alone into an environment of its own and import what it promises
-	$(PYTHON) tests/extras.py
+	$(PYTHON) tools/extras.py
 
 device-check: $(VENV)/dev.installed  ## BUNDLE on ARM64, emulated: its answers beside this machine's, its runners
 	$(BIN)/python tools/device_check.py $(BUNDLE)

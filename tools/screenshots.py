@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from chromium import FAKE_CAMERA, Seen, chromium, film, opened, served
+from tests.helpers.chromium import FAKE_CAMERA, Seen, chromium, film, opened, served
 from PIL import Image
 
 from tledge.reader import open_bundle

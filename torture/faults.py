@@ -344,7 +344,7 @@ LARGE = ("model.image_size=768", "stage.0.batch_size=32")
 def out_of_memory(ground: Ground) -> Seen:
     """Training that runs out of address space: refused with what to set.
 
-    What `halve_batch` does then is tested where only the backend tells of it (tests/test_hardware.py):
+    What `halve_batch` does then is tested where only the backend tells of it (tests/stages/training/test_accelerators.py):
     after C++ has once been without memory here, it may crash as well.
     """
     folder = ground.folder("memory")

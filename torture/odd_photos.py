@@ -14,7 +14,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
-import damaged
+from tests.helpers import damaged
 import numpy as np
 from PIL import Image, ImageCms, features
 

@@ -270,7 +270,7 @@ def _as_alone(ground: Ground, name: str, files: Path, alone: Tally) -> Seen:
 
 def bundle(ground: Ground) -> Path:
     """A bundle made without training, once."""
-    import fake_device_bundle
+    from tests.helpers import fake_device_bundle
 
     path = ground.work / "colours"
     return path if path.is_dir() else fake_device_bundle.make(path)

@@ -23,7 +23,7 @@ MANY = 200
 
 
 def _photo(number: int = 0) -> bytes:
-    import fake_device_bundle
+    from tests.helpers import fake_device_bundle
 
     return fake_device_bundle.photo(number)
 
@@ -181,7 +181,7 @@ def many_at_once(ground: Ground) -> Seen:
 
 def _large_at_once(ground: Ground, one: Serving) -> list[str]:
     """Small files of 100 megapixels, twenty at a time: decoded one by one."""
-    import damaged
+    from tests.helpers import damaged
 
     row = bytes(1) + bytes(10_000 * 3)
     picture = damaged.png(10_000, 10_000, row * 10_000)
@@ -192,7 +192,7 @@ def _large_at_once(ground: Ground, one: Serving) -> list[str]:
 
 def feedback_stays_inside(ground: Ground) -> Seen:
     """Whatever the bundle's labels are: nothing is written outside the feedback folder, nor without end."""
-    import fake_device_bundle
+    from tests.helpers import fake_device_bundle
 
     folder = ground.folder("labels")
     labels = [

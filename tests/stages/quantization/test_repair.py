@@ -1,0 +1,123 @@
+"""int8 models that are built to break, and what repairs them."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.helpers.command_line import Done
+
+from tledge import golden, runs
+from tledge.formats import VARIANTS
+
+pytestmark = pytest.mark.slow(minutes=0.7)
+Cli = Callable[..., Done]
+
+
+def rescaled(run: Path, block: str, factors: Any) -> None:
+    """Multiply the channels of a depthwise layer's output, and divide the weights that read them.
+
+    What Keras answers stays (nearly: ReLU6 cuts elsewhere); it becomes the run's reference.
+    """
+    from tledge import model
+
+    net = model.load(run / "model.keras")
+    norm, conv = net.get_layer(f"{block}_depthwise_BN"), net.get_layer(f"{block}_conv")
+    made = factors(norm.gamma.shape[0]).astype(np.float32)
+    norm.gamma.assign(norm.gamma.numpy() * made)
+    norm.beta.assign(norm.beta.numpy() * made)
+    conv.set_weights([conv.get_weights()[0] / made[None, None, :, None]])
+    model.save(net, run / "model.keras")
+    known = golden.load(run / "golden.npz")
+    few = known.images[: golden.FAULT_IMAGES].astype(np.float32)
+    answers = net.predict(known.images.astype(np.float32), verbose=0)
+    faults = {one.name: net.predict(one.apply(few), verbose=0) for one in golden.FAULTS}
+    golden.save(run / "golden.npz", golden.Golden(known.images, known.labels, answers, known.ids, faults))
+
+
+def thousandfold(channels: int) -> Any:
+    """Scales from 1 down to a thousandth, in an order that does not follow the channels'."""
+    return np.random.default_rng(0).permutation(np.logspace(-3, 0, channels))
+
+
+def outlier(channels: int) -> Any:
+    """One channel that is 300 times larger than the others."""
+    return np.where(np.arange(channels) == 3, 1.0, 1 / 300)
+
+
+def lean(run: Path, agreement: float = 0.9) -> None:
+    """Export nothing but fp32 unless asked: what else there was has another reference now."""
+    text = (run / "recipe.toml").read_text()
+    text = text.replace("int8_agreement = 0.9", f"int8_agreement = {agreement}")
+    (run / "recipe.toml").write_text(f'{text}\n[export]\nvariants = ["tflite-fp32"]\n')
+    shutil.rmtree(run / "artifacts")
+
+
+def details(run: Path, variant: str) -> Any:
+    return runs.read_json(run / "artifacts" / f"{variant}.json", "", "")["details"]
+
+
+@pytest.mark.parametrize("factors", [thousandfold, outlier])
+def test_broken_model_fails_and_is_repaired(own_run: Path, cli: Cli, factors: Any) -> None:
+    rescaled(own_run, "block_3", factors)
+    lean(own_run)
+    done = cli("export", own_run, "--int8", "--quiet")
+    assert done.code == 3, done.out
+    row = {one["variant"]: one for one in json.loads((own_run / "parity.json").read_text())["rows"]}
+    assert row["tflite-fp32"]["verdict"] == "passed"
+    done = cli("export", own_run, "--repair", "--quiet")
+    assert done.code == 0, done.out
+    found = details(own_run, "tflite-int8")
+    names = [rung["name"] for rung in found["rungs"]]
+    assert names[0] == "as converted" and found["repair"] == names[-1] != names[0]
+    assert all(rung["verdict"] == "failed" for rung in found["rungs"][:-1])
+    assert any("block_3_depthwise" in layer for layer in found["rungs"][-1]["layers"])
+    assert f"{names[-1]} (taken)" in done.out.replace(" *", "")
+    repaired = runs.sha256(own_run / "artifacts" / "tflite-int8.tflite")
+    assert cli("export", own_run, "--repair", "--quiet").code == 0
+    assert runs.sha256(own_run / "artifacts" / "tflite-int8.tflite") == repaired
+
+
+def test_sound_model_needs_no_remedy(own_run: Path, cli: Cli) -> None:
+    lean(own_run)
+    done = cli("export", own_run, "--repair", "--quiet")
+    assert done.code == 0, done.out
+    found = details(own_run, "tflite-int8")
+    assert len(found["rungs"]) <= 3
+    assert found["held_out_images"] >= 300
+
+
+def test_layers_in_float_go_by_their_own_name(own_run: Path, cli: Cli) -> None:
+    """The broken layer is left in float, and the file says so."""
+    rescaled(own_run, "block_3", thousandfold)
+    lean(own_run)
+    done = cli("export", own_run, "--variant", "tflite-mixed", "--quiet")
+    assert done.code == 0, done.out
+    assert any(
+        "block_3_depthwise" in layer for layer in details(own_run, "tflite-mixed")["rungs"][-1]["layers"]
+    )
+    found = VARIANTS["tflite-mixed"].format.inspect(own_run / "artifacts" / "tflite-mixed.tflite")
+    assert "float32" in found.activations and "DEQUANTIZE" in found.operators
+    assert found.weights["int8"] > found.weights.get("float32", 0) / 4
+
+
+def test_what_integers_cannot_do_ends_under_another_name(own_run: Path, cli: Cli) -> None:
+    """Where no integer model may pass, --mixed goes on, and no tflite-int8 is left behind."""
+    rescaled(own_run, "block_3", outlier)
+    lean(own_run, agreement=1.0)
+    assert cli("export", own_run, "--int8", "--quiet").code == 3
+    done = cli("export", own_run, "--repair", "--mixed", "--quiet")
+    left = sorted(path.stem for path in (own_run / "artifacts").glob("*.json"))
+    assert left[0] != "tflite-int8" and len(left) == 2, done.out
+    (other,) = set(left) - {"tflite-fp32"}
+    taken = details(own_run, other)["rungs"][-1]
+    assert other == f"tflite-{taken['mode']}" and taken["verdict"] == "passed"
+    assert done.code == 0, done.out
+
+
+def test_mixed_alone_is_refused(own_run: Path, cli: Cli) -> None:
+    done = cli("export", own_run, "--mixed")
+    assert done.code == 2 and "--repair" in done.err

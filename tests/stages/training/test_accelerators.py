@@ -1,0 +1,580 @@
+"""Precision, compiling, memory and several devices: what training does with them, and what it writes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.helpers.fake_models import images, small_net
+
+from tledge import feeding, fitting, hardware, progress, recipe, runs, training
+from tledge.errors import RecipeError, RunError
+from tledge.hardware import Engine, Split
+from tledge.tables import Hardware, Stage
+
+TEXT = """
+[data]
+source = "drawn"
+train = 90
+test = 30
+size = 48
+[data.splits]
+validation = { from = "train", fraction = 0.2 }
+[model]
+backbone = "tiny"
+weights = "none"
+image_size = 32
+dropout = 0.0
+head_batch_norm = true
+[[stage]]
+name = "head"
+epochs = 1
+batch_size = 8
+[[stage]]
+name = "all"
+epochs = 3
+unfreeze = "all"
+batch_norm = "train"
+batch_norm_momentum = 0.8
+batch_size = 8
+"""
+
+
+class Listener(progress.Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def one_hot(count: int) -> Any:
+    return np.eye(3, dtype=np.float32)[np.arange(count) % 3]
+
+
+def examples(count: int = 19) -> feeding.Examples:
+    return feeding.Examples(images(count), one_hot(count), np.arange(count))
+
+
+def fit(
+    net: Any,
+    stage: Stage,
+    path: Path,
+    engine: Engine = hardware.PLAIN,
+    state: fitting.State | None = None,
+    watch: progress.Progress = progress.SILENT,
+) -> fitting.State:
+    from tledge import model
+
+    model.set_trainable(net, stage)
+    state = state or fitting.State()
+    fitting.fit(
+        net, stage, state, examples(), examples(7),
+        seed=0, checkpoint=path / "state.npz", watch=watch, engine=engine,
+    )  # fmt: skip
+    return state
+
+
+def built(table: Hardware) -> Any:
+    with Engine(table).building():
+        net = small_net()
+    net.get_layer("dropout").rate = 0.0
+    return net
+
+
+# The table
+
+
+def test_hardware_is_set_from_outside() -> None:
+    made = recipe.parse(TEXT, "a.toml", ["hardware.precision=bfloat16", "hardware.halve_batch=true"])
+    assert made.hardware == Hardware(precision="bfloat16", halve_batch=True)
+    assert recipe.parse(TEXT, "a.toml").hardware == Hardware()
+
+
+@pytest.mark.parametrize("setting", ["precision=float8", "devices=two", "jit_compile=true", "batch=3"])
+def test_wrong_hardware_is_refused(setting: str) -> None:
+    with pytest.raises(RecipeError, match=r"\[hardware\]"):
+        recipe.parse(TEXT, "a.toml", [f"hardware.{setting}"])
+
+
+def test_hub_takes_no_mixed_precision() -> None:
+    hub = ["model.backbone=hub:net", "model.weights=imagenet", "stage.1.batch_norm=inference"]
+    recipe.parse(TEXT, "a.toml", hub)
+    with pytest.raises(RecipeError, match="a hub backbone computes in float32"):
+        recipe.parse(TEXT, "a.toml", [*hub, "hardware.precision=bfloat16"])
+
+
+# Memory: errors
+
+
+def made_error(name: str, text: str) -> Exception:
+    return type(name, (RuntimeError,), {})(text)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted"),
+    [
+        (MemoryError(), True),
+        (np._core._exceptions._ArrayMemoryError((3,), np.dtype("f4")), True),  # type: ignore[attr-defined]
+        (made_error("XlaRuntimeError", "RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."), True),
+        (made_error("JaxRuntimeError", "RESOURCE_EXHAUSTED: Out of memory"), True),
+        (made_error("AbortedError", "Status: 1, message: could not create a primitive, in file a.cc"), True),
+        (made_error("AbortedError", "Status: 3, message: could not create a primitive, in file a.cc"), False),
+        (made_error("XlaRuntimeError", "INVALID_ARGUMENT: shapes"), False),
+        (made_error("InternalError", "CUDA_ERROR_OUT_OF_MEMORY"), True),
+        (made_error("InternalError", "cuDNN"), False),
+        (RuntimeError("RESOURCE_EXHAUSTED"), False),
+        (RunError("the loss is not a number"), False),
+    ],
+)
+def test_out_of_memory_is_recognised(error: Exception, wanted: bool) -> None:
+    assert hardware.is_out_of_memory(error) == wanted
+
+
+@pytest.mark.slow
+def test_own_errors_of_tensorflow_are_recognised() -> None:
+    import tensorflow as tf
+
+    assert hardware.is_out_of_memory(tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"))
+    assert not hardware.is_out_of_memory(tf.errors.InvalidArgumentError(None, None, "OOM"))
+
+
+def test_message_says_what_to_set() -> None:
+    stage = Stage(name="top", batch_size=64)
+    with pytest.raises(RunError) as caught:
+        hardware.halved(Hardware(), stage, Split(64), progress.SILENT)
+    assert str(caught.value) == (
+        "stage top: the device ran out of memory at batch_size = 64. Set batch_size = 32, "
+        '[hardware] precision = "bfloat16", or [hardware] halve_batch = true.'
+    )
+    with pytest.raises(RunError, match=r"batch_size = 32, or \[hardware\] halve_batch"):
+        hardware.halved(Hardware(precision="float16"), stage, Split(64), progress.SILENT)
+
+
+def test_halving_ends_at_one() -> None:
+    listener, table, split = Listener(), Hardware(halve_batch=True), Split(6)
+    pieces = []
+    while split.piece > 1:
+        split = replace(split, accumulate=hardware.halved(table, Stage(), split, listener))
+        pieces.append(split.piece)
+    assert pieces == [3, 2, 1] and len(listener.lines) == 3
+    with pytest.raises(RunError, match="smaller backbone"):
+        hardware.halved(table, Stage(), split, listener)
+
+
+# Pieces of an update
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 4])
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 5, 19, 24])
+def test_pieces_weigh_images_alike(accumulate: int, replicas: int, count: int) -> None:
+    split, values = Split(8, accumulate, replicas), np.random.default_rng(0).random(count)
+    order = np.random.default_rng(1).permutation(count)
+    taken = [split.take(order, number) for number in range(split.count(count))]
+    assert all(len(positions) % replicas == 0 for positions, _ in taken)
+    assert max(len(positions) for positions, _ in taken) <= split.piece
+    for update in range(0, len(taken), accumulate):
+        own = order[update // accumulate * 8 :][:8]
+        means = [(values[positions] * share).mean() for positions, share in taken[update:][:accumulate]]
+        assert np.mean(means) == pytest.approx(values[own].mean(), rel=1e-6)
+
+
+def test_validation_counts_every_image_once() -> None:
+    split, values = Split(8, 2, 3), np.random.default_rng(0).random(16)
+    pieces, even = split.for_validation(16)
+    taken = [pieces.take(np.arange(16), number) for number in range(pieces.count(16))]
+    shares = [(share > 0) * even for _, share in taken]
+    total = sum(
+        (values[positions] * share).sum() for (positions, _), share in zip(taken, shares, strict=True)
+    )
+    assert total / sum(len(share) for share in shares) == pytest.approx(values.mean())
+
+
+@pytest.mark.slow
+def test_bytes_train_as_floats_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device's float32 of a byte is the host's."""
+    first, stage = built(Hardware()), Stage(epochs=2, unfreeze="all", batch_size=8)
+    fit(first, stage, tmp_path / "bytes")
+    before, kinds = feeding.Examples.take, set()
+
+    def floats(self: Any, *rest: Any) -> Any:
+        found = before(self, *rest)
+        kinds.add(found.dtype.name)
+        return found.astype(np.float32)
+
+    monkeypatch.setattr(feeding.Examples, "take", floats)
+    second = built(Hardware())
+    fit(second, stage, tmp_path / "floats")
+    assert kinds == {"uint8"}
+    assert all(map(np.array_equal, first.get_weights(), second.get_weights()))
+
+
+# Memory: halving
+
+
+def full_above(monkeypatch: pytest.MonkeyPatch, limit: int) -> list[int]:
+    """A device that holds `limit` images; gives the sizes of the batches that it saw."""
+    import keras
+    import tensorflow as tf
+
+    seen: list[int] = []
+    before = feeding.batches
+
+    def planted(*rest: Any, **options: Any) -> Any:
+        data = before(*rest, **options)
+
+        class Watched(type(data)):  # type: ignore[misc]
+            def __getitem__(self, number: int) -> Any:
+                found = super().__getitem__(number)
+                seen.append(len(found[0]))
+                return found
+
+        data.__class__ = Watched
+        return data
+
+    def fitted(self: Any, *rest: Any, before: Any = keras.Model.fit, **options: Any) -> Any:
+        if len(rest[0][0][0]) > limit:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+        return before(self, *rest, **options)
+
+    monkeypatch.setattr(fitting, "batches", planted)
+    monkeypatch.setattr(keras.Model, "fit", fitted)
+    return seen
+
+
+HALVING = Stage(
+    name="all", epochs=3, unfreeze="all", batch_size=8, learning_rate=0.01,
+    schedule="cosine", restore_best=False,
+)  # fmt: skip
+
+
+def near(first: Any, second: Any, atol: float) -> bool:
+    pairs = zip(first.get_weights(), second.get_weights(), strict=True)
+    return all(np.allclose(one, other, atol=atol) for one, other in pairs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keys", [{}, {"schedule": "inverse-time", "decay": 0.3}, {"ema": 0.5}])
+def test_halved_stage_learns_the_same(
+    keys: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """19 images in updates of 8, 8 and 3, as 2 + 2 + 2 + 2 and so on."""
+    stage = replace(HALVING, **keys)
+    whole, halved, start = (built(Hardware()) for _ in range(3))
+    fit(whole, stage, tmp_path / "whole")
+    seen, listener = full_above(monkeypatch, 2), Listener()
+    state = fit(halved, stage, tmp_path / "halved", Engine(Hardware(halve_batch=True)), watch=listener)
+    assert [row["epoch"] for row in state.history] == [1, 2, 3] and max(seen[-20:]) == 2
+    assert state.halved == {"all": 2} and state.accumulate == 4
+    assert "at batch_size = 8. The stage begins again with 4 images" in listener.lines[0]
+    assert near(halved, whole, 5e-3 if keys.get("ema") else 1e-4)
+    assert not near(start, whole, 5e-3)
+
+
+@pytest.mark.slow
+def test_full_device_stops_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full_above(monkeypatch, 2)
+    with pytest.raises(RunError, match="stage all: the device ran out of memory at batch_size = 8"):
+        fit(built(Hardware()), HALVING, tmp_path)
+
+
+@pytest.mark.slow
+def test_other_errors_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "_run", lambda *_: (_ for _ in ()).throw(KeyError("other")))
+    with pytest.raises(KeyError, match="other"):
+        fit(built(Hardware()), HALVING, tmp_path, Engine(Hardware(halve_batch=True)))
+
+
+@pytest.mark.slow
+def test_halved_stage_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in its third epoch, with the gradients of four pieces in the checkpoint's optimizer."""
+    table = Hardware("float16", halve_batch=True)
+    full_above(monkeypatch, 2)
+    whole, killed, resumed = (built(table) for _ in range(3))
+    fit(whole, HALVING, tmp_path / "whole", Engine(table))
+    before, left = fitting.judge, [2]
+
+    def dies(*rest: Any) -> bool:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return before(*rest)
+
+    monkeypatch.setattr(fitting, "judge", dies)
+    with pytest.raises(KeyboardInterrupt):
+        fit(killed, HALVING, tmp_path / "killed", Engine(table))
+    monkeypatch.setattr(fitting, "judge", before)
+    state = fitting.read_state(tmp_path / "killed" / "state.npz")
+    assert state.epoch == 2 and state.accumulate == 4
+    fit(resumed, HALVING, tmp_path / "killed", Engine(table), state)
+    assert state.epoch == 3 and state.halved == {"all": 2}
+    assert all(map(np.array_equal, whole.get_weights(), resumed.get_weights()))
+
+
+# Precision
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_policy_is_mixed_and_put_back(precision: str) -> None:
+    import keras
+
+    net = built(Hardware(precision))
+    kinds = {layer.name: layer.compute_dtype for layer in net.layers}
+    assert kinds["scale"] == kinds["logits"] == kinds["probabilities"] == "float32"
+    assert kinds["pool"] == precision and {one.dtype for one in net.weights} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+    with pytest.raises(KeyError), Engine(Hardware(precision)).building():
+        raise KeyError
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.slow
+def test_float16_survives_an_overflow(tmp_path: Path) -> None:
+    net, table = built(Hardware("float16")), Hardware("float16")
+    before = net.get_layer("logits").kernel.numpy()
+    engine = Engine(table)
+    scaled = Engine.scaled
+
+    def overflowing(self: Engine, optimizer: Any) -> Any:
+        made = scaled(self, optimizer)
+        made.initial_scale = 2.0**40  # times any loss: above float16's 65504
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "scaled", overflowing)
+        state = fit(net, Stage(epochs=8, batch_size=4, unfreeze="all"), tmp_path, engine)
+    assert float(net.optimizer.dynamic_scale) < 2.0**39
+    assert all(np.isfinite(one).all() for one in net.get_weights()) and state.epoch == 8
+    assert int(net.optimizer.iterations) < 40  # of 8 * 5 steps the first ones were left out
+    assert not np.array_equal(before, net.get_layer("logits").kernel.numpy())
+
+
+@pytest.mark.slow
+def test_float16_resumes_byte_for_byte(tmp_path: Path) -> None:
+    """Scale of the loss and count of steps since it grew are in the checkpoint; with averaged weights."""
+    stage, engine = replace(HALVING, ema=0.9), Engine(Hardware("float16"))
+    whole, killed = built(engine.table), built(engine.table)
+    fit(whole, stage, tmp_path / "whole", engine)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            fitting._keeper(None, stage, fitting.State(), tmp_path).__class__, "finish", lambda _: None, False
+        )
+        state = fitting.State()
+        saved = fitting.save_checkpoint
+
+        def dies(*rest: Any) -> None:
+            saved(*rest)
+            if state.epoch == 2:
+                raise KeyboardInterrupt
+
+        patch.setattr(fitting, "save_checkpoint", dies)
+        with pytest.raises(KeyboardInterrupt):
+            fit(killed, stage, tmp_path / "killed", engine, state)
+    resumed = built(engine.table)
+    fit(resumed, stage, tmp_path / "killed", engine, fitting.read_state(tmp_path / "killed" / "state.npz"))
+    assert all(map(np.array_equal, whole.get_weights(), resumed.get_weights()))
+    assert int(resumed.optimizer.iterations) == int(whole.optimizer.iterations) > 0
+    assert int(resumed.optimizer.step_counter) == int(whole.optimizer.step_counter)
+
+
+def trained(out: Path, *settings: str) -> runs.RunFolder:
+    training.train(recipe.parse(TEXT, "own.toml", settings), TEXT, out, settings=settings)
+    return runs.RunFolder(out)
+
+
+def parts(folder: runs.RunFolder) -> dict[str, bytes]:
+    with zipfile.ZipFile(folder.model) as packed:
+        return {name: packed.read(name) for name in packed.namelist()}
+
+
+def losses(folder: runs.RunFolder) -> list[float]:
+    lines = folder.history.read_text().splitlines()
+    column = lines[0].split(",").index("val_loss")
+    return [float(line.split(",")[column]) for line in lines[1:]]
+
+
+@pytest.mark.slow
+def test_mixed_run_is_written_in_float32(tmp_path: Path) -> None:
+    """Also with frozen layers computed once, which changes no weight."""
+    from tledge import exporting, model
+
+    precision = "bfloat16"
+
+    plain = trained(tmp_path / "plain")
+    mixed = trained(tmp_path / "mixed", f"hardware.precision={precision}")
+    assert parts(mixed)["config.json"] == parts(plain)["config.json"]
+    assert b"mixed" not in parts(mixed)["config.json"]
+    assert parts(mixed)["model.weights.h5"] != parts(plain)["model.weights.h5"]
+    assert losses(mixed) == pytest.approx(losses(plain), abs=0.1) and losses(mixed) != losses(plain)
+    golden = np.load(mixed.golden)
+    answers = model.load(mixed.model).predict_on_batch(golden["images"].astype(np.float32))
+    np.testing.assert_array_equal(answers, golden["probabilities"])
+    asked = [f"hardware.precision={precision}"]
+    exporting.export(mixed, recipe.parse(TEXT, "own.toml", asked), ["tflite-fp32"])
+    anew = trained(tmp_path / "anew", f"hardware.precision={precision}", "stage.0.reuse_frozen=false")
+    assert parts(anew) == parts(mixed)
+
+
+@pytest.mark.slow
+def test_frozen_outputs_know_their_precision() -> None:
+    """Another key for each precision, and float32 holds all that bfloat16 gives."""
+    from tledge import model, prefix
+
+    keys = set()
+    for precision in ("float32", "bfloat16", "float16"):
+        net = built(Hardware(precision))
+        model.set_trainable(net, Stage())
+        front = prefix.cut(net).front  # type: ignore[union-attr]
+        keys.add(prefix.key(front, "photos"))
+        given = np.asarray(front.predict_on_batch(images(4)))
+        assert given.dtype.name == precision
+        assert np.array_equal(given.astype(np.float32).astype(given.dtype), given) and given.any()
+    assert len(keys) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("jit", "asked"), [("auto", True), ("off", True), ("on", False)])
+def test_compiling_gives_up_determinism(jit: str, asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras compiles no step with TensorFlow while kernels have to be deterministic."""
+    import tensorflow as tf
+
+    calls: list[int] = []
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: calls.append(1))
+    training._seed(0, Hardware(jit_compile=jit))
+    assert bool(calls) == asked
+
+
+@pytest.mark.slow
+def test_compiled_steps_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from keras.src.trainers import trainer
+
+    # Other tests of this process have asked for determinism, which cannot be taken back.
+    monkeypatch.setattr(trainer, "model_supports_jit", lambda _model: True)
+    nets = [built(Hardware()) for _ in range(2)]
+    for net, jit in zip(nets, ("on", "off"), strict=True):
+        fit(net, Stage(epochs=2, unfreeze="all"), tmp_path / jit, Engine(Hardware(jit_compile=jit)))
+        assert net.jit_compile == (jit == "on")
+    assert near(*nets, atol=1e-4)
+
+
+# Devices
+
+
+@pytest.mark.slow
+def test_all_of_one_device_is_one() -> None:
+    listener = Listener()
+    assert hardware.engine(Hardware(devices="all"), listener).replicas == 1
+    assert "this machine has one device" in listener.lines[0]
+
+
+@pytest.mark.slow
+def test_tensorflow_cannot_halve_on_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "_devices", lambda: ["CPU:0", "CPU:1"])
+    with pytest.raises(RecipeError, match="halve_batch: TensorFlow cannot"):
+        hardware.engine(Hardware(devices="all", halve_batch=True))
+
+
+TWO = """
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tledge import fitting, hardware, training
+from tledge.tables import Hardware, Stage
+
+sys.path.insert(0, TESTS)
+from test_hardware import HALVING, built, examples, fit, near, replace
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    one = tf.config.LogicalDeviceConfiguration
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [one(), one()])
+    hardware._devices = lambda: ["CPU:0", "CPU:1"]
+training._seed(0, Hardware())
+engine = hardware.engine(Hardware(devices="all", precision=PRECISION))
+assert engine.replicas == 2
+stage, out = replace(HALVING, optimizer="adam"), Path(OUT)
+
+
+def made():
+    with engine.building():
+        net = built(engine.table)
+    return engine.here(net)
+
+
+single, double = built(engine.table), made()
+assert double.predict_on_batch(examples(5).images).shape == (5, 3)
+first = fit(single, stage, out / "single", hardware.Engine(engine.table))
+second = fit(double, stage, out / "double", engine)
+assert near(single, double, TOLERANCE)
+for one, other in zip(first.history, second.history):
+    for name in ("loss", "val_loss", "val_accuracy"):
+        assert abs(one[name] - other[name]) < 5e-3, (name, one, other)
+
+state, saved = fitting.State(), fitting.save_checkpoint
+
+
+def dies(*rest):
+    saved(*rest)
+    if state.epoch == 2:
+        raise KeyboardInterrupt
+
+
+fitting.save_checkpoint = dies
+try:
+    fit(made(), stage, out / "killed", engine, state)
+except KeyboardInterrupt:
+    fitting.save_checkpoint = saved
+resumed = made()
+fit(resumed, stage, out / "killed", engine, fitting.read_state(out / "killed" / "state.npz"))
+assert near(resumed, double, 0)
+plain = engine.plain(resumed)
+assert near(plain, resumed, 0) and plain.dtype_policy.name == "float32"
+plain.save(out / "plain.keras")
+print("done")
+"""
+
+
+def run_on_two(backend: str, precision: str, tolerance: float, out: Path) -> None:
+    import os
+
+    here = Path(__file__).parent
+    words = {"TESTS": str(here), "OUT": str(out), "PRECISION": precision}
+    script = TWO.replace("TOLERANCE", str(tolerance))
+    for word, value in words.items():
+        script = script.replace(f"{word})", f"{value!r})")
+    flags = {"KERAS_BACKEND": backend, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    environment = {**os.environ, **flags, "PYTHONPATH": str(here.parent)}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.endswith("done\n"), done.stdout + done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_two_devices_train_as_one(tmp_path: Path) -> None:
+    """19 images in batches of 8, 8 and 3: the last is filled up for two devices."""
+    run_on_two("tensorflow", "float32", 1e-4, tmp_path)
+
+
+@pytest.mark.slow
+def test_two_devices_of_jax(tmp_path: Path) -> None:
+    pytest.importorskip("jax")
+    run_on_two("jax", "float32", 1e-4, tmp_path)
+
+
+def test_abort_names_what_to_set() -> None:
+    said = hardware.aborted(Stage(name="top"), hardware.Split(64))
+    assert "stage top: native code gave up at batch_size = 64" in said and "batch_size = 32" in said

@@ -1,0 +1,305 @@
+"""Locks that name their owner: who is refused, who takes over what a dead command left, what is said."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from tests.helpers.command_line import Done
+
+import tledge
+from tledge import locks
+from tledge.errors import ResourceError, RunError
+from tledge.locks import hold
+from tledge.runs import RunFolder
+
+Cli = Callable[..., Done]
+
+HOLDER = """
+import sys
+from pathlib import Path
+from tledge.locks import hold
+with hold(Path(sys.argv[1]), "taken"):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@contextmanager
+def held(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds a lock, until the block ends."""
+    command = [sys.executable, "-c", HOLDER, str(path), "for a test"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        yield process
+        process.communicate("")
+
+
+def owned_by(path: Path, **other: object) -> None:
+    """A lock file that a process of this machine left, or with `other` facts another one."""
+    path.write_text(json.dumps(asdict(replace(locks.here(), **other))))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    return tmp_path / ".lock"
+
+
+def unlocked(monkeypatch: pytest.MonkeyPatch, number: int = errno.ENOLCK) -> None:
+    """A disk on which the system has no locks."""
+
+    def refuse(_file: int, _how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+def test_lock_is_gone_afterwards(lock: Path) -> None:
+    with hold(lock, "taken") as first:
+        assert first and json.loads(lock.read_text())["pid"] == os.getpid()
+    assert not lock.exists()
+
+
+def test_lock_is_given_back_after_an_error(lock: Path) -> None:
+    with pytest.raises(ValueError, match="stop"), hold(lock, "taken"):
+        raise ValueError("stop")
+    with hold(lock, "taken") as first:
+        assert first
+
+
+def test_second_process_is_refused_by_name(lock: Path) -> None:
+    host = locks.here().host
+    told = rf"^taken: process \d+ on {host} \(-c .*\), since \d{{4}}-.*\. Wait for it, or end it\.$"
+    with held(lock) as other, pytest.raises(RunError, match=told) as refused, hold(lock, "taken"):
+        pytest.fail("held twice")
+    assert f"process {other.pid} " in str(refused.value)
+
+
+def test_refused_one_leaves_the_lock_alone(lock: Path) -> None:
+    with held(lock):
+        before = lock.read_text()
+        with pytest.raises(RunError), hold(lock, "taken"):
+            pytest.fail("held twice")
+        assert lock.read_text() == before
+
+
+def test_same_thread_goes_on(lock: Path) -> None:
+    with hold(lock, "taken"):
+        with hold(lock, "taken") as again:
+            assert not again
+        assert lock.exists()
+
+
+def test_another_thread_is_refused(lock: Path) -> None:
+    said: list[str] = []
+
+    def second() -> None:
+        with pytest.raises(RunError) as refused, hold(lock, "taken"):
+            pytest.fail("held twice")
+        said.append(str(refused.value))
+
+    with hold(lock, "taken"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+    assert f"process {os.getpid()} on" in said[0]
+
+
+def test_waiting_takes_over(lock: Path) -> None:
+    with held(lock) as other:
+        timer = threading.Timer(0.3, lambda: other.communicate("\n"))
+        timer.start()
+        with hold(lock, "taken", wait=True) as first:
+            assert first and other.poll() is not None
+        timer.join()
+
+
+def test_killed_owner_is_no_obstacle(lock: Path) -> None:
+    with held(lock) as other:
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+        assert str(other.pid) in lock.read_text()
+        with hold(lock, "taken") as first:
+            assert first
+
+
+@pytest.mark.parametrize("other", [{"pid": 1}, {"pid": 1, "boot": "before"}, {"pid": 1, "host": "container"}])
+def test_stale_owner_is_no_obstacle(lock: Path, other: dict[str, object]) -> None:
+    """A number in use again, a reboot, a container with a name of its own."""
+    owned_by(lock, **other)
+    with hold(lock, "taken") as first:
+        assert first
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"pid": 1}', "[]", "\0" * 90, '{"pid": "x", "host": "h"}'])
+def test_torn_lock_is_no_obstacle(lock: Path, text: str) -> None:
+    lock.write_text(text)
+    with hold(lock, "taken") as first:
+        assert first
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_another_machines_lock_stands(lock: Path, wait: bool) -> None:
+    owned_by(lock, host="server-7", boot="another", pid=4321)
+    told = rf"process 4321 on server-7 .*remove {lock}\.$"
+    with pytest.raises(RunError, match=told), hold(lock, "taken", wait=wait):
+        pytest.fail("nobody can tell whether it is still there")
+    lock.unlink()
+    with hold(lock, "taken") as first:
+        assert first
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_disk_without_locks_asks_for_the_process(
+    lock: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    unlocked(monkeypatch, number)
+    owned_by(lock, pid=os.getppid())
+    with pytest.raises(RunError, match=f"process {os.getppid()} on"), hold(lock, "taken"):
+        pytest.fail("its process is there")
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    owned_by(lock, pid=ended.pid)
+    with hold(lock, "taken") as first:
+        assert first
+
+
+def test_disk_without_locks_after_a_reboot(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unlocked(monkeypatch)
+    owned_by(lock, pid=os.getppid(), boot="before")
+    with hold(lock, "taken") as first:
+        assert first
+
+
+def test_owner_that_is_about_to_say_its_name(lock: Path) -> None:
+    """Between the lock and the name in it; and it may be gone by then."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        timer = threading.Timer(0.1, lambda: owned_by(lock, pid=4321))
+        timer.start()
+        with pytest.raises(RunError, match="process 4321 on"), hold(lock, "taken"):
+            pytest.fail("held twice")
+        timer.join()
+        lock.write_text("")
+        timer = threading.Timer(0.1, lambda: fcntl.flock(file, fcntl.LOCK_UN))
+        timer.start()
+        with hold(lock, "taken") as first:
+            assert first
+        timer.join()
+
+
+def test_owner_without_a_name(lock: Path) -> None:
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="it has not said who it is"), hold(lock, "taken"):
+            pytest.fail("held twice")
+
+
+def test_lock_removed_meanwhile_is_not_anothers(lock: Path) -> None:
+    """Who removes a lock by hand lets the next one in; the first must not take that one's away."""
+    with hold(lock, "taken"):
+        lock.unlink()
+        with held(lock):
+            pass
+        lock.write_text("of a third")
+    assert lock.read_text() == "of a third"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_folder_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(ResourceError, match="cannot be written"), hold(tmp_path / ".lock", "taken"):
+        pytest.fail("a lock that cannot be")
+
+
+def test_unwritable_lock_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    told = r"cannot be written \(Is a directory\)"
+    with pytest.raises(ResourceError, match=told), hold(tmp_path / ".lock", "taken"):
+        pytest.fail("a lock that cannot be")
+
+
+def test_command_is_told_as_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/tledge/__main__.py", "train", "my recipe.toml"])
+    assert locks.here().command == "tledge train 'my recipe.toml'"
+    monkeypatch.setattr(sys, "argv", ["/bin/tledge", "list"])
+    assert locks.here().command == "tledge list"
+
+
+def test_new_folder_without_result_is_gone(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "runs" / "new").alone():
+        assert (tmp_path / "runs" / "new" / ".lock").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_new_folder_with_result_stays(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "runs" / "new")
+    with folder.alone():
+        folder.labels.write_text("a\n")
+    assert [path.name for path in folder.path.iterdir()] == ["labels.txt"]
+
+
+def test_emptied_folder_keeps_its_lock(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with folder.alone():
+        folder.labels.write_text("a\n")
+        folder.checkpoints.mkdir()
+        (folder.path / "bundle").symlink_to(tmp_path)
+        folder.empty()
+        assert [path.name for path in folder.path.iterdir()] == [".lock"]
+    assert tmp_path.is_dir()
+
+
+RECIPE = (
+    '[data]\nsource = "drawn"\ntrain = 12\ntest = 6\nsize = 32\n'
+    '[data.splits]\nvalidation = { from = "train", fraction = 0.25 }\n'
+    '[model]\nbackbone = "tiny"\nweights = "none"\nimage_size = 32\n[[stage]]\n'
+)
+
+
+def test_training_into_a_taken_folder(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.toml").write_text(RECIPE)
+    Path("out").mkdir()
+    with held(tmp_path / "out" / ".lock") as other:
+        for more in ((), ("--resume",), ("--force",)):
+            done = cli("train", "tiny.toml", "--out", "out", *more)
+            assert done.code == 1 and f"process {other.pid} on" in done.err
+        with pytest.raises(RunError, match="another command is writing into this folder"):
+            tledge.train("tiny.toml", out="out")
+
+
+def test_sheets_into_a_taken_folder(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.toml").write_text(RECIPE)
+    Path("out").mkdir()
+    with held(tmp_path / "out" / ".lock"):
+        assert cli("data", "tiny.toml", "--out", "out").code == 1
+
+
+@pytest.mark.slow
+def test_taken_run_is_refused_by_all_that_write(own_run: Path, cli: Cli) -> None:
+    writing = ["export", "verify", "bundle", "bench", "report"]
+    with held(own_run / ".lock") as other:
+        for command in writing:
+            done = cli(command, own_run)
+            assert done.code == 1 and f"process {other.pid} on" in done.err, command
+        for call in (tledge.export, tledge.verify):
+            with pytest.raises(RunError, match="another command is writing into this folder"):
+                call(own_run)
+        assert cli("bundle", own_run / "bundle", "--target", "microcontroller").code == 1
+        assert cli("inspect", own_run).code == 0
+        assert cli("predict", own_run, own_run / "golden" / "00.jpg").code == 0
+    assert cli("report", own_run).code == 0
+    assert not (own_run / ".lock").exists()

@@ -1,0 +1,148 @@
+"""`[log] mlflow`, with a stand-in for MLflow that writes down what it is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from tests.helpers.blocking import block
+from tests.helpers.command_line import Done
+from tests.helpers.small_run import SMALL
+
+from tledge import mlflow_log, recipe
+from tledge.errors import MissingError
+from tledge.runs import RunFolder
+
+Cli = Callable[..., Done]
+TEXT = SMALL + "[log]\nmlflow = true\ntensorboard = false\n"
+
+
+class FakeMlflow(ModuleType):
+    """The part of MLflow's API that is used; `told` holds every call in order."""
+
+    def __init__(self) -> None:
+        super().__init__("mlflow")
+        self.told: list[tuple[str, Any]] = []
+
+    def start_run(self, run_id: str | None, run_name: str) -> Any:
+        self.told.append(("start_run", (run_id, run_name)))
+        return SimpleNamespace(info=SimpleNamespace(run_id=run_id or "abc123"))
+
+    def log_params(self, params: dict[str, Any]) -> None:
+        assert len(params) <= 100, "MLflow takes no more at once"
+        self.told.append(("log_params", params))
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        assert all(isinstance(one, float) for one in metrics.values())
+        self.told.append(("log_metrics", (step, metrics)))
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name not in ("set_experiment", "set_tags", "log_artifact", "end_run"):
+            raise AttributeError(name)
+        return lambda *values: self.told.append((name, *values))
+
+    def calls(self, name: str) -> list[Any]:
+        return [values[0] if values else None for called, *values in self.told if called == name]
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeMlflow:
+    import sys
+
+    made = FakeMlflow()
+    monkeypatch.setitem(sys.modules, "mlflow", made)
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    """A run that is finished, as far as MLflow is told."""
+    score = {"images": 10, "accuracy": 0.5, "low": 0.2, "high": 0.8}
+    run = {
+        "name": "small", "version": "1", "seed": 0, "description": "", "synthetic": True, "labels": ["a"],
+        "input": {"height": 48, "width": 48, "dtype": "uint8"}, "backbone": "tiny", "parameters": 9,
+        "train_images": 30, "seconds": 1.0, "cache": "",
+        "validation": score, "test": {**score, "accuracy": 0.75}, "frozen": score,
+    }  # fmt: skip
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    return RunFolder(tmp_path)
+
+
+ROW = {"stage": "all", "epoch": 1, "loss": 1.5, "val_loss": 2.0, "seconds": 0.5}
+MADE = recipe.parse(TEXT, "small.toml")
+
+
+def test_mlflow_is_told_of_a_training(fake: FakeMlflow, folder: RunFolder) -> None:
+    with mlflow_log.recorded(MADE, folder) as tell:
+        tell([ROW])
+        tell([ROW, {**ROW, "epoch": 2, "loss": 1.0}])
+    assert fake.told[0] == ("set_experiment", "small")
+    assert fake.calls("start_run") == [(None, folder.path.name)]
+    params = {name: value for some in fake.calls("log_params") for name, value in some.items()}
+    assert params["stage.0.learning_rate"] == 4e-3 and params["data.options.train"] == 900
+    first, second, last = fake.calls("log_metrics")
+    assert first == (1, {"loss": 1.5, "val_loss": 2.0, "seconds": 0.5})
+    assert second[0] == 2 and second[1]["loss"] == 1.0
+    assert last == (None, {"final_validation_accuracy": 0.5, "final_test_accuracy": 0.75})
+    assert [Path(one).name for one in fake.calls("log_artifact")] == list(mlflow_log.FILES)
+    assert fake.told[-1] == ("end_run",)
+
+
+def test_killed_training_goes_on_in_its_run(fake: FakeMlflow, folder: RunFolder) -> None:
+    with pytest.raises(KeyboardInterrupt), mlflow_log.recorded(MADE, folder):
+        raise KeyboardInterrupt
+    assert fake.told[-1] == ("end_run", "FAILED")
+    told = len(fake.calls("log_params"))
+    with mlflow_log.recorded(MADE, folder) as tell:
+        tell([ROW])
+    assert fake.calls("start_run")[1] == ("abc123", folder.path.name)
+    assert len(fake.calls("log_params")) == told > 0
+
+
+def test_every_key_has_the_name_that_set_takes() -> None:
+    from dataclasses import asdict
+
+    keys = mlflow_log.flat(asdict(MADE))
+    assert keys["log.mlflow"] is True and keys["export.variants"] == MADE.export.variants
+    assert (
+        recipe.parse(TEXT, "small.toml", [f"stage.0.epochs={keys['stage.0.epochs'] + 1}"]).stage[0].epochs
+        == 15
+    )
+
+
+def test_missing_mlflow_is_five(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.toml").write_text(TEXT)
+    block(monkeypatch, {"mlflow"})
+    done = cli("train", "small.toml", "--quiet")
+    assert done.code == 5 and "pip install mlflow" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
+
+
+def test_missing_mlflow_is_no_matter_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tledge import logs
+
+    block(monkeypatch, {"mlflow"})
+    logs.require(recipe.parse(SMALL, "small.toml"))
+    with pytest.raises(MissingError):
+        logs.require(MADE)
+
+
+@pytest.mark.slow
+def test_training_tells_mlflow(
+    fake: FakeMlflow, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.toml").write_text(TEXT)
+    short = ("--set", "stage.0.epochs=2", "--set", "data.train=120", "--set", "data.test=30")
+    done = cli("train", "small.toml", "--quiet", *short)
+    assert done.code == 0, done.err
+    assert [step for step, _figures in fake.calls("log_metrics")] == [1, 2, None]
+    figures = json.loads((tmp_path / "runs/small/run.json").read_text())
+    assert fake.calls("log_metrics")[2][1]["final_test_accuracy"] == figures["test"]["accuracy"]
+    assert all(Path(path).is_file() for path in fake.calls("log_artifact"))
+    assert not (tmp_path / "runs/small/tensorboard").exists()
