@@ -19,7 +19,7 @@ from machine import commit, describe
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for tests.helpers
 
 from tests.helpers.chromium import FAKE_CAMERA, chromium, film, opened
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for tests.helpers
 
 from tests.helpers.chromium import FAKE_CAMERA, Seen, chromium, film, opened, served
 from PIL import Image

@@ -17,7 +17,7 @@ import photo_child
 from case import Case, Seen
 from ground import ROOT, Ground
 
-sys.path.append(str(ROOT / "tests"))  # for the damaged photos and the bundle made without training
+sys.path.append(str(ROOT))  # for tests.helpers: the damaged photos and the bundle made without training
 
 SLOWEST = 10.0
 """Seconds that one photo may take, beside whatever else this machine does."""

@@ -13,7 +13,7 @@ import in_turn
 from case import CannotRun, Case, Seen
 from ground import ROOT, Ground
 
-BROKEN = ROOT / "tests" / "broken_recipes"
+BROKEN = ROOT / "tests" / "unit" / "recipe" / "broken_recipes"
 LEAST = 60
 """Broken recipes that there are at least."""
 

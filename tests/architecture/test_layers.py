@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.helpers.paths import ROOT
 
-PACKAGE = Path(__file__).parent.parent / "tledge"
+PACKAGE = ROOT / "tledge"
 LAYERS: list[set[str]] = [
     {"tledge", "errors", "progress", "parallel", "archives", "workers", "schema", "children", "interruption"},
     {"shipped", "shortage", "letters"},

@@ -87,7 +87,7 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The core, the computer's self-test and the probe, compiled without a warning for Java 11."""
     folder = tmp_path_factory.mktemp("classes")
     sources = [*PROJECT.glob("core/**/*.java"), *PROJECT.glob("desktop/**/*.java")]
-    sources.append(ROOT / "tests" / "android" / "Probe.java")
+    sources.append(ROOT / "tests" / "devices" / "android" / "Probe.java")
     command = ["javac", "--release", "11", "-Xlint:all", "-Werror", "-d", str(folder), *map(str, sources)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

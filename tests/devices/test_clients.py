@@ -25,7 +25,7 @@ from tledge.reader import open_bundle, open_predictor
 
 pytestmark = [pytest.mark.slow, pytest.mark.device]
 
-SCRIPTS = ROOT / "tests" / "clients"
+SCRIPTS = ROOT / "tests" / "devices" / "clients"
 VERSIONS = SCRIPTS / "constraints.txt"
 WANTED = ("tflite-fp16", "tflite-dynamic", "tflite-mixed", "tflite-int16x8", "onnx-fp16")
 REFUSED = {"tflite-int16x8": "input"}

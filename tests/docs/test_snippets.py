@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.helpers.paths import ROOT
-from test_api import readme_snippet
+from tests.helpers.readme import readme_snippet
 
 sys.path.insert(0, str(ROOT / "tools"))  # its scripts import one another as they lie
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.fake_data import photos, tfds_set, tfrecords
 from tests.helpers.fake_models import calibrate, feature_vector
 
@@ -21,7 +21,6 @@ from tledge import golden, recipe, shipped
 from tledge.tables import Stage
 
 pytestmark = pytest.mark.slow(minutes=2)
-Cli = Callable[..., Done]
 
 
 @dataclass(frozen=True)

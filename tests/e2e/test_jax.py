@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 
 pytestmark = pytest.mark.slow(minutes=1.5)
-Cli = Callable[..., Done]
 ABSENT = """
 import sys
 

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.small_run import SMALL
 
 pytestmark = pytest.mark.slow
-Cli = Callable[..., Done]
 SHORT = ("--set", "stage.0.epochs=2", "--set", "data.train=300", "--quiet")
 TWO_STAGES = SMALL.replace(
     "[parity]",

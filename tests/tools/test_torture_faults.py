@@ -12,8 +12,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from tests.helpers.paths import ROOT
 
-TORTURE = Path(__file__).parent.parent / "torture"
+TORTURE = ROOT / "torture"
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.helpers.paths import ROOT
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "torture"))
+sys.path.insert(0, str(ROOT / "torture"))
 
 import finals
 

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.helpers.paths import ROOT
 
-sys.path.append(str(Path(__file__).parent.parent / "torture"))
+sys.path.append(str(ROOT / "torture"))
 
 import odd_photos
 import photo_child

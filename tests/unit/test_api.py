@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.paths import ROOT
 from tests.helpers.small_run import SMALL
 
@@ -20,7 +20,6 @@ import tledge
 from tledge import api, recipe
 from tledge.errors import ArtifactError, DataError, ParityFailed, RecipeError
 
-Cli = Callable[..., Done]
 NAMES = [
     "Answer", "Classifier", "ComparedReport", "Exported", "ParityReport", "Prediction", "Run", "TledgeError",
     "__version__", "compare", "export", "load", "train", "verify",

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pytest
 from tests.helpers.blocking import block, pretend
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.paths import ROOT
 
 from tledge import doctor, shipped
 from tledge.doctor import Checkup, Probe
 from tledge.formats import FORMATS, VARIANTS
 
-Cli = Callable[..., Done]
 EXPORT = "pip install 'tledge[export]'"
 LITERT = {"ai_edge_litert", "flatbuffers"}
 EXPORTING = {*LITERT, "keras", "h5py", "tensorflow", "tf2onnx", "onnx", "onnxruntime"}
@@ -250,7 +249,7 @@ def test_missing_runtime_says_what_doctor_says(
 ALONE = """
 import json, sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path.insert(0, {root!r})
 from tests.helpers.blocking import Blocker
 sys.meta_path.insert(0, Blocker({blocked!r}))
 from tledge.formats import VARIANTS
@@ -259,7 +258,7 @@ from tledge.formats import VARIANTS
 
 def run_alone(blocked: set[str], code: str) -> None:
     """Run code in a process where these packages are not installed."""
-    head = ALONE.format(tests=str(ROOT / "tests"), blocked=sorted(blocked))
+    head = ALONE.format(root=str(ROOT), blocked=sorted(blocked))
     done = subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 
 from tledge import golden, runs
 from tledge.formats import VARIANTS
 
 pytestmark = pytest.mark.slow(minutes=0.7)
-Cli = Callable[..., Done]
 
 
 def rescaled(run: Path, block: str, factors: Any) -> None:

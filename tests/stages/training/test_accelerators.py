@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.helpers.paths import ROOT
 from tests.helpers.fake_models import images, small_net
 
 from tledge import feeding, fitting, hardware, progress, recipe, runs, training
@@ -492,8 +493,8 @@ import numpy as np
 from tledge import fitting, hardware, training
 from tledge.tables import Hardware, Stage
 
-sys.path.insert(0, TESTS)
-from test_hardware import HALVING, built, examples, fit, near, replace
+sys.path.insert(0, ROOT)
+from tests.helpers.device_training import HALVING, built, examples, fit, near, replace
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -549,13 +550,12 @@ print("done")
 def run_on_two(backend: str, precision: str, tolerance: float, out: Path) -> None:
     import os
 
-    here = Path(__file__).parent
-    words = {"TESTS": str(here), "OUT": str(out), "PRECISION": precision}
+    words = {"ROOT": str(ROOT), "OUT": str(out), "PRECISION": precision}
     script = TWO.replace("TOLERANCE", str(tolerance))
     for word, value in words.items():
         script = script.replace(f"{word})", f"{value!r})")
     flags = {"KERAS_BACKEND": backend, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    environment = {**os.environ, **flags, "PYTHONPATH": str(here.parent)}
+    environment = {**os.environ, **flags, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script],
         env=environment, capture_output=True, text=True, check=False,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.fake_models import calibrate, small_net
 from numpy.typing import NDArray
 
@@ -22,7 +22,6 @@ from tledge import distillation, feeding, fitting, hardware, model, progress, qu
 from tledge.errors import DataError, RecipeError
 
 pytestmark = pytest.mark.slow(minutes=1)
-Cli = Callable[..., Done]
 RECIPE = """
 [data]
 source = "drawn"

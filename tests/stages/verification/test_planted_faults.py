@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.small_run import record
 
 pytestmark = pytest.mark.slow
-Cli = Callable[..., Done]
 
 
 def converted(run: Path, variant: str, change: Callable[[Any], None], **job: Any) -> None:

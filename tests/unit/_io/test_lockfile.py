@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 
 import tledge
 from tledge import locks
@@ -24,7 +24,6 @@ from tledge.errors import ResourceError, RunError
 from tledge.locks import hold
 from tledge.runs import RunFolder
 
-Cli = Callable[..., Done]
 
 HOLDER = """
 import sys

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.helpers import fake_artifacts
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 
 from tledge import bench, plots, runs, subjects
 from tledge.bench import BenchReport, Measure
@@ -21,7 +21,6 @@ from tledge.bench_worker import Job, Minimum, Reading
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.machine import Machine
 
-Cli = Callable[..., Done]
 NOW = Minimum(2, 0.0)
 READING = Reading(1.5, 2.25, 3.0, 4.0, 400.0, 100, 1.0, 50.0, 8.0)
 MACHINE = Machine("Slow Chip 9", "z80", 4, 2048, "CP/M 2.2", "3.11.7", {"numpy": "2.0"}, 0.1)

@@ -18,7 +18,7 @@ from tests.helpers import damaged
 from tests.helpers import fake_device_bundle
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.fake_device_bundle import change, write_sums
 
 from tledge import archives, contract, dataset, reader, runs, schema, verification, words
@@ -26,7 +26,6 @@ from tledge.errors import ArtifactError, DataError, TledgeError
 from tledge.predict import predict
 from tledge.tables import Data
 
-Cli = Callable[..., Done]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.helpers import fake_report
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.fake_artifacts import run as bare_run
 
 from tledge import bundle as stage
@@ -21,7 +21,6 @@ from tledge.reader import open_bundle
 from tledge.runs import ParityRow, RunFolder
 from tledge.summary import Recall, Summary
 
-Cli = Callable[..., Done]
 
 
 @pytest.fixture(scope="module")

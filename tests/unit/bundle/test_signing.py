@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.helpers import fake_device_bundle
 from tests.helpers import fake_report
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.paths import ROOT
 
 from tledge import bundle as stage
@@ -29,7 +29,6 @@ sys.path.insert(0, str(ROOT / "tools"))  # its scripts import one another as the
 import pages
 
 pytest.importorskip("cryptography")
-Cli = Callable[..., Done]
 Damage = Callable[[Path], object]
 
 

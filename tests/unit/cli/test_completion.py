@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.shell_completion import ShellComplete
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.paths import ROOT
 
 from tledge import shipped
@@ -18,7 +18,6 @@ from tledge.commands.completion import SHELLS, Named
 from tledge.formats import VARIANTS
 from tledge.targets import TARGETS
 
-Cli = Callable[..., Done]
 
 
 @pytest.fixture(autouse=True)

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.fake_data import photos
 
 from tledge import __version__
 from tledge.errors import RecipeError
 
-Cli = Callable[..., Done]
 
 
 @pytest.fixture(autouse=True)

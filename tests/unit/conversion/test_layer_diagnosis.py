@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.command_line import Done
-from test_ladder import rescaled, thousandfold
+from tests.helpers.command_line import Cli, Done
+from tests.helpers.quantization_faults import rescaled, thousandfold
 
 from tledge import plots
 from tledge.diagnosis import remarks
 from tledge.sensitivity import CORRECTED, OUTPUT, ROUNDED, Cost, Layer, Sensitivity
 
-Cli = Callable[..., Done]
 
 
 def layer(name: str, **more: Any) -> Layer:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.fake_data import photo
 
 from tledge import dataset, parcel
@@ -22,7 +22,6 @@ from tledge.errors import DataError, MissingError, RecipeError, ResourceError, R
 from tledge.tables import Data
 
 DATA = Data(source="folder:photos")
-Cli = Callable[..., Done]
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_dataset import photo
-from test_dataset_resume import tree
+from tests.helpers.photo_folders import photo
+from tests.helpers.photo_folders import tree
 
 from tledge import dataset, images, index, progress
 from tledge.dataset import Prepared

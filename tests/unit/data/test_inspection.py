@@ -10,10 +10,9 @@ from pathlib import Path
 from tests.helpers import fake_data
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from PIL import Image
 
-Cli = Callable[..., Done]
 RECIPE = """
 [data]
 source = "folder:{folder}"

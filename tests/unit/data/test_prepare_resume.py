@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_dataset import photo
+from tests.helpers.photo_folders import photo
 
 from tledge import dataset, images, index, runs
 from tledge.errors import ResourceError, RunError

@@ -15,7 +15,7 @@ from typing import Any
 from tests.helpers import fake_data
 import numpy as np
 import pytest
-from test_dataset_resume import tree
+from tests.helpers.photo_folders import tree
 
 from tledge import dataset, images, recipe, similarity, splits, streaming
 from tledge.dataset import Prepared

@@ -26,7 +26,7 @@ from tledge.runs import Artifact, ParityRow
 from tledge.tables import Parity
 from tledge.vela import Estimate
 
-STUB = ROOT / "tests" / "tflm_stub"
+STUB = ROOT / "tests" / "devices" / "tflm_stub"
 ARENA = 16_000
 MODEL = fake_integer.model()
 

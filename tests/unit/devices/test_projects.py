@@ -13,13 +13,12 @@ from pathlib import Path
 from tests.helpers import fake_artifacts
 from tests.helpers import fake_device_bundle
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 
 from tledge import runs, shipped, targets
 from tledge.errors import ArtifactError, RecipeError, RunError
 from tledge.reader import Bundle
 
-Cli = Callable[..., Done]
 PI = "raspberry_pi"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.fake_artifacts import bundle, run
 from numpy.typing import NDArray
 from PIL import Image
@@ -22,7 +22,6 @@ from tledge.predict import Answer
 from tledge.reader import Predictor
 from tledge.runs import ParityReport, ParityRow, Reference, Risk, RiskCoverage, RunFolder
 
-Cli = Callable[..., Done]
 FITTED = Confidence(temperature=2.0, threshold=0.62, images=300, coverage=0.95, error=0.01)
 
 

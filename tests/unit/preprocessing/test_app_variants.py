@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from test_images import UPRIGHT, encoded, photo, turned
+from tests.helpers.oriented_photos import UPRIGHT, encoded, photo, turned
 
 from tledge import images, preparations
 from tledge.errors import DataError

@@ -18,7 +18,7 @@ from typing import Any
 from tests.helpers import damaged
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from PIL import Image, ImageFile
 
 from tledge import dataset, images
@@ -27,7 +27,6 @@ from tledge.images import examine, prepare
 from tledge.recipe import load
 from tledge.sources.base import Record
 
-Cli = Callable[..., Done]
 
 RECIPE = """
 [recipe]

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from tests.helpers import chromium
 from tests.helpers import fake_device_bundle
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.fake_device_bundle import HEIGHT, WIDTH, change_byte, photo
 
 from tledge import page, runs
@@ -31,7 +31,6 @@ from tledge.errors import DataError, RunError
 from tledge.preview import feedback, server
 from tledge.reader import open_bundle
 
-Cli = Callable[..., Done]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 from tests.helpers import fake_artifacts
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.fake_graphs import chain, pictures
 
 from tledge import calibration_set, dataset, evidence, golden, runs, splits
@@ -20,7 +20,6 @@ from tledge.float_graph import FloatGraph
 from tledge.recipe import Recipe, parse
 from tledge.runs import RunFolder
 
-Cli = Callable[..., Done]
 RECIPE = """
 [recipe]
 name = "little"

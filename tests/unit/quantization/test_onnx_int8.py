@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.small_run import record
 from numpy.typing import NDArray
 
@@ -30,7 +30,6 @@ from tledge.runtime import OnnxSession
 
 lib = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
-Cli = Callable[..., Done]
 SIDE, WIDTH, CLASSES = 12, 16, 3
 FULL = [np.zeros((1, SIDE, SIDE, 3), np.uint8), np.full((1, SIDE, SIDE, 3), 255, np.uint8)]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.helpers.paths import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -379,7 +380,7 @@ def test_share_is_not_trained_on() -> None:
 
 
 def test_stages_follow_the_measured_recipe() -> None:
-    made, measured = read(unsplit(400)), recipe.load(Path(__file__).parent.parent / "recipes" / "rps.toml")
+    made, measured = read(unsplit(400)), recipe.load(ROOT / "recipes" / "rps.toml")
     for own, known in zip(made.stage, measured.stage, strict=True):
         assert replace(own, epochs=known.epochs) == known
     assert replace(made.model, image_size=224) == measured.model

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.helpers.paths import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,6 @@ from tledge import shipped, tables
 from tledge.errors import RecipeError
 from tledge.recipe import Recipe, load, parse
 
-ROOT = Path(__file__).parent.parent
 BROKEN = sorted((Path(__file__).parent / "broken_recipes").glob("*.toml"))
 SHIPPED = sorted((ROOT / "recipes").glob("**/*.toml"))
 SMALL = """\

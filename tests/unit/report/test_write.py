@@ -13,7 +13,7 @@ from typing import Any
 from tests.helpers import fake_report
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.fake_report import LABELS, Page, contradictions
 
 from tledge import golden, report, runs
@@ -23,7 +23,6 @@ from tledge.runs import ParityReport, ParityRow, Reference, RunFolder
 from tledge.tables import Parity
 
 pytest.importorskip("jinja2")
-Cli = Callable[..., Done]
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,13 @@ from tests.helpers import fake_artifacts
 from tests.helpers import fake_device_bundle
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.fake_device_bundle import change, write_sums
 from PIL import Image
 
 from tledge import children, reader, runs, trial, workers
 from tledge.errors import ArtifactError
 
-Cli = Callable[..., Done]
 
 CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 

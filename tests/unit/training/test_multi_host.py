@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from numpy.typing import NDArray
 
 from tledge import distribution, feeding, tables
@@ -24,7 +24,6 @@ from tledge.distribution import Hosts
 from tledge.errors import RecipeError
 from tledge.hardware import Split, without_padding
 
-Cli = Callable[..., Done]
 HERE = "127.0.0.1:1234"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from tests.helpers import fake_pairs
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 
 from tledge import comparison, console_tables, golden, runs
 from tledge.bench_worker import Minimum
@@ -23,7 +23,6 @@ from tledge.errors import RecipeError
 from tledge.runs import RunFolder
 from tledge.tables import Parity
 
-Cli = Callable[..., Done]
 LIMITS = Parity()
 
 
@@ -404,7 +403,7 @@ def test_table_fits_its_window(old: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_real_networks_are_compared(small_run: Path, own_run: Path, cli: Cli) -> None:
     """A trained network beside itself with one logit held down: the lost points are named."""
-    from test_faults import converted
+    from tests.helpers.conversions import converted
 
     def weakened(keras_model: Any) -> None:
         layer = keras_model.get_layer("logits")

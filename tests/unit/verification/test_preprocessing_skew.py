@@ -11,7 +11,7 @@ from typing import Any
 from tests.helpers import fake_artifacts
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.fake_artifacts import LABELS, SIZE
 from PIL import Image
 
@@ -23,7 +23,6 @@ from tledge.runs import RunFolder
 from tledge.skew import SkewReport, SkewRow
 from tledge.tables import Data
 
-Cli = Callable[..., Done]
 COLOURS = ((200, 60, 60), (60, 200, 60), (60, 60, 200))
 EACH = 6
 

@@ -11,7 +11,7 @@ from typing import Any
 from tests.helpers import fake_data
 import pytest
 from PIL import Image
-from test_sources import LABELS, check_prepared, fails, options, prepared, read
+from tests.helpers.sources import LABELS, check_prepared, fails, options, prepared, read
 
 from tledge.errors import DataError
 from tledge.sources import tfds, tfrecord

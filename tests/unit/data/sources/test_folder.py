@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.helpers import fake_data
 import pytest
-from test_sources import LABELS, check_prepared, fails, prepared, read, touch
+from tests.helpers.sources import LABELS, check_prepared, fails, prepared, read, touch
 
 from tledge.errors import DataError
 from tledge.sources import folder

@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 from tests.helpers.blocking import block
-from tests.helpers.command_line import Done
+from tests.helpers.command_line import Cli, Done
 from tests.helpers.small_run import SMALL
 
 from tledge import mlflow_log, recipe
 from tledge.errors import MissingError
 from tledge.runs import RunFolder
 
-Cli = Callable[..., Done]
 TEXT = SMALL + "[log]\nmlflow = true\ntensorboard = false\n"
 
 
