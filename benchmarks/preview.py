@@ -22,7 +22,6 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for tests.helpers
 
 from tests.helpers.chromium import FAKE_CAMERA, chromium, film, opened
-
 from tledge import page
 from tledge.reader import open_bundle
 

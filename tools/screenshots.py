@@ -16,9 +16,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for tests.helpers
 
-from tests.helpers.chromium import FAKE_CAMERA, Seen, chromium, film, opened, served
 from PIL import Image
 
+from tests.helpers.chromium import FAKE_CAMERA, Seen, chromium, film, opened, served
 from tledge.reader import open_bundle
 
 DESKTOP = {"viewport": {"width": 1180, "height": 760}}

@@ -14,9 +14,10 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for tests.helpers
 
-from tests.helpers import damaged
 import numpy as np
 from PIL import Image, ImageCms, features
+
+from tests.helpers import damaged
 
 PREPARED, REFUSED, EITHER = "prepared", "refused", "either"
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.helpers.paths import ROOT
 
 PACKAGE = ROOT / "tledge"

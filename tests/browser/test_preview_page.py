@@ -9,17 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.helpers import fake_device_bundle
 import numpy as np
 import pytest
+
+from tests.helpers import fake_device_bundle
 from tests.helpers.chromium import FAKE_CAMERA, Seen, chromium, film, opened, served
 from tests.helpers.fake_device_bundle import HEIGHT, WIDTH, change, change_byte
-
 from tledge import page, reader, runs, targets
 from tledge.images import prepare
 from tledge.reader import open_bundle
 
-pytestmark = pytest.mark.browser
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 
 

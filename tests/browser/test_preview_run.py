@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.chromium import Seen, chromium, opened, served
 
+from tests.helpers.chromium import Seen, chromium, opened, served
 from tledge import golden, images
 from tledge.preview.panel import KERAS, Panel
 from tledge.reader import open_bundle
 
-pytestmark = [pytest.mark.slow, pytest.mark.browser]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

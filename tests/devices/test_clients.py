@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.paths import ROOT
 
+from tests.helpers.paths import ROOT
 from tledge import runs
 from tledge.contract import Manifest, Shipped
 from tledge.predict import predict
 from tledge.reader import open_bundle, open_predictor
 
-pytestmark = [pytest.mark.slow, pytest.mark.device]
+pytestmark = pytest.mark.slow
 
 SCRIPTS = ROOT / "tests" / "devices" / "clients"
 VERSIONS = SCRIPTS / "constraints.txt"

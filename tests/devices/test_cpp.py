@@ -10,14 +10,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from tests.helpers import fake_device_bundle as fake
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers import fake_device_bundle as fake
 from tledge import images, predict, reader, targets
 
-pytestmark = [pytest.mark.device, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 Run = subprocess.CompletedProcess[bytes]
 

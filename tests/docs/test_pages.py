@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 import tomllib
 from itertools import pairwise
 from pathlib import Path
 
 import click
+import generate
+import pages
 import pytest
-from tests.helpers.paths import ROOT
 
+from tests.helpers.paths import ROOT
 from tledge import recipe, shipped
 from tledge.cli import tledge
 from tledge.errors import RecipeError
 from tledge.formats import VARIANTS
-
-sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "docs")]  # their scripts import one another as they lie
-
-import generate  # noqa: E402
-import pages  # noqa: E402
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WRITTEN = sorted(

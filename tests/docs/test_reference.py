@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+import generate
 import pytest
-from tests.helpers.paths import ROOT
+import words
 
 import tledge
+from tests.helpers.paths import ROOT
+from tests.helpers.reference_pages import unknown_files
 from tledge import errors, recipe, runs, shipped, tables
 from tledge.backbones import BACKBONES
 from tledge.cli import tledge as group
@@ -22,11 +24,6 @@ from tledge.errors import RecipeError, TledgeError
 from tledge.formats import VARIANTS
 from tledge.sources import SOURCES
 from tledge.targets import TARGETS
-
-sys.path.insert(0, str(ROOT / "docs"))  # its scripts import one another as they lie
-
-import generate
-import words
 
 Named = dict[str, set[str]]
 """By heading of a page, the names that its table lists; "" for what stands above the first heading."""
@@ -163,6 +160,7 @@ MINIMAL = {
     "[model]": 'backbone = "tiny"\nweights = "none"',
     "[[stage]]": 'name = "all"',
 }
+
 NEEDED = ("[data] source", "[model] backbone", "[model] weights", "[[stage]] name")
 """What a minimal recipe says itself, other than the default."""
 
@@ -211,16 +209,6 @@ def test_help_names_the_same_exit_codes() -> None:
     assert told and set(re.findall(r"\d+", told[1])) == error_codes()
 
 
-# The run folder
-
-
-def unknown_files(names: set[str]) -> set[str]:
-    """Names in a run folder that `runs.FILES` does not explain."""
-    return {
-        name for name in names if name not in runs.FILES and not re.fullmatch(r"[\w-]+-[\w.]+\.zip", name)
-    }
-
-
 def test_run_folder_names_are_explained() -> None:
     paths = [path for path in vars(runs.RunFolder(Path("run"))).values() if path != Path("run")]
     assert len(paths) > 10 and unknown_files({path.parts[1] for path in paths}) == set()
@@ -229,31 +217,11 @@ def test_run_folder_names_are_explained() -> None:
     assert [name for name in runs.FILES if f"| `{name}` |" not in page] == []
 
 
-@pytest.mark.slow
-def test_real_run_holds_what_is_explained(small_run: Path) -> None:
-    there = {path.name for path in small_run.iterdir()}
-    assert unknown_files(there) == set()
-    sometimes = {
-        "quantize_aware.keras",
-        "quantize_aware.json",
-        "checkpoints",
-        "bench.json",
-        "bench.png",
-        "feedback",
-        "evidence",
-        ".lock",
-    }
-    assert set(runs.FILES) - there - sometimes == {"<name>-<version>.zip"}
-
-
 def test_values_of_a_run_are_explained() -> None:
     found = named(generate.run_folder())
     assert found["run.json"] == {one.name for one in dataclasses.fields(runs.TrainedRun)}
     assert found["parity.json: rows"] == {one.name for one in dataclasses.fields(runs.ParityRow)}
     assert "True where the verdict is about the file itself" in generate.run_folder()
-
-
-# Python
 
 
 def exported(monkeypatch: pytest.MonkeyPatch, **things: Any) -> str:
@@ -287,9 +255,6 @@ def test_exported_names_are_documented(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_that_is_exported_stands_there() -> None:
     headings = set(named(generate.python())) - {""}
     assert headings == {f"tledge.{name}" for name in getattr(tledge, "__all__", ())}
-
-
-# Words
 
 
 def test_words_are_no_markup() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from tests.helpers.paths import ROOT
 
+from tests.helpers.paths import ROOT
 from tledge import recipe
 from tledge.cli import tledge
 from tledge.formats import VARIANTS

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
+import newcomer
 import pytest
+from pages import Block, blocks, blocks_of
+
 from tests.helpers.paths import ROOT
 from tests.helpers.readme import readme_snippet
 
-sys.path.insert(0, str(ROOT / "tools"))  # its scripts import one another as they lie
-
-import newcomer
-from pages import Block, blocks, blocks_of
-
 README, TUTORIAL = ROOT / "README.md", newcomer.PAGE
-CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
 VENV = Path(sys.prefix)
+CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
 
 def unrun(found: list[Block], tutorial: list[Block]) -> list[str]:
@@ -112,24 +110,3 @@ def test_checkout_holds_what_git_knows(tmp_path: Path) -> None:
     newcomer.checkout(tmp_path)
     assert (tmp_path / "Makefile").is_file() and (tmp_path / "tledge" / "cli.py").is_file()
     assert not (tmp_path / ".venv").exists() and not (tmp_path / ".git").exists()
-
-
-@pytest.mark.realdata
-@pytest.mark.slow(minutes=5)
-def test_newcomer_succeeds(real_data: Path, tmp_path: Path) -> None:
-    """From a folder of photos to the self-test of a Raspberry Pi project, with nothing but the page."""
-    home = tmp_path / "keras"
-    home.mkdir()
-    (home / "models").symlink_to(real_data / "keras" / "models")
-    command = [sys.executable, newcomer.__file__, real_data / "photos" / "flowers", "--keras-home", home]
-    done = subprocess.run(
-        [*command, "--work", tmp_path / "work", "--environment", VENV],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "\n== the end" in done.stdout and done.stdout.count("self-test passed") >= 1
-    made = tmp_path / "work" / "tledge"
-    assert (made / "runs" / "mine" / "bundle" / "tflite-int8.tflite").is_file()
-    assert (made / "pi" / "bundle" / "manifest.json").is_file()

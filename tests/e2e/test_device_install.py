@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.helpers.paths import ROOT
 
-pytestmark = pytest.mark.slow
+from tests.helpers.paths import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.command_line import Cli, Done
+
+from tests.helpers.command_line import Cli
 from tests.helpers.fake_data import photos, tfds_set, tfrecords
 from tests.helpers.fake_models import calibrate, feature_vector
-
 from tledge import golden, recipe, shipped
 from tledge.tables import Stage
 

@@ -8,12 +8,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.command_line import Cli, Done
+
+from tests.helpers.command_line import Cli
 
 pytestmark = pytest.mark.slow(minutes=1.5)
 ABSENT = """

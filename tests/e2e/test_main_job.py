@@ -4,15 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.command_line import Cli, Done
+
+from tests.helpers.command_line import Cli
 from tests.helpers.small_run import SMALL
 
-pytestmark = pytest.mark.slow
 SHORT = ("--set", "stage.0.epochs=2", "--set", "data.train=300", "--quiet")
 TWO_STAGES = SMALL.replace(
     "[parity]",
@@ -312,7 +311,6 @@ def test_turned_photo_answers_as_upright(small_run: Path, cli: Cli, tmp_path: Pa
 def test_other_photos_are_not_gone_on_with(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was begun on other photos: its drawn views would get the labels of these."""
     from tests.helpers.fake_data import photos
-
     from tledge import fitting
 
     monkeypatch.chdir(tmp_path)

@@ -8,10 +8,10 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from tests.helpers.fake_device_bundle import write_sums
-from tests.helpers.fake_graphs import _Builder, _convolution, pictures
 from numpy.typing import NDArray
 
+from tests.helpers.fake_device_bundle import write_sums
+from tests.helpers.fake_graphs import _Builder, _convolution, pictures
 from tledge import contract, runs
 from tledge.contract import Confidence, Expected, GoldenCase, InputSpec, Manifest, Shipped
 from tledge.runtime import LiteRTSession

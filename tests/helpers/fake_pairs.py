@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.helpers import fake_artifacts
 import numpy as np
 import pytest
-from tests.helpers.small_run import record
 from PIL import Image
 
+from tests.helpers import fake_artifacts
+from tests.helpers.small_run import record
 from tledge import bundle as stage
 from tledge import golden, runs
 from tledge.runs import RunFolder

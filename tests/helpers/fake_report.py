@@ -10,11 +10,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from tests.helpers import fake_pairs
 import numpy as np
 import pytest
-from tests.helpers.fake_data import photos
 
+from tests.helpers import fake_pairs
+from tests.helpers.fake_data import photos
 from tledge import dataset, golden, inventory, parity, recipe, runs, splits
 from tledge.bench import BenchReport, Measure
 from tledge.bench_worker import Minimum

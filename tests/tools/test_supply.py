@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.paths import ROOT
 from packaging.requirements import Requirement
 
+from tests.helpers.paths import ROOT
 from tledge import packages
 
 sys.path.insert(0, str(ROOT / "tools"))

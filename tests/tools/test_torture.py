@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.helpers.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "torture"))  # its modules import one another as they lie

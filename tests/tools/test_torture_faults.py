@@ -12,6 +12,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+
 from tests.helpers.paths import ROOT
 
 TORTURE = ROOT / "torture"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.paths import ROOT
 from PIL import Image
+
+from tests.helpers.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "torture"))
 

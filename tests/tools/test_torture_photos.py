@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.helpers.paths import ROOT
 
 sys.path.append(str(ROOT / "torture"))

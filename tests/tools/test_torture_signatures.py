@@ -6,10 +6,10 @@ import random
 import sys
 from pathlib import Path
 
-from tests.helpers import fake_device_bundle
 import pytest
-from tests.helpers.paths import ROOT
 
+from tests.helpers import fake_device_bundle
+from tests.helpers.paths import ROOT
 from tledge import reader, runs, signature
 
 sys.path.insert(0, str(ROOT / "torture"))

@@ -6,11 +6,10 @@ import json
 import sys
 from pathlib import Path
 
-from tests.helpers import fake_device_bundle
-from tests.helpers import fake_report
 import pytest
-from tests.helpers.paths import ROOT
 
+from tests.helpers import fake_device_bundle, fake_report
+from tests.helpers.paths import ROOT
 from tledge import bundle as stage
 from tledge import packages, runs
 from tledge.runs import RunFolder

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
-import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.helpers.blocking import block, pretend
-from tests.helpers.command_line import Cli, Done
-from tests.helpers.paths import ROOT
 
+from tests.helpers.blocking import block, pretend
+from tests.helpers.command_line import Cli
+from tests.helpers.installed_packages import EVERYTHING
+from tests.helpers.paths import ROOT
 from tledge import doctor, shipped
 from tledge.doctor import Checkup, Probe
 from tledge.formats import FORMATS, VARIANTS
 
 EXPORT = "pip install 'tledge[export]'"
+
 LITERT = {"ai_edge_litert", "flatbuffers"}
+
 EXPORTING = {*LITERT, "keras", "h5py", "tensorflow", "tf2onnx", "onnx", "onnxruntime"}
-EVERYTHING = {
-    *(name for one in VARIANTS.values() for name in one.to_convert.modules),
-    *(name for one in FORMATS.values() for name in (*one.to_open.modules, *one.to_inspect.modules)),
-    *(name for one in doctor.TASKS.values() for name in one.modules),
-}
 
 
 @pytest.fixture
@@ -101,54 +96,6 @@ def test_slow_library_counts_as_there(where: Callable[..., Checkup]) -> None:
     assert "its GPUs are not known" in found.remarks[0]
 
 
-@pytest.fixture
-def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Writes a library that shadows the real one in processes that are started."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
-
-    def write(name: str, code: str) -> None:
-        (tmp_path / f"{name}.py").write_text(code)
-
-    return write
-
-
-@pytest.mark.parametrize(
-    ("code", "wanted"),
-    [
-        ("", Probe()),
-        ("raise ImportError('libfoo.so: not found')", Probe(failed="ImportError: libfoo.so: not found")),
-        ("import os; os.kill(os.getpid(), 11)", Probe(failed="ended with SIGSEGV")),
-        ("import sys; sys.exit(3)", Probe(failed="ended with exit code 3")),
-        (
-            "import time; time.sleep(60)",
-            Probe(slow="did not load within 2 s, so its GPUs are not known"),
-        ),
-    ],
-)
-def test_probe_survives_the_library(library: Callable[[str, str], None], code: str, wanted: Probe) -> None:
-    library("onnxruntime", code)
-    assert doctor.probe("onnxruntime", 2) == wanted
-
-
-def test_gpus_are_named_by_backend(library: Callable[[str, str], None]) -> None:
-    library(
-        "tensorflow",
-        "print('greetings')\n"
-        "class config:\n"
-        "    list_physical_devices = staticmethod(lambda kind: [type('D', (), {'name': f'/{kind}:0'})])\n"
-        "    class experimental:\n"
-        "        get_device_details = staticmethod(lambda one: {'device_name': 'Card 1'})\n",
-    )
-    library(
-        "jax",
-        "class One:\n    platform, device_kind = 'gpu', 'Card 2'\n"
-        "class Two:\n    platform, device_kind = 'cpu', 'cpu'\n"
-        "devices = lambda: [One, Two]\n",
-    )
-    assert doctor.probe("tensorflow", 20) == Probe(gpus=("Card 1",))
-    assert doctor.probe("jax", 20) == Probe(gpus=("Card 2",))
-
-
 def test_card_that_no_backend_sees(
     where: Callable[..., Checkup], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,12 +119,6 @@ def test_packages_stand_beside_their_pins(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(shipped, "tested", lambda: {"numpy": "0.1", "no-such-package": "1"})
     ((name, version, tested),) = ((one.name, one.version, one.tested) for one in doctor.installed())
     assert (name, tested) == ("numpy", "0.1") and version != "0.1"
-
-
-def test_pins_are_read_by_comparable_names() -> None:
-    pins = shipped.tested()
-    assert len(pins) > 50 and pins["tensorflow-datasets"] and pins["tf-keras"]
-    assert [name for name in pins if name != shipped.package_key(name)] == []
 
 
 def test_disk_and_memory_are_there() -> None:
@@ -244,91 +185,3 @@ def test_missing_runtime_says_what_doctor_says(
             with pytest.raises(MissingError) as told:
                 use()
         assert needs.command in str(told.value)
-
-
-ALONE = """
-import json, sys
-from pathlib import Path
-sys.path.insert(0, {root!r})
-from tests.helpers.blocking import Blocker
-sys.meta_path.insert(0, Blocker({blocked!r}))
-from tledge.formats import VARIANTS
-"""
-
-
-def run_alone(blocked: set[str], code: str) -> None:
-    """Run code in a process where these packages are not installed."""
-    head = ALONE.format(root=str(ROOT), blocked=sorted(blocked))
-    done = subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
-FORMATS_NEED = {name for one in VARIANTS.values() for name in one.to_convert.modules} | {"onnxruntime"}
-OTHERS = EVERYTHING - FORMATS_NEED - {"h5py"}  # Keras asks for h5py
-
-
-@pytest.mark.slow(minutes=1)
-@pytest.mark.parametrize("name", ["saved_model", "tflite-int8", "onnx-fp32"])
-def test_opening_takes_no_more_than_it_says(small_run: Path, name: str) -> None:
-    variant = VARIANTS[name]
-    path = small_run / "artifacts" / variant.filename
-    for needs, use in (
-        (variant.format.to_open, f"open(Path({str(path)!r}), 'xnnpack')"),
-        (variant.format.to_inspect, f"inspect(Path({str(path)!r}))"),
-    ):
-        asked_for = {"flatbuffers", "h5py", *(["keras"] if "tensorflow" in needs.modules else [])}
-        run_alone(EVERYTHING - asked_for - set(needs.modules), f"VARIANTS[{name!r}].format.{use}\n")
-
-
-CONVERT = """
-from tledge.formats.base import Job
-job = Job(**json.loads(Path({job!r}).read_text()))
-VARIANTS[{name!r}].format.convert(job)
-"""
-
-
-def job(run: Path, name: str, out: Path) -> Path:
-    """The export's own job for a variant, to be written below `out`."""
-    raw = json.loads(
-        (run / "logs" / f"{'tflite-int8' if name == 'onnx-int8' else name}.job.json").read_text()
-    )
-    raw.pop("variant")
-    changed = {
-        "out": str(out / VARIANTS[name].filename),
-        "mode": VARIANTS[name].mode_name,
-        "uncorrected": None,
-    }
-    path = out / "job.json"
-    path.write_text(json.dumps({**raw, **changed}))
-    return path
-
-
-@pytest.mark.slow(minutes=1)
-@pytest.mark.parametrize("name", ["saved_model", "tflite-int8", "onnx-fp32", "onnx-int8"])
-def test_making_takes_no_more_than_it_says(small_run: Path, name: str, tmp_path: Path) -> None:
-    needed = set(VARIANTS[name].to_convert.modules) | {"flatbuffers"}  # TensorFlow asks for it
-    path = job(small_run, name, tmp_path)
-    run_alone((FORMATS_NEED | OTHERS) - needed, CONVERT.format(job=str(path), name=name))
-    assert (tmp_path / VARIANTS[name].filename).exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "module"),
-    [
-        (name, one)
-        for name in ("saved_model", "tflite-int8", "onnx-int8")
-        for one in VARIANTS[name].to_convert.modules
-    ],
-)
-def test_making_takes_all_that_it_says(
-    own_run: Path, name: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from tledge.errors import TledgeError
-    from tledge.formats.base import Job
-
-    raw = json.loads(job(own_run, name, tmp_path).read_text())
-    raw["model"] = shutil.copy(own_run / "model.keras", tmp_path / "other.keras")  # in no process' memory
-    block(monkeypatch, {module})
-    with pytest.raises((TledgeError, ImportError), match=module):
-        VARIANTS[name].format.convert(Job(**raw))

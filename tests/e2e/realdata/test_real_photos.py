@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.realdata, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 HEAD_ONLY = ("--set", "stage.0.epochs=2", "--set", "stage.1.epochs=0", "--set", "augment.views=2")
 
 

@@ -13,7 +13,6 @@ from tledge import tables
 from tledge.backbones import BACKBONES, split_name
 from tledge.errors import RecipeError
 
-pytestmark = pytest.mark.slow
 APPLICATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "mobilenet": ("MobileNet", "mobilenet", {"alpha": 0.5}),
     "mobilenetv2": ("MobileNetV2", "mobilenet_v2", {"alpha": 0.35}),

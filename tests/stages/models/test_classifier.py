@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.fake_models import images, small_net
 
+from tests.helpers.fake_models import images, small_net
 from tledge import feeding, fitting, progress, tables
 from tledge.errors import MissingError, RecipeError, ResourceError
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -85,32 +83,6 @@ def test_batch_norm_statistics(net: Any, mode: str, moves: bool) -> None:
     after = net.get_layer("stem_conv_BN").moving_mean.numpy()
     assert np.array_equal(before, after) is not moves
     assert net.get_layer("stem_conv_BN").momentum == 0.9
-
-
-def test_augmentation_only_while_training(net: Any) -> None:
-    from tledge import model
-
-    table = tables.Augment(flip="horizontal", rotation=0.2, brightness=0.3, saturation=0.3, hue=0.1)
-    whole = model.with_augmentation(net, table, seed=1)
-    batch = images().astype(np.float32)
-    plain = net(batch, training=False).numpy()
-    assert np.array_equal(whole(batch, training=False).numpy(), plain)
-    assert not np.allclose(whole(batch, training=True).numpy(), plain, atol=1e-4)
-    assert not any("random" in layer.name for layer in net.layers)
-
-
-def test_every_augmentation_builds() -> None:
-    from dataclasses import fields
-
-    from tledge import model
-
-    for one in fields(tables.Augment):
-        if one.name in ("fill", "views", "keep_photo"):
-            continue
-        value = "vertical" if one.name == "flip" else 0.2
-        (layer,) = model.augmentation(tables.Augment(**{one.name: value}), seed=0)
-        made = layer(images(4).astype(np.float32), training=True)
-        assert made.shape == (4, 32, 32, 3), one.name
 
 
 def test_saved_model_repeats_bytes(net: Any, tmp_path: Path) -> None:

@@ -1,15 +1,12 @@
 """SavedModels as trainable Keras layers: the same answers, gradients, bytes and artifacts; faults."""
 
 import base64
-import hashlib
 import json
 import shutil
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,9 +15,7 @@ import pytest
 from tledge import hub
 from tledge.errors import MissingError, RecipeError
 
-ADDRESS = "https://tfhub.dev/someone/features/5"
 SIDE = 24
-Maker = Callable[..., Any]
 
 
 def photos(count: int = 5) -> Any:
@@ -129,88 +124,6 @@ def features_of(folder: Path) -> Any:
     return keras.Model(inputs, hub.build(str(folder), inputs))
 
 
-# Where a SavedModel is found
-
-
-def test_local_folder_is_itself(tmp_path: Path) -> None:
-    (tmp_path / "saved_model.pb").touch()
-    assert hub.resolve(str(tmp_path)) == tmp_path
-
-
-@pytest.mark.parametrize("handle", ["{}", "{}/nothing", "{}/http://tfhub.dev/net"])
-def test_folder_without_saved_model(tmp_path: Path, handle: str) -> None:
-    with pytest.raises(MissingError, match=r"no SavedModel here.*saved_model\.pb and variables/"):
-        hub.resolve(handle.format(tmp_path))
-
-
-def cached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
-    return tmp_path / hashlib.sha1(ADDRESS.encode()).hexdigest()
-
-
-def test_cached_address_needs_no_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    folder = cached(monkeypatch, tmp_path)
-    folder.mkdir()
-    (folder / "saved_model.pb").touch()
-    monkeypatch.setattr(hub.quiet, "load", lambda *_: pytest.fail("asked for tensorflow_hub"))
-    assert hub.resolve(ADDRESS) == folder
-
-
-def test_download_fills_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import socket
-
-    folder = cached(monkeypatch, tmp_path)
-
-    def download(handle: str) -> None:
-        assert handle == ADDRESS and socket.getdefaulttimeout() == hub.PATIENCE
-        folder.mkdir()
-        (folder / "saved_model.pb").touch()
-
-    monkeypatch.setattr(hub.quiet, "load", lambda *_: SimpleNamespace(resolve=download))
-    assert hub.resolve(ADDRESS) == folder and socket.getdefaulttimeout() is None
-
-
-@pytest.mark.parametrize(("fails", "reason"), [(True, "name not known"), (False, r"no saved_model\.pb")])
-def test_failed_download_names_folder(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: bool, reason: str
-) -> None:
-    folder = cached(monkeypatch, tmp_path)
-
-    def download(handle: str) -> None:
-        if fails:
-            raise OSError("name not known")
-
-    monkeypatch.setattr(hub.quiet, "load", lambda *_: SimpleNamespace(resolve=download))
-    with pytest.raises(MissingError, match=rf"(?s){reason}.*variables/ into {folder}"):
-        hub.resolve(ADDRESS)
-
-
-@pytest.mark.slow
-def test_cache_folder_is_that_of_tensorflow_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
-    refused = "https://127.0.0.1:9/net"  # nobody listens: fails as fast as no network does
-    with pytest.raises(MissingError, match="refused"):
-        hub.resolve(refused)
-    from tensorflow_hub import compressed_module_resolver
-
-    assert str(hub._cache_folder(refused)) == compressed_module_resolver._module_dir(refused)
-
-
-# Taking it apart
-
-
-def test_weight_names_are_plain_and_unique() -> None:
-    found = hub._names(["Conv1/kernel:0", "Conv1/kernel:0", "bn.x/γ:0", ":0", "Conv1/kernel_2"])
-    assert found == ["Conv1_kernel", "Conv1_kernel_2", "bn_x_γ", "weight", "Conv1_kernel_2_2"]
-
-
-def test_nodes_come_behind_what_they_need() -> None:
-    needs = {"out": ["sum:1", "^check"], "sum": ["b", "a", "a:1"], "a": [], "b": ["a"], "check": [], "c": []}
-    nodes = {name: SimpleNamespace(input=given) for name, given in needs.items()}
-    assert hub._sorted(nodes, "out") == ["a", "b", "sum", "out"]
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("which", ["exported", "reusable"])
 def test_features_are_those_of_the_saved_model(which: str, request: pytest.FixtureRequest) -> None:
     folder = request.getfixturevalue(which)
@@ -226,7 +139,6 @@ def test_features_are_those_of_the_saved_model(which: str, request: pytest.Fixtu
         weight.assign(before)
 
 
-@pytest.mark.slow
 def test_weights_carry_readable_names(reusable: Path) -> None:
     layer = features_of(reusable).layers[-1]
     names = {one.path: one.trainable for one in layer.weights}
@@ -240,7 +152,6 @@ def test_weights_carry_readable_names(reusable: Path) -> None:
     }
 
 
-@pytest.mark.slow
 def test_listed_variables_alone_are_trainable(tmp_path: Path) -> None:
     layer = features_of(save_module(tmp_path / "net", kind="listed")).layers[-1]
     assert sorted(one.name for one in layer.trainable_weights) == [
@@ -248,7 +159,6 @@ def test_listed_variables_alone_are_trainable(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.slow
 def test_output_may_be_map_or_default(tmp_path: Path, reusable: Path) -> None:
     assert features_of(save_module(tmp_path / "map", kind="map")).output_shape == (None, 12, 12, 4)
     net = features_of(save_module(tmp_path / "default", kind="default"))
@@ -262,7 +172,6 @@ def graph_of(layer: Any) -> Any:
     return GraphDef.FromString(zlib.decompress(base64.b64decode(text)))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("which", ["exported", "reusable"])
 def test_graph_holds_structure_only(which: str, request: pytest.FixtureRequest) -> None:
     """No weight is left behind as a constant, and nothing is named after a process' counters."""
@@ -274,10 +183,6 @@ def test_graph_holds_structure_only(which: str, request: pytest.FixtureRequest) 
     assert not [key for node in graph.node for key in node.attr if key.startswith("_")]
 
 
-# Training
-
-
-@pytest.mark.slow
 def test_gradients_are_those_of_the_saved_model(reusable: Path) -> None:
     """silu brings a gradient written in Python, which is dropped for that of its operators."""
     import tensorflow as tf
@@ -306,7 +211,6 @@ def changed(net: Any, optimizer: Any) -> dict[str, bool]:
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("which", ["exported", "reusable"])
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_training_moves_all_but_statistics(which: str, name: str, request: pytest.FixtureRequest) -> None:
@@ -318,7 +222,6 @@ def test_training_moves_all_but_statistics(which: str, name: str, request: pytes
     assert moved == {one: "moving" not in one for one in moved}
 
 
-@pytest.mark.slow
 def test_frozen_layer_stays(reusable: Path) -> None:
     net = classifier(reusable)
     net.get_layer("features").trainable = False
@@ -329,7 +232,6 @@ def test_frozen_layer_stays(reusable: Path) -> None:
     assert changed(net, "sgd")["Conv1_kernel"]
 
 
-@pytest.mark.slow
 def test_mixed_precision_stops_at_the_layer(reusable: Path) -> None:
     import keras
 
@@ -341,9 +243,6 @@ def test_mixed_precision_stops_at_the_layer(reusable: Path) -> None:
     layer = net.get_layer("features")
     assert layer.output.dtype == "float32" and {one.dtype for one in layer.weights} == {"float32"}
     assert np.isfinite(net(photos().astype(np.float32)).numpy()).all()
-
-
-# Saving
 
 
 def python(code: str, *arguments: object) -> str:
@@ -364,7 +263,6 @@ np.save(sys.argv[2], net.predict(np.load(sys.argv[3]), verbose=0))
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("which", ["exported", "reusable"])
 def test_saved_model_stands_alone(which: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     folder = shutil.copytree(request.getfixturevalue(which), tmp_path / "net")
@@ -378,7 +276,6 @@ def test_saved_model_stands_alone(which: str, tmp_path: Path, request: pytest.Fi
     assert np.abs(np.load(tmp_path / "answer.npy") - net.predict(images, verbose=0)).max() < 1e-6
 
 
-@pytest.mark.slow
 def test_unregistered_layer_is_refused(reusable: Path, tmp_path: Path) -> None:
     classifier(reusable).save(tmp_path / "net.keras")
     code = ANSWER.replace("hub.register()\n", "")
@@ -386,7 +283,6 @@ def test_unregistered_layer_is_refused(reusable: Path, tmp_path: Path) -> None:
         python(code, tmp_path / "net.keras", tmp_path / "answer.npy", tmp_path / "images.npy")
 
 
-@pytest.mark.slow
 def test_copy_by_config_repeats_bytes(exported: Path, tmp_path: Path) -> None:
     from tledge import model
 
@@ -410,15 +306,11 @@ print(json.dumps(net.layers[-1].get_config()))
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("which", ["exported", "reusable"])
 def test_config_is_the_same_in_another_process(which: str, request: pytest.FixtureRequest) -> None:
     folder = request.getfixturevalue(which)
     here = json.dumps(features_of(folder).layers[-1].get_config())
     assert json.loads(python(CONFIG, folder, SIDE)) == json.loads(here)
-
-
-# Converting
 
 
 @pytest.fixture(scope="session")
@@ -433,7 +325,6 @@ def saved(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return path, net.predict(photos(32).astype(np.float32), verbose=0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "limit"),
     [("saved_model", 1e-5), ("onnx-fp32", 1e-5), ("tflite-fp32", 1e-5), ("tflite-fp16", 5e-3),
@@ -456,10 +347,6 @@ def test_converted_model_agrees(variant: str, limit: float, saved: tuple[Path, A
     assert one.format.inspect(out).zeroed == ()
 
 
-# What is refused
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("which", ["exported", "reusable"])
 def test_wrong_size_names_the_right_one(which: str, request: pytest.FixtureRequest) -> None:
     import keras
@@ -468,14 +355,12 @@ def test_wrong_size_names_the_right_one(which: str, request: pytest.FixtureReque
         hub.build(str(request.getfixturevalue(which)), keras.Input((32, 32, 3)))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "reason"), [("two", "2 outputs"), ("random", "RandomStandardNormal")])
 def test_unfit_saved_model_is_explained(kind: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=reason):
         features_of(save_module(tmp_path / "net", kind=kind))
 
 
-@pytest.mark.slow
 def test_saved_model_without_variables(tmp_path: Path) -> None:
     import tensorflow as tf
 
@@ -489,7 +374,6 @@ def test_saved_model_without_variables(tmp_path: Path) -> None:
             features_of(tmp_path / name)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["no variables", "cut", "old"])
 def test_damaged_saved_model_is_missing(fault: str, reusable: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(reusable, tmp_path / "net")
@@ -504,7 +388,6 @@ def test_damaged_saved_model_is_missing(fault: str, reusable: Path, tmp_path: Pa
         features_of(folder)
 
 
-@pytest.mark.slow
 def test_other_backend_is_refused(reusable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import keras
 
@@ -513,7 +396,6 @@ def test_other_backend_is_refused(reusable: Path, monkeypatch: pytest.MonkeyPatc
         features_of(reusable)
 
 
-@pytest.mark.slow
 def test_layer_reads_no_files(reusable: Path, tmp_path: Path) -> None:
     """A `.keras` file of somebody else must not be able to do more than arithmetic."""
     import keras
@@ -528,7 +410,6 @@ def test_layer_reads_no_files(reusable: Path, tmp_path: Path) -> None:
         unsafe.build((None, SIDE, SIDE, 3))
 
 
-@pytest.mark.slow
 def test_unsafe_file_does_not_load(reusable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import keras
 

@@ -11,8 +11,6 @@ from tledge.calibration import Wanted, interpreter, measure
 from tledge.equalization import equalize, streams
 from tledge.float_graph import FloatGraph
 
-pytestmark = pytest.mark.slow
-
 
 def network(activation: str) -> Any:
     """Linear tensors that meet in an addition, an activation between two layers, one logit layer."""

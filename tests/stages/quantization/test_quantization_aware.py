@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.fake_models import calibrate, images, small_net
 from numpy.typing import NDArray
 
+from tests.helpers.fake_models import calibrate, images, small_net
 from tledge import quantize_aware
 from tledge.errors import RecipeError, RunError
 from tledge.quantization import round_weights
-
-pytestmark = pytest.mark.slow
 
 
 def every_step() -> Any:

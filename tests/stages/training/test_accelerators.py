@@ -11,134 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.paths import ROOT
-from tests.helpers.fake_models import images, small_net
 
-from tledge import feeding, fitting, hardware, progress, recipe, runs, training
+from tests.helpers.device_training import HALVING, TEXT, Listener, built, fit, near
+from tests.helpers.fake_models import images
+from tests.helpers.paths import ROOT
+from tledge import feeding, fitting, hardware, recipe, runs, training
 from tledge.errors import RecipeError, RunError
-from tledge.hardware import Engine, Split
+from tledge.hardware import Engine
 from tledge.tables import Hardware, Stage
 
-TEXT = """
-[data]
-source = "drawn"
-train = 90
-test = 30
-size = 48
-[data.splits]
-validation = { from = "train", fraction = 0.2 }
-[model]
-backbone = "tiny"
-weights = "none"
-image_size = 32
-dropout = 0.0
-head_batch_norm = true
-[[stage]]
-name = "head"
-epochs = 1
-batch_size = 8
-[[stage]]
-name = "all"
-epochs = 3
-unfreeze = "all"
-batch_norm = "train"
-batch_norm_momentum = 0.8
-batch_size = 8
-"""
 
-
-class Listener(progress.Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-
-def one_hot(count: int) -> Any:
-    return np.eye(3, dtype=np.float32)[np.arange(count) % 3]
-
-
-def examples(count: int = 19) -> feeding.Examples:
-    return feeding.Examples(images(count), one_hot(count), np.arange(count))
-
-
-def fit(
-    net: Any,
-    stage: Stage,
-    path: Path,
-    engine: Engine = hardware.PLAIN,
-    state: fitting.State | None = None,
-    watch: progress.Progress = progress.SILENT,
-) -> fitting.State:
-    from tledge import model
-
-    model.set_trainable(net, stage)
-    state = state or fitting.State()
-    fitting.fit(
-        net, stage, state, examples(), examples(7),
-        seed=0, checkpoint=path / "state.npz", watch=watch, engine=engine,
-    )  # fmt: skip
-    return state
-
-
-def built(table: Hardware) -> Any:
-    with Engine(table).building():
-        net = small_net()
-    net.get_layer("dropout").rate = 0.0
-    return net
-
-
-# The table
-
-
-def test_hardware_is_set_from_outside() -> None:
-    made = recipe.parse(TEXT, "a.toml", ["hardware.precision=bfloat16", "hardware.halve_batch=true"])
-    assert made.hardware == Hardware(precision="bfloat16", halve_batch=True)
-    assert recipe.parse(TEXT, "a.toml").hardware == Hardware()
-
-
-@pytest.mark.parametrize("setting", ["precision=float8", "devices=two", "jit_compile=true", "batch=3"])
-def test_wrong_hardware_is_refused(setting: str) -> None:
-    with pytest.raises(RecipeError, match=r"\[hardware\]"):
-        recipe.parse(TEXT, "a.toml", [f"hardware.{setting}"])
-
-
-def test_hub_takes_no_mixed_precision() -> None:
-    hub = ["model.backbone=hub:net", "model.weights=imagenet", "stage.1.batch_norm=inference"]
-    recipe.parse(TEXT, "a.toml", hub)
-    with pytest.raises(RecipeError, match="a hub backbone computes in float32"):
-        recipe.parse(TEXT, "a.toml", [*hub, "hardware.precision=bfloat16"])
-
-
-# Memory: errors
-
-
-def made_error(name: str, text: str) -> Exception:
-    return type(name, (RuntimeError,), {})(text)  # type: ignore[no-any-return]
-
-
-@pytest.mark.parametrize(
-    ("error", "wanted"),
-    [
-        (MemoryError(), True),
-        (np._core._exceptions._ArrayMemoryError((3,), np.dtype("f4")), True),  # type: ignore[attr-defined]
-        (made_error("XlaRuntimeError", "RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."), True),
-        (made_error("JaxRuntimeError", "RESOURCE_EXHAUSTED: Out of memory"), True),
-        (made_error("AbortedError", "Status: 1, message: could not create a primitive, in file a.cc"), True),
-        (made_error("AbortedError", "Status: 3, message: could not create a primitive, in file a.cc"), False),
-        (made_error("XlaRuntimeError", "INVALID_ARGUMENT: shapes"), False),
-        (made_error("InternalError", "CUDA_ERROR_OUT_OF_MEMORY"), True),
-        (made_error("InternalError", "cuDNN"), False),
-        (RuntimeError("RESOURCE_EXHAUSTED"), False),
-        (RunError("the loss is not a number"), False),
-    ],
-)
-def test_out_of_memory_is_recognised(error: Exception, wanted: bool) -> None:
-    assert hardware.is_out_of_memory(error) == wanted
-
-
-@pytest.mark.slow
 def test_own_errors_of_tensorflow_are_recognised() -> None:
     import tensorflow as tf
 
@@ -146,59 +28,6 @@ def test_own_errors_of_tensorflow_are_recognised() -> None:
     assert not hardware.is_out_of_memory(tf.errors.InvalidArgumentError(None, None, "OOM"))
 
 
-def test_message_says_what_to_set() -> None:
-    stage = Stage(name="top", batch_size=64)
-    with pytest.raises(RunError) as caught:
-        hardware.halved(Hardware(), stage, Split(64), progress.SILENT)
-    assert str(caught.value) == (
-        "stage top: the device ran out of memory at batch_size = 64. Set batch_size = 32, "
-        '[hardware] precision = "bfloat16", or [hardware] halve_batch = true.'
-    )
-    with pytest.raises(RunError, match=r"batch_size = 32, or \[hardware\] halve_batch"):
-        hardware.halved(Hardware(precision="float16"), stage, Split(64), progress.SILENT)
-
-
-def test_halving_ends_at_one() -> None:
-    listener, table, split = Listener(), Hardware(halve_batch=True), Split(6)
-    pieces = []
-    while split.piece > 1:
-        split = replace(split, accumulate=hardware.halved(table, Stage(), split, listener))
-        pieces.append(split.piece)
-    assert pieces == [3, 2, 1] and len(listener.lines) == 3
-    with pytest.raises(RunError, match="smaller backbone"):
-        hardware.halved(table, Stage(), split, listener)
-
-
-# Pieces of an update
-
-
-@pytest.mark.parametrize("accumulate", [1, 2, 4])
-@pytest.mark.parametrize("replicas", [1, 2, 3])
-@pytest.mark.parametrize("count", [1, 5, 19, 24])
-def test_pieces_weigh_images_alike(accumulate: int, replicas: int, count: int) -> None:
-    split, values = Split(8, accumulate, replicas), np.random.default_rng(0).random(count)
-    order = np.random.default_rng(1).permutation(count)
-    taken = [split.take(order, number) for number in range(split.count(count))]
-    assert all(len(positions) % replicas == 0 for positions, _ in taken)
-    assert max(len(positions) for positions, _ in taken) <= split.piece
-    for update in range(0, len(taken), accumulate):
-        own = order[update // accumulate * 8 :][:8]
-        means = [(values[positions] * share).mean() for positions, share in taken[update:][:accumulate]]
-        assert np.mean(means) == pytest.approx(values[own].mean(), rel=1e-6)
-
-
-def test_validation_counts_every_image_once() -> None:
-    split, values = Split(8, 2, 3), np.random.default_rng(0).random(16)
-    pieces, even = split.for_validation(16)
-    taken = [pieces.take(np.arange(16), number) for number in range(pieces.count(16))]
-    shares = [(share > 0) * even for _, share in taken]
-    total = sum(
-        (values[positions] * share).sum() for (positions, _), share in zip(taken, shares, strict=True)
-    )
-    assert total / sum(len(share) for share in shares) == pytest.approx(values.mean())
-
-
-@pytest.mark.slow
 def test_bytes_train_as_floats_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The device's float32 of a byte is the host's."""
     first, stage = built(Hardware()), Stage(epochs=2, unfreeze="all", batch_size=8)
@@ -215,9 +44,6 @@ def test_bytes_train_as_floats_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     fit(second, stage, tmp_path / "floats")
     assert kinds == {"uint8"}
     assert all(map(np.array_equal, first.get_weights(), second.get_weights()))
-
-
-# Memory: halving
 
 
 def full_above(monkeypatch: pytest.MonkeyPatch, limit: int) -> list[int]:
@@ -250,18 +76,6 @@ def full_above(monkeypatch: pytest.MonkeyPatch, limit: int) -> list[int]:
     return seen
 
 
-HALVING = Stage(
-    name="all", epochs=3, unfreeze="all", batch_size=8, learning_rate=0.01,
-    schedule="cosine", restore_best=False,
-)  # fmt: skip
-
-
-def near(first: Any, second: Any, atol: float) -> bool:
-    pairs = zip(first.get_weights(), second.get_weights(), strict=True)
-    return all(np.allclose(one, other, atol=atol) for one, other in pairs)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("keys", [{}, {"schedule": "inverse-time", "decay": 0.3}, {"ema": 0.5}])
 def test_halved_stage_learns_the_same(
     keys: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -279,21 +93,18 @@ def test_halved_stage_learns_the_same(
     assert not near(start, whole, 5e-3)
 
 
-@pytest.mark.slow
 def test_full_device_stops_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full_above(monkeypatch, 2)
     with pytest.raises(RunError, match="stage all: the device ran out of memory at batch_size = 8"):
         fit(built(Hardware()), HALVING, tmp_path)
 
 
-@pytest.mark.slow
 def test_other_errors_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "_run", lambda *_: (_ for _ in ()).throw(KeyError("other")))
     with pytest.raises(KeyError, match="other"):
         fit(built(Hardware()), HALVING, tmp_path, Engine(Hardware(halve_batch=True)))
 
 
-@pytest.mark.slow
 def test_halved_stage_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed in its third epoch, with the gradients of four pieces in the checkpoint's optimizer."""
     table = Hardware("float16", halve_batch=True)
@@ -319,10 +130,6 @@ def test_halved_stage_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert all(map(np.array_equal, whole.get_weights(), resumed.get_weights()))
 
 
-# Precision
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_policy_is_mixed_and_put_back(precision: str) -> None:
     import keras
@@ -337,7 +144,6 @@ def test_policy_is_mixed_and_put_back(precision: str) -> None:
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.mark.slow
 def test_float16_survives_an_overflow(tmp_path: Path) -> None:
     net, table = built(Hardware("float16")), Hardware("float16")
     before = net.get_layer("logits").kernel.numpy()
@@ -358,7 +164,6 @@ def test_float16_survives_an_overflow(tmp_path: Path) -> None:
     assert not np.array_equal(before, net.get_layer("logits").kernel.numpy())
 
 
-@pytest.mark.slow
 def test_float16_resumes_byte_for_byte(tmp_path: Path) -> None:
     """Scale of the loss and count of steps since it grew are in the checkpoint; with averaged weights."""
     stage, engine = replace(HALVING, ema=0.9), Engine(Hardware("float16"))
@@ -402,7 +207,6 @@ def losses(folder: runs.RunFolder) -> list[float]:
     return [float(line.split(",")[column]) for line in lines[1:]]
 
 
-@pytest.mark.slow
 def test_mixed_run_is_written_in_float32(tmp_path: Path) -> None:
     """Also with frozen layers computed once, which changes no weight."""
     from tledge import exporting, model
@@ -424,7 +228,6 @@ def test_mixed_run_is_written_in_float32(tmp_path: Path) -> None:
     assert parts(anew) == parts(mixed)
 
 
-@pytest.mark.slow
 def test_frozen_outputs_know_their_precision() -> None:
     """Another key for each precision, and float32 holds all that bfloat16 gives."""
     from tledge import model, prefix
@@ -441,7 +244,6 @@ def test_frozen_outputs_know_their_precision() -> None:
     assert len(keys) == 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("jit", "asked"), [("auto", True), ("off", True), ("on", False)])
 def test_compiling_gives_up_determinism(jit: str, asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras compiles no step with TensorFlow while kernels have to be deterministic."""
@@ -453,7 +255,6 @@ def test_compiling_gives_up_determinism(jit: str, asked: bool, monkeypatch: pyte
     assert bool(calls) == asked
 
 
-@pytest.mark.slow
 def test_compiled_steps_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from keras.src.trainers import trainer
 
@@ -466,17 +267,12 @@ def test_compiled_steps_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert near(*nets, atol=1e-4)
 
 
-# Devices
-
-
-@pytest.mark.slow
 def test_all_of_one_device_is_one() -> None:
     listener = Listener()
     assert hardware.engine(Hardware(devices="all"), listener).replicas == 1
     assert "this machine has one device" in listener.lines[0]
 
 
-@pytest.mark.slow
 def test_tensorflow_cannot_halve_on_several(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "_devices", lambda: ["CPU:0", "CPU:1"])
     with pytest.raises(RecipeError, match="halve_batch: TensorFlow cannot"):
@@ -563,18 +359,11 @@ def run_on_two(backend: str, precision: str, tolerance: float, out: Path) -> Non
     assert done.stdout.endswith("done\n"), done.stdout + done.stderr[-3000:]
 
 
-@pytest.mark.slow
 def test_two_devices_train_as_one(tmp_path: Path) -> None:
     """19 images in batches of 8, 8 and 3: the last is filled up for two devices."""
     run_on_two("tensorflow", "float32", 1e-4, tmp_path)
 
 
-@pytest.mark.slow
 def test_two_devices_of_jax(tmp_path: Path) -> None:
     pytest.importorskip("jax")
     run_on_two("jax", "float32", 1e-4, tmp_path)
-
-
-def test_abort_names_what_to_set() -> None:
-    said = hardware.aborted(Stage(name="top"), hardware.Split(64))
-    assert "stage top: native code gave up at batch_size = 64" in said and "batch_size = 32" in said

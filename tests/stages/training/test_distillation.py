@@ -7,17 +7,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.command_line import Cli, Done
-from tests.helpers.fake_models import calibrate, small_net
 from numpy.typing import NDArray
 
+from tests.helpers.command_line import Cli
+from tests.helpers.fake_models import calibrate, small_net
 from tledge import distillation, feeding, fitting, hardware, model, progress, quantize_aware, recipe, runs
 from tledge.errors import DataError, RecipeError
 

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tests.helpers.fake_models import feature_vector
-
 from tledge import fitting, model, recipe, shipped
-
-pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.fake_models import calibrate
 from numpy.typing import NDArray
 
+from tests.helpers.fake_models import calibrate
 from tledge import model, prefix, recipe, training
 from tledge.tables import Model, Stage
 
-pytestmark = pytest.mark.slow
 STAGES = """
 [[stage]]
 name = "head"

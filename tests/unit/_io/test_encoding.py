@@ -1,4 +1,4 @@
-"""Output where letters or streams are lacking: plain ones stand in, and JSON reads back."""
+"""Output where letters or streams are lacking: plain ones stand in, and no text rules the terminal."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tledge import letters, runs
-from tledge.commands import typed
+from tests.helpers import fake_device_bundle
+from tests.helpers.command_line import Cli
+from tledge import letters, words
 
 TEXT = "–…→Δ×·±≥≤° é手\udcff"
 
@@ -40,11 +41,6 @@ def test_json_keeps_letters_that_fit() -> None:
     assert '"é手"' in letters.as_json("é手")
 
 
-def test_file_names_that_are_no_text_are_kept(tmp_path: Path) -> None:
-    runs.write_json(tmp_path / "report.json", {"photo": "r\udcff.jpg"})
-    assert runs.read_json(tmp_path / "report.json", "", "") == {"photo": "r\udcff.jpg"}
-
-
 @pytest.mark.parametrize("streams", ["2>&-", ">&-", "<&-", "<&- >&- 2>&-"])
 def test_closed_streams_take_no_file(streams: str, tmp_path: Path) -> None:
     """Without the null device there, the next file that is opened would be stdout or stderr."""
@@ -58,26 +54,15 @@ def test_closed_streams_take_no_file(streams: str, tmp_path: Path) -> None:
     assert (tmp_path / "data").read_text() == "True", done.stderr
 
 
-def test_next_command_is_as_typed() -> None:
-    assert [typed(Path(one)) for one in ("runs/a", "-a", "b c", "it's")] == [
-        "runs/a", "./-a", "'b c'", "'it'\"'\"'s'",
-    ]  # fmt: skip
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole bundle; not to be changed."""
+    return fake_device_bundle.make(tmp_path_factory.mktemp("hostile") / "bundle")
 
 
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("a b", "'a b'"),
-        ("-x", "./-x"),
-        ("it's", "'it'\"'\"'s'"),
-        ("raw\udcff", r"$'raw\xff'"),
-        ("a'\n\\é", r"$'a\x27\x0a\x5c\xc3\xa9'"),
-    ],
-)
-def test_name_is_typed_as_a_shell_reads_it(name: str, shown: str) -> None:
-    import os
-    import subprocess
-
-    assert typed(name) == shown and shown.isprintable()
-    done = subprocess.run(["bash", "-c", f"printf %s {typed(name)}"], capture_output=True, check=True)
-    assert os.fsdecode(done.stdout).removeprefix("./") == name
+def test_terminal_is_not_ruled(cli: Cli, made: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "\x1b[2Jphoto.jpg"
+    photo.write_bytes(b"no photo")
+    done = cli("predict", made, photo)
+    assert done.code == 1 and "\x1b" not in done.out + done.err and "\\x1b[2Jphoto.jpg" in done.out
+    assert words.printable("a\nb\tc \x1b[2J \x9b \u202e") == "a\nb\tc \\x1b[2J \\x9b \\u202e"

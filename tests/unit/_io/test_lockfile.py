@@ -10,39 +10,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from tests.helpers.command_line import Cli, Done
 
 import tledge
+from tests.helpers.command_line import Cli
+from tests.helpers.lock_holder import held
 from tledge import locks
 from tledge.errors import ResourceError, RunError
 from tledge.locks import hold
-from tledge.runs import RunFolder
-
-
-HOLDER = """
-import sys
-from pathlib import Path
-from tledge.locks import hold
-with hold(Path(sys.argv[1]), "taken"):
-    print("held", flush=True)
-    sys.stdin.readline()
-"""
-
-
-@contextmanager
-def held(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds a lock, until the block ends."""
-    command = [sys.executable, "-c", HOLDER, str(path), "for a test"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "held\n"
-        yield process
-        process.communicate("")
 
 
 def owned_by(path: Path, **other: object) -> None:
@@ -236,30 +214,6 @@ def test_command_is_told_as_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert locks.here().command == "tledge list"
 
 
-def test_new_folder_without_result_is_gone(tmp_path: Path) -> None:
-    with RunFolder(tmp_path / "runs" / "new").alone():
-        assert (tmp_path / "runs" / "new" / ".lock").exists()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_new_folder_with_result_stays(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "runs" / "new")
-    with folder.alone():
-        folder.labels.write_text("a\n")
-    assert [path.name for path in folder.path.iterdir()] == ["labels.txt"]
-
-
-def test_emptied_folder_keeps_its_lock(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
-    with folder.alone():
-        folder.labels.write_text("a\n")
-        folder.checkpoints.mkdir()
-        (folder.path / "bundle").symlink_to(tmp_path)
-        folder.empty()
-        assert [path.name for path in folder.path.iterdir()] == [".lock"]
-    assert tmp_path.is_dir()
-
-
 RECIPE = (
     '[data]\nsource = "drawn"\ntrain = 12\ntest = 6\nsize = 32\n'
     '[data.splits]\nvalidation = { from = "train", fraction = 0.25 }\n'
@@ -285,20 +239,3 @@ def test_sheets_into_a_taken_folder(cli: Cli, tmp_path: Path, monkeypatch: pytes
     Path("out").mkdir()
     with held(tmp_path / "out" / ".lock"):
         assert cli("data", "tiny.toml", "--out", "out").code == 1
-
-
-@pytest.mark.slow
-def test_taken_run_is_refused_by_all_that_write(own_run: Path, cli: Cli) -> None:
-    writing = ["export", "verify", "bundle", "bench", "report"]
-    with held(own_run / ".lock") as other:
-        for command in writing:
-            done = cli(command, own_run)
-            assert done.code == 1 and f"process {other.pid} on" in done.err, command
-        for call in (tledge.export, tledge.verify):
-            with pytest.raises(RunError, match="another command is writing into this folder"):
-                call(own_run)
-        assert cli("bundle", own_run / "bundle", "--target", "microcontroller").code == 1
-        assert cli("inspect", own_run).code == 0
-        assert cli("predict", own_run, own_run / "golden" / "00.jpg").code == 0
-    assert cli("report", own_run).code == 0
-    assert not (own_run / ".lock").exists()

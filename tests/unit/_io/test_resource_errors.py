@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
-import signal
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tledge import dataset, filling, runs, shortage
-from tledge.errors import ArtifactError, ResourceError, TledgeError
-
-FULL = OSError(errno.ENOSPC, "No space left on device")
+from tests.helpers.full_disk import FULL
+from tledge import runs, shortage
+from tledge.errors import ResourceError, TledgeError
 
 
 @pytest.mark.parametrize(
@@ -107,59 +102,3 @@ def test_removed_folder_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyP
         runs.write_text(Path("runs/x.json"), "text")
     with pytest.raises(ResourceError, match="current folder was removed"), shortage.explained():
         Path.cwd()
-
-
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no such call here")
-def test_mapped_array_takes_its_place_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_file: int, _start: int, size: int) -> None:
-        assert size == (tmp_path / "a.npy").stat().st_size > 6 * 4
-        raise FULL
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(OSError, match="No space left"):
-        filling.array(tmp_path / "a.npy", np.float32, (2, 3))
-
-
-def test_mapped_array_is_zeros_to_fill(tmp_path: Path) -> None:
-    made = filling.array(tmp_path / "a.npy", np.float32, (2, 3))
-    made[1] = 5
-    made.flush()
-    assert np.load(tmp_path / "a.npy").tolist() == [[0, 0, 0], [5, 5, 5]]
-    assert (tmp_path / "a.npy").stat().st_blocks * 512 >= 24
-
-
-@pytest.mark.parametrize(
-    ("code", "said", "words"),
-    [
-        (-9, "", "was killed (SIGKILL), often for want of memory. Close other programs"),
-        (-signal.SIGABRT, "terminate called: 'std::bad_alloc'", "ran out of memory (SIGABRT)"),
-        (1, "Traceback\n  line\nMemoryError", "ran out of memory (exit code 1)"),
-        (-signal.SIGSEGV, "one\ntwo", "crashed (SIGSEGV). Its last words:\none\ntwo"),
-        (-signal.SIGABRT, "F00 failed: x\n    @     0x7f1a  f()\n    @ 0x1 g()", "words: F00 failed: x"),
-        (3, "only", "failed (exit code 3). Its last words: only"),
-        (-64, "", "crashed (SIGRTMAX)"),
-    ],
-)  # fmt: skip
-def test_ending_says_how_and_why(code: int, said: str, words: str) -> None:
-    assert words in shortage.ending(code, said)
-
-
-def test_long_process_is_stopped() -> None:
-    command = [sys.executable, "-c", "import time; time.sleep(60)"]
-    with pytest.raises(ArtifactError, match=r"net\.tflite: Vela took more than 0\.2 s and was stopped"):
-        shortage.patiently(command, "net.tflite: Vela", 0.2)
-
-
-def test_account_without_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    import pwd
-
-    def nobody(_uid: int) -> None:
-        raise KeyError
-
-    monkeypatch.setattr(pwd, "getpwuid", nobody)
-    for name in ("HOME", "TLEDGE_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ResourceError, match=r"no home folder\. Set HOME.*TLEDGE_CACHE"):
-        dataset.cache_root()
-    monkeypatch.setenv("TLEDGE_CACHE", "/somewhere")
-    assert dataset.cache_root() == Path("/somewhere")

@@ -1,13 +1,17 @@
-"""Native code that aborts ends with words and an exit code, and only within the block."""
+"""Native code that aborts ends with words and an exit code, and may be kept from writing to stderr."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
+from tledge.quiet import native_stderr_closed
+
 ABORT = "import ctypes; from tledge import aborts\n"
+
 NATIVE = "ctypes.CDLL(None).abort()\n"
 
 
@@ -27,3 +31,20 @@ def test_abort_is_explained(code: str, ended: int, said: str) -> None:
     )
     assert done.returncode == ended, done.stderr
     assert said in done.stderr
+
+
+def place() -> tuple[int, int]:
+    found = os.fstat(2)
+    return found.st_dev, found.st_ino
+
+
+def test_overlapping_blocks_give_stderr_back() -> None:
+    """As of two threads: the first to begin ends first."""
+    before, one, other = place(), native_stderr_closed(), native_stderr_closed()
+    one.__enter__()
+    closed = place()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert place() == closed != before
+    other.__exit__(None, None, None)
+    assert place() == before

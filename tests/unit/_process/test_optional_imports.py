@@ -1,4 +1,4 @@
-"""Closing off stderr in several threads at once."""
+"""Libraries that may be absent: what is said where one cannot be loaded, and that none tells anybody."""
 
 import importlib
 import os
@@ -8,24 +8,6 @@ import pytest
 
 from tledge import quiet
 from tledge.errors import MissingError, ResourceError
-from tledge.quiet import native_stderr_closed
-
-
-def place() -> tuple[int, int]:
-    found = os.fstat(2)
-    return found.st_dev, found.st_ino
-
-
-def test_overlapping_blocks_give_stderr_back() -> None:
-    """As of two threads: the first to begin ends first."""
-    before, one, other = place(), native_stderr_closed(), native_stderr_closed()
-    one.__enter__()
-    closed = place()
-    other.__enter__()
-    one.__exit__(None, None, None)
-    assert place() == closed != before
-    other.__exit__(None, None, None)
-    assert place() == before
 
 
 @pytest.mark.parametrize(

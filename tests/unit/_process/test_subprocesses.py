@@ -1,4 +1,4 @@
-"""Processes that tledge starts: they end with the one that started them, and not by Ctrl-C."""
+"""Processes that tledge starts: they end with the one that started them, not by Ctrl-C, and in words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tledge import children
+from tledge import children, shortage
+from tledge.errors import ArtifactError
 
 WORKER = """
 import sys, time
@@ -96,3 +97,25 @@ def test_workers_know_of_this(module: str) -> None:
     env = {**os.environ, children.STARTER: "1"}
     done = subprocess.run(command, env=env, input=b"", capture_output=True, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "words"),
+    [
+        (-9, "", "was killed (SIGKILL), often for want of memory. Close other programs"),
+        (-signal.SIGABRT, "terminate called: 'std::bad_alloc'", "ran out of memory (SIGABRT)"),
+        (1, "Traceback\n  line\nMemoryError", "ran out of memory (exit code 1)"),
+        (-signal.SIGSEGV, "one\ntwo", "crashed (SIGSEGV). Its last words:\none\ntwo"),
+        (-signal.SIGABRT, "F00 failed: x\n    @     0x7f1a  f()\n    @ 0x1 g()", "words: F00 failed: x"),
+        (3, "only", "failed (exit code 3). Its last words: only"),
+        (-64, "", "crashed (SIGRTMAX)"),
+    ],
+)  # fmt: skip
+def test_ending_says_how_and_why(code: int, said: str, words: str) -> None:
+    assert words in shortage.ending(code, said)
+
+
+def test_long_process_is_stopped() -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with pytest.raises(ArtifactError, match=r"net\.tflite: Vela took more than 0\.2 s and was stopped"):
+        shortage.patiently(command, "net.tflite: Vela", 0.2)

@@ -6,15 +6,14 @@ import json
 import re
 import sys
 import zipfile
-from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from tests.helpers import fake_artifacts
 import pytest
-from tests.helpers.command_line import Cli, Done
 
+from tests.helpers import fake_artifacts
+from tests.helpers.command_line import Cli
 from tledge import bench, plots, runs, subjects
 from tledge.bench import BenchReport, Measure
 from tledge.bench_worker import Job, Minimum, Reading

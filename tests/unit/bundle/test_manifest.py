@@ -1,4 +1,4 @@
-"""The manifest and the labels: written, read back, and refused when they are not whole."""
+"""The manifest: written, read back, and refused where it is not whole."""
 
 from __future__ import annotations
 
@@ -9,36 +9,14 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.manifests import MANIFEST
 from tledge.contract import (
     MANIFEST_VERSION,
     Confidence,
-    GoldenCase,
-    InputSpec,
-    Manifest,
-    Shipped,
-    labels_text,
     manifest_json,
-    parse_labels,
     parse_manifest,
 )
 from tledge.errors import ArtifactError
-
-MANIFEST = Manifest(
-    name="flowers",
-    version="1.2",
-    description="Blümchen, 花",
-    synthetic=False,
-    labels=("daisy", "red rose", "チューリップ"),
-    input=InputSpec(96, 128),
-    parameters=12_345,
-    artifacts=(
-        Shipped("tflite-int8", "models/tflite-int8.tflite", "ab" * 32, 4321, "passed", 0.91, 0.99, "xnnpack"),
-        Shipped("onnx-fp32", "models/onnx-fp32.onnx", "cd" * 32, 98765, "undecided"),
-    ),
-    golden=(GoldenCase("golden/000.jpg", "daisy", "red rose", 0),),
-    tledge="1.0",
-    confidence=Confidence(1.87, 0.62, 300, 0.95, 0.01),
-)
 
 
 def changed(**parts: Any) -> bytes:
@@ -85,12 +63,6 @@ def test_manifest_text_is_readable() -> None:
     assert list(json.loads(text)) == sorted(json.loads(text))
 
 
-def test_label_index_finds_label() -> None:
-    assert MANIFEST.label_index("red rose") == 1
-    with pytest.raises(ValueError, match="not in"):
-        MANIFEST.label_index("tulip")
-
-
 @pytest.mark.parametrize("version", [MANIFEST_VERSION + 1, 0, "1", None])
 def test_other_version_is_refused(version: object) -> None:
     with pytest.raises(ArtifactError, match=rf"here: manifest version {version!r}.*Install"):
@@ -129,24 +101,3 @@ def test_incomplete_manifest_is_refused(name: str) -> None:
 def test_changed_manifest_is_refused(parts: dict[str, Any]) -> None:
     with pytest.raises(ArtifactError, match="here: the manifest is incomplete or changed"):
         parse_manifest(changed(**parts), "here")
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [
-        (),
-        ("one",),
-        ("Gänseblümchen", "バラ", "🌷 tulip"),
-        (" leading", "trailing ", "two  spaces"),
-        ("line\u2028separator", "no-break\u00a0space"),
-        ("a", " "),
-    ],
-    ids=repr,
-)
-def test_labels_come_back_exactly(labels: tuple[str, ...]) -> None:
-    assert parse_labels(labels_text(labels)) == labels
-
-
-def test_labels_are_one_a_line() -> None:
-    assert labels_text(("rock", "paper")) == "rock\npaper\n"
-    assert parse_labels("rock\npaper") == ("rock", "paper")

@@ -7,17 +7,17 @@ import json
 import types
 import typing
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
-from tests.helpers import fake_device_bundle
 import pytest
 
+from tests.helpers import fake_device_bundle
 from tledge import contract, shipped
 from tledge.contract import MANIFEST_VERSION, Confidence, Expected, GoldenCase, InputSpec, Manifest, Shipped
 from tledge.errors import ArtifactError
 
 SCHEMA: dict[str, Any] = json.loads((shipped.folder("export") / "manifest.schema.json").read_text("utf-8"))
+
 PARTS: dict[str, tuple[type, dict[str, Any]]] = {
     "manifest": (Manifest, SCHEMA),
     "input": (InputSpec, SCHEMA["$defs"]["input"]),
@@ -26,6 +26,7 @@ PARTS: dict[str, tuple[type, dict[str, Any]]] = {
     "golden": (GoldenCase, SCHEMA["$defs"]["golden"]),
     "confidence": (Confidence, SCHEMA["$defs"]["confidence"]),
 }
+
 JSON_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
@@ -162,9 +163,3 @@ def test_validator_refuses_faults(manifest: dict[str, Any], part: str, field: st
     examples(raw)[part][field] = value
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft202012Validator(SCHEMA).validate(raw)
-
-
-@pytest.mark.slow
-def test_validator_takes_a_trained_bundle(small_run: Path) -> None:
-    validator = pytest.importorskip("jsonschema").Draft202012Validator
-    validator(SCHEMA).validate(json.loads((small_run / "bundle" / "manifest.json").read_text("utf-8")))

@@ -9,18 +9,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tests.helpers import fake_report
 import pytest
-from tests.helpers.command_line import Cli, Done
-from tests.helpers.fake_artifacts import run as bare_run
 
+from tests.helpers import fake_report
+from tests.helpers.fake_artifacts import run as bare_run
+from tests.helpers.model_cards import rows_of
 from tledge import bundle as stage
 from tledge import card, summary
 from tledge.errors import ArtifactError
 from tledge.reader import open_bundle
 from tledge.runs import ParityRow, RunFolder
-from tledge.summary import Recall, Summary
-
+from tledge.summary import Summary
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +37,6 @@ def card_of(path: Path, edit: Callable[[Summary], Summary] = lambda known: known
     known = edit(summary.read(RunFolder(path)))
     assert known.parity
     return card.text(known, known.parity.rows, "0.1.0")
-
-
-def rows_of(text: str, head: str) -> dict[str, list[str]]:
-    """Rows of the table whose header begins so, by their first cell."""
-    block = text[text.index(f"| {head} |") :].split("\n\n", maxsplit=1)[0]
-    rows = [line.strip("| ").replace("\\", "").split(" | ") for line in block.splitlines()[2:]]
-    return {row[0]: row[1:] for row in rows}
 
 
 def gaps(text: str) -> list[str]:
@@ -174,23 +166,6 @@ def test_artifact_that_did_not_pass_says_why(own: Path) -> None:
     assert "- `tflite-fp32`: agreement 0.9, gate 1" in text
 
 
-def recall(label: str, images: int, share: float) -> Recall:
-    return summary.recall_of(label, images, share)
-
-
-def test_weak_is_more_than_chance() -> None:
-    classes = [
-        recall("sure", 100, 0.6),
-        recall("chance", 100, 0.85),
-        recall("few", 10, 0.1),
-        recall("best", 90, 1),
-    ]
-    assert [one.label for one in summary.weak(classes, 0.9)] == ["sure"]
-    assert summary.weak(classes, 0.5) == []
-    low = [recall("worse", 100, 0.3), recall("worst", 100, 0.1)]
-    assert [one.label for one in summary.weak(low, 0.9)] == ["worst", "worse"]
-
-
 def row(recalls: dict[str, tuple[int, float, float]], **more: object) -> ParityRow:
     return ParityRow("tflite-int8", "a", "b", 1, "passed", images=100, recall=recalls, **more)  # type: ignore[arg-type]
 
@@ -211,22 +186,3 @@ def test_no_class_stands_out(made: Path) -> None:
     text = weak_of(made, row({"cat": (100, 0.9, 0.9), "dog": (100, 0.95, 0.95)}, accuracy=0.9))
     assert "none stands out" in text and "lowest recall is that of cat, 0.9000" in text
     assert "The same recall in every class: `tflite-int8`." in text
-
-
-@pytest.mark.slow
-def test_trained_bundle_verifies_with_its_card(small_run: Path, cli: Cli) -> None:
-    text = (small_run / "bundle" / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert set(rows_of(text, "artifact")) == {
-        "Keras model", "saved_model", "tflite-fp32", "tflite-int8", "onnx-fp32"
-    }  # fmt: skip
-    assert rows_of(text, "class")["all"] == ["765", "135", "300"]
-    assert str(small_run) not in text
-    assert cli("verify", small_run / "bundle").code == 0
-
-
-@pytest.mark.slow
-def test_changed_card_fails_verification(own_run: Path, cli: Cli) -> None:
-    path = own_run / "bundle" / "MODEL_CARD.md"
-    path.write_text(path.read_text() + "Author: fine.\n")
-    done = cli("verify", own_run / "bundle")
-    assert done.code == 4 and "MODEL_CARD.md" in done.err

@@ -10,10 +10,10 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from tests.helpers import fake_device_bundle
 import pytest
-from tests.helpers.paths import ROOT
 
+from tests.helpers import fake_device_bundle
+from tests.helpers.paths import ROOT
 from tledge import contract, page
 from tledge.contract import Manifest
 from tledge.reader import open_bundle

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.helpers import fake_report
 import pytest
 
+from tests.helpers import fake_report
 from tledge import bundle as stage
 from tledge import page, reader, runs, sbom, summary
 from tledge.runs import RunFolder

@@ -12,21 +12,17 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.helpers import fake_device_bundle
-from tests.helpers import fake_report
+import pages
 import pytest
-from tests.helpers.command_line import Cli, Done
-from tests.helpers.paths import ROOT
 
+from tests.helpers import fake_device_bundle, fake_report
+from tests.helpers.command_line import Cli
+from tests.helpers.paths import ROOT
 from tledge import bundle as stage
 from tledge import progress, reader, runs, signature, targets
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.runs import RunFolder
 from tledge.verification import verify_bundle
-
-sys.path.insert(0, str(ROOT / "tools"))  # its scripts import one another as they lie
-
-import pages
 
 pytest.importorskip("cryptography")
 Damage = Callable[[Path], object]

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.shell_completion import ShellComplete
-from tests.helpers.command_line import Cli, Done
-from tests.helpers.paths import ROOT
 
+from tests.helpers.command_line import Cli
+from tests.helpers.paths import ROOT
 from tledge import shipped
 from tledge.cli import tledge
 from tledge.commands.completion import SHELLS, Named
 from tledge.formats import VARIANTS
 from tledge.targets import TARGETS
-
 
 
 @pytest.fixture(autouse=True)

@@ -1,27 +1,17 @@
 """The process that converts, replaced by small programs: answers, failures, crashes, hangs."""
 
-import errno
-import json
 import os
 import sys
 import tempfile
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from tledge import runs
-from tledge.converter import Conversion, Converter
-from tledge.errors import ConversionError, DataError, ResourceError, kind_of, told
-from tledge.formats import __main__ as worker
-from tledge.formats.base import Job
+from tests.helpers.conversion_jobs import conversion
+from tledge.converter import Converter
+from tledge.errors import ConversionError, DataError, ResourceError
 
 HEAD = "import json, os, sys, time\nfor line in sys.stdin:\n    job, result, log = json.loads(line)\n    "
-
-
-def conversion(folder: Path, timeout: int = 20) -> Conversion:
-    job = Job("model.keras", str(folder / "artifacts" / "out"), "fp32", "net", "1", "", ("a", "b"))
-    return Conversion("tflite-fp32", job, folder / "logs" / "tflite-fp32.log", timeout)
 
 
 def program(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
@@ -97,22 +87,6 @@ def test_result_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, 
         converter.convert(conversion(tmp_path))
 
 
-def test_worker_tells_of_a_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def full(_job: Job) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    runs.write_json(tmp_path / "job.json", {"variant": "tflite-fp32", **asdict(conversion(tmp_path).job)})
-    known = worker.VARIANTS["tflite-fp32"]
-    broken = replace(known, format=replace(known.format, convert=full))
-    monkeypatch.setattr(worker, "VARIANTS", {"tflite-fp32": broken})
-    found = worker.done(tmp_path / "job.json")
-    assert found["kind"] == "ResourceError" and "disk is full" in found["error"]
-    (tmp_path / "file").write_text("")  # the result cannot be written either
-    assert (
-        json.loads(worker.answered(tmp_path / "job.json", tmp_path / "file" / "x"))["kind"] == "ResourceError"
-    )
-
-
 def test_result_of_an_earlier_job_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     old = tmp_path / "logs" / "tflite-fp32.result.json"
     old.parent.mkdir()
@@ -120,10 +94,3 @@ def test_result_of_an_earlier_job_does_not_count(monkeypatch: pytest.MonkeyPatch
     program(monkeypatch, "os._exit(1)")
     with Converter() as converter, pytest.raises(ConversionError, match="exit code 1"):
         converter.convert(conversion(tmp_path))
-
-
-@pytest.mark.parametrize("name", ["Exception", "Mapping", "told", "NoSuch"])
-def test_unknown_kind_is_the_callers(name: str) -> None:
-    """Only classes of the error tree are raised, whatever a result names."""
-    assert kind_of({"kind": name}, ConversionError) is ConversionError
-    assert kind_of(told(DataError("no photos")), ConversionError) is DataError

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.command_line import Cli, Done
-from tests.helpers.fake_data import photo
 
+from tests.helpers.command_line import Cli
+from tests.helpers.fake_data import photo
 from tledge import dataset, parcel
 from tledge.dataset import Prepared
 from tledge.errors import DataError, MissingError, RecipeError, ResourceError, RunError, TledgeError

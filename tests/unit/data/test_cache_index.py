@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.photo_folders import photo
-from tests.helpers.photo_folders import tree
 
+from tests.helpers.photo_folders import photo, tree
 from tledge import dataset, images, index, progress
 from tledge.dataset import Prepared
 from tledge.errors import RunError

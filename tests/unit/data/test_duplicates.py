@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.helpers.twins import SAVED_AGAIN, TURNED, halved, jpeg, twins
 from tledge.images import prepare
 from tledge.similarity import Twin, duplicates, near_duplicate_groups
 
@@ -98,10 +99,6 @@ def test_similar_set_is_not_one_group() -> None:
     assert near_duplicate_groups(calm).tolist() == [*range(60)]
 
 
-SAVED_AGAIN = "same picture"
-TURNED = "turned or mirrored"
-
-
 def photo(seed: int, size: tuple[int, int] = (300, 220)) -> Image.Image:
     """A picture with soft areas, edges and texture, (width, height) pixels."""
     rng = np.random.default_rng(seed)
@@ -110,24 +107,6 @@ def photo(seed: int, size: tuple[int, int] = (300, 220)) -> Image.Image:
         coarse = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), np.uint8))
         made += weight * np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))
     return Image.fromarray(made.astype(np.uint8))
-
-
-def jpeg(image: Image.Image, quality: int = 92, orientation: int = 1) -> bytes:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    out = BytesIO()
-    image.save(out, "JPEG", quality=quality, exif=exif)
-    return out.getvalue()
-
-
-def halved(image: Image.Image) -> Image.Image:
-    return image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
-
-
-def twins(*photos: bytes, size: int = 128) -> list[Twin]:
-    """Twins of encoded photos; the bytes themselves serve as their digests."""
-    prepared = np.stack([prepare(one, (size, size)) for one in photos])
-    return duplicates(prepared, [one.hex() for one in photos])
 
 
 def of_pixels(images: Pixels) -> list[Twin]:
@@ -276,18 +255,3 @@ def test_no_tolerance_finds_no_twin(name: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(f"tledge.similarity.{name}", 0.0)
     monkeypatch.setattr("tledge.similarity.FLOOR", 0.0)
     assert twins(jpeg(photo(1)), jpeg(photo(1), 75)) == []
-
-
-@pytest.mark.realdata
-@pytest.mark.parametrize("name", ["flowers", "beans"])
-def test_twins_among_real_photos(name: str, real_data: Path) -> None:
-    """Different photos are no twins; every one finds the copies of it that are planted."""
-    paths = sorted((real_data / "photos" / name / "train").rglob("*.jpg"))[::4]
-    photos = [path.read_bytes() for path in paths]
-    copies = [jpeg(halved(Image.open(path).convert("RGB")), 75) for path in paths]
-    turned = [jpeg(Image.open(path).convert("RGB"), 85, orientation=6) for path in paths]
-    assert twins(*photos, size=160) == []
-    for made, kind in ((copies, SAVED_AGAIN), (turned, TURNED)):
-        found = twins(*photos, *made, size=160)
-        assert {(twin.second - twin.first, twin.kind) for twin in found} == {(len(photos), kind)}
-        assert len(found) > 0.97 * len(photos)

@@ -1,11 +1,9 @@
-"""The prepared cache: what is in it, what is refused, and what is picked from it."""
+"""Preparing photos: what is in the cache, and what is refused."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -18,25 +16,21 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tledge import dataset, filling, images, progress
-from tledge.dataset import Prepared
-from tledge.errors import DataError, MissingError, RecipeError, RunError
-from tledge.index import HEADER, Row
+from tests.helpers import damaged
+from tests.helpers.photo_folders import data_of, photo, pixels
+from tledge import (
+    dataset,
+    filling,
+    images,
+    progress,
+)
+from tledge.errors import DataError, MissingError, RecipeError
+from tledge.index import HEADER
 from tledge.sources import folder as folder_source
-from tledge.sources.base import Record, check_names
+from tledge.sources.base import Record
 from tledge.tables import Data
 
 Pixels = NDArray[np.uint8]
-
-
-def pixels(seed: int, side: int = 20) -> Pixels:
-    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
-
-
-def photo(seed: int, kind: str = "PNG") -> bytes:
-    out = BytesIO()
-    Image.fromarray(pixels(seed)).save(out, kind)
-    return out.getvalue()
 
 
 @pytest.fixture(autouse=True)
@@ -56,10 +50,6 @@ def folder(tmp_path: Path) -> Path:
             kind = ("png", "jpeg")[index % 2]
             (place / f"{index}.{kind}").write_bytes(photo(10 * number + index, kind))
     return tmp_path / "photos"
-
-
-def data_of(folder: Path, **parts: str) -> Data:
-    return Data(source=f"folder:{folder}", **parts)  # type: ignore[arg-type]
 
 
 def refuse(*_arguments: object) -> None:
@@ -138,17 +128,6 @@ def test_only_bad_photos_fail(tmp_path: Path, root: Path) -> None:
     with pytest.raises(DataError, match="1 of 1 photos cannot be used"):
         dataset.prepare(data_of(tmp_path / "photos", on_bad="skip"), 16)
     assert list(root.iterdir()) == []
-
-
-@pytest.mark.parametrize("label", ["a\nb", "a\r", "a\u2028b", "a\0", " ", "\t", "a\udcff", "\u202eabc", ""])
-def test_label_that_no_list_holds_is_refused(label: str) -> None:
-    with pytest.raises(DataError, match=r"Rename it|label"):
-        check_names(Record("2.png", label, "train", bytes))
-
-
-@pytest.mark.parametrize("label", ["a b", "a,b", "🌷", "..", "$\\frac{$", "<b>", " a"])
-def test_odd_label_is_kept(label: str) -> None:
-    check_names(Record("1.png", label, "train", bytes))
 
 
 def test_label_of_two_lines_leaves_no_cache(folder: Path, root: Path) -> None:
@@ -281,64 +260,6 @@ def test_cache_size_is_said(folder: Path) -> None:
     assert Watch.said[0].startswith("10 photos to prepare at 500x500: 8 MB in ")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"rows": [{}], "labels": [], "skipped": []}'])
-def test_damaged_cache_is_run_error(tmp_path: Path, text: str) -> None:
-    (tmp_path / "index.json").write_text(text)
-    with pytest.raises(RunError, match=r"index\.json"):
-        dataset.open_cache(tmp_path)
-
-
-def test_vanished_cache_is_run_error(folder: Path) -> None:
-    made = dataset.prepare(data_of(folder), 16)
-    shutil.rmtree(made.folder)
-    with pytest.raises(RunError, match="`tledge data RECIPE`"):
-        dataset.open_cache(made.folder)
-
-
-def prepared(counts: dict[tuple[str, str], int], folder: Path = Path("none")) -> Prepared:
-    """A cache with so many images of each (split, label), no pixels behind it."""
-    rows = [
-        Row(f"{split}/{label}/{index}", label, split, "", f"{label}{index}" if index < 6 else "")
-        for (split, label), count in counts.items()
-        for index in range(count)
-    ]
-    return Prepared(folder, tuple(sorted({row.label for row in rows})), tuple(rows), ())
-
-
-def test_originals_picked_in_turn() -> None:
-    cache = prepared({("test", "cat"): 10, ("test", "dog"): 2, ("test", "emu"): 4})
-    picked = dataset.pick_originals(cache, np.arange(16), 8)
-    assert [cache.rows[row].label for row in picked] == ["cat", "dog", "emu"] * 2 + ["cat", "emu"]
-    assert len(set(picked)) == 8
-
-
-def test_only_kept_originals_picked() -> None:
-    cache = prepared({("test", "cat"): 10, ("test", "dog"): 2})
-    assert len(dataset.pick_originals(cache, np.arange(12), 100)) == 8
-    assert dataset.pick_originals(cache, np.arange(6, 10), 100) == []
-    assert dataset.pick_originals(cache, np.arange(12), 0) == []
-
-
-def test_classes_take_turns() -> None:
-    labels = np.array([0] * 90 + [1] * 8 + [2] * 2)
-    chosen = dataset.by_class_in_turn(labels, 20, seed=0)
-    assert Counter(labels[chosen].tolist()) == {0: 10, 1: 8, 2: 2}
-    assert (np.diff(chosen) > 0).all()
-
-
-def test_turns_are_balanced_and_seeded() -> None:
-    labels = np.arange(300) % 3
-    first, again, other = (dataset.by_class_in_turn(labels, 31, seed) for seed in (1, 1, 2))
-    assert sorted(Counter(labels[first].tolist()).values()) == [10, 10, 11]
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
-
-
-def test_turns_end_with_the_images() -> None:
-    assert dataset.by_class_in_turn(np.array([0, 1, 1]), 10, seed=0).tolist() == [0, 1, 2]
-    assert dataset.by_class_in_turn(np.array([], np.int64), 10, seed=0).tolist() == []
-
-
 def test_order_is_kept_whatever_takes_longer() -> None:
     import time
 
@@ -348,3 +269,14 @@ def test_order_is_kept_whatever_takes_longer() -> None:
 
     records = (Record(str(number), "cat", "train", partial(read, number)) for number in range(9))
     assert [one[0].id for one in dataset._decoded(records, 16)] == [str(number) for number in range(9)]
+
+
+def test_label_that_no_bundle_takes_is_refused_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLEDGE_CACHE", str(tmp_path / "cache"))
+    for label in ("cat", "dog\x1b[2J"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        (tmp_path / "photos" / label / "1.jpg").write_bytes(damaged.encoded("JPEG"))
+    data = replace(Data(), source=f"folder:{tmp_path / 'photos'}")
+    with pytest.raises(DataError, match="control characters") as refused:
+        dataset.prepare(data, 16)
+    assert "\x1b" not in str(refused.value)

@@ -14,15 +14,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.helpers.photo_folders import photo
 
+from tests.helpers.photo_folders import photo, tree
 from tledge import dataset, images, index, runs
 from tledge.errors import ResourceError, RunError
 from tledge.sources import folder as folder_source
 from tledge.tables import Data
 
 SIDE = 16
+
 BLOCK = 4
+
 PHOTOS = 22
 """Of two labels in two splits; two of them do not decode."""
 
@@ -68,11 +70,6 @@ def data(root: Path, tmp_path: Path) -> Data:
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{number}.png").write_bytes(b"no photo" if number in (4, 13) else photo(number))
     return Data(source=f"folder:{tmp_path / 'photos'}", on_bad="skip")
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.split_data import Rows, cache_of, data, lists, no_overlap, share
 
+from tests.helpers.split_data import Rows, cache_of, data, lists, no_overlap, share
 from tledge import splits
 from tledge.dataset import Prepared, Row
 from tledge.errors import DataError

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from tledge import recipe, splits
+from tests.helpers.split_data import cache_of, data, lists, no_overlap, share
+from tledge import splits
 from tledge.dataset import Prepared, Row
 from tledge.errors import DataError
 from tledge.tables import Data
 
-Rows = dict[str, NDArray[np.int64]]
 MANY = {("train", "cat"): 200, ("train", "dog"): 100, ("train", "emu"): 40, ("test", "cat"): 30}
 
 
@@ -29,10 +27,6 @@ def prepared(counts: dict[tuple[str, str], int], folder: Path = Path("none")) ->
     return cache_of(rows, folder)
 
 
-def cache_of(rows: list[Row], folder: Path = Path("none")) -> Prepared:
-    return Prepared(folder, tuple(sorted({row.label for row in rows})), tuple(rows), ())
-
-
 def numbered(count: int, split: str = "train", files: int = 0) -> Prepared:
     """Images of one label in one source split, in `files` files where there are any."""
     rows = [
@@ -40,33 +34,6 @@ def numbered(count: int, split: str = "train", files: int = 0) -> Prepared:
         for n in range(count)
     ]
     return cache_of(rows)
-
-
-def data(train: object, validation: object, test: object, group: str = "none") -> Data:
-    """`[data]` with these splits, written as a recipe writes them."""
-    lines = {"train": train, "validation": validation, "test": test}
-    settings = [f"data.splits.{name}={toml(value)}" for name, value in lines.items()]
-    text = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
-    return recipe.parse(text, "x.toml", [*settings, f"data.group={json.dumps(group)}"]).data
-
-
-def toml(value: object) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {json.dumps(one)}" for key, one in value.items()) + "}"
-    return json.dumps(value)
-
-
-def share(origin: str, fraction: float) -> dict[str, object]:
-    return {"from": origin, "fraction": fraction}
-
-
-def lists(made: Rows) -> list[list[int]]:
-    return [rows.tolist() for rows in made.values()]
-
-
-def no_overlap(made: Rows) -> bool:
-    together = np.concatenate(list(made.values()))
-    return len(set(together.tolist())) == len(together)
 
 
 def test_splits_disjoint_and_complete() -> None:
@@ -139,9 +106,6 @@ def test_counts_every_label() -> None:
     }
 
 
-# Slices and unions
-
-
 @pytest.mark.parametrize(
     ("text", "count", "first", "last"),
     [
@@ -164,23 +128,6 @@ def test_slice_by_worked_numbers(text: str, count: int, first: int, last: int) -
     cache = cache_of([*numbered(count).rows, *rest])
     made = splits.split(cache, data(text, "more", "last"), seed=0)
     assert made["train"].tolist() == [*range(first, last + 1)]
-
-
-@pytest.mark.slow
-def test_slices_match_tensorflow_datasets() -> None:
-    from tensorflow_datasets.core import splits as known
-
-    rng = np.random.default_rng(0)
-    for _ in range(400):
-        count = int(rng.integers(1, 300))
-        low, high = (f"{number}%" for number in rng.integers(-99, 100, 2).tolist())
-        text = f"train[{low if rng.random() < 0.8 else ''}:{high}]"
-        info = known.SplitInfo(name="train", shard_lengths=[count], num_bytes=0, filename_template=None)
-        (wanted,) = known.ReadInstruction.from_spec(text).to_absolute({"train": info})
-        take = data(text, "a", "b").splits.train
-        assert splits._sliced(np.arange(count), "train", take).tolist() == [
-            *range(*slice(wanted.from_, wanted.to).indices(count))
-        ], (text, count)
 
 
 def test_slices_ignore_the_seed() -> None:
@@ -230,9 +177,6 @@ def test_union_with_what_is_left() -> None:
 def test_union_names_unknown_part() -> None:
     with pytest.raises(DataError, match="train: the source has no split 'extra'"):
         splits.split(prepared(MANY), data("train+extra", share("train", 0.1), "test"), seed=0)
-
-
-# Counts, files and patterns
 
 
 def test_count_is_exact_and_by_class() -> None:

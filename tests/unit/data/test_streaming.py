@@ -12,21 +12,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tests.helpers import fake_data
 import numpy as np
 import pytest
-from tests.helpers.photo_folders import tree
 
-from tledge import dataset, images, recipe, similarity, splits, streaming
+from tests.helpers import fake_data
+from tests.helpers.photo_folders import tree
+from tests.helpers.streams import LABELS, SIDE, check_streamed_as_cached
+from tledge import dataset, images, similarity, splits, streaming
 from tledge.dataset import Prepared
 from tledge.errors import DataError, RecipeError
 from tledge.sources import folder as folder_source
-from tledge.sources import frames
 from tledge.streaming import OneHot, Streamed, in_batches
 from tledge.tables import Data
-
-SIDE = 16
-LABELS = ("cat", "dog", "emu")
 
 
 @pytest.fixture
@@ -74,41 +71,9 @@ def from_drawn(tmp_path: Path) -> Data:
     return Data(source="drawn", options={"train": 7, "test": 5, "size": 32, "seed": 3})
 
 
-def from_tfrecord(tmp_path: Path) -> Data:
-    pattern = fake_data.tfrecords(tmp_path / "records", {"a": 4, "deep/b": 5, "c": 1}, LABELS, named=True)
-    return Data(source=f"tfrecord:{pattern.replace('*', '**/*')}")
-
-
-def from_tfds(tmp_path: Path) -> Data:
-    os.environ["TFDS_DATA_DIR"] = str(
-        fake_data.tfds_set(tmp_path / "tfds", "beans", "0.1.0", {"train": 5, "test": 4})
-    )
-    return Data(source="tfds:beans")
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        from_folder,
-        from_folder_without_splits,
-        from_csv,
-        from_drawn,
-        pytest.param(from_tfrecord, marks=pytest.mark.slow),
-        pytest.param(from_tfds, marks=pytest.mark.slow),
-    ],
-)
-def test_streamed_as_cached(
-    root: Path, tmp_path: Path, make: Callable[[Path], Data], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TFDS_DATA_DIR", "")
-    data = make(tmp_path)
-    cached, streamed = (dataset.prepare(replace(data, cache=keep), SIDE) for keep in (True, False))
-    assert np.array_equal(streamed.images()[:], cached.images())
-    assert np.ptp(streamed.images()[:]) > 50
-    assert [replace(row, offset=0) for row in streamed.rows] == list(cached.rows)
-    assert (streamed.labels, streamed.skipped) == (cached.labels, cached.skipped)
-    again = dataset.open_cache(streamed.folder)
-    assert np.array_equal(again.images()[2], cached.images()[2])
+@pytest.mark.parametrize("make", [from_folder, from_folder_without_splits, from_csv, from_drawn])
+def test_streamed_as_cached(root: Path, tmp_path: Path, make: Callable[[Path], Data]) -> None:
+    check_streamed_as_cached(make(tmp_path))
 
 
 def test_only_index_and_originals_are_written(streamed: Prepared) -> None:
@@ -223,27 +188,6 @@ def test_compressed_records_are_refused(root: Path, tmp_path: Path) -> None:
         dataset.prepare(data, SIDE)
 
 
-def test_place_in_a_record_file(tmp_path: Path) -> None:
-    contents = [b"first photo", b"", b"head second photo tail"]
-    framed = (len(one).to_bytes(8, "little") + b"crc1" + one + b"crc2" for one in contents)
-    path = tmp_path / "a.tfrec"
-    path.write_bytes(b"".join(framed))
-    for number, photo in ((0, b"photo"), (2, b"second photo")):
-        assert frames.read(path, frames.find(path, number, photo), len(photo)) == photo
-    with pytest.raises(DataError, match=r"a\.tfrec, record 1: its photo is not found"):
-        frames.find(path, 1, b"photo")
-
-
-def test_views_need_a_cache() -> None:
-    text = '[data]\nsource = "drawn"\ncache = false\n[augment]\nflip = "horizontal"\n[model]\n[[stage]]\n'
-    assert recipe.parse(text, "r.toml").data.cache is False
-    with pytest.raises(RecipeError, match=r"views: keeps copies .* cache = false"):
-        recipe.parse(text.replace("[model]", "views = 2\n[model]"), "r.toml")
-
-
-# Decoding ahead
-
-
 class Counted:
     """A source of photos that counts what is read, in which thread, and can be held up."""
 
@@ -294,9 +238,6 @@ def test_one_hot_as_identity() -> None:
     assert made.shape == (5, 4)
     assert np.array_equal(made[rows], np.eye(4, dtype=np.float32)[labels[rows]])
     assert made[rows].dtype == np.float32
-
-
-# Flat memory
 
 
 class Photos:
@@ -373,75 +314,6 @@ def test_memory_of_a_split_is_flat(work: Callable[[int], None], most: int) -> No
 
 def test_whole_split_in_memory_is_caught() -> None:
     assert (peak(all_at_once, 20_000) - peak(all_at_once, 10_000)) / 10_000 > 3000
-
-
-# Training
-
-TINY = """
-[recipe]
-name = "streamed"
-[data]
-source = "folder:{photos}"
-cache = {cache}
-[data.splits]
-validation = {{ from = "train", fraction = 0.25 }}
-[model]
-backbone = "tiny"
-weights = "none"
-image_size = 32
-[[stage]]
-name = "head"
-epochs = 1
-batch_size = 8
-[[stage]]
-name = "all"
-epochs = 1
-unfreeze = "all"
-batch_norm = "train"
-batch_size = 8
-class_weights = "balanced"
-"""
-
-
-@pytest.mark.slow
-def test_same_weights_with_and_without_cache(root: Path, tmp_path: Path) -> None:
-    """The head on what frozen layers gave once, then the whole network on pixels."""
-    from tledge import training
-
-    photos = fake_data.photos(tmp_path / "photos", {"train": 24, "test": 6}, LABELS)
-    runs = []
-    for cache in ("true", "false"):
-        text = TINY.format(photos=photos, cache=cache)
-        (tmp_path / "r.toml").write_text(text)
-        runs.append(training.train(recipe.load(tmp_path / "r.toml"), text, tmp_path / cache))
-    for name in ("model.keras", "golden.npz", "labels.txt"):
-        assert (tmp_path / "true" / name).read_bytes() == (tmp_path / "false" / name).read_bytes()
-    assert runs[0].test == runs[1].test and runs[0].cache != runs[1].cache
-    assert (Path(runs[0].cache) / "images.npy").is_file()
-    assert not list(Path(runs[1].cache).rglob("images.npy"))
-
-
-@pytest.mark.slow
-def test_photo_changed_in_training_is_named(data: Data, photos: Path, tmp_path: Path) -> None:
-    """The backend would say UnknownError, and half of it in C++."""
-    from tests.helpers.fake_models import small_net
-
-    from tledge import feeding, fitting, progress
-    from tledge.tables import Stage
-
-    made = dataset.prepare(data, 32)
-    rows = splits.split(made, data, 0)
-    labels = OneHot(made.label_indices(), 3)
-    train, held_out = (
-        feeding.Examples(made.images(), labels, rows[name]) for name in ("train", "validation")
-    )
-    changed = made.rows[int(rows["train"][-1])].id
-    (photos / changed).write_bytes(b"another photo")
-    with pytest.raises(DataError, match=rf"{changed}: not the photo"):
-        fitting.fit(
-            small_net(), Stage(epochs=1, batch_size=2), fitting.State(), train, held_out,
-            seed=0, checkpoint=tmp_path / "state.npz", watch=progress.SILENT,
-        )  # fmt: skip
 
 
 def test_near_duplicates_and_sheets_of_streamed(data: Data, streamed: Prepared, tmp_path: Path) -> None:

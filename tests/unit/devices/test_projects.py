@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tests.helpers import fake_artifacts
-from tests.helpers import fake_device_bundle
 import pytest
-from tests.helpers.command_line import Cli, Done
 
+from tests.helpers import fake_artifacts, fake_device_bundle
+from tests.helpers.command_line import Cli
 from tledge import runs, shipped, targets
 from tledge.errors import ArtifactError, RecipeError, RunError
 from tledge.reader import Bundle

@@ -7,7 +7,6 @@ import importlib.util
 import json
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from io import BytesIO
@@ -15,18 +14,16 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from tests.helpers import damaged
-from tests.helpers import fake_device_bundle
 import numpy as np
 import pytest
-from tests.helpers.paths import ROOT
-from tests.helpers.fake_device_bundle import change, change_byte, write_sums
 from PIL import Image
 
-from tledge import images, predict, reader, shipped, targets
+from tests.helpers import damaged, fake_device_bundle
+from tests.helpers.fake_device_bundle import change, change_byte, write_sums
+from tests.helpers.paths import ROOT
+from tests.helpers.raspberry_pi import PROJECT, SOURCE
+from tledge import images, predict, reader
 
-PROJECT = shipped.folder("export") / "raspberry_pi"
-SOURCE = (PROJECT / "classify.py").read_text(encoding="utf-8")
 Main = Callable[..., tuple[int, str, str]]
 
 
@@ -344,6 +341,7 @@ def forget_answers(bundle: Path) -> None:
 
 
 INT8, FP32 = "golden/tflite-int8.xnnpack.npy", "golden/tflite-fp32.xnnpack.npy"
+
 FAULTS: dict[str, tuple[Callable[[Path], object], int, str]] = {
     "pixels": (lambda one: swap(one / "golden/pixels.npy", lambda old: old[..., ::-1]), 3, "prepared here"),
     "answers": (
@@ -392,60 +390,3 @@ def test_self_test_needs_sums(main: Main, bundle: Path) -> None:
     (bundle / "SHA256SUMS").write_text("")
     code, out, _err = main("--self-test", bundle=bundle)
     assert code == 4 and "WRONG files in SHA256SUMS: 0" in out
-
-
-@pytest.fixture
-def project(made: Path, tmp_path: Path) -> Path:
-    """The project as `tledge bundle --target` makes it."""
-    return targets.fill("raspberry_pi", made, tmp_path / "my pi")
-
-
-def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """As its user does: from elsewhere, without tledge."""
-    code = f"import sys; sys.modules['tledge'] = None; sys.argv[1:] = {list(arguments)!r}\n"
-    code += f"import runpy; runpy.run_path({str(project / 'classify.py')!r}, run_name='__main__')"
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd="/", capture_output=True, text=True, check=False
-    )
-
-
-@pytest.mark.device
-def test_project_proves_itself(project: Path) -> None:
-    done = run(project, "--self-test")
-    assert done.returncode == 0 and done.stdout.endswith("self-test passed\n"), done.stdout + done.stderr
-    answered = run(project, str(project / "bundle" / "golden"))
-    assert answered.returncode == 0 and len(answered.stdout.splitlines()) == 13
-
-
-MISTAKES = {
-    "no antialiasing": ("Image.Resampling.BILINEAR", "Image.Resampling.NEAREST"),
-    "other filter": ("Image.Resampling.BILINEAR", "Image.Resampling.BICUBIC"),
-    "blue first": ('upright.convert("RGB")', 'Image.merge("RGB", upright.convert("RGB").split()[::-1])'),
-    "exif ignored": ("ImageOps.exif_transpose(photo)", "photo"),
-    "black behind": ('"white"', '"black"'),
-    "sides exchanged": ("height, width = size\n", "width, height = size\n"),
-    "scaled to one": ("pixels[None]", "(pixels / 255).astype(np.uint8)[None]"),
-    "not dequantized": ("(raw - zero_point) * scale if scale else raw", "raw"),
-}
-"""What someone may get wrong in classify.py: this, and what stands there then."""
-
-
-@pytest.mark.device
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistake_in_the_code_is_found(project: Path, mistake: str) -> None:
-    right, wrong = MISTAKES[mistake]
-    assert SOURCE.count(right) == 1
-    (project / "classify.py").write_text(SOURCE.replace(right, wrong), encoding="utf-8")
-    done = run(project, "--self-test")
-    assert done.returncode in (3, 4) and done.stdout.endswith("self-test FAILED\n"), done.stdout + done.stderr
-
-
-@pytest.mark.device
-@pytest.mark.parametrize("library", ["numpy", "PIL", "ai_edge_litert"])
-def test_missing_library_is_five(project: Path, tmp_path: Path, library: str) -> None:
-    (tmp_path / f"{library}.py").write_text("raise ImportError('not here')")
-    done = subprocess.run(
-        [sys.executable, "classify.py", "--self-test"], cwd=project, env={"PYTHONPATH": str(tmp_path)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 5 and "pip install -r requirements.txt" in done.stderr

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.command_line import Done
 
+from tests.helpers.command_line import Done
 from tledge.errors import ArtifactError
 from tledge.tflite_metadata import read_metadata, write_metadata
 

@@ -1,26 +1,20 @@
-"""The gates: each just inside and just outside, the cause of a failure, and faults of structure."""
+"""The gates: each just inside and just outside."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.helpers.gate_answers import NAMES
 from tledge import gates
-from tledge.contract import InputSpec
-from tledge.formats import VARIANTS
-from tledge.formats.base import Port, Structure
 from tledge.gates import Comparison
-from tledge.golden import FAULTS, Golden
 from tledge.tables import Parity
 
 Answers = NDArray[np.float32]
 
-NAMES = ("cat", "dog", "emu", "fox")
 SAME = Comparison(
     images=1000,
     accuracy=0.9,
@@ -374,192 +368,3 @@ def test_change_is_told_beside_the_other() -> None:
 @pytest.mark.parametrize(("tolerance", "images"), [(0.02, 50), (0.01, 100), (0.005, 200), (0.0, 0), (1.0, 1)])
 def test_resolution_is_one_image(tolerance: float, images: int) -> None:
     assert gates.resolution(tolerance) == images
-
-
-def golden(images: int = 80, seed: int = 0) -> Golden:
-    """A golden set of random answers, by Keras and by each known fault."""
-    rng = np.random.default_rng(seed)
-    answers = {name: softmax(rng.normal(0, 3, (images, 4))) for name in ("keras", *(f.name for f in FAULTS))}
-    keras = answers.pop("keras")
-    pixels = np.zeros((images, 8, 8, 3), np.uint8)
-    few = {name: values[:64] for name, values in answers.items()}
-    return Golden(pixels, keras.argmax(1), keras, tuple(map(str, range(images))), few)
-
-
-def softmax(values: NDArray[np.float64]) -> Answers:
-    raised = np.exp(values - values.max(1, keepdims=True))
-    return (raised / raised.sum(1, keepdims=True)).astype(np.float32)
-
-
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        ("channels-swapped", "colour channels are swapped"),
-        ("scaled-twice-to-one", "scaled twice.*divides by 255"),
-        ("scaled-twice-around-zero", r"scaled twice.*\[-1, 1\]"),
-    ],
-)
-def test_known_fault_is_named(fault: str, message: str) -> None:
-    reference = golden()
-    noise = np.random.default_rng(1).normal(0, 0.01, (80, 4)).astype(np.float32)
-    found = np.concatenate([reference.faults[fault], reference.probabilities[64:]]) + noise
-    (cause,) = gates.causes(reference, found, NAMES)
-    assert re.search(message, cause)
-
-
-def test_shuffled_labels_are_named() -> None:
-    reference = golden()
-    (cause,) = gates.causes(reference, reference.probabilities[:, [1, 0, 2, 3]], NAMES)
-    assert cause == "labels are shuffled: it answers cat → dog, dog → cat"
-
-
-def test_constant_answers_are_named() -> None:
-    reference = golden()
-    found = np.broadcast_to(reference.probabilities[:1], (80, 4))
-    (cause,) = gates.causes(reference, found, NAMES)
-    assert "answers the same to every image" in cause
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_missing_numbers_are_named(value: float) -> None:
-    found = golden().probabilities.copy()
-    found[3, 1] = value
-    (cause,) = gates.causes(golden(), found, NAMES)
-    assert "not numbers" in cause
-
-
-def test_unknown_cause_is_not_guessed() -> None:
-    reference = golden()
-    assert gates.causes(reference, reference.probabilities, NAMES) == ()
-    assert gates.causes(reference, golden(seed=9).probabilities, NAMES) == ()
-    bare = replace(reference, faults={})
-    assert gates.causes(bare, reference.faults["channels-swapped"].repeat(2, 0)[:80], NAMES) == ()
-
-
-SPEC = InputSpec(32, 48)
-PARAMETERS = 1_000_000
-INT8 = Structure(
-    inputs=(Port("image", "uint8", (1, 32, 48, 3), 1.0, 0),),
-    outputs=(Port("probabilities", "uint8", (1, 4), 1 / 256, 0),),
-    weights={"int8": 1_000_000, "int32": 20_000},
-    activations=("int8", "uint8"),
-    operators=("CONV_2D", "DEPTHWISE_CONV_2D", "QUANTIZE", "SOFTMAX"),
-    zeroed=(),
-    labels=NAMES,
-)
-FLOAT = Structure(
-    inputs=(Port("image", "uint8", (1, 32, 48, 3)),),
-    outputs=(Port("probabilities", "float32", (1, 4)),),
-    weights={"float32": 4_000_000, "int32": 200},
-    activations=("float32",),
-    operators=("CAST", "CONV_2D"),
-    zeroed=(),
-    labels=NAMES,
-)
-
-
-def faults(found: Structure, variant: str = "tflite-int8", size: int = 1_100_000) -> list[str]:
-    return gates.structure_reasons(
-        found, VARIANTS[variant].mode, labels=NAMES, spec=SPEC, parameters=PARAMETERS, file_bytes=size
-    )
-
-
-def port(**parts: Any) -> tuple[Port, ...]:
-    return (replace(INT8.inputs[0], **parts),)
-
-
-HALF = replace(FLOAT, weights={"float16": 2_000_000})
-EIGHT = replace(FLOAT, weights={"int8": 990_000, "float32": 20_000})
-ANY_BATCH = replace(FLOAT, inputs=(Port("image", "uint8", (-1, 32, 48, 3)),))
-
-
-@pytest.mark.parametrize(
-    ("found", "variant", "size"),
-    [
-        (INT8, "tflite-int8", 1_100_000),
-        (FLOAT, "tflite-fp32", 4_050_000),
-        (HALF, "tflite-fp16", 2_050_000),
-        (EIGHT, "tflite-dynamic", 1_100_000),
-        (ANY_BATCH, "onnx-fp32", 4_050_000),
-        (replace(ANY_BATCH, weights=HALF.weights), "onnx-fp16", 2_050_000),
-        (replace(EIGHT, inputs=(replace(ANY_BATCH.inputs[0], scale=1.0),)), "onnx-int8", 1_100_000),
-        (ANY_BATCH, "saved_model", 5_000_000),
-    ],
-    ids=lambda one: one if isinstance(one, str) else "",
-)
-def test_good_structure_has_no_reasons(found: Structure, variant: str, size: int) -> None:
-    assert faults(found, variant, size) == []
-
-
-@pytest.mark.parametrize(
-    ("parts", "message"),
-    [
-        ({"inputs": port(dtype="float32", scale=0.0)}, "takes float32 input, the contract says uint8"),
-        ({"inputs": port(dtype="int8")}, "takes int8 input"),
-        ({"inputs": port(dtype="int16")}, "takes int16 input"),
-        ({"inputs": port(scale=1 / 255)}, "calibrated on images scaled to 0..1"),
-        ({"inputs": port(scale=0.0)}, "its input is not quantized: a float model, or one with integer"),
-        ({"inputs": port(scale=0.93)}, "the calibration set does not span 0..255"),
-        ({"inputs": port(zero_point=3)}, "zero point 3, expected 1 and 0"),
-        ({"inputs": port(shape=(-1, 32, 48, 3))}, "[-1, 32, 48, 3], the contract says [1, 32, 48, 3]"),
-        ({"inputs": port(shape=(1, 48, 32, 3))}, "the contract says [1, 32, 48, 3]"),
-        ({"inputs": port(shape=(1, 3, 32, 48))}, "the contract says [1, 32, 48, 3]"),
-        ({"inputs": port() * 2}, "has 2 inputs and 1 outputs, expected one each"),
-        ({"outputs": ()}, "has 1 inputs and 0 outputs"),
-        ({"outputs": (replace(INT8.outputs[0], shape=(1, 5)),)}, "gives 5 values for 4 labels"),
-        ({"operators": ("CONV_2D", "FlexErf")}, "operators that LiteRT lacks: FlexErf"),
-        ({"operators": ("READ_VARIABLE", "VAR_HANDLE")}, "from variables (READ_VARIABLE, VAR_HANDLE)"),
-        ({"operators": ("RANDOM_UNIFORM",)}, "random operators (RANDOM_UNIFORM)"),
-        ({"operators": ("BERNOULLI",)}, "random operators (BERNOULLI)"),
-        ({"operators": ("MULTINOMIAL",)}, "random operators (MULTINOMIAL)"),
-        ({"weights": {"float32": 4_000_000}}, "holds float32 tensors (100% of the weights): a float model"),
-        ({"activations": ("float32", "int8")}, "holds float32 tensors (0% of the weights)"),
-        ({"labels": None}, "carries no labels"),
-        ({"labels": ("dog", "cat", "emu", "fox")}, "'dog' where labels.txt says 'cat'; labels are shuffled"),
-        ({"labels": NAMES[:3]}, "its labels differ from labels.txt"),
-        ({"zeroed": ("conv_1", "dense")}, "all weights of dense are zero"),
-    ],
-    ids=lambda one: one.replace(" ", "-") if isinstance(one, str) else "",
-)
-def test_planted_fault_gives_reason(parts: dict[str, Any], message: str) -> None:
-    (*_others, reason) = faults(replace(INT8, **parts))
-    assert message in reason
-
-
-def test_one_fault_gives_one_reason() -> None:
-    assert len(faults(replace(INT8, inputs=port(scale=1 / 255)))) == 1
-    assert len(faults(replace(INT8, operators=("FlexErf", "FlexRoll")))) == 1
-    assert len(faults(replace(INT8, zeroed=tuple("abcdef")))) == gates.MAX_REASONS
-
-
-@pytest.mark.parametrize(
-    ("found", "variant", "held", "wanted"),
-    [
-        (FLOAT, "tflite-fp16", "float32", "float16"),
-        (FLOAT, "tflite-dynamic", "float32", "int8"),
-        (HALF, "tflite-fp32", "float16", "float32"),
-        (replace(FLOAT, weights={}), "tflite-fp16", "no", "float16"),
-    ],
-)
-def test_wrong_weight_dtype_is_named(found: Structure, variant: str, held: str, wanted: str) -> None:
-    size = int(PARAMETERS * VARIANTS[variant].mode.size[0]) + 1000
-    assert f"weights are {held}, expected {wanted}" in faults(found, variant, size)
-
-
-@pytest.mark.parametrize(
-    ("variant", "found", "small", "large"),
-    [
-        ("tflite-int8", INT8, 899_999, 2_800_000),
-        ("tflite-fp16", HALF, 1_799_999, 3_800_000),
-        ("tflite-fp32", FLOAT, 3_499_999, 6_300_000),
-    ],
-)
-def test_wrong_file_size_is_named(variant: str, found: Structure, small: int, large: int) -> None:
-    assert faults(found, variant, small + 1) == []
-    assert "the weights were dropped" in faults(found, variant, small)[0]
-    assert "holds more than the model" in faults(found, variant, large)[0]
-
-
-def test_every_fault_is_told() -> None:
-    broken = replace(INT8, inputs=port(dtype="float32"), operators=("FlexErf",), zeroed=("dense",), labels=())
-    assert len(faults(broken, size=1000)) == 5

@@ -9,23 +9,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.helpers.oriented_photos import UPRIGHT, encoded, photo, turned
 
+from tests.helpers.app_variants import SIZES, noise
+from tests.helpers.oriented_photos import UPRIGHT, encoded, photo, turned
 from tledge import images, preparations
 from tledge.errors import DataError
 from tledge.preparations import WAYS, Photo
 
 Pixels = NDArray[np.uint8]
-SIZES = [(24, 40), (16, 16), (7, 9), (48, 60), (5, 40)]
 
 
 def grey(values: object) -> Pixels:
     """A grey photo of these values [h, w]."""
     return np.repeat(np.asarray(values, np.uint8)[..., None], 3, axis=2)
-
-
-def noise(height: int, width: int, seed: int = 0) -> Pixels:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def slow_bilinear(source: Pixels, size: tuple[int, int]) -> Pixels:
@@ -65,21 +61,6 @@ def test_bilinear_is_pixel_by_pixel(size: tuple[int, int]) -> None:
     wanted = slow_bilinear(source, size)
     made = preparations.bilinear(Photo(source), size)
     assert made.shape == (*size, 3) and np.abs(made - wanted).max() <= 0.501
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("size", SIZES)
-def test_tensorflow_resizes_alike(size: tuple[int, int]) -> None:
-    import tensorflow as tf
-
-    source = noise(24, 40)
-    wanted = tf.image.resize(source, size).numpy()
-    assert np.abs(preparations.bilinear(Photo(source), size) - wanted).max() <= 0.501
-    wanted = tf.image.resize(source, size, "nearest").numpy()
-    assert np.array_equal(preparations.nearest(Photo(source), size), wanted)
-    if 24 % size[0] == 0 and 40 % size[1] == 0:
-        wanted = tf.image.resize(source, size, "area").numpy()
-        assert np.abs(preparations.area(Photo(source), size) - wanted).max() <= 0.501
 
 
 @pytest.mark.parametrize("size", [(24, 40), (16, 16), (7, 9), (5, 40), (48, 80)])

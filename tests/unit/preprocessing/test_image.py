@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.damaged import png
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, features
 
+from tests.helpers.damaged import png
+from tests.helpers.oriented_photos import UPRIGHT, encoded, exif, photo, turned
 from tledge import dataset
 from tledge.errors import DataError, MissingError
 from tledge.images import FORMATS, HEIC_BRANDS, Facts, examine, prepare
@@ -22,49 +22,12 @@ from tledge.tables import Data
 
 Pixels = NDArray[np.uint8]
 
-ORIENTATION = 0x0112
-UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
-    1: lambda stored: stored,
-    2: lambda stored: stored[:, ::-1],
-    3: lambda stored: stored[::-1, ::-1],
-    4: lambda stored: stored[::-1],
-    5: lambda stored: stored.transpose(1, 0, 2),
-    6: lambda stored: np.rot90(stored, -1),
-    7: lambda stored: stored[::-1, ::-1].transpose(1, 0, 2),
-    8: np.rot90,
-}
-
-
-def photo(height: int = 24, width: int = 40, seed: int = 0) -> Pixels:
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 10, 3), np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def encoded(image: Image.Image | Pixels, kind: str = "PNG", **options: Any) -> bytes:
-    out = BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(out, kind, **options)
-    return out.getvalue()
-
-
-def turned(orientation: int, description: str = "") -> bytes:
-    """A JPEG of `photo()` that says it is stored in this orientation."""
-    tags = exif(orientation)
-    if description:
-        tags[0x010E] = description
-    return encoded(photo(), "JPEG", exif=tags)
-
 
 def only_color(data: bytes) -> list[int]:
     """The one colour of an image."""
     pixels = prepare(data, (8, 8)).reshape(-1, 3)
     assert (pixels == pixels[0]).all()
     return [int(value) for value in pixels[0]]
-
-
-def exif(orientation: int) -> Image.Exif:
-    tags = Image.Exif()
-    tags[ORIENTATION] = orientation
-    return tags
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.fake_graphs import chain, linear, outlier, pictures, rescaled, thousandfold
 from numpy.typing import NDArray
 
+from tests.helpers.fake_graphs import chain, linear, outlier, pictures, rescaled, thousandfold
 from tledge import ranges
 from tledge.calibration import Wanted, measure
 from tledge.errors import DataError

@@ -3,8 +3,8 @@
 from copy import deepcopy
 
 import numpy as np
-from tests.helpers.fake_graphs import chain, pictures
 
+from tests.helpers.fake_graphs import chain, pictures
 from tledge.float_graph import FloatGraph
 from tledge.runtime import LiteRTSession
 

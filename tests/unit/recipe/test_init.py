@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.paths import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.helpers.paths import ROOT
 from tledge import dataset, images, recipe, splits, starter
 from tledge.errors import DataError, MissingError
 from tledge.starter import Folder, default_name, look, quoted, recipe_text
 
 Layout = Mapping[str, Mapping[str, int]]
+
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))  # all of Unicode but lone surrogates
 
 
@@ -69,9 +70,6 @@ def comments(folder: Folder) -> str:
     """All comments of the recipe on one line."""
     lines = recipe_text(folder, "pets").splitlines()
     return " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
-
-
-# --- What is seen in a folder.
 
 
 def test_labels_are_counted(tmp_path: Path) -> None:
@@ -179,9 +177,6 @@ def test_hidden_files_are_no_photos(tmp_path: Path) -> None:
     assert look(root).splits == {"train": {"cat": 5, "dog": 6}}
 
 
-# --- What is refused.
-
-
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"nowhere: no such folder.*<split>/<label>/photo"):
         look(tmp_path / "nowhere")
@@ -250,9 +245,6 @@ def test_folder_of_damage_is_refused(tmp_path: Path) -> None:
             (tmp_path / label / f"{number}.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"none of 8 photos can be read. cat/0.jpg: empty"):
         look(tmp_path)
-
-
-# --- What follows for the splits.
 
 
 @pytest.mark.parametrize(
@@ -332,9 +324,6 @@ def test_damaged_photos_are_noted() -> None:
     assert read(unsplit(100, headers=205, unreadable=bad)).data.on_bad == "stop"
 
 
-# --- What follows for model and training.
-
-
 @pytest.mark.parametrize(
     ("side", "size", "words"),
     [
@@ -407,9 +396,6 @@ def test_advice_fits() -> None:
 def test_luck_needs_few_photos() -> None:
     assert "partly luck" in comments(per_split(train=999, validation=499, test=900))
     assert "partly luck" not in comments(per_split(train=999, validation=500, test=900))
-
-
-# --- The text.
 
 
 def test_header_says_what_was_found() -> None:
@@ -534,9 +520,6 @@ def test_default_name_is_a_name(text: str) -> None:
     assert re.fullmatch(r"[\w-]+", default_name(Path("/nowhere") / f"x{text}"))
 
 
-# --- Together with the rest.
-
-
 def test_recipe_fits_its_folder(tmp_path: Path) -> None:
     """The splits that the recipe asks for can be made, and hold about as many as it says."""
     for number in range(80):
@@ -549,15 +532,3 @@ def test_recipe_fits_its_folder(tmp_path: Path) -> None:
     planned = starter._plan(look(tmp_path / "pets")).sizes
     for name, wanted in planned.items():
         assert abs(len(rows[name]) - wanted) <= 6, (name, len(rows[name]), wanted)
-
-
-@pytest.mark.realdata
-@pytest.mark.parametrize("name", ["flowers", "beans", "rps_originals"])
-def test_real_folder_gives_recipe(real_data: Path, name: str) -> None:
-    root = real_data / "photos" / name
-    if not root.is_dir():
-        pytest.skip(f"no {root}")
-    folder = look(root)
-    made = recipe.parse(recipe_text(folder, default_name(root)), f"{name}.toml")
-    assert made.recipe.name == name
-    assert folder.unreadable == ()

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.helpers.paths import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.paths import ROOT
 from tledge import shipped, tables
 from tledge.errors import RecipeError
 from tledge.recipe import Recipe, load, parse

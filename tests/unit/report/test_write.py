@@ -6,16 +6,16 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.helpers import fake_report
 import numpy as np
 import pytest
-from tests.helpers.command_line import Cli, Done
-from tests.helpers.fake_report import LABELS, Page, contradictions
 
+from tests.helpers import fake_report
+from tests.helpers.command_line import Cli
+from tests.helpers.fake_report import LABELS, Page, contradictions
+from tests.helpers.reports import change
 from tledge import golden, report, runs
 from tledge.errors import MissingError, RunError
 from tledge.report import facts
@@ -49,12 +49,6 @@ def page(made: Path) -> Page:
 
 def rewritten(path: Path) -> Page:
     return Page(report.write(RunFolder(path)).html.read_text(encoding="utf-8"))
-
-
-def change(path: Path, edit: Callable[[dict[str, Any]], None]) -> None:
-    raw = json.loads(path.read_text())
-    edit(raw)
-    path.write_text(json.dumps(raw))
 
 
 def test_every_figure_is_that_of_the_files(made: Path, page: Page) -> None:
@@ -386,58 +380,6 @@ def test_unfinished_run_has_no_report(tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "half").mkdir()
     done = cli("report", tmp_path / "half")
     assert done.code == 1 and "tledge train" in done.err
-
-
-def listed(cli: Cli) -> dict[str, Any]:
-    return dict(json.loads(cli("list", "runs", "--json").out))
-
-
-def test_runs_are_listed_with_their_verdicts(
-    made: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(made, "runs/whole")
-    shutil.copytree(made, "runs/broken")
-    Path("runs/broken/parity.json").write_text("{")
-    Path("runs/half").mkdir()
-    Path("runs/half/recipe.toml").write_text("")
-    change(Path("runs/whole/parity.json"), lambda raw: raw["rows"][1].update(verdict="failed"))
-    found = listed(cli)
-    assert {Path(path).name: one["state"] for path, one in found.items()} == {
-        "whole": "exported", "broken": "damaged", "half": "unfinished"
-    }  # fmt: skip
-    whole = found["runs/whole"]
-    assert whole["verdicts"] == {"tflite-fp32": "passed", "onnx-fp32": "failed"}
-    assert whole["test"]["accuracy"] == json.loads((made / "run.json").read_text())["test"]["accuracy"]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", whole["when"])
-    shown = cli("list", "runs").out
-    assert "passed: tflite-fp32; failed: onnx-fp32" in shown and "parity.json" in shown
-    assert shown.splitlines()[0].split() == ["run", "when", "state", "test", "accuracy", "verdicts"]
-
-
-@pytest.mark.slow
-def test_export_wrote_the_report(small_run: Path) -> None:
-    page = Page((small_run / "report.html").read_text(encoding="utf-8"))
-    assert contradictions(small_run) == []
-    variants = ("saved_model", "tflite-fp32", "tflite-int8", "onnx-fp32")
-    assert page.verdicts == dict.fromkeys(variants, "passed")
-    assert "synthetic" in page.text and "Ranges were measured on" in page.text
-    stated = {name for name, _value, _text in page.figures}
-    assert "parity.tflite-int8.without_bias_correction.accuracy" in stated
-    assert "tledge export runs/small --int8" in page.text
-    for name in ("curves.png", "confusion.png", "evidence/photos.png"):
-        assert f"({name})" in (small_run / "report.md").read_text()
-        assert (small_run / name).is_file()
-
-
-@pytest.mark.slow
-def test_failed_export_still_writes_the_report(own_run: Path, cli: Cli) -> None:
-    recipe = own_run / "recipe.toml"
-    recipe.write_text(recipe.read_text().replace("int8_agreement = 0.9", "int8_agreement = 1.0"))
-    (own_run / "report.html").unlink()
-    done = cli("export", own_run, "--int8", "--quiet")
-    assert done.code == 3 and f"Report: {own_run / 'report.html'}" in done.out
-    assert Page((own_run / "report.html").read_text()).verdicts["tflite-int8"] == "failed"
 
 
 def test_run_keeps_small_photos(made: Path) -> None:

@@ -7,20 +7,17 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from tests.helpers import fake_artifacts
-from tests.helpers import fake_device_bundle
 import numpy as np
 import pytest
-from tests.helpers.command_line import Cli, Done
-from tests.helpers.fake_device_bundle import change, write_sums
 from PIL import Image
 
+from tests.helpers import fake_artifacts, fake_device_bundle
+from tests.helpers.command_line import Cli
+from tests.helpers.fake_device_bundle import change, write_sums
 from tledge import children, reader, runs, trial, workers
 from tledge.errors import ArtifactError
-
 
 CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 

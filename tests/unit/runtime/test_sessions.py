@@ -1,4 +1,6 @@
-"""Images divided over sessions come back in order, however few there are."""
+"""Sessions: images divided over several come back in order; ONNX Runtime is asked for exact products."""
+
+from __future__ import annotations
 
 from threading import Barrier
 
@@ -6,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tledge.runtime import SessionPool
+from tests.helpers.onnx_graphs import graph
+from tledge.runtime import OnnxSession, SessionPool
 
 
 class Brightness:
@@ -52,3 +55,13 @@ def test_failure_in_one_is_raised() -> None:
 
     with pytest.raises(RuntimeError, match="no such tensor"):
         SessionPool([Broken(), Broken()]).run(np.zeros((4, 1, 1, 3), np.uint8))
+
+
+lib = pytest.importorskip("onnx")
+
+pytest.importorskip("onnxruntime")
+
+
+def test_session_asks_for_exact_products() -> None:
+    session = OnnxSession(graph().SerializeToString(), "net")._session
+    assert session.get_session_options().get_session_config_entry("session.x64quantprecision") == "1"

@@ -1,4 +1,4 @@
-"""What a stage is fed: the batch after the next is made meanwhile, and is the same one."""
+"""What a stage is fed: weights of classes, mixed photos, and batches that are made ahead."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import threading
 import numpy as np
 import pytest
 
+from tests.helpers.fake_models import images
+from tests.helpers.stage_training import UNEVEN, one_hot, uneven
 from tledge import feeding
 from tledge.errors import DataError
 from tledge.feeding import Examples
@@ -15,7 +17,9 @@ from tledge.tables import Stage
 pytest.importorskip("keras")
 
 PATIENCE = 20.0
+
 COUNT = 22
+
 STAGE = Stage(epochs=1, batch_size=4)
 
 
@@ -91,3 +95,25 @@ def test_features_are_not_made_ahead() -> None:
     made = feeding.batches(examples(Watched(), views), STAGE, 3, 0, train=True)
     made[0]
     assert made.ahead == {}
+
+
+def test_class_weights_by_worked_example() -> None:
+    """scikit-learn's "balanced": 10 / (3 * [6, 3, 1])."""
+    found = uneven().class_weights()
+    assert found.dtype == np.float32
+    assert np.allclose(found, [10 / 18, 10 / 9, 10 / 3])
+    assert found[UNEVEN].mean() == pytest.approx(1)
+    assert np.allclose([found[UNEVEN][label == UNEVEN].sum() for label in range(3)], 10 / 3)
+
+
+def test_class_weights_count_own_rows() -> None:
+    """Of the rows in this split alone, not of all photos."""
+    assert np.allclose(uneven(np.array([0, 1, 6, 9])).class_weights(), [4 / 6, 4 / 3, 4 / 3])
+    assert np.isfinite(uneven(np.array([0, 6])).class_weights()).all()
+
+
+def test_mixup_blends_labels_alike() -> None:
+    batch, labels = images().astype(np.float32), one_hot()
+    made, blended = feeding.mixed(batch, labels, 0.4, np.random.default_rng(1))
+    assert made.shape == batch.shape and np.allclose(blended.sum(1), 1)
+    assert not np.allclose(made, batch) and made.max() <= 255

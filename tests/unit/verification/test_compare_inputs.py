@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.helpers import fake_pairs
 import numpy as np
 import pytest
-from tests.helpers.fake_pairs import COUNT, PHOTOS, truth
 
+from tests.helpers import fake_pairs
+from tests.helpers.fake_pairs import COUNT, PHOTOS, truth
 from tledge import golden, sides
 from tledge.errors import ArtifactError, RunError
 from tledge.runs import RunFolder

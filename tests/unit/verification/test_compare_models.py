@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.helpers import fake_pairs
 import numpy as np
 import pytest
-from tests.helpers.command_line import Cli, Done
 
+from tests.helpers import fake_pairs
+from tests.helpers.command_line import Cli
 from tledge import comparison, console_tables, golden, runs
 from tledge.bench_worker import Minimum
 from tledge.comparison import ComparedReport, label_differences
@@ -398,24 +398,3 @@ def test_table_fits_its_window(old: Path, tmp_path: Path) -> None:
     assert hidden == () and "0.8900 → 0.8350" in wide and "-5.50 pp" in wide and " 13 " in wide
     narrow, hidden = shown(report, 100)
     assert hidden and "worse" in narrow and "agree" not in narrow
-
-
-@pytest.mark.slow
-def test_real_networks_are_compared(small_run: Path, own_run: Path, cli: Cli) -> None:
-    """A trained network beside itself with one logit held down: the lost points are named."""
-    from tests.helpers.conversions import converted
-
-    def weakened(keras_model: Any) -> None:
-        layer = keras_model.get_layer("logits")
-        kernel, bias = layer.get_weights()
-        layer.set_weights([kernel * [1, 1, 0.2], bias])
-
-    same = cli("compare", small_run / "bundle", small_run, "--quiet")
-    assert same.code == 0, same.out + same.err
-    assert "saved_model: a server format" in same.out
-    assert sum(line.rstrip().endswith("same file") for line in same.out.splitlines()) == 3
-    converted(own_run, "tflite-fp32", weakened)
-    done = cli("compare", small_run / "bundle", own_run, "--quiet")
-    assert done.code == 3, done.out
-    assert "B is worse than A beyond the gates: tflite-fp32." in done.out
-    assert "tflite-fp32: class scissors lost" in done.out and "did not pass verification" in done.out

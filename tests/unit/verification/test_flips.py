@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.helpers import fake_artifacts
 import numpy as np
 import pytest
-from tests.helpers.command_line import Done
-from tests.helpers.small_run import SMALL
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.helpers import fake_artifacts
+from tests.helpers.command_line import Done
+from tests.helpers.small_run import SMALL
 from tledge import contact, flips, golden, parity, runs
 from tledge.errors import RunError
 from tledge.golden import Golden

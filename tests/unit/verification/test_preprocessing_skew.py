@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.helpers import fake_artifacts
 import numpy as np
 import pytest
-from tests.helpers.command_line import Cli, Done
-from tests.helpers.fake_artifacts import LABELS, SIZE
 from PIL import Image
 
+from tests.helpers import fake_artifacts
+from tests.helpers.command_line import Cli
+from tests.helpers.fake_artifacts import LABELS, SIZE
 from tledge import contract, golden, images, preparations, runs, skew
 from tledge.contract import GoldenCase
 from tledge.errors import ArtifactError, DataError, MissingError, RecipeError, RunError
@@ -24,6 +24,7 @@ from tledge.skew import SkewReport, SkewRow
 from tledge.tables import Data
 
 COLOURS = ((200, 60, 60), (60, 200, 60), (60, 60, 200))
+
 EACH = 6
 
 
@@ -169,9 +170,6 @@ def test_square_upright_photos_say_so(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "changes with bilinear, nearest, area, canvas, centre-crop, exif-ignored: they" in said
 
 
-# What cannot be measured
-
-
 def test_photos_that_went_are_named(made: Made) -> None:
     made.paths[4].unlink()
     with pytest.raises(
@@ -238,9 +236,6 @@ def test_smallest_of_integers_is_preferred() -> None:
     assert skew._chosen(rows[:1], None, "here").variant == "tflite-fp16"
 
 
-# A bundle
-
-
 @pytest.fixture
 def bundle(made: Made, tmp_path: Path) -> Path:
     """A bundle with six of the photos."""
@@ -297,22 +292,3 @@ def test_small_loss_may_be_chance() -> None:
     assert skew._summary([row, even], 100) == (
         "None of these costs accuracy here. An app that does this answers otherwise for 1.0% of 100 photos."
     )
-
-
-# The whole way
-
-
-@pytest.mark.slow
-def test_small_run_is_measured(own_run: Path, cli: Cli) -> None:
-    done = cli("verify", own_run, "--skew", "--json", "--quiet")
-    assert done.code == 0, done.err
-    found = json.loads(done.out)
-    assert found == json.loads((own_run / "evidence" / "skew.json").read_text())
-    assert (found["variant"], found["images"], found["kernels"]) == ("tflite-int8", 300, "xnnpack")
-    rows = {row["preparation"]: row for row in found["rows"]}
-    assert rows["reference"]["max_difference"] == 0 and rows["reference"]["agreement"] == 1
-    assert rows["nearest"]["mean_difference"] > rows["area"]["mean_difference"] > 0
-    parity = json.loads((own_run / "parity.json").read_text())["rows"]
-    assert found["accuracy"] == next(row["accuracy"] for row in parity if row["variant"] == "tflite-int8")
-    done = cli("verify", own_run / "bundle", "--skew", "--quiet")
-    assert done.code == 0 and "12 golden photos" in done.out

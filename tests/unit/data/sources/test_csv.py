@@ -1,90 +1,17 @@
-"""The sources of plain photos: what they read, in which order, and how they refuse what does not fit."""
+"""The source `csv`: what it reads, in which order, and how it refuses what does not fit."""
 
 from __future__ import annotations
 
-import pickle
 from collections import Counter
-from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
-from typing import Any
+
+import pytest
 
 from tests.helpers import fake_data
-import numpy as np
-import pytest
-from PIL import Image
-
-from tledge import dataset, images
+from tests.helpers.sources import LABELS, check_prepared, fails, options, prepared, read
+from tledge import images
 from tledge.errors import DataError, MissingError, RecipeError
-from tledge.sources import SOURCES, csv, drawn, tfrecord
-from tledge.sources.base import Record, Source
-from tledge.tables import Data
-
-LABELS = ("ant", "bee", "cat")
-
-
-def options(source: Source, **chosen: object) -> dict[str, object]:
-    return {**source.OPTIONS, **chosen}
-
-
-def read(source: Source, **chosen: object) -> list[Record]:
-    """All records, after a check that they are counted, told apart and can go to another process."""
-    found = list(source.records(options(source, **chosen)))
-    assert source.count(options(source, **chosen)) == len(found)
-    assert len({record.id for record in found}) == len(found)
-    assert [pickle.loads(pickle.dumps(record)).read() for record in found] == [one.read() for one in found]
-    return found
-
-
-def fails(source: Source, **chosen: object) -> str:
-    """The message of the DataError that reading raises."""
-    with pytest.raises(DataError) as caught:
-        list(source.records(options(source, **chosen)))
-    return str(caught.value)
-
-
-def prepared(source: str, **chosen: object) -> dataset.Prepared:
-    return dataset.prepare(Data(source=source, options=chosen), 16)
-
-
-def check_prepared(made: dataset.Prepared, expected: Mapping[str, tuple[str, str, bytes]]) -> None:
-    """The cache holds these ids with label, split and pixels, and nothing else."""
-    assert {row.id for row in made.rows} == set(expected)
-    for row, pixels in zip(made.rows, made.images(), strict=True):
-        label, split, photo = expected[row.id]
-        assert (row.label, row.split) == (label, split)
-        assert np.array_equal(pixels, images.prepare(photo, (16, 16)))
-
-
-def touch(root: Path, *names: str) -> Path:
-    """Files whose content is their name; a folder source does not decode them."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name.encode())
-    return root
-
-
-# --- the made-up photos themselves
-
-
-def test_fake_photos_repeat() -> None:
-    one, again, other = (fake_data.photo(2, seed) for seed in (5, 5, 6))
-    assert one == again != other
-    assert Image.open(BytesIO(one)).size == fake_data.SIZE
-
-
-def test_fake_classes_have_colours() -> None:
-    def middle(index: int, seed: int) -> Any:
-        pixels = np.asarray(Image.open(BytesIO(fake_data.photo(index, seed))), np.float32)
-        return pixels[16:24, 20:28].mean((0, 1))
-
-    for seed in range(20):
-        apart = [np.abs(middle(index, seed) - middle(0, 99)).max() for index in range(4)]
-        assert apart[0] < 15 and min(apart[1:]) > 60
-
-
-# --- csv
+from tledge.sources import csv
 
 
 def write(path: Path, *lines: str) -> Path:
@@ -251,75 +178,3 @@ def test_csv_fingerprint_sees_changes(table: Path) -> None:
     write(table, "path,label", "a.jpg,bee", "b.jpg,ant")
     seen.add(csv.fingerprint(options(csv, path=str(table))))
     assert len(seen) == 3
-
-
-# --- drawn
-
-
-def test_drawn_is_counted() -> None:
-    assert len(read(drawn, train=5, test=2, size=16)) == 7
-    with pytest.raises(RecipeError, match="train"):
-        drawn.count({"train": 0})
-
-
-# --- tfrecord, as far as it goes without TensorFlow
-
-
-@pytest.mark.parametrize("pattern", ["*.tfrec", "none.tfrec", "", "no/**/*.tfrec"])
-def test_tfrecord_without_files(tmp_path: Path, pattern: str) -> None:
-    touch(tmp_path, "a.txt")
-    with pytest.raises(MissingError, match="no file matches"):
-        tfrecord.fingerprint(options(tfrecord, pattern=str(tmp_path / pattern)))
-
-
-@pytest.mark.parametrize(
-    ("chosen", "message"),
-    [
-        ({"compression": "gzip"}, r"'gzip': expected one of \('', 'GZIP', 'ZLIB'\)"),
-        ({"labels": ["a", 3]}, "labels: expected a list of names"),
-        ({"labels": ["a", ""]}, "labels: expected a list of names"),
-        ({"labels": ["a", "b", "a"]}, "labels: 'a' stands there more than once"),
-    ],
-    ids=["compression", "number", "empty", "twice"],
-)
-def test_tfrecord_bad_options(tmp_path: Path, chosen: dict[str, object], message: str) -> None:
-    touch(tmp_path, "a.tfrec")
-    with pytest.raises(RecipeError, match=message):
-        prepared(f"tfrecord:{tmp_path}/*.tfrec", **chosen)
-
-
-def test_tfrecord_fingerprint_sees_changes(tmp_path: Path) -> None:
-    touch(tmp_path, "a.tfrec", "b.tfrec")
-    chosen = options(tfrecord, pattern=f"{tmp_path}/*.tfrec")
-    before = tfrecord.fingerprint(chosen)
-    assert tfrecord.fingerprint(chosen) == before
-    (tmp_path / "b.tfrec").write_bytes(b"other")
-    assert tfrecord.fingerprint(chosen) != before
-
-
-# --- the table
-
-
-def test_every_source_has_its_argument() -> None:
-    for name, entry in SOURCES.items():
-        assert not entry.argument or entry.module.OPTIONS[entry.argument] == "", name
-        assert entry.summary
-
-
-@pytest.mark.parametrize("name", ["csv", "tfrecord"])
-def test_source_without_argument_is_refused(name: str) -> None:
-    with pytest.raises(RecipeError, match=f"source '{name}' needs its"):
-        prepared(name)
-
-
-@pytest.mark.parametrize(
-    "source", ["csv:~nobody-9/a.csv", "tfrecord:~nobody-9/*", "folder:~nobody-9/a", "csv:a\0b"]
-)
-def test_home_that_nobody_knows_is_missing(source: str) -> None:
-    with pytest.raises(MissingError, match=r"no such|no file"):
-        prepared(source)
-
-
-def test_wrong_type_of_option_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"\[data\] labels: expected such as \[\], got 'ant'"):
-        prepared("tfrecord:*.tfrec", labels="ant")

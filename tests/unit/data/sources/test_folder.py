@@ -6,10 +6,10 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from tests.helpers import fake_data
 import pytest
-from tests.helpers.sources import LABELS, check_prepared, fails, prepared, read, touch
 
+from tests.helpers import fake_data
+from tests.helpers.sources import LABELS, check_prepared, fails, prepared, read, touch
 from tledge.errors import DataError
 from tledge.sources import folder
 

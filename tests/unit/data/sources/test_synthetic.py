@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.sources import read
 from tledge.errors import RecipeError
 from tledge.sources import drawn, hands
-from tledge.sources.hands import Look, Placement, Pose, draw_hand
 
 SMALL = {"train": 9, "test": 6, "size": 32}
 
@@ -68,20 +68,6 @@ def test_no_two_images_equal() -> None:
     assert len(set(images.values())) == len(images) == 15
 
 
-def test_labels_draw_different_hands() -> None:
-    # The same index differs by its label alone: a hand without label would be the same.
-    look = Look(skin=(218, 164, 126), sleeve=None, cuff=0.0, outline=0.03)
-    place = Placement(x=0.5, y=0.5, scale=0.4, angle=0.0, squash=1.0, light=-1.5)
-    shapes = {
-        draw_hand(Pose(label, 12.0, 0.2, 0.5, (0, 0, 0, 0), palm_side, False), look, place, 32)
-        .getchannel("A")
-        .tobytes()
-        for label in drawn.LABELS
-        for palm_side in (True, False)
-    }
-    assert len(shapes) >= 5  # paper has the same silhouette from both sides
-
-
 def test_splits_use_other_ranges() -> None:
     train, test = drawn.RANGES["train"], drawn.RANGES["test"]
     for field in dataclasses.fields(train):
@@ -128,3 +114,9 @@ def test_fingerprint_follows_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_record_read_can_pickle() -> None:
     record = next(iter(drawn.records(SMALL)))
     assert pickle.loads(pickle.dumps(record)).read() == record.read()
+
+
+def test_drawn_is_counted() -> None:
+    assert len(read(drawn, train=5, test=2, size=16)) == 7
+    with pytest.raises(RecipeError, match="train"):
+        drawn.count({"train": 0})

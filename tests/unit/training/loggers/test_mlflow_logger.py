@@ -3,49 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import pytest
-from tests.helpers.blocking import block
-from tests.helpers.command_line import Cli, Done
-from tests.helpers.small_run import SMALL
 
+from tests.helpers.blocking import block
+from tests.helpers.command_line import Cli
+from tests.helpers.fake_mlflow import TEXT, FakeMlflow
+from tests.helpers.small_run import SMALL
 from tledge import mlflow_log, recipe
 from tledge.errors import MissingError
 from tledge.runs import RunFolder
-
-TEXT = SMALL + "[log]\nmlflow = true\ntensorboard = false\n"
-
-
-class FakeMlflow(ModuleType):
-    """The part of MLflow's API that is used; `told` holds every call in order."""
-
-    def __init__(self) -> None:
-        super().__init__("mlflow")
-        self.told: list[tuple[str, Any]] = []
-
-    def start_run(self, run_id: str | None, run_name: str) -> Any:
-        self.told.append(("start_run", (run_id, run_name)))
-        return SimpleNamespace(info=SimpleNamespace(run_id=run_id or "abc123"))
-
-    def log_params(self, params: dict[str, Any]) -> None:
-        assert len(params) <= 100, "MLflow takes no more at once"
-        self.told.append(("log_params", params))
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        assert all(isinstance(one, float) for one in metrics.values())
-        self.told.append(("log_metrics", (step, metrics)))
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        if name not in ("set_experiment", "set_tags", "log_artifact", "end_run"):
-            raise AttributeError(name)
-        return lambda *values: self.told.append((name, *values))
-
-    def calls(self, name: str) -> list[Any]:
-        return [values[0] if values else None for called, *values in self.told if called == name]
 
 
 @pytest.fixture
@@ -72,6 +40,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 ROW = {"stage": "all", "epoch": 1, "loss": 1.5, "val_loss": 2.0, "seconds": 0.5}
+
 MADE = recipe.parse(TEXT, "small.toml")
 
 
@@ -129,19 +98,3 @@ def test_missing_mlflow_is_no_matter_unasked(monkeypatch: pytest.MonkeyPatch) ->
     logs.require(recipe.parse(SMALL, "small.toml"))
     with pytest.raises(MissingError):
         logs.require(MADE)
-
-
-@pytest.mark.slow
-def test_training_tells_mlflow(
-    fake: FakeMlflow, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "small.toml").write_text(TEXT)
-    short = ("--set", "stage.0.epochs=2", "--set", "data.train=120", "--set", "data.test=30")
-    done = cli("train", "small.toml", "--quiet", *short)
-    assert done.code == 0, done.err
-    assert [step for step, _figures in fake.calls("log_metrics")] == [1, 2, None]
-    figures = json.loads((tmp_path / "runs/small/run.json").read_text())
-    assert fake.calls("log_metrics")[2][1]["final_test_accuracy"] == figures["test"]["accuracy"]
-    assert all(Path(path).is_file() for path in fake.calls("log_artifact"))
-    assert not (tmp_path / "runs/small/tensorboard").exists()

@@ -1,4 +1,4 @@
-"""Re-sampling while training: its matrices beside Pillow, and that nothing else sees it."""
+"""Augmentation: only while training, every kind of it, and re-sampling beside Pillow."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.fake_models import images, small_net
 from PIL import Image
 
+from tests.helpers.fake_models import images, small_net
 from tledge import tables
 
-pytestmark = pytest.mark.slow
 NEAREST, BILINEAR, BICUBIC = range(3)
+
 TABLE = tables.Augment(resize_jitter=1.0)
 
 
@@ -140,3 +140,34 @@ def test_twin_is_made_from_its_configuration() -> None:
     twin.set_weights(whole.get_weights())
     batch = images().astype(np.float32)
     assert np.array_equal(twin(batch, training=True).numpy(), whole(batch, training=True).numpy())
+
+
+@pytest.fixture
+def net() -> Any:
+    return small_net()
+
+
+def test_augmentation_only_while_training(net: Any) -> None:
+    from tledge import model
+
+    table = tables.Augment(flip="horizontal", rotation=0.2, brightness=0.3, saturation=0.3, hue=0.1)
+    whole = model.with_augmentation(net, table, seed=1)
+    batch = images().astype(np.float32)
+    plain = net(batch, training=False).numpy()
+    assert np.array_equal(whole(batch, training=False).numpy(), plain)
+    assert not np.allclose(whole(batch, training=True).numpy(), plain, atol=1e-4)
+    assert not any("random" in layer.name for layer in net.layers)
+
+
+def test_every_augmentation_builds() -> None:
+    from dataclasses import fields
+
+    from tledge import model
+
+    for one in fields(tables.Augment):
+        if one.name in ("fill", "views", "keep_photo"):
+            continue
+        value = "vertical" if one.name == "flip" else 0.2
+        (layer,) = model.augmentation(tables.Augment(**{one.name: value}), seed=0)
+        made = layer(images(4).astype(np.float32), training=True)
+        assert made.shape == (4, 32, 32, 3), one.name

@@ -1,0 +1,93 @@
+"""A stage on the small network, trained with any precision on any devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.helpers.fake_models import images, small_net
+from tledge import feeding, fitting, hardware, progress
+from tledge.hardware import Engine
+from tledge.tables import Hardware, Stage
+
+TEXT = """
+[data]
+source = "drawn"
+train = 90
+test = 30
+size = 48
+[data.splits]
+validation = { from = "train", fraction = 0.2 }
+[model]
+backbone = "tiny"
+weights = "none"
+image_size = 32
+dropout = 0.0
+head_batch_norm = true
+[[stage]]
+name = "head"
+epochs = 1
+batch_size = 8
+[[stage]]
+name = "all"
+epochs = 3
+unfreeze = "all"
+batch_norm = "train"
+batch_norm_momentum = 0.8
+batch_size = 8
+"""
+
+
+class Listener(progress.Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def one_hot(count: int) -> Any:
+    return np.eye(3, dtype=np.float32)[np.arange(count) % 3]
+
+
+def examples(count: int = 19) -> feeding.Examples:
+    return feeding.Examples(images(count), one_hot(count), np.arange(count))
+
+
+def fit(
+    net: Any,
+    stage: Stage,
+    path: Path,
+    engine: Engine = hardware.PLAIN,
+    state: fitting.State | None = None,
+    watch: progress.Progress = progress.SILENT,
+) -> fitting.State:
+    from tledge import model
+
+    model.set_trainable(net, stage)
+    state = state or fitting.State()
+    fitting.fit(
+        net, stage, state, examples(), examples(7),
+        seed=0, checkpoint=path / "state.npz", watch=watch, engine=engine,
+    )  # fmt: skip
+    return state
+
+
+def built(table: Hardware) -> Any:
+    with Engine(table).building():
+        net = small_net()
+    net.get_layer("dropout").rate = 0.0
+    return net
+
+
+HALVING = Stage(
+    name="all", epochs=3, unfreeze="all", batch_size=8, learning_rate=0.01,
+    schedule="cosine", restore_best=False,
+)  # fmt: skip
+
+
+def near(first: Any, second: Any, atol: float) -> bool:
+    pairs = zip(first.get_weights(), second.get_weights(), strict=True)
+    return all(np.allclose(one, other, atol=atol) for one, other in pairs)

@@ -1,0 +1,68 @@
+"""A trained bundle as a microcontroller project: its arena and its estimates."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers import fake_graphs, fake_integer
+from tests.helpers.microcontroller import MODEL, as_bytes
+from tledge import budget, targets, vela
+from tledge.errors import ArtifactError
+
+needs_micro = pytest.mark.skipif(find_spec("tflite_micro") is None, reason="tflite-micro is not installed")
+
+needs_vela = pytest.mark.skipif(find_spec("ethosu") is None, reason="Vela is not installed")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "tflite-int8.tflite"
+    path.write_bytes(MODEL)
+    return path
+
+
+@needs_micro
+def test_arena_is_what_it_takes(model: Path) -> None:
+    pixels = fake_graphs.pictures(6)
+    ran = budget.micro_run(model, pixels)
+    assert np.array_equal(ran.answers, as_bytes(fake_integer.answers(MODEL, pixels)))
+    assert len(np.unique(ran.answers, axis=0)) > 3
+    assert budget.micro_run(model, pixels[:1], ran.arena).arena == ran.arena
+    with pytest.raises(ArtifactError, match=r"(?s)does not start in tflite-micro in an arena .*Failed to"):
+        budget.micro_run(model, pixels[:1], ran.arena - 1024)
+
+
+@needs_micro
+@needs_vela
+def test_trained_bundle_becomes_project(small_run: Path, tmp_path: Path) -> None:
+    made = targets.fill("microcontroller", small_run / "bundle", tmp_path / "project")
+    raw = json.loads((made / "budget.json").read_text())
+    assert 0 < raw["arena_bytes"] < 1 << 20 and raw["macs"] > 100_000
+    assert len(raw["estimates"]) == len(vela.CONFIGURATIONS)
+    assert all(one["cycles"] > 0 and one["on_cpu"] == {} for one in raw["estimates"])
+
+
+@needs_vela
+def test_vela_leaves_floats_on_cpu() -> None:
+    """It ends with 0 there too."""
+    integers = vela.estimate(MODEL, "model", "ethos-u55-128")
+    floats = vela.estimate(fake_graphs.chain(), "chain", "ethos-u55-128")
+    assert integers.on_cpu == {} and integers.cycles > 0 and integers.clock_mhz == 500
+    assert floats.on_cpu == {
+        "CONV_2D": 2,
+        "DEPTHWISE_CONV_2D": 1,
+        "FULLY_CONNECTED": 1,
+        "MEAN": 1,
+        "SOFTMAX": 1,
+    }
+
+
+@needs_vela
+def test_vela_refuses_other_files() -> None:
+    with pytest.raises(ArtifactError, match="Vela does not compile it"):
+        vela.estimate(b"no model" * 20, "model", "ethos-u55-128")

@@ -1,0 +1,57 @@
+"""The tables of the command line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.helpers.doubt import row
+from tests.helpers.repair_climb import LABELS, remedies, wrong
+from tledge import (
+    console_tables,
+    ladder,
+)
+from tledge.console_tables import ladder_table
+from tledge.ladder import HeldOut, climb
+from tledge.runs import ParityReport, Reference
+from tledge.tables import Parity
+
+
+def test_verify_says_what_is_answered() -> None:
+    rows = row("tflite-int8", 0.85, "answers 85.0% of the photos"), row("onnx-fp32", 0.95)
+    report = ParityReport(True, Reference(0.9, 300, coverage=0.95, answered_error=0.01), rows)
+    assert console_tables.reasons(report) == [
+        "tflite-int8: answers 85.0% of the photos",
+        "Sure enough to answer: keras 95.0%, 1.0% wrong; tflite-int8 85.0%, 2.0% wrong; "
+        "onnx-fp32 95.0%, 2.0% wrong.",
+    ]
+
+
+def test_verify_of_earlier_run_says_nothing() -> None:
+    assert console_tables.reasons(ParityReport(True, Reference(0.9, 300), (row("onnx-fp32", None),))) == []
+
+
+@pytest.fixture
+def faked(monkeypatch: pytest.MonkeyPatch) -> HeldOut:
+    """Remedies whose data is the number of their wrong answers."""
+    monkeypatch.setattr(ladder, "with_bytes", lambda model: model)
+    monkeypatch.setattr(ladder, "run_on_all_cores", lambda data, _name, _images: wrong(int(data)))
+    monkeypatch.setattr(ladder, "_milliseconds", lambda _remedy, _images: 1.0)
+    images = np.zeros((len(LABELS), 2, 2, 3), np.uint8)
+    limits = Parity(int8_agreement=0.98, max_drop=1, max_class_drop=1)
+    return HeldOut(images, LABELS, ("no", "yes"), limits, images[:0])
+
+
+def test_table_marks_what_nothing_beats(faked: HeldOut) -> None:
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    _made, tried, _taken = climb(remedies(40, 20, 8), b"0", faked)
+    rungs = [asdict(one) | {"bytes": size} for one, size in zip(tried, (10, 30, 20), strict=True)]
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(ladder_table("tflite-int8", rungs, "8 wrong"))
+    lines = {line.split(" wrong")[0]: line for line in shown.get().splitlines() if " wrong" in line}
+    assert all(word in shown.get() for word in ("change", "between", "gates", "failed"))
+    assert "*" in lines["40"] and "*" not in lines["20"] and "* (taken)" in lines["8"]

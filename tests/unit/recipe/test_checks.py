@@ -1,0 +1,56 @@
+"""What does not go together in a recipe."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers.device_training import TEXT
+from tests.helpers.stage_training import TEXT
+from tledge import (
+    recipe,
+)
+from tledge.errors import RecipeError
+from tledge.tables import Hardware
+
+
+def test_views_need_a_cache() -> None:
+    text = '[data]\nsource = "drawn"\ncache = false\n[augment]\nflip = "horizontal"\n[model]\n[[stage]]\n'
+    assert recipe.parse(text, "r.toml").data.cache is False
+    with pytest.raises(RecipeError, match=r"views: keeps copies .* cache = false"):
+        recipe.parse(text.replace("[model]", "views = 2\n[model]"), "r.toml")
+
+
+def test_hardware_is_set_from_outside() -> None:
+    made = recipe.parse(TEXT, "a.toml", ["hardware.precision=bfloat16", "hardware.halve_batch=true"])
+    assert made.hardware == Hardware(precision="bfloat16", halve_batch=True)
+    assert recipe.parse(TEXT, "a.toml").hardware == Hardware()
+
+
+@pytest.mark.parametrize("setting", ["precision=float8", "devices=two", "jit_compile=true", "batch=3"])
+def test_wrong_hardware_is_refused(setting: str) -> None:
+    with pytest.raises(RecipeError, match=r"\[hardware\]"):
+        recipe.parse(TEXT, "a.toml", [f"hardware.{setting}"])
+
+
+def test_hub_takes_no_mixed_precision() -> None:
+    hub = ["model.backbone=hub:net", "model.weights=imagenet", "stage.1.batch_norm=inference"]
+    recipe.parse(TEXT, "a.toml", hub)
+    with pytest.raises(RecipeError, match="a hub backbone computes in float32"):
+        recipe.parse(TEXT, "a.toml", [*hub, "hardware.precision=bfloat16"])
+
+
+def test_views_of_nothing_are_refused() -> None:
+    with pytest.raises(RecipeError, match="nothing to draw"):
+        recipe.parse(TEXT, "views.toml", ["augment.views=3"])
+
+
+def test_one_view_is_no_augmentation() -> None:
+    with pytest.raises(RecipeError, match="expected 0, or 2 and more"):
+        recipe.parse(TEXT, "views.toml", ["augment.views=1", "augment.rotation=0.1"])
+    only_changed = ["augment.views=1", "augment.rotation=0.1", "augment.keep_photo=false"]
+    assert recipe.parse(TEXT, "views.toml", only_changed).augment.views == 1
+
+
+def test_photo_is_kept_among_views_only() -> None:
+    with pytest.raises(RecipeError, match="there are no views"):
+        recipe.parse(TEXT, "views.toml", ["augment.rotation=0.1", "augment.keep_photo=false"])
