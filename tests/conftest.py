@@ -79,6 +79,39 @@ def own_run(small_run: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A bundle made without training, once for all tests of a process; none may change it."""
+    from tests.helpers import fake_device_bundle
+    from tests.helpers.photo_folders import tree
+
+    bundle = fake_device_bundle.make(tmp_path_factory.mktemp("shared") / "bundle")
+    before = tree(bundle)
+    yield bundle
+    assert tree(bundle) == before, "a test changed the shared bundle; `bundle` is a copy to change"
+
+
+@pytest.fixture
+def bundle(shared_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the shared bundle that a test may change."""
+    return Path(shutil.copytree(shared_bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture(scope="session")
+def shared_report_run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """A run with all that a report shows, made without training, once for all; do not change it."""
+    from tests.helpers import fake_report
+
+    return fake_report.run(tmp_path_factory.mktemp("report") / "tiny")
+
+
+@pytest.fixture
+def cache_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where prepared photos lie in this test alone."""
+    monkeypatch.setenv("TLEDGE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real photos and weights; skips where it is absent."""
     if not REAL_DATA.is_dir():

@@ -45,6 +45,7 @@ DOCTOR = {
 
 
 def install(python: Path, extra: str, *options: str) -> None:
+    """Install tledge with an extra, at the pinned versions."""
     what = f"{ROOT}[{extra}]" if extra else str(ROOT)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, *options, "-c", str(ROOT / "constraints.txt"), what], check=True)
@@ -70,6 +71,7 @@ def examine(python: Path, extra: str, elsewhere: str) -> None:
 
 
 def main(wanted: list[str]) -> None:
+    """Check the extras that are named, or all."""
     for extra, imports in IMPORTS.items():
         if wanted and (extra or "default") not in wanted:
             continue

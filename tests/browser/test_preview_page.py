@@ -23,9 +23,9 @@ PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobil
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(shared_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with its page; do not change it."""
-    bundle = fake_device_bundle.make(tmp_path_factory.mktemp("page") / "bundle")
+    bundle = Path(shutil.copytree(shared_bundle, tmp_path_factory.mktemp("page") / "bundle"))
     write_page(bundle)
     return bundle
 

@@ -11,35 +11,22 @@ import numpy as np
 import pytest
 
 from tests.helpers import fake_integer
-from tests.helpers.microcontroller import ARENA, MODEL, as_bytes
+from tests.helpers.microcontroller import ARENA, MODEL, as_bytes, filled_project, stand_in
 from tests.helpers.paths import ROOT
-from tledge import budget, microcontroller, targets, vela
-from tledge.budget import Run
-from tledge.vela import Estimate
+from tledge import microcontroller
 
 STUB = ROOT / "tests" / "devices" / "tflm_stub"
 
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stands for tflite-micro and Vela: an arena of 16,000 bytes and LiteRT's own answers, one estimate."""
-
-    def run(path: Path, inputs: Any, arena: int = 0) -> Run:
-        return Run(ARENA, as_bytes(fake_integer.answers(path.read_bytes(), inputs)))
-
-    def estimate(data: bytes, name: str, configuration: str) -> Estimate:
-        return Estimate(
-            configuration, 2048, 1024, 999, 500.0, 0.002, {"MEAN": 2} if "64" in configuration else {}
-        )
-
-    monkeypatch.setattr(budget, "micro_run", run)
-    monkeypatch.setattr(vela, "estimate", estimate)
+    """Stands for tflite-micro and Vela."""
+    stand_in(monkeypatch)
 
 
 @pytest.fixture
 def project(tmp_path: Path, measured: None) -> Path:
-    bundle = fake_integer.bundle(tmp_path / "bundle", MODEL)
-    return targets.fill("microcontroller", bundle, tmp_path / "project")
+    return filled_project(tmp_path)
 
 
 def test_array_compiles_to_the_same_bytes(project: Path, tmp_path: Path) -> None:

@@ -8,21 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import fake_device_bundle
 from tests.helpers.raspberry_pi import SOURCE, run
 from tledge import targets
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle; do not change it."""
-    return fake_device_bundle.make(tmp_path_factory.mktemp("pi") / "bundle")
-
-
 @pytest.fixture
-def project(made: Path, tmp_path: Path) -> Path:
+def project(shared_bundle: Path, tmp_path: Path) -> Path:
     """The project as `tledge bundle --target` makes it."""
-    return targets.fill("raspberry_pi", made, tmp_path / "my pi")
+    return targets.fill("raspberry_pi", shared_bundle, tmp_path / "my pi")
 
 
 def test_project_proves_itself(project: Path) -> None:

@@ -14,6 +14,7 @@ import pages
 import pytest
 
 from tests.helpers.paths import ROOT
+from tests.helpers.recipes import BARE
 from tledge import recipe, shipped
 from tledge.cli import tledge
 from tledge.errors import RecipeError
@@ -117,9 +118,8 @@ def test_options_on_the_page_exist(page: str) -> None:
 
 def recipe_fault(text: str) -> str:
     """What is wrong with a recipe or a part of one; "" if nothing."""
-    least = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
     try:
-        recipe.parse(text if "[data]" in text else least + text, "docs.toml")
+        recipe.parse(text if "[data]" in text else BARE + text, "docs.toml")
     except RecipeError as error:
         return str(error)
     return ""

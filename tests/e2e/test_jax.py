@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.command_line import Cli
+from tests.helpers.recipes import drawn, tiny_recipe
 
 pytestmark = pytest.mark.slow(minutes=1.5)
 ABSENT = """
@@ -26,24 +27,9 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 """
-RECIPE = """
-[data]
-source = "drawn"
-train = 90
-test = 30
-size = 32
-[data.splits]
-validation = { from = "train", fraction = 0.2 }
-[model]
-backbone = "tiny"
-weights = "none"
-image_size = 32
-[augment]
-flip = "horizontal"
-contrast = 0.3
-resize_jitter = 0.5
-[[stage]]
-name = "all"
+RECIPE = tiny_recipe(
+    drawn(90, 30, 32),
+    """name = "all"
 epochs = 12
 unfreeze = "all"
 batch_norm = "train"
@@ -54,7 +40,12 @@ restore_best = false
 batch_size = 16
 [export]
 variants = ["saved_model", "tflite-fp32"]
-"""
+[augment]
+flip = "horizontal"
+contrast = 0.3
+resize_jitter = 0.5""",
+    share=0.2,
+)
 
 
 class Away:

@@ -8,26 +8,14 @@ from typing import Any
 import numpy as np
 
 from tests.helpers.fake_models import images, small_net
+from tests.helpers.recipes import drawn, tiny_recipe
 from tledge import feeding, fitting, hardware, progress
 from tledge.hardware import Engine
 from tledge.tables import Hardware, Stage
 
-TEXT = """
-[data]
-source = "drawn"
-train = 90
-test = 30
-size = 48
-[data.splits]
-validation = { from = "train", fraction = 0.2 }
-[model]
-backbone = "tiny"
-weights = "none"
-image_size = 32
-dropout = 0.0
-head_batch_norm = true
-[[stage]]
-name = "head"
+TWO_STAGES = tiny_recipe(
+    drawn(90, 30, 48),
+    """name = "head"
 epochs = 1
 batch_size = 8
 [[stage]]
@@ -36,8 +24,10 @@ epochs = 3
 unfreeze = "all"
 batch_norm = "train"
 batch_norm_momentum = 0.8
-batch_size = 8
-"""
+batch_size = 8""",
+    share=0.2,
+    model="dropout = 0.0\nhead_batch_norm = true",
+)
 
 
 class Listener(progress.Silent):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
+
+import pytest
 
 from tests.helpers.small_run import SMALL
 
@@ -37,3 +40,10 @@ class FakeMlflow(ModuleType):
 
     def calls(self, name: str) -> list[Any]:
         return [values[0] if values else None for called, *values in self.told if called == name]
+
+
+def installed(monkeypatch: pytest.MonkeyPatch) -> FakeMlflow:
+    """What `import mlflow` gives until the test ends."""
+    fake = FakeMlflow()
+    monkeypatch.setitem(sys.modules, "mlflow", fake)
+    return fake

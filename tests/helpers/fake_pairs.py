@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers import fake_artifacts
+from tests.helpers.recipes import drawn, tiny_recipe
 from tests.helpers.small_run import record
 from tledge import bundle as stage
 from tledge import golden, runs
@@ -25,20 +26,7 @@ PHOTOS = 6
 LABELS = ("cat", "dog", "owl")
 VARIANTS = ("tflite-fp32", "onnx-fp32")
 
-RECIPE = """
-[data]
-source = "drawn"
-train = 30
-test = 9
-size = 32
-[data.splits]
-validation = { from = "train", fraction = 0.25 }
-[model]
-backbone = "tiny"
-weights = "none"
-image_size = 32
-[[stage]]
-"""
+RECIPE = tiny_recipe(drawn(30, 9))
 
 Change = Callable[[Any], Any]
 

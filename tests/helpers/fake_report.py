@@ -15,6 +15,7 @@ import pytest
 
 from tests.helpers import fake_pairs
 from tests.helpers.fake_data import photos
+from tests.helpers.recipes import tiny_recipe
 from tledge import dataset, golden, inventory, parity, recipe, runs, splits
 from tledge.bench import BenchReport, Measure
 from tledge.bench_worker import Minimum
@@ -29,21 +30,7 @@ from tledge.verification import verify_run
 LABELS = fake_pairs.LABELS
 LIMITS = Parity(float_agreement=0.9, float_max_dp=1e9)
 
-RECIPE = """
-[recipe]
-name = "tiny"
-description = "cats, dogs and owls"
-[data]
-source = "folder:{folder}"
-licence = "CC BY 2.0"
-[data.splits]
-validation = {{ from = "train", fraction = 0.25 }}
-[model]
-backbone = "tiny"
-weights = "none"
-image_size = 32
-[[stage]]
-name = "head"
+STAGES = """name = "head"
 epochs = 2
 [[stage]]
 name = "all of it"
@@ -52,6 +39,9 @@ unfreeze = "all"
 learning_rate = 1e-4
 [export]
 variants = ["tflite-fp32"]
+[recipe]
+name = "tiny"
+description = "cats, dogs and owls"
 """
 
 HISTORY = [
@@ -102,7 +92,7 @@ def runs_interval(right: int, count: int) -> tuple[float, float]:
 def _describe(folder: RunFolder) -> None:
     """Recipe, environment, and what training keeps of the photos."""
     source = photos(folder.path.parent / "photos", {"train": 36, "test": 18}, LABELS)
-    folder.recipe.write_text(RECIPE.format(folder=source))
+    folder.recipe.write_text(tiny_recipe(f'source = "folder:{source}"\nlicence = "CC BY 2.0"', STAGES))
     packages = {"keras": "3.15.1", "numpy": "2.4.6"}
     facts = {"tledge": "0.1.0", "seed": 7, "settings": ["stage.0.epochs=2"], "backend": "tensorflow"}
     runs.write_json(folder.environment, {**facts, "python": "3.11.7", "processors": 2, "packages": packages})

@@ -10,18 +10,12 @@ import numpy as np
 from PIL import Image
 
 from tests.helpers.command_line import Cli
+from tests.helpers.recipes import tiny_recipe
 
-RECIPE = """
-[data]
-source = "folder:{folder}"
-[data.splits]
-validation = {{ from = "train", fraction = 0.2 }}
-[model]
-backbone = "tiny"
-weights = "none"
-image_size = 64
-[[stage]]
-"""
+
+def recipe_of(folder: Path) -> str:
+    """A recipe over the photos of a folder."""
+    return tiny_recipe(f'source = "folder:{folder}"', share=0.2, image_size=64)
 
 
 def scene(seed: int) -> Image.Image:
@@ -41,6 +35,20 @@ def encoded(image: Image.Image, quality: int = 92, orientation: int = 0) -> byte
         tags[0x0112] = orientation
     image.save(out, "JPEG", quality=quality, exif=tags)
     return out.getvalue()
+
+
+def scenes(parent: Path) -> Path:
+    """`photos`, of two labels and each of another scene, and `pets.toml` for them, below `parent`."""
+    photos = parent / "photos"
+    for number in range(36):
+        split, label = ("test" if number % 6 == 0 else "train"), ("cat", "dog")[number % 2]
+        place = photos / split / label
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number:02d}.jpg").write_bytes(encoded(scene(number)))
+    (photos / "test" / "dog").mkdir(exist_ok=True)
+    (photos / "test" / "dog" / "99.jpg").write_bytes(encoded(scene(99)))
+    (parent / "pets.toml").write_text(recipe_of(photos))
+    return photos
 
 
 def report(cli: Cli, *options: str) -> dict[str, object]:

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from tledge.contract import (
-    Confidence,
-    GoldenCase,
-    InputSpec,
-    Manifest,
-    Shipped,
-)
+from tledge.contract import Confidence, GoldenCase, InputSpec, Manifest, Shipped
 
 MANIFEST = Manifest(
     name="flowers",

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from tledge.ladder import Remedy
+from tledge import ladder
+from tledge.ladder import HeldOut, Remedy
+from tledge.tables import Parity
 
 LABELS = np.arange(400) % 2
 
@@ -22,3 +25,13 @@ def wrong(count: int) -> NDArray[np.float32]:
 def remedies(*counts: int) -> Iterator[Remedy]:
     for count in counts:
         yield Remedy(f"{count} wrong", "int8", str(count).encode())
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> HeldOut:
+    """Let a remedy's data be the number of its wrong answers; gives the images that it is held to."""
+    monkeypatch.setattr(ladder, "with_bytes", lambda model: model)
+    monkeypatch.setattr(ladder, "run_on_all_cores", lambda data, _name, _images: wrong(int(data)))
+    monkeypatch.setattr(ladder, "_milliseconds", lambda _remedy, _images: 1.0)
+    images = np.zeros((len(LABELS), 2, 2, 3), np.uint8)
+    limits = Parity(int8_agreement=0.98, max_drop=1, max_class_drop=1)
+    return HeldOut(images, LABELS, ("no", "yes"), limits, images[:0])

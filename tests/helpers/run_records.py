@@ -5,10 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tledge.contract import Confidence, InputSpec
-from tledge.runs import (
-    Score,
-    TrainedRun,
-)
+from tledge.runs import Score, TrainedRun
 
 SCORE = Score(images=120, accuracy=0.95, low=0.9, high=0.975)
 

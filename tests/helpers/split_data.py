@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.helpers.recipes import BARE
 from tledge import recipe
 from tledge.dataset import Prepared, Row
 from tledge.tables import Data
@@ -23,8 +24,7 @@ def data(train: object, validation: object, test: object, group: str = "none") -
     """`[data]` with these splits, written as a recipe writes them."""
     lines = {"train": train, "validation": validation, "test": test}
     settings = [f"data.splits.{name}={toml(value)}" for name, value in lines.items()]
-    text = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
-    return recipe.parse(text, "x.toml", [*settings, f"data.group={json.dumps(group)}"]).data
+    return recipe.parse(BARE, "x.toml", [*settings, f"data.group={json.dumps(group)}"]).data
 
 
 def toml(value: object) -> str:

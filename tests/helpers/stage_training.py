@@ -9,8 +9,6 @@ import numpy as np
 from tests.helpers.fake_models import images
 from tledge import feeding, fitting, tables
 
-TEXT = '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
-
 
 def one_hot(count: int = 16, classes: int = 3) -> Any:
     return np.eye(classes, dtype=np.float32)[np.arange(count) % classes]

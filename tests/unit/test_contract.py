@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.helpers.manifests import MANIFEST
-from tledge.contract import (
-    labels_text,
-    parse_labels,
-)
+from tledge.contract import labels_text, parse_labels
 
 
 def test_label_index_finds_label() -> None:

@@ -16,32 +16,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.helpers.recipes import drawn, tiny_recipe
 from tledge import distribution
 
-RECIPE = """
-[data]
-source = "drawn"
-train = 63
-test = 12
-size = 32
-[data.splits]
-validation = { from = "train", fraction = 0.24 }
-[model]
-backbone = "tiny"
-weights = "none"
-image_size = 32
-dropout = 0.0
-head_batch_norm = true
-head = [8]
-[[stage]]
-name = "head"
+RECIPE = tiny_recipe(
+    drawn(63, 12, 32),
+    """name = "head"
 epochs = EPOCHS
 batch_size = 8
 optimizer = "sgd"
 learning_rate = 0.05
 class_weights = "balanced"
-restore_best = false
-"""
+restore_best = false""",
+    share=0.24,
+    model="dropout = 0.0\nhead_batch_norm = true\nhead = [8]",
+)
 
 
 @pytest.fixture(scope="module")

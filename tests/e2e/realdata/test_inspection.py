@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.command_line import Cli
-from tests.helpers.inspected_folders import RECIPE, pairs, plant, report
+from tests.helpers.inspected_folders import pairs, plant, recipe_of, report
 
 
 def test_planted_doubles_of_real_photos(
@@ -22,9 +22,9 @@ def test_planted_doubles_of_real_photos(
         for path in sorted((real_data / "photos" / "flowers" / split / label).iterdir())[:40]:
             (target / path.name).write_bytes(path.read_bytes())
     (tmp_path / "pets.toml").write_text(
-        RECIPE.format(folder=tmp_path / "photos")
+        recipe_of(tmp_path / "photos")
         .replace("[data.splits]", '[data.splits]\ntest = "validation"')
-        .replace("= 64", "= 224")
+        .replace("image_size = 64", "image_size = 224")
     )
     names = {
         label: [

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import fake_data
+from tests.helpers.recipes import tiny_recipe
 from tests.helpers.streams import LABELS, check_streamed_as_cached
 from tledge import dataset, recipe, splits
 from tledge.errors import DataError
@@ -17,14 +18,7 @@ from tledge.tables import Data
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where caches lie in this test."""
-    monkeypatch.setenv("TLEDGE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def photos(root: Path, tmp_path: Path) -> Path:
+def photos(cache_root: Path, tmp_path: Path) -> Path:
     return fake_data.photos(tmp_path / "photos", {"train": 12, "test": 6}, LABELS)
 
 
@@ -47,26 +41,13 @@ def from_tfds(tmp_path: Path) -> Data:
 
 @pytest.mark.parametrize("make", [from_tfrecord, from_tfds])
 def test_streamed_as_cached(
-    root: Path, tmp_path: Path, make: Callable[[Path], Data], monkeypatch: pytest.MonkeyPatch
+    cache_root: Path, tmp_path: Path, make: Callable[[Path], Data], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TFDS_DATA_DIR", "")
     check_streamed_as_cached(make(tmp_path))
 
 
-TINY = """
-[recipe]
-name = "streamed"
-[data]
-source = "folder:{photos}"
-cache = {cache}
-[data.splits]
-validation = {{ from = "train", fraction = 0.25 }}
-[model]
-backbone = "tiny"
-weights = "none"
-image_size = 32
-[[stage]]
-name = "head"
+STAGES = """name = "head"
 epochs = 1
 batch_size = 8
 [[stage]]
@@ -79,14 +60,14 @@ class_weights = "balanced"
 """
 
 
-def test_same_weights_with_and_without_cache(root: Path, tmp_path: Path) -> None:
+def test_same_weights_with_and_without_cache(cache_root: Path, tmp_path: Path) -> None:
     """The head on what frozen layers gave once, then the whole network on pixels."""
     from tledge import training
 
     photos = fake_data.photos(tmp_path / "photos", {"train": 24, "test": 6}, LABELS)
     runs = []
     for cache in ("true", "false"):
-        text = TINY.format(photos=photos, cache=cache)
+        text = tiny_recipe(f'source = "folder:{photos}"\ncache = {cache}', STAGES)
         (tmp_path / "r.toml").write_text(text)
         runs.append(training.train(recipe.load(tmp_path / "r.toml"), text, tmp_path / cache))
     for name in ("model.keras", "golden.npz", "labels.txt"):

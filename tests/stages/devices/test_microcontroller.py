@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import fake_graphs, fake_integer
-from tests.helpers.microcontroller import MODEL, as_bytes
+from tests.helpers.microcontroller import MODEL, as_bytes, model_file
 from tledge import budget, targets, vela
 from tledge.errors import ArtifactError
 
@@ -21,9 +21,7 @@ needs_vela = pytest.mark.skipif(find_spec("ethosu") is None, reason="Vela is not
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    path = tmp_path / "tflite-int8.tflite"
-    path.write_bytes(MODEL)
-    return path
+    return model_file(tmp_path)
 
 
 @needs_micro

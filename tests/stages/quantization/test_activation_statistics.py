@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers.fake_models import calibrate, images, small_net
+from tests.helpers.fake_models import images
 from tests.helpers.float_graphs import run
 from tledge.calibration import Wanted, measure
 from tledge.errors import ConversionError
@@ -18,26 +18,6 @@ def test_float_graph_is_converted_once(flat: bytes, saved: Path) -> None:
 
     modes = [float_tflite(saved, mode) for mode in ("fp16", "dynamic", "fp32")]
     assert modes[2] is flat and modes[0] != modes[1]
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small network, its statistics fitted so that answers differ."""
-    from tledge import model
-
-    net = small_net()
-    calibrate(net, images(16).astype(np.float32))
-    path = tmp_path_factory.mktemp("flat") / "net.keras"
-    model.save(net, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def flat(saved: Path) -> bytes:
-    """The same as float `.tflite`."""
-    from tledge.formats.frozen import float_tflite
-
-    return float_tflite(saved)
 
 
 def test_byte_input_gives_the_same(flat: bytes) -> None:

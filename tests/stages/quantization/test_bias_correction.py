@@ -4,34 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
-from tests.helpers.fake_models import SMALL, calibrate, images, small_net
+from tests.helpers.fake_models import SMALL, images
 from tests.helpers.float_graphs import run
 from tledge.calibration import Wanted, measure
 from tledge.float_graph import FloatGraph, Linear
 from tledge.quantization import correct_biases, round_weights, shift
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small network, its statistics fitted so that answers differ."""
-    from tledge import model
-
-    net = small_net()
-    calibrate(net, images(16).astype(np.float32))
-    path = tmp_path_factory.mktemp("flat") / "net.keras"
-    model.save(net, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def flat(saved: Path) -> bytes:
-    """The same as float `.tflite`."""
-    from tledge.formats.frozen import float_tflite
-
-    return float_tflite(saved)
 
 
 def test_correction_undoes_the_shift(flat: bytes) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers.device_training import HALVING, TEXT, Listener, built, fit, near
+from tests.helpers.device_training import HALVING, TWO_STAGES, Listener, built, fit, near
 from tests.helpers.fake_models import images
 from tests.helpers.paths import ROOT
 from tledge import feeding, fitting, hardware, recipe, runs, training
@@ -192,7 +192,7 @@ def test_float16_resumes_byte_for_byte(tmp_path: Path) -> None:
 
 
 def trained(out: Path, *settings: str) -> runs.RunFolder:
-    training.train(recipe.parse(TEXT, "own.toml", settings), TEXT, out, settings=settings)
+    training.train(recipe.parse(TWO_STAGES, "own.toml", settings), TWO_STAGES, out, settings=settings)
     return runs.RunFolder(out)
 
 
@@ -223,7 +223,7 @@ def test_mixed_run_is_written_in_float32(tmp_path: Path) -> None:
     answers = model.load(mixed.model).predict_on_batch(golden["images"].astype(np.float32))
     np.testing.assert_array_equal(answers, golden["probabilities"])
     asked = [f"hardware.precision={precision}"]
-    exporting.export(mixed, recipe.parse(TEXT, "own.toml", asked), ["tflite-fp32"])
+    exporting.export(mixed, recipe.parse(TWO_STAGES, "own.toml", asked), ["tflite-fp32"])
     anew = trained(tmp_path / "anew", f"hardware.precision={precision}", "stage.0.reuse_frozen=false")
     assert parts(anew) == parts(mixed)
 

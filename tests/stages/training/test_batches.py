@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from tests.helpers.fake_models import images
-from tests.helpers.stage_training import TEXT, one_hot, uneven
+from tests.helpers.recipes import BARE
+from tests.helpers.stage_training import one_hot, uneven
 from tledge import feeding, progress, recipe, tables
 
 
@@ -39,7 +40,7 @@ def test_mixed_photos_have_mixed_weights() -> None:
 def test_views_are_drawn_once_in_turns(tmp_path: Path) -> None:
     from tledge.training import _with_views
 
-    made = recipe.parse(TEXT, "views.toml")
+    made = recipe.parse(BARE, "views.toml")
     made = replace(made, augment=tables.Augment(flip="horizontal", rotation=0.2, views=2))
     plain = feeding.Examples(images(), one_hot(), np.arange(4, 12))
     first, again = (

@@ -17,24 +17,14 @@ from numpy.typing import NDArray
 
 from tests.helpers.command_line import Cli
 from tests.helpers.fake_models import calibrate, small_net
+from tests.helpers.recipes import drawn, tiny_recipe
 from tledge import distillation, feeding, fitting, hardware, model, progress, quantize_aware, recipe, runs
 from tledge.errors import DataError, RecipeError
 
 pytestmark = pytest.mark.slow(minutes=1)
-RECIPE = """
-[data]
-source = "drawn"
-train = 240
-test = 90
-size = 32
-[data.splits]
-validation = { from = "train", fraction = 0.2 }
-[model]
-backbone = "tiny"
-weights = "none"
-image_size = 32
-[[stage]]
-name = "all"
+RECIPE = tiny_recipe(
+    drawn(240, 90, 32),
+    """name = "all"
 epochs = 6
 unfreeze = "all"
 batch_norm = "train"
@@ -54,8 +44,9 @@ int8_accuracy = 0.8
 max_drop = 0.2
 max_class_drop = 0.5
 [export]
-variants = ["tflite-fp32"]
-"""
+variants = ["tflite-fp32"]""",
+    share=0.2,
+)
 
 
 def asked(**keys: Any) -> recipe.Recipe:

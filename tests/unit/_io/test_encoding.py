@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import fake_device_bundle
 from tests.helpers.command_line import Cli
 from tledge import letters, words
 
@@ -54,15 +53,9 @@ def test_closed_streams_take_no_file(streams: str, tmp_path: Path) -> None:
     assert (tmp_path / "data").read_text() == "True", done.stderr
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole bundle; not to be changed."""
-    return fake_device_bundle.make(tmp_path_factory.mktemp("hostile") / "bundle")
-
-
-def test_terminal_is_not_ruled(cli: Cli, made: Path, tmp_path: Path) -> None:
+def test_terminal_is_not_ruled(cli: Cli, shared_bundle: Path, tmp_path: Path) -> None:
     photo = tmp_path / "\x1b[2Jphoto.jpg"
     photo.write_bytes(b"no photo")
-    done = cli("predict", made, photo)
+    done = cli("predict", shared_bundle, photo)
     assert done.code == 1 and "\x1b" not in done.out + done.err and "\\x1b[2Jphoto.jpg" in done.out
     assert words.printable("a\nb\tc \x1b[2J \x9b \u202e") == "a\nb\tc \\x1b[2J \\x9b \\u202e"

@@ -18,6 +18,7 @@ import pytest
 import tledge
 from tests.helpers.command_line import Cli
 from tests.helpers.lock_holder import held
+from tests.helpers.recipes import drawn, tiny_recipe
 from tledge import locks
 from tledge.errors import ResourceError, RunError
 from tledge.locks import hold
@@ -214,11 +215,7 @@ def test_command_is_told_as_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert locks.here().command == "tledge list"
 
 
-RECIPE = (
-    '[data]\nsource = "drawn"\ntrain = 12\ntest = 6\nsize = 32\n'
-    '[data.splits]\nvalidation = { from = "train", fraction = 0.25 }\n'
-    '[model]\nbackbone = "tiny"\nweights = "none"\nimage_size = 32\n[[stage]]\n'
-)
+RECIPE = tiny_recipe(drawn())
 
 
 def test_training_into_a_taken_folder(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

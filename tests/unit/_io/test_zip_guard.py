@@ -10,23 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import fake_device_bundle
 from tledge import archives, reader, runs
 from tledge.errors import ArtifactError
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole bundle; not to be changed."""
-    return fake_device_bundle.make(tmp_path_factory.mktemp("hostile") / "bundle")
-
-
-@pytest.fixture
-def bundle(made: Path, tmp_path: Path) -> Path:
-    """One that a test may change."""
-    import shutil
-
-    return Path(shutil.copytree(made, tmp_path / "bundle"))
 
 
 def packed(bundle: Path, tmp_path: Path, *more: tuple[str, bytes, int]) -> Path:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.recipes import drawn, tiny_recipe
+
 
 @pytest.fixture(autouse=True)
 def attended() -> Iterator[None]:
@@ -153,11 +155,7 @@ def test_ignored_signals_stay_ignored() -> None:
     assert (process.returncode, err) == (0, b"")
 
 
-RECIPE = (
-    '[recipe]\nname = "tiny"\n[data]\nsource = "drawn"\ntrain = 30000\ntest = 60\nsize = 64\n'
-    '[data.splits]\nvalidation = { from = "train", fraction = 0.25 }\n'
-    '[model]\nbackbone = "tiny"\nweights = "none"\nimage_size = 32\n[[stage]]\n'
-)
+RECIPE = '[recipe]\nname = "tiny"\n' + tiny_recipe(drawn(30_000, 60, 64))
 
 
 @pytest.mark.parametrize(

@@ -14,25 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers import fake_device_bundle
 from tests.helpers.fake_device_bundle import change, write_sums
 from tledge import contract, reader, verification, words
 from tledge.errors import ArtifactError
 from tledge.predict import predict
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole bundle; not to be changed."""
-    return fake_device_bundle.make(tmp_path_factory.mktemp("hostile") / "bundle")
-
-
-@pytest.fixture
-def bundle(made: Path, tmp_path: Path) -> Path:
-    """One that a test may change."""
-    import shutil
-
-    return Path(shutil.copytree(made, tmp_path / "bundle"))
 
 
 @pytest.mark.parametrize("text", [b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe", b"", b"null", b"[]",
@@ -80,9 +65,9 @@ LIES: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
 
 
 @pytest.mark.parametrize("number", range(len(LIES)))
-def test_manifest_that_lies_is_refused(number: int, made: Path) -> None:
+def test_manifest_that_lies_is_refused(number: int, shared_bundle: Path) -> None:
     lie, words_ = LIES[number]
-    raw = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
+    raw = json.loads((shared_bundle / "manifest.json").read_text(encoding="utf-8"))
     lie(raw)
     with pytest.raises(ArtifactError, match=words_) as refused:
         contract.parse_manifest(json.dumps(raw).encode(), "here")
@@ -185,9 +170,9 @@ def test_no_code_of_a_bundle_runs(bundle: Path, tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-def test_answers_that_are_no_numbers_are_told(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    predictor = reader.open_predictor(made)
-    photo = next((made / "golden").glob("*.png"))
+def test_answers_that_are_no_numbers_are_told(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = reader.open_predictor(shared_bundle)
+    photo = next((shared_bundle / "golden").glob("*.png"))
     for found, words_ in ((np.full((1, 3), np.nan), "no number"), (np.zeros((1, 4)), "expected")):
         monkeypatch.setattr(predictor.session, "run", lambda _images, found=found: found.astype(np.float32))
         with pytest.raises(ArtifactError, match=words_):

@@ -10,12 +10,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.manifests import MANIFEST
-from tledge.contract import (
-    MANIFEST_VERSION,
-    Confidence,
-    manifest_json,
-    parse_manifest,
-)
+from tledge.contract import MANIFEST_VERSION, Confidence, manifest_json, parse_manifest
 from tledge.errors import ArtifactError
 
 

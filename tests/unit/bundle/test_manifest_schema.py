@@ -7,11 +7,11 @@ import json
 import types
 import typing
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers import fake_device_bundle
 from tledge import contract, shipped
 from tledge.contract import MANIFEST_VERSION, Confidence, Expected, GoldenCase, InputSpec, Manifest, Shipped
 from tledge.errors import ArtifactError
@@ -31,10 +31,9 @@ JSON_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def manifest(shared_bundle: Path) -> dict[str, Any]:
     """A manifest that tledge wrote, with every part filled."""
-    bundle = fake_device_bundle.make(tmp_path_factory.mktemp("schema") / "bundle")
-    return dict(json.loads((bundle / "manifest.json").read_text(encoding="utf-8")))
+    return dict(json.loads((shared_bundle / "manifest.json").read_text(encoding="utf-8")))
 
 
 def examples(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:

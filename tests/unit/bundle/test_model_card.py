@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import fake_report
 from tests.helpers.fake_artifacts import run as bare_run
 from tests.helpers.model_cards import rows_of
 from tledge import bundle as stage
@@ -22,15 +21,9 @@ from tledge.runs import ParityRow, RunFolder
 from tledge.summary import Summary
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
-    """A run with all that a card shows; do not change it."""
-    return fake_report.run(tmp_path_factory.mktemp("card") / "tiny")
-
-
 @pytest.fixture
-def own(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "tiny"))
+def own(shared_report_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(shared_report_run, tmp_path / "tiny"))
 
 
 def card_of(path: Path, edit: Callable[[Summary], Summary] = lambda known: known) -> str:
@@ -70,12 +63,12 @@ def test_same_run_same_card(own: Path) -> None:
     assert stage.bundle(RunFolder(own)).sha256 == first.sha256
 
 
-def test_figures_are_those_of_the_files(made: Path) -> None:
-    text = card_of(made)
+def test_figures_are_those_of_the_files(shared_report_run: Path) -> None:
+    text = card_of(shared_report_run)
     rows = rows_of(text, "artifact")
-    test = json.loads((made / "run.json").read_text())["test"]
+    test = json.loads((shared_report_run / "run.json").read_text())["test"]
     assert rows["Keras model"][1] == f"{test['accuracy']:.4f}"
-    for row in json.loads((made / "parity.json").read_text())["rows"]:
+    for row in json.loads((shared_report_run / "parity.json").read_text())["rows"]:
         kib, accuracy, interval, change, agreement, verdict = rows[row["variant"]]
         assert (kib, accuracy) == (f"{row['bytes'] / 1024:.0f}", f"{row['accuracy']:.4f}")
         assert change.startswith(f"{100 * row['accuracy_change']:+.2f} pp (")
@@ -94,8 +87,8 @@ def test_changed_figure_changes_the_card(own: Path) -> None:
     assert "0.1234" not in before and "0.1234" in card_of(own)
 
 
-def test_card_tells_data_contract_and_versions(made: Path) -> None:
-    text = card_of(made)
+def test_card_tells_data_contract_and_versions(shared_report_run: Path) -> None:
+    text = card_of(shared_report_run)
     assert rows_of(text, "class")["all"] == ["27", "9", "18"]
     assert "CC BY 2.0" in section(text, "Data")
     assert "`uint8[N, 8, 8, 3]`, NHWC, RGB bytes 0 to 255" in section(text, "Contract")
@@ -103,19 +96,24 @@ def test_card_tells_data_contract_and_versions(made: Path) -> None:
     assert "Unsure: below a confidence of 0.4000" in section(text, "Limits")
 
 
-def test_what_nobody_measured_is_a_gap(made: Path) -> None:
-    found = gaps(card_of(made))
+def test_what_nobody_measured_is_a_gap(shared_report_run: Path) -> None:
+    found = gaps(card_of(shared_report_run))
     assert len(found) == 6
-    for words in ("who made this model", "what the model is for", "who took the photos", "goes wrong"):
+    for words in (
+        "who shared_report_run this model",
+        "what the model is for",
+        "who took the photos",
+        "goes wrong",
+    ):
         assert any(words in one for one in found), words
 
 
-def test_unknown_licence_is_a_gap(made: Path) -> None:
+def test_unknown_licence_is_a_gap(shared_report_run: Path) -> None:
     def without(known: Summary) -> Summary:
         assert known.recipe
         return replace(known, recipe=replace(known.recipe, data=replace(known.recipe.data, licence="")))
 
-    text = card_of(made, without)
+    text = card_of(shared_report_run, without)
     assert "CC BY" not in text
     assert any("the licence of the photos" in one for one in gaps(text))
 
@@ -129,31 +127,31 @@ def test_run_of_an_earlier_version(tmp_path: Path) -> None:
     assert "Recall by class was not measured." in text
 
 
-def test_synthetic_is_said_and_needs_no_licence(made: Path) -> None:
-    text = card_of(made, lambda known: replace(known, run=replace(known.run, synthetic=True)))
+def test_synthetic_is_said_and_needs_no_licence(shared_report_run: Path) -> None:
+    text = card_of(shared_report_run, lambda known: replace(known, run=replace(known.run, synthetic=True)))
     assert "synthetic images that tledge drew itself" in text
     assert not any("licence of the photos" in one for one in gaps(text))
 
 
-def test_names_do_not_break_tables(made: Path) -> None:
+def test_names_do_not_break_tables(shared_report_run: Path) -> None:
     evil = "a|b\n`<script>*"
 
     def renamed(known: Summary) -> Summary:
         photos = {**known.photos, "counts": {"train": {evil: 3}}, "problems": [evil]}
         return replace(known, run=replace(known.run, labels=(evil,)), photos=photos)
 
-    text = card_of(made, renamed)
+    text = card_of(shared_report_run, renamed)
     assert "| a\\|b \\`\\<script\\>\\* | 3 |" in text and "<script>" not in text
 
 
-def test_many_classes_are_summed_up(made: Path) -> None:
+def test_many_classes_are_summed_up(shared_report_run: Path) -> None:
     names = tuple(f"breed {number}" for number in range(31))
 
     def many(known: Summary) -> Summary:
         counts = {"train": dict.fromkeys(names, 2), "test": dict.fromkeys(names, 1)}
         return replace(known, run=replace(known.run, labels=names), photos={"counts": counts})
 
-    assert rows_of(card_of(made, many), "class") == {"all": ["62", "31"]}
+    assert rows_of(card_of(shared_report_run, many), "class") == {"all": ["62", "31"]}
 
 
 def test_artifact_that_did_not_pass_says_why(own: Path) -> None:
@@ -170,19 +168,19 @@ def row(recalls: dict[str, tuple[int, float, float]], **more: object) -> ParityR
     return ParityRow("tflite-int8", "a", "b", 1, "passed", images=100, recall=recalls, **more)  # type: ignore[arg-type]
 
 
-def weak_of(made: Path, *rows: ParityRow) -> str:
-    return section(card.text(summary.read(RunFolder(made)), rows, "0"), "Known weak classes")
+def weak_of(shared_report_run: Path, *rows: ParityRow) -> str:
+    return section(card.text(summary.read(RunFolder(shared_report_run)), rows, "0"), "Known weak classes")
 
 
-def test_weak_classes_are_named_of_each_model(made: Path) -> None:
+def test_weak_classes_are_named_of_each_model(shared_report_run: Path) -> None:
     recalls = {"cat": (100, 0.5, 0.4), "dog": (100, 0.99, 0.99), "owl": (5, 0.2, 0.2)}
-    text = weak_of(made, row(recalls, accuracy=0.85))
+    text = weak_of(shared_report_run, row(recalls, accuracy=0.85))
     assert "Keras model: recall is below its accuracy by more than chance explains in cat 0.5000" in text
     assert "`tflite-int8`: recall is below its accuracy by more than chance explains in cat 0.4000" in text
     assert "Too few test images to tell (under 20): owl." in text
 
 
-def test_no_class_stands_out(made: Path) -> None:
-    text = weak_of(made, row({"cat": (100, 0.9, 0.9), "dog": (100, 0.95, 0.95)}, accuracy=0.9))
+def test_no_class_stands_out(shared_report_run: Path) -> None:
+    text = weak_of(shared_report_run, row({"cat": (100, 0.9, 0.9), "dog": (100, 0.95, 0.95)}, accuracy=0.9))
     assert "none stands out" in text and "lowest recall is that of cat, 0.9000" in text
     assert "The same recall in every class: `tflite-int8`." in text

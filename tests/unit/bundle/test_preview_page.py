@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import fake_device_bundle
 from tests.helpers.paths import ROOT
 from tledge import contract, page
 from tledge.contract import Manifest
@@ -22,14 +21,9 @@ LITERT = page.folder() / "litert"
 TOOL = ROOT / "tools" / "litert_js"
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fake_device_bundle.make(tmp_path_factory.mktemp("page") / "bundle")
-
-
 @pytest.fixture
-def manifest(bundle: Path) -> Manifest:
-    return open_bundle(bundle).manifest
+def manifest(shared_bundle: Path) -> Manifest:
+    return open_bundle(shared_bundle).manifest
 
 
 def test_vendored_files_are_those_that_were_checked() -> None:
@@ -78,9 +72,9 @@ def test_texts_stand_in_one_place() -> None:
     assert named <= defined
 
 
-def test_single_file_is_whole(bundle: Path, manifest: Manifest) -> None:
-    made = page.of_folder(bundle, manifest)
-    assert made is not None and made == page.of_folder(bundle, manifest)
+def test_single_file_is_whole(shared_bundle: Path, manifest: Manifest) -> None:
+    made = page.of_folder(shared_bundle, manifest)
+    assert made is not None and made == page.of_folder(shared_bundle, manifest)
     assert page.HEAD not in made and page.BUNDLE not in made
     assert not re.search(r'<(script|link|img)[^>]* (src|href)="(?!data:)', made)
     inside = json.loads(re.findall(r'id="bundle">(.*?)</script>', made)[0])
@@ -88,8 +82,8 @@ def test_single_file_is_whole(bundle: Path, manifest: Manifest) -> None:
     assert [one["photo"] for one in inside["examples"]] == [f"0{number}.png" for number in range(6)]
 
 
-def test_policy_names_every_script_by_hash(bundle: Path, manifest: Manifest) -> None:
-    made = page.of_folder(bundle, manifest) or ""
+def test_policy_names_every_script_by_hash(shared_bundle: Path, manifest: Manifest) -> None:
+    made = page.of_folder(shared_bundle, manifest) or ""
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', made)
     scripts = re.findall(r"<script>(.*?)</script>", made, re.S)
     assert len(scripts) == 10
@@ -98,9 +92,9 @@ def test_policy_names_every_script_by_hash(bundle: Path, manifest: Manifest) -> 
     assert "unsafe-inline" not in policy and "'unsafe-eval'" not in policy.replace("'wasm-unsafe-eval'", "")
 
 
-def test_nothing_in_a_manifest_ends_the_data(bundle: Path, manifest: Manifest) -> None:
+def test_nothing_in_a_manifest_ends_the_data(shared_bundle: Path, manifest: Manifest) -> None:
     odd = replace(manifest, description="</script><script>alert(1)</script>")
-    made = page.of_folder(bundle, odd) or ""
+    made = page.of_folder(shared_bundle, odd) or ""
     assert "<script>alert" not in made
     assert (
         json.loads(re.findall(r'id="bundle">(.*?)</script>', made)[0])["manifest"]["description"]
@@ -108,16 +102,18 @@ def test_nothing_in_a_manifest_ends_the_data(bundle: Path, manifest: Manifest) -
     )
 
 
-def test_photos_to_try_stay_small(bundle: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = len((bundle / "golden" / "00.png").read_bytes())
+def test_photos_to_try_stay_small(
+    shared_bundle: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = len((shared_bundle / "golden" / "00.png").read_bytes())
     monkeypatch.setattr(page, "EXAMPLE_BYTES", first + 10)
-    made = page.of_folder(bundle, manifest) or ""
+    made = page.of_folder(shared_bundle, manifest) or ""
     assert len(json.loads(re.findall(r'id="bundle">(.*?)</script>', made)[0])["examples"]) == 1
 
 
-def test_no_page_without_a_model_for_browsers(bundle: Path, manifest: Manifest) -> None:
+def test_no_page_without_a_model_for_browsers(shared_bundle: Path, manifest: Manifest) -> None:
     only = replace(manifest, artifacts=(replace(manifest.artifacts[0], variant="onnx-fp32"),))
-    assert page.choose(only) is None and page.of_folder(bundle, only) is None
+    assert page.choose(only) is None and page.of_folder(shared_bundle, only) is None
 
 
 def test_scripts_are_sound() -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import fake_report
 from tledge import bundle as stage
 from tledge import page, reader, runs, sbom, summary
 from tledge.runs import RunFolder
@@ -22,9 +21,9 @@ MADE_WITH = {"tledge": "0.1.0", "python": "3.12.1", "packages": {"onnx": "1.23.2
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+def run(shared_report_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose ONNX file was exported with packages that are known; do not change it."""
-    made = fake_report.run(tmp_path_factory.mktemp("sbom") / "tiny")
+    made = Path(shutil.copytree(shared_report_run, tmp_path_factory.mktemp("sbom") / "tiny"))
     path = made / "artifacts" / "onnx-fp32.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "made_with": MADE_WITH}))
     return made

@@ -15,7 +15,7 @@ from pathlib import Path
 import pages
 import pytest
 
-from tests.helpers import fake_device_bundle, fake_report
+from tests.helpers import fake_device_bundle
 from tests.helpers.command_line import Cli
 from tests.helpers.paths import ROOT
 from tledge import bundle as stage
@@ -59,9 +59,10 @@ def sign(bundle: Path, key: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def signed(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Path:
+def signed(shared_bundle: Path, tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Path:
     """A signed bundle; do not change it."""
-    return sign(fake_device_bundle.make(tmp_path_factory.mktemp("signed") / "bundle"), keys / "own.pem")
+    own = tmp_path_factory.mktemp("signed") / "bundle"
+    return sign(Path(shutil.copytree(shared_bundle, own)), keys / "own.pem")
 
 
 @pytest.fixture
@@ -77,8 +78,8 @@ def check(bundle: Path, keys: Path, name: str = "own") -> reader.Bundle:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
-    return fake_report.run(tmp_path_factory.mktemp("run") / "tiny")
+def run(shared_report_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(shared_report_run, tmp_path_factory.mktemp("run") / "tiny"))
 
 
 def test_run_is_bundled_and_signed_alike(run: Path, keys: Path) -> None:

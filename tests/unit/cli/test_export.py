@@ -1,18 +1,9 @@
 """`tledge export`: the variants that it is asked for."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.helpers.command_line import Cli
 from tledge.errors import RecipeError
-
-
-@pytest.fixture(autouse=True)
-def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Commands run in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_unknown_variant_is_two(cli: Cli) -> None:

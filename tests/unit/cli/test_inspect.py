@@ -7,13 +7,6 @@ import pytest
 from tests.helpers.command_line import Cli
 
 
-@pytest.fixture(autouse=True)
-def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Commands run in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_predict_without_model(cli: Cli) -> None:
     done = cli("predict", "none.tflite", "photo.jpg")
     assert done.code == 2

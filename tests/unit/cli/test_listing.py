@@ -10,24 +10,16 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import fake_report
 from tests.helpers.command_line import Cli
-from tests.helpers.reports import change
-from tledge import report
-from tledge.runs import RunFolder
+from tests.helpers.reports import change, with_report
 
 pytest.importorskip("jinja2")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+def made(shared_report_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with all that a report shows, and the report; do not change it."""
-    path = fake_report.run(tmp_path_factory.mktemp("report") / "tiny")
-    folder = RunFolder(path)
-    fake_report.add_bench(folder)
-    fake_report.add_diagnosis(folder)
-    report.write(folder)
-    return path
+    return with_report(shared_report_run, tmp_path_factory.mktemp("report") / "tiny")
 
 
 def listed(cli: Cli) -> dict[str, Any]:
@@ -55,13 +47,6 @@ def test_runs_are_listed_with_their_verdicts(
     shown = cli("list", "runs").out
     assert "passed: tflite-fp32; failed: onnx-fp32" in shown and "parity.json" in shown
     assert shown.splitlines()[0].split() == ["run", "when", "state", "test", "accuracy", "verdicts"]
-
-
-@pytest.fixture(autouse=True)
-def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Commands run in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.parametrize("what", ["recipes", "variants", "backbones", "sources"])

@@ -8,13 +8,6 @@ from tests.helpers.command_line import Cli
 from tledge import __version__
 
 
-@pytest.fixture(autouse=True)
-def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Commands run in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_version_and_help(cli: Cli) -> None:
     assert cli("--version").out == f"tledge, version {__version__}\n"
     done = cli("export", "--help")

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from tests.helpers.doubt import row
-from tests.helpers.repair_climb import LABELS, remedies, wrong
-from tledge import (
-    console_tables,
-    ladder,
-)
+from tests.helpers.repair_climb import remedies, stand_in
+from tledge import console_tables
 from tledge.console_tables import ladder_table
 from tledge.ladder import HeldOut, climb
 from tledge.runs import ParityReport, Reference
-from tledge.tables import Parity
 
 
 def test_verify_says_what_is_answered() -> None:
@@ -34,12 +29,7 @@ def test_verify_of_earlier_run_says_nothing() -> None:
 @pytest.fixture
 def faked(monkeypatch: pytest.MonkeyPatch) -> HeldOut:
     """Remedies whose data is the number of their wrong answers."""
-    monkeypatch.setattr(ladder, "with_bytes", lambda model: model)
-    monkeypatch.setattr(ladder, "run_on_all_cores", lambda data, _name, _images: wrong(int(data)))
-    monkeypatch.setattr(ladder, "_milliseconds", lambda _remedy, _images: 1.0)
-    images = np.zeros((len(LABELS), 2, 2, 3), np.uint8)
-    limits = Parity(int8_agreement=0.98, max_drop=1, max_class_drop=1)
-    return HeldOut(images, LABELS, ("no", "yes"), limits, images[:0])
+    return stand_in(monkeypatch)
 
 
 def test_table_marks_what_nothing_beats(faked: HeldOut) -> None:

@@ -9,30 +9,15 @@ import numpy as np
 import pytest
 
 from tests.helpers import fake_artifacts
+from tests.helpers.recipes import drawn, tiny_recipe
 from tledge import calibration_set, dataset, evidence, golden, runs, splits
 from tledge.errors import DataError
 from tledge.recipe import Recipe, parse
 from tledge.runs import RunFolder
 
-RECIPE = """
-[recipe]
-name = "little"
-[data]
-source = "drawn"
-train = 24
-test = 9
-size = 32
-[data.splits]
-validation = { from = "train", fraction = 0.25 }
-[model]
-backbone = "tiny"
-weights = "none"
-image_size = 32
-[[stage]]
-name = "all"
-[export.calibration]
-images = 7
-"""
+RECIPE = tiny_recipe(
+    drawn(24, 9), 'name = "all"\n[export.calibration]\nimages = 7\n[recipe]\nname = "little"'
+)
 
 
 class Heard:

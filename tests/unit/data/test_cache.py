@@ -9,14 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.helpers.photo_folders import data_of, photo
-from tledge import (
-    dataset,
-)
-from tledge.errors import (
-    ResourceError,
-    RunError,
-)
+from tests.helpers.photo_folders import data_of
+from tledge import dataset
+from tledge.errors import ResourceError, RunError
 
 
 def test_account_without_home(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,25 +30,6 @@ def test_account_without_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 Pixels = NDArray[np.uint8]
-
-
-@pytest.fixture(autouse=True)
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where caches lie in this test."""
-    monkeypatch.setenv("TLEDGE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Photos of two labels in two splits: 3 and 2 of each label."""
-    for number, (split, label) in enumerate((s, lab) for s in ("train", "test") for lab in ("cat", "dog")):
-        place = tmp_path / "photos" / split / label
-        place.mkdir(parents=True)
-        for index in range(3 if split == "train" else 2):
-            kind = ("png", "jpeg")[index % 2]
-            (place / f"{index}.{kind}").write_bytes(photo(10 * number + index, kind))
-    return tmp_path / "photos"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"rows": [{}], "labels": [], "skipped": []}'])

@@ -10,22 +10,14 @@ from PIL import Image
 
 from tests.helpers import fake_data
 from tests.helpers.command_line import Cli
-from tests.helpers.inspected_folders import RECIPE, encoded, pairs, plant, report, scene
+from tests.helpers.inspected_folders import encoded, pairs, plant, report, scene, scenes
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Photos of two labels, each of another scene, and a recipe for them."""
     monkeypatch.chdir(tmp_path)
-    for number in range(36):
-        split, label = ("test" if number % 6 == 0 else "train"), ("cat", "dog")[number % 2]
-        place = tmp_path / "photos" / split / label
-        place.mkdir(parents=True, exist_ok=True)
-        (place / f"{number:02d}.jpg").write_bytes(encoded(scene(number)))
-    (place.parents[1] / "test" / "dog").mkdir(exist_ok=True)
-    (place.parents[1] / "test" / "dog" / "99.jpg").write_bytes(encoded(scene(99)))
-    (tmp_path / "pets.toml").write_text(RECIPE.format(folder=tmp_path / "photos"))
-    return tmp_path / "photos"
+    return scenes(tmp_path)
 
 
 def test_clean_folder_reports_none(folder: Path, cli: Cli) -> None:

@@ -18,38 +18,16 @@ from PIL import Image
 
 from tests.helpers import damaged
 from tests.helpers.photo_folders import data_of, photo, pixels
-from tledge import (
-    dataset,
-    filling,
-    images,
-    progress,
-)
+from tledge import dataset, filling, images, progress
 from tledge.errors import DataError, MissingError, RecipeError
 from tledge.index import HEADER
 from tledge.sources import folder as folder_source
 from tledge.sources.base import Record
 from tledge.tables import Data
 
+pytestmark = pytest.mark.usefixtures("cache_root")
+
 Pixels = NDArray[np.uint8]
-
-
-@pytest.fixture(autouse=True)
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where caches lie in this test."""
-    monkeypatch.setenv("TLEDGE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Photos of two labels in two splits: 3 and 2 of each label."""
-    for number, (split, label) in enumerate((s, lab) for s in ("train", "test") for lab in ("cat", "dog")):
-        place = tmp_path / "photos" / split / label
-        place.mkdir(parents=True)
-        for index in range(3 if split == "train" else 2):
-            kind = ("png", "jpeg")[index % 2]
-            (place / f"{index}.{kind}").write_bytes(photo(10 * number + index, kind))
-    return tmp_path / "photos"
 
 
 def refuse(*_arguments: object) -> None:
@@ -94,24 +72,24 @@ def test_second_call_decodes_nothing(folder: Path, monkeypatch: pytest.MonkeyPat
     assert dataset.prepare(data_of(folder), 16) == first
 
 
-def test_changed_photo_other_cache(folder: Path, root: Path) -> None:
+def test_changed_photo_other_cache(folder: Path, cache_root: Path) -> None:
     first = dataset.prepare(data_of(folder), 16)
     (folder / "train" / "cat" / "0.png").write_bytes(photo(99))
     second = dataset.prepare(data_of(folder), 16)
     assert second.folder != first.folder
     assert not np.array_equal(second.images(), first.images())
-    assert len(list(root.iterdir())) == 2
+    assert len(list(cache_root.iterdir())) == 2
 
 
 def test_other_size_other_cache(folder: Path) -> None:
     assert dataset.prepare(data_of(folder), 16).folder != dataset.prepare(data_of(folder), 24).folder
 
 
-def test_bad_photo_stops_cleanly(folder: Path, root: Path) -> None:
+def test_bad_photo_stops_cleanly(folder: Path, cache_root: Path) -> None:
     (folder / "train" / "dog" / "bad.png").write_bytes(photo(1)[:200])
     with pytest.raises(DataError, match=r'(?s)on_bad = "skip".*train/dog/bad\.png: '):
         dataset.prepare(data_of(folder), 16)
-    assert list(root.iterdir()) == []
+    assert list(cache_root.iterdir()) == []
 
 
 def test_bad_photo_is_skipped(folder: Path) -> None:
@@ -122,19 +100,19 @@ def test_bad_photo_is_skipped(folder: Path) -> None:
     assert made.skipped[0].startswith("train/dog/bad.png: ")
 
 
-def test_only_bad_photos_fail(tmp_path: Path, root: Path) -> None:
+def test_only_bad_photos_fail(tmp_path: Path, cache_root: Path) -> None:
     (tmp_path / "photos" / "cat").mkdir(parents=True)
     (tmp_path / "photos" / "cat" / "bad.png").write_bytes(b"no photo")
     with pytest.raises(DataError, match="1 of 1 photos cannot be used"):
         dataset.prepare(data_of(tmp_path / "photos", on_bad="skip"), 16)
-    assert list(root.iterdir()) == []
+    assert list(cache_root.iterdir()) == []
 
 
-def test_label_of_two_lines_leaves_no_cache(folder: Path, root: Path) -> None:
+def test_label_of_two_lines_leaves_no_cache(folder: Path, cache_root: Path) -> None:
     (folder / "train" / "cat").rename(folder / "train" / "cat\nkitten")
     with pytest.raises(DataError, match="control characters"):
         dataset.prepare(data_of(folder), 16)
-    assert not [path for path in root.iterdir() if path.is_dir()]
+    assert not [path for path in cache_root.iterdir() if path.is_dir()]
 
 
 def test_missing_folder_is_missing(tmp_path: Path) -> None:
@@ -208,7 +186,7 @@ def test_header_is_numpys_own(count: int, side: int) -> None:
     assert made == out.getvalue() and len(made) == HEADER
 
 
-def test_every_bad_photo_is_named(folder: Path, root: Path) -> None:
+def test_every_bad_photo_is_named(folder: Path, cache_root: Path) -> None:
     bad = {"train/cat/a.png": photo(1)[:200], "train/dog/b.jpg": b"<html>", "test/dog/c.gif": b""}
     for name, content in bad.items():
         (folder / name).write_bytes(content)
@@ -217,7 +195,7 @@ def test_every_bad_photo_is_named(folder: Path, root: Path) -> None:
     text = str(caught.value)
     assert text.startswith("3 of 13 photos cannot be used.") and 'on_bad = "skip"' in text
     assert all(f"\n  {name}: " in text for name in bad)
-    assert list(root.iterdir()) == []
+    assert list(cache_root.iterdir()) == []
 
 
 def test_long_list_of_bad_photos_is_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,12 +55,11 @@ dataset.prepare(Data(source=f"folder:{folder}", on_bad="skip"), {side})
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where caches lie in this test."""
-    monkeypatch.setenv("TLEDGE_CACHE", str(tmp_path / "cache"))
+def root(cache_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where caches lie in this test, written in small blocks."""
     monkeypatch.setattr(dataset, "BLOCK", BLOCK)
     monkeypatch.setattr(dataset, "AHEAD", 1)  # so that what was written follows from what was decoded
-    return tmp_path / "cache"
+    return cache_root
 
 
 @pytest.fixture

@@ -6,20 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from tledge import (
-    dataset,
-)
+from tledge import dataset
 from tledge.dataset import Prepared
 from tledge.index import Row
-
-
-@pytest.fixture(autouse=True)
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where caches lie in this test."""
-    monkeypatch.setenv("TLEDGE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 def prepared(counts: dict[tuple[str, str], int], folder: Path = Path("none")) -> Prepared:

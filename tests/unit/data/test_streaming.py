@@ -27,14 +27,7 @@ from tledge.tables import Data
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where caches lie in this test."""
-    monkeypatch.setenv("TLEDGE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def photos(root: Path, tmp_path: Path) -> Path:
+def photos(cache_root: Path, tmp_path: Path) -> Path:
     return fake_data.photos(tmp_path / "photos", {"train": 12, "test": 6}, LABELS)
 
 
@@ -72,7 +65,7 @@ def from_drawn(tmp_path: Path) -> Data:
 
 
 @pytest.mark.parametrize("make", [from_folder, from_folder_without_splits, from_csv, from_drawn])
-def test_streamed_as_cached(root: Path, tmp_path: Path, make: Callable[[Path], Data]) -> None:
+def test_streamed_as_cached(cache_root: Path, tmp_path: Path, make: Callable[[Path], Data]) -> None:
     check_streamed_as_cached(make(tmp_path))
 
 
@@ -147,12 +140,12 @@ def test_bad_photo_is_found_before_streaming(data: Data, photos: Path) -> None:
 
 
 def test_interrupted_index_goes_on(
-    data: Data, photos: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+    data: Data, photos: Path, cache_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted at a certain photo, and not at so many calls: threads take photos in any order."""
     made = dataset.prepare(data, SIDE)
     whole, count, last = tree(made.folder), len(made.rows), (photos / made.rows[13].id).read_bytes()
-    shutil.rmtree(root)
+    shutil.rmtree(cache_root)
     monkeypatch.setattr(dataset, "BLOCK", 4)
     before, seen = images.examine, []
 
@@ -179,7 +172,7 @@ def test_cut_index_is_rebuilt(data: Data, streamed: Prepared) -> None:
     assert dataset.prepare(data, SIDE) == streamed
 
 
-def test_compressed_records_are_refused(root: Path, tmp_path: Path) -> None:
+def test_compressed_records_are_refused(cache_root: Path, tmp_path: Path) -> None:
     (tmp_path / "a.tfrec").write_bytes(b"")
     data = Data(source=f"tfrecord:{tmp_path}/a.tfrec", cache=False, options={"compression": "GZIP"})
     with pytest.raises(

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from tests.helpers import fake_graphs, fake_integer
-from tests.helpers.microcontroller import ARENA, MODEL, as_bytes
+from tests.helpers.microcontroller import ARENA, MODEL, filled_project, model_file, stand_in
 from tests.helpers.paths import ROOT
-from tledge import budget, golden, parity, runs, targets, vela
-from tledge.budget import Run
+from tledge import budget, golden, parity, runs, vela
 from tledge.contract import InputSpec
 from tledge.errors import ArtifactError, MissingError
 from tledge.runs import Artifact, ParityRow
@@ -25,31 +24,18 @@ from tledge.vela import Estimate
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    path = tmp_path / "tflite-int8.tflite"
-    path.write_bytes(MODEL)
-    return path
+    return model_file(tmp_path)
 
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stands for tflite-micro and Vela: an arena of 16,000 bytes and LiteRT's own answers, one estimate."""
-
-    def run(path: Path, inputs: Any, arena: int = 0) -> Run:
-        return Run(ARENA, as_bytes(fake_integer.answers(path.read_bytes(), inputs)))
-
-    def estimate(data: bytes, name: str, configuration: str) -> Estimate:
-        return Estimate(
-            configuration, 2048, 1024, 999, 500.0, 0.002, {"MEAN": 2} if "64" in configuration else {}
-        )
-
-    monkeypatch.setattr(budget, "micro_run", run)
-    monkeypatch.setattr(vela, "estimate", estimate)
+    """Stands for tflite-micro and Vela."""
+    stand_in(monkeypatch)
 
 
 @pytest.fixture
 def project(tmp_path: Path, measured: None) -> Path:
-    bundle = fake_integer.bundle(tmp_path / "bundle", MODEL)
-    return targets.fill("microcontroller", bundle, tmp_path / "project")
+    return filled_project(tmp_path)
 
 
 def test_budget_stands_in_project(project: Path) -> None:

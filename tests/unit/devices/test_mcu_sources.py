@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.helpers import fake_artifacts, fake_integer
 from tests.helpers.fake_device_bundle import write_sums
-from tests.helpers.microcontroller import ARENA, MODEL, as_bytes
+from tests.helpers.microcontroller import MODEL, stand_in
 from tests.helpers.paths import ROOT
-from tledge import budget, microcontroller, targets, vela
-from tledge.budget import Run
+from tledge import microcontroller, targets
 from tledge.errors import ArtifactError, RecipeError
-from tledge.vela import Estimate
 
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stands for tflite-micro and Vela: an arena of 16,000 bytes and LiteRT's own answers, one estimate."""
-
-    def run(path: Path, inputs: Any, arena: int = 0) -> Run:
-        return Run(ARENA, as_bytes(fake_integer.answers(path.read_bytes(), inputs)))
-
-    def estimate(data: bytes, name: str, configuration: str) -> Estimate:
-        return Estimate(
-            configuration, 2048, 1024, 999, 500.0, 0.002, {"MEAN": 2} if "64" in configuration else {}
-        )
-
-    monkeypatch.setattr(budget, "micro_run", run)
-    monkeypatch.setattr(vela, "estimate", estimate)
+    """Stands for tflite-micro and Vela."""
+    stand_in(monkeypatch)
 
 
 def test_registers_exactly_the_operators() -> None:

@@ -12,25 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import fake_artifacts, fake_device_bundle
+from tests.helpers import fake_artifacts
 from tests.helpers.command_line import Cli
+from tests.helpers.recipes import BARE
 from tledge import runs, shipped, targets
 from tledge.errors import ArtifactError, RecipeError, RunError
 from tledge.reader import Bundle
 
 PI = "raspberry_pi"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle; do not change it."""
-    return fake_device_bundle.make(tmp_path_factory.mktemp("targets") / "bundle")
-
-
-@pytest.fixture
-def bundle(made: Path, tmp_path: Path) -> Path:
-    """A bundle of the test's own."""
-    return Path(shutil.copytree(made, tmp_path / "bundle"))
 
 
 @pytest.fixture
@@ -225,9 +214,7 @@ def prepared(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
     monkeypatch.setattr(stage, "bundle", copied)
     run = fake_artifacts.run(tmp_path / "runs" / "tiny")
-    (run / "recipe.toml").write_text(
-        '[data]\nsource = "drawn"\n[model]\nbackbone = "tiny"\nweights = "none"\n[[stage]]\n'
-    )
+    (run / "recipe.toml").write_text(BARE)
     (run / "environment.json").write_text("{}")
     return run
 

@@ -18,25 +18,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers import damaged, fake_device_bundle
+from tests.helpers import damaged
 from tests.helpers.fake_device_bundle import change, change_byte, write_sums
 from tests.helpers.paths import ROOT
 from tests.helpers.raspberry_pi import PROJECT, SOURCE
 from tledge import images, predict, reader
 
 Main = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle; do not change it."""
-    return fake_device_bundle.make(tmp_path_factory.mktemp("pi") / "bundle")
-
-
-@pytest.fixture
-def bundle(made: Path, tmp_path: Path) -> Path:
-    """A bundle of the test's own."""
-    return Path(shutil.copytree(made, tmp_path / "bundle"))
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +40,14 @@ def classify() -> ModuleType:
 
 @pytest.fixture
 def main(
-    classify: ModuleType, made: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    classify: ModuleType,
+    shared_bundle: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Main:
     """Run it in this process, by default on the bundle that is not changed; gives code, stdout, stderr."""
 
-    def run(*arguments: object, bundle: Path = made) -> tuple[int, str, str]:
+    def run(*arguments: object, bundle: Path = shared_bundle) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["classify.py", "--bundle", str(bundle), *map(str, arguments)])
         try:
             code = classify.main()
@@ -143,10 +134,10 @@ def test_refuses_what_tledge_refuses(classify: ModuleType, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("variant", ["tflite-int8", "tflite-fp32"])
-def test_answers_as_tledge_does(main: Main, made: Path, variant: str) -> None:
-    photos = sorted((made / "golden").glob("*.[jp][pn]g"))
+def test_answers_as_tledge_does(main: Main, shared_bundle: Path, variant: str) -> None:
+    photos = sorted((shared_bundle / "golden").glob("*.[jp][pn]g"))
     code, out, _err = main(*photos, "--json", "--variant", variant, "--top", 2)
-    predictor = reader.open_predictor(made, variant)
+    predictor = reader.open_predictor(shared_bundle, variant)
     for line, wanted in zip(out.splitlines(), predict.predict(predictor, photos, 2), strict=True):
         found = json.loads(line)
         assert (found["image"], found["abstained"]) == (wanted.image, wanted.abstained)
@@ -157,8 +148,8 @@ def test_answers_as_tledge_does(main: Main, made: Path, variant: str) -> None:
     assert code == 0 and len(photos) == 13
 
 
-def test_integers_are_preferred(main: Main, made: Path) -> None:
-    _code, _out, err = main(made / "golden" / "00.png")
+def test_integers_are_preferred(main: Main, shared_bundle: Path) -> None:
+    _code, _out, err = main(shared_bundle / "golden" / "00.png")
     assert re.search(r"^tflite-int8: \d+\.\d\d ms an image \(median\)$", err, re.M)
 
 
@@ -184,9 +175,9 @@ def test_folder_gives_its_photos(main: Main, odd_photos: Path, tmp_path: Path) -
     assert code == 0 and len(out.splitlines()) == 40
 
 
-def test_unreadable_photo_stops_no_other(main: Main, made: Path, tmp_path: Path) -> None:
+def test_unreadable_photo_stops_no_other(main: Main, shared_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 no more")
-    code, out, err = main(tmp_path / "bad.jpg", tmp_path / "none.png", made / "golden" / "00.png")
+    code, out, err = main(tmp_path / "bad.jpg", tmp_path / "none.png", shared_bundle / "golden" / "00.png")
     assert code == 1 and len(out.splitlines()) == 1
     assert "bad.jpg: cannot be read" in err and "none.png: cannot be read" in err
 
@@ -204,8 +195,8 @@ def test_wrong_usage_is_two(main: Main, arguments: tuple[str, ...]) -> None:
     assert (code, out) == (2, "") and "usage" in err
 
 
-def test_unknown_variant_is_two(main: Main, made: Path) -> None:
-    code, _out, err = main(made / "golden" / "00.png", "--variant", "tflite-int4")
+def test_unknown_variant_is_two(main: Main, shared_bundle: Path) -> None:
+    code, _out, err = main(shared_bundle / "golden" / "00.png", "--variant", "tflite-int4")
     assert code == 2 and "names no tflite-int4, but tflite-fp32, tflite-int8" in err
 
 

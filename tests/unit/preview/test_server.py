@@ -32,19 +32,13 @@ from tledge.reader import open_bundle
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle; do not change it."""
-    return fake_device_bundle.make(tmp_path_factory.mktemp("server") / "bundle")
-
-
-@pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("kept") / "feedback"
 
 
 @pytest.fixture(scope="module")
-def url(made: Path, kept: Path) -> Iterator[str]:
-    with chromium.served(made, feedback=kept) as address:
+def url(shared_bundle: Path, kept: Path) -> Iterator[str]:
+    with chromium.served(shared_bundle, feedback=kept) as address:
         yield address
 
 
@@ -70,19 +64,19 @@ def ask(url: str, path: str = "/", body: bytes | None = None, method: str = "", 
     return made
 
 
-def test_page_and_bundle_are_handed_out(url: str, made: Path) -> None:
+def test_page_and_bundle_are_handed_out(url: str, shared_bundle: Path) -> None:
     index = ask(url)
     assert index.status == 200 and b'name="tledge-server"' in index.body
     assert ask(url, "/page.js").body == (page.folder() / "page.js").read_bytes()
     assert ask(url, "/litert/litert.wasm.gz").headers["Content-Type"] == "application/octet-stream"
     for name in ("manifest.json", "tflite-int8.tflite", "golden/00.png"):
-        assert ask(url, f"/bundle/{name}").body == (made / name).read_bytes()
+        assert ask(url, f"/bundle/{name}").body == (shared_bundle / name).read_bytes()
 
 
-def test_zip_is_served_without_unpacking(made: Path, tmp_path: Path) -> None:
-    runs.canonical_zip(made, tmp_path / "bundle.zip")
+def test_zip_is_served_without_unpacking(shared_bundle: Path, tmp_path: Path) -> None:
+    runs.canonical_zip(shared_bundle, tmp_path / "bundle.zip")
     with chromium.served(tmp_path / "bundle.zip") as url:
-        assert ask(url, "/bundle/manifest.json").body == (made / "manifest.json").read_bytes()
+        assert ask(url, "/bundle/manifest.json").body == (shared_bundle / "manifest.json").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -124,8 +118,8 @@ def test_every_answer_guards_the_page(url: str) -> None:
         assert "Python" not in headers["Server"]
 
 
-def test_changed_model_is_not_handed_out(made: Path, tmp_path: Path) -> None:
-    bundle = Path(shutil.copytree(made, tmp_path / "other"))
+def test_changed_model_is_not_handed_out(shared_bundle: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(shared_bundle, tmp_path / "other"))
     change_byte(bundle / "tflite-int8.tflite")
     with chromium.served(bundle) as url:
         answer = ask(url, "/bundle/tflite-int8.tflite")
@@ -146,9 +140,9 @@ def test_length_must_be_told(url: str) -> None:
     assert ask(url, "/api/feedback?label=red", method="POST", Content_Length="-5").status == 411
 
 
-def test_slow_request_is_dropped(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_request_is_dropped(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server.Handler, "timeout", 0.3)
-    with chromium.served(made) as url:
+    with chromium.served(shared_bundle) as url:
         with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=10) as raw:
             raw.sendall(b"GET / HTTP/1.1\r\nHo")
             assert raw.recv(100) == b""
@@ -164,10 +158,10 @@ def raw(url: str, data: bytes) -> bytes:
         return b"".join(iter(lambda: one.recv(1 << 16), b""))
 
 
-def test_dripping_request_is_dropped(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dripping_request_is_dropped(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then gains no time."""
     monkeypatch.setattr(server.Handler, "timeout", 0.4)
-    with chromium.served(made) as url:
+    with chromium.served(shared_bundle) as url:
         with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=10) as one:
             one.settimeout(0.1)
             one.sendall(b"GET / HTTP/1.1\r\nX: ")
@@ -219,10 +213,10 @@ def test_file_of_the_bundle_is_no_page(url: str) -> None:
     assert "Content-Security-Policy" not in ask(url, "/page.js").headers
 
 
-def test_bodies_wait_for_their_turn(made: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bodies_wait_for_their_turn(shared_bundle: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = photo(0)
     monkeypatch.setattr(server, "BODIES", len(picture))
-    with chromium.served(made, feedback=kept) as url:
+    with chromium.served(shared_bundle, feedback=kept) as url:
         with ThreadPoolExecutor(20) as pool:
             asked = pool.map(lambda _n: ask(url, "/api/feedback?label=red", picture).status, range(20))
         assert set(asked) == {200}
@@ -233,9 +227,9 @@ def test_bodies_wait_for_their_turn(made: Path, kept: Path, monkeypatch: pytest.
     shutil.rmtree(kept)
 
 
-def test_too_many_connections_are_closed(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_connections_are_closed(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "CONNECTIONS", 2)
-    with chromium.served(made) as url:
+    with chromium.served(shared_bundle) as url:
         port = urlsplit(url).port or 0
         with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
             time.sleep(0.2)
@@ -263,7 +257,7 @@ def test_folder_that_cannot_be_written_is_named(url: str, kept: Path) -> None:
 
 
 def test_own_errors_are_told(
-    made: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    shared_bundle: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A client that goes away is no news; an error of the server's own is."""
 
@@ -271,7 +265,7 @@ def test_own_errors_are_told(
         raise KeyError("planted")
 
     monkeypatch.setattr(server.Site, "index", broken)
-    with chromium.served(made) as url:
+    with chromium.served(shared_bundle) as url:
         with pytest.raises((OSError, http.client.HTTPException)):
             ask(url)
         with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)) as gone:
@@ -284,8 +278,8 @@ def test_header_injection_gets_nowhere(url: str) -> None:
     assert answer.status == 404 and "Set-Cookie" not in answer.headers
 
 
-def test_many_at_once(url: str, made: Path) -> None:
-    wanted = (made / "manifest.json").read_bytes()
+def test_many_at_once(url: str, shared_bundle: Path) -> None:
+    wanted = (shared_bundle / "manifest.json").read_bytes()
     with ThreadPoolExecutor(200) as pool:
         found = list(pool.map(lambda _number: ask(url, "/bundle/manifest.json").body, range(200)))
     assert all(one == wanted for one in found)
@@ -310,8 +304,8 @@ def test_nothing_else_is_kept(url: str, kept: Path, label: str, data: bytes) -> 
     assert not kept.exists()
 
 
-def test_nothing_is_kept_unless_asked_for(made: Path) -> None:
-    with chromium.served(made) as url:
+def test_nothing_is_kept_unless_asked_for(shared_bundle: Path) -> None:
+    with chromium.served(shared_bundle) as url:
         assert ask(url, "/api/feedback?label=red", photo(0)).status == 404
 
 
@@ -321,12 +315,12 @@ def test_bundle_alone_has_no_other_models(url: str) -> None:
 
 
 @pytest.fixture
-def lan(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[server.Server]:
-    """A server for phones; this machine's address in its network is made up."""
+def lan(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[server.Server]:
+    """A server for phones; this machine's address in its network is shared_bundle up."""
     from threading import Thread
 
     monkeypatch.setattr(server, "lan_addresses", lambda: ["192.0.2.7"])
-    with server.start(server.Site(open_bundle(made)), lan=True) as serving:
+    with server.start(server.Site(open_bundle(shared_bundle)), lan=True) as serving:
         thread = Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         yield serving
@@ -345,24 +339,24 @@ def test_phones_need_the_key(lan: server.Server) -> None:
     assert ask(url, "/bundle/manifest.json", Host=host, Cookie="tledge_key=no").status == 403
 
 
-def test_listens_here_alone_unless_asked(url: str, made: Path) -> None:
-    with server.start(server.Site(open_bundle(made))) as serving:
+def test_listens_here_alone_unless_asked(url: str, shared_bundle: Path) -> None:
+    with server.start(server.Site(open_bundle(shared_bundle))) as serving:
         assert serving.server_address[0] == "127.0.0.1" and not serving.key
 
 
-def test_taken_port(made: Path) -> None:
+def test_taken_port(shared_bundle: Path) -> None:
     """The usual one gives way to a free one; one that was asked for does not."""
-    site = server.Site(open_bundle(made))
+    site = server.Site(open_bundle(shared_bundle))
     with server.start(site) as first, server.start(site) as second:
         assert first.port != second.port
         with pytest.raises(RunError, match=f"--port {second.port}: cannot be had"):
             server.start(site, port=second.port)
 
 
-def test_other_things_are_named(cli: Cli, made: Path, tmp_path: Path) -> None:
+def test_other_things_are_named(cli: Cli, shared_bundle: Path, tmp_path: Path) -> None:
     done = cli("preview", tmp_path, "--no-browser")
     assert done.code == 2 and "expected a run, or a bundle" in done.err
-    only = Path(shutil.copytree(made, tmp_path / "other"))
+    only = Path(shutil.copytree(shared_bundle, tmp_path / "other"))
     fake_device_bundle.change(only, lambda raw: raw["artifacts"].clear())
     done = cli("preview", only, "--no-browser")
     assert done.code == 2 and "holds no model that a browser can run" in done.err
@@ -382,8 +376,8 @@ def begin(bundle: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def test_command_serves_until_interrupted(made: Path) -> None:
-    with begin(made) as process:
+def test_command_serves_until_interrupted(shared_bundle: Path) -> None:
+    with begin(shared_bundle) as process:
         assert process.stdout
         line = process.stdout.readline()
         (address,) = re.findall(r"^Preview: (http://127\.0\.0\.1:\d+/)$", line)
@@ -395,8 +389,8 @@ def test_command_serves_until_interrupted(made: Path) -> None:
     assert time.monotonic() - started < 5
 
 
-def test_command_for_phones(made: Path) -> None:
-    with begin(made, "--lan", "--json") as process:
+def test_command_for_phones(shared_bundle: Path) -> None:
+    with begin(shared_bundle, "--lan", "--json") as process:
         assert process.stdout
         text = ""
         while not text.rstrip().endswith("}"):

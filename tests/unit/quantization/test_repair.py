@@ -6,21 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.helpers.repair_climb import LABELS, remedies, wrong
+from tests.helpers.repair_climb import remedies, stand_in, wrong
 from tledge import ladder
 from tledge.ladder import HeldOut, climb
-from tledge.tables import Parity
 
 
 @pytest.fixture
 def faked(monkeypatch: pytest.MonkeyPatch) -> HeldOut:
     """Remedies whose data is the number of their wrong answers."""
-    monkeypatch.setattr(ladder, "with_bytes", lambda model: model)
-    monkeypatch.setattr(ladder, "run_on_all_cores", lambda data, _name, _images: wrong(int(data)))
-    monkeypatch.setattr(ladder, "_milliseconds", lambda _remedy, _images: 1.0)
-    images = np.zeros((len(LABELS), 2, 2, 3), np.uint8)
-    limits = Parity(int8_agreement=0.98, max_drop=1, max_class_drop=1)
-    return HeldOut(images, LABELS, ("no", "yes"), limits, images[:0])
+    return stand_in(monkeypatch)
 
 
 def test_first_that_passes_ends_the_climb(faked: HeldOut) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.device_training import TEXT
-from tests.helpers.stage_training import TEXT
-from tledge import (
-    recipe,
-)
+from tests.helpers.device_training import TWO_STAGES
+from tests.helpers.recipes import BARE
+from tledge import recipe
 from tledge.errors import RecipeError
 from tledge.tables import Hardware
 
@@ -21,36 +19,36 @@ def test_views_need_a_cache() -> None:
 
 
 def test_hardware_is_set_from_outside() -> None:
-    made = recipe.parse(TEXT, "a.toml", ["hardware.precision=bfloat16", "hardware.halve_batch=true"])
+    made = recipe.parse(TWO_STAGES, "a.toml", ["hardware.precision=bfloat16", "hardware.halve_batch=true"])
     assert made.hardware == Hardware(precision="bfloat16", halve_batch=True)
-    assert recipe.parse(TEXT, "a.toml").hardware == Hardware()
+    assert recipe.parse(TWO_STAGES, "a.toml").hardware == Hardware()
 
 
 @pytest.mark.parametrize("setting", ["precision=float8", "devices=two", "jit_compile=true", "batch=3"])
 def test_wrong_hardware_is_refused(setting: str) -> None:
     with pytest.raises(RecipeError, match=r"\[hardware\]"):
-        recipe.parse(TEXT, "a.toml", [f"hardware.{setting}"])
+        recipe.parse(TWO_STAGES, "a.toml", [f"hardware.{setting}"])
 
 
 def test_hub_takes_no_mixed_precision() -> None:
     hub = ["model.backbone=hub:net", "model.weights=imagenet", "stage.1.batch_norm=inference"]
-    recipe.parse(TEXT, "a.toml", hub)
+    recipe.parse(TWO_STAGES, "a.toml", hub)
     with pytest.raises(RecipeError, match="a hub backbone computes in float32"):
-        recipe.parse(TEXT, "a.toml", [*hub, "hardware.precision=bfloat16"])
+        recipe.parse(TWO_STAGES, "a.toml", [*hub, "hardware.precision=bfloat16"])
 
 
 def test_views_of_nothing_are_refused() -> None:
     with pytest.raises(RecipeError, match="nothing to draw"):
-        recipe.parse(TEXT, "views.toml", ["augment.views=3"])
+        recipe.parse(BARE, "views.toml", ["augment.views=3"])
 
 
 def test_one_view_is_no_augmentation() -> None:
     with pytest.raises(RecipeError, match="expected 0, or 2 and more"):
-        recipe.parse(TEXT, "views.toml", ["augment.views=1", "augment.rotation=0.1"])
+        recipe.parse(BARE, "views.toml", ["augment.views=1", "augment.rotation=0.1"])
     only_changed = ["augment.views=1", "augment.rotation=0.1", "augment.keep_photo=false"]
-    assert recipe.parse(TEXT, "views.toml", only_changed).augment.views == 1
+    assert recipe.parse(BARE, "views.toml", only_changed).augment.views == 1
 
 
 def test_photo_is_kept_among_views_only() -> None:
     with pytest.raises(RecipeError, match="there are no views"):
-        recipe.parse(TEXT, "views.toml", ["augment.rotation=0.1", "augment.keep_photo=false"])
+        recipe.parse(BARE, "views.toml", ["augment.rotation=0.1", "augment.keep_photo=false"])

@@ -15,7 +15,7 @@ import pytest
 from tests.helpers import fake_report
 from tests.helpers.command_line import Cli
 from tests.helpers.fake_report import LABELS, Page, contradictions
-from tests.helpers.reports import change
+from tests.helpers.reports import change, with_report
 from tledge import golden, report, runs
 from tledge.errors import MissingError, RunError
 from tledge.report import facts
@@ -26,14 +26,9 @@ pytest.importorskip("jinja2")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+def made(shared_report_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with all that a report shows, and the report; do not change it."""
-    path = fake_report.run(tmp_path_factory.mktemp("report") / "tiny")
-    folder = RunFolder(path)
-    fake_report.add_bench(folder)
-    fake_report.add_diagnosis(folder)
-    report.write(folder)
-    return path
+    return with_report(shared_report_run, tmp_path_factory.mktemp("report") / "tiny")
 
 
 @pytest.fixture

@@ -10,9 +10,7 @@ import pytest
 from tests.helpers.run_records import fill
 from tledge import runs
 from tledge.errors import RunError
-from tledge.runs import (
-    RunFolder,
-)
+from tledge.runs import RunFolder
 
 
 def test_newest_run_ended_last(tmp_path: Path) -> None:

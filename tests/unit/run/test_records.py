@@ -12,15 +12,7 @@ import pytest
 from tests.helpers.run_records import RUN, fill
 from tledge import runs
 from tledge.errors import RunError, TledgeError
-from tledge.runs import (
-    Artifact,
-    ParityReport,
-    ParityRow,
-    Reference,
-    Risk,
-    RiskCoverage,
-    RunFolder,
-)
+from tledge.runs import Artifact, ParityReport, ParityRow, Reference, Risk, RiskCoverage, RunFolder
 
 ROW = ParityRow("tflite-int8", "artifacts/tflite-int8.tflite", "ab" * 32, 4321, "undecided")
 

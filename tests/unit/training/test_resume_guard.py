@@ -9,9 +9,7 @@ import pytest
 from tests.helpers.run_records import RUN
 from tledge import runs
 from tledge.errors import RunError
-from tledge.runs import (
-    RunFolder,
-)
+from tledge.runs import RunFolder
 
 
 def test_finished_training_is_resumed_for_nothing(tmp_path: Path) -> None:

@@ -8,16 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.command_line import Cli
-from tests.helpers.fake_mlflow import TEXT, FakeMlflow
+from tests.helpers.fake_mlflow import TEXT, FakeMlflow, installed
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeMlflow:
-    import sys
-
-    made = FakeMlflow()
-    monkeypatch.setitem(sys.modules, "mlflow", made)
-    return made
+    return installed(monkeypatch)
 
 
 def test_training_tells_mlflow(

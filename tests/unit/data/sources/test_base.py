@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tledge.errors import DataError
 from tledge.sources.base import Record, check_names
-
-
-@pytest.fixture(autouse=True)
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where caches lie in this test."""
-    monkeypatch.setenv("TLEDGE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 @pytest.mark.parametrize("label", ["a\nb", "a\r", "a\u2028b", "a\0", " ", "\t", "a\udcff", "\u202eabc", ""])

@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.blocking import block
 from tests.helpers.command_line import Cli
-from tests.helpers.fake_mlflow import TEXT, FakeMlflow
+from tests.helpers.fake_mlflow import TEXT, FakeMlflow, installed
 from tests.helpers.small_run import SMALL
 from tledge import mlflow_log, recipe
 from tledge.errors import MissingError
@@ -18,11 +18,7 @@ from tledge.runs import RunFolder
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeMlflow:
-    import sys
-
-    made = FakeMlflow()
-    monkeypatch.setitem(sys.modules, "mlflow", made)
-    return made
+    return installed(monkeypatch)
 
 
 @pytest.fixture
