@@ -100,7 +100,7 @@ def test_what_nobody_measured_is_a_gap(shared_report_run: Path) -> None:
     found = gaps(card_of(shared_report_run))
     assert len(found) == 6
     for words in (
-        "who shared_report_run this model",
+        "who made this model",
         "what the model is for",
         "who took the photos",
         "goes wrong",

@@ -316,7 +316,7 @@ def test_bundle_alone_has_no_other_models(url: str) -> None:
 
 @pytest.fixture
 def lan(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[server.Server]:
-    """A server for phones; this machine's address in its network is shared_bundle up."""
+    """A server for phones; this machine's address in its network is made up."""
     from threading import Thread
 
     monkeypatch.setattr(server, "lan_addresses", lambda: ["192.0.2.7"])
