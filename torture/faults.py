@@ -345,7 +345,8 @@ def out_of_memory(ground: Ground) -> Seen:
     """Training that runs out of address space: refused with what to set.
 
     What `halve_batch` does then is tested where only the backend tells of it
-    (tests/stages/training/test_accelerators.py): after C++ has once been without memory here, it may crash as well.
+    (tests/stages/training/test_accelerators.py): after C++ has once been without memory here, it may
+    crash as well.
     """
     folder = ground.folder("memory")
     trial = Trial(photos({"train": dict.fromkeys("ab", 20), "test": dict.fromkeys("ab", 4)}), LARGE)

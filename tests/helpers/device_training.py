@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.helpers.fake_models import images, small_net
 from tests.helpers.recipes import drawn, tiny_recipe
@@ -81,3 +82,33 @@ HALVING = Stage(
 def near(first: Any, second: Any, atol: float) -> bool:
     pairs = zip(first.get_weights(), second.get_weights(), strict=True)
     return all(np.allclose(one, other, atol=atol) for one, other in pairs)
+
+
+def full_above(monkeypatch: pytest.MonkeyPatch, limit: int) -> list[int]:
+    """A device that holds `limit` images; gives the sizes of the batches that it saw."""
+    import keras
+    import tensorflow as tf
+
+    seen: list[int] = []
+    before = feeding.batches
+
+    def planted(*rest: Any, **options: Any) -> Any:
+        data = before(*rest, **options)
+
+        class Watched(type(data)):  # type: ignore[misc]
+            def __getitem__(self, number: int) -> Any:
+                found = super().__getitem__(number)
+                seen.append(len(found[0]))
+                return found
+
+        data.__class__ = Watched
+        return data
+
+    def fitted(self: Any, *rest: Any, before: Any = keras.Model.fit, **options: Any) -> Any:
+        if len(rest[0][0][0]) > limit:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+        return before(self, *rest, **options)
+
+    monkeypatch.setattr(fitting, "batches", planted)
+    monkeypatch.setattr(keras.Model, "fit", fitted)
+    return seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tledge.budget import Run
 from tledge.vela import Estimate
 
 ARENA = 16_000
+
 MODEL = fake_integer.model()
 
 
@@ -47,3 +49,6 @@ def filled_project(folder: Path) -> Path:
     """The project with a bundle of the model."""
     bundle = fake_integer.bundle(folder / "bundle", MODEL)
     return targets.fill("microcontroller", bundle, folder / "project")
+
+
+needs_vela = pytest.mark.skipif(find_spec("ethosu") is None, reason="Vela is not installed")

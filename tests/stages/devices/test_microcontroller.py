@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 
 from tests.helpers import fake_graphs, fake_integer
-from tests.helpers.microcontroller import MODEL, as_bytes, model_file
+from tests.helpers.microcontroller import MODEL, as_bytes, model_file, needs_vela
 from tledge import budget, targets, vela
 from tledge.errors import ArtifactError
 
 needs_micro = pytest.mark.skipif(find_spec("tflite_micro") is None, reason="tflite-micro is not installed")
-
-needs_vela = pytest.mark.skipif(find_spec("ethosu") is None, reason="Vela is not installed")
 
 
 @pytest.fixture
@@ -43,24 +41,3 @@ def test_trained_bundle_becomes_project(small_run: Path, tmp_path: Path) -> None
     assert 0 < raw["arena_bytes"] < 1 << 20 and raw["macs"] > 100_000
     assert len(raw["estimates"]) == len(vela.CONFIGURATIONS)
     assert all(one["cycles"] > 0 and one["on_cpu"] == {} for one in raw["estimates"])
-
-
-@needs_vela
-def test_vela_leaves_floats_on_cpu() -> None:
-    """It ends with 0 there too."""
-    integers = vela.estimate(MODEL, "model", "ethos-u55-128")
-    floats = vela.estimate(fake_graphs.chain(), "chain", "ethos-u55-128")
-    assert integers.on_cpu == {} and integers.cycles > 0 and integers.clock_mhz == 500
-    assert floats.on_cpu == {
-        "CONV_2D": 2,
-        "DEPTHWISE_CONV_2D": 1,
-        "FULLY_CONNECTED": 1,
-        "MEAN": 1,
-        "SOFTMAX": 1,
-    }
-
-
-@needs_vela
-def test_vela_refuses_other_files() -> None:
-    with pytest.raises(ArtifactError, match="Vela does not compile it"):
-        vela.estimate(b"no model" * 20, "model", "ethos-u55-128")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers.device_training import HALVING, TWO_STAGES, Listener, built, fit, near
+from tests.helpers.device_training import HALVING, TWO_STAGES, Listener, built, fit, full_above, near
 from tests.helpers.fake_models import images
 from tests.helpers.paths import ROOT
 from tledge import feeding, fitting, hardware, recipe, runs, training
@@ -46,36 +46,6 @@ def test_bytes_train_as_floats_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert all(map(np.array_equal, first.get_weights(), second.get_weights()))
 
 
-def full_above(monkeypatch: pytest.MonkeyPatch, limit: int) -> list[int]:
-    """A device that holds `limit` images; gives the sizes of the batches that it saw."""
-    import keras
-    import tensorflow as tf
-
-    seen: list[int] = []
-    before = feeding.batches
-
-    def planted(*rest: Any, **options: Any) -> Any:
-        data = before(*rest, **options)
-
-        class Watched(type(data)):  # type: ignore[misc]
-            def __getitem__(self, number: int) -> Any:
-                found = super().__getitem__(number)
-                seen.append(len(found[0]))
-                return found
-
-        data.__class__ = Watched
-        return data
-
-    def fitted(self: Any, *rest: Any, before: Any = keras.Model.fit, **options: Any) -> Any:
-        if len(rest[0][0][0]) > limit:
-            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
-        return before(self, *rest, **options)
-
-    monkeypatch.setattr(fitting, "batches", planted)
-    monkeypatch.setattr(keras.Model, "fit", fitted)
-    return seen
-
-
 @pytest.mark.parametrize("keys", [{}, {"schedule": "inverse-time", "decay": 0.3}, {"ema": 0.5}])
 def test_halved_stage_learns_the_same(
     keys: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -103,31 +73,6 @@ def test_other_errors_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(fitting, "_run", lambda *_: (_ for _ in ()).throw(KeyError("other")))
     with pytest.raises(KeyError, match="other"):
         fit(built(Hardware()), HALVING, tmp_path, Engine(Hardware(halve_batch=True)))
-
-
-def test_halved_stage_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed in its third epoch, with the gradients of four pieces in the checkpoint's optimizer."""
-    table = Hardware("float16", halve_batch=True)
-    full_above(monkeypatch, 2)
-    whole, killed, resumed = (built(table) for _ in range(3))
-    fit(whole, HALVING, tmp_path / "whole", Engine(table))
-    before, left = fitting.judge, [2]
-
-    def dies(*rest: Any) -> bool:
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return before(*rest)
-
-    monkeypatch.setattr(fitting, "judge", dies)
-    with pytest.raises(KeyboardInterrupt):
-        fit(killed, HALVING, tmp_path / "killed", Engine(table))
-    monkeypatch.setattr(fitting, "judge", before)
-    state = fitting.read_state(tmp_path / "killed" / "state.npz")
-    assert state.epoch == 2 and state.accumulate == 4
-    fit(resumed, HALVING, tmp_path / "killed", Engine(table), state)
-    assert state.epoch == 3 and state.halved == {"all": 2}
-    assert all(map(np.array_equal, whole.get_weights(), resumed.get_weights()))
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
@@ -162,33 +107,6 @@ def test_float16_survives_an_overflow(tmp_path: Path) -> None:
     assert all(np.isfinite(one).all() for one in net.get_weights()) and state.epoch == 8
     assert int(net.optimizer.iterations) < 40  # of 8 * 5 steps the first ones were left out
     assert not np.array_equal(before, net.get_layer("logits").kernel.numpy())
-
-
-def test_float16_resumes_byte_for_byte(tmp_path: Path) -> None:
-    """Scale of the loss and count of steps since it grew are in the checkpoint; with averaged weights."""
-    stage, engine = replace(HALVING, ema=0.9), Engine(Hardware("float16"))
-    whole, killed = built(engine.table), built(engine.table)
-    fit(whole, stage, tmp_path / "whole", engine)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            fitting._keeper(None, stage, fitting.State(), tmp_path).__class__, "finish", lambda _: None, False
-        )
-        state = fitting.State()
-        saved = fitting.save_checkpoint
-
-        def dies(*rest: Any) -> None:
-            saved(*rest)
-            if state.epoch == 2:
-                raise KeyboardInterrupt
-
-        patch.setattr(fitting, "save_checkpoint", dies)
-        with pytest.raises(KeyboardInterrupt):
-            fit(killed, stage, tmp_path / "killed", engine, state)
-    resumed = built(engine.table)
-    fit(resumed, stage, tmp_path / "killed", engine, fitting.read_state(tmp_path / "killed" / "state.npz"))
-    assert all(map(np.array_equal, whole.get_weights(), resumed.get_weights()))
-    assert int(resumed.optimizer.iterations) == int(whole.optimizer.iterations) > 0
-    assert int(resumed.optimizer.step_counter) == int(whole.optimizer.step_counter)
 
 
 def trained(out: Path, *settings: str) -> runs.RunFolder:

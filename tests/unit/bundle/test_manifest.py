@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from math import inf, nan
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.helpers.manifests import MANIFEST
+from tledge import contract, words
 from tledge.contract import MANIFEST_VERSION, Confidence, manifest_json, parse_manifest
 from tledge.errors import ArtifactError
 
@@ -96,3 +99,57 @@ def test_incomplete_manifest_is_refused(name: str) -> None:
 def test_changed_manifest_is_refused(parts: dict[str, Any]) -> None:
     with pytest.raises(ArtifactError, match="here: the manifest is incomplete or changed"):
         parse_manifest(changed(**parts), "here")
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe", b"", b"null", b"[]",
+                                  b'{"manifest_version": 1, "manifest_version": 1}',
+                                  b'{"manifest_version": 1' + b"0" * 10_000 + b"}"])  # fmt: skip
+def test_text_that_is_no_manifest(text: bytes) -> None:
+    with pytest.raises(
+        ArtifactError, match=r"here: (not a readable tledge manifest|manifest version)"
+    ) as refused:
+        contract.parse_manifest(text, "here")
+    assert len(str(refused.value)) < 500
+
+
+def test_huge_manifest_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract.json, "loads", lambda *_one, **_two: pytest.fail("parsed"))
+    with pytest.raises(ArtifactError, match=f"at most {contract.MAX_BYTES} expected"):
+        contract.parse_manifest(b" " * (contract.MAX_BYTES + 1), "here")
+
+
+LIES: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+    (lambda raw: raw.update(labels=["\x1b[2J", "a", "b"]), r"labels\[0\]"),
+    (lambda raw: raw.update(labels=["a\u202eb", "a", "b"]), r"labels\[0\]"),
+    (lambda raw: raw.update(labels=["\ud800", "a", "b"]), r"labels\[0\]"),
+    (lambda raw: raw.update(labels=["n" * 2000, "a", "b"]), r"labels\[0\] .* maxLength 1000"),
+    (lambda raw: raw.update(labels=["a", "a", "b"]), "uniqueItems"),
+    (lambda raw: raw.update(labels="abc"), "labels is 'abc'"),
+    (lambda raw: raw.update(description="\x1b[31m"), "description"),
+    (lambda raw: raw.update(surprise=1), "'surprise' is unknown"),
+    (lambda raw: raw.update(manifest_version=True), "manifest version True"),
+    (lambda raw: raw.update(manifest_version=2), "Install a tledge as new"),
+    (lambda raw: raw["input"].update(height=0), "input.height is 0"),
+    (lambda raw: raw["input"].update(height=10**9), "input.height"),
+    (lambda raw: raw["input"].update(height=24.0), "input.height is 24.0"),
+    (lambda raw: raw["input"].update(height=True), "input.height is True"),
+    (lambda raw: raw["artifacts"][0].update(bytes=10**400), r"artifacts\[0\].bytes"),
+    (lambda raw: raw["artifacts"][0].update(path="../x"), r"artifacts\[0\].path"),
+    (lambda raw: raw["artifacts"][0].update(path="/x"), r"artifacts\[0\].path"),
+    (lambda raw: raw["artifacts"][0].update(path="a\0b"), r"artifacts\[0\].path"),
+    (lambda raw: raw["artifacts"][0].update(path="C:x"), r"artifacts\[0\].path"),
+    (lambda raw: raw["artifacts"][0].update(output_scale=float("nan")), "output_scale is nan"),
+    (lambda raw: raw["artifacts"].append(raw["artifacts"][0]), "stands there twice"),
+    (lambda raw: raw["golden"][0].update(photo="../../etc/passwd"), r"golden\[0\].photo"),
+    (lambda raw: raw["confidence"].update(temperature=float("inf")), "confidence.temperature is inf"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(LIES)))
+def test_manifest_that_lies_is_refused(number: int, shared_bundle: Path) -> None:
+    lie, words_ = LIES[number]
+    raw = json.loads((shared_bundle / "manifest.json").read_text(encoding="utf-8"))
+    lie(raw)
+    with pytest.raises(ArtifactError, match=words_) as refused:
+        contract.parse_manifest(json.dumps(raw).encode(), "here")
+    assert words.printable(refused.value) == str(refused.value) and len(str(refused.value)) < 400

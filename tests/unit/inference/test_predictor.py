@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+
 from tests.helpers.doubt import FITTED
 from tests.helpers.fake_artifacts import bundle
+from tests.helpers.fake_device_bundle import change
 from tledge import reader
+from tledge.errors import ArtifactError
+from tledge.predict import predict
 
 
 def with_confidence(folder: Path, fitted: dict[str, Any] | None) -> Path:
@@ -24,3 +31,30 @@ def test_bundle_brings_its_confidence(tmp_path: Path) -> None:
     assert reader.open_predictor(folder).confidence == FITTED
     assert reader.open_predictor(folder / "tflite-fp32.tflite").confidence is None
     assert reader.open_predictor(with_confidence(folder, None)).confidence is None
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [lambda raw: raw["labels"].pop(), lambda raw: raw["labels"].append("x"),
+     lambda raw: raw["input"].update(height=99)],
+)  # fmt: skip
+def test_manifest_of_another_model_is_refused(edit: Callable[[dict[str, Any]], Any], bundle: Path) -> None:
+    change(bundle, edit)
+    with pytest.raises(ArtifactError, match="not its manifest"):
+        reader.open_predictor(bundle)
+
+
+def test_large_file_is_not_read(bundle: Path) -> None:
+    with (bundle / "tflite-int8.tflite").open("r+b") as file:
+        file.truncate(1 << 36)  # of nothing: it takes no room
+    with pytest.raises(ArtifactError, match="no file of a bundle"):
+        reader.open_predictor(bundle)
+
+
+def test_answers_that_are_no_numbers_are_told(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = reader.open_predictor(shared_bundle)
+    photo = next((shared_bundle / "golden").glob("*.png"))
+    for found, words_ in ((np.full((1, 3), np.nan), "no number"), (np.zeros((1, 4)), "expected")):
+        monkeypatch.setattr(predictor.session, "run", lambda _images, found=found: found.astype(np.float32))
+        with pytest.raises(ArtifactError, match=words_):
+            list(predict(predictor, [photo], 3))

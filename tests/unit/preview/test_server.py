@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import json
-import os
-import re
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.helpers import chromium, fake_device_bundle
-from tests.helpers.command_line import Cli
+from tests.helpers import chromium
 from tests.helpers.fake_device_bundle import HEIGHT, WIDTH, change_byte, photo
+from tests.helpers.preview_server import ask, raw
 from tledge import page, runs
 from tledge.errors import RunError
 from tledge.preview import feedback, server
@@ -40,28 +31,6 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(shared_bundle: Path, kept: Path) -> Iterator[str]:
     with chromium.served(shared_bundle, feedback=kept) as address:
         yield address
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    body: bytes
-    headers: Mapping[str, str]
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-def ask(url: str, path: str = "/", body: bytes | None = None, method: str = "", **headers: str) -> Answer:
-    """One request, its path sent as it is."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method or ("GET" if body is None else "POST"), path, body, named)
-    got = connection.getresponse()
-    made = Answer(got.status, got.read(), dict(got.getheaders()))
-    connection.close()
-    return made
 
 
 def test_page_and_bundle_are_handed_out(url: str, shared_bundle: Path) -> None:
@@ -147,15 +116,6 @@ def test_slow_request_is_dropped(shared_bundle: Path, monkeypatch: pytest.Monkey
             raw.sendall(b"GET / HTTP/1.1\r\nHo")
             assert raw.recv(100) == b""
         assert ask(url).status == 200
-
-
-def raw(url: str, data: bytes) -> bytes:
-    """What comes back for these bytes, until the server closes."""
-    with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=10) as one:
-        one.sendall(data)
-        with contextlib.suppress(OSError):  # it has answered and gone
-            one.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: one.recv(1 << 16), b""))
 
 
 def test_dripping_request_is_dropped(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,60 +311,3 @@ def test_taken_port(shared_bundle: Path) -> None:
         assert first.port != second.port
         with pytest.raises(RunError, match=f"--port {second.port}: cannot be had"):
             server.start(site, port=second.port)
-
-
-def test_other_things_are_named(cli: Cli, shared_bundle: Path, tmp_path: Path) -> None:
-    done = cli("preview", tmp_path, "--no-browser")
-    assert done.code == 2 and "expected a run, or a bundle" in done.err
-    only = Path(shutil.copytree(shared_bundle, tmp_path / "other"))
-    fake_device_bundle.change(only, lambda raw: raw["artifacts"].clear())
-    done = cli("preview", only, "--no-browser")
-    assert done.code == 2 and "holds no model that a browser can run" in done.err
-    (tmp_path / "run.json").write_text("{}")
-    done = cli("preview", tmp_path, "--no-browser")
-    assert done.code == 1 and "has no bundle yet" in done.err
-
-
-def begin(bundle: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-u", "-m", "tledge", "preview", str(bundle), "--no-browser", *options]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "NO_COLOR": "1"},
-    )
-
-
-def test_command_serves_until_interrupted(shared_bundle: Path) -> None:
-    with begin(shared_bundle) as process:
-        assert process.stdout
-        line = process.stdout.readline()
-        (address,) = re.findall(r"^Preview: (http://127\.0\.0\.1:\d+/)$", line)
-        assert ask(address).status == 200
-        started = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        _out, err = process.communicate(timeout=10)
-    assert process.returncode == 0 and "Stopped." in err and "Traceback" not in err
-    assert time.monotonic() - started < 5
-
-
-def test_command_for_phones(shared_bundle: Path) -> None:
-    with begin(shared_bundle, "--lan", "--json") as process:
-        assert process.stdout
-        text = ""
-        while not text.rstrip().endswith("}"):
-            text += process.stdout.readline()
-        told = json.loads(text)
-        assert ask(told["url"], urlsplit(told["url"]).path + "?" + urlsplit(told["url"]).query).status == 200
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
-    assert process.returncode == 0
-
-
-def test_qr_code_holds_the_address() -> None:
-    from tledge.commands import previewing
-
-    drawn = previewing._qr("http://192.0.2.7:8765/?key=abcdefgh")
-    assert len(drawn.splitlines()) >= 15
-    assert drawn != previewing._qr("http://192.0.2.7:8765/?key=abcdefgi")

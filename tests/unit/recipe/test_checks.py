@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.helpers.device_training import TWO_STAGES
+from tests.helpers.recipe_texts import SMALL
 from tests.helpers.recipes import BARE
 from tledge import recipe
 from tledge.errors import RecipeError
+from tledge.recipe import parse
 from tledge.tables import Hardware
 
 
@@ -52,3 +56,19 @@ def test_one_view_is_no_augmentation() -> None:
 def test_photo_is_kept_among_views_only() -> None:
     with pytest.raises(RecipeError, match="there are no views"):
         recipe.parse(BARE, "views.toml", ["augment.rotation=0.1", "augment.keep_photo=false"])
+
+
+def test_too_many_stages_are_refused() -> None:
+    with pytest.raises(RecipeError, match=r"\[\[stage\]\]: 5001 of them"):
+        parse(SMALL + "[[stage]]\n" * 5000, "x.toml")
+
+
+def test_name_too_long_for_the_bundle_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"\[recipe\] name: .*200 bytes"):
+        parse(SMALL, "x.toml", ["recipe.name=" + "é" * 100])
+
+
+@pytest.mark.parametrize("group", ["(" * 5000 + ")" * 5000, "(a{99999999999})", "(?P<a>x)(?P<a>y)", "(*)"])
+def test_impossible_group_is_refused(group: str) -> None:
+    with pytest.raises(RecipeError, match=r"\[data\] group"):
+        parse(SMALL, "x.toml", [f"data.group={json.dumps(group)}"])
