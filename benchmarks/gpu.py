@@ -1,8 +1,8 @@
 """Images a second of fine-tuning on this machine's device, and how long the device waits for data.
 
-    python benchmarks/gpu.py                # MobileNetV2 1.0/224 and Xception/299
-    python benchmarks/gpu.py --small        # seconds to minutes on a CPU: small networks, few steps
-    KERAS_BACKEND=jax python benchmarks/gpu.py
+    python -m benchmarks.gpu                # MobileNetV2 1.0/224 and Xception/299
+    python -m benchmarks.gpu --small        # seconds to minutes on a CPU: small networks, few steps
+    KERAS_BACKEND=jax python -m benchmarks.gpu
 
 Every network trains whole, with random weights on random bytes, in float32, bfloat16 and float16:
 
@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,14 +27,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import machine  # noqa: E402
-
-from tledge import feeding, fitting, hardware, model, quiet, runs, training  # noqa: E402
-from tledge.tables import Hardware, Model, Stage  # noqa: E402
+from benchmarks import machine
+from tledge import feeding, fitting, hardware, model, quiet, runs, training
+from tledge.tables import Hardware, Model, Stage
 
 CLASSES = 10
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -235,6 +229,7 @@ def main() -> None:
     parser.add_argument("--precision", action="append", choices=PRECISIONS, help="only this; may be repeated")
     parser.add_argument("--batch", type=int, help="images in a batch (default: 64 and 32)")
     asked = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     keras = quiet.load("keras", "train")
     backend = keras.backend.backend()
     rows: list[dict[str, Any]] = []
@@ -242,7 +237,7 @@ def main() -> None:
     print(f"{', '.join(facts['devices'])}, {backend}; images/s")
     print(aligned(HEADER))
     name = f"gpu-{backend}{'-small' if asked.small else ''}.json"
-    out = asked.out or ROOT / "benchmarks" / "results" / name
+    out = asked.out or Path(__file__).with_name("results") / name
     with tempfile.TemporaryDirectory() as folder:
         for case in cases(asked):
             examples, base = bytes_on_disk(case, Path(folder)), None

@@ -6,34 +6,14 @@ row run on the same machine in the same command, in turns where they run more th
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from material import Material
-
-HERE = Path(__file__).resolve().parent
-
-
-class BenchmarkError(Exception):
-    """A side of a row did not run."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Wall-clock seconds of one repetition, and CPU seconds of all its threads."""
-
-    seconds: float
-    cpu: float
+from benchmarks.processes import Timing
+from benchmarks.workspace import Material
 
 
 @dataclass(frozen=True)
@@ -121,53 +101,6 @@ def verdict(ratio: float, wanted: float | None, conditions: Mapping[str, bool]) 
     return "reached" if reached else "missed"
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A process that ended well: its times, the largest memory of it or of a descendant, its output."""
-
-    timing: Timing
-    peak_mib: float
-    out: str
-    err: str
-
-    def value(self) -> dict[str, Any]:
-        """The JSON object in the last line of its output."""
-        found: dict[str, Any] = json.loads(self.out.strip().splitlines()[-1])
-        return found
-
-
-def process(command: Sequence[str | Path], env: Mapping[str, str]) -> Ended:
-    """Run a command to its end; raises BenchmarkError with the end of its stderr where it fails.
-
-    CPU seconds and peak memory include descendants that it waited for (`wait4`, getrusage(2)).
-    """
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        started = time.perf_counter()
-        child = subprocess.Popen(
-            [str(one) for one in command], env=dict(env), stdin=subprocess.DEVNULL, stdout=out, stderr=err
-        )
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - started
-        child.returncode = os.waitstatus_to_exitcode(status)
-        texts = [_content(one) for one in (out, err)]
-    if child.returncode:
-        tail = "\n".join(texts[1].strip().splitlines()[-12:])
-        raise BenchmarkError(f"{' '.join(map(str, command))} ended with {child.returncode}:\n{tail}")
-    timing = Timing(seconds, usage.ru_utime + usage.ru_stime)
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
-    return Ended(timing, usage.ru_maxrss / unit, *texts)
-
-
-def _content(file: Any) -> str:
-    file.seek(0)
-    return str(file.read())
-
-
-def script(name: str, *arguments: object) -> list[str]:
-    """The command that runs a script of this folder, such as "baselines/frozen.py"."""
-    return [sys.executable, str(HERE / name), *map(str, arguments)]
-
-
 def timed(work: Callable[[], object]) -> Timing:
     """Time one call in this process."""
     started, cpu = time.perf_counter(), time.process_time()
@@ -187,6 +120,6 @@ def in_turns(
 
 
 def from_json(value: Mapping[str, Any], **more: Any) -> Measured:
-    """What a script of `inside.py` printed, as Measured; `more` are its conditions and facts."""
+    """What a script of `benchmarks.worker` printed, as Measured; `more` are its conditions and facts."""
     sides = {name: tuple(Timing(*one) for one in value[name]) for name in ("baseline", "tledge")}
     return Measured(**sides, **more)

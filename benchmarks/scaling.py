@@ -1,6 +1,6 @@
 """How time and memory of preparing, training and verifying grow with the number of photos.
 
-    python benchmarks/scaling.py [--quick] [--base N] [--side PIXELS] [--out FILE]
+    python -m benchmarks.scaling [--quick] [--base N] [--side PIXELS] [--out FILE]
 
 Every stage runs at 1, 4 and 16 times N photos, each time in a process of its own. Photos are made
 from a few hundred drawn scenes; each file carries a JPEG comment of its own, so that no two are equal,
@@ -25,11 +25,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import machine
+from benchmarks import machine
 
 STEPS = (1, 4, 16)
 SCENES = 300
-HERE = Path(__file__)
 
 RECIPE = """
 [recipe]
@@ -113,7 +112,16 @@ STAGES: dict[str, Callable[[Path, Path, int], None]] = {
 
 def measured(stage: str, count: int, folder: Path, photos: Path, side: int) -> Row:
     """Run a stage in a process of its own and watch its memory."""
-    command = [sys.executable, str(HERE), "--stage", stage, str(folder), str(photos), str(side)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.scaling",
+        "--stage",
+        stage,
+        str(folder),
+        str(photos),
+        str(side),
+    ]
     started, own = time.monotonic(), 0
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     while True:
@@ -278,7 +286,7 @@ def main() -> None:
     parser.add_argument("--base", type=int, default=500)
     parser.add_argument("--side", type=int, default=96)
     parser.add_argument("--quick", action="store_true", help="60 and 960 photos of 32 pixels")
-    parser.add_argument("--out", type=Path, default=HERE.parent / "results" / "scaling.json")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results") / "scaling.json")
     parser.add_argument("--stage", nargs=4, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.stage:

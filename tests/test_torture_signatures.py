@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import random
-import sys
 from pathlib import Path
 
 import fake_device_bundle
 import pytest
-from conftest import ROOT
 
 from tledge import reader, runs, signature
-
-sys.path.insert(0, str(ROOT / "torture"))
+from torture.cases import signatures
+from torture.workers import signed_bundle_opener as worker
 
 pytest.importorskip("cryptography")
-import signature_worker as worker
-import signatures
 
 
 @pytest.fixture(scope="module")

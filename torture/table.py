@@ -1,4 +1,4 @@
-"""Results as the Markdown table of docs/explanation/torture.md: python torture/table.py RESULTS.json..."""
+"""Results as the Markdown table of docs/explanation/torture.md: `python -m torture.table RESULTS.json...`"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def rows(cases: Iterable[dict[str, Any]]) -> list[str]:
     made, before = [], ""
     for one in cases:
         group = "" if one["group"] == before else f"`{before}`" if (before := one["group"]) else ""
-        seen = one["seen"]["said"] if one["verdict"] == "holds" else f"**{one['verdict']}**"
+        seen = one["observation"]["summary"] if one["verdict"] == "holds" else f"**{one['verdict']}**"
         cells = (group, one["name"], one["holds"], one["amount"], seen, f"{one['seconds']:.0f}")
         made.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
     return made

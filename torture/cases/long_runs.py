@@ -1,0 +1,146 @@
+"""Long and heavy work: hundreds of exports in one process, hundreds of thousands of images."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torture.support import processes
+from torture.support.case import Case
+from torture.support.observation import Observation
+from torture.support.workspace import Workspace
+
+ROUNDS = 500
+SPARE = 48.0
+"""MiB by which memory may differ between the first and the last rounds: allocators breathe."""
+
+IMAGES = 200_000
+TEST = 0.25
+"""Share of them that is verified: 50,000."""
+
+BYTES = 2048
+"""Memory that one image more may cost: its row of the index, its label, its place in the order."""
+
+RECIPE = """
+[recipe]
+name = "heavy"
+[data]
+source = "folder:{photos}"
+[data.splits]
+validation = {{ from = "train", fraction = 0.05 }}
+test = {{ from = "train", fraction = {test} }}
+[model]
+backbone = "tiny"
+weights = "none"
+image_size = 32
+[[stage]]
+name = "all"
+epochs = 1
+unfreeze = "all"
+batch_norm = "train"
+batch_norm_momentum = 0.9
+learning_rate = 4e-3
+batch_size = 128
+[export]
+variants = ["tflite-fp32", "tflite-int8"]
+"""
+
+
+def soak(workspace: Workspace) -> Observation:
+    """Export and verify again and again in one process; see `soak.py`."""
+    rounds = workspace.count(ROUNDS, 3)
+    command = processes.python_module("torture.workers.export_loop", workspace.own_run("soak"), rounds)
+    ended = processes.run(command, workspace.env, timeout=7200)
+    if ended.code:
+        return Observation(
+            "", (ended.tail,), crashes=int(ended.crashed), hangs=int(ended.hung), peak=ended.peak
+        )
+    made = [json.loads(line) for line in ended.out.splitlines()]
+    first, last = _ends(made)
+    held = f"own memory {first['own']:.0f} -> {last['own']:.0f} MiB"
+    said = f"{len(made)} rounds in {made[-1]['seconds']:.0f} s, {held}"
+    return Observation(said, tuple(growth(made)), peak=ended.peak)
+
+
+def _ends(made: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The most that was held in the first tenth after the first round, and in the last tenth."""
+    tenth = max(1, len(made) // 10)
+    parts = made[1 : 1 + tenth], made[-tenth:]
+    first, last = ({name: max(row[name] for row in part) for name in made[0]} for part in parts)
+    return first, last
+
+
+def growth(made: Sequence[dict[str, Any]]) -> list[str]:
+    """What grew from the first rounds to the last ones, the very first left out: it loads libraries."""
+    first, last = _ends(made)
+    allowed = {"own": SPARE, "children": SPARE, "files": 2, "threads": 0, "bytes": 4096, "temporary": 0}
+    return [
+        f"{name} grew from {first[name]:.0f} to {last[name]:.0f}, allowed is {more:.0f} more"
+        for name, more in allowed.items()
+        if last[name] > first[name] + more
+    ]
+
+
+def many_images(workspace: Workspace) -> Observation:
+    """Prepare, train for an epoch, export and verify; a sixteenth of the images shows what each costs."""
+    count = workspace.count(IMAGES, 800)
+    many = _through(workspace, count)
+    few = many if workspace.reduced else _through(workspace, count // 16)  # below that, starting costs more
+    each = {name: (many[name].own - few[name].own) * 2**20 / (count - count // 16) for name in many}
+    said = ", ".join(f"{name} {many[name].seconds:.0f} s {many[name].own:.0f} MiB" for name in many)
+    dear = [
+        f"{name}: {cost:.0f} bytes an image, allowed are {BYTES}"
+        for name, cost in each.items()
+        if cost > BYTES
+    ]
+    peak = max(one.peak for one in many.values())
+    return Observation(
+        f"{count} images, {count * TEST:.0f} verified: {said}", tuple(dear), files=count, peak=peak
+    )
+
+
+def _through(workspace: Workspace, count: int) -> dict[str, processes.ProcessResult]:
+    """Every command on so many images, by name."""
+    folder = workspace.folder(f"heavy-{count}")
+    photos = make_photos(folder / "photos", count)
+    recipe, run = folder / "heavy.toml", folder / "run"
+    recipe.write_text(RECIPE.format(photos=photos, test=TEST), encoding="utf-8")
+    commands: dict[str, tuple[object, ...]] = {
+        "data": ("data", recipe),
+        "train": ("train", recipe, "--out", run),
+        "export": ("export", run, "--unverified"),
+        "verify": ("verify", run),  # 3: one epoch makes no network that int8 must keep
+    }
+    ended = {name: workspace.tledge(*what, "--quiet", timeout=3600) for name, what in commands.items()}
+    if bad := [f"{name}: {one.tail}" for name, one in ended.items() if one.code not in (0, 3)]:
+        raise RuntimeError("; ".join(bad))
+    verified = json.loads((run / "parity.json").read_text())["reference"]["images"]
+    if abs(verified - count * TEST) > 3:
+        raise RuntimeError(f"{verified} images were verified, {count * TEST:.0f} are in the test split")
+    return ended
+
+
+def make_photos(folder: Path, count: int) -> Path:
+    """`count` small JPEG files that all differ, in three classes told by their colour."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for label in range(3):
+        (folder / "rgb"[label]).mkdir(parents=True)
+    for number in range(count):
+        coarse = rng.integers(0, 200, (6, 6, 3), np.uint8)
+        coarse[..., number % 3] += 55
+        out = io.BytesIO()
+        Image.fromarray(coarse).resize((40, 40), Image.Resampling.BILINEAR).save(out, "JPEG", quality=85)
+        (folder / "rgb"[number % 3] / f"{number:06d}.jpg").write_bytes(out.getvalue())
+    return folder
+
+
+CASES = (
+    Case("500 exports and verifications in one process", "memory, files, threads and disk stay flat", soak),
+    Case("200,000 images", "memory is bounded in data, train, export and verify", many_images),
+)

@@ -1,0 +1,263 @@
+"""Folders of odd photos through `tledge data` and `tledge predict`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torture.inputs import odd_photos
+from torture.support import processes
+from torture.support.observation import Observation
+from torture.support.photo_decoding import Tally, is_clean, prepared
+from torture.support.untrained_bundle import bundle
+from torture.support.workspace import Workspace
+
+RECIPE = """
+[recipe]
+name = "odd"
+[data]
+source = "folder:{photos}"
+on_bad = "{on_bad}"
+[data.splits]
+validation = {{ from = "train", fraction = 0.2 }}
+test = {{ from = "train", fraction = 0.2 }}
+[model]
+backbone = "tiny"
+weights = "none"
+image_size = 32
+[[stage]]
+name = "all"
+epochs = 1
+unfreeze = "all"
+batch_norm = "train"
+"""
+
+VANISHING = """
+import sys
+from pathlib import Path
+from tledge.cli import main
+from tledge.sources import folder
+checked, place = folder._check_depths, Path(sys.argv[1])
+def check(root, found):
+    checked(root, found)
+    (place / "gone.jpg").unlink()
+    (place / "cut.jpg").write_bytes((place / "cut.jpg").read_bytes()[:300])
+    (place / "other.jpg").write_bytes((place / "0.jpg").read_bytes())
+    (place / "folder.jpg").unlink()
+    (place / "folder.jpg").mkdir()
+folder._check_depths = check
+main(sys.argv[2:])
+"""
+"""`tledge`, with photos that change once they were listed."""
+
+
+def data(
+    workspace: Workspace, name: str, photos: Mapping[str, Iterable[Path]], on_bad: str
+) -> tuple[processes.ProcessResult, dict[str, Any]]:
+    """`tledge data` on ten good photos and links to `photos`, by label; gives its JSON too, {} for none."""
+    folder = workspace.folder(name)
+    good_photos(folder / "photos")
+    for label, paths in photos.items():
+        for path in paths:
+            (folder / "photos" / label / path.name).symlink_to(path)
+    return run_data(workspace, folder, on_bad)
+
+
+def run_data(
+    workspace: Workspace, folder: Path, on_bad: str
+) -> tuple[processes.ProcessResult, dict[str, Any]]:
+    """`tledge data` on the photos that lie in a case's folder."""
+    recipe = folder / f"{on_bad}.toml"
+    recipe.write_text(RECIPE.format(photos=folder / "photos", on_bad=on_bad), encoding="utf-8")
+    own = {"TLEDGE_CACHE": str(folder / "cache")}
+    ended = workspace.tledge("data", recipe, "--json", "--quiet", cwd=folder, env=own, timeout=300)
+    return ended, json.loads(ended.out) if ended.code == 0 else {}
+
+
+def good_photos(folder: Path) -> None:
+    """Five of each of two labels, all different."""
+    for turn, label in enumerate(("cat", "dog")):
+        (folder / label).mkdir(parents=True)
+        for number in range(5):
+            image = odd_photos.picture("RGB", 60 + 5 * number, 80).rotate(90 * turn + 7 * number)
+            (folder / label / f"{number}.jpg").write_bytes(odd_photos.saved(image, "JPEG"))
+
+
+def through_commands(workspace: Workspace) -> Observation:
+    """The odd files through `tledge data`, both ways, and `tledge predict`: as `prepare` has it."""
+    files = workspace.folder("odd-files")
+    for name, one in odd_photos.files().items():
+        (files / name).write_bytes(one.data)
+    alone = prepared(workspace, files)
+    return _as_alone(workspace, "odd-data", files, alone)
+
+
+def _as_alone(workspace: Workspace, name: str, files: Path, alone: Tally) -> Observation:
+    """What `data` and `predict` make of files whose fates are known."""
+    shortfalls: list[str] = []
+    bad = {one for one, fate in alone.fates.items() if fate == "refused"}
+    paths = sorted(files.iterdir())
+    skipped, facts = data(workspace, name, {"dog": paths}, "skip")
+    named = {line.partition(": ")[0].removeprefix("dog/"): line for line in facts.get("skipped", ())}
+    kept = sum(sum(labels.values()) for labels in facts.get("counts", {}).values())
+    if skipped.code or skipped.crashed or named.keys() != bad or kept != 10 + len(paths) - len(bad):
+        shortfalls.append(
+            f"data, skip: {skipped.tail}; {len(named)} named and {kept} kept, {len(bad)} are bad: "
+            f"{sorted(bad ^ named.keys())[:5]}"
+        )
+    shortfalls += [f"no clean line: {line!r}" for line in named.values() if not is_clean(line)]
+    stopped, _none = data(workspace, name, {"dog": paths}, "stop")
+    lines = [line.strip() for line in stopped.err.splitlines()]
+    missing = [one for one in bad if not any(line.startswith(f"dog/{one}: ") for line in lines)]
+    unlisted = sum(line.startswith("and ") for line in lines)
+    if stopped.code != 1 or stopped.crashed or (missing and not unlisted):
+        shortfalls.append(f"data, stop: {stopped.tail}; not named: {sorted(missing)[:5]}")
+    if list((workspace.work / name / "cache").glob("[!.]*")):
+        shortfalls.append("data, stop: left a cache")
+    asked = workspace.tledge("predict", bundle(workspace), "--json", "--quiet", *paths)
+    answers = json.loads(asked.out) if asked.out.startswith("[") else []
+    wrong = {Path(one["image"]).name for one in answers if "error" in one} ^ bad
+    if asked.code != (1 if bad else 0) or asked.crashed or len(answers) != len(paths) or wrong:
+        shortfalls.append(f"predict: {asked.tail}; {len(answers)} answers, otherwise: {sorted(wrong)[:5]}")
+    peak = max(skipped.peak, stopped.peak, asked.peak, alone.peak)
+    crashes = sum(one.crashed for one in (skipped, stopped, asked)) + alone.crashes
+    hangs = sum(one.hung for one in (skipped, stopped, asked)) + alone.hangs
+    return Observation(
+        f"{len(paths)} files: data kept {kept - 10} and named {len(named)}, stop named all, predict answered "
+        f"{len(answers) - len(bad)}; peak {peak:.0f} MiB",
+        (*shortfalls, *alone.shortfalls),
+        files=3 * len(paths),
+        crashes=crashes,
+        hangs=hangs,
+        peak=peak,
+    )
+
+
+def special_files(workspace: Workspace) -> Observation:
+    """What lies among photos and is none: pipes, devices, loops, folders, endless files, wild names."""
+    folder = workspace.folder("special")
+    good_photos(folder / "photos")
+    place = folder / "photos" / "dog"
+    _make_special(place)
+    skipped, facts = run_data(workspace, folder, "skip")
+    shortfalls = []
+    wanted = {"endless.jpg": "too large", r"new\nline.jpg": "control characters", r"caf\xe9.jpg": "not UTF-8"}
+    named = facts.get("skipped", [])
+    for name, word in wanted.items():
+        if not any(line.startswith(f"dog/{name}: ") and word in line for line in named):
+            shortfalls.append(f"data: {name} is not named with {word!r}: {named}")
+    if skipped.code or skipped.crashed or len(named) != len(wanted):
+        shortfalls.append(f"data: {skipped.tail} {named}")
+    (place / "itself.jpg").symlink_to("itself.jpg")
+    looped, _none = run_data(workspace, folder, "skip")
+    if looped.code != 1 or looped.crashed or "itself.jpg: a link" not in looped.err:
+        shortfalls.append(f"data with a link to itself: {looped.tail}")
+    names = sorted(path for path in place.iterdir() if not re.fullmatch(r"\d\.jpg", path.name))
+    names += [Path("/dev/zero"), Path("/dev/full"), place / "nothing.jpg"]
+    asked = workspace.tledge("predict", bundle(workspace), "--quiet", *names, timeout=60)
+    lines = asked.out.splitlines()
+    if asked.code != 1 or asked.crashed or asked.hung or len(lines) < len(names):
+        shortfalls.append(f"predict: {asked.tail}, {len(lines)} lines for {len(names)} files")
+    ended = (skipped, looped, asked)
+    return Observation(
+        f"{len(names)} of them: data named {len(named)} and passed by the rest, predict named each; peak "
+        f"{max(one.peak for one in ended):.0f} MiB",
+        tuple(shortfalls),
+        files=2 * len(names),
+        crashes=sum(one.crashed for one in ended),
+        hangs=sum(one.hung for one in ended),
+        peak=max(one.peak for one in ended),
+    )
+
+
+def _make_special(place: Path) -> None:
+    """Fill a folder of a label; only three of these are photos by their kind, and none can be used."""
+    import socket
+
+    os.mkfifo(place / "pipe.jpg")
+    (place / "to a pipe.jpg").symlink_to("pipe.jpg")
+    (place / "to a device.jpg").symlink_to("/dev/zero")
+    (place / "a folder.jpg").mkdir()
+    (place / "in a circle").symlink_to("..")
+    with (place / "endless.jpg").open("wb") as file:
+        file.truncate(1 << 40)
+    (place / "new\nline.jpg").write_bytes(b"x")
+    Path(os.fsdecode(os.fsencode(place) + b"/caf\xe9.jpg")).write_bytes((place / "0.jpg").read_bytes())
+    with socket.socket(socket.AF_UNIX) as one:
+        here = Path.cwd()
+        os.chdir(place)  # a socket's path is short
+        one.bind("socket.jpg")
+        os.chdir(here)
+
+
+def changing_photos(workspace: Workspace) -> Observation:
+    """Photos that vanish, shrink or become others between listing and reading: named, and the rest kept."""
+    folder = workspace.folder("changing")
+    good_photos(folder / "photos")
+    place = folder / "photos" / "dog"
+    for name in ("gone", "cut", "other", "folder"):
+        (place / f"{name}.jpg").write_bytes((place / "1.jpg").read_bytes())
+    recipe = folder / "skip.toml"
+    recipe.write_text(RECIPE.format(photos=folder / "photos", on_bad="skip"), encoding="utf-8")
+    command = [sys.executable, "-c", VANISHING, place, "data", recipe, "--json", "--quiet"]
+    env = {**workspace.env, "TLEDGE_CACHE": str(folder / "cache")}
+    ended = processes.run(command, env, folder, timeout=120)
+    named = json.loads(ended.out)["skipped"] if ended.code == 0 else []
+    left = {line.partition(":")[0] for line in named}
+    again, facts = run_data(workspace, folder, "skip")
+    shortfalls = []
+    if ended.code or ended.crashed or left != {"dog/gone.jpg", "dog/cut.jpg", "dog/folder.jpg"}:
+        shortfalls.append(f"changed meanwhile: {ended.tail} {named}")
+    if again.code or [line.partition(":")[0] for line in facts["skipped"]] != ["dog/cut.jpg"]:
+        shortfalls.append(f"afterwards: {again.tail} {facts.get('skipped')}")
+    return Observation(
+        f"4 changed while they were read: {len(named)} named; afterwards the photos as they are",
+        tuple(shortfalls),
+        files=4,
+        crashes=ended.crashed + again.crashed,
+        hangs=ended.hung + again.hung,
+        peak=max(ended.peak, again.peak),
+    )
+
+
+def heic_without_library(workspace: Workspace) -> Observation:
+    """Without pillow-heif a HEIC photo is named, with what to install, and ends with 5."""
+    folder = workspace.folder("heic")
+    good_photos(folder / "photos")
+    (folder / "photos" / "dog" / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    (folder / "none").mkdir()
+    (folder / "none" / "pillow_heif.py").write_text("raise ImportError('none here')\n", encoding="utf-8")
+    lacking = {"PYTHONPATH": f"{folder / 'none'}{os.pathsep}{workspace.env['PYTHONPATH']}"}
+    own = {**lacking, "TLEDGE_CACHE": str(folder / "cache")}
+    recipe = folder / "skip.toml"
+    recipe.write_text(RECIPE.format(photos=folder / "photos", on_bad="skip"), encoding="utf-8")
+    commands = (("data", recipe), ("predict", bundle(workspace), folder / "photos" / "dog" / "phone.heic"))
+    ended = [workspace.tledge(*one, "--quiet", cwd=folder, env=own) for one in commands]
+    shortfalls = [
+        f"{one[0]}: {done.tail}"
+        for one, done in zip(commands, ended, strict=True)
+        if done.code != 5 or done.crashed or "phone.heic" not in done.err or "tledge[heic]" not in done.err
+    ]
+    return Observation(
+        "data and predict end with 5, the photo and what to install named", tuple(shortfalls), files=2
+    )
+
+
+def mutated_through_commands(workspace: Workspace) -> Observation:
+    """A folder of mutated files through `tledge data`, both ways, and `tledge predict`."""
+    files = workspace.folder("mutated-files")
+    for name, data_ in _some_mutated(workspace):
+        (files / f"{name}.jpg").write_bytes(data_)
+    return _as_alone(workspace, "mutated-data", files, prepared(workspace, files))
+
+
+def _some_mutated(workspace: Workspace) -> Iterator[tuple[str, bytes]]:
+    from torture.inputs import photo_mutations
+
+    for number in range(workspace.count(1000, 150)):
+        yield f"{number:05d}", photo_mutations.mutated(number, workspace.seed + 1)[1]

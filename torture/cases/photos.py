@@ -1,0 +1,99 @@
+"""Damaged, odd and mutated photos: each is prepared or named with its reason, in bounded time and memory."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+
+from torture.cases import photo_folders
+from torture.inputs import odd_photos
+from torture.support import processes
+from torture.support.case import Case
+from torture.support.observation import Observation
+from torture.support.photo_decoding import PLENTY, Tally, bound, decode, prepared
+from torture.support.workspace import Workspace
+
+
+def odd_photos_prepared(workspace: Workspace) -> Observation:
+    """Each odd file in a child: its fate is the expected one."""
+    folder, files = workspace.folder("odd"), odd_photos.files()
+    for name, one in files.items():
+        (folder / name).write_bytes(one.data)
+    tally = prepared(workspace, folder)
+    for name, one in files.items():
+        found, reason = tally.fates.get(name, "missing"), tally.reasons.get(name, "")
+        if one.fate not in (found, odd_photos.EITHER) or one.word not in reason:
+            tally.shortfalls.append(f"{name}: {found} ({reason}), expected {one.fate} {one.word}")
+    return tally.seen(
+        f"{tally.count('prepared')} prepared, {tally.count('refused')} named with a reason; slowest "
+        f"{tally.slowest:.1f} s, peak {tally.peak:.0f} MiB"
+    )
+
+
+def large_photos(workspace: Workspace) -> Observation:
+    """Whole photos of 100 megapixels, one a child; then all at once through `tledge data`."""
+    folder, tally, told = workspace.folder("large"), Tally(), []
+    # by a child: a process's peak is at least what its parent held when it began
+    processes.run(
+        processes.python_module("torture.workers.large_photo_writer", folder, workspace.count(5, 2)),
+        workspace.env,
+    )
+    for path in sorted(folder.iterdir()):
+        alone = decode(workspace, "files", folder, path.name)
+        tally.add(alone)
+        told.append(f"{path.stem.removeprefix('100 megapixels').strip(', ') or 'plain'} {alone.peak:.0f}")
+    if not told:
+        tally.shortfalls.append("no large photos were made")
+    bound(tally)
+    done, _facts = photo_folders.data(workspace, "large-data", {"dog": sorted(folder.iterdir())}, "skip")
+    if done.code or done.peak > PLENTY:
+        tally.shortfalls.append(f"tledge data with all of them: {done.tail}, {done.peak:.0f} MiB")
+    tally.peak = max(tally.peak, done.peak)
+    return tally.seen(
+        f"100 megapixels, MiB: {', '.join(told)}; all through `data` in {os.cpu_count()} threads "
+        f"{done.peak:.0f}; slowest {tally.slowest:.1f} s"
+    )
+
+
+def mutated_photos(workspace: Workspace) -> Observation:
+    """Mutated files of every format in children, five hundred each; the file that ends one is named."""
+    tally, number, stop = Tally(), 0, workspace.count(100_000, 3_000)
+    while number < stop:
+        end = min(number + 500 * workspace.count(10, 3), stop)
+        killed = tally.add(decode(workspace, "mutated", workspace.seed, number, end))
+        number = int(killed.split()[0]) + 1 if killed else end
+    bound(tally)
+    if len(tally.fates) != stop or min(map(tally.count, ("prepared", "refused"))) < stop // 20:
+        tally.shortfalls.append(
+            f"{Counter(tally.fates.values())} of {stop}: mutations that change nothing or all"
+        )
+    kinds = len({name.split()[1] for name in tally.fates})
+    return tally.seen(
+        f"{stop} files of {kinds} formats: {tally.count('prepared')} prepared, {tally.count('refused')} "
+        f"refused in {len(set(map(_kind_of_reason, tally.reasons.values())))} ways; "
+        f"slowest {tally.slowest:.1f} s, "
+        f"peak {tally.peak:.0f} MiB"
+    )
+
+
+def _kind_of_reason(reason: str) -> str:
+    return re.sub(r"\d+", "", reason)
+
+
+CASES: tuple[Case, ...] = (
+    Case("odd and damaged files", "each is prepared or refused with one clean line", odd_photos_prepared),
+    Case(
+        "the same through data and predict",
+        "skipped, stopped at and answered by name",
+        photo_folders.through_commands,
+    ),
+    Case("pipes, devices, loops, wild names", "no hang; named or passed by", photo_folders.special_files),
+    Case("photos that change meanwhile", "named, and the rest is kept", photo_folders.changing_photos),
+    Case(
+        "HEIC without its library", "named with what to install, exit 5", photo_folders.heic_without_library
+    ),
+    Case("photos of 100 megapixels", "memory is bounded, whatever the threads", large_photos),
+    Case("mutated photos", "no crash, no hang, each refusal one clean line", mutated_photos),
+    Case("mutated photos in a folder", "named by data and predict", photo_folders.mutated_through_commands),
+)

@@ -1,0 +1,252 @@
+"""Requests to a started `tledge preview` that no browser sends: in pieces, slowly, changed at random."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from torture.support.observation import Observation
+from torture.support.preview_server import SECRET, PreviewServer, judged, running_server, status
+from torture.support.untrained_bundle import bundle
+from torture.support.workspace import Workspace
+
+
+def strange_requests(workspace: Workspace) -> Observation:
+    """Too large, too many, in two minds, of another time, or no request: one answer at most, and refused."""
+    with running_server(workspace, bundle(workspace), "strange") as one:
+        wrong = []
+        requests = dict(_strange(one.host))
+        for name, (data, codes) in requests.items():
+            answer = one.raw(data, finish=name != "too large, told")
+            if status(answer) not in codes or answer.count(b"HTTP/1.1 ") > 1 or SECRET in answer:
+                wrong.append(f"{name}: {answer[:60]!r}")
+            if b"\r\nInjected:" in answer or b"\nInjected:" in answer.partition(b"\r\n\r\n")[0]:
+                wrong.append(f"{name}: a header came in")
+        wrong += _unguarded(one)
+        return judged(one, f"{len(requests)} requests refused, no second answer to any", wrong, len(requests))
+
+
+def _strange(host: str) -> Iterator[tuple[str, tuple[bytes, set[int]]]]:
+    """Raw requests by name, with the statuses that they may have; 0 is the connection closed."""
+    head = f"Host: {host}\r\n".encode()
+    post = b"POST /api/feedback?label=red HTTP/1.1\r\n" + head
+    inner = b"GET /bundle/manifest.json HTTP/1.1\r\n" + head + b"\r\n"
+    yield "too large, told", (post + b"Content-Length: 99999999999\r\n\r\n", {413})
+    yield "just too large", (post + b"Content-Length: 33554433\r\n\r\n", {413})
+    for length in (
+        b"-1",
+        b"+5",
+        b"0x10",
+        b"1e3",
+        b" ",
+        b"5 5",
+        b"99999999999999999999",
+        "٣".encode(),
+        b"1_0",
+    ):
+        yield f"length {length!r}", (post + b"Content-Length: " + length + b"\r\n\r\nabcde", {400, 411})
+    yield "no length", (post + b"\r\nabc", {411})
+    yield "two lengths", (post + b"Content-Length: 3\r\nContent-Length: 40\r\n\r\nabc" + inner, {400})
+    yield "chunked", (post + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n" + inner, {400})
+    both = b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    yield "chunked and a length", (post + both + inner, {400})
+    yield "chunked, disguised", (post + both.replace(b"Encoding:", b"Encoding :") + inner, {400, 422})
+    yield "body of a GET", (b"GET / HTTP/1.1\r\n" + head + b"Content-Length: 30\r\n\r\n" + inner, {400})
+    yield "body short", (post + b"Content-Length: 500\r\n\r\nabc", {400})
+    yield "HTTP/0.9", (b"GET /bundle/manifest.json\r\n" + head + b"\r\n", {0})
+    for version in (b"HTTP/2.0", b"HTTP/9", b"HTTP/1.10000000000", b"HTTP/", b"ICY"):
+        yield f"version {version!r}", (b"GET / " + version + b"\r\n" + head + b"\r\n", {0, 400, 505})
+    for method in (
+        b"PUT",
+        b"DELETE",
+        b"OPTIONS",
+        b"TRACE",
+        b"CONNECT",
+        b"PATCH",
+        b"get",
+        b"X" * 5000,
+        b"do_GET",
+    ):
+        yield f"method {method[:9]!r}", (method + b" / HTTP/1.1\r\n" + head + b"\r\n", {501})
+    yield "many headers", (b"GET / HTTP/1.1\r\n" + head + b"X: y\r\n" * 5000 + b"\r\n", {431})
+    yield "a long header", (b"GET / HTTP/1.1\r\n" + head + b"X: " + b"y" * 500_000 + b"\r\n\r\n", {431})
+    yield "a long line", (b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\n" + head + b"\r\n", {0, 414})
+    yield "a long name", (b"GET / HTTP/1.1\r\n" + head + b"y" * 60_000 + b"\r\n\r\n", {200, 400, 421, 431})
+    yield "headers without end", (b"GET / HTTP/1.1\r\n" + head + b"X: y\r\n" * 50, {0, 200, 400})
+    for path in (
+        b"/x%0d%0aInjected:%20y",
+        b"/bundle/x%0aInjected:y",
+        b"/x\rInjected:y",
+        b"/?label=%0d%0aInjected:y",
+    ):
+        yield f"lines in {path!r}", (b"GET " + path + b" HTTP/1.1\r\n" + head + b"\r\n", {200, 400, 404})
+    label = (
+        b"POST /api/feedback?label=red%0d%0aInjected:y HTTP/1.1\r\n" + head + b"Content-Length: 1\r\n\r\nx"
+    )
+    yield "lines in a label", (label, {422})
+    yield "cookie of noise", (b"GET / HTTP/1.1\r\n" + head + b'Cookie: \xff;=;"\0\r\n\r\n', {200, 400})
+    for name, data in NO_REQUESTS.items():
+        yield name, (data, {0, 400, 414, 501, 505})
+
+
+NO_REQUESTS = {
+    "nothing": b"",
+    "lines": b"\r\n" * 100,
+    "zeros": bytes(70_000),
+    "noise": bytes(range(256)) * 40,
+    "a handshake": b"\x16\x03\x01\x02\0\1\0\1\xfc\x03\x03" + bytes(500),
+    "SSH": b"SSH-2.0-x\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "a space": b" \r\n\r\n",
+}
+
+
+def _unguarded(one: PreviewServer) -> list[str]:
+    """Answers of every kind without the headers that keep a browser from guessing and framing."""
+    wanted = (b"X-Content-Type-Options: nosniff", b"X-Frame-Options: DENY", b"Cross-Origin-Resource-Policy")
+    kinds = {"page": "/", "file": "/page.js", "bundle": "/bundle/README.md", "nothing": "/nothing"}
+    answers = {name: one.ask(path)[1] for name, path in kinds.items()}
+    answers["a wrong method"] = one.raw(f"PUT / HTTP/1.1\r\nHost: {one.host}\r\n\r\n".encode())
+    found = [
+        f"{name}: lacks {line!r}" for name, data in answers.items() for line in wanted if line not in data
+    ]
+    if b"Content-Security-Policy: sandbox" not in answers["bundle"]:
+        found.append("a file of the bundle is not confined")
+    if b"Content-Security-Policy" not in answers["page"]:
+        found.append("the page has no policy")
+    return found
+
+
+def slow_requests(workspace: Workspace) -> Observation:
+    """Connections that say nothing, or a byte a second, do not keep others out; they are closed in time."""
+    with running_server(workspace, bundle(workspace), "slow") as one:
+        idle = [socket.create_connection(("127.0.0.1", one.port)) for _number in range(50)]
+        drips = [socket.create_connection(("127.0.0.1", one.port)) for _number in range(50)]
+        bodies = (
+            f"POST /api/feedback?label=red HTTP/1.1\r\nHost: {one.host}\r\nContent-Length: 33000000\r\n\r\n"
+        )
+        heads = [b"GET / HTTP/1.1\r\nX-A: ", bodies.encode()]
+        for number, drip in enumerate(drips):
+            drip.sendall(heads[number % 5 == 0])
+        times, began, limit = [], time.monotonic(), workspace.count(30, 3)
+        while time.monotonic() - began < limit:
+            _drip(drips)
+            asked = time.monotonic()
+            if one.ask("/bundle/manifest.json")[0] == 200:
+                times.append(time.monotonic() - asked)
+            time.sleep(0.5)
+        wrong = [] if times and max(times) < 2 else [f"a good client waited {max(times, default=0):.1f} s"]
+        closed = sum(map(_is_closed, [*idle, *(drip for n, drip in enumerate(drips) if n % 5)]))
+        if not workspace.reduced and closed < 90:
+            wrong.append(f"only {closed} of 90 slow clients were closed after {limit} s")
+        for each in (*idle, *drips):
+            each.close()
+        time.sleep(0.5)
+        if one.figure("Threads") > 20:
+            wrong.append(f"{one.figure('Threads')} threads stay")
+        said = (
+            f"50 idle and 50 dripping: {len(times)} good requests beside them, the slowest "
+            f"{max(times, default=0):.2f} s; {closed} of 90 closed after {limit} s"
+        )
+        return judged(one, said, wrong, 100 + len(times))
+
+
+def _drip(drips: list[socket.socket]) -> None:
+    for drip in drips:
+        try:
+            drip.send(b"a")
+        except OSError:
+            continue
+
+
+def _is_closed(one: socket.socket) -> bool:
+    one.settimeout(0.01)
+    try:
+        return one.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def _templates(host: str) -> list[bytes]:
+    """Whole requests to change; none of them carries a picture."""
+    head = f"Host: {host}\r\n".encode()
+    lines = [
+        b"GET / HTTP/1.1", b"GET /bundle/manifest.json HTTP/1.1", b"HEAD /page.js HTTP/1.0",
+        b"GET /bundle/golden/00.png?key=a&label=b HTTP/1.1", b"GET /api/flips/3.png HTTP/1.1",
+    ]  # fmt: skip
+    extra = b"Origin: http://" + host.encode() + b"\r\nCookie: tledge_key=abc; x=y\r\nAccept: */*\r\n"
+    made = [line + b"\r\n" + head + extra + b"\r\n" for line in lines]
+    for path in (b"/api/answers", b"/api/feedback?label=red", b"/api/feedback?label=%2e%2e"):
+        made.append(
+            b"POST "
+            + path
+            + b" HTTP/1.1\r\n"
+            + head
+            + extra
+            + b"Content-Length: 20\r\n\r\n"
+            + b"GIF89a"
+            + bytes(14)
+        )
+    return made
+
+
+WORDS = (
+    b"\r\n", b"\n", b"\r", b"\0", b" ", b":", b"\r\n\r\n", b"HTTP/1.1", b"%00", b"%", b"%2e%2e%2f", b"../",
+    b"\xff\xfe", b"Host: evil\r\n", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n",
+    b"Expect: 100-continue\r\n", b"Connection: keep-alive\r\n", b"GET ", b"POST ", b"http://[", b"?key=",
+    b";", b'"', b"\xc2\x85", b"A" * 3000,
+)  # fmt: skip
+
+
+def fuzzed(workspace: Workspace) -> Observation:
+    """Changed and random requests by the thousand: it goes on, flat, and writes nothing."""
+    chance, count, got = workspace.chance("server fuzz"), workspace.count(5000, 300), Counter[int]()
+    with running_server(workspace, bundle(workspace), "fuzz") as one:
+        templates = _templates(one.host)
+        before = _warm(one, templates)
+        requests = [_changed(chance, templates) for _number in range(count)]
+        with ThreadPoolExecutor(8) as pool:
+            for answer in pool.map(lambda data: one.raw(data, wait=40), requests):
+                got[status(answer)] += 1
+        time.sleep(0.5)
+        grown = (one.figure("VmRSS") - before) / 1024
+        wrong = [f"{grown:.0f} MiB more than before"] if grown > 40 else []
+        if one.figure("Threads") > 20:
+            wrong.append(f"{one.figure('Threads')} threads stay")
+        if len(got) < 5:
+            wrong.append(f"the requests are all alike: {dict(got)}")
+        told = ", ".join(f"{code or 'closed'} {number}" for code, number in got.most_common())
+        return judged(one, f"{count} requests ({told}); {grown:+.0f} MiB", wrong, count)
+
+
+def _warm(one: PreviewServer, templates: list[bytes]) -> int:
+    """KiB that it holds once everything was asked for."""
+    for data in templates * 10:
+        one.raw(data)
+    return one.figure("VmRSS")
+
+
+def _changed(chance, templates: list[bytes]) -> bytes:  # type: ignore[no-untyped-def]
+    """A request with one to six changes; one in twenty is noise."""
+    if chance.random() < 0.05:
+        return bytes(chance.randbytes(chance.choice((1, 10, 300, 70_000))))
+    data = bytearray(chance.choice(templates))
+    for _time in range(chance.randint(1, 6)):
+        place = chance.randrange(len(data) + 1)
+        what = chance.randrange(5)
+        if what == 0:
+            data[place : place + 1] = chance.randbytes(1)
+        elif what == 1:
+            data[place:place] = chance.choice(WORDS)
+        elif what == 2:
+            del data[place : place + chance.choice((1, 5, 40))]
+        elif what == 3:
+            data[place:place] = data[place : place + 30] * chance.choice((1, 20))
+        else:
+            data += chance.choice(templates)[: chance.randrange(200)]
+    return bytes(data)

@@ -1,0 +1,200 @@
+"""A preview server as users start it, in a process of its own, and raw bytes to ask it with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from torture.support import processes
+from torture.support.observation import Observation
+from torture.support.workspace import Workspace
+
+SECRET = b"what nobody may see"
+
+PLENTY = 700
+"""MiB that a server may take at its peak, photos of 100 megapixels aside."""
+
+
+@dataclass
+class PreviewServer:
+    """A running server: its process, where it listens, and where it writes."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    feedback: Path
+    log: Path
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def raw(
+        self, data: bytes, body: bytes = b"", *, wait: float = 30, finish: bool = True, to: str = "127.0.0.1"
+    ) -> bytes:
+        """Send bytes as they are; gives all that comes until the server closes, or for `wait` seconds."""
+        with socket.create_connection((to, self.port), timeout=wait) as one:
+            try:
+                one.sendall(data)
+                one.sendall(body)
+                if finish:
+                    one.shutdown(socket.SHUT_WR)
+            except OSError:  # it answered, and closed before all was said
+                pass
+            return _all(one)
+
+    def ask(
+        self, path: str = "/", body: bytes | None = None, host: str = "", headers: Sequence[str] = ()
+    ) -> tuple[int, bytes]:
+        """One whole request; gives status (0 for no answer) and all bytes of the answer."""
+        lines = [
+            f"{'GET' if body is None else 'POST'} {path} HTTP/1.1",
+            f"Host: {host or self.host}",
+            *headers,
+        ]
+        lines += (
+            ["Connection: close"] if body is None else ["Connection: close", f"Content-Length: {len(body)}"]
+        )
+        answer = self.raw("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"), body or b"")
+        return status(answer), answer
+
+    def is_well(self) -> bool:
+        """It lives and hands out its page within two seconds."""
+        began = time.monotonic()
+        return self.process.poll() is None and self.ask()[0] == 200 and time.monotonic() - began < 2
+
+    def figure(self, name: str) -> int:
+        """A line of the kernel's about the process: `VmHWM`, `VmRSS` in KiB, or `Threads`."""
+        text = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line for line in text.splitlines() if line.startswith(f"{name}:")).split()[1])
+
+    @property
+    def peak(self) -> float:
+        """Its largest resident set so far, in MiB."""
+        return self.figure("VmHWM") / 1024
+
+    @property
+    def stderr(self) -> str:
+        """What it wrote to stderr."""
+        return self.log.read_text(errors="replace")
+
+    def faults(self) -> tuple[str, ...]:
+        """What must not be after any attack."""
+        found = []
+        if processes.TRACEBACK in self.stderr or "Exception" in self.stderr:
+            found.append(f"it wrote of an error: {self.stderr.strip().splitlines()[-1]}")
+        if not self.is_well():
+            found.append("it does not answer a good client any more")
+        return tuple(found)
+
+
+def status(answer: bytes) -> int:
+    """The status of an answer, 0 where it is none."""
+    parts = answer[:20].split(b" ")
+    return int(parts[1]) if parts[0].startswith(b"HTTP/") and len(parts) > 1 and parts[1].isdigit() else 0
+
+
+def _all(one: socket.socket) -> bytes:
+    parts = []
+    try:
+        while part := one.recv(1 << 16):
+            parts.append(part)
+    except OSError:
+        pass
+    return b"".join(parts)
+
+
+@contextmanager
+def running_server(
+    workspace: Workspace, bundle: Path, name: str, *options: object
+) -> Iterator[PreviewServer]:
+    """A server of a bundle or run until the block ends; its feedback folder is empty."""
+    folder = workspace.folder(f"served-{name}")
+    began = start(workspace, bundle, folder, *options)
+    try:
+        yield began
+    finally:
+        stop(began)
+
+
+def start(workspace: Workspace, bundle: Path, folder: Path, *options: object) -> PreviewServer:
+    """Start a server; raises RuntimeError where it does not come up."""
+    log, feedback = folder / "stderr.txt", folder / "feedback"
+    command = [
+        *processes.TLEDGE,
+        "preview",
+        bundle,
+        "--no-browser",
+        "--json",
+        "--feedback",
+        feedback,
+        *options,
+    ]
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as of what a shell runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    with log.open("wb") as err:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=err,
+            env={**workspace.env, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+    text, out = b"", process.stdout
+    assert out
+    while not text.rstrip().endswith(b"}") and (line := out.readline()):
+        text += line
+    if not text:
+        raise RuntimeError(f"no server: {log.read_text()}")
+    return PreviewServer(process, json.loads(text)["url"], feedback, log)
+
+
+def stop(one: PreviewServer, with_signal: int = signal.SIGINT) -> int:
+    """End a server; gives its exit code."""
+    os.killpg(one.process.pid, with_signal) if one.process.poll() is None else None
+    try:
+        return one.process.wait(10)
+    except subprocess.TimeoutExpired:
+        os.killpg(one.process.pid, signal.SIGKILL)
+        return one.process.wait()
+    finally:
+        if one.process.stdout:
+            one.process.stdout.close()
+
+
+def feedback_files(one: PreviewServer) -> list[Path]:
+    """Files that the server wrote into its feedback folder."""
+    return [path for path in one.feedback.rglob("*") if path.is_file()]
+
+
+def judged(
+    one: PreviewServer,
+    said: str,
+    wrong: Iterable[str],
+    requests: int,
+    *,
+    most: float = PLENTY,
+    may_keep: bool = False,
+) -> Observation:
+    """What was seen, once it is known that the server is as well as before."""
+    shortfalls = [*wrong, *one.faults()]
+    if one.peak > most:
+        shortfalls.append(f"{one.peak:.0f} MiB at the peak, more than {most:.0f}")
+    if not may_keep and one.feedback.exists():
+        shortfalls.append(f"it wrote {feedback_files(one)}")
+    crashes = int(one.process.poll() is not None)
+    said = f"{said}; peak {one.peak:.0f} MiB, {one.figure('Threads')} threads left" if not crashes else said
+    return Observation(said, tuple(shortfalls), files=requests, crashes=crashes, peak=one.peak)
