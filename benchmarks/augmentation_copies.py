@@ -1,4 +1,4 @@
-"""What few augmented views cost in accuracy: heads on K views in turn, and on fresh ones in every epoch.
+"""Measure what few augmentation copies cost in accuracy, beside fresh augmentation in every epoch.
 
 One training says little: two heads that differ in their seed alone differ by points on test photos.
 So views are drawn once, as many as there are epochs, frozen features are computed once, and heads
@@ -24,8 +24,8 @@ HEADS = 20
 BATCH = 32
 
 
-def inside_views(recipe_path: str, views: str, heads: str) -> None:
-    """Inside a child: print the test accuracies of `heads` heads on `views` views and on fresh ones."""
+def compare_copies(recipe_path: str, views: str, heads: str) -> None:
+    """Print the test accuracies of `heads` heads on `views` copies and on fresh ones."""
     from tledge import dataset, model, prefix, recipe, splits
 
     wanted = recipe.load(Path(recipe_path))
@@ -39,16 +39,26 @@ def inside_views(recipe_path: str, views: str, heads: str) -> None:
     draw = model.view_maker(wanted.augment, wanted.recipe.seed)
     pixels = prepared.images()[rows["train"]]
     fresh = [_features(halves.front, _drawn(draw, pixels)) for _ in range(epochs)]
-    kept = [_features(halves.front, pixels), *fresh[: int(views) - 1]]
+    kept_copies = [_features(halves.front, pixels), *fresh[: int(views) - 1]]
     test = _features(halves.front, prepared.images()[rows["test"]])
     labels = prepared.label_indices()
     known = {name: labels[rows[name]] for name in ("train", "test")}
     rate = wanted.stage[0].learning_rate
-    found = [
-        [_head(halves.rest, train, test, known, epochs, rate, seed) for train in (kept, fresh)]
+    accuracies = [
+        [
+            _head_accuracy(halves.rest, train, test, known, epochs, rate, seed)
+            for train in (kept_copies, fresh)
+        ]
         for seed in range(int(heads))
     ]
-    print(json.dumps({"views": [one for one, _ in found], "fresh": [one for _, one in found]}))
+    print(
+        json.dumps(
+            {
+                "views": [accuracy for accuracy, _ in accuracies],
+                "fresh": [accuracy for _, accuracy in accuracies],
+            }
+        )
+    )
 
 
 def _drawn(draw: Any, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -64,7 +74,7 @@ def _features(front: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.concatenate([front.predict_on_batch(part.astype(np.float32)) for part in parts])
 
 
-def _head(
+def _head_accuracy(
     rest: Any,
     views: Sequence[NDArray[np.float32]],
     test: NDArray[np.float32],
@@ -73,26 +83,26 @@ def _head(
     rate: float,
     seed: int,
 ) -> float:
-    """Test accuracy of a new head that sees one view after the other."""
+    """Train a new head on one copy after the other; return its test accuracy."""
     import keras
 
     keras.utils.set_random_seed(seed)
-    made = keras.models.clone_model(rest)  # with new weights
-    made.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
+    head = keras.models.clone_model(rest)  # with new weights
+    head.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
     for epoch in range(epochs):
-        made.fit(views[epoch % len(views)], known["train"], batch_size=BATCH, epochs=1, verbose=0)
-    return float((made.predict_on_batch(test).argmax(1) == known["test"]).mean())
+        head.fit(views[epoch % len(views)], known["train"], batch_size=BATCH, epochs=1, verbose=0)
+    return float((head.predict_on_batch(test).argmax(1) == known["test"]).mean())
 
 
-def summary(found: dict[str, list[float]]) -> dict[str, float]:
-    """Mean accuracies, their difference seed by seed, and its standard error."""
+def summarize(accuracies: dict[str, list[float]]) -> dict[str, float]:
+    """Compute mean accuracies, their difference seed by seed, and its standard error."""
     import numpy as np
 
-    change = np.array(found["views"]) - np.array(found["fresh"])
+    change = np.array(accuracies["views"]) - np.array(accuracies["fresh"])
     error = change.std(ddof=1) / len(change) ** 0.5 if len(change) > 1 else 0.0
-    means = {name: float(np.mean(values)) for name, values in found.items()}
+    means = {name: float(np.mean(values)) for name, values in accuracies.items()}
     return {**means, "difference": float(change.mean()), "standard error": float(error)}
 
 
 if __name__ == "__main__":
-    inside_views(*sys.argv[1:])
+    compare_copies(*sys.argv[1:])

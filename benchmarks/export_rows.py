@@ -8,40 +8,40 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
 from pathlib import Path
 
-from benchmarks.measure import Measured, Row, from_json, in_turns, timed
-from benchmarks.processes import baseline_script, process, worker
-from benchmarks.workspace import FIVE, Material, without_artifacts
+from benchmarks.measure import Measurement, Row, alternate, measurement_from_json, time_call
+from benchmarks.processes import baseline_command, run_process, worker_command
+from benchmarks.workspace import VARIANTS_WITHOUT_TENSORFLOW, Workspace, without_artifacts
 
 SECONDS, KERAS = 16.0, 47.0
 """What the six variants may take on the machine of the first measurements, and what Keras takes there."""
 
-PEAK = 1536.0
+PEAK_MIB = 1536.0
 """MiB that no process of an export may exceed."""
 
-SIX = ("saved_model", *FIVE)
+ALL_VARIANTS = ("saved_model", *VARIANTS_WITHOUT_TENSORFLOW)
 
 
-def export(material: Material) -> Measured:
-    """Whole processes, imports and reading the model included; tledge also corrects int8's biases."""
-    model = material.run / "model.keras"
-    plain = baseline_script("export.py", model, material.photos, material.work / "exported")
-    copy = without_artifacts(material.run, material.work / "runs" / "export")
-    baseline = process(plain, material.env)
-    ours = process(worker("export", copy), material.env)
-    conditions = {f"no process above {PEAK:.0f} MiB": ours.peak_mib <= PEAK}
+def export(workspace: Workspace) -> Measurement:
+    """Compare whole processes, imports and reading the model included; tledge also corrects int8's biases."""
+    model = workspace.run / "model.keras"
+    plain = baseline_command("export.py", model, workspace.photos, workspace.work / "exported")
+    copy = without_artifacts(workspace.run, workspace.work / "runs" / "export")
+    baseline = run_process(plain, workspace.env)
+    ours = run_process(worker_command("export", copy), workspace.env)
+    conditions = {f"no process above {PEAK_MIB:.0f} MiB": ours.peak_mib <= PEAK_MIB}
     facts = {
         "largest process, MiB": {"baseline": round(baseline.peak_mib), "tledge": round(ours.peak_mib)},
         "bytes": {"baseline": baseline.value(), "tledge": ours.value()["bytes"]},
         "seconds a variant": ours.value()["seconds"],
     }
-    return Measured((baseline.timing,), (ours.timing,), conditions, facts)
+    return Measurement((baseline.timing,), (ours.timing,), conditions, facts)
 
 
-def verify(material: Material) -> Measured:
-    """Five times in turns in one process, where everything is imported."""
-    command = worker("verify", material.exported, material.repeats(5))
-    value = process(command, material.env).value()
-    return from_json(
+def verify(workspace: Workspace) -> Measurement:
+    """Alternate five times in one process, where everything is imported."""
+    command = worker_command("verify", workspace.exported, workspace.repeats(5))
+    value = run_process(command, workspace.env).value()
+    return measurement_from_json(
         value, facts={name: value[name] for name in ("images", "seconds an artifact", "verdicts")}
     )
 
@@ -62,20 +62,24 @@ ROWS = (
 )  # fmt: skip
 
 
-def inside_export(run: str) -> None:
-    """Inside a child: the export stage through its public function."""
+def time_export(run: str) -> None:
+    """Run the export stage through its public function, and print the times."""
     from tledge import recipe
     from tledge.exporting import export as export_run
     from tledge.runs import RunFolder
 
     folder = RunFolder(Path(run))
-    made = export_run(folder, recipe.load(folder.recipe), SIX)
-    seconds = {one.variant: one.seconds for one in made}
-    print(json.dumps({"seconds": seconds, "bytes": {one.variant: one.bytes for one in made}}))
+    artifacts = export_run(folder, recipe.load(folder.recipe), ALL_VARIANTS)
+    seconds = {artifact.variant: artifact.seconds for artifact in artifacts}
+    print(
+        json.dumps(
+            {"seconds": seconds, "bytes": {artifact.variant: artifact.bytes for artifact in artifacts}}
+        )
+    )
 
 
-def inside_verify(run: str, repeats: str) -> None:
-    """Inside a child: the bare runtimes, images divided over the cores, and `verify_run` in turns."""
+def time_verification(run: str, repeats: str) -> None:
+    """Alternate between bare runtimes, images divided over the cores, and `verify_run`."""
     import numpy as np
 
     from benchmarks.baselines.verify import opened
@@ -87,35 +91,41 @@ def inside_verify(run: str, repeats: str) -> None:
     folder, cores = RunFolder(Path(run)), os.cpu_count() or 1
     images, limits = golden.load(folder.golden).images, recipe.load(folder.recipe).parity
     artifacts = folder.read_artifacts()
-    assert {one.variant for one in artifacts} == set(FIVE), "verified is what both sides run, no more"
-    files = {one.variant: one.path for one in artifacts}
+    assert {artifact.variant for artifact in artifacts} == set(VARIANTS_WITHOUT_TENSORFLOW), (
+        "verified is what both sides run, no more"
+    )
+    files = {artifact.variant: artifact.path for artifact in artifacts}
     files |= {
-        f"{one.variant} uncorrected": one.details[UNCORRECTED]
-        for one in artifacts
-        if UNCORRECTED in one.details
+        f"{artifact.variant} uncorrected": artifact.details[UNCORRECTED]
+        for artifact in artifacts
+        if UNCORRECTED in artifact.details
     }
     bare = {name: [opened(folder.path / path) for _ in range(cores)] for name, path in files.items()}
     shares = np.array_split(images, cores)
-    each: dict[str, Timing] = {}
+    timings: dict[str, Timing] = {}
 
     def plain() -> Timing:
         with ThreadPoolExecutor(cores) as pool:
             for name, loops in bare.items():
                 work = list(zip(loops, shares, strict=True))
-                each[name] = timed(lambda work=work: list(pool.map(lambda one: one[0](one[1]), work)))
-        return Timing(sum(one.seconds for one in each.values()), sum(one.cpu for one in each.values()))
+                timings[name] = time_call(
+                    lambda work=work: list(pool.map(lambda pair: pair[0](pair[1]), work))
+                )
+        return Timing(
+            sum(timing.seconds for timing in timings.values()), sum(timing.cpu for timing in timings.values())
+        )
 
     reports = []
-    baseline, tledge = in_turns(
-        plain, lambda: timed(lambda: reports.append(verify_run(folder, limits))), int(repeats)
+    baseline, tledge = alternate(
+        plain, lambda: time_call(lambda: reports.append(verify_run(folder, limits))), int(repeats)
     )
     print(
         json.dumps(
             {
-                "baseline": [astuple(one) for one in baseline],
-                "tledge": [astuple(one) for one in tledge],
+                "baseline": [astuple(timing) for timing in baseline],
+                "tledge": [astuple(timing) for timing in tledge],
                 "images": len(images),
-                "seconds an artifact": {name: round(one.seconds, 3) for name, one in each.items()},
+                "seconds an artifact": {name: round(timing.seconds, 3) for name, timing in timings.items()},
                 "verdicts": {row.variant: row.verdict for row in reports[-1].rows},
             }
         )

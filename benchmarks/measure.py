@@ -1,4 +1,4 @@
-"""What a row is, how its two sides are timed, and when it has reached what it should.
+"""What a row is, how its two sides are timed, and when it reaches what is wanted.
 
 A ratio is always the baseline's seconds over tledge's: above 1 tledge is faster. Both sides of a
 row run on the same machine in the same command, in turns where they run more than once.
@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.processes import Timing
-from benchmarks.workspace import Material
+from benchmarks.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """Both sides of a row, a Timing for each repetition.
 
     `conditions` are what must hold beside the ratio, by what they say; `facts` go to the report.
@@ -42,7 +42,7 @@ class Row:
     work: str
     baseline: str
     wanted: float | None
-    measure: Callable[[Material], Measured]
+    measure: Callable[[Workspace], Measurement]
     once: str = ""
 
 
@@ -67,11 +67,11 @@ class Result:
     error: str = ""
 
 
-def judged(row: Row, measured: Measured, *, small: bool) -> Result:
-    """The row's medians, ratio and verdict; a small run is never judged."""
+def judge(row: Row, measured: Measurement, *, small: bool) -> Result:
+    """Compute a row's medians, ratio and verdict; a small run is never judged."""
     sides = {"baseline": measured.baseline, "tledge": measured.tledge}
-    seconds = {name: statistics.median(one.seconds for one in side) for name, side in sides.items()}
-    cpu = {name: statistics.median(one.cpu for one in side) for name, side in sides.items()}
+    seconds = {name: statistics.median(timing.seconds for timing in side) for name, side in sides.items()}
+    cpu = {name: statistics.median(timing.cpu for timing in side) for name, side in sides.items()}
     pairs = zip(measured.baseline, measured.tledge, strict=True)
     ratios = [plain.seconds / ours.seconds for plain, ours in pairs]
     ratio = seconds["baseline"] / seconds["tledge"]
@@ -94,21 +94,21 @@ def judged(row: Row, measured: Measured, *, small: bool) -> Result:
 
 
 def verdict(ratio: float, wanted: float | None, conditions: Mapping[str, bool]) -> str:
-    """`reached`, `missed`, or `reported` where nothing is asked for."""
+    """Decide between `reached`, `missed`, and `reported` where nothing is wanted."""
     if wanted is None and not conditions:
         return "reported"
     reached = (wanted is None or ratio >= wanted) and all(conditions.values())
     return "reached" if reached else "missed"
 
 
-def timed(work: Callable[[], object]) -> Timing:
+def time_call(work: Callable[[], object]) -> Timing:
     """Time one call in this process."""
     started, cpu = time.perf_counter(), time.process_time()
     work()
     return Timing(time.perf_counter() - started, time.process_time() - cpu)
 
 
-def in_turns(
+def alternate(
     baseline: Callable[[], Timing], tledge: Callable[[], Timing], repeats: int
 ) -> tuple[tuple[Timing, ...], tuple[Timing, ...]]:
     """Alternate between both; where they are repeated, each runs once before as a warm-up."""
@@ -116,10 +116,10 @@ def in_turns(
         baseline()
         tledge()
     pairs = [(baseline(), tledge()) for _ in range(repeats)]
-    return tuple(one for one, _ in pairs), tuple(one for _, one in pairs)
+    return tuple(side for side, _ in pairs), tuple(side for _, side in pairs)
 
 
-def from_json(value: Mapping[str, Any], **more: Any) -> Measured:
-    """What a script of `benchmarks.worker` printed, as Measured; `more` are its conditions and facts."""
-    sides = {name: tuple(Timing(*one) for one in value[name]) for name in ("baseline", "tledge")}
-    return Measured(**sides, **more)
+def measurement_from_json(value: Mapping[str, Any], **conditions_and_facts: Any) -> Measurement:
+    """Read what a task of `benchmarks.worker` printed; the keywords are its conditions and facts."""
+    sides = {name: tuple(Timing(*figures) for figures in value[name]) for name in ("baseline", "tledge")}
+    return Measurement(**sides, **conditions_and_facts)

@@ -9,14 +9,14 @@ import sys
 from dataclasses import astuple
 from pathlib import Path
 
-from benchmarks.measure import Measured, Row, from_json, in_turns, timed
-from benchmarks.processes import Timing, baseline_script, process, worker
-from benchmarks.workspace import Material
+from benchmarks.measure import Measurement, Row, alternate, measurement_from_json, time_call
+from benchmarks.processes import Timing, baseline_command, run_process, worker_command
+from benchmarks.workspace import Workspace
 
-HELP_CPU = 0.1
+HELP_CPU_SECONDS = 0.1
 """CPU seconds that `tledge --help` may take."""
 
-COLD = 0.6
+COLD_START_SECONDS = 0.6
 """Seconds from typing `tledge predict` to the answer for one photo."""
 
 VARIANT = "tflite-fp32"
@@ -25,55 +25,63 @@ VARIANT = "tflite-fp32"
 PHOTOS = 60
 
 
-def help_(material: Material) -> Measured:
-    """`--help` of both command lines; a script with Keras imports it before it reads its arguments."""
+def command_help(workspace: Workspace) -> Measurement:
+    """Time `--help` of both command lines; a script with Keras imports it before it reads its arguments."""
     ours = [sys.executable, "-m", "tledge", "--help"]
     bare = [sys.executable, "-c", "import click"]
-    cpu = [process(bare, material.env).timing.cpu for _ in range(material.repeats(5))]
-    plain = baseline_script("predict.py", "--help")
-    baseline, tledge = in_turns(
-        lambda: process(plain, material.env).timing,
-        lambda: process(ours, material.env).timing,
-        material.repeats(7),
+    cpu = [run_process(bare, workspace.env).timing.cpu for _ in range(workspace.repeats(5))]
+    plain = baseline_command("predict.py", "--help")
+    baseline, tledge = alternate(
+        lambda: run_process(plain, workspace.env).timing,
+        lambda: run_process(ours, workspace.env).timing,
+        workspace.repeats(7),
     )
-    taken = statistics.median(one.cpu for one in tledge)
-    facts = {"CPU milliseconds": round(1000 * taken), "of them Python and click": _ms(cpu)}
-    return Measured(baseline, tledge, {f"at most {1000 * HELP_CPU:.0f} ms of CPU": taken <= HELP_CPU}, facts)
+    cpu_seconds = statistics.median(timing.cpu for timing in tledge)
+    facts = {"CPU milliseconds": round(1000 * cpu_seconds), "of them Python and click": _ms(cpu)}
+    return Measurement(
+        baseline,
+        tledge,
+        {f"at most {1000 * HELP_CPU_SECONDS:.0f} ms of CPU": cpu_seconds <= HELP_CPU_SECONDS},
+        facts,
+    )
 
 
 def _ms(seconds: list[float]) -> int:
     return round(1000 * statistics.median(seconds))
 
 
-def predict_start(material: Material) -> Measured:
-    """Whole processes in turns, the same weights and the same photo."""
-    photo, labels = material.one_photo(), sorted(one.name for one in (material.photos / "test").iterdir())
-    plain = baseline_script("predict.py", material.run / "model.keras", photo, *labels)
-    arguments = ["predict", material.run / "bundle", photo, "--variant", VARIANT]
+def predict_start(workspace: Workspace) -> Measurement:
+    """Alternate between whole processes, with the same weights and the same photo."""
+    photo, labels = workspace.one_photo(), sorted(path.name for path in (workspace.photos / "test").iterdir())
+    plain = baseline_command("predict.py", workspace.run / "model.keras", photo, *labels)
+    arguments = ["predict", workspace.run / "bundle", photo, "--variant", VARIANT]
     ours = [sys.executable, "-m", "tledge", *map(str, arguments)]
-    traced = process([sys.executable, "-X", "importtime", *ours[1:]], material.env)
+    traced = run_process([sys.executable, "-X", "importtime", *ours[1:]], workspace.env)
     loaded = re.findall(r"\|\s+(tensorflow|keras)\b", traced.err)
-    said: dict[str, str] = {"tledge": traced.out.strip()}
+    answers: dict[str, str] = {"tledge": traced.out.strip()}
 
     def keras() -> Timing:
-        ended = process(plain, material.env)
-        said["baseline"] = ended.out.strip()
+        ended = run_process(plain, workspace.env)
+        answers["baseline"] = ended.out.strip()
         return ended.timing
 
-    baseline, tledge = in_turns(keras, lambda: process(ours, material.env).timing, material.repeats(5))
+    baseline, tledge = alternate(keras, lambda: run_process(ours, workspace.env).timing, workspace.repeats(5))
     conditions = {
-        f"at most {COLD} s": statistics.median(one.seconds for one in tledge) <= COLD,
+        f"at most {COLD_START_SECONDS} s": statistics.median(timing.seconds for timing in tledge)
+        <= COLD_START_SECONDS,
         "neither TensorFlow nor Keras loaded": not loaded,
     }
-    return Measured(baseline, tledge, conditions, {"answers": said})
+    return Measurement(baseline, tledge, conditions, {"answers": answers})
 
 
-def predict_image(material: Material) -> Measured:
-    """Seven times in turns in one process, the same photos and the same artifact."""
-    command = worker("predict", material.run, material.photos / "test", material.repeats(7))
-    value = process(command, material.env).value()
+def predict_image(workspace: Workspace) -> Measurement:
+    """Alternate seven times in one process, with the same photos and the same artifact."""
+    command = worker_command("predict", workspace.run, workspace.photos / "test", workspace.repeats(7))
+    value = run_process(command, workspace.env).value()
     facts = {name: value[name] for name in ("photos", "milliseconds an image")}
-    return from_json(value, conditions={"same labels as the bare loop": value["same"]}, facts=facts)
+    return measurement_from_json(
+        value, conditions={"same labels as the bare loop": value["same"]}, facts=facts
+    )
 
 
 ROWS = (
@@ -93,13 +101,13 @@ ROWS = (
         "help", "starting",
         "the command line's help",
         "predict.py --help: argparse behind `import keras`",
-        None, help_,
+        None, command_help,
     ),
 )  # fmt: skip
 
 
-def inside_predict(run: str, photos: str, repeats: str) -> None:
-    """Inside a child: the bare loop and `tledge.predict` in turns."""
+def time_prediction(run: str, photos: str, repeats: str) -> None:
+    """Alternate between the bare loop and `tledge.predict`, and print the times."""
     from benchmarks.baselines.invoke import opened
     from tledge.predict import predict
     from tledge.reader import open_predictor
@@ -111,25 +119,25 @@ def inside_predict(run: str, photos: str, repeats: str) -> None:
     predictor = open_predictor(folder / "bundle", VARIANT)
 
     def plain() -> Timing:
-        return timed(lambda: [bare(str(path)) for path in paths])
+        return time_call(lambda: [bare(str(path)) for path in paths])
 
     def ours() -> Timing:
-        return timed(lambda: list(predict(predictor, paths, 3)))
+        return time_call(lambda: list(predict(predictor, paths, 3)))
 
-    baseline, tledge = in_turns(plain, ours, int(repeats))
+    baseline, tledge = alternate(plain, ours, int(repeats))
     best = [answer.predictions[0].label for answer in predict(predictor, paths, 1)]
     same = best == [predictor.labels[int(bare(str(path)).argmax())] for path in paths]
-    each = {
-        name: round(1000 * statistics.median(one.seconds for one in side) / len(paths), 3)
+    per_image = {
+        name: round(1000 * statistics.median(timing.seconds for timing in side) / len(paths), 3)
         for name, side in (("baseline", baseline), ("tledge", tledge))
     }
     print(
         json.dumps(
             {
-                "baseline": [astuple(one) for one in baseline],
-                "tledge": [astuple(one) for one in tledge],
+                "baseline": [astuple(timing) for timing in baseline],
+                "tledge": [astuple(timing) for timing in tledge],
                 "photos": len(paths),
-                "milliseconds an image": each,
+                "milliseconds an image": per_image,
                 "same": same,
             }
         )

@@ -1,4 +1,4 @@
-"""Rows about photos: preparing them once, and what decoding them in every epoch costs."""
+"""Rows about photos: preprocessing them once, and what decoding them in every epoch costs."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Measured, Row, from_json, in_turns, timed
-from benchmarks.processes import Ended, Timing, baseline_script, process, worker
-from benchmarks.workspace import SIZE, Material
+from benchmarks.measure import Measurement, Row, alternate, measurement_from_json, time_call
+from benchmarks.processes import ProcessResult, Timing, baseline_command, run_process, worker_command
+from benchmarks.workspace import SIZE, Workspace
 
 
-def prepare(material: Material) -> Measured:
-    """Five times in turns in one process; each time tledge fills a new cache."""
-    command = worker("prepare", material.photos, material.repeats(5))
-    value = process(command, material.env).value()
+def preprocess(workspace: Workspace) -> Measurement:
+    """Alternate five times in one process; each time tledge fills a new cache."""
+    command = worker_command("prepare", workspace.photos, workspace.repeats(5))
+    value = run_process(command, workspace.env).value()
     facts = {name: value[name] for name in ("images", "images a second and core")}
     same = {"same pixels as bare Pillow": value["same"]}
-    return from_json(value, conditions=same, facts=facts)
+    return measurement_from_json(value, conditions=same, facts=facts)
 
 
-def epochs(material: Material) -> Measured:
-    """Both sides in processes of their own, in turns; the clock starts after imports."""
+def epochs(workspace: Workspace) -> Measurement:
+    """Alternate between processes of both sides; the clock starts after imports."""
     images: list[int] = []
 
     def plain() -> Timing:
-        command = baseline_script("decode.py", material.photos, "--epochs", material.epochs)
-        return noted(process(command, material.env))
+        command = baseline_command("decode.py", workspace.photos, "--epochs", workspace.epochs)
+        return noted(run_process(command, workspace.env))
 
     def ours() -> Timing:
-        command = worker("epochs", material.recipe("epochs"))
-        with tempfile.TemporaryDirectory(dir=material.work) as cache:
-            return noted(process(command, {**material.env, "TLEDGE_CACHE": cache}))
+        command = worker_command("epochs", workspace.recipe("epochs"))
+        with tempfile.TemporaryDirectory(dir=workspace.work) as cache:
+            return noted(run_process(command, {**workspace.env, "TLEDGE_CACHE": cache}))
 
-    def noted(ended: Ended) -> Timing:
+    def noted(ended: ProcessResult) -> Timing:
         value = ended.value()
         images.append(value["images"])
         return Timing(value["seconds"], value["cpu"])
 
-    baseline, tledge = in_turns(plain, ours, material.repeats(3))
-    return Measured(
+    baseline, tledge = alternate(plain, ours, workspace.repeats(3))
+    return Measurement(
         baseline, tledge, {"as many images on both sides": len(set(images)) == 1}, {"images": images[0]}
     )
 
@@ -53,7 +53,7 @@ ROWS = (
         "prepare", "preparing",
         f"decode every photo and resize it to {SIZE} px, on all cores; tledge also hashes and writes them",
         "pillow_decode.py: open, convert, resize in a thread pool, kept in memory",
-        0.9, prepare,
+        0.9, preprocess,
     ),
     Row(
         "decode-epochs", "preparing",
@@ -64,41 +64,41 @@ ROWS = (
 )  # fmt: skip
 
 
-def inside_prepare(photos: str, repeats: str) -> None:
-    """Inside a child: bare Pillow and `dataset.prepare` in turns."""
+def time_preprocessing(photos: str, repeats: str) -> None:
+    """Alternate between bare Pillow and `dataset.prepare`, and print the times."""
     import numpy as np
 
     from benchmarks.baselines.pillow_decode import decode
     from tledge import dataset
     from tledge.tables import Data
 
-    kept = {}
+    results = {}
 
     def bare() -> None:
-        kept["bare"] = decode(Path(photos))
+        results["bare"] = decode(Path(photos))
 
     def ours() -> None:
-        kept["tledge"] = dataset.prepare(Data(source=f"folder:{photos}"), SIZE)
+        results["tledge"] = dataset.prepare(Data(source=f"folder:{photos}"), SIZE)
 
     with tempfile.TemporaryDirectory() as scratch:
 
         def fresh() -> object:
             os.environ["TLEDGE_CACHE"] = tempfile.mkdtemp(dir=scratch)
-            return timed(ours)
+            return time_call(ours)
 
-        baseline, tledge = in_turns(lambda: timed(bare), fresh, int(repeats))
-        images = kept["tledge"].images()
-        order = np.argsort([row.id for row in kept["tledge"].rows])
-        same = bool(np.array_equal(images[order], kept["bare"]))
+        baseline, tledge = alternate(lambda: time_call(bare), fresh, int(repeats))
+        images = results["tledge"].images()
+        order = np.argsort([row.id for row in results["tledge"].rows])
+        same = bool(np.array_equal(images[order], results["bare"]))
     rates = {}
     for name, side in (("baseline", baseline), ("tledge", tledge)):
-        middle = sorted(one.seconds for one in side)[len(side) // 2]
+        middle = sorted(timing.seconds for timing in side)[len(side) // 2]
         rates[name] = round(len(images) / middle / (os.cpu_count() or 1))
     print(
         json.dumps(
             {
-                "baseline": [astuple(one) for one in baseline],
-                "tledge": [astuple(one) for one in tledge],
+                "baseline": [astuple(timing) for timing in baseline],
+                "tledge": [astuple(timing) for timing in tledge],
                 "images": len(images),
                 "images a second and core": rates,
                 "same": same,
@@ -107,19 +107,19 @@ def inside_prepare(photos: str, repeats: str) -> None:
     )
 
 
-def inside_epochs(recipe_path: str) -> None:
-    """Inside a child: prepare once, then every batch of every epoch as training and validation take them."""
+def time_epoch_batches(recipe_path: str) -> None:
+    """Preprocess once, then time every batch of every epoch as training and validation take them."""
     import numpy as np
 
     from tledge import dataset, feeding, quiet, recipe, splits
 
     quiet.load("keras", "train")
-    made = recipe.load(Path(recipe_path))
-    stage = made.stage[0]
+    loaded = recipe.load(Path(recipe_path))
+    stage = loaded.stage[0]
 
     def work() -> int:
-        prepared = dataset.prepare(made.data, SIZE)
-        rows = splits.split(prepared, made.data, made.recipe.seed)
+        prepared = dataset.prepare(loaded.data, SIZE)
+        rows = splits.split(prepared, loaded.data, loaded.recipe.seed)
         one_hot = np.eye(len(prepared.labels), dtype=np.float32)[prepared.label_indices()]
         parts = {name: feeding.Examples(prepared.images(), one_hot, part) for name, part in rows.items()}
         order = ["train", "validation"] * stage.epochs + ["test"]
@@ -130,8 +130,8 @@ def inside_epochs(recipe_path: str) -> None:
         )
 
     images: list[int] = []
-    found = timed(lambda: images.append(work()))
-    print(json.dumps({"seconds": found.seconds, "cpu": found.cpu, "images": images[0]}))
+    timing = time_call(lambda: images.append(work()))
+    print(json.dumps({"seconds": timing.seconds, "cpu": timing.cpu, "images": images[0]}))
 
 
 def _each(data: Any) -> Iterator[Any]:

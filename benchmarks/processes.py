@@ -30,8 +30,8 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A process that ended well: its times, the largest memory of it or of a descendant, its output."""
+class ProcessResult:
+    """A process that ended with code 0: its times, the peak memory of any process in it, its output."""
 
     timing: Timing
     peak_mib: float
@@ -39,12 +39,12 @@ class Ended:
     err: str
 
     def value(self) -> dict[str, Any]:
-        """The JSON object in the last line of its output."""
-        found: dict[str, Any] = json.loads(self.out.strip().splitlines()[-1])
-        return found
+        """Parse the JSON object in the last line of its output."""
+        value: dict[str, Any] = json.loads(self.out.strip().splitlines()[-1])
+        return value
 
 
-def process(command: Sequence[str | Path], env: Mapping[str, str]) -> Ended:
+def run_process(command: Sequence[str | Path], env: Mapping[str, str]) -> ProcessResult:
     """Run a command to its end; raises BenchmarkError with the end of its stderr where it fails.
 
     CPU seconds and peak memory include descendants that it waited for (`wait4`, getrusage(2)).
@@ -52,30 +52,30 @@ def process(command: Sequence[str | Path], env: Mapping[str, str]) -> Ended:
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         started = time.perf_counter()
         child = subprocess.Popen(
-            [str(one) for one in command], env=dict(env), stdin=subprocess.DEVNULL, stdout=out, stderr=err
+            [str(part) for part in command], env=dict(env), stdin=subprocess.DEVNULL, stdout=out, stderr=err
         )
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - started
         child.returncode = os.waitstatus_to_exitcode(status)
-        texts = [_content(one) for one in (out, err)]
+        texts = [_read(file) for file in (out, err)]
     if child.returncode:
         tail = "\n".join(texts[1].strip().splitlines()[-12:])
         raise BenchmarkError(f"{' '.join(map(str, command))} ended with {child.returncode}:\n{tail}")
     timing = Timing(seconds, usage.ru_utime + usage.ru_stime)
     unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
-    return Ended(timing, usage.ru_maxrss / unit, *texts)
+    return ProcessResult(timing, usage.ru_maxrss / unit, *texts)
 
 
-def _content(file: Any) -> str:
+def _read(file: Any) -> str:
     file.seek(0)
     return str(file.read())
 
 
-def worker(task: str, *arguments: object) -> list[str]:
+def worker_command(task: str, *arguments: object) -> list[str]:
     """Build the command that runs a task of `benchmarks.worker`."""
     return [sys.executable, "-m", "benchmarks.worker", task, *map(str, arguments)]
 
 
-def baseline_script(name: str, *arguments: object) -> list[str]:
+def baseline_command(name: str, *arguments: object) -> list[str]:
     """Build the command that runs a script of `baselines/`, such as "frozen.py", without this package."""
     return [sys.executable, str(FOLDER / "baselines" / name), *map(str, arguments)]

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks import augmentation_copies
-from benchmarks.measure import Measured, Row
-from benchmarks.processes import Ended, Timing, baseline_script, process, worker
-from benchmarks.workspace import Material
+from benchmarks.measure import Measurement, Row
+from benchmarks.processes import ProcessResult, Timing, baseline_command, run_process, worker_command
+from benchmarks.workspace import Workspace
 
 AUGMENT = 'flip = "horizontal"\nrotation = 0.2\n'
-VIEWS = 3
+COPIES = 3
 TOP = 'unfreeze = "block_11_expand_relu"\noptimizer = "rmsprop"\nlearning_rate = 1e-5\n'
 """`base.layers[100:]` of Keras' MobileNetV2, of any width."""
 
@@ -21,24 +21,26 @@ CLOSE = 0.005
 """Test accuracy may be below that of fresh augmentation by half a percentage point."""
 
 
-def trained(material: Material, name: str, **tables: str) -> Ended:
+def train_with_tledge(workspace: Workspace, name: str, **tables: str) -> ProcessResult:
     """Train tledge in a process of its own, with a cache of its own so that nothing is made before."""
-    cache = material.work / f"cache-{name}"
-    env = {**material.env, "TLEDGE_CACHE": str(cache)}
-    run = material.work / "runs" / name
-    ended = process(worker("train", material.recipe(name, **tables), run), env)
+    cache = workspace.work / f"cache-{name}"
+    env = {**workspace.env, "TLEDGE_CACHE": str(cache)}
+    run = workspace.work / "runs" / name
+    ended = run_process(worker_command("train", workspace.recipe(name, **tables), run), env)
     shutil.rmtree(cache)
     return ended
 
 
-def plain(material: Material, name: str) -> Ended:
+def train_baseline(workspace: Workspace, name: str) -> ProcessResult:
     """Train a baseline in a process of its own."""
-    more = ("--weights", material.weights, "--epochs", material.epochs)
-    return process(baseline_script(f"{name}.py", material.photos, *more), material.env)
+    options = ("--weights", workspace.weights, "--epochs", workspace.epochs)
+    return run_process(baseline_command(f"{name}.py", workspace.photos, *options), workspace.env)
 
 
-def compared(baseline: Ended, ours: Ended, conditions: dict[str, bool], **facts: Any) -> Measured:
-    """The stage alone is compared: photos are decoded before, on both sides, and imports are done."""
+def compare_training(
+    baseline: ProcessResult, ours: ProcessResult, conditions: dict[str, bool], **facts: Any
+) -> Measurement:
+    """Compare the stage alone: photos are decoded before, on both sides, and imports are done."""
     theirs, own = baseline.value(), ours.value()
     both = {
         "test accuracy": {"baseline": theirs["accuracy"], "tledge": own["accuracy"]},
@@ -48,40 +50,44 @@ def compared(baseline: Ended, ours: Ended, conditions: dict[str, bool], **facts:
         "whole process": {"baseline": asdict(baseline.timing), "tledge": asdict(ours.timing)},
         "peak MiB": {"baseline": round(baseline.peak_mib), "tledge": round(ours.peak_mib)},
     }
-    sides = [(Timing(one["seconds"], one["cpu"]),) for one in (theirs, own)]
-    return Measured(*sides, conditions=conditions, facts=both | facts)
+    sides = [(Timing(side["seconds"], side["cpu"]),) for side in (theirs, own)]
+    return Measurement(*sides, conditions=conditions, facts=both | facts)
 
 
-def frozen(material: Material) -> Measured:
-    """Ten epochs of a head; a third run without the cache must end with the same bytes."""
-    baseline, ours = plain(material, "frozen"), trained(material, "frozen")
-    uncached = trained(material, "frozen-uncached", stage="reuse_frozen = false").value()
+def frozen(workspace: Workspace) -> Measurement:
+    """Train a head for ten epochs; a third run without the cache must end with the same bytes."""
+    baseline, ours = train_baseline(workspace, "frozen"), train_with_tledge(workspace, "frozen")
+    uncached = train_with_tledge(workspace, "frozen-uncached", stage="reuse_frozen = false").value()
     own = ours.value()
     same = {
         "same model, bit for bit, as without the cache": own["sha256"] == uncached["sha256"],
         "same test images right as without the cache": own["right"] == uncached["right"],
     }
-    return compared(baseline, ours, same, **{"tledge without its cache, seconds": uncached["seconds"]})
+    return compare_training(
+        baseline, ours, same, **{"tledge without its cache, seconds": uncached["seconds"]}
+    )
 
 
-def augmented(material: Material) -> Measured:
-    """Three augmented views kept, against fresh ones in every epoch; drawing the views counts."""
-    baseline = plain(material, "augmented")
-    ours = trained(material, "augmented", augment=f"{AUGMENT}views = {VIEWS}")
-    heads = 2 if material.small else augmentation_copies.HEADS
-    recipe = material.recipe("views", augment=AUGMENT)
-    found = process(worker("views", recipe, VIEWS, heads), material.env).value()
-    seen = augmentation_copies.summary(found)
+def augmented(workspace: Workspace) -> Measurement:
+    """Keep three augmentation copies, against fresh ones in every epoch; drawing the copies counts."""
+    baseline = train_baseline(workspace, "augmented")
+    ours = train_with_tledge(workspace, "augmented", augment=f"{AUGMENT}views = {COPIES}")
+    heads = 2 if workspace.small else augmentation_copies.HEADS
+    recipe = workspace.recipe("views", augment=AUGMENT)
+    accuracies = run_process(worker_command("views", recipe, COPIES, heads), workspace.env).value()
+    compared_heads = augmentation_copies.summarize(accuracies)
     close = {
         f"test accuracy at most {CLOSE:.1%} below that of fresh augmentation, mean of {heads} heads":
-        seen["difference"] >= -CLOSE
+        compared_heads["difference"] >= -CLOSE
     }  # fmt: skip
-    return compared(baseline, ours, close, **{f"{heads} heads each": seen})
+    return compare_training(baseline, ours, close, **{f"{heads} heads each": compared_heads})
 
 
-def fine_tune(material: Material) -> Measured:
-    """From layer 100 of MobileNetV2 on, as the tutorial does."""
-    return compared(plain(material, "fine_tune"), trained(material, "fine-tune", stage=TOP), {})
+def fine_tune(workspace: Workspace) -> Measurement:
+    """Train from layer 100 of MobileNetV2 on, as the tutorial does."""
+    return compare_training(
+        train_baseline(workspace, "fine_tune"), train_with_tledge(workspace, "fine-tune", stage=TOP), {}
+    )
 
 
 ONCE = "minutes a side; a whole stage averages over hundreds of steps"
@@ -94,7 +100,7 @@ ROWS = (
     ),
     Row(
         "augmented", "training",
-        f"the same with flips and rotations; tledge draws {VIEWS} views of each photo once",
+        f"the same with flips and rotations; tledge draws {COPIES} views of each photo once",
         "augmented.py: random layers in the network, drawn in every epoch",
         3.0, augmented, ONCE,
     ),
@@ -107,8 +113,8 @@ ROWS = (
 )  # fmt: skip
 
 
-def inside_train(recipe_path: str, out: str) -> None:
-    """Inside a child: train a recipe and print the stage's seconds, from its first work to its last epoch."""
+def time_training(recipe_path: str, out: str) -> None:
+    """Train a recipe and print the stage's seconds, from its first work to its last epoch."""
     from pathlib import Path
 
     import numpy as np
@@ -143,15 +149,15 @@ class Clock:
         self.begun: dict[str, Timing] = {}
         self.ended: dict[str, Timing] = {}
 
-    def start(self, what: str, total: int | None = None) -> _Named:
-        self.begun.setdefault(what, _now())
-        return _Named(what)
+    def start(self, task: str, total: int | None = None) -> _Named:
+        self.begun.setdefault(task, _now())
+        return _Named(task)
 
     def finish(self, task: _Named) -> None:
         self.ended[task.name] = _now()
 
     def say(self, line: str) -> None:
-        """The stage announces itself before the frozen layers are computed; its task starts after."""
+        """Note the stage's announcement, before the frozen layers are computed; its task starts after."""
         if line.startswith("stage "):
             self.begun.setdefault("stage", _now())
 
@@ -161,7 +167,7 @@ class _Named:
         self.name = name
 
     def advance(self, steps: int = 1, **figures: object) -> None:
-        """Nothing to note."""
+        """Ignore steps: only beginning and end are noted."""
 
 
 def _now() -> Timing:

@@ -19,36 +19,36 @@ DRAWN = 240
 """Side in pixels of drawn photos; the real ones have 300, but drawing takes its time."""
 
 
-def photos(source: str, out: str, small: str) -> None:
+def write_photos(source: str, out: str, small: str) -> None:
     """Write photos as `split/label/*.jpg`; every tenth train photo of a label is for validation."""
     from tledge.sources import SOURCES
 
     wanted = SMALL if small == "True" else FULL
     own = {"name": "rock_paper_scissors"} if source == "tfds" else {**wanted, "size": DRAWN}
     module = SOURCES[source].module
-    seen: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     for record in module.records({**module.OPTIONS, **own}):
         place = (record.split, record.label)
-        if seen[place] == wanted[record.split] // 3:
+        if counts[place] == wanted[record.split] // 3:
             continue
-        number = seen[place]
-        seen[place] += 1
+        number = counts[place]
+        counts[place] += 1
         split = "validation" if record.split == "train" and number % 10 == 9 else record.split
         folder = Path(out) / split / record.label
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{number:04d}.jpg").write_bytes(record.read())
 
 
-WHAT = {
-    "photos": photos,
-    "train": training_rows.inside_train,
-    "views": augmentation_copies.inside_views,
-    "prepare": preprocessing_rows.inside_prepare,
-    "epochs": preprocessing_rows.inside_epochs,
-    "export": export_rows.inside_export,
-    "verify": export_rows.inside_verify,
-    "predict": prediction_rows.inside_predict,
+TASKS = {
+    "photos": write_photos,
+    "train": training_rows.time_training,
+    "views": augmentation_copies.compare_copies,
+    "prepare": preprocessing_rows.time_preprocessing,
+    "epochs": preprocessing_rows.time_epoch_batches,
+    "export": export_rows.time_export,
+    "verify": export_rows.time_verification,
+    "predict": prediction_rows.time_prediction,
 }
 
 if __name__ == "__main__":
-    WHAT[sys.argv[1]](*sys.argv[2:])
+    TASKS[sys.argv[1]](*sys.argv[2:])

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.processes import FOLDER, process, worker
+from benchmarks.processes import FOLDER, run_process, worker_command
 
 ROOT = FOLDER.parent
-SET = "tfds/rock_paper_scissors"
+DATA_SET = "tfds/rock_paper_scissors"
 SIZE = 160
 WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_{}_no_top.h5"
-FIVE = ("tflite-fp32", "tflite-fp16", "tflite-dynamic", "tflite-int8", "onnx-fp32")
+VARIANTS_WITHOUT_TENSORFLOW = ("tflite-fp32", "tflite-fp16", "tflite-dynamic", "tflite-int8", "onnx-fp32")
 """The variants that run without TensorFlow."""
 
 RECIPE = """
@@ -44,7 +44,7 @@ variants = ["tflite-fp32"]
 
 
 @dataclass(frozen=True)
-class Material:
+class Workspace:
     """A folder to work in, and how much work to do.
 
     `data` holds real photos and weights (see CONTRIBUTING.md); where it is None, photos are drawn
@@ -64,12 +64,12 @@ class Material:
         return "imagenet" if self.data else "none"
 
     def repeats(self, full: int) -> int:
-        """How often a row is repeated that a full run repeats `full` times."""
+        """Count how often a row is repeated that a full run repeats `full` times."""
         return 1 if self.small else full
 
     @cached_property
     def env(self) -> dict[str, str]:
-        """The children's environment: data and weights from local copies, caches in `work`."""
+        """Build the children's environment: data and weights from local copies, caches in `work`."""
         own = {
             "KERAS_HOME": str(self.work / "keras"),
             "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
@@ -83,13 +83,13 @@ class Material:
 
     @cached_property
     def photos(self) -> Path:
-        """Photos as `split/label/*.jpg`, of the splits train, validation and test."""
+        """Write photos as `split/label/*.jpg`, of the splits train, validation and test."""
         out = self.work / "photos"
-        process(worker("photos", "tfds" if self.data else "drawn", out, self.small), self.env)
+        run_process(worker_command("photos", "tfds" if self.data else "drawn", out, self.small), self.env)
         return out
 
     def one_photo(self) -> Path:
-        """A photo of the test split."""
+        """Choose one photo of the test split."""
         return min((self.photos / "test").rglob("*.jpg"))
 
     def recipe(self, name: str, *, augment: str = "", stage: str = "", epochs: int | None = None) -> Path:
@@ -104,7 +104,7 @@ class Material:
 
     @cached_property
     def run(self) -> Path:
-        """A run whose head was trained, with a bundle of its float artifact."""
+        """Train the head of a run, and bundle its float artifact."""
         folder = self.work / "runs" / "bench"
         self.tledge("train", self.recipe("bench"), "--out", folder, "--quiet")
         self.tledge("export", folder, "--unverified", "--quiet")
@@ -112,18 +112,18 @@ class Material:
 
     @cached_property
     def exported(self) -> Path:
-        """The run with all five artifacts that need no TensorFlow."""
-        named = [part for name in FIVE for part in ("--variant", name)]
+        """Export all five artifacts of the run that need no TensorFlow."""
+        named = [part for name in VARIANTS_WITHOUT_TENSORFLOW for part in ("--variant", name)]
         self.tledge("export", self.run, *named, "--unverified", "--quiet")
         return self.run
 
     def tledge(self, *arguments: object) -> None:
         """Run a tledge command that is not measured."""
-        process([sys.executable, "-m", "tledge", *map(str, arguments)], self.env)
+        run_process([sys.executable, "-m", "tledge", *map(str, arguments)], self.env)
 
 
 def _link_weights(source: Path, target: Path) -> None:
-    """Keras' weight files by their names; those for 224 pixels serve 160 where there are no others."""
+    """Link Keras' weight files by their names; those for 224 pixels serve 160 where there are no others."""
     target.mkdir(parents=True, exist_ok=True)
     for path in source.iterdir():
         (target / path.name).symlink_to(path.resolve())
@@ -133,14 +133,14 @@ def _link_weights(source: Path, target: Path) -> None:
 
 
 def real_data() -> Path | None:
-    """The folder of real photos and weights, None where it is absent."""
+    """Find the folder of real photos and weights; None where it is absent."""
     named = Path(os.environ.get("TLEDGE_TEST_DATA", ROOT.parent / "shared" / "data")).absolute()
-    whole = (named / SET).is_dir() and (named / "keras/models" / WEIGHTS.format(224)).is_file()
-    return named if whole else None
+    is_complete = (named / DATA_SET).is_dir() and (named / "keras/models" / WEIGHTS.format(224)).is_file()
+    return named if is_complete else None
 
 
 def without_artifacts(run: Path, copy: Path) -> Path:
-    """A copy of a run that nothing was exported from."""
+    """Copy a run without everything that was exported from it."""
     shutil.rmtree(copy, ignore_errors=True)
-    made = ("artifacts", "bundle", "evidence", "logs", "parity.json", "*.zip")
-    return Path(shutil.copytree(run, copy, ignore=shutil.ignore_patterns(*made)))
+    exported_names = ("artifacts", "bundle", "evidence", "logs", "parity.json", "*.zip")
+    return Path(shutil.copytree(run, copy, ignore=shutil.ignore_patterns(*exported_names)))

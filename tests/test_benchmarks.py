@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT
 
 from benchmarks import augmentation_copies, machine, measure, processes, runner, worker, workspace
-from benchmarks.measure import Measured, Row
+from benchmarks.measure import Measurement, Row
 from benchmarks.processes import Timing
 
 FOLDER = ROOT / "benchmarks"
@@ -30,8 +30,8 @@ def row(wanted: float | None = 2.0) -> Row:
     return Row("some", "topic", "work", "baseline", wanted, lambda _: measured(4, 1))
 
 
-def measured(baseline: float, tledge: float, **more: Any) -> Measured:
-    return Measured((Timing(baseline, 1),), (Timing(tledge, 1),), **more)
+def measured(baseline: float, tledge: float, **more: Any) -> Measurement:
+    return Measurement((Timing(baseline, 1),), (Timing(tledge, 1),), **more)
 
 
 def test_table_of_rows_is_whole() -> None:
@@ -49,7 +49,7 @@ def test_row_names_its_baseline(one: Row) -> None:
 
 def test_views_are_compared_head_by_head() -> None:
     """Heads differ from one another by more than the views do: only pairs show it."""
-    found = augmentation_copies.summary({"views": [0.90, 0.95, 0.92], "fresh": [0.91, 0.96, 0.93]})
+    found = augmentation_copies.summarize({"views": [0.90, 0.95, 0.92], "fresh": [0.91, 0.96, 0.93]})
     assert found["views"] == pytest.approx(0.92333, abs=1e-5)
     assert found["difference"] == pytest.approx(-0.01) and found["standard error"] == pytest.approx(
         0, abs=1e-12
@@ -89,7 +89,7 @@ def test_verdict(ratio: float, wanted: float | None, conditions: dict[str, bool]
 def test_ratio_is_of_medians() -> None:
     baseline = tuple(Timing(seconds, 2 * seconds) for seconds in (10, 12, 90))
     tledge = tuple(Timing(seconds, seconds) for seconds in (4, 3, 9))
-    found = measure.judged(row(), Measured(baseline, tledge), small=False)
+    found = measure.judge(row(), Measurement(baseline, tledge), small=False)
     assert found.ratio == 12 / 4
     assert (found.low, found.high, found.repeats) == (10 / 4, 90 / 9, 3)
     assert found.seconds == {"baseline": 12, "tledge": 4} and found.cpu == {"baseline": 24, "tledge": 4}
@@ -97,11 +97,11 @@ def test_ratio_is_of_medians() -> None:
 
 
 def test_slower_is_missed() -> None:
-    assert measure.judged(row(), measured(1, 4), small=False).verdict == "missed"
+    assert measure.judge(row(), measured(1, 4), small=False).verdict == "missed"
 
 
 def test_small_runs_are_not_judged() -> None:
-    found = measure.judged(row(), measured(4, 1, conditions={"same": False}), small=True)
+    found = measure.judge(row(), measured(4, 1, conditions={"same": False}), small=True)
     assert found.verdict == "not judged" and found.conditions == {"same": False}
 
 
@@ -112,30 +112,30 @@ def test_sides_take_turns() -> None:
         seen.append(name)
         return Timing(seconds, 0)
 
-    baseline, tledge = measure.in_turns(lambda: noted("b", 2), lambda: noted("t", 1), 3)
+    baseline, tledge = measure.alternate(lambda: noted("b", 2), lambda: noted("t", 1), 3)
     assert seen == ["b", "t"] * 4  # the first two warm up
     assert [one.seconds for one in (*baseline, *tledge)] == [2, 2, 2, 1, 1, 1]
 
 
 def test_process_counts_descendants() -> None:
     work = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'x = [1] * (10 << 20)'])"
-    ended = processes.process([sys.executable, "-c", f'{work}; print("""{{"a": 1}}""")'], os.environ)
+    ended = processes.run_process([sys.executable, "-c", f'{work}; print("""{{"a": 1}}""")'], os.environ)
     assert ended.peak_mib > 80 and ended.timing.seconds > 0 and ended.timing.cpu > 0
     assert ended.value() == {"a": 1}
 
 
 def test_failed_process_says_why() -> None:
     with pytest.raises(processes.BenchmarkError, match=r"ended with 3:\nno photos"):
-        processes.process(
+        processes.run_process(
             [sys.executable, "-c", "import sys; print('no photos', file=sys.stderr); sys.exit(3)"], {}
         )
 
 
 def test_failed_row_is_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def broken(_: workspace.Material) -> Measured:
+    def broken(_: workspace.Workspace) -> Measurement:
         raise processes.BenchmarkError("no photos")
 
-    found = runner._measured(replace(row(), measure=broken), workspace.Material(tmp_path, None))
+    found = runner._measure(replace(row(), measure=broken), workspace.Workspace(tmp_path, None))
     assert (found.verdict, found.error, found.ratio) == ("failed", "no photos", None)
     assert "no photos" in capsys.readouterr().err
     runner._print_table([found], small=False)
@@ -151,7 +151,7 @@ def test_machine_is_described() -> None:
 
 
 def test_json_holds_machine_and_rows(tmp_path: Path) -> None:
-    found = measure.judged(row(), measured(4, 1), small=False)
+    found = measure.judge(row(), measured(4, 1), small=False)
     runner._write(tmp_path, "topic", {"commit": "abc", **machine.describe()}, [found])
     raw = json.loads((tmp_path / "topic.json").read_text())
     assert raw["cores"] == os.cpu_count() and raw["commit"] == "abc"
@@ -167,14 +167,14 @@ def test_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_missing_data_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TLEDGE_TEST_DATA", str(tmp_path))
     assert workspace.real_data() is None
-    assert "DRAWN" in runner._described(None) and "RANDOM" in runner._described(None)
-    assert workspace.Material(tmp_path, None).weights == "none"
+    assert "DRAWN" in runner._describe_photos(None) and "RANDOM" in runner._describe_photos(None)
+    assert workspace.Workspace(tmp_path, None).weights == "none"
 
 
 def test_photos_are_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "SMALL", {"train": 33, "test": 6})
     monkeypatch.setattr(worker, "DRAWN", 16)
-    worker.photos("drawn", str(tmp_path), "True")
+    worker.write_photos("drawn", str(tmp_path), "True")
     found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.jpg"))
     assert len(found) == 39
     assert [name for name in found if name.startswith("validation")] == [
@@ -186,7 +186,7 @@ def test_recipes_are_valid(tmp_path: Path) -> None:
     from benchmarks.training_rows import AUGMENT, TOP
     from tledge import recipe
 
-    made = workspace.Material(tmp_path, None)
+    made = workspace.Workspace(tmp_path, None)
     made.__dict__["photos"] = tmp_path
     found = recipe.load(made.recipe("some", augment=f"{AUGMENT}views = 3", stage=TOP))
     assert (found.augment.flip, found.augment.rotation, found.augment.views) == ("horizontal", 0.2, 3)

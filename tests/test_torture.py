@@ -41,7 +41,7 @@ ENDS = {
 
 @pytest.mark.parametrize("name", ENDS)
 def test_verdict_of_a_case(name: str, tmp_path: Path) -> None:
-    found = runner.tried("group", ENDS[name], Workspace(tmp_path, reduced=True))
+    found = runner.run_case("group", ENDS[name], Workspace(tmp_path, reduced=True))
     wanted = {"holds": "holds", "lacks": "cannot run"}.get(name, "FALLS SHORT")
     assert found.verdict == wanted
     assert ("own error" in str(found.observation.shortfalls)) == (name == "broke")
@@ -98,7 +98,7 @@ def test_interrupt_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         started.append(pid)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(processes, "_watched", interrupted)
+    monkeypatch.setattr(processes, "_wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         processes.run([sys.executable, "-c", "import time; time.sleep(600)"], os.environ)
     with pytest.raises(ProcessLookupError):

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from torture.cases import recipes, training_faults
-from torture.inputs import photo_sets
-from torture.support import processes
+from torture.cases import training_faults
+from torture.inputs import odd_trainings, photo_sets
+from torture.support import command_checks, processes
 
 
 def ended(code: int = 2, err: str = "tledge: x.toml: bad") -> processes.ProcessResult:
@@ -19,7 +19,7 @@ def ended(code: int = 2, err: str = "tledge: x.toml: bad") -> processes.ProcessR
 
 
 def test_good_end_has_no_faults() -> None:
-    assert recipes.faults(ended(), 2, ("x.toml", "bad")) == []
+    assert command_checks.command_faults(ended(), 2, ("x.toml", "bad")) == []
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_good_end_has_no_faults() -> None:
 )
 def test_bad_end_is_noticed(code: int, err: str, hung: bool, word: str) -> None:
     end = replace(ended(code, err), hung=hung)
-    assert word in "\n".join(recipes.faults(end, 2, ("x.toml", "bad")))
+    assert word in "\n".join(command_checks.command_faults(end, 2, ("x.toml", "bad")))
 
 
 def run_with(folder: Path, labels: str, low: float = 0.2) -> Path:
@@ -61,9 +61,9 @@ def test_bad_run_is_noticed(tmp_path: Path, labels: str, low: float, word: str) 
 def test_verdict_without_reason_is_noticed(tmp_path: Path) -> None:
     row = {"variant": "tflite-int8", "verdict": "undecided", "reasons": []}
     (tmp_path / "parity.json").write_text(json.dumps({"rows": [row]}))
-    trial = next(iter(training_faults.TRAINED.values()))
-    ends = [ended(3), ended(3)]
-    found = list(training_faults.verification_faults(trial, ends, tmp_path))
+    trial = next(iter(odd_trainings.TRAINED.values()))
+    results = [ended(3), ended(3)]
+    found = list(training_faults.verification_faults(trial, results, tmp_path))
     assert found == ["tflite-int8 is undecided without a reason"]
 
 
@@ -79,7 +79,7 @@ def test_checkpoint_of_no_numbers_is_noticed(tmp_path: Path, weight: float, word
 @pytest.mark.slow
 def test_records_are_read_by_tledge(tmp_path: Path) -> None:
     tf = pytest.importorskip("tensorflow")
-    source = photo_sets.records(tmp_path, [3, -1])
+    source = photo_sets.write_tfrecord(tmp_path, [3, -1])
     path = source.partition(":")[2]
     found = [tf.train.Example.FromString(one.numpy()) for one in tf.data.TFRecordDataset(path)]
     assert [one.features.feature["class"].int64_list.value[0] for one in found] == [3, -1]

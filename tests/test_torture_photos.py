@@ -9,7 +9,7 @@ import pytest
 
 from tledge import images
 from torture.inputs import odd_photos, photo_mutations
-from torture.support.photo_decoding import Tally, is_clean
+from torture.support.photo_decoding import DecodingOutcomes, is_clean
 from torture.support.preview_server import status
 from torture.support.processes import ProcessResult
 from torture.workers import photo_decoder
@@ -25,7 +25,7 @@ def after(name: str, fate: str = "refused", reason: str = "9 bytes: damaged (x y
 
 
 def test_good_child_is_counted() -> None:
-    tally = Tally()
+    tally = DecodingOutcomes()
     assert tally.add(ended({"begun": "a"}, after("a"), {"begun": "b"}, after("b", "prepared", ""))) == ""
     assert tally.seen("").holds and (tally.count("refused"), tally.count("prepared")) == (1, 1)
 
@@ -40,7 +40,7 @@ def test_good_child_is_counted() -> None:
     ],
 )
 def test_photo_that_ends_a_child_is_named(one: ProcessResult, crashes: int, hangs: int) -> None:
-    tally = Tally()
+    tally = DecodingOutcomes()
     tally.add(one)
     assert (tally.crashes, tally.hangs) == (crashes, hangs) and "a" in tally.shortfalls[0]
     assert not tally.seen("").holds
@@ -55,7 +55,7 @@ def test_photo_that_ends_a_child_is_named(one: ProcessResult, crashes: int, hang
     ],
 )
 def test_other_faults_fall_short(one: ProcessResult) -> None:
-    tally = Tally()
+    tally = DecodingOutcomes()
     tally.add(one)
     assert not tally.seen("").holds
 
@@ -67,9 +67,9 @@ def test_raw_errors_reach_the_tally(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         raise KeyError("planted")
 
     (tmp_path / "a.jpg").write_bytes(b"x")
-    assert photo_decoder._tried(b"x")["fate"] == "refused"
+    assert photo_decoder._decode(b"x")["fate"] == "refused"
     monkeypatch.setattr(images, "prepare", broken)
-    assert photo_decoder._tried(b"x")["fate"] == "raised"
+    assert photo_decoder._decode(b"x")["fate"] == "raised"
 
 
 def test_clean_reasons() -> None:
@@ -80,14 +80,14 @@ def test_clean_reasons() -> None:
 
 
 def test_mutations_repeat_and_differ() -> None:
-    some = [photo_mutations.mutated(number) for number in range(300)]
-    assert some == [photo_mutations.mutated(number) for number in range(300)]
+    some = [photo_mutations.mutate(number) for number in range(300)]
+    assert some == [photo_mutations.mutate(number) for number in range(300)]
     assert len({data for _what, data in some}) > 290
-    assert {what.partition(":")[0] for what, _data in some} == set(odd_photos.kinds())
-    assert photo_mutations.mutated(7, seed=1) != photo_mutations.mutated(7)
+    assert {what.partition(":")[0] for what, _data in some} == set(odd_photos.formats())
+    assert photo_mutations.mutate(7, seed=1) != photo_mutations.mutate(7)
 
 
-@pytest.mark.parametrize("kind", odd_photos.kinds())
+@pytest.mark.parametrize("kind", odd_photos.formats())
 def test_seeds_are_photos_of_pieces(kind: str) -> None:
     for data in photo_mutations.seeds()[kind]:
         assert images.prepare(data, (8, 8)).shape == (8, 8, 3)

@@ -31,11 +31,14 @@ def bill(run: Path) -> bytes:
 
 def test_true_bill_passes(run: Path) -> None:
     pytest.importorskip("tensorflow")  # one of what has to be noted
-    assert dependencies._invalid(bill(run)) == [] and dependencies._untrue(run, json.loads(bill(run))) == []
+    assert (
+        dependencies._schema_faults(bill(run)) == []
+        and dependencies._content_faults(run, json.loads(bill(run))) == []
+    )
 
 
 def test_invalid_bill_is_noticed(run: Path) -> None:
-    (fault,) = dependencies._invalid(
+    (fault,) = dependencies._schema_faults(
         bill(run).replace(b'"bomFormat": "CycloneDX"', b'"bomFormat": "Cyclone"')
     )
     assert "Cyclone" in fault
@@ -43,8 +46,8 @@ def test_invalid_bill_is_noticed(run: Path) -> None:
 
 def test_untrue_bill_is_noticed(run: Path) -> None:
     wrong = bill(run).replace(b'"version": "' + packages.installed()["keras"].encode(), b'"version": "1')
-    assert any(fault.startswith("keras ") for fault in dependencies._untrue(run, json.loads(wrong)))
+    assert any(fault.startswith("keras ") for fault in dependencies._content_faults(run, json.loads(wrong)))
     fake_device_bundle.change_byte(run / "bundle" / "onnx-fp32.onnx")
-    faults = dependencies._untrue(run, json.loads(bill(run)))
+    faults = dependencies._content_faults(run, json.loads(bill(run)))
     fake_device_bundle.change_byte(run / "bundle" / "onnx-fp32.onnx")
     assert faults == ["onnx-fp32.onnx: not the file of the bill"]

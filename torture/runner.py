@@ -1,4 +1,4 @@
-"""Everything that happens to real tools, done to tledge on purpose: `python -m torture`.
+"""Run the cases and print one line for each, with a table at the end: `python -m torture`.
 
 Prints one line a case and a table at the end, writes the figures as JSON, and ends with 1 where a
 case falls short.
@@ -58,7 +58,7 @@ class Result:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the cases that were asked for; 1 where one falls short or cannot run, 130 after Ctrl-C."""
+    """Run the selected cases; return 1 where one falls short or cannot run, 130 after Ctrl-C."""
     args = _parser().parse_args(arguments)
     # A shell lets what it starts in the background ignore this, and children would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -67,27 +67,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="tledge-torture-", dir=args.work) as work:
         workspace = Workspace(Path(work), args.reduced, args.seed)
         try:
-            for group, case in _chosen(args):
-                results.append(tried(group, case, workspace))
-                print(_line(results[-1]), flush=True)
-                _write(args, results)
+            for group, case in _selected_cases(args):
+                results.append(run_case(group, case, workspace))
+                print(_result_line(results[-1]), flush=True)
+                _write_results(args, results)
         except KeyboardInterrupt:
             interrupted = True
     _print_table(results, args.reduced)
     if interrupted:
         return 130
     print(f"Written: {args.out}")
-    return int(not results or any(one.verdict != "holds" for one in results))
+    return int(not results or any(result.verdict != "holds" for result in results))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
         "--only",
-        type=_groups,
+        type=_parse_groups,
         default=list(GROUPS),
         metavar="GROUP,...",
-        help="\n".join(f"{name:11} {what}" for name, what in GROUPS.items()),
+        help="\n".join(f"{name:11} {meaning}" for name, meaning in GROUPS.items()),
     )
     parser.add_argument("--case", metavar="TEXT", default="", help="cases whose name contains this")
     parser.add_argument("--reduced", action="store_true", help="what takes minutes: fewer kills and files")
@@ -97,22 +97,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _groups(text: str) -> list[str]:
+def _parse_groups(text: str) -> list[str]:
     names = text.split(",")
     if strange := [name for name in names if name not in GROUPS]:
         raise argparse.ArgumentTypeError(f"no group {strange[0]!r}; there are {', '.join(GROUPS)}")
     return names
 
 
-def _chosen(args: argparse.Namespace) -> Iterator[tuple[str, Case]]:
+def _selected_cases(args: argparse.Namespace) -> Iterator[tuple[str, Case]]:
     for group in args.only:
         for case in import_module(f"torture.cases.{group}").CASES:
             if args.case in case.name and (case.reduced or not args.reduced):
                 yield group, case
 
 
-def tried(group: str, case: Case, workspace: Workspace) -> Result:
-    """Run a case; an error of the case itself is a shortfall, for then nothing was shown."""
+def run_case(group: str, case: Case, workspace: Workspace) -> Result:
+    """Run a case; an error of the case itself is a shortfall, because nothing was shown then."""
     began = time.monotonic()
     try:
         observation = case.run(workspace)
@@ -125,16 +125,19 @@ def tried(group: str, case: Case, workspace: Workspace) -> Result:
     return Result(group, case.name, case.holds, verdict, round(time.monotonic() - began, 1), observation)
 
 
-def _line(one: Result) -> str:
-    head = f"{one.verdict:11} {one.group}: {one.name} ({one.seconds:.0f} s): {one.observation.summary}"
-    return "\n".join([head, *(f"    {shortfalls}" for shortfalls in one.observation.shortfalls)])
+def _result_line(result: Result) -> str:
+    observation = result.observation
+    head = (
+        f"{result.verdict:11} {result.group}: {result.name} ({result.seconds:.0f} s): {observation.summary}"
+    )
+    return "\n".join([head, *(f"    {shortfall}" for shortfall in observation.shortfalls)])
 
 
-def _write(args: argparse.Namespace, results: Sequence[Result]) -> None:
+def _write_results(args: argparse.Namespace, results: Sequence[Result]) -> None:
     from tledge import runs
 
     figures: dict[str, Any] = {"reduced": args.reduced, "seed": args.seed}
-    runs.write_json(args.out, figures | {"cases": [asdict(one) for one in results]})
+    runs.write_json(args.out, figures | {"cases": [asdict(result) for result in results]})
 
 
 def _print_table(results: Sequence[Result], reduced: bool) -> None:
@@ -144,18 +147,18 @@ def _print_table(results: Sequence[Result], reduced: bool) -> None:
     table = Table(title="torture" + (", reduced" if reduced else ""))
     for name in ("group", "cases", "short", "kills", "files", "crashes", "hangs", "peak MiB", "seconds"):
         table.add_column(name, justify="left" if name == "group" else "right")
-    for group in dict.fromkeys(one.group for one in results):
-        _add_row(table, group, [one for one in results if one.group == group])
+    for group in dict.fromkeys(result.group for result in results):
+        _add_row(table, group, [result for result in results if result.group == group])
     table.add_section()
     _add_row(table, "all", results)
     Console(width=None if sys.stdout.isatty() else 110).print(table)
 
 
 def _add_row(table: Table, name: str, results: Sequence[Result]) -> None:
-    shortfalls = sum(one.verdict != "holds" for one in results)
+    shortfalls = sum(result.verdict != "holds" for result in results)
     observations = [result.observation for result in results]
     counts = ("kills", "files", "crashes", "hangs")
     sums = [sum(getattr(observation, count) for observation in observations) for count in counts]
-    peak = max((one.observation.peak for one in results), default=0)
-    seconds = sum(one.seconds for one in results)
+    peak = max((result.observation.peak for result in results), default=0)
+    seconds = sum(result.seconds for result in results)
     table.add_row(name, *map(str, (len(results), shortfalls, *sums)), f"{peak:.0f}", f"{seconds:.0f}")

@@ -1,4 +1,4 @@
-"""Whose work it is: licences, pins, known vulnerabilities, and the bill of materials of a bundle."""
+"""Dependencies: licences, pins, known vulnerabilities, and the bill of materials of a bundle."""
 
 from __future__ import annotations
 
@@ -19,68 +19,81 @@ TOOLS = ROOT / "tools"
 SBOM = "sbom.cdx.json"
 
 
-def _tool(workspace: Workspace, *arguments: str) -> tuple[processes.ProcessResult, list[str]]:
-    ended = processes.run([sys.executable, TOOLS / arguments[0], *arguments[1:]], workspace.env, timeout=900)
-    return ended, (ended.out.strip() or ended.tail).splitlines()
+def _run_tool(workspace: Workspace, *arguments: str) -> tuple[processes.ProcessResult, list[str]]:
+    result = processes.run([sys.executable, TOOLS / arguments[0], *arguments[1:]], workspace.env, timeout=900)
+    return result, (result.out.strip() or result.tail).splitlines()
 
 
 def licences(workspace: Workspace) -> Observation:
-    """tools/notice.py --check: NOTICE is current, every licence known, none in the way of shipping."""
-    ended, lines = _tool(workspace, "notice.py", "--check")
+    """Run tools/notice.py --check: NOTICE is current, every licence known, none in the way of shipping."""
+    result, lines = _run_tool(workspace, "notice.py", "--check")
     return Observation(
-        lines[-1], tuple(lines) if ended.code else (), crashes=int(ended.crashed), peak=ended.peak
+        lines[-1], tuple(lines) if result.code else (), crashes=int(result.crashed), peak=result.peak
     )
 
 
 def pins(workspace: Workspace) -> Observation:
-    """tools/audit.py: what it says stands in the line, also that nobody could be asked."""
-    ended, lines = _tool(workspace, "audit.py", "--quick")
-    shortfalls = tuple(line.strip() for line in lines if line.startswith("    ")) or (ended.tail,)
-    said = "; ".join(" ".join(line.split()) for line in lines if not line.startswith("    "))
-    return Observation(said, shortfalls if ended.code else (), crashes=int(ended.crashed), peak=ended.peak)
+    """Run tools/audit.py: its lines become the summary, also where no database could be asked."""
+    result, lines = _run_tool(workspace, "audit.py", "--quick")
+    shortfalls = tuple(line.strip() for line in lines if line.startswith("    ")) or (result.tail,)
+    summary = "; ".join(" ".join(line.split()) for line in lines if not line.startswith("    "))
+    return Observation(
+        summary, shortfalls if result.code else (), crashes=int(result.crashed), peak=result.peak
+    )
 
 
-def bills(workspace: Workspace) -> Observation:
-    """The tiny run's bill: valid, true to the files beside it, and the same when it is bundled again."""
+def bills_of_materials(workspace: Workspace) -> Observation:
+    """Check the tiny run's bill: valid, true to the files beside it, the same when it is bundled again."""
     run = workspace.own_run("bill")
     text = (run / "bundle" / SBOM).read_bytes()
-    shortfalls = [*_invalid(text), *_untrue(run, json.loads(text))]
+    shortfalls = [*_schema_faults(text), *_content_faults(run, json.loads(text))]
     before = next(run.glob("*.zip")).read_bytes()
     workspace.done("bundle", run, "--quiet")
     if (run / "bundle" / SBOM).read_bytes() != text or next(run.glob("*.zip")).read_bytes() != before:
         shortfalls.append("bundled again, the bill or the zip has other bytes")
-    made = json.loads(text)["components"]
-    kinds = {kind: sum(one["type"] == kind for one in made) for kind in sorted({one["type"] for one in made})}
-    told = ", ".join(f"{kind} {many}" for kind, many in kinds.items())
-    return Observation(f"valid CycloneDX 1.6 with {len(made)} components: {told}", tuple(shortfalls), files=1)
+    components = json.loads(text)["components"]
+    kinds = {
+        kind: sum(component["type"] == kind for component in components)
+        for kind in sorted({component["type"] for component in components})
+    }
+    counts = ", ".join(f"{kind} {many}" for kind, many in kinds.items())
+    return Observation(
+        f"valid CycloneDX 1.6 with {len(components)} components: {counts}", tuple(shortfalls), files=1
+    )
 
 
-def _invalid(text: bytes) -> Sequence[str]:
-    """What the schema has against a bill; a bill that is wrong on purpose has to be refused as well."""
+def _schema_faults(text: bytes) -> Sequence[str]:
+    """Validate a bill against the schema; a bill that is wrong on purpose has to be refused as well."""
     try:
         from cyclonedx.schema import SchemaVersion
         from cyclonedx.validation.json import JsonStrictValidator
     except ImportError as error:
         raise CannotRun(f"CycloneDX's schema is not here ({error}): pip install 'tledge[dev]'") from error
     validator = JsonStrictValidator(SchemaVersion.V1_6)
-    wrong = json.loads(text) | {"specVersion": 1.6}
-    noticed = validator.validate_str(json.dumps(wrong)) is not None
-    found = validator.validate_str(text.decode("utf-8"))
-    return [str(one)[:300] for one in (found, None if noticed else "the validator refuses nothing") if one]
+    invalid = json.loads(text) | {"specVersion": 1.6}
+    noticed = validator.validate_str(json.dumps(invalid)) is not None
+    fault = validator.validate_str(text.decode("utf-8"))
+    return [
+        str(error)[:300] for error in (fault, None if noticed else "the validator refuses nothing") if error
+    ]
 
 
-def _untrue(run: Path, bill: dict[str, Any]) -> list[str]:
-    """Where a bill differs from the bundle beside it, and from what the run says that it was made with."""
-    parts = {one["bom-ref"]: one for one in bill["components"]}
+def _content_faults(run: Path, bill: dict[str, Any]) -> list[str]:
+    """List where a bill differs from its bundle, and from what the run says that it was made with."""
+    parts = {component["bom-ref"]: component for component in bill["components"]}
     shortfalls = []
-    for one in json.loads((run / "bundle" / "manifest.json").read_text(encoding="utf-8"))["artifacts"]:
-        path = run / "bundle" / one["path"]
-        listed = {each["content"] for each in parts.get(f"artifact:{one['variant']}", {}).get("hashes", ())}
+    for artifact in json.loads((run / "bundle" / "manifest.json").read_text(encoding="utf-8"))["artifacts"]:
+        path = run / "bundle" / artifact["path"]
+        listed = {
+            digest["content"] for digest in parts.get(f"artifact:{artifact['variant']}", {}).get("hashes", ())
+        }
         if path.is_file() and listed != {sha256(path.read_bytes()).hexdigest()}:
-            shortfalls.append(f"{one['path']}: not the file of the bill")
+            shortfalls.append(f"{artifact['path']}: not the file of the bill")
     environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
     for name, version in environment["installed"].items():
-        if (name, version) not in {(each["name"], each.get("version")) for each in parts.values()}:
+        if (name, version) not in {
+            (component["name"], component.get("version")) for component in parts.values()
+        }:
             shortfalls.append(f"{name} {version}: installed when it was trained, and not in the bill")
     for name in ("keras", "tensorflow", "numpy", "ai-edge-litert"):
         if name not in environment["installed"]:
@@ -88,8 +101,8 @@ def _untrue(run: Path, bill: dict[str, Any]) -> list[str]:
     return shortfalls
 
 
-def parcels(workspace: Workspace) -> Observation:
-    """A wheel of this checkout: LICENSE, NOTICE and LiteRT.js's licence are in it."""
+def wheel_contents(workspace: Workspace) -> Observation:
+    """Build a wheel of this checkout: LICENSE, NOTICE and LiteRT.js's licence are in it."""
     import zipfile
 
     out = workspace.folder("wheel")
@@ -110,13 +123,13 @@ def parcels(workspace: Workspace) -> Observation:
     with zipfile.ZipFile(next(out.glob("*.whl"))) as packed:
         names = packed.namelist()
     wanted = ("licenses/LICENSE", "licenses/NOTICE", "export/web/litert/LICENSE", "tledge/constraints.txt")
-    lacking = [name for name in wanted if not any(one.endswith(name) for one in names)]
+    lacking = [name for name in wanted if not any(name.endswith(name) for name in names)]
     return Observation(f"{len(names)} files", tuple(f"the wheel has no {name}" for name in lacking), files=1)
 
 
 CASES = (
     Case("licences", "NOTICE is current, and no licence keeps a user from shipping", licences),
     Case("pins", "what is needed is pinned, agrees, and has no vulnerability that a database knows", pins),
-    Case("bills of materials", "a bundle's bill is valid, true, and the same each time", bills),
-    Case("wheel", "licences travel with what is installed", parcels, reduced=False),
+    Case("bills of materials", "a bundle's bill is valid, true, and the same each time", bills_of_materials),
+    Case("wheel", "licences travel with what is installed", wheel_contents, reduced=False),
 )

@@ -1,4 +1,4 @@
-"""Commands on a disk that is full."""
+"""Commands on a full disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEVELS = (0, 4 << 10, 64 << 10, 1 << 20)
 
 
 @dataclass(frozen=True)
-class Stage:
+class CommandOnDisk:
     """A command on a disk that holds what came before it, and files that must come out the same."""
 
     name: str
@@ -38,39 +38,41 @@ class Stage:
     """The one thing that lies on the full disk: `TLEDGE_CACHE` or `TMPDIR`; everything where it is ""."""
 
 
-STAGES = (
-    Stage("init", ("init", "photos", "--out", "mine.toml")),
-    Stage(
+COMMANDS = (
+    CommandOnDisk("init", ("init", "photos", "--out", "mine.toml")),
+    CommandOnDisk(
         "data", ("data", "tiny.toml", "--quiet"), same=("cache/*/images.npy", "cache/*/index.json"),
         reduced=(0, 1 << 20),
     ),
-    Stage(
+    CommandOnDisk(
         "train", ("train", "tiny.toml", "--quiet"), ("train", "tiny.toml", "--quiet", "--resume"),
         same=("runs/tiny/model.keras", "runs/tiny/golden.npz"),
     ),
-    Stage(
+    CommandOnDisk(
         "train on views", ("train", "views.toml", "--out", "views", "--quiet"),
         ("train", "views.toml", "--out", "views", "--quiet", "--resume"), same=("views/model.keras",),
     ),
-    Stage(
+    CommandOnDisk(
         "export", ("export", "runs/tiny", "--variant", "onnx-fp32", "--quiet"),
         same=("runs/tiny/artifacts/*.tflite", "runs/tiny/artifacts/*.onnx", "runs/tiny/*.zip"),
         reduced=(64 << 10,),
     ),
-    Stage("verify", ("verify", "runs/tiny", "--quiet"), reduced=(0,)),
-    Stage("bundle", ("bundle", "runs/tiny", "--quiet"), same=("runs/tiny/*.zip",), reduced=(1 << 20,)),
-    Stage(
+    CommandOnDisk("verify", ("verify", "runs/tiny", "--quiet"), reduced=(0,)),
+    CommandOnDisk(
+        "bundle", ("bundle", "runs/tiny", "--quiet"), same=("runs/tiny/*.zip",), reduced=(1 << 20,),
+    ),
+    CommandOnDisk(
         "target", ("bundle", "runs/tiny/bundle", "--target", "raspberry_pi", "--out", "pi"),
         same=("pi/bundle/*.tflite",),
     ),
-    Stage("report", ("report", "runs/tiny")),
-    Stage("bench", ("bench", "runs/tiny", "--variant", "tflite-fp32", "--threads", "1", "--quiet")),
-    Stage("layers", ("inspect", "runs/tiny", "--quantization", "--quiet")),
-    Stage(
+    CommandOnDisk("report", ("report", "runs/tiny")),
+    CommandOnDisk("bench", ("bench", "runs/tiny", "--variant", "tflite-fp32", "--threads", "1", "--quiet")),
+    CommandOnDisk("layers", ("inspect", "runs/tiny", "--quantization", "--quiet")),
+    CommandOnDisk(
         "cache", ("data", "tiny.toml", "--quiet"), same=("cache/*/images.npy",), full="TLEDGE_CACHE",
     ),
-    Stage("scratch", ("verify", "runs/tiny/bundle", "--quiet"), full="TMPDIR", reduced=(64 << 10,)),
-    Stage(
+    CommandOnDisk("scratch", ("verify", "runs/tiny/bundle", "--quiet"), full="TMPDIR", reduced=(64 << 10,)),
+    CommandOnDisk(
         "scratch of the converter", ("export", "runs/tiny", "--variant", "onnx-fp32", "--quiet"),
         same=("runs/tiny/artifacts/*.tflite",), full="TMPDIR",
     ),
@@ -82,47 +84,51 @@ MADE_BY_EXPORT = (
 )  # fmt: skip
 
 
-def disk_full(stage: Stage, workspace: Workspace) -> Observation:
-    """Begin a stage with little room, again and again; then with room, which has to finish it."""
+def disk_full(stage: CommandOnDisk, workspace: Workspace) -> Observation:
+    """Start a command with little room, again and again; then with room, which has to finish it."""
     slug = stage.name.replace(" ", "-")
-    before, after = _before(stage, workspace, slug), _reference(stage, workspace, slug)
+    before, after = _starting_folder(stage, workspace, slug), _expected_hashes(stage, workspace, slug)
     levels = stage.reduced if workspace.reduced else _levels(stage, workspace)
     shortfalls: list[str] = []
-    ends: list[processes.ProcessResult] = []
+    results: list[processes.ProcessResult] = []
     with temporary_disk.mounted(workspace.folder(f"{slug}-disk")) as small:
         for free in levels:
-            home = _home(stage, workspace, slug, small, before)
-            old = temporary_disk.files(home)
+            home = _working_folder(stage, workspace, slug, small, before)
+            old = temporary_disk.file_hashes(home)
             small.leave(free)
-            ends.append(_run(stage.command, workspace, home, small))
-            faults = [*_ill(ends[-1]), *temporary_disk.lost(old, home, after), *_left(home, small)]
+            results.append(_run(stage.command, workspace, home, small))
+            faults = [
+                *_failure_faults(results[-1]),
+                *temporary_disk.lost_files(old, home, after),
+                *_leftovers(home, small),
+            ]
             small.make_room()
-            if ends[-1].code:
-                ends.append(_run(stage.again or stage.command, workspace, home, small))
-                faults += _unfinished(stage, ends[-1], home, after)
+            if results[-1].code:
+                results.append(_run(stage.again or stage.command, workspace, home, small))
+                faults += _completion_faults(stage, results[-1], home, after)
             shortfalls += [f"{free} bytes free: {fault}" for fault in faults]
-    failed = sum("disk is full" in one.err for one in ends)
+    failed = sum("disk is full" in result.err for result in results)
     if not failed:
         shortfalls.append("never failed: the disk was not what it wrote to")
     return Observation(
         f"{failed} of {len(levels)} times the disk was full and it said so; then finished",
         tuple(shortfalls),
-        crashes=sum(one.crashed for one in ends),
-        hangs=sum(one.hung for one in ends),
-        peak=max(one.peak for one in ends),
+        crashes=sum(result.crashed for result in results),
+        hangs=sum(result.hung for result in results),
+        peak=max(result.peak for result in results),
     )
 
 
-def _levels(stage: Stage, workspace: Workspace) -> tuple[int, ...]:
-    """Bytes to leave, some by chance; fewer for what loads TensorFlow each time."""
-    chance = workspace.chance(stage.name)
+def _levels(stage: CommandOnDisk, workspace: Workspace) -> tuple[int, ...]:
+    """Return the bytes to leave, some by chance; fewer for commands that load TensorFlow each time."""
+    rng = workspace.rng(stage.name)
     if stage.command[0] in ("train", "export", "inspect"):
-        return (*LEVELS[::2], chance.randrange(100 << 10, 1 << 20))
-    return (*LEVELS, *(chance.randrange(8 << 10, 4 << 20) for _ in range(4)))
+        return (*LEVELS[::2], rng.randrange(100 << 10, 1 << 20))
+    return (*LEVELS, *(rng.randrange(8 << 10, 4 << 20) for _ in range(4)))
 
 
-def _before(stage: Stage, workspace: Workspace, slug: str) -> Path:
-    """A folder with what a stage starts from: recipes and photos, for later ones the run."""
+def _starting_folder(stage: CommandOnDisk, workspace: Workspace, slug: str) -> Path:
+    """Write what a command starts from: recipes and photos, for later ones the run."""
     folder = workspace.folder(f"{slug}-before")
     (folder / "tmp").mkdir()
     recipe = workspace.recipe(folder)
@@ -142,32 +148,34 @@ def _before(stage: Stage, workspace: Workspace, slug: str) -> Path:
 
 
 def _photos(workspace: Workspace, folder: Path) -> None:
-    """A few photos of two labels, those of the golden set."""
+    """Copy a few photos of the golden set under two labels."""
     for number, path in enumerate(sorted((workspace.run / "golden").glob("*.jpg"))):
         target = folder / ("cat", "dog")[number % 2] / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
 
 
-def _reference(stage: Stage, workspace: Workspace, slug: str) -> dict[str, str]:
-    """SHA-256 of what a stage makes where there is room."""
+def _expected_hashes(stage: CommandOnDisk, workspace: Workspace, slug: str) -> dict[str, str]:
+    """Run the command where there is room; return the SHA-256 of what it makes."""
     home = Path(
         shutil.copytree(
-            _before(stage, workspace, slug), workspace.folder(f"{slug}-after"), dirs_exist_ok=True
+            _starting_folder(stage, workspace, slug), workspace.folder(f"{slug}-after"), dirs_exist_ok=True
         )
     )
     if all(pattern.startswith("runs/") for pattern in stage.same):  # made already
         shutil.rmtree(home / "runs", ignore_errors=True)
         shutil.copytree(workspace.run, home / "runs" / "tiny")
     else:
-        ended = _run(stage.command, workspace, home, None)
-        if ended.code:
-            raise RuntimeError(f"{stage.name} fails where there is room: {ended.tail}\n{ended.err}")
-    return temporary_disk.files(home)
+        result = _run(stage.command, workspace, home, None)
+        if result.code:
+            raise RuntimeError(f"{stage.name} fails where there is room: {result.tail}\n{result.err}")
+    return temporary_disk.file_hashes(home)
 
 
-def _home(stage: Stage, workspace: Workspace, slug: str, small: temporary_disk.Disk, before: Path) -> Path:
-    """Where the command runs: on the disk, or beside it where only one thing lies there."""
+def _working_folder(
+    stage: CommandOnDisk, workspace: Workspace, slug: str, small: temporary_disk.Disk, before: Path
+) -> Path:
+    """Prepare where the command runs: on the disk, or beside it where only one folder lies there."""
     home = small.path
     if stage.full:
         home = workspace.folder(f"{slug}-home")
@@ -175,7 +183,7 @@ def _home(stage: Stage, workspace: Workspace, slug: str, small: temporary_disk.D
         place = home / ("cache" if stage.full == "TLEDGE_CACHE" else "tmp")
         shutil.rmtree(place, ignore_errors=True)
         (small.path / "own").mkdir(exist_ok=True)
-        temporary_disk.empty(small.path / "own")
+        temporary_disk.empty_folder(small.path / "own")
         place.symlink_to(small.path / "own")
     else:
         small.put(before)
@@ -189,33 +197,37 @@ def _run(
     return workspace.tledge(*command, cwd=home, env=env)
 
 
-def _ill(ended: processes.ProcessResult) -> list[str]:
-    """What a command on a full disk did wrong; it may as well have had enough."""
-    if ended.code == 0:
+def _failure_faults(result: processes.ProcessResult) -> list[str]:
+    """List what a command on a full disk did wrong; it may also have had enough room."""
+    if result.code == 0:
         return []
-    named = "disk is full" in ended.err and "MiB free" in ended.err and "Make room" in ended.err
-    return [] if ended.code == 1 and named and not ended.crashed else [ended.tail]
+    named = "disk is full" in result.err and "MiB free" in result.err and "Make room" in result.err
+    return [] if result.code == 1 and named and not result.crashed else [result.tail]
 
 
-def _left(home: Path, small: temporary_disk.Disk) -> list[str]:
+def _leftovers(home: Path, small: temporary_disk.Disk) -> list[str]:
     scratch = [str(path) for path in (home / "tmp").glob("*")]
-    return [f"left behind: {name}" for name in (*temporary_disk.temporary(home), *scratch)]
+    return [f"left behind: {name}" for name in (*temporary_disk.temporary_names(home), *scratch)]
 
 
-def _unfinished(stage: Stage, ended: processes.ProcessResult, home: Path, after: dict[str, str]) -> list[str]:
-    """What is wrong after the same command had room."""
-    found = [] if ended.code == 0 else [f"with room again: {ended.tail}"]
+def _completion_faults(
+    stage: CommandOnDisk, result: processes.ProcessResult, home: Path, after: dict[str, str]
+) -> list[str]:
+    """List what is wrong after the same command had room."""
+    faults = [] if result.code == 0 else [f"with room again: {result.tail}"]
     for pattern in stage.same:
         names = [str(path.relative_to(home)) for path in home.glob(pattern)]
         wanted = [name for name in after if Path(name).match(pattern)]
-        found += [] if names else [f"with room again: no {pattern}"]
-        hashes = temporary_disk.files(home)
-        found += [f"with room again: {name} is another" for name in wanted if hashes.get(name) != after[name]]
-    return found
+        faults += [] if names else [f"with room again: no {pattern}"]
+        hashes = temporary_disk.file_hashes(home)
+        faults += [
+            f"with room again: {name} is another" for name in wanted if hashes.get(name) != after[name]
+        ]
+    return faults
 
 
 def feedback_full(workspace: Workspace) -> Observation:
-    """Keep a picture of the preview on a full disk, then with room."""
+    """Keep an image of the preview on a full disk, then with room."""
     run = workspace.own_run("feedback-run")
     photo = (run / "golden" / "00.jpg").read_bytes()
     shortfalls: list[str] = []
@@ -225,21 +237,22 @@ def feedback_full(workspace: Workspace) -> Observation:
     ):
         for free, wanted in ((0, "disk is full"), (1 << 20, "path")):
             small.leave(free)
-            told = _posted(f"{url}api/feedback?label=rock", photo)
-            if wanted not in told:
-                shortfalls.append(f"{free} bytes free: {told}")
+            answer = _post(f"{url}api/feedback?label=rock", photo)
+            if wanted not in answer:
+                shortfalls.append(f"{free} bytes free: {answer}")
             shortfalls += [
-                f"{free} bytes free: left behind: {name}" for name in temporary_disk.temporary(small.path)
+                f"{free} bytes free: left behind: {name}"
+                for name in temporary_disk.temporary_names(small.path)
             ]
-        kept = [path.read_bytes() == photo for path in small.path.glob("rock/*")]
-    if kept != [True]:
-        shortfalls.append(f"kept pictures: {kept}")
+        are_equal = [path.read_bytes() == photo for path in small.path.glob("rock/*")]
+    if are_equal != [True]:
+        shortfalls.append(f"kept pictures: {are_equal}")
     return Observation("refused with the reason at 0 bytes free, kept with 1 MiB", tuple(shortfalls))
 
 
 @contextmanager
 def _preview(workspace: Workspace, run: Path, feedback: Path) -> Iterator[str]:
-    """A preview's address while it runs."""
+    """Run a preview, and give its address."""
     command = [*processes.TLEDGE, "preview", run, "--feedback", feedback, "--no-browser", "--json"]
     process = subprocess.Popen(
         list(map(str, command)),
@@ -253,12 +266,12 @@ def _preview(workspace: Workspace, run: Path, feedback: Path) -> Iterator[str]:
         lines = iter(process.stdout.readline, "}\n")
         yield json.loads("".join(lines) + "}")["url"]
     finally:
-        processes.end(process.pid, signal.SIGKILL)
+        processes.send_signal(process.pid, signal.SIGKILL)
         process.communicate()
 
 
-def _posted(url: str, data: bytes) -> str:
-    """What a server answers, whatever the status; an exception's text where it does not."""
+def _post(url: str, data: bytes) -> str:
+    """Send data to a server; return its reply whatever the status, or the exception's text."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, data), timeout=20) as reply:
             return str(reply.read().decode())
@@ -275,12 +288,14 @@ def predict_full(workspace: Workspace) -> Observation:
         (small.path / "tmp").mkdir()
         small.leave(0)
         env = {"TLEDGE_CACHE": str(small.path), "TMPDIR": str(small.path / "tmp"), "HOME": str(small.path)}
-        ends = [
+        results = [
             workspace.tledge("predict", model, run / "golden" / "00.jpg", cwd=small.path, env=env)
             for model in (run / "bundle", next(run.glob("*.zip")), run / "artifacts" / "onnx-fp32.onnx")
         ]
-    shortfalls = tuple(one.tail for one in ends if one.code)
-    return Observation(f"{len(ends)} models answered", shortfalls, peak=max(one.peak for one in ends))
+    shortfalls = tuple(result.tail for result in results if result.code)
+    return Observation(
+        f"{len(results)} models answered", shortfalls, peak=max(result.peak for result in results)
+    )
 
 
 CASES: tuple[Case, ...] = (
@@ -291,7 +306,7 @@ CASES: tuple[Case, ...] = (
             partial(disk_full, stage),
             reduced=bool(stage.reduced),
         )
-        for stage in STAGES
+        for stage in COMMANDS
     ),
     Case("disk full: feedback of the preview", "refused with the reason, not half-written", feedback_full),
     Case("disk full: predict", "works, for it writes nothing", predict_full),

@@ -1,4 +1,4 @@
-"""Long and heavy work: hundreds of exports in one process, hundreds of thousands of images."""
+"""Long runs: hundreds of exports in one process, hundreds of thousands of images."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torture.support.observation import Observation
 from torture.support.workspace import Workspace
 
 ROUNDS = 500
-SPARE = 48.0
+MEMORY_ALLOWANCE = 48.0
 """MiB by which memory may differ between the first and the last rounds: allocators breathe."""
 
 IMAGES = 200_000
-TEST = 0.25
+TEST_FRACTION = 0.25
 """Share of them that is verified: 50,000."""
 
-BYTES = 2048
+BYTES_PER_IMAGE = 2048
 """Memory that one image more may cost: its row of the index, its label, its place in the order."""
 
 RECIPE = """
@@ -49,82 +49,100 @@ variants = ["tflite-fp32", "tflite-int8"]
 """
 
 
-def soak(workspace: Workspace) -> Observation:
-    """Export and verify again and again in one process; see `soak.py`."""
+def repeated_exports(workspace: Workspace) -> Observation:
+    """Export and verify again and again in one process; see `torture.workers.export_loop`."""
     rounds = workspace.count(ROUNDS, 3)
     command = processes.python_module("torture.workers.export_loop", workspace.own_run("soak"), rounds)
-    ended = processes.run(command, workspace.env, timeout=7200)
-    if ended.code:
+    result = processes.run(command, workspace.env, timeout=7200)
+    if result.code:
         return Observation(
-            "", (ended.tail,), crashes=int(ended.crashed), hangs=int(ended.hung), peak=ended.peak
+            "", (result.tail,), crashes=int(result.crashed), hangs=int(result.hung), peak=result.peak
         )
-    made = [json.loads(line) for line in ended.out.splitlines()]
-    first, last = _ends(made)
+    rounds_done = [json.loads(line) for line in result.out.splitlines()]
+    first, last = _first_and_last(rounds_done)
     held = f"own memory {first['own']:.0f} -> {last['own']:.0f} MiB"
-    said = f"{len(made)} rounds in {made[-1]['seconds']:.0f} s, {held}"
-    return Observation(said, tuple(growth(made)), peak=ended.peak)
+    summary = f"{len(rounds_done)} rounds in {rounds_done[-1]['seconds']:.0f} s, {held}"
+    return Observation(summary, tuple(growth(rounds_done)), peak=result.peak)
 
 
-def _ends(made: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The most that was held in the first tenth after the first round, and in the last tenth."""
-    tenth = max(1, len(made) // 10)
-    parts = made[1 : 1 + tenth], made[-tenth:]
-    first, last = ({name: max(row[name] for row in part) for name in made[0]} for part in parts)
+def _first_and_last(rounds_done: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Find the maximum of the first tenth after the first round, and of the last tenth."""
+    tenth = max(1, len(rounds_done) // 10)
+    parts = rounds_done[1 : 1 + tenth], rounds_done[-tenth:]
+    first, last = ({name: max(row[name] for row in part) for name in rounds_done[0]} for part in parts)
     return first, last
 
 
-def growth(made: Sequence[dict[str, Any]]) -> list[str]:
-    """What grew from the first rounds to the last ones, the very first left out: it loads libraries."""
-    first, last = _ends(made)
-    allowed = {"own": SPARE, "children": SPARE, "files": 2, "threads": 0, "bytes": 4096, "temporary": 0}
+def growth(rounds_done: Sequence[dict[str, Any]]) -> list[str]:
+    """List what grew from the first rounds to the last ones, without the very first: it loads libraries."""
+    first, last = _first_and_last(rounds_done)
+    allowed = {
+        "own": MEMORY_ALLOWANCE,
+        "children": MEMORY_ALLOWANCE,
+        "files": 2,
+        "threads": 0,
+        "bytes": 4096,
+        "temporary": 0,
+    }
     return [
-        f"{name} grew from {first[name]:.0f} to {last[name]:.0f}, allowed is {more:.0f} more"
-        for name, more in allowed.items()
-        if last[name] > first[name] + more
+        f"{name} grew from {first[name]:.0f} to {last[name]:.0f}, allowed is {allowance:.0f} more"
+        for name, allowance in allowed.items()
+        if last[name] > first[name] + allowance
     ]
 
 
 def many_images(workspace: Workspace) -> Observation:
-    """Prepare, train for an epoch, export and verify; a sixteenth of the images shows what each costs."""
+    """Preprocess, train for an epoch, export and verify; a sixteenth of the images shows the cost of each."""
     count = workspace.count(IMAGES, 800)
-    many = _through(workspace, count)
-    few = many if workspace.reduced else _through(workspace, count // 16)  # below that, starting costs more
-    each = {name: (many[name].own - few[name].own) * 2**20 / (count - count // 16) for name in many}
-    said = ", ".join(f"{name} {many[name].seconds:.0f} s {many[name].own:.0f} MiB" for name in many)
+    many = _run_commands(workspace, count)
+    few = (
+        many if workspace.reduced else _run_commands(workspace, count // 16)
+    )  # below that, starting costs more
+    bytes_per_image = {
+        name: (many[name].own - few[name].own) * 2**20 / (count - count // 16) for name in many
+    }
+    summary = ", ".join(f"{name} {many[name].seconds:.0f} s {many[name].own:.0f} MiB" for name in many)
     dear = [
-        f"{name}: {cost:.0f} bytes an image, allowed are {BYTES}"
-        for name, cost in each.items()
-        if cost > BYTES
+        f"{name}: {cost:.0f} bytes an image, allowed are {BYTES_PER_IMAGE}"
+        for name, cost in bytes_per_image.items()
+        if cost > BYTES_PER_IMAGE
     ]
-    peak = max(one.peak for one in many.values())
+    peak = max(result.peak for result in many.values())
     return Observation(
-        f"{count} images, {count * TEST:.0f} verified: {said}", tuple(dear), files=count, peak=peak
+        f"{count} images, {count * TEST_FRACTION:.0f} verified: {summary}",
+        tuple(dear),
+        files=count,
+        peak=peak,
     )
 
 
-def _through(workspace: Workspace, count: int) -> dict[str, processes.ProcessResult]:
-    """Every command on so many images, by name."""
+def _run_commands(workspace: Workspace, count: int) -> dict[str, processes.ProcessResult]:
+    """Run every command on so many images; return the results by name."""
     folder = workspace.folder(f"heavy-{count}")
     photos = make_photos(folder / "photos", count)
     recipe, run = folder / "heavy.toml", folder / "run"
-    recipe.write_text(RECIPE.format(photos=photos, test=TEST), encoding="utf-8")
+    recipe.write_text(RECIPE.format(photos=photos, test=TEST_FRACTION), encoding="utf-8")
     commands: dict[str, tuple[object, ...]] = {
         "data": ("data", recipe),
         "train": ("train", recipe, "--out", run),
         "export": ("export", run, "--unverified"),
         "verify": ("verify", run),  # 3: one epoch makes no network that int8 must keep
     }
-    ended = {name: workspace.tledge(*what, "--quiet", timeout=3600) for name, what in commands.items()}
-    if bad := [f"{name}: {one.tail}" for name, one in ended.items() if one.code not in (0, 3)]:
+    results = {
+        name: workspace.tledge(*arguments, "--quiet", timeout=3600) for name, arguments in commands.items()
+    }
+    if bad := [f"{name}: {result.tail}" for name, result in results.items() if result.code not in (0, 3)]:
         raise RuntimeError("; ".join(bad))
     verified = json.loads((run / "parity.json").read_text())["reference"]["images"]
-    if abs(verified - count * TEST) > 3:
-        raise RuntimeError(f"{verified} images were verified, {count * TEST:.0f} are in the test split")
-    return ended
+    if abs(verified - count * TEST_FRACTION) > 3:
+        raise RuntimeError(
+            f"{verified} images were verified, {count * TEST_FRACTION:.0f} are in the test split"
+        )
+    return results
 
 
 def make_photos(folder: Path, count: int) -> Path:
-    """`count` small JPEG files that all differ, in three classes told by their colour."""
+    """Write `count` small JPEG files that all differ, in three classes of different colours."""
     import numpy as np
     from PIL import Image
 
@@ -141,6 +159,10 @@ def make_photos(folder: Path, count: int) -> Path:
 
 
 CASES = (
-    Case("500 exports and verifications in one process", "memory, files, threads and disk stay flat", soak),
+    Case(
+        "500 exports and verifications in one process",
+        "memory, files, threads and disk stay flat",
+        repeated_exports,
+    ),
     Case("200,000 images", "memory is bounded in data, train, export and verify", many_images),
 )

@@ -13,8 +13,8 @@ from typing import Any
 from torture.inputs import odd_photos
 from torture.support import processes
 from torture.support.observation import Observation
-from torture.support.photo_decoding import Tally, is_clean, prepared
-from torture.support.untrained_bundle import bundle
+from torture.support.photo_decoding import DecodingOutcomes, decode_folder, is_clean
+from torture.support.untrained_bundle import make_bundle
 from torture.support.workspace import Workspace
 
 RECIPE = """
@@ -56,10 +56,10 @@ main(sys.argv[2:])
 """`tledge`, with photos that change once they were listed."""
 
 
-def data(
+def run_data_with_links(
     workspace: Workspace, name: str, photos: Mapping[str, Iterable[Path]], on_bad: str
 ) -> tuple[processes.ProcessResult, dict[str, Any]]:
-    """`tledge data` on ten good photos and links to `photos`, by label; gives its JSON too, {} for none."""
+    """Run `tledge data` on ten good photos and links to `photos`, by label; return its JSON, or {}."""
     folder = workspace.folder(name)
     good_photos(folder / "photos")
     for label, paths in photos.items():
@@ -71,65 +71,69 @@ def data(
 def run_data(
     workspace: Workspace, folder: Path, on_bad: str
 ) -> tuple[processes.ProcessResult, dict[str, Any]]:
-    """`tledge data` on the photos that lie in a case's folder."""
+    """Run `tledge data` on the photos in a case's folder."""
     recipe = folder / f"{on_bad}.toml"
     recipe.write_text(RECIPE.format(photos=folder / "photos", on_bad=on_bad), encoding="utf-8")
     own = {"TLEDGE_CACHE": str(folder / "cache")}
-    ended = workspace.tledge("data", recipe, "--json", "--quiet", cwd=folder, env=own, timeout=300)
-    return ended, json.loads(ended.out) if ended.code == 0 else {}
+    result = workspace.tledge("data", recipe, "--json", "--quiet", cwd=folder, env=own, timeout=300)
+    return result, json.loads(result.out) if result.code == 0 else {}
 
 
 def good_photos(folder: Path) -> None:
-    """Five of each of two labels, all different."""
+    """Write five photos of each of two labels, all different."""
     for turn, label in enumerate(("cat", "dog")):
         (folder / label).mkdir(parents=True)
         for number in range(5):
-            image = odd_photos.picture("RGB", 60 + 5 * number, 80).rotate(90 * turn + 7 * number)
-            (folder / label / f"{number}.jpg").write_bytes(odd_photos.saved(image, "JPEG"))
+            image = odd_photos.sample_image("RGB", 60 + 5 * number, 80).rotate(90 * turn + 7 * number)
+            (folder / label / f"{number}.jpg").write_bytes(odd_photos.encode(image, "JPEG"))
 
 
 def through_commands(workspace: Workspace) -> Observation:
-    """The odd files through `tledge data`, both ways, and `tledge predict`: as `prepare` has it."""
+    """Give the odd files to `tledge data`, both ways, and `tledge predict`: the fates must agree."""
     files = workspace.folder("odd-files")
-    for name, one in odd_photos.files().items():
-        (files / name).write_bytes(one.data)
-    alone = prepared(workspace, files)
-    return _as_alone(workspace, "odd-data", files, alone)
+    for name, odd_photo in odd_photos.files().items():
+        (files / name).write_bytes(odd_photo.data)
+    alone = decode_folder(workspace, files)
+    return _compare_with_decoding(workspace, "odd-data", files, alone)
 
 
-def _as_alone(workspace: Workspace, name: str, files: Path, alone: Tally) -> Observation:
-    """What `data` and `predict` make of files whose fates are known."""
+def _compare_with_decoding(
+    workspace: Workspace, name: str, files: Path, alone: DecodingOutcomes
+) -> Observation:
+    """Compare what `data` and `predict` do with files whose fates are known."""
     shortfalls: list[str] = []
-    bad = {one for one, fate in alone.fates.items() if fate == "refused"}
+    bad = {name for name, fate in alone.fates.items() if fate == "refused"}
     paths = sorted(files.iterdir())
-    skipped, facts = data(workspace, name, {"dog": paths}, "skip")
+    skipped, facts = run_data_with_links(workspace, name, {"dog": paths}, "skip")
     named = {line.partition(": ")[0].removeprefix("dog/"): line for line in facts.get("skipped", ())}
-    kept = sum(sum(labels.values()) for labels in facts.get("counts", {}).values())
-    if skipped.code or skipped.crashed or named.keys() != bad or kept != 10 + len(paths) - len(bad):
+    kept_count = sum(sum(labels.values()) for labels in facts.get("counts", {}).values())
+    if skipped.code or skipped.crashed or named.keys() != bad or kept_count != 10 + len(paths) - len(bad):
         shortfalls.append(
-            f"data, skip: {skipped.tail}; {len(named)} named and {kept} kept, {len(bad)} are bad: "
+            f"data, skip: {skipped.tail}; {len(named)} named and {kept_count} kept, {len(bad)} are bad: "
             f"{sorted(bad ^ named.keys())[:5]}"
         )
     shortfalls += [f"no clean line: {line!r}" for line in named.values() if not is_clean(line)]
-    stopped, _none = data(workspace, name, {"dog": paths}, "stop")
+    stopped, _none = run_data_with_links(workspace, name, {"dog": paths}, "stop")
     lines = [line.strip() for line in stopped.err.splitlines()]
-    missing = [one for one in bad if not any(line.startswith(f"dog/{one}: ") for line in lines)]
+    missing = [name for name in bad if not any(line.startswith(f"dog/{name}: ") for line in lines)]
     unlisted = sum(line.startswith("and ") for line in lines)
     if stopped.code != 1 or stopped.crashed or (missing and not unlisted):
         shortfalls.append(f"data, stop: {stopped.tail}; not named: {sorted(missing)[:5]}")
     if list((workspace.work / name / "cache").glob("[!.]*")):
         shortfalls.append("data, stop: left a cache")
-    asked = workspace.tledge("predict", bundle(workspace), "--json", "--quiet", *paths)
-    answers = json.loads(asked.out) if asked.out.startswith("[") else []
-    wrong = {Path(one["image"]).name for one in answers if "error" in one} ^ bad
-    if asked.code != (1 if bad else 0) or asked.crashed or len(answers) != len(paths) or wrong:
-        shortfalls.append(f"predict: {asked.tail}; {len(answers)} answers, otherwise: {sorted(wrong)[:5]}")
-    peak = max(skipped.peak, stopped.peak, asked.peak, alone.peak)
-    crashes = sum(one.crashed for one in (skipped, stopped, asked)) + alone.crashes
-    hangs = sum(one.hung for one in (skipped, stopped, asked)) + alone.hangs
+    predicted = workspace.tledge("predict", make_bundle(workspace), "--json", "--quiet", *paths)
+    answers = json.loads(predicted.out) if predicted.out.startswith("[") else []
+    differing = {Path(prediction["image"]).name for prediction in answers if "error" in prediction} ^ bad
+    if predicted.code != (1 if bad else 0) or predicted.crashed or len(answers) != len(paths) or differing:
+        shortfalls.append(
+            f"predict: {predicted.tail}; {len(answers)} answers, otherwise: {sorted(differing)[:5]}"
+        )
+    peak = max(skipped.peak, stopped.peak, predicted.peak, alone.peak)
+    crashes = sum(result.crashed for result in (skipped, stopped, predicted)) + alone.crashes
+    hangs = sum(result.hung for result in (skipped, stopped, predicted)) + alone.hangs
     return Observation(
-        f"{len(paths)} files: data kept {kept - 10} and named {len(named)}, stop named all, predict answered "
-        f"{len(answers) - len(bad)}; peak {peak:.0f} MiB",
+        f"{len(paths)} files: data kept {kept_count - 10} and named {len(named)}, stop named all, "
+        f"predict answered {len(answers) - len(bad)}; peak {peak:.0f} MiB",
         (*shortfalls, *alone.shortfalls),
         files=3 * len(paths),
         crashes=crashes,
@@ -139,7 +143,7 @@ def _as_alone(workspace: Workspace, name: str, files: Path, alone: Tally) -> Obs
 
 
 def special_files(workspace: Workspace) -> Observation:
-    """What lies among photos and is none: pipes, devices, loops, folders, endless files, wild names."""
+    """Place files among the photos that are none: pipes, devices, loops, folders, endless files."""
     folder = workspace.folder("special")
     good_photos(folder / "photos")
     place = folder / "photos" / "dog"
@@ -159,19 +163,19 @@ def special_files(workspace: Workspace) -> Observation:
         shortfalls.append(f"data with a link to itself: {looped.tail}")
     names = sorted(path for path in place.iterdir() if not re.fullmatch(r"\d\.jpg", path.name))
     names += [Path("/dev/zero"), Path("/dev/full"), place / "nothing.jpg"]
-    asked = workspace.tledge("predict", bundle(workspace), "--quiet", *names, timeout=60)
-    lines = asked.out.splitlines()
-    if asked.code != 1 or asked.crashed or asked.hung or len(lines) < len(names):
-        shortfalls.append(f"predict: {asked.tail}, {len(lines)} lines for {len(names)} files")
-    ended = (skipped, looped, asked)
+    predicted = workspace.tledge("predict", make_bundle(workspace), "--quiet", *names, timeout=60)
+    lines = predicted.out.splitlines()
+    if predicted.code != 1 or predicted.crashed or predicted.hung or len(lines) < len(names):
+        shortfalls.append(f"predict: {predicted.tail}, {len(lines)} lines for {len(names)} files")
+    results = (skipped, looped, predicted)
     return Observation(
         f"{len(names)} of them: data named {len(named)} and passed by the rest, predict named each; peak "
-        f"{max(one.peak for one in ended):.0f} MiB",
+        f"{max(result.peak for result in results):.0f} MiB",
         tuple(shortfalls),
         files=2 * len(names),
-        crashes=sum(one.crashed for one in ended),
-        hangs=sum(one.hung for one in ended),
-        peak=max(one.peak for one in ended),
+        crashes=sum(result.crashed for result in results),
+        hangs=sum(result.hung for result in results),
+        peak=max(result.peak for result in results),
     )
 
 
@@ -188,15 +192,15 @@ def _make_special(place: Path) -> None:
         file.truncate(1 << 40)
     (place / "new\nline.jpg").write_bytes(b"x")
     Path(os.fsdecode(os.fsencode(place) + b"/caf\xe9.jpg")).write_bytes((place / "0.jpg").read_bytes())
-    with socket.socket(socket.AF_UNIX) as one:
+    with socket.socket(socket.AF_UNIX) as bound:
         here = Path.cwd()
         os.chdir(place)  # a socket's path is short
-        one.bind("socket.jpg")
+        bound.bind("socket.jpg")
         os.chdir(here)
 
 
 def changing_photos(workspace: Workspace) -> Observation:
-    """Photos that vanish, shrink or become others between listing and reading: named, and the rest kept."""
+    """Let photos vanish, shrink or change between listing and reading: they are named, the rest kept."""
     folder = workspace.folder("changing")
     good_photos(folder / "photos")
     place = folder / "photos" / "dog"
@@ -206,27 +210,27 @@ def changing_photos(workspace: Workspace) -> Observation:
     recipe.write_text(RECIPE.format(photos=folder / "photos", on_bad="skip"), encoding="utf-8")
     command = [sys.executable, "-c", VANISHING, place, "data", recipe, "--json", "--quiet"]
     env = {**workspace.env, "TLEDGE_CACHE": str(folder / "cache")}
-    ended = processes.run(command, env, folder, timeout=120)
-    named = json.loads(ended.out)["skipped"] if ended.code == 0 else []
-    left = {line.partition(":")[0] for line in named}
+    result = processes.run(command, env, folder, timeout=120)
+    named = json.loads(result.out)["skipped"] if result.code == 0 else []
+    named_photos = {line.partition(":")[0] for line in named}
     again, facts = run_data(workspace, folder, "skip")
     shortfalls = []
-    if ended.code or ended.crashed or left != {"dog/gone.jpg", "dog/cut.jpg", "dog/folder.jpg"}:
-        shortfalls.append(f"changed meanwhile: {ended.tail} {named}")
+    if result.code or result.crashed or named_photos != {"dog/gone.jpg", "dog/cut.jpg", "dog/folder.jpg"}:
+        shortfalls.append(f"changed meanwhile: {result.tail} {named}")
     if again.code or [line.partition(":")[0] for line in facts["skipped"]] != ["dog/cut.jpg"]:
         shortfalls.append(f"afterwards: {again.tail} {facts.get('skipped')}")
     return Observation(
         f"4 changed while they were read: {len(named)} named; afterwards the photos as they are",
         tuple(shortfalls),
         files=4,
-        crashes=ended.crashed + again.crashed,
-        hangs=ended.hung + again.hung,
-        peak=max(ended.peak, again.peak),
+        crashes=result.crashed + again.crashed,
+        hangs=result.hung + again.hung,
+        peak=max(result.peak, again.peak),
     )
 
 
 def heic_without_library(workspace: Workspace) -> Observation:
-    """Without pillow-heif a HEIC photo is named, with what to install, and ends with 5."""
+    """Check that a HEIC photo without pillow-heif ends with 5, and names what to install."""
     folder = workspace.folder("heic")
     good_photos(folder / "photos")
     (folder / "photos" / "dog" / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
@@ -236,11 +240,14 @@ def heic_without_library(workspace: Workspace) -> Observation:
     own = {**lacking, "TLEDGE_CACHE": str(folder / "cache")}
     recipe = folder / "skip.toml"
     recipe.write_text(RECIPE.format(photos=folder / "photos", on_bad="skip"), encoding="utf-8")
-    commands = (("data", recipe), ("predict", bundle(workspace), folder / "photos" / "dog" / "phone.heic"))
-    ended = [workspace.tledge(*one, "--quiet", cwd=folder, env=own) for one in commands]
+    commands = (
+        ("data", recipe),
+        ("predict", make_bundle(workspace), folder / "photos" / "dog" / "phone.heic"),
+    )
+    results = [workspace.tledge(*command, "--quiet", cwd=folder, env=own) for command in commands]
     shortfalls = [
-        f"{one[0]}: {done.tail}"
-        for one, done in zip(commands, ended, strict=True)
+        f"{command[0]}: {done.tail}"
+        for command, done in zip(commands, results, strict=True)
         if done.code != 5 or done.crashed or "phone.heic" not in done.err or "tledge[heic]" not in done.err
     ]
     return Observation(
@@ -249,15 +256,15 @@ def heic_without_library(workspace: Workspace) -> Observation:
 
 
 def mutated_through_commands(workspace: Workspace) -> Observation:
-    """A folder of mutated files through `tledge data`, both ways, and `tledge predict`."""
+    """Give a folder of mutated files to `tledge data`, both ways, and `tledge predict`."""
     files = workspace.folder("mutated-files")
     for name, data_ in _some_mutated(workspace):
         (files / f"{name}.jpg").write_bytes(data_)
-    return _as_alone(workspace, "mutated-data", files, prepared(workspace, files))
+    return _compare_with_decoding(workspace, "mutated-data", files, decode_folder(workspace, files))
 
 
 def _some_mutated(workspace: Workspace) -> Iterator[tuple[str, bytes]]:
     from torture.inputs import photo_mutations
 
     for number in range(workspace.count(1000, 150)):
-        yield f"{number:05d}", photo_mutations.mutated(number, workspace.seed + 1)[1]
+        yield f"{number:05d}", photo_mutations.mutate(number, workspace.seed + 1)[1]

@@ -1,4 +1,4 @@
-"""Damaged, odd and mutated photos: each is prepared or named with its reason, in bounded time and memory."""
+"""Damaged, odd and mutated photos: each is decoded or named with its reason, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ from torture.inputs import odd_photos
 from torture.support import processes
 from torture.support.case import Case
 from torture.support.observation import Observation
-from torture.support.photo_decoding import PLENTY, Tally, bound, decode, prepared
+from torture.support.photo_decoding import (
+    MEMORY_LIMIT,
+    DecodingOutcomes,
+    check_memory,
+    decode_folder,
+    run_decoder,
+)
 from torture.support.workspace import Workspace
 
 
 def odd_photos_prepared(workspace: Workspace) -> Observation:
-    """Each odd file in a child: its fate is the expected one."""
+    """Decode each odd file in a child: its fate is the expected one."""
     folder, files = workspace.folder("odd"), odd_photos.files()
-    for name, one in files.items():
-        (folder / name).write_bytes(one.data)
-    tally = prepared(workspace, folder)
-    for name, one in files.items():
-        found, reason = tally.fates.get(name, "missing"), tally.reasons.get(name, "")
-        if one.fate not in (found, odd_photos.EITHER) or one.word not in reason:
-            tally.shortfalls.append(f"{name}: {found} ({reason}), expected {one.fate} {one.word}")
+    for name, odd_photo in files.items():
+        (folder / name).write_bytes(odd_photo.data)
+    tally = decode_folder(workspace, folder)
+    for name, odd_photo in files.items():
+        fate, reason = tally.fates.get(name, "missing"), tally.reasons.get(name, "")
+        if odd_photo.fate not in (fate, odd_photos.EITHER) or odd_photo.word not in reason:
+            tally.shortfalls.append(f"{name}: {fate} ({reason}), expected {odd_photo.fate} {odd_photo.word}")
     return tally.seen(
         f"{tally.count('prepared')} prepared, {tally.count('refused')} named with a reason; slowest "
         f"{tally.slowest:.1f} s, peak {tally.peak:.0f} MiB"
@@ -32,38 +38,40 @@ def odd_photos_prepared(workspace: Workspace) -> Observation:
 
 
 def large_photos(workspace: Workspace) -> Observation:
-    """Whole photos of 100 megapixels, one a child; then all at once through `tledge data`."""
-    folder, tally, told = workspace.folder("large"), Tally(), []
+    """Decode photos of 100 megapixels, one in each child; then all at once through `tledge data`."""
+    folder, tally, peaks = workspace.folder("large"), DecodingOutcomes(), []
     # by a child: a process's peak is at least what its parent held when it began
     processes.run(
         processes.python_module("torture.workers.large_photo_writer", folder, workspace.count(5, 2)),
         workspace.env,
     )
     for path in sorted(folder.iterdir()):
-        alone = decode(workspace, "files", folder, path.name)
+        alone = run_decoder(workspace, "files", folder, path.name)
         tally.add(alone)
-        told.append(f"{path.stem.removeprefix('100 megapixels').strip(', ') or 'plain'} {alone.peak:.0f}")
-    if not told:
+        peaks.append(f"{path.stem.removeprefix('100 megapixels').strip(', ') or 'plain'} {alone.peak:.0f}")
+    if not peaks:
         tally.shortfalls.append("no large photos were made")
-    bound(tally)
-    done, _facts = photo_folders.data(workspace, "large-data", {"dog": sorted(folder.iterdir())}, "skip")
-    if done.code or done.peak > PLENTY:
+    check_memory(tally)
+    done, _facts = photo_folders.run_data_with_links(
+        workspace, "large-data", {"dog": sorted(folder.iterdir())}, "skip"
+    )
+    if done.code or done.peak > MEMORY_LIMIT:
         tally.shortfalls.append(f"tledge data with all of them: {done.tail}, {done.peak:.0f} MiB")
     tally.peak = max(tally.peak, done.peak)
     return tally.seen(
-        f"100 megapixels, MiB: {', '.join(told)}; all through `data` in {os.cpu_count()} threads "
+        f"100 megapixels, MiB: {', '.join(peaks)}; all through `data` in {os.cpu_count()} threads "
         f"{done.peak:.0f}; slowest {tally.slowest:.1f} s"
     )
 
 
 def mutated_photos(workspace: Workspace) -> Observation:
-    """Mutated files of every format in children, five hundred each; the file that ends one is named."""
-    tally, number, stop = Tally(), 0, workspace.count(100_000, 3_000)
+    """Decode mutated files of every format in children; the file that ends one is named."""
+    tally, number, stop = DecodingOutcomes(), 0, workspace.count(100_000, 3_000)
     while number < stop:
         end = min(number + 500 * workspace.count(10, 3), stop)
-        killed = tally.add(decode(workspace, "mutated", workspace.seed, number, end))
+        killed = tally.add(run_decoder(workspace, "mutated", workspace.seed, number, end))
         number = int(killed.split()[0]) + 1 if killed else end
-    bound(tally)
+    check_memory(tally)
     if len(tally.fates) != stop or min(map(tally.count, ("prepared", "refused"))) < stop // 20:
         tally.shortfalls.append(
             f"{Counter(tally.fates.values())} of {stop}: mutations that change nothing or all"

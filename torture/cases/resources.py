@@ -1,4 +1,4 @@
-"""Disks that are full, memory that is short, conversions that hang, native code that crashes."""
+"""Short memory, conversions that hang, native code that crashes; `full_disks` holds full disks."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ def little_memory(workspace: Workspace) -> Observation:
     run = workspace.own_run("memory-run")
     limits = (1000,) if workspace.reduced else (300, 600, 1000, 1400, 1800, 2200)
     shortfalls: list[str] = []
-    ends: list[processes.ProcessResult] = []
+    results: list[processes.ProcessResult] = []
     for limit in limits:
-        _set(run, "memory_mib", limit)
-        ends.append(workspace.tledge("export", run, "--quiet"))
-        shortfalls += _unnamed(ends[-1], "out of memory")
-    _set(run, "memory_mib", 0)
+        _set_export_key(run, "memory_mib", limit)
+        results.append(workspace.tledge("export", run, "--quiet"))
+        shortfalls += _cause_faults(results[-1], "out of memory")
+    _set_export_key(run, "memory_mib", 0)
     for limit in () if workspace.reduced else (1000, 2000):
-        ends.append(workspace.tledge("export", run, "--quiet", memory=limit))
-        shortfalls += _unnamed(ends[-1], "out of memory")
+        results.append(workspace.tledge("export", run, "--quiet", memory=limit))
+        shortfalls += _cause_faults(results[-1], "out of memory")
     if not workspace.reduced:
-        ends.append(workspace.tledge("export", run, "--quiet"))
-        shortfalls += [ends[-1].tail] if ends[-1].code else []
-    named = sum("out of memory" in one.err for one in ends)
+        results.append(workspace.tledge("export", run, "--quiet"))
+        shortfalls += [results[-1].tail] if results[-1].code else []
+    named = sum("out of memory" in result.err for result in results)
     return Observation(
-        f"{named} of {len(ends)} exports ran out of memory and said so",
+        f"{named} of {len(results)} exports ran out of memory and said so",
         tuple(shortfalls),
-        crashes=sum(one.crashed for one in ends),
-        peak=max(one.peak for one in ends),
+        crashes=sum(result.crashed for result in results),
+        peak=max(result.peak for result in results),
     )
 
 
-def _set(run: Path, name: str, value: int) -> None:
+def _set_export_key(run: Path, name: str, value: int) -> None:
     """Change a key of [export] in a run's recipe."""
     lines = (run / "recipe.toml").read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if not line.startswith(f"{name} =")]
-    kept.insert(kept.index("[export]") + 1, f"{name} = {value}")
-    (run / "recipe.toml").write_text("\n".join(kept) + "\n", encoding="utf-8")
+    kept_lines = [line for line in lines if not line.startswith(f"{name} =")]
+    kept_lines.insert(kept_lines.index("[export]") + 1, f"{name} = {value}")
+    (run / "recipe.toml").write_text("\n".join(kept_lines) + "\n", encoding="utf-8")
 
 
-def _unnamed(ended: processes.ProcessResult, *words: str, code: int = 1) -> list[str]:
-    """Where an end is not the expected one, or does not say all `words`."""
-    missing = [word for word in words if word not in ended.err + ended.out]
-    if ended.code == code and not missing and not ended.crashed and not ended.hung:
+def _cause_faults(result: processes.ProcessResult, *words: str, code: int = 1) -> list[str]:
+    """List where an end is not the expected one, or does not print all `words`."""
+    missing = [word for word in words if word not in result.err + result.out]
+    if result.code == code and not missing and not result.crashed and not result.hung:
         return []
-    return [f"no {missing}: exit {ended.code}: {ended.err[-400:]}" if missing else ended.tail]
+    return [f"no {missing}: exit {result.code}: {result.err[-400:]}" if missing else result.tail]
 
 
-def struck(workspace: Workspace) -> Observation:
-    """Hit converters at random moments: crashes, the kernel's killing, and a stop that never goes on."""
+def hit_converters(workspace: Workspace) -> Observation:
+    """Signal converters at random moments: crashes, the kernel's killing, and a stop without end."""
     run = workspace.own_run("struck-run")
-    before = temporary_disk.files(run)
-    chance = workspace.chance("struck converter")
+    before = temporary_disk.file_hashes(run)
+    rng = workspace.rng("struck converter")
     signals = {
         signal.SIGSEGV: ("crashed (SIGSEGV)", "Log: "),
         signal.SIGKILL: ("was killed (SIGKILL), often for want of memory", "Log: "),
@@ -69,29 +69,33 @@ def struck(workspace: Workspace) -> Observation:
     }
     tried = (signal.SIGSEGV, signal.SIGSTOP) if workspace.reduced else (*signals, *signals)
     shortfalls: list[str] = []
-    ends: list[processes.ProcessResult] = []
-    for number, one in enumerate(tried):
-        _set(run, "timeout", 4 if one == signal.SIGSTOP else 900)
+    results: list[processes.ProcessResult] = []
+    for number, sent_signal in enumerate(tried):
+        _set_export_key(run, "timeout", 4 if sent_signal == signal.SIGSTOP else 900)
         mark = f"struck-{number}-{os.getpid()}"
-        with process_signals.hit("tledge.formats", one, mark, chance.uniform(0, 1.5)) as found:
-            ends.append(workspace.tledge("export", run, "--quiet", env={process_signals.MARK: mark}))
-        faults = _unnamed(ends[-1], *signals[one]) if found else ["no converter was seen"]
-        if ends[-1].seconds > 60:
-            faults.append(f"only after {ends[-1].seconds:.0f} s")
-        faults += [f"process {left} was left" for left in process_signals.of(mark)]
-        faults += temporary_disk.lost(before, run, before)
-        shortfalls += [f"{signal.Signals(one).name}: {fault}" for fault in faults]
+        with process_signals.signal_process(
+            "tledge.formats", sent_signal, mark, rng.uniform(0, 1.5)
+        ) as hit_processes:
+            results.append(workspace.tledge("export", run, "--quiet", env={process_signals.MARK: mark}))
+        faults = (
+            _cause_faults(results[-1], *signals[sent_signal]) if hit_processes else ["no converter was seen"]
+        )
+        if results[-1].seconds > 60:
+            faults.append(f"only after {results[-1].seconds:.0f} s")
+        faults += [f"process {process} was left" for process in process_signals.marked_processes(mark)]
+        faults += temporary_disk.lost_files(before, run, before)
+        shortfalls += [f"{signal.Signals(sent_signal).name}: {fault}" for fault in faults]
     return Observation(
-        f"{len(ends)} converters hit, each cause named, earlier artifacts whole",
+        f"{len(results)} converters hit, each cause named, earlier artifacts whole",
         tuple(shortfalls),
-        kills=len(ends),
-        crashes=sum(one.crashed for one in ends),
-        hangs=sum(one.hung for one in ends),
-        peak=max(one.peak for one in ends),
+        kills=len(results),
+        crashes=sum(result.crashed for result in results),
+        hangs=sum(result.hung for result in results),
+        peak=max(result.peak for result in results),
     )
 
 
-STRUCK = (
+OTHER_PROCESSES = (
     (("bench", "RUN", "--variant", "tflite-fp32", "--threads", "1", "--quiet"), "tledge.bench_worker", 4),
     (("bundle", "RUN", "--target", "microcontroller"), "tledge.arena_worker", 4),
     (("bundle", "RUN", "--target", "microcontroller"), "ethosu.vela", 4),
@@ -100,32 +104,36 @@ STRUCK = (
 """Commands, a module that they run in a process of its own, and the exit code where it crashes."""
 
 
-def struck_others(workspace: Workspace) -> Observation:
-    """Hit the other processes: what measures, what runs tflite-micro, Vela, what loads a library."""
+def hit_other_processes(workspace: Workspace) -> Observation:
+    """Crash the other processes: benchmarks, tflite-micro, Vela, the probe of libraries."""
     shortfalls: list[str] = []
-    ends: list[processes.ProcessResult] = []
-    for number, (command, module, code) in enumerate(STRUCK[:1] if workspace.reduced else STRUCK):
+    results: list[processes.ProcessResult] = []
+    for number, (command, module, code) in enumerate(
+        OTHER_PROCESSES[:1] if workspace.reduced else OTHER_PROCESSES
+    ):
         run = workspace.own_run("struck-other")
         mark = f"other-{number}-{os.getpid()}"
-        with process_signals.hit(module, signal.SIGSEGV, mark, 0.2) as found:
+        with process_signals.signal_process(module, signal.SIGSEGV, mark, 0.2) as hit_processes:
             arguments = [str(run) if part == "RUN" else part for part in command]
-            ends.append(workspace.tledge(*arguments, env={process_signals.MARK: mark}))
-        faults = _unnamed(ends[-1], "SIGSEGV", code=code) if found else ["was not seen"]
-        shortfalls += [f"{module}: {fault}" for fault in (*faults, *map(str, process_signals.of(mark)))]
+            results.append(workspace.tledge(*arguments, env={process_signals.MARK: mark}))
+        faults = _cause_faults(results[-1], "SIGSEGV", code=code) if hit_processes else ["was not seen"]
+        shortfalls += [
+            f"{module}: {fault}" for fault in (*faults, *map(str, process_signals.marked_processes(mark)))
+        ]
     return Observation(
-        f"{len(ends)} processes crashed, each was named",
+        f"{len(results)} processes crashed, each was named",
         tuple(shortfalls),
-        kills=len(ends),
-        crashes=sum(one.crashed for one in ends),
-        peak=max(one.peak for one in ends),
+        kills=len(results),
+        crashes=sum(result.crashed for result in results),
+        peak=max(result.peak for result in results),
     )
 
 
-NAMED = "the cause is named with its log's last words; what was there before is whole"
+CAUSE_IS_NAMED = "the cause is named with its log's last words; what was there before is whole"
 
 CASES: tuple[Case, ...] = (
     *full_disks.CASES,
     Case("little memory for converters", "named, with how to go on", little_memory),
-    Case("converters crash, are killed, hang", NAMED, struck),
-    Case("other processes crash", NAMED, struck_others, reduced=False),
+    Case("converters crash, are killed, hang", CAUSE_IS_NAMED, hit_converters),
+    Case("other processes crash", CAUSE_IS_NAMED, hit_other_processes, reduced=False),
 )

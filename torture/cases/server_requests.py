@@ -9,28 +9,30 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from torture.support.observation import Observation
-from torture.support.preview_server import SECRET, PreviewServer, judged, running_server, status
-from torture.support.untrained_bundle import bundle
+from torture.support.preview_server import SECRET, PreviewServer, observe_server, running_server, status
+from torture.support.untrained_bundle import make_bundle
 from torture.support.workspace import Workspace
 
 
 def strange_requests(workspace: Workspace) -> Observation:
-    """Too large, too many, in two minds, of another time, or no request: one answer at most, and refused."""
-    with running_server(workspace, bundle(workspace), "strange") as one:
-        wrong = []
-        requests = dict(_strange(one.host))
+    """Send requests that are too large, contradictory or no request: each is refused with one reply."""
+    with running_server(workspace, make_bundle(workspace), "strange") as server:
+        faults = []
+        requests = dict(_strange(server.host))
         for name, (data, codes) in requests.items():
-            answer = one.raw(data, finish=name != "too large, told")
+            answer = server.raw(data, finish=name != "too large, told")
             if status(answer) not in codes or answer.count(b"HTTP/1.1 ") > 1 or SECRET in answer:
-                wrong.append(f"{name}: {answer[:60]!r}")
+                faults.append(f"{name}: {answer[:60]!r}")
             if b"\r\nInjected:" in answer or b"\nInjected:" in answer.partition(b"\r\n\r\n")[0]:
-                wrong.append(f"{name}: a header came in")
-        wrong += _unguarded(one)
-        return judged(one, f"{len(requests)} requests refused, no second answer to any", wrong, len(requests))
+                faults.append(f"{name}: a header came in")
+        faults += _missing_headers(server)
+        return observe_server(
+            server, f"{len(requests)} requests refused, no second answer to any", faults, len(requests)
+        )
 
 
 def _strange(host: str) -> Iterator[tuple[str, tuple[bytes, set[int]]]]:
-    """Raw requests by name, with the statuses that they may have; 0 is the connection closed."""
+    """Yield raw requests by name, with the statuses that they may have; 0 is the connection closed."""
     head = f"Host: {host}\r\n".encode()
     post = b"POST /api/feedback?label=red HTTP/1.1\r\n" + head
     inner = b"GET /bundle/manifest.json HTTP/1.1\r\n" + head + b"\r\n"
@@ -104,54 +106,52 @@ NO_REQUESTS = {
 }
 
 
-def _unguarded(one: PreviewServer) -> list[str]:
-    """Answers of every kind without the headers that keep a browser from guessing and framing."""
+def _missing_headers(server: PreviewServer) -> list[str]:
+    """List replies of every kind without the headers that keep a browser from guessing and framing."""
     wanted = (b"X-Content-Type-Options: nosniff", b"X-Frame-Options: DENY", b"Cross-Origin-Resource-Policy")
     kinds = {"page": "/", "file": "/page.js", "bundle": "/bundle/README.md", "nothing": "/nothing"}
-    answers = {name: one.ask(path)[1] for name, path in kinds.items()}
-    answers["a wrong method"] = one.raw(f"PUT / HTTP/1.1\r\nHost: {one.host}\r\n\r\n".encode())
-    found = [
+    answers = {name: server.ask(path)[1] for name, path in kinds.items()}
+    answers["a wrong method"] = server.raw(f"PUT / HTTP/1.1\r\nHost: {server.host}\r\n\r\n".encode())
+    faults = [
         f"{name}: lacks {line!r}" for name, data in answers.items() for line in wanted if line not in data
     ]
     if b"Content-Security-Policy: sandbox" not in answers["bundle"]:
-        found.append("a file of the bundle is not confined")
+        faults.append("a file of the bundle is not confined")
     if b"Content-Security-Policy" not in answers["page"]:
-        found.append("the page has no policy")
-    return found
+        faults.append("the page has no policy")
+    return faults
 
 
 def slow_requests(workspace: Workspace) -> Observation:
-    """Connections that say nothing, or a byte a second, do not keep others out; they are closed in time."""
-    with running_server(workspace, bundle(workspace), "slow") as one:
-        idle = [socket.create_connection(("127.0.0.1", one.port)) for _number in range(50)]
-        drips = [socket.create_connection(("127.0.0.1", one.port)) for _number in range(50)]
-        bodies = (
-            f"POST /api/feedback?label=red HTTP/1.1\r\nHost: {one.host}\r\nContent-Length: 33000000\r\n\r\n"
-        )
-        heads = [b"GET / HTTP/1.1\r\nX-A: ", bodies.encode()]
+    """Open connections that send nothing, or a byte a second: they do not keep others out."""
+    with running_server(workspace, make_bundle(workspace), "slow") as server:
+        idle = [socket.create_connection(("127.0.0.1", server.port)) for _number in range(50)]
+        drips = [socket.create_connection(("127.0.0.1", server.port)) for _number in range(50)]
+        body_head = f"POST /api/feedback?label=red HTTP/1.1\r\nHost: {server.host}\r\n"
+        heads = [b"GET / HTTP/1.1\r\nX-A: ", f"{body_head}Content-Length: 33000000\r\n\r\n".encode()]
         for number, drip in enumerate(drips):
             drip.sendall(heads[number % 5 == 0])
         times, began, limit = [], time.monotonic(), workspace.count(30, 3)
         while time.monotonic() - began < limit:
             _drip(drips)
-            asked = time.monotonic()
-            if one.ask("/bundle/manifest.json")[0] == 200:
-                times.append(time.monotonic() - asked)
+            sent_at = time.monotonic()
+            if server.ask("/bundle/manifest.json")[0] == 200:
+                times.append(time.monotonic() - sent_at)
             time.sleep(0.5)
-        wrong = [] if times and max(times) < 2 else [f"a good client waited {max(times, default=0):.1f} s"]
+        faults = [] if times and max(times) < 2 else [f"a good client waited {max(times, default=0):.1f} s"]
         closed = sum(map(_is_closed, [*idle, *(drip for n, drip in enumerate(drips) if n % 5)]))
         if not workspace.reduced and closed < 90:
-            wrong.append(f"only {closed} of 90 slow clients were closed after {limit} s")
-        for each in (*idle, *drips):
-            each.close()
+            faults.append(f"only {closed} of 90 slow clients were closed after {limit} s")
+        for connection in (*idle, *drips):
+            connection.close()
         time.sleep(0.5)
-        if one.figure("Threads") > 20:
-            wrong.append(f"{one.figure('Threads')} threads stay")
-        said = (
+        if server.figure("Threads") > 20:
+            faults.append(f"{server.figure('Threads')} threads stay")
+        summary = (
             f"50 idle and 50 dripping: {len(times)} good requests beside them, the slowest "
             f"{max(times, default=0):.2f} s; {closed} of 90 closed after {limit} s"
         )
-        return judged(one, said, wrong, 100 + len(times))
+        return observe_server(server, summary, faults, 100 + len(times))
 
 
 def _drip(drips: list[socket.socket]) -> None:
@@ -162,10 +162,10 @@ def _drip(drips: list[socket.socket]) -> None:
             continue
 
 
-def _is_closed(one: socket.socket) -> bool:
-    one.settimeout(0.01)
+def _is_closed(connection: socket.socket) -> bool:
+    connection.settimeout(0.01)
     try:
-        return one.recv(1) == b""
+        return connection.recv(1) == b""
     except TimeoutError:
         return False
     except OSError:
@@ -173,16 +173,16 @@ def _is_closed(one: socket.socket) -> bool:
 
 
 def _templates(host: str) -> list[bytes]:
-    """Whole requests to change; none of them carries a picture."""
+    """Build whole requests to change; none of them carries an image."""
     head = f"Host: {host}\r\n".encode()
     lines = [
         b"GET / HTTP/1.1", b"GET /bundle/manifest.json HTTP/1.1", b"HEAD /page.js HTTP/1.0",
         b"GET /bundle/golden/00.png?key=a&label=b HTTP/1.1", b"GET /api/flips/3.png HTTP/1.1",
     ]  # fmt: skip
     extra = b"Origin: http://" + host.encode() + b"\r\nCookie: tledge_key=abc; x=y\r\nAccept: */*\r\n"
-    made = [line + b"\r\n" + head + extra + b"\r\n" for line in lines]
+    requests = [line + b"\r\n" + head + extra + b"\r\n" for line in lines]
     for path in (b"/api/answers", b"/api/feedback?label=red", b"/api/feedback?label=%2e%2e"):
-        made.append(
+        requests.append(
             b"POST "
             + path
             + b" HTTP/1.1\r\n"
@@ -192,10 +192,10 @@ def _templates(host: str) -> list[bytes]:
             + b"GIF89a"
             + bytes(14)
         )
-    return made
+    return requests
 
 
-WORDS = (
+INSERTIONS = (
     b"\r\n", b"\n", b"\r", b"\0", b" ", b":", b"\r\n\r\n", b"HTTP/1.1", b"%00", b"%", b"%2e%2e%2f", b"../",
     b"\xff\xfe", b"Host: evil\r\n", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n",
     b"Expect: 100-continue\r\n", b"Connection: keep-alive\r\n", b"GET ", b"POST ", b"http://[", b"?key=",
@@ -203,50 +203,50 @@ WORDS = (
 )  # fmt: skip
 
 
-def fuzzed(workspace: Workspace) -> Observation:
-    """Changed and random requests by the thousand: it goes on, flat, and writes nothing."""
-    chance, count, got = workspace.chance("server fuzz"), workspace.count(5000, 300), Counter[int]()
-    with running_server(workspace, bundle(workspace), "fuzz") as one:
-        templates = _templates(one.host)
-        before = _warm(one, templates)
-        requests = [_changed(chance, templates) for _number in range(count)]
+def fuzzed_requests(workspace: Workspace) -> Observation:
+    """Send changed and random requests by the thousand: memory stays flat, nothing is written."""
+    rng, count, got = workspace.rng("server fuzz"), workspace.count(5000, 300), Counter[int]()
+    with running_server(workspace, make_bundle(workspace), "fuzz") as server:
+        templates = _templates(server.host)
+        before = _memory_after_warmup(server, templates)
+        requests = [_mutated(rng, templates) for _number in range(count)]
         with ThreadPoolExecutor(8) as pool:
-            for answer in pool.map(lambda data: one.raw(data, wait=40), requests):
+            for answer in pool.map(lambda data: server.raw(data, wait=40), requests):
                 got[status(answer)] += 1
         time.sleep(0.5)
-        grown = (one.figure("VmRSS") - before) / 1024
-        wrong = [f"{grown:.0f} MiB more than before"] if grown > 40 else []
-        if one.figure("Threads") > 20:
-            wrong.append(f"{one.figure('Threads')} threads stay")
+        grown = (server.figure("VmRSS") - before) / 1024
+        faults = [f"{grown:.0f} MiB more than before"] if grown > 40 else []
+        if server.figure("Threads") > 20:
+            faults.append(f"{server.figure('Threads')} threads stay")
         if len(got) < 5:
-            wrong.append(f"the requests are all alike: {dict(got)}")
-        told = ", ".join(f"{code or 'closed'} {number}" for code, number in got.most_common())
-        return judged(one, f"{count} requests ({told}); {grown:+.0f} MiB", wrong, count)
+            faults.append(f"the requests are all alike: {dict(got)}")
+        status_counts = ", ".join(f"{code or 'closed'} {number}" for code, number in got.most_common())
+        return observe_server(server, f"{count} requests ({status_counts}); {grown:+.0f} MiB", faults, count)
 
 
-def _warm(one: PreviewServer, templates: list[bytes]) -> int:
-    """KiB that it holds once everything was asked for."""
+def _memory_after_warmup(server: PreviewServer, templates: list[bytes]) -> int:
+    """Measure the KiB that it holds once everything was asked for."""
     for data in templates * 10:
-        one.raw(data)
-    return one.figure("VmRSS")
+        server.raw(data)
+    return server.figure("VmRSS")
 
 
-def _changed(chance, templates: list[bytes]) -> bytes:  # type: ignore[no-untyped-def]
-    """A request with one to six changes; one in twenty is noise."""
-    if chance.random() < 0.05:
-        return bytes(chance.randbytes(chance.choice((1, 10, 300, 70_000))))
-    data = bytearray(chance.choice(templates))
-    for _time in range(chance.randint(1, 6)):
-        place = chance.randrange(len(data) + 1)
-        what = chance.randrange(5)
-        if what == 0:
-            data[place : place + 1] = chance.randbytes(1)
-        elif what == 1:
-            data[place:place] = chance.choice(WORDS)
-        elif what == 2:
-            del data[place : place + chance.choice((1, 5, 40))]
-        elif what == 3:
-            data[place:place] = data[place : place + 30] * chance.choice((1, 20))
+def _mutated(rng, templates: list[bytes]) -> bytes:  # type: ignore[no-untyped-def]
+    """Change a request one to six times; one in twenty is noise."""
+    if rng.random() < 0.05:
+        return bytes(rng.randbytes(rng.choice((1, 10, 300, 70_000))))
+    data = bytearray(rng.choice(templates))
+    for _time in range(rng.randint(1, 6)):
+        place = rng.randrange(len(data) + 1)
+        change = rng.randrange(5)
+        if change == 0:
+            data[place : place + 1] = rng.randbytes(1)
+        elif change == 1:
+            data[place:place] = rng.choice(INSERTIONS)
+        elif change == 2:
+            del data[place : place + rng.choice((1, 5, 40))]
+        elif change == 3:
+            data[place:place] = data[place : place + 30] * rng.choice((1, 20))
         else:
-            data += chance.choice(templates)[: chance.randrange(200)]
+            data += rng.choice(templates)[: rng.randrange(200)]
     return bytes(data)

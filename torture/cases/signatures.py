@@ -1,4 +1,4 @@
-"""A signed bundle is changed in every way one can think of: its key refuses it, and says which file it is."""
+"""Signed bundles that are changed in every way: the key refuses them, and the message names the file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PASSWORD = "TLEDGE_KEY_PASSWORD"
 
 
 def write_keys(folder: Path, name: str, password: bytes | None = None) -> tuple[Path, Path]:
-    """A new Ed25519 key pair in PEM files: private, public."""
+    """Write a new Ed25519 key pair into PEM files: private, public."""
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -32,41 +32,47 @@ def write_keys(folder: Path, name: str, password: bytes | None = None) -> tuple[
     return private, public
 
 
-def signed(workspace: Workspace, name: str) -> tuple[Path, Path]:
-    """A copy of the tiny run with a signed bundle, and the public key."""
+def sign_bundle(workspace: Workspace, name: str) -> tuple[Path, Path]:
+    """Copy the tiny run with a signed bundle; return it with the public key."""
     run = workspace.own_run(name)
     private, public = write_keys(run.parent, "own")
     workspace.done("bundle", run, "--sign", private, "--quiet")
     return run, public
 
 
-def changed(workspace: Workspace, form: str) -> Observation:
-    """Thousands of changed bundles, each opened with the key in one child process."""
-    run, public = signed(workspace, f"signed-{form}")
+def changed_bundles(workspace: Workspace, form: str) -> Observation:
+    """Open thousands of changed bundles with the key, in one child process."""
+    run, public = sign_bundle(workspace, f"signed-{form}")
     bundle = run / "bundle" if form == "folder" else next(run.glob("*.zip"))
     count = workspace.count(full=1200, reduced=100)
     command = processes.python_module(WORKER, form, bundle, public, count, f"{workspace.seed} {form}")
-    ended = processes.run(command, workspace.env, timeout=1800)
-    if ended.code:
-        shortfalls = (f"the process that tries them ended early: {ended.tail}",)
-        return Observation(ended.tail, shortfalls, crashes=int(ended.crashed), hangs=int(ended.hung))
-    found = json.loads(ended.out)
-    more = (f"and {found['all'] - len(found['wrong'])} more",) if found["all"] > len(found["wrong"]) else ()
-    told = ", ".join(f"{kind} {many}" for kind, many in found["kinds"].items())
-    said = f"{count} changed bundles, {count - found['all']} of them judged rightly ({told})"
-    return Observation(said, (*found["wrong"], *more), files=count, peak=found["peak"])
+    result = processes.run(command, workspace.env, timeout=1800)
+    if result.code:
+        shortfalls = (f"the process that tries them ended early: {result.tail}",)
+        return Observation(result.tail, shortfalls, crashes=int(result.crashed), hangs=int(result.hung))
+    outcome = json.loads(result.out)
+    unlisted = (
+        (f"and {outcome['all'] - len(outcome['wrong'])} more",)
+        if outcome["all"] > len(outcome["wrong"])
+        else ()
+    )
+    kind_counts = ", ".join(f"{kind} {many}" for kind, many in outcome["kinds"].items())
+    summary = f"{count} changed bundles, {count - outcome['all']} of them judged rightly ({kind_counts})"
+    return Observation(summary, (*outcome["wrong"], *unlisted), files=count, peak=outcome["peak"])
 
 
-def commands(workspace: Workspace) -> Observation:
-    """Every command that takes a key, with the right one, another one, and a changed bundle."""
-    run, public = signed(workspace, "signed-commands")
+def commands_with_key(workspace: Workspace) -> Observation:
+    """Run every command that takes a key, with the right one, another one, and a changed bundle."""
+    run, public = sign_bundle(workspace, "signed-commands")
     _private, other = write_keys(run.parent, "other")
     photo = next((run / "bundle" / "golden").glob("0*.jpg"))
     tried: list[tuple[str, processes.ProcessResult, int, str]] = []
 
-    def attempt(what: str, code: int, words: str, *arguments: object) -> None:
-        ended = workspace.tledge(*arguments, cwd=run.parent, timeout=60)  # a preview that serves does not end
-        tried.append((what, ended, code, words))
+    def attempt(description: str, code: int, words: str, *arguments: object) -> None:
+        result = workspace.tledge(
+            *arguments, cwd=run.parent, timeout=60
+        )  # a preview that serves does not end
+        tried.append((description, result, code, words))
 
     bundle, project = run / "bundle", run.parent / "pi"
     attempt("verified", 0, "and unchanged since", "verify", bundle, "--key", public)
@@ -88,20 +94,27 @@ def commands(workspace: Workspace) -> Observation:
     attempt("the bundle in it", 0, "and unchanged since", "verify", project / "bundle", "--key", public)
     labels = bundle / "labels.txt"
     labels.write_text("".join(reversed(labels.read_text(encoding="utf-8").splitlines(keepends=True))))
-    more = {"verify": (), "predict": (photo,), "preview": ("--no-browser",), "bundle": ("--target", "cpp")}
-    for name, rest in more.items():
+    more_arguments = {
+        "verify": (),
+        "predict": (photo,),
+        "preview": ("--no-browser",),
+        "bundle": ("--target", "cpp"),
+    }
+    for name, rest in more_arguments.items():
         attempt(f"{name} of a changed one", 4, "labels.txt was changed", name, bundle, *rest, "--key", public)
-    return _told(tried)
+    return _observation(tried)
 
 
-def keys(workspace: Workspace) -> Observation:
-    """Keys with a password, a wrong one, none, and files that are no keys: never a prompt, never a bundle."""
+def unusable_keys(workspace: Workspace) -> Observation:
+    """Try keys with a password, a wrong one, none, and files that are no keys: never a prompt or a bundle."""
     run = workspace.own_run("signed-keys")
     private, public = write_keys(run.parent, "locked", b"secret")
     tried: list[tuple[str, processes.ProcessResult, int, str]] = []
 
-    def attempt(what: str, code: int, words: str, key: Path, **env: str) -> None:
-        tried.append((what, workspace.tledge("bundle", run, "--sign", key, env=env, timeout=60), code, words))
+    def attempt(description: str, code: int, words: str, key: Path, **env: str) -> None:
+        tried.append(
+            (description, workspace.tledge("bundle", run, "--sign", key, env=env, timeout=60), code, words)
+        )
 
     shutil.rmtree(run / "bundle")
     attempt("no password", 2, f"Put it into {PASSWORD}", private)
@@ -116,32 +129,44 @@ def keys(workspace: Workspace) -> Observation:
     attempt("once more", 0, "Signed: sha256:", private, **{PASSWORD: "secret"})
     same = "" if next(run.glob("*.zip")).read_bytes() == first else "signed twice, the zip has other bytes"
     held = [
-        one for one in (run / "bundle").rglob("*") if one.is_file() and b"PRIVATE KEY" in one.read_bytes()
+        path for path in (run / "bundle").rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()
     ]
     leaked = f"{held[0].name} holds a private key" if held else ""
-    return _told(tried, bundled, same, leaked)
+    return _observation(tried, bundled, same, leaked)
 
 
-def _told(tried: list[tuple[str, processes.ProcessResult, int, str]], *faults: str) -> Observation:
-    """What the commands came to: exit codes, and words on either stream."""
-    shortfalls = [one for one in faults if one]
-    for what, ended, code, words in tried:
-        if ended.code != code or words not in " ".join((ended.out + ended.err).split()):
-            shortfalls.append(f"{what}: expected exit {code} and {words!r}, found {ended.tail}")
+def _observation(tried: list[tuple[str, processes.ProcessResult, int, str]], *faults: str) -> Observation:
+    """Sum up the commands: exit codes, and words on either stream."""
+    shortfalls = [fault for fault in faults if fault]
+    for description, result, code, words in tried:
+        if result.code != code or words not in " ".join((result.out + result.err).split()):
+            shortfalls.append(f"{description}: expected exit {code} and {words!r}, found {result.tail}")
     return Observation(
         f"{len(tried)} commands, {len(tried) - len(shortfalls)} as they have to end",
         tuple(shortfalls),
-        crashes=sum(ended.crashed for _what, ended, _code, _words in tried),
-        hangs=sum(ended.hung for _what, ended, _code, _words in tried),
-        peak=max(ended.peak for _what, ended, _code, _words in tried),
+        crashes=sum(result.crashed for _what, result, _code, _words in tried),
+        hangs=sum(result.hung for _what, result, _code, _words in tried),
+        peak=max(result.peak for _what, result, _code, _words in tried),
     )
 
 
 CASES = (
-    Case("changed folders", "a key refuses every change and names the file", partial(changed, form="folder")),
     Case(
-        "changed zips", "a key refuses every change, or what is read was signed", partial(changed, form="zip")
+        "changed folders",
+        "a key refuses every change and names the file",
+        partial(changed_bundles, form="folder"),
     ),
-    Case("commands", "verify, predict, preview and bundle end with 4 before they do anything", commands),
-    Case("keys", "a key that does not serve ends with 2, without a prompt and without a bundle", keys),
+    Case(
+        "changed zips",
+        "a key refuses every change, or what is read was signed",
+        partial(changed_bundles, form="zip"),
+    ),
+    Case(
+        "commands",
+        "verify, predict, preview and bundle end with 4 before they do anything",
+        commands_with_key,
+    ),
+    Case(
+        "keys", "a key that does not serve ends with 2, without a prompt and without a bundle", unusable_keys
+    ),
 )

@@ -20,8 +20,8 @@ def _swapped_labels(raw: dict[str, Any]) -> None:
     raw["labels"].reverse()
 
 
-LIES: dict[str, Callable[[dict[str, Any]], None]] = {
-    "hash": lambda raw: [one.update(sha256="0" * 64) for one in raw["artifacts"]],
+FALSE_MANIFESTS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "hash": lambda raw: [artifact.update(sha256="0" * 64) for artifact in raw["artifacts"]],
     "hash of no text": _set("artifacts", 0, "sha256", value=7),
     "size": _set("artifacts", 0, "bytes", value=-1),
     "size huge": _set("artifacts", 0, "bytes", value=10**400),
@@ -75,7 +75,7 @@ LIES: dict[str, Callable[[dict[str, Any]], None]] = {
 }
 """What a manifest may say that is not so; SHA256SUMS fit, so that only the manifest's reader can tell."""
 
-TEXTS: dict[str, bytes] = {
+MANIFEST_TEXTS: dict[str, bytes] = {
     "empty": b"",
     "a list": b"[]",
     "null": b"null",

@@ -15,25 +15,25 @@ Change = Callable[[Any, random.Random], None]
 """Changes a parsed model in place."""
 
 
-def by_bytes(whole: bytes, chance: random.Random) -> tuple[str, bytes]:
-    """Bits flipped, bytes put in or taken out, a cut, a stretch of zeros or of another place."""
-    at = chance.randrange(len(whole))
-    size = min(len(whole) - at, chance.choice((1, 4, 64, 4096)))
-    kind = chance.choice(("flip", "flips", "cut", "zeros", "number", "moved", "gone", "put in"))
+def mutate_bytes(model: bytes, rng: random.Random) -> tuple[str, bytes]:
+    """Flip bits, insert or remove bytes, cut, or overwrite with zeros or with another part."""
+    at = rng.randrange(len(model))
+    size = min(len(model) - at, rng.choice((1, 4, 64, 4096)))
+    kind = rng.choice(("flip", "flips", "cut", "zeros", "number", "moved", "gone", "put in"))
     if kind in ("flip", "flips"):
-        made = bytearray(whole)
+        flipped = bytearray(model)
         for _ in range(1 if kind == "flip" else 30):
-            made[chance.randrange(len(made))] ^= 1 << chance.randrange(8)
-        return kind, bytes(made)
+            flipped[rng.randrange(len(flipped))] ^= 1 << rng.randrange(8)
+        return kind, bytes(flipped)
     if kind == "cut":
-        return kind, whole[:at]
-    other = chance.randrange(len(whole))
+        return kind, model[:at]
+    other = rng.randrange(len(model))
     middle = {
         "zeros": bytes(size),
-        "number": chance.choice(NUMBERS).to_bytes(4, "little", signed=True),
-        "moved": whole[other : other + size],
+        "number": rng.choice(NUMBERS).to_bytes(4, "little", signed=True),
+        "moved": model[other : other + size],
         "gone": b"",
-        "put in": chance.randbytes(size) + whole[at : at + size],
+        "put in": rng.randbytes(size) + model[at : at + size],
     }[kind]
-    taken = 4 if kind == "number" else size
-    return kind, whole[:at] + middle + whole[at + taken :]
+    removed = 4 if kind == "number" else size
+    return kind, model[:at] + middle + model[at + removed :]

@@ -1,4 +1,4 @@
-"""Mutated photos: the same number gives the same file, so that a child makes it and anyone can again."""
+"""Mutated photos: the same number always gives the same file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import cache
 from PIL import features
 
 from torture.inputs import odd_photos
-from torture.inputs.odd_photos import picture, saved
+from torture.inputs.odd_photos import encode, sample_image
 
 Change = Callable[[random.Random, str, bytes], bytes]
 
@@ -23,148 +23,154 @@ EXTREMES = (0, 1, 2, 3, 7, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10
 
 @cache
 def seeds() -> dict[str, list[bytes]]:
-    """Whole photos by format, each with another part of it in use."""
+    """Encode whole photos by format, each with another part of it in use."""
     exif = odd_photos.exif(odd_photos.entry(0x112, 3, 1, 6))
     noise = bytes(range(256))
-    made = {
+    photos = {
         "JPEG": [
-            saved(picture(), "JPEG"), saved(picture(), "JPEG", progressive=True), exif,
-            saved(picture("L"), "JPEG"), saved(picture("CMYK"), "JPEG"),
-            saved(picture(), "JPEG", restart_marker_blocks=1, subsampling=0, icc_profile=noise),
-            saved(picture(), "MPO", save_all=True, append_images=[picture("L")]),
+            encode(sample_image(), "JPEG"), encode(sample_image(), "JPEG", progressive=True), exif,
+            encode(sample_image("L"), "JPEG"), encode(sample_image("CMYK"), "JPEG"),
+            encode(sample_image(), "JPEG", restart_marker_blocks=1, subsampling=0, icc_profile=noise),
+            encode(sample_image(), "MPO", save_all=True, append_images=[sample_image("L")]),
         ],
         "PNG": [
-            saved(picture(), "PNG"), saved(picture("P"), "PNG", transparency=noise), odd_photos.deep(6, 4),
-            saved(picture("1"), "PNG"), saved(picture("RGBA"), "PNG", icc_profile=noise),
+            encode(sample_image(), "PNG"), encode(sample_image("P"), "PNG", transparency=noise),
+            odd_photos.sixteen_bit_png(6, 4),
+            encode(sample_image("1"), "PNG"), encode(sample_image("RGBA"), "PNG", icc_profile=noise),
             odd_photos.animated("PNG"), odd_photos.with_chunk(b"zTXt", b"k\0\0" + zlib.compress(noise)),
         ],
         "WEBP": [
-            saved(picture(), "WEBP"), saved(picture(), "WEBP", lossless=True),
-            saved(picture("RGBA"), "WEBP", icc_profile=noise), odd_photos.animated("WEBP"),
+            encode(sample_image(), "WEBP"), encode(sample_image(), "WEBP", lossless=True),
+            encode(sample_image("RGBA"), "WEBP", icc_profile=noise), odd_photos.animated("WEBP"),
         ],
-        "GIF": [saved(picture(), "GIF"), saved(picture(), "GIF", interlace=1), odd_photos.animated("GIF")],
-        "BMP": [saved(picture(mode), "BMP") for mode in ("RGB", "P", "1", "RGBA")],
+        "GIF": [encode(sample_image(), "GIF"), encode(sample_image(), "GIF", interlace=1),
+                odd_photos.animated("GIF")],
+        "BMP": [encode(sample_image(mode), "BMP") for mode in ("RGB", "P", "1", "RGBA")],
         "TIFF": [
-            *(saved(picture(), "TIFF", compression=way) for way in ("raw", "tiff_lzw", "tiff_adobe_deflate",
-                                                                    "packbits", "jpeg")),
-            saved(picture("1"), "TIFF", compression="group4"), saved(picture("P"), "TIFF"),
-            saved(picture(), "TIFF", save_all=True, append_images=[picture("L")]),
+            *(encode(sample_image(), "TIFF", compression=way)
+              for way in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")),
+            encode(sample_image("1"), "TIFF", compression="group4"), encode(sample_image("P"), "TIFF"),
+            encode(sample_image(), "TIFF", save_all=True, append_images=[sample_image("L")]),
         ],
     }  # fmt: skip
     if features.check("avif"):
-        made["AVIF"] = [saved(picture(), "AVIF"), saved(picture("RGBA"), "AVIF"), odd_photos.animated("AVIF")]
-    return made
+        photos["AVIF"] = [
+            encode(sample_image(), "AVIF"),
+            encode(sample_image("RGBA"), "AVIF"),
+            odd_photos.animated("AVIF"),
+        ]
+    return photos
 
 
-def mutated(number: int, seed: int = 0) -> tuple[str, bytes]:
-    """What was done to which format, and the file: one to three changes."""
-    chance = random.Random(f"{seed} photo {number}")
+def mutate(number: int, seed: int = 0) -> tuple[str, bytes]:
+    """Change a photo one to three times; return what was done to which format, and the file."""
+    rng = random.Random(f"{seed} photo {number}")
     kinds = list(seeds())
     kind = kinds[number % len(kinds)]
-    data, done = chance.choice(seeds()[kind]), []
-    for _time in range(chance.choice((1, 1, 2, 3))):
-        change = chance.choice((*ANYWHERE, *ABOUT[kind] * 2))
+    data, done = rng.choice(seeds()[kind]), []
+    for _time in range(rng.choice((1, 1, 2, 3))):
+        change = rng.choice((*ANYWHERE, *ABOUT[kind] * 2))
         done.append(change.__name__)
-        data = change(chance, kind, data)
+        data = change(rng, kind, data)
     return f"{kind}: {', '.join(done)}", data
 
 
-def flipped_bits(chance: random.Random, _kind: str, data: bytes) -> bytes:
-    """Up to eight bits changed, half the time near the beginning."""
-    made = bytearray(data)
-    reach = len(made) if chance.random() < 0.5 else min(len(made), 200)
-    for _time in range(chance.randint(1, 8) if made else 0):
-        made[chance.randrange(reach)] ^= 1 << chance.randrange(8)
-    return bytes(made)
+def flipped_bits(rng: random.Random, _kind: str, data: bytes) -> bytes:
+    """Flip up to eight bits, half the time near the beginning."""
+    flipped = bytearray(data)
+    reach = len(flipped) if rng.random() < 0.5 else min(len(flipped), 200)
+    for _time in range(rng.randint(1, 8) if flipped else 0):
+        flipped[rng.randrange(reach)] ^= 1 << rng.randrange(8)
+    return bytes(flipped)
 
 
-def cut_off(chance: random.Random, _kind: str, data: bytes) -> bytes:
-    """The end missing."""
-    return data[: chance.randrange(len(data) + 1)]
+def cut_off(rng: random.Random, _kind: str, data: bytes) -> bytes:
+    """Cut off the end."""
+    return data[: rng.randrange(len(data) + 1)]
 
 
-def removed(chance: random.Random, _kind: str, data: bytes) -> bytes:
-    """A span missing."""
-    start = chance.randrange(len(data) + 1)
-    return data[:start] + data[start + chance.choice((1, 2, 4, 16, 100)) :]
+def removed(rng: random.Random, _kind: str, data: bytes) -> bytes:
+    """Remove a span."""
+    start = rng.randrange(len(data) + 1)
+    return data[:start] + data[start + rng.choice((1, 2, 4, 16, 100)) :]
 
 
-def repeated(chance: random.Random, _kind: str, data: bytes) -> bytes:
-    """A span twice or a hundred times."""
-    start = chance.randrange(len(data) + 1)
-    end = start + chance.choice((1, 4, 16, 200))
-    return data[:end] + data[start:end] * chance.choice((1, 100)) + data[end:]
+def repeated(rng: random.Random, _kind: str, data: bytes) -> bytes:
+    """Repeat a span, once or a hundred times."""
+    start = rng.randrange(len(data) + 1)
+    end = start + rng.choice((1, 4, 16, 200))
+    return data[:end] + data[start:end] * rng.choice((1, 100)) + data[end:]
 
 
-def noise_inside(chance: random.Random, _kind: str, data: bytes) -> bytes:
-    """Random bytes in the middle."""
-    start = chance.randrange(len(data) + 1)
-    return data[:start] + chance.randbytes(chance.choice((1, 4, 64))) + data[start + chance.choice((0, 4)) :]
+def noise_inside(rng: random.Random, _kind: str, data: bytes) -> bytes:
+    """Insert random bytes in the middle."""
+    start = rng.randrange(len(data) + 1)
+    return data[:start] + rng.randbytes(rng.choice((1, 4, 64))) + data[start + rng.choice((0, 4)) :]
 
 
-def spliced(chance: random.Random, _kind: str, data: bytes) -> bytes:
-    """The beginning of this one and the end of another format's."""
-    other = chance.choice(seeds()[chance.choice(list(seeds()))])
-    return data[: chance.randrange(len(data) + 1)] + other[chance.randrange(len(other)) :]
+def spliced(rng: random.Random, _kind: str, data: bytes) -> bytes:
+    """Join the beginning of this file and the end of one of another format."""
+    other = rng.choice(seeds()[rng.choice(list(seeds()))])
+    return data[: rng.randrange(len(data) + 1)] + other[rng.randrange(len(other)) :]
 
 
-def extreme_anywhere(chance: random.Random, _kind: str, data: bytes) -> bytes:
-    """A number at its limit, wherever."""
-    return _put(chance, data, chance.randrange(len(data) + 1), chance.choice((1, 2, 4)))
+def extreme_anywhere(rng: random.Random, _kind: str, data: bytes) -> bytes:
+    """Write a number at its limit, anywhere."""
+    return _overwrite(rng, data, rng.randrange(len(data) + 1), rng.choice((1, 2, 4)))
 
 
-def _put(chance: random.Random, data: bytes, place: int, width: int) -> bytes:
-    value = chance.choice(EXTREMES) & ((1 << 8 * width) - 1)
-    number = value.to_bytes(width, chance.choice(("big", "little")))
+def _overwrite(rng: random.Random, data: bytes, place: int, width: int) -> bytes:
+    value = rng.choice(EXTREMES) & ((1 << 8 * width) - 1)
+    number = value.to_bytes(width, rng.choice(("big", "little")))
     return data[:place] + number + data[place + width :]
 
 
-def extreme_field(chance: random.Random, kind: str, data: bytes) -> bytes:
-    """A length, count or side of the format's own at its limit."""
+def extreme_field(rng: random.Random, kind: str, data: bytes) -> bytes:
+    """Set a length, count or side of the format's own to its limit."""
     places = list(fields(kind, data))
-    return _put(chance, data, *chance.choice(places)) if places else data
+    return _overwrite(rng, data, *rng.choice(places)) if places else data
 
 
-def other_pieces(chance: random.Random, kind: str, data: bytes) -> bytes:
-    """Chunks, segments or boxes exchanged, missing, doubled, or changed inside with a true checksum."""
+def other_pieces(rng: random.Random, kind: str, data: bytes) -> bytes:
+    """Swap, remove, double or change chunks, segments or boxes, with a true checksum."""
     parts = pieces(kind, data)
-    one, two = chance.randrange(len(parts)), chance.randrange(len(parts))
-    what = chance.randrange(4)
-    if what == 0:
-        parts[one], parts[two] = parts[two], parts[one]
-    elif what == 1:
-        del parts[one]
-    elif what == 2:
-        parts.insert(two, parts[one])
+    first, two = rng.randrange(len(parts)), rng.randrange(len(parts))
+    change = rng.randrange(4)
+    if change == 0:
+        parts[first], parts[two] = parts[two], parts[first]
+    elif change == 1:
+        del parts[first]
+    elif change == 2:
+        parts.insert(two, parts[first])
     else:
-        parts[one] = _mended(kind, _changed_inside(chance, parts[one]))
+        parts[first] = _with_true_checksum(kind, _changed_inside(rng, parts[first]))
     return b"".join(parts)
 
 
-def _changed_inside(chance: random.Random, piece: bytes) -> bytes:
-    """A few bytes behind its name and length."""
-    made = bytearray(piece)
-    for _time in range(chance.randint(1, 4) if len(made) > 8 else 0):
-        made[chance.randrange(4, len(made))] = chance.choice((*(value & 0xFF for value in EXTREMES), 0x41))
-    return bytes(made)
+def _changed_inside(rng: random.Random, piece: bytes) -> bytes:
+    """Change a few bytes behind its name and length."""
+    changed = bytearray(piece)
+    for _time in range(rng.randint(1, 4) if len(changed) > 8 else 0):
+        changed[rng.randrange(4, len(changed))] = rng.choice((*(value & 0xFF for value in EXTREMES), 0x41))
+    return bytes(changed)
 
 
-def _mended(kind: str, piece: bytes) -> bytes:
-    """A PNG's chunk with its checksum made true, so that more than the checksum is tried."""
+def _with_true_checksum(kind: str, piece: bytes) -> bytes:
+    """Compute a PNG chunk's checksum anew, so that more than the checksum is tried."""
     if kind != "PNG" or len(piece) < 12:
         return piece
     return piece[:-4] + struct.pack(">I", zlib.crc32(piece[4:-4]))
 
 
 def pieces(kind: str, data: bytes) -> list[bytes]:
-    """A file cut where its format begins something new; joined they are the file."""
+    """Split a file where its format begins something new; joined they are the file."""
     if kind == "PNG":
         return _chunks(data, 8, lambda at: int.from_bytes(data[at : at + 4], "big") + 12)
     if kind == "WEBP":
         return _chunks(data, 12, lambda at: (int.from_bytes(data[at + 4 : at + 8], "little") + 9) // 2 * 2)
     if kind == "AVIF":
         return _chunks(data, 0, lambda at: int.from_bytes(data[at : at + 4], "big"))
-    marks = [one.start() for one in re.finditer(STARTS[kind], data, re.DOTALL)]
+    marks = [match.start() for match in re.finditer(STARTS[kind], data, re.DOTALL)]
     return [data[start:end] for start, end in zip([0, *marks], [*marks, len(data)], strict=True)]
 
 
@@ -178,22 +184,22 @@ STARTS = {
 
 
 def _chunks(data: bytes, start: int, size: Callable[[int], int]) -> list[bytes]:
-    found, at = [data[:start]], start
+    parts, at = [data[:start]], start
     while at < len(data):
         end = at + max(size(at), 4)
-        found.append(data[at:end])
+        parts.append(data[at:end])
         at = end
-    return found
+    return parts
 
 
 def fields(kind: str, data: bytes) -> Iterator[tuple[int, int]]:
-    """Place and width of lengths, counts and sides."""
+    """Yield place and width of lengths, counts and sides."""
     if kind == "GIF":
         yield from ((6, 2), (8, 2), (10, 1))
     if kind == "BMP":
         yield from ((2, 4), (10, 4), (14, 4), (18, 4), (22, 4), (26, 2), (28, 2), (30, 4), (34, 4), (46, 4))
-    for one in re.finditer(FIELDS.get(kind, rb"(?!)"), data, re.DOTALL):
-        yield from ((one.start() + shift, width) for shift, width in SHIFTS[kind])
+    for match in re.finditer(FIELDS.get(kind, rb"(?!)"), data, re.DOTALL):
+        yield from ((match.start() + shift, width) for shift, width in SHIFTS[kind])
 
 
 FIELDS = {

@@ -19,35 +19,35 @@ Counts = Mapping[str, Mapping[str, int]]
 
 
 def noisy(rng: np.random.Generator, index: int) -> np.ndarray:
-    """A class is a colour under noise."""
+    """Draw a class as a colour under noise."""
     colour = np.array([(index * step + 40) % 256 for step in (83, 151, 37)])
     return (colour + rng.integers(-30, 31, (SIDE, SIDE, 3))).clip(0, 255).astype(np.uint8)
 
 
 def grey(_rng: np.random.Generator, _index: int) -> np.ndarray:
-    """The same for every class."""
+    """Draw the same grey for every class."""
     return np.full((SIDE, SIDE, 3), 128, np.uint8)
 
 
 def black(_rng: np.random.Generator, _index: int) -> np.ndarray:
-    """A lens cap."""
+    """Draw black, as a lens cap gives."""
     return np.zeros((SIDE, SIDE, 3), np.uint8)
 
 
 def flat(_rng: np.random.Generator, index: int) -> np.ndarray:
-    """One colour for each class, so that its photos are equal in all splits."""
+    """Draw one colour for each class, so that its photos are equal in all splits."""
     return np.full((SIDE, SIDE, 3), (80 * index + 10) % 256, np.uint8)
 
 
 def encoded(pixels: np.ndarray) -> bytes:
-    """A PNG."""
+    """Encode pixels as a PNG."""
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "PNG")
     return out.getvalue()
 
 
-def folder(root: Path, counts: Counts, pixels: Pixels = noisy) -> str:
-    """Write photos as <split>/<label>/photo, the same for the same counts; gives the source's name.
+def write_folder(root: Path, counts: Counts, pixels: Pixels = noisy) -> str:
+    """Write photos as <split>/<label>/photo, the same for the same counts; return the source's name.
 
     A label may be given as bytes that are no UTF-8, in Python's surrogates.
     """
@@ -61,22 +61,22 @@ def folder(root: Path, counts: Counts, pixels: Pixels = noisy) -> str:
     return f"folder:{root}"
 
 
-def listed(root: Path, labels: Sequence[str], each: int = 12) -> str:
+def write_csv(root: Path, labels: Sequence[str], per_label: int = 12) -> str:
     """Write photos and a CSV file that names their labels, whatever letters these have."""
     rng = np.random.default_rng(2)
     rows = [("path", "label", "split")]
     root.mkdir(parents=True, exist_ok=True)
     for index, label in enumerate(labels):
-        for number in range(each):
+        for number in range(per_label):
             name = f"{index}-{number:04d}.png"
             (root / name).write_bytes(encoded(noisy(rng, index)))
-            rows.append((name, label, "test" if number < each // 3 else "train"))
+            rows.append((name, label, "test" if number < per_label // 3 else "train"))
     with (root / "photos.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
     return f"csv:{root / 'photos.csv'}"
 
 
-def records(root: Path, indices: Sequence[int]) -> str:
+def write_tfrecord(root: Path, indices: Sequence[int]) -> str:
     """Write a TFRecord file of photos whose labels are these numbers."""
     rng = np.random.default_rng(3)
     root.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def records(root: Path, indices: Sequence[int]) -> str:
 
 
 def _example(photo: bytes, index: int) -> bytes:
-    """A `tf.train.Example` in protobuf's wire format: features 1, entry 1, key 1, value 2."""
+    """Build a `tf.train.Example` in protobuf's wire format: features 1, entry 1, key 1, value 2."""
     image = _field(1, b"image") + _field(2, _field(1, _field(1, photo)))
     label = _field(1, b"class") + _field(2, _field(3, _field(1, _varint(index))))
     return _field(1, _field(1, image) + _field(1, label))
@@ -100,16 +100,16 @@ def _field(number: int, data: bytes) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    """Seven bits a byte; a negative number as 64 bits."""
-    left, out = number % (1 << 64), bytearray()
-    while left > 127:
-        out.append(left & 127 | 128)
-        left >>= 7
-    return bytes([*out, left])
+    """Encode seven bits a byte; a negative number as 64 bits."""
+    remaining, out = number % (1 << 64), bytearray()
+    while remaining > 127:
+        out.append(remaining & 127 | 128)
+        remaining >>= 7
+    return bytes([*out, remaining])
 
 
 def _masked(data: bytes) -> bytes:
-    """TFRecord's checksum: CRC-32C, turned by 15 bits, plus a constant."""
+    """Compute TFRecord's checksum: CRC-32C, turned by 15 bits, plus a constant."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = _CRC[(crc ^ byte) & 255] ^ crc >> 8

@@ -12,13 +12,15 @@ from pathlib import Path
 Entry = tuple[zipfile.ZipInfo, bytes]
 
 
-def parts_of(whole: Path) -> list[Entry]:
-    """The entries of a good bundle's zip, to be written again with one of them changed."""
-    with zipfile.ZipFile(whole) as packed:
-        return [(one, packed.read(one)) for one in packed.infolist() if one.filename != "preview.html"]
+def read_entries(zip_path: Path) -> list[Entry]:
+    """Read the entries of a good bundle's zip, to be written again with one of them changed."""
+    with zipfile.ZipFile(zip_path) as packed:
+        return [
+            (entry, packed.read(entry)) for entry in packed.infolist() if entry.filename != "preview.html"
+        ]
 
 
-def write(path: Path, parts: list[Entry]) -> Path:
+def write_zip(path: Path, parts: list[Entry]) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
         for entry, data in parts:
             packed.writestr(entry, data)
@@ -26,13 +28,13 @@ def write(path: Path, parts: list[Entry]) -> Path:
 
 
 def with_entry(name: str, data: bytes = b"harm", mode: int = 0) -> Callable[[Path, list[Entry]], None]:
-    """The bundle, and one more entry."""
+    """Build a writer of the bundle with one more entry."""
 
     def made(path: Path, parts: list[Entry]) -> None:
         entry = zipfile.ZipInfo(name)
         entry.filename = name  # also what ZipInfo would have made safe
         entry.external_attr = mode << 16
-        write(path, [*parts, (entry, data)])
+        write_zip(path, [*parts, (entry, data)])
 
     return made
 
@@ -41,7 +43,7 @@ def _bomb(size: int) -> Callable[[Path, list[Entry]], None]:
     def made(path: Path, parts: list[Entry]) -> None:
         entry = zipfile.ZipInfo("golden/big.npy")
         entry.compress_type = zipfile.ZIP_DEFLATED
-        write(path, [*parts, (entry, bytes(size))])
+        write_zip(path, [*parts, (entry, bytes(size))])
 
     return made
 
@@ -58,25 +60,25 @@ def _nested(path: Path, parts: list[Entry]) -> None:
 
 
 def _overlapping(path: Path, parts: list[Entry]) -> None:
-    """Many names in the directory for the data of one."""
-    write(path, parts)
+    """List many names in the directory for the data of one."""
+    write_zip(path, parts)
     data = bytearray(path.read_bytes())
     end = data.rindex(b"PK\5\6")
     size, start = struct.unpack_from("<II", data, end + 12)
     directory = bytes(data[start : start + size])
     first = directory[: 46 + sum(struct.unpack_from("<HHH", directory, 28))]
     length = struct.unpack_from("<H", first, 28)[0]
-    more = [first[:46] + f"{n:0{length}d}".encode()[-length:] + first[46 + length :] for n in range(500)]
-    made = directory + b"".join(more)
+    copies = [first[:46] + f"{n:0{length}d}".encode()[-length:] + first[46 + length :] for n in range(500)]
+    new_directory = directory + b"".join(copies)
     tail = bytearray(data[end:])
-    count = struct.unpack_from("<H", tail, 10)[0] + len(more)
-    struct.pack_into("<HHI", tail, 8, count, count, len(made))
-    path.write_bytes(bytes(data[:start]) + made + bytes(tail))
+    count = struct.unpack_from("<H", tail, 10)[0] + len(copies)
+    struct.pack_into("<HHI", tail, 8, count, count, len(new_directory))
+    path.write_bytes(bytes(data[:start]) + new_directory + bytes(tail))
 
 
 def _lying_size(path: Path, parts: list[Entry]) -> None:
-    """The directory says that the manifest is four bytes, or four gigabytes."""
-    write(path, parts)
+    """Claim in the directory that the manifest is four bytes, or four gigabytes."""
+    write_zip(path, parts)
     data = bytearray(path.read_bytes())
     at = data.rindex(b"manifest.json", 0, data.rindex(b"PK\5\6")) - 46
     struct.pack_into("<I", data, at + 24, 4 if path.stem.endswith("small") else 0xFFFFFFF0)
@@ -84,7 +86,7 @@ def _lying_size(path: Path, parts: list[Entry]) -> None:
 
 
 def _encrypted(path: Path, parts: list[Entry]) -> None:
-    write(path, parts)
+    write_zip(path, parts)
     data = bytearray(path.read_bytes())
     at = data.rindex(b"manifest.json", 0, data.rindex(b"PK\5\6")) - 46
     data[at + 8] |= 1
@@ -92,7 +94,7 @@ def _encrypted(path: Path, parts: list[Entry]) -> None:
 
 
 def _compression(path: Path, parts: list[Entry]) -> None:
-    write(path, parts)
+    write_zip(path, parts)
     data = bytearray(path.read_bytes())
     at = data.rindex(b"manifest.json", 0, data.rindex(b"PK\5\6")) - 46
     struct.pack_into("<H", data, at + 10, 99)
@@ -101,9 +103,9 @@ def _compression(path: Path, parts: list[Entry]) -> None:
 
 def _many(count: int, name: str = "golden/{}") -> Callable[[Path, list[Entry]], None]:
     def made(path: Path, parts: list[Entry]) -> None:
-        more = [(zipfile.ZipInfo(name.format(number)), b"") for number in range(count)]
+        entries = [(zipfile.ZipInfo(name.format(number)), b"") for number in range(count)]
         with zipfile.ZipFile(path, "w") as packed:
-            for entry, data in (*parts, *more):
+            for entry, data in (*parts, *entries):
                 packed.writestr(entry, data)
 
     return made
@@ -112,18 +114,18 @@ def _many(count: int, name: str = "golden/{}") -> Callable[[Path, list[Entry]], 
 def _twice(path: Path, parts: list[Entry]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # zipfile's own
-        write(path, [*parts, (zipfile.ZipInfo("manifest.json"), b"{}")])
+        write_zip(path, [*parts, (zipfile.ZipInfo("manifest.json"), b"{}")])
 
 
 def _cut(share: float) -> Callable[[Path, list[Entry]], None]:
     def made(path: Path, parts: list[Entry]) -> None:
-        data = write(path, parts).read_bytes()
+        data = write_zip(path, parts).read_bytes()
         path.write_bytes(data[: int(len(data) * share)])
 
     return made
 
 
-ZIPS: dict[str, Callable[[Path, list[Entry]], None]] = {
+HOSTILE_ZIPS: dict[str, Callable[[Path, list[Entry]], None]] = {
     "slip": with_entry("../escaped.txt"),
     "slip within": with_entry("golden/../../escaped.txt"),
     "absolute": with_entry("/tmp/tledge-torture-escaped.txt"),

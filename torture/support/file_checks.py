@@ -1,4 +1,4 @@
-"""Files under final names: whether each is whole, and what has to be the same however it came about."""
+"""Check files under final names: whether each is complete, and what has to be the same."""
 
 from __future__ import annotations
 
@@ -85,22 +85,22 @@ MODELS = {".tflite", ".onnx"}
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """Every file that no temporary name leads to."""
+    """Yield every file that no temporary name leads to."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name.startswith("."):
             continue
         yield from files(path) if path.is_dir() else (path,)
 
 
-def temporary(folder: Path) -> list[str]:
-    """What lies below a folder under temporary names."""
-    found = folder.rglob(".*") if folder.is_dir() else ()
-    return sorted(path.relative_to(folder).as_posix() for path in found)
+def temporary_names(folder: Path) -> list[str]:
+    """List what lies below a folder under temporary names."""
+    hidden = folder.rglob(".*") if folder.is_dir() else ()
+    return sorted(path.relative_to(folder).as_posix() for path in hidden)
 
 
-def broken(folder: Path, models: set[str]) -> list[str]:
-    """What is not whole below a folder, and why; `models` are the hashes of an uninterrupted run's."""
-    found = []
+def incomplete_files(folder: Path, models: set[str]) -> list[str]:
+    """List what is not complete below a folder, and why; `models` are the hashes of an uninterrupted run."""
+    faults = []
     for path in files(folder):
         if path.relative_to(folder).parts[0] in GROWING:
             continue
@@ -110,14 +110,14 @@ def broken(folder: Path, models: set[str]) -> list[str]:
             if path.suffix not in MODELS:
                 CHECKS[path.suffix](path)
         except KeyError:
-            found.append(f"{path.name}: nobody has said how to check it")
+            faults.append(f"{path.name}: nobody has said how to check it")
         except Exception as error:  # whatever readers make of half a file
-            found.append(f"{path.relative_to(folder.parent)}: {error!r}")
-    return [*found, *_outside_sums(folder / "bundle")]
+            faults.append(f"{path.relative_to(folder.parent)}: {error!r}")
+    return [*faults, *_outside_sums(folder / "bundle")]
 
 
 def _outside_sums(bundle: Path) -> list[str]:
-    """Where a bundle is not what its SHA256SUMS names."""
+    """List where a bundle is not what its SHA256SUMS names."""
     if not bundle.is_dir():
         return []
     if not (bundle / "SHA256SUMS").is_file():
@@ -129,21 +129,21 @@ def _outside_sums(bundle: Path) -> list[str]:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file that an interruption must not change, by its path."""
-    found = {path.relative_to(folder): path for path in files(folder)}
+    """Compute the SHA-256 of every file that an interruption must not change, by its path."""
+    paths = {path.relative_to(folder): path for path in files(folder)}
     return {
         place.as_posix(): runs.sha256(path)
-        for place, path in found.items()
+        for place, path in paths.items()
         if place.parts[0] not in GROWING | TIMED
         and not (place.parts[0] == "artifacts" and place.suffix == ".json")
     }
 
 
-def differing(found: dict[str, str], wanted: dict[str, str]) -> list[str]:
-    """Files that are not as they should be, missing or too many."""
-    return sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+def differing_names(actual: dict[str, str], wanted: dict[str, str]) -> list[str]:
+    """List files that are not as they should be, missing or too many."""
+    return sorted(name for name in actual.keys() | wanted.keys() if actual.get(name) != wanted.get(name))
 
 
-def since(folder: Path, moment: float) -> list[str]:
-    """Files whose content or name came about after a moment, in seconds of the clock."""
+def changed_since(folder: Path, moment: float) -> list[str]:
+    """List files whose content or name is newer than a moment, in seconds of the clock."""
     return [path.relative_to(folder).as_posix() for path in files(folder) if path.stat().st_ctime > moment]

@@ -1,4 +1,4 @@
-"""Photos decoded in a process of their own, and what became of each."""
+"""Decode photos in a process of its own, and collect what became of each."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from torture.support.workspace import Workspace
 SLOWEST = 10.0
 """Seconds that one photo may take, beside whatever else this machine does."""
 
-PLENTY = 1500
+MEMORY_LIMIT = 1500
 """MiB for one photo of up to 100 megapixels; decoded it takes 400."""
 
-ADDRESSES = 6000
+ADDRESS_SPACE = 6000
 """MiB of address space a child may use: numpy and Pillow's threads reserve more than they touch."""
 
 LONGEST = 400
@@ -26,8 +26,8 @@ LONGEST = 400
 
 
 @dataclass
-class Tally:
-    """What children said of photos: fates by name, and all that must not be."""
+class DecodingOutcomes:
+    """What children reported of photos: fates by name, and all shortfalls."""
 
     fates: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -38,66 +38,71 @@ class Tally:
     slowest: float = 0.0
 
     def count(self, fate: str) -> int:
-        return sum(one == fate for one in self.fates.values())
+        return sum(photo_fate == fate for photo_fate in self.fates.values())
 
-    def seen(self, said: str, files: int | None = None) -> Observation:
+    def seen(self, summary: str, files: int | None = None) -> Observation:
         files = len(self.fates) if files is None else files
         return Observation(
-            said, tuple(self.shortfalls), files=files, crashes=self.crashes, hangs=self.hangs, peak=self.peak
+            summary,
+            tuple(self.shortfalls),
+            files=files,
+            crashes=self.crashes,
+            hangs=self.hangs,
+            peak=self.peak,
         )
 
-    def add(self, ended: processes.ProcessResult) -> str:
-        """Take in a child's lines; gives the photo it did not survive, "" where it did."""
+    def add(self, result: processes.ProcessResult) -> str:
+        """Read a child's lines; return the photo it did not survive, "" where it did."""
         begun = ""
-        for line in filter(lambda one: one.startswith("{"), ended.out.splitlines()):
-            one = json.loads(line)
-            begun = one.get("begun", "")
-            if "ended" in one:
-                self._judge(one)
-        self.peak = max(self.peak, ended.peak)
-        if not begun and ended.code:
-            self.shortfalls.append(f"a child ended between two photos: {ended.tail}")
+        for line in filter(lambda text: text.startswith("{"), result.out.splitlines()):
+            line_facts = json.loads(line)
+            begun = line_facts.get("begun", "")
+            if "ended" in line_facts:
+                self._judge(line_facts)
+        self.peak = max(self.peak, result.peak)
+        if not begun and result.code:
+            self.shortfalls.append(f"a child ended between two photos: {result.tail}")
         if begun:
-            hung = ended.hung or "Timeout (" in ended.err
+            hung = result.hung or "Timeout (" in result.err
             self.hangs, self.crashes = self.hangs + hung, self.crashes + (not hung)
-            self.shortfalls.append(f"{begun}: {'hung' if hung else ended.tail}")
+            self.shortfalls.append(f"{begun}: {'hung' if hung else result.tail}")
             self.fates[begun] = "killed"
         return begun
 
-    def _judge(self, one: Mapping[str, Any]) -> None:
-        name, reason = one["ended"], one["reason"]
-        self.fates[name], self.reasons[name] = one["fate"], reason
-        self.slowest = max(self.slowest, one["seconds"])
-        if one["fate"] == "raised":
+    def _judge(self, facts: Mapping[str, Any]) -> None:
+        name, reason = facts["ended"], facts["reason"]
+        self.fates[name], self.reasons[name] = facts["fate"], reason
+        self.slowest = max(self.slowest, facts["seconds"])
+        if facts["fate"] == "raised":
             self.crashes += 1
             self.shortfalls.append(f"{name}: raised {reason}")
-        if one["fate"] == "refused" and not is_clean(reason):
+        if facts["fate"] == "refused" and not is_clean(reason):
             self.shortfalls.append(f"{name}: the reason is no clean line: {reason!r}")
-        if one["seconds"] > SLOWEST:
-            self.shortfalls.append(f"{name}: took {one['seconds']:.1f} s, more than {SLOWEST:.0f}")
+        if facts["seconds"] > SLOWEST:
+            self.shortfalls.append(f"{name}: took {facts['seconds']:.1f} s, more than {SLOWEST:.0f}")
 
 
 def is_clean(reason: str) -> bool:
-    """One line of what prints, with an end."""
+    """Check for one line of printable text, with an end."""
     return reason.isprintable() and reason.endswith(".") and 20 < len(reason) <= LONGEST
 
 
-def prepared(workspace: Workspace, folder: Path, *names: str) -> Tally:
-    """The files of a folder through `images.prepare` in a child; where one kills it, another goes on."""
-    tally, waiting = Tally(), list(names) or sorted(path.name for path in folder.iterdir())
+def decode_folder(workspace: Workspace, folder: Path, *names: str) -> DecodingOutcomes:
+    """Decode the files of a folder in a child; where one kills it, another continues."""
+    tally, waiting = DecodingOutcomes(), list(names) or sorted(path.name for path in folder.iterdir())
     while waiting:
-        ended = decode(workspace, "files", folder, *waiting)
-        killed = tally.add(ended)
+        result = run_decoder(workspace, "files", folder, *waiting)
+        killed = tally.add(result)
         waiting = waiting[waiting.index(killed) + 1 :] if killed else []
-    bound(tally)
+    check_memory(tally)
     return tally
 
 
-def decode(workspace: Workspace, *arguments: object) -> processes.ProcessResult:
+def run_decoder(workspace: Workspace, *arguments: object) -> processes.ProcessResult:
     command = processes.python_module("torture.workers.photo_decoder", *arguments)
-    return processes.run(command, workspace.env, timeout=600, memory=ADDRESSES)
+    return processes.run(command, workspace.env, timeout=600, memory=ADDRESS_SPACE)
 
 
-def bound(tally: Tally) -> None:
-    if tally.peak > PLENTY:
-        tally.shortfalls.append(f"{tally.peak:.0f} MiB at the peak, more than {PLENTY}")
+def check_memory(tally: DecodingOutcomes) -> None:
+    if tally.peak > MEMORY_LIMIT:
+        tally.shortfalls.append(f"{tally.peak:.0f} MiB at the peak, more than {MEMORY_LIMIT}")

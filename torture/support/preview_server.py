@@ -1,4 +1,4 @@
-"""A preview server as users start it, in a process of its own, and raw bytes to ask it with."""
+"""Run a preview server as users start it, and send raw bytes to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torture.support.workspace import Workspace
 
 SECRET = b"what nobody may see"
 
-PLENTY = 700
+MEMORY_LIMIT = 700
 """MiB that a server may take at its peak, photos of 100 megapixels aside."""
 
 
@@ -44,21 +44,21 @@ class PreviewServer:
     def raw(
         self, data: bytes, body: bytes = b"", *, wait: float = 30, finish: bool = True, to: str = "127.0.0.1"
     ) -> bytes:
-        """Send bytes as they are; gives all that comes until the server closes, or for `wait` seconds."""
-        with socket.create_connection((to, self.port), timeout=wait) as one:
+        """Send bytes as they are; return all that comes until the server closes, or for `wait` seconds."""
+        with socket.create_connection((to, self.port), timeout=wait) as connection:
             try:
-                one.sendall(data)
-                one.sendall(body)
+                connection.sendall(data)
+                connection.sendall(body)
                 if finish:
-                    one.shutdown(socket.SHUT_WR)
+                    connection.shutdown(socket.SHUT_WR)
             except OSError:  # it answered, and closed before all was said
                 pass
-            return _all(one)
+            return _receive_all(connection)
 
     def ask(
         self, path: str = "/", body: bytes | None = None, host: str = "", headers: Sequence[str] = ()
     ) -> tuple[int, bytes]:
-        """One whole request; gives status (0 for no answer) and all bytes of the answer."""
+        """Send one whole request; return status (0 for no reply) and all bytes of the reply."""
         lines = [
             f"{'GET' if body is None else 'POST'} {path} HTTP/1.1",
             f"Host: {host or self.host}",
@@ -71,45 +71,45 @@ class PreviewServer:
         return status(answer), answer
 
     def is_well(self) -> bool:
-        """It lives and hands out its page within two seconds."""
+        """Check that it runs and serves its page within two seconds."""
         began = time.monotonic()
         return self.process.poll() is None and self.ask()[0] == 200 and time.monotonic() - began < 2
 
     def figure(self, name: str) -> int:
-        """A line of the kernel's about the process: `VmHWM`, `VmRSS` in KiB, or `Threads`."""
+        """Read a figure of the kernel's about the process: `VmHWM`, `VmRSS` in KiB, or `Threads`."""
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(next(line for line in text.splitlines() if line.startswith(f"{name}:")).split()[1])
 
     @property
     def peak(self) -> float:
-        """Its largest resident set so far, in MiB."""
+        """Return its largest resident set so far, in MiB."""
         return self.figure("VmHWM") / 1024
 
     @property
     def stderr(self) -> str:
-        """What it wrote to stderr."""
+        """Read what it wrote to stderr."""
         return self.log.read_text(errors="replace")
 
     def faults(self) -> tuple[str, ...]:
-        """What must not be after any attack."""
-        found = []
+        """List what must not be after any attack."""
+        faults = []
         if processes.TRACEBACK in self.stderr or "Exception" in self.stderr:
-            found.append(f"it wrote of an error: {self.stderr.strip().splitlines()[-1]}")
+            faults.append(f"it wrote of an error: {self.stderr.strip().splitlines()[-1]}")
         if not self.is_well():
-            found.append("it does not answer a good client any more")
-        return tuple(found)
+            faults.append("it does not answer a good client any more")
+        return tuple(faults)
 
 
 def status(answer: bytes) -> int:
-    """The status of an answer, 0 where it is none."""
+    """Parse the status of a reply, 0 where it is none."""
     parts = answer[:20].split(b" ")
     return int(parts[1]) if parts[0].startswith(b"HTTP/") and len(parts) > 1 and parts[1].isdigit() else 0
 
 
-def _all(one: socket.socket) -> bytes:
+def _receive_all(connection: socket.socket) -> bytes:
     parts = []
     try:
-        while part := one.recv(1 << 16):
+        while part := connection.recv(1 << 16):
             parts.append(part)
     except OSError:
         pass
@@ -120,7 +120,7 @@ def _all(one: socket.socket) -> bytes:
 def running_server(
     workspace: Workspace, bundle: Path, name: str, *options: object
 ) -> Iterator[PreviewServer]:
-    """A server of a bundle or run until the block ends; its feedback folder is empty."""
+    """Serve a bundle or run until the block ends; the feedback folder is empty."""
     folder = workspace.folder(f"served-{name}")
     began = start(workspace, bundle, folder, *options)
     try:
@@ -130,7 +130,7 @@ def running_server(
 
 
 def start(workspace: Workspace, bundle: Path, folder: Path, *options: object) -> PreviewServer:
-    """Start a server; raises RuntimeError where it does not come up."""
+    """Start a server; raise RuntimeError where it does not come up."""
     log, feedback = folder / "stderr.txt", folder / "feedback"
     command = [
         *processes.TLEDGE,
@@ -162,39 +162,43 @@ def start(workspace: Workspace, bundle: Path, folder: Path, *options: object) ->
     return PreviewServer(process, json.loads(text)["url"], feedback, log)
 
 
-def stop(one: PreviewServer, with_signal: int = signal.SIGINT) -> int:
-    """End a server; gives its exit code."""
-    os.killpg(one.process.pid, with_signal) if one.process.poll() is None else None
+def stop(server: PreviewServer, with_signal: int = signal.SIGINT) -> int:
+    """End a server; return its exit code."""
+    os.killpg(server.process.pid, with_signal) if server.process.poll() is None else None
     try:
-        return one.process.wait(10)
+        return server.process.wait(10)
     except subprocess.TimeoutExpired:
-        os.killpg(one.process.pid, signal.SIGKILL)
-        return one.process.wait()
+        os.killpg(server.process.pid, signal.SIGKILL)
+        return server.process.wait()
     finally:
-        if one.process.stdout:
-            one.process.stdout.close()
+        if server.process.stdout:
+            server.process.stdout.close()
 
 
-def feedback_files(one: PreviewServer) -> list[Path]:
-    """Files that the server wrote into its feedback folder."""
-    return [path for path in one.feedback.rglob("*") if path.is_file()]
+def feedback_files(server: PreviewServer) -> list[Path]:
+    """List the files that the server wrote into its feedback folder."""
+    return [path for path in server.feedback.rglob("*") if path.is_file()]
 
 
-def judged(
-    one: PreviewServer,
-    said: str,
-    wrong: Iterable[str],
+def observe_server(
+    server: PreviewServer,
+    summary: str,
+    faults: Iterable[str],
     requests: int,
     *,
-    most: float = PLENTY,
+    most: float = MEMORY_LIMIT,
     may_keep: bool = False,
 ) -> Observation:
-    """What was seen, once it is known that the server is as well as before."""
-    shortfalls = [*wrong, *one.faults()]
-    if one.peak > most:
-        shortfalls.append(f"{one.peak:.0f} MiB at the peak, more than {most:.0f}")
-    if not may_keep and one.feedback.exists():
-        shortfalls.append(f"it wrote {feedback_files(one)}")
-    crashes = int(one.process.poll() is not None)
-    said = f"{said}; peak {one.peak:.0f} MiB, {one.figure('Threads')} threads left" if not crashes else said
-    return Observation(said, tuple(shortfalls), files=requests, crashes=crashes, peak=one.peak)
+    """Build the observation, once it is known that the server is as well as before."""
+    shortfalls = [*faults, *server.faults()]
+    if server.peak > most:
+        shortfalls.append(f"{server.peak:.0f} MiB at the peak, more than {most:.0f}")
+    if not may_keep and server.feedback.exists():
+        shortfalls.append(f"it wrote {feedback_files(server)}")
+    crashes = int(server.process.poll() is not None)
+    summary = (
+        f"{summary}; peak {server.peak:.0f} MiB, {server.figure('Threads')} threads left"
+        if not crashes
+        else summary
+    )
+    return Observation(summary, tuple(shortfalls), files=requests, crashes=crashes, peak=server.peak)

@@ -1,4 +1,4 @@
-"""tledge as users start it: in a process of its own, whose end, output, seconds and memory are told."""
+"""Run tledge as users start it: in a process of its own, with its end, output, time and memory measured."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def python_module(name: str, *arguments: object) -> list[object]:
     return [sys.executable, "-m", name, *arguments]
 
 
-ORPHANED = 5.0
+ORPHAN_SECONDS = 5.0
 """Seconds that processes have to end after the one that started them."""
 
 TRACEBACK = "Traceback (most recent call last)"
@@ -54,12 +54,12 @@ class ProcessResult:
 
     @property
     def crashed(self) -> bool:
-        """It ended in native code, or with an error that nobody caught."""
+        """Check whether it ended in native code, or with an error that nobody caught."""
         return self.code in CRASHES or TRACEBACK in self.err or TRACEBACK in self.out
 
     @property
     def tail(self) -> str:
-        """Exit code and last line, to name it by."""
+        """Return exit code and last line, to name it by."""
         lines = (self.err.strip() or self.out.strip()).splitlines()
         return f"exit {self.code}: {lines[-1] if lines else 'no output'}"
 
@@ -79,7 +79,7 @@ def run(
     """Run a command to its end, at most `timeout` seconds; then its whole process group is killed.
 
     `memory` limits the address space, in MiB. After `kill_after` seconds its process group gets
-    `with_signal`, or with `leader` it alone; then those that it started have `ORPHANED` seconds to end.
+    `with_signal`, or with `leader` it alone; then those that it started have `ORPHAN_SECONDS` seconds to end.
     Without `is_root` the modes of files hold for it as for everyone, also where root runs this.
     """
     if not is_root and os.geteuid() == 0:
@@ -98,15 +98,15 @@ def run(
         if memory is not None:
             resource.prlimit(child.pid, resource.RLIMIT_AS, (memory << 20, memory << 20))
         hung = threading.Event()
-        timers = [threading.Timer(timeout, lambda: (hung.set(), end(child.pid, signal.SIGKILL)))]
+        timers = [threading.Timer(timeout, lambda: (hung.set(), send_signal(child.pid, signal.SIGKILL)))]
         if kill_after is not None:
-            timers.append(threading.Timer(kill_after, end, (child.pid, with_signal, leader)))
+            timers.append(threading.Timer(kill_after, send_signal, (child.pid, with_signal, leader)))
         for timer in timers:
             timer.start()
         try:
-            status, usage, own, high = _watched(child.pid)
+            status, usage, own, high = _wait(child.pid)
         except BaseException:  # Ctrl-C: nobody goes on in a folder that is about to be removed
-            end(child.pid, signal.SIGKILL)
+            send_signal(child.pid, signal.SIGKILL)
             child.wait()
             raise
         finally:
@@ -114,39 +114,39 @@ def run(
                 timer.cancel()
         child.returncode = os.waitstatus_to_exitcode(status)
         seconds, at = time.monotonic() - began, time.time()
-        orphans = outliving(child.pid) if kill_after is not None else []
-        end(child.pid, signal.SIGKILL)  # whoever it left behind
-        said, peak = (_text(out), _text(err)), _peak(usage, high)
-        return ProcessResult(child.returncode, *said, seconds, peak, hung.is_set(), at, len(orphans), own)
+        orphans = surviving_processes(child.pid) if kill_after is not None else []
+        send_signal(child.pid, signal.SIGKILL)  # whoever it left behind
+        texts, peak = (_text(out), _text(err)), _peak(usage, high)
+        return ProcessResult(child.returncode, *texts, seconds, peak, hung.is_set(), at, len(orphans), own)
 
 
 def unprivileged() -> list[str]:
-    """What to put before a command that root starts, so that it writes only where modes allow it."""
+    """Return what to put before a command of root, so that it writes only where modes allow it."""
     if shutil.which("setpriv") is None:
         raise CannotRun("root writes everywhere: install setpriv (util-linux), or run as another user")
     return ["setpriv", "--bounding-set=-dac_override", "--"]
 
 
-def outliving(group: int) -> list[int]:
-    """Processes of a group that are still there `ORPHANED` seconds from now."""
-    until = time.monotonic() + ORPHANED
-    while (found := members(group)) and time.monotonic() < until:
+def surviving_processes(group: int) -> list[int]:
+    """List processes of a group that are still there `ORPHAN_SECONDS` from now."""
+    until = time.monotonic() + ORPHAN_SECONDS
+    while (remaining := group_members(group)) and time.monotonic() < until:
         time.sleep(0.02)
-    return found
+    return remaining
 
 
-def members(group: int) -> list[int]:
-    """Processes of a group that have not ended."""
-    found = []
+def group_members(group: int) -> list[int]:
+    """List processes of a group that have not ended."""
+    processes = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             state, _parent, of = path.read_text().rpartition(")")[2].split()[:3]
             if int(of) == group and state != "Z":
-                found.append(int(path.parent.name))
-    return found
+                processes.append(int(path.parent.name))
+    return processes
 
 
-def end(group: int, with_signal: int, leader: bool = False) -> None:
+def send_signal(group: int, with_signal: int, leader: bool = False) -> None:
     """Send a signal to a process group, or to its `leader` alone, which may have ended."""
     try:
         (os.kill if leader else os.killpg)(group, with_signal)
@@ -154,34 +154,34 @@ def end(group: int, with_signal: int, leader: bool = False) -> None:
         return
 
 
-def _watched(pid: int) -> tuple[int, resource.struct_rusage, float, float]:
-    """Wait for a process; gives its status, what it used, and the peaks of its own and of all its memory."""
+def _wait(pid: int) -> tuple[int, resource.struct_rusage, float, float]:
+    """Wait for a process; return its status, what it used, and the peaks of its own and of all its memory."""
     own = high = 0.0
     while True:
-        ended, status, usage = os.wait4(pid, os.WNOHANG)
-        if ended:
+        result, status, usage = os.wait4(pid, os.WNOHANG)
+        if result:
             return status, usage, own, high
-        own, high = max(own, own_memory(pid)), max(high, _held(pid, "VmHWM"))
+        own, high = max(own, own_memory(pid)), max(high, _status_figure(pid, "VmHWM"))
         time.sleep(0.05)
 
 
-def _peak(usage: resource.struct_rusage, seen: float) -> float:
-    """MiB that a process and those it waited for took at their peak.
+def _peak(usage: resource.struct_rusage, watched_peak: float) -> float:
+    """Compute the MiB that a process and those it waited for took at their peak.
 
     Linux counts in what this process itself once held, whose memory the other shared until it began its
     program. Where that is more, only what was `seen` of the process itself is known.
     """
-    mine = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return usage.ru_maxrss / 1024 if usage.ru_maxrss > mine else seen
+    own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage.ru_maxrss / 1024 if usage.ru_maxrss > own_peak else watched_peak
 
 
 def own_memory(pid: int | str) -> float:
-    """MiB of resident memory that no file backs; 0 where the process is gone."""
-    return _held(pid, "RssAnon")
+    """Read the MiB of resident memory that no file backs; 0 where the process is gone."""
+    return _status_figure(pid, "RssAnon")
 
 
-def _held(pid: int | str, name: str) -> float:
-    """A figure of the kernel's about a process' memory, in MiB; 0 where the process is gone."""
+def _status_figure(pid: int | str, name: str) -> float:
+    """Read one of the kernel's figures about a process' memory, in MiB; 0 where the process is gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""A small disk of a case's own that can be full, and what has to be whole afterwards."""
+"""A small disk that can be full, and checks of what has to be complete afterwards."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ class Disk:
                 os.posix_fallocate(file.fileno(), 0, used)
 
     def make_room(self) -> None:
-        """Take the filling away."""
+        """Remove the filling."""
         (self.path / FILLER).unlink(missing_ok=True)
 
     def put(self, folder: Path) -> None:
-        """Hold what `folder` holds, and nothing else."""
-        empty(self.path)
+        """Hold exactly what `folder` holds."""
+        empty_folder(self.path)
         shutil.copytree(folder, self.path, dirs_exist_ok=True)
 
 
-def empty(folder: Path) -> None:
-    """Take away whatever lies in `folder`."""
+def empty_folder(folder: Path) -> None:
+    """Remove everything in `folder`."""
     for old in folder.iterdir():
         shutil.rmtree(old) if old.is_dir() else old.unlink()
 
 
 @contextmanager
 def mounted(path: Path, mib: int = 64) -> Iterator[Disk]:
-    """A disk of `mib` MiB at `path`, gone afterwards; raises CannotRun where none may be mounted."""
+    """Mount a disk of `mib` MiB at `path` until the block ends; raise CannotRun where that is not allowed."""
     path.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=0755", "tmpfs", str(path)]
     try:
@@ -67,12 +67,12 @@ def mounted(path: Path, mib: int = 64) -> Iterator[Disk]:
         subprocess.run(["umount", "--lazy", str(path)], check=False)
 
 
-def files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below `folder` that has its final name, by that name."""
+def file_hashes(folder: Path) -> dict[str, str]:
+    """Compute the SHA-256 of every file below `folder` that has its final name, by that name."""
     from tledge import runs
 
-    found = (Path(top, name) for top, _, names in os.walk(folder, followlinks=True) for name in names)
-    named = ((path.relative_to(folder), path) for path in sorted(found))
+    paths = (Path(top, name) for top, _, names in os.walk(folder, followlinks=True) for name in names)
+    named = ((path.relative_to(folder), path) for path in sorted(paths))
     return {
         str(name): runs.sha256(path)
         for name, path in named
@@ -80,28 +80,28 @@ def files(folder: Path) -> dict[str, str]:
     }
 
 
-def lost(before: Mapping[str, str], folder: Path, after: Mapping[str, str]) -> list[str]:
-    """What a failed command must not leave: files gone, changed to neither the new content, or cut.
+def lost_files(before: Mapping[str, str], folder: Path, after: Mapping[str, str]) -> list[str]:
+    """List what a failed command must not leave: files that are gone, cut, neither old nor new.
 
     `after` is what the same command gives where it succeeds; files that tell seconds are read instead.
     """
-    here = files(folder)
+    here = file_hashes(folder)
     results = (name for name in before if "logs" not in Path(name).parts)
     gone = [f"{name} is gone" for name in results if name not in here]
     known = {**before, **after}
     others = [name for name, sha256 in here.items() if sha256 not in (before.get(name), after.get(name))]
-    found = [f"{name}: {why}" for name in others if (why := _fault(folder / name, name in known))]
-    return gone + found
+    faults = [f"{name}: {why}" for name in others if (why := _fault(folder / name, name in known))]
+    return gone + faults
 
 
-def temporary(folder: Path) -> list[str]:
-    """Half-written work that lies about: temporary names, those that a command goes on with aside."""
-    kept = (".partial", ".lock", FILLER)
-    return [str(path) for path in folder.rglob(".*") if not path.name.endswith(kept)]
+def temporary_names(folder: Path) -> list[str]:
+    """List half-written work under temporary names, apart from what a command resumes from."""
+    kept_endings = (".partial", ".lock", FILLER)
+    return [str(path) for path in folder.rglob(".*") if not path.name.endswith(kept_endings)]
 
 
 def _fault(path: Path, is_known: bool) -> str:
-    """Why a file with content of its own is not whole; "" where it is."""
+    """Explain why a file with content of its own is not complete; "" where it is."""
     try:
         if path.suffix == ".json":
             json.loads(path.read_text(encoding="utf-8"))
@@ -122,12 +122,12 @@ def _fault(path: Path, is_known: bool) -> str:
 
 
 def _may_vary(path: Path) -> bool:
-    """Logs, checkpoints and event files tell times; unfinished ones go on."""
+    """Check for logs, checkpoints and event files, which hold times, and for unfinished ones."""
     return bool({"logs", "checkpoints", "tensorboard"} & set(path.parts)) or path.suffix in (".csv", ".md")
 
 
 def _decode(path: Path) -> None:
-    """Raises OSError where a picture is cut."""
+    """Decode an image; raise OSError where it is cut."""
     from PIL import Image
 
     with Image.open(path) as picture:

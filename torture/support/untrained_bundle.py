@@ -7,8 +7,8 @@ from pathlib import Path
 from torture.support.workspace import Workspace
 
 
-def bundle(workspace: Workspace) -> Path:
-    """A bundle made without training, once."""
+def make_bundle(workspace: Workspace) -> Path:
+    """Make a bundle without training, once."""
     from tests import fake_device_bundle
 
     path = workspace.work / "colours"

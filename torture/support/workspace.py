@@ -62,15 +62,15 @@ class Workspace:
     seed: int = 0
 
     def count(self, full: int, reduced: int) -> int:
-        """How many kills, files or rounds this run tries."""
+        """Return how many kills, files or rounds this run tries."""
         return reduced if self.reduced else full
 
-    def chance(self, case: str) -> random.Random:
-        """A generator of a case's own, so that it repeats whatever ran before."""
+    def rng(self, case: str) -> random.Random:
+        """Create a random generator for one case, so that it repeats whatever ran before."""
         return random.Random(f"{self.seed} {case}")
 
     def folder(self, name: str) -> Path:
-        """An empty folder of a case's own."""
+        """Create an empty folder for one case."""
         path = self.work / name
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
@@ -78,7 +78,7 @@ class Workspace:
 
     @cached_property
     def env(self) -> dict[str, str]:
-        """The children's environment: this checkout's tledge, caches below `work`, no colours."""
+        """Build the children's environment: this checkout's tledge, caches below `work`, no colours."""
         own = {
             "KERAS_HOME": str(self.work / "keras"),
             "NO_COLOR": "1",
@@ -109,14 +109,14 @@ class Workspace:
 
     def done(self, *arguments: object, cwd: Path | None = None) -> processes.ProcessResult:
         """Run a tledge command that has to succeed."""
-        ended = self.tledge(*arguments, cwd=cwd)
-        if ended.code:
-            raise RuntimeError(f"tledge {' '.join(map(str, arguments))}: {ended.tail}\n{ended.err}")
-        return ended
+        result = self.tledge(*arguments, cwd=cwd)
+        if result.code:
+            raise RuntimeError(f"tledge {' '.join(map(str, arguments))}: {result.tail}\n{result.err}")
+        return result
 
     @cached_property
     def run(self) -> Path:
-        """The tiny run, exported and bundled; not to be changed: see `own_run`."""
+        """Train, export and bundle the tiny run; not to be changed: see `own_run`."""
         folder = self.folder("tiny")
         out = folder / "runs" / "tiny"
         for name, arguments in {
@@ -128,9 +128,9 @@ class Workspace:
 
     @cached_property
     def took(self) -> dict[str, float]:
-        """Seconds that the commands took which made `run`."""
+        """Return the seconds that the commands took which made `run`."""
         return {}
 
     def own_run(self, name: str) -> Path:
-        """A copy of the tiny run that a case may damage."""
+        """Copy the tiny run, for a case that may damage it."""
         return Path(shutil.copytree(self.run, self.folder(name) / "tiny"))

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def _ended(arguments: Sequence[str]) -> dict[str, object]:
-    """Run one command as the command line would, and say how it ended."""
+def _run_command(arguments: Sequence[str]) -> dict[str, object]:
+    """Run one command as the command line would, and describe how it ended."""
     from tledge.cli import main
 
     out, err, began = io.StringIO(), io.StringIO(), time.monotonic()
@@ -37,9 +37,9 @@ def _ended(arguments: Sequence[str]) -> dict[str, object]:
 
 def main(jobs: str, ends: str) -> None:
     """Run the commands in the file `jobs`, and write how they ended into `ends`."""
-    with Path(ends).open("a", encoding="utf-8") as told:
+    with Path(ends).open("a", encoding="utf-8") as results:
         for arguments in json.loads(Path(jobs).read_text(encoding="utf-8")):
-            print(json.dumps(_ended(arguments)), file=told, flush=True)
+            print(json.dumps(_run_command(arguments)), file=results, flush=True)
 
 
 if __name__ == "__main__":

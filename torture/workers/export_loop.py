@@ -40,15 +40,15 @@ def main() -> int:
     args = parser.parse_args()
     began = time.monotonic()
     for _round in range(args.rounds):
-        once(args.run)
+        export_and_verify(args.run)
         seconds = time.monotonic() - began
-        print(json.dumps(asdict(measured(args.run, seconds))), flush=True)
+        print(json.dumps(asdict(measure_process(args.run, seconds))), flush=True)
         if seconds > 60 * args.minutes:
             break
     return 0
 
 
-def once(run: Path) -> None:
+def export_and_verify(run: Path) -> None:
     """Export int8 and verify all that the run has; raises ParityError where that fails."""
     import tledge
 
@@ -56,8 +56,8 @@ def once(run: Path) -> None:
     tledge.verify(run)
 
 
-def measured(run: Path, seconds: float) -> Round:
-    """The process as Linux describes it."""
+def measure_process(run: Path, seconds: float) -> Round:
+    """Read the process's figures as Linux reports them."""
     paths = list(run.rglob("*"))
     return Round(
         round(seconds, 1),

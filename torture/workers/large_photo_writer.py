@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from torture.inputs.odd_photos import picture, saved
+from torture.inputs.odd_photos import encode, sample_image
 
 
 def noisy(height: int, width: int, mode: str = "RGB") -> Image.Image:
-    """A large picture that compresses a little, made of a small one."""
-    return picture(mode, 100, 100).resize((width, height), Image.Resampling.NEAREST)
+    """Enlarge a small image to one that compresses a little."""
+    return sample_image(mode, 100, 100).resize((width, height), Image.Resampling.NEAREST)
 
 
 def write_large(folder: Path, count: int) -> None:
@@ -23,15 +23,15 @@ def write_large(folder: Path, count: int) -> None:
     turned = Image.Exif()
     turned[0x112] = 6
     grey = Image.fromarray(np.repeat(np.arange(side, dtype=np.uint16)[:, None] * 6, side, axis=1))
-    made: dict[str, Callable[[], bytes]] = {
-        ", alpha.png": lambda: saved(noisy(side, side, "RGBA"), "PNG", **quick),
-        ", turned.jpg": lambda: saved(noisy(side, side), "JPEG", exif=turned.tobytes()),
-        ".jpg": lambda: saved(noisy(side, side), "JPEG"),
-        ", progressive.jpg": lambda: saved(noisy(side, side), "JPEG", progressive=True),
-        ", grey16.png": lambda: saved(grey, "PNG", **quick),
+    writers: dict[str, Callable[[], bytes]] = {
+        ", alpha.png": lambda: encode(noisy(side, side, "RGBA"), "PNG", **quick),
+        ", turned.jpg": lambda: encode(noisy(side, side), "JPEG", exif=turned.tobytes()),
+        ".jpg": lambda: encode(noisy(side, side), "JPEG"),
+        ", progressive.jpg": lambda: encode(noisy(side, side), "JPEG", progressive=True),
+        ", grey16.png": lambda: encode(grey, "PNG", **quick),
     }
-    for name in list(made)[:count]:
-        (folder / f"100 megapixels{name}").write_bytes(made[name]())
+    for name in list(writers)[:count]:
+        (folder / f"100 megapixels{name}").write_bytes(writers[name]())
 
 
 if __name__ == "__main__":

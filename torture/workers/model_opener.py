@@ -1,4 +1,4 @@
-"""Opens model files one after the other, as commands do, and says how each step of each ended.
+"""Open model files one after the other, as commands do, and report how each step of each ended.
 
     python -m torture.workers.model_opener PHOTO BUNDLE RESULTS FILE...
 
@@ -33,29 +33,29 @@ VARIANTS = {".tflite": "tflite-int8", ".onnx": "onnx-fp32"}
 
 
 def zeros(file: Path, photo: Path, bundle: Path) -> None:
-    """What a trial does."""
+    """Run the model on zeros, as a trial does."""
     trial_worker._try(file.read_bytes(), file.name, "xnnpack")
 
 
 def answers(file: Path, photo: Path, bundle: Path) -> None:
-    """What `tledge predict` does after a trial."""
+    """Predict, as `tledge predict` does after a trial."""
     list(predict(open_predictor(file), [photo], 3))
 
 
 def inspect(file: Path, photo: Path, bundle: Path) -> None:
-    """What `tledge inspect` does."""
+    """Inspect the file, as `tledge inspect` does."""
     listing.inspect(file)
 
 
 def verify(file: Path, photo: Path, bundle: Path) -> None:
-    """What `tledge verify` does with a bundle that holds the file."""
-    report = verification.verify_bundle(put(file, bundle))
+    """Verify a bundle that holds the file, as `tledge verify` does."""
+    report = verification.verify_bundle(replace_artifact(file, bundle))
     if not report.passed:
         raise verification.failure(report)
 
 
 def keras(file: Path, photo: Path, bundle: Path) -> None:
-    """What export and preview do."""
+    """Load the file, as export and preview do."""
     import numpy as np
 
     net = model.load(file)
@@ -73,29 +73,29 @@ STEPS: dict[str, tuple[Callable[[Path, Path, Path], None], ...]] = {
 }
 
 
-def put(file: Path, bundle: Path) -> Path:
-    """The bundle with the file in the place of its artifact, and all hashes right."""
+def replace_artifact(file: Path, bundle: Path) -> Path:
+    """Put the file in the place of the bundle's artifact, and make all hashes right."""
     data, path = file.read_bytes(), bundle / "manifest.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
-    for one in raw["artifacts"]:
-        if one["variant"] == VARIANTS[file.suffix]:
-            (bundle / one["path"]).write_bytes(data)
-            one["sha256"], one["bytes"] = hashlib.sha256(data).hexdigest(), max(1, len(data))
-    raw["artifacts"] = [one for one in raw["artifacts"] if one["variant"] == VARIANTS[file.suffix]] or raw[
-        "artifacts"
-    ]
+    for artifact in raw["artifacts"]:
+        if artifact["variant"] == VARIANTS[file.suffix]:
+            (bundle / artifact["path"]).write_bytes(data)
+            artifact["sha256"], artifact["bytes"] = hashlib.sha256(data).hexdigest(), max(1, len(data))
+    raw["artifacts"] = [
+        artifact for artifact in raw["artifacts"] if artifact["variant"] == VARIANTS[file.suffix]
+    ] or raw["artifacts"]
     path.write_text(json.dumps(raw), encoding="utf-8")
-    files = sorted(one for one in bundle.rglob("*") if one.is_file() and one.name != "SHA256SUMS")
+    files = sorted(path for path in bundle.rglob("*") if path.is_file() and path.name != "SHA256SUMS")
     sums = [
-        f"{hashlib.sha256(one.read_bytes()).hexdigest()}  {one.relative_to(bundle).as_posix()}\n"
-        for one in files
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(bundle).as_posix()}\n"
+        for path in files
     ]
     (bundle / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
     return bundle
 
 
 def main(photo: Path, bundle: Path, results: Path, files: list[Path]) -> None:
-    """Try every step on every file."""
+    """Run every step on every file."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY[files[0].suffix],) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -110,18 +110,18 @@ def main(photo: Path, bundle: Path, results: Path, files: list[Path]) -> None:
             for step in STEPS[file.suffix]:
                 say(file=file.name, step=step.__name__)
                 signal.alarm(PATIENCE)
-                ended = how(step, file, photo, bundle)
+                ended = run_step(step, file, photo, bundle)
                 signal.alarm(0)
                 say(file=file.name, step=step.__name__, ended=ended)
                 if step is zeros and ended != "ran":
                     break  # a command ends here
             if ended != "ran" and file.suffix != ".keras" and step is zeros:
                 say(file=file.name, step="inspect")
-                say(file=file.name, step="inspect", ended=how(inspect, file, photo, bundle))
+                say(file=file.name, step="inspect", ended=run_step(inspect, file, photo, bundle))
 
 
-def how(step: Callable[[Path, Path, Path], None], file: Path, photo: Path, bundle: Path) -> str:
-    """How a step ended; what is no TledgeError would be a traceback to a person."""
+def run_step(step: Callable[[Path, Path, Path], None], file: Path, photo: Path, bundle: Path) -> str:
+    """Run a step, and describe how it ended; other errors than TledgeError would be a traceback."""
     try:
         step(file, photo, bundle)
     except TledgeError:
@@ -132,4 +132,4 @@ def how(step: Callable[[Path, Path, Path], None], file: Path, photo: Path, bundl
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), [Path(one) for one in sys.argv[4:]])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), [Path(name) for name in sys.argv[4:]])

@@ -1,4 +1,4 @@
-"""A process that prepares odd photos one by one and says how each went, a line of JSON before and after."""
+"""Decode odd photos one by one, and report how each went with a line of JSON before and after."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ SIZE = (224, 224)
 
 def main(arguments: list[str]) -> None:
     """`mutated SEED START STOP`, or `files FOLDER`."""
-    for name, source in (_mutated if arguments[0] == "mutated" else _files)(*arguments[1:]):
+    for name, source in (_mutated_photos if arguments[0] == "mutated" else _files)(*arguments[1:]):
         print(json.dumps({"begun": name}), flush=True)
-        print(json.dumps({"ended": name, **_tried(source)}), flush=True)
+        print(json.dumps({"ended": name, **_decode(source)}), flush=True)
 
 
-def _mutated(seed: str, start: str, stop: str) -> Iterator[tuple[str, bytes]]:
+def _mutated_photos(seed: str, start: str, stop: str) -> Iterator[tuple[str, bytes]]:
     from torture.inputs import photo_mutations
 
     for number in range(int(start), int(stop)):
-        what, data = photo_mutations.mutated(number, int(seed))
-        yield f"{number} {what}", data
+        change, data = photo_mutations.mutate(number, int(seed))
+        yield f"{number} {change}", data
 
 
 def _files(folder: str, *names: str) -> Iterator[tuple[str, Path]]:
@@ -35,7 +35,7 @@ def _files(folder: str, *names: str) -> Iterator[tuple[str, Path]]:
         yield path.name, path
 
 
-def _tried(source: bytes | Path) -> dict[str, object]:
+def _decode(source: bytes | Path) -> dict[str, object]:
     from tledge import images
     from tledge.errors import DataError
 
@@ -43,13 +43,13 @@ def _tried(source: bytes | Path) -> dict[str, object]:
     began = time.monotonic()
     try:
         images.prepare(source, SIZE)
-        said = {"fate": "prepared", "reason": ""}
+        outcome = {"fate": "prepared", "reason": ""}
     except DataError as error:
-        said = {"fate": "refused", "reason": str(error)}
+        outcome = {"fate": "refused", "reason": str(error)}
     except Exception as error:
-        said = {"fate": "raised", "reason": repr(error)}
+        outcome = {"fate": "raised", "reason": repr(error)}
     faulthandler.cancel_dump_traceback_later()
-    return {**said, "seconds": time.monotonic() - began}
+    return {**outcome, "seconds": time.monotonic() - began}
 
 
 if __name__ == "__main__":

@@ -101,11 +101,11 @@ STRANGE = (
 TEXT = st.text(max_size=200) | st.text("abeflnrtx0195_-+.=[]{}#,:\"'\\ \n\t²é🌷\0", max_size=80)
 
 
-def ends_well(made: Callable[[], object], *starts: str, kinds: tuple[type[TledgeError], ...]) -> None:
+def assert_ends_well(make: Callable[[], object], *starts: str, kinds: tuple[type[TledgeError], ...]) -> None:
     """Assert that this gives a value, or an error of these kinds that begins so, soon and in few words."""
     began = time.monotonic()
     try:
-        made()
+        make()
     except kinds as error:
         text = str(error)
         assert text.startswith(starts), f"does not begin with its place: {text[:200]!r}"
@@ -114,38 +114,38 @@ def ends_well(made: Callable[[], object], *starts: str, kinds: tuple[type[Tledge
     assert seconds < SLOW, f"took {seconds:.1f} s"
 
 
-def recipe_ends_well(made: Callable[[], Recipe]) -> None:
+def assert_recipe_ends_well(make: Callable[[], Recipe]) -> None:
     """Assert that this gives a recipe whose numbers are within their limits, or a RecipeError."""
 
     def checked() -> None:
-        recipe = made()
-        for one in fields(Recipe):
-            value = getattr(recipe, one.name)
+        recipe = make()
+        for field in fields(Recipe):
+            value = getattr(recipe, field.name)
             for table in value if isinstance(value, tuple) else (value,):
-                within_limits(table)
+                assert_within_limits(table)
 
-    ends_well(checked, f"{NAME}: ", "--set ", str(Path(tempfile.gettempdir())), kinds=(RecipeError,))
+    assert_ends_well(checked, f"{NAME}: ", "--set ", str(Path(tempfile.gettempdir())), kinds=(RecipeError,))
 
 
-def within_limits(table: Any) -> None:
+def assert_within_limits(table: Any) -> None:
     """Assert that every value of a table has the type and the range that its field says."""
     hints = typing.get_type_hints(type(table))
-    for one in fields(table):
-        value, low, high = getattr(table, one.name), one.metadata.get("low"), one.metadata.get("high")
-        assert is_kind(value, hints[one.name]), f"{one.name} = {value!r} is no {hints[one.name]}"
+    for field in fields(table):
+        value, low, high = getattr(table, field.name), field.metadata.get("low"), field.metadata.get("high")
+        assert is_kind(value, hints[field.name]), f"{field.name} = {value!r} is no {hints[field.name]}"
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, (int, float)) and not isinstance(number, bool):
-                assert isfinite(number) or low is high is None, f"{one.name} = {number!r}"
-                assert low is None or number >= low, f"{one.name} = {number!r}"
-                assert high is None or number <= high, f"{one.name} = {number!r}"
+                assert isfinite(number) or low is high is None, f"{field.name} = {number!r}"
+                assert low is None or number >= low, f"{field.name} = {number!r}"
+                assert high is None or number <= high, f"{field.name} = {number!r}"
         if is_dataclass(value):
-            within_limits(value)
+            assert_within_limits(value)
 
 
 def is_kind(value: object, hint: Any) -> bool:
-    """Whether a value has the type of an annotation, where the annotation names plain types."""
+    """Check whether a value has the type of an annotation, where the annotation names plain types."""
     if isinstance(hint, types.UnionType):
-        return any(is_kind(value, one) for one in hint.__args__)
+        return any(is_kind(value, member) for member in hint.__args__)
     if hint in (int, float):
         return type(value) is hint
     return isinstance(value, typing.get_origin(hint) or hint)
@@ -153,13 +153,13 @@ def is_kind(value: object, hint: Any) -> bool:
 
 @given(TEXT | st.binary(max_size=300))
 def any_text(written: str | bytes) -> None:
-    """Any text or bytes as a recipe's file."""
+    """Load any text or bytes as a recipe's file."""
     data = written.encode("utf-8", "surrogatepass") if isinstance(written, str) else written
-    recipe_ends_well(lambda: loaded(data))
+    assert_recipe_ends_well(lambda: load_bytes(data))
 
 
-def loaded(data: bytes) -> Recipe:
-    """A recipe from a file with these bytes."""
+def load_bytes(data: bytes) -> Recipe:
+    """Load a recipe from a file with these bytes."""
     path = Path(tempfile.gettempdir()) / NAME
     path.write_bytes(data)
     return load(path)
@@ -177,7 +177,7 @@ ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "
 
 @given(st.lists(CHANGES, min_size=1, max_size=4), st.sampled_from(ENCODINGS))
 def changed(changes: list[tuple[str, int, str, str, int]], encoding: str) -> None:
-    """A good recipe with lines and values changed, then written in some encoding."""
+    """Change lines and values of a good recipe, write it in some encoding, and load it."""
     lines = list(LINES)
     for change in changes:
         change_line(lines, *change)
@@ -188,7 +188,7 @@ def changed(changes: list[tuple[str, int, str, str, int]], encoding: str) -> Non
         data = text.encode()[: -1 - changes[0][4]]
     else:
         data = text.encode(encoding, "replace")
-    recipe_ends_well(lambda: loaded(data))
+    assert_recipe_ends_well(lambda: load_bytes(data))
 
 
 def change_line(lines: list[str], kind: str, at: int, nasty: str, strange: str, other: int) -> None:
@@ -227,20 +227,20 @@ VALUES = st.sampled_from(NASTY) | TEXT | st.integers().map(str) | st.floats().ma
 
 @given(st.lists(st.tuples(PATHS | TEXT, st.sampled_from(["=", " = ", ""]), VALUES), max_size=3))
 def settings_ending_well(chosen: list[tuple[str, str, str]]) -> None:
-    """Any `--set`."""
-    recipe_ends_well(lambda: parse(FULL, NAME, ["".join(one) for one in chosen]))
+    """Parse any `--set`."""
+    assert_recipe_ends_well(lambda: parse(FULL, NAME, ["".join(parts) for parts in chosen]))
 
 
 KEYS = [
-    (where, one, typing.get_type_hints(cls)[one.name])
+    (where, field, typing.get_type_hints(cls)[field.name])
     for where, cls in (
         ("recipe", tables.About), ("data", tables.Data), ("model", tables.Model), ("augment", tables.Augment),
         ("stage.0", tables.Stage), ("hardware", tables.Hardware), ("log", tables.Log),
         ("export", tables.Export), ("export.int8", tables.Int8), ("export.calibration", tables.Calibration),
         ("parity", tables.Parity), ("abstain", tables.Abstain), ("expect", tables.Expect),
     )
-    for one in fields(cls)
-    if one.name not in ("options",)
+    for field in fields(cls)
+    if field.name not in ("options",)
 ]  # fmt: skip
 """Every key of every table, with its field and its type."""
 
@@ -257,9 +257,9 @@ KINDS = {
 
 @given(st.sampled_from(KEYS), st.sampled_from(sorted(KINDS, key=str)), st.booleans())
 def wrong_kinds(key: tuple[str, Any, Any], kind: type, is_beyond: bool) -> None:
-    """A value of a wrong type, or beyond its key's limit, is refused by table and key."""
-    where, one, hint = key
-    limit = one.metadata.get("high")
+    """Refuse a value of a wrong type, or beyond its key's limit, by table and key."""
+    where, field, hint = key
+    limit = field.metadata.get("high")
     if is_beyond and limit is not None:
         value = repr(limit + 1 if hint is int else limit * 1.5 + 1)
     elif is_wrong(hint, kind):
@@ -267,12 +267,12 @@ def wrong_kinds(key: tuple[str, Any, Any], kind: type, is_beyond: bool) -> None:
     else:
         return
     try:
-        parse(FULL, NAME, [f"{where}.{one.name}={value}"])
+        parse(FULL, NAME, [f"{where}.{field.name}={value}"])
     except RecipeError as error:
         words = where.replace("stage.0", "stage").split(".")
-        assert all(word in str(error) for word in (*words, one.name)), f"names no key: {error}"
+        assert all(word in str(error) for word in (*words, field.name)), f"names no key: {error}"
     else:
-        raise AssertionError(f"{where}.{one.name} = {value} was taken")
+        raise AssertionError(f"{where}.{field.name} = {value} was taken")
 
 
 def is_wrong(hint: Any, kind: type) -> bool:
@@ -293,7 +293,7 @@ TABLES = st.lists(st.lists(CELLS | TEXT, max_size=4).map(",".join), max_size=6).
     TABLES | st.just("path,label\na.png,x\n"), st.sampled_from([",", ";", "\t", "", '"', "ab", "\n", "\0"])
 )
 def csv_tables(text: str, delimiter: str) -> None:
-    """Any CSV file of photos."""
+    """Read any CSV file of photos."""
     path = Path(tempfile.gettempdir()) / "photos.csv"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     options = {**csv_source.OPTIONS, "path": str(path), "delimiter": delimiter}
@@ -308,13 +308,13 @@ def csv_tables(text: str, delimiter: str) -> None:
 @given(TEXT | st.sampled_from(["h:1", "h:0", ":1", "h:", "[::1]:80", "h:99999", "h:²", "h: 1", "h:1_0"]),
        st.integers(-3, 5), st.integers(-3, 5))  # fmt: skip
 def coordinators(address: str, processes: int, process: int) -> None:
-    """Any `--coordinator`, `--processes` and `--process`."""
-    ends_well(lambda: Hosts(address, processes, process), "--", kinds=(RecipeError,))
+    """Parse any `--coordinator`, `--processes` and `--process`."""
+    assert_ends_well(lambda: Hosts(address, processes, process), "--", kinds=(RecipeError,))
 
 
 @given(TEXT)
 def label_lists(text: str) -> None:
-    """Any `labels.txt`; what is written of its names gives them again."""
+    """Parse any `labels.txt`; what is written of its names gives them again."""
     names = contract.parse_labels(text)
     if all(names):
         assert contract.parse_labels(contract.labels_text(names)) == names
@@ -327,15 +327,15 @@ PROPERTIES: dict[Callable[..., None], int] = {
 """What is tried, and its share of the examples in percent."""
 
 
-def described(error: BaseException) -> str:
-    """What went wrong, and hypothesis' example of it; of several, each."""
+def describe(error: BaseException) -> str:
+    """Describe what went wrong, and hypothesis' example of it; of several, each."""
     if isinstance(error, BaseExceptionGroup):
-        return "; ".join(described(one) for one in error.exceptions)
+        return "; ".join(describe(member) for member in error.exceptions)
     notes = " ".join(getattr(error, "__notes__", ()))
     return f"{type(error).__name__}: {str(error)[:300]} {notes[:600]}"
 
 
-def tried(examples: int, chance: int) -> dict[str, Any]:
+def try_properties(examples: int, rng: int) -> dict[str, Any]:
     """Try every property on its share of the examples."""
     counts: Counter[str] = Counter()
     failed: dict[str, str] = {}
@@ -344,10 +344,10 @@ def tried(examples: int, chance: int) -> dict[str, Any]:
         name, inner = wanted.__name__, wanted.hypothesis.inner_test  # type: ignore[attr-defined]
 
         def counted(
-            *arguments: Any, name: str = name, inner: Callable[..., None] = inner, **more: Any
+            *arguments: Any, name: str = name, inner: Callable[..., None] = inner, **keywords: Any
         ) -> None:
             counts[name] += 1
-            inner(*arguments, **more)
+            inner(*arguments, **keywords)
 
         wanted.hypothesis.inner_test = counted  # type: ignore[attr-defined]
         limits = settings(
@@ -358,14 +358,14 @@ def tried(examples: int, chance: int) -> dict[str, Any]:
             suppress_health_check=list(HealthCheck),
         )
         try:
-            limits(seed(chance)(wanted))()
+            limits(seed(rng)(wanted))()
         except BaseException as error:
-            failed[name] = described(error)
+            failed[name] = describe(error)
     return {"examples": dict(counts), "failed": failed}
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         tempfile.tempdir = scratch
-        found = tried(int(sys.argv[1]), int(sys.argv[2]))
-    Path(sys.argv[3]).write_text(json.dumps(found), encoding="utf-8")
+        outcome = try_properties(int(sys.argv[1]), int(sys.argv[2]))
+    Path(sys.argv[3]).write_text(json.dumps(outcome), encoding="utf-8")
