@@ -28,22 +28,22 @@ def compare_copies(recipe_path: str, views: str, heads: str) -> None:
     """Print the test accuracies of `heads` heads on `views` copies and on fresh ones."""
     from tledge import dataset, model, prefix, recipe, splits
 
-    wanted = recipe.load(Path(recipe_path))
-    prepared = dataset.prepare(wanted.data, wanted.model.image_size)
-    rows = splits.split(prepared, wanted.data, wanted.recipe.seed)
-    core = model.build(wanted.model, len(prepared.labels))
-    model.set_trainable(core, wanted.stage[0])
+    loaded = recipe.load(Path(recipe_path))
+    prepared = dataset.prepare(loaded.data, loaded.model.image_size)
+    rows = splits.split(prepared, loaded.data, loaded.recipe.seed)
+    core = model.build(loaded.model, len(prepared.labels))
+    model.set_trainable(core, loaded.stage[0])
     halves = prefix.cut(core)
     assert halves is not None
-    epochs = wanted.stage[0].epochs
-    draw = model.view_maker(wanted.augment, wanted.recipe.seed)
+    epochs = loaded.stage[0].epochs
+    draw = model.view_maker(loaded.augment, loaded.recipe.seed)
     pixels = prepared.images()[rows["train"]]
     fresh = [_features(halves.front, _drawn(draw, pixels)) for _ in range(epochs)]
     kept_copies = [_features(halves.front, pixels), *fresh[: int(views) - 1]]
     test = _features(halves.front, prepared.images()[rows["test"]])
     labels = prepared.label_indices()
     known = {name: labels[rows[name]] for name in ("train", "test")}
-    rate = wanted.stage[0].learning_rate
+    rate = loaded.stage[0].learning_rate
     accuracies = [
         [
             _head_accuracy(halves.rest, train, test, known, epochs, rate, seed)

@@ -48,13 +48,13 @@ def verify(workspace: Workspace) -> Measurement:
 
 ROWS = (
     Row(
-        "export", "shipping",
+        "export", "export",
         "SavedModel, ONNX and four TFLite variants of one model, as whole processes",
         "export.py: model.export and TFLiteConverter.from_keras_model, one after the other",
         round(KERAS / SECONDS, 1), export, "the converters take most of a minute",
     ),
     Row(
-        "verify", "shipping",
+        "verify", "export",
         "five artifacts and int8 without correction, on the test photos; tledge also judges them",
         "verify.py: bare LiteRT and ONNX Runtime in one loop a core, images divided over the cores",
         0.8, verify,

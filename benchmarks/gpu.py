@@ -199,26 +199,28 @@ HEADER = (
 
 
 def row_line(row: dict[str, Any]) -> str:
-    words = [
+    cells = [
         row["network"],
         row["precision"],
         *(f"{row[name]:.1f}" for name in ("tledge", "plain", "resident")),
     ]
-    words += ["-" if row[name] is None else f"{row[name]:.2f}" for name in ("tledge_to_plain", "to_float32")]
-    words += [f"{row[name]:.0%}" for name in ("idle_tledge", "idle_plain")]
-    return aligned(words)
+    cells += ["-" if row[name] is None else f"{row[name]:.2f}" for name in ("tledge_to_plain", "to_float32")]
+    cells += [f"{row[name]:.0%}" for name in ("idle_tledge", "idle_plain")]
+    return aligned(cells)
 
 
-def aligned(words: Any) -> str:
-    first, second, *others = words
-    return f"{first:22} {second:9}" + "".join(f" {word:>10}" for word in others)
+def aligned(cells: Any) -> str:
+    first, second, *others = cells
+    return f"{first:22} {second:9}" + "".join(f" {cell:>10}" for cell in others)
 
 
 def selected_cases(arguments: argparse.Namespace) -> list[TrainingCase]:
     """Select the networks and the batch size that the command line names."""
     listed = SMALL if arguments.small else FULL
-    wanted = [case for case in listed if not arguments.network or case.network.backbone in arguments.network]
-    return [replace(case, batch=arguments.batch or case.batch) for case in wanted]
+    selected = [
+        case for case in listed if not arguments.network or case.network.backbone in arguments.network
+    ]
+    return [replace(case, batch=arguments.batch or case.batch) for case in selected]
 
 
 def main() -> None:

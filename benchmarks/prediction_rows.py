@@ -86,19 +86,19 @@ def predict_image(workspace: Workspace) -> Measurement:
 
 ROWS = (
     Row(
-        "predict-start", "starting",
+        "predict-start", "prediction",
         "one photo from a cold start to the answer, as a process",
         "predict.py: import keras, load_model, predict",
         None, predict_start,
     ),
     Row(
-        "predict-image", "starting",
+        "predict-image", "prediction",
         f"{PHOTOS} photos in a running process, decoding included, {VARIANT}",
         "invoke.py: Pillow and LiteRT's Interpreter, one thread",
         round(1 / 1.15, 2), predict_image,
     ),
     Row(
-        "help", "starting",
+        "help", "prediction",
         "the command line's help",
         "predict.py --help: argparse behind `import keras`",
         None, command_help,

@@ -50,13 +50,13 @@ def epochs(workspace: Workspace) -> Measurement:
 
 ROWS = (
     Row(
-        "prepare", "preparing",
+        "prepare", "preprocessing",
         f"decode every photo and resize it to {SIZE} px, on all cores; tledge also hashes and writes them",
         "pillow_decode.py: open, convert, resize in a thread pool, kept in memory",
         0.9, preprocess,
     ),
     Row(
-        "decode-epochs", "preparing",
+        "decode-epochs", "preprocessing",
         "train and validation batches of 10 epochs, test once, from JPEG files to the last batch",
         "decode.py: image_dataset_from_directory, decoding in every epoch",
         1.0, epochs,

@@ -24,15 +24,15 @@ def write_photos(source: str, out: str, small: str) -> None:
     from tledge.sources import SOURCES
 
     wanted = SMALL if small == "True" else FULL
-    own = {"name": "rock_paper_scissors"} if source == "tfds" else {**wanted, "size": DRAWN}
+    options = {"name": "rock_paper_scissors"} if source == "tfds" else {**wanted, "size": DRAWN}
     module = SOURCES[source].module
     counts: Counter[tuple[str, str]] = Counter()
-    for record in module.records({**module.OPTIONS, **own}):
-        place = (record.split, record.label)
-        if counts[place] == wanted[record.split] // 3:
+    for record in module.records({**module.OPTIONS, **options}):
+        split_and_label = (record.split, record.label)
+        if counts[split_and_label] == wanted[record.split] // 3:
             continue
-        number = counts[place]
-        counts[place] += 1
+        number = counts[split_and_label]
+        counts[split_and_label] += 1
         split = "validation" if record.split == "train" and number % 10 == 9 else record.split
         folder = Path(out) / split / record.label
         folder.mkdir(parents=True, exist_ok=True)

@@ -70,16 +70,16 @@ class Workspace:
     @cached_property
     def env(self) -> dict[str, str]:
         """Build the children's environment: data and weights from local copies, caches in `work`."""
-        own = {
+        variables = {
             "KERAS_HOME": str(self.work / "keras"),
             "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "TLEDGE_CACHE": str(self.work / "cache"),
         }
         if self.data:
-            own["TFDS_DATA_DIR"] = str(self.data / "tfds")
+            variables["TFDS_DATA_DIR"] = str(self.data / "tfds")
             _link_weights(self.data / "keras" / "models", self.work / "keras" / "models")
-        return {**os.environ, **own}
+        return {**os.environ, **variables}
 
     @cached_property
     def photos(self) -> Path:
@@ -127,9 +127,9 @@ def _link_weights(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for path in source.iterdir():
         (target / path.name).symlink_to(path.resolve())
-    wanted, there = target / WEIGHTS.format(SIZE), target / WEIGHTS.format(224)
-    if not wanted.exists():
-        wanted.symlink_to(there.resolve())
+    for_160_pixels, there = target / WEIGHTS.format(SIZE), target / WEIGHTS.format(224)
+    if not for_160_pixels.exists():
+        for_160_pixels.symlink_to(there.resolve())
 
 
 def real_data() -> Path | None:

@@ -36,7 +36,7 @@ def measured(baseline: float, tledge: float, **more: Any) -> Measurement:
 
 def test_table_of_rows_is_whole() -> None:
     assert {one.name: one.wanted for one in runner.ROWS} == WANTED
-    assert runner.TOPICS == ("training", "preparing", "shipping", "starting")
+    assert runner.TOPICS == ("training", "preprocessing", "export", "prediction")
 
 
 @pytest.mark.parametrize("one", runner.ROWS, ids=lambda one: one.name)
@@ -217,7 +217,7 @@ def test_cheap_rows_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "DRAWN" in done.stdout and "not judged" in done.stdout
     found = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
-    assert set(found) == {"preparing", "starting"}
+    assert set(found) == {"preprocessing", "prediction"}
     seen = {one["name"]: one for raw in found.values() for one in raw["rows"]}
     assert set(seen) == set(rows) and all(one["ratio"] > 0 for one in seen.values())
     assert seen["prepare"]["conditions"] == {"same pixels as bare Pillow": True}

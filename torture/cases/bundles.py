@@ -24,12 +24,12 @@ from torture.support.refusals import REFUSAL_CODES, escaped_files, refusal_fault
 from torture.support.workspace import Workspace
 
 COMMANDS: dict[str, Callable[[Workspace, Path, Path], list[object]]] = {
-    "predict": lambda m, path, out: ["predict", path, _golden_photo(m)],
-    "verify": lambda m, path, out: ["verify", path],
-    "bundle": lambda m, path, out: ["bundle", path, "--target", "raspberry_pi", "--out", out],
-    "skew": lambda m, path, out: ["verify", path, "--skew"],
-    "bench": lambda m, path, out: ["bench", path, "--threads", "1", "--kernels", "reference"],
-    "compare": lambda m, path, out: ["compare", m.run / "bundle", path],
+    "predict": lambda workspace, path, out: ["predict", path, _golden_photo(workspace)],
+    "verify": lambda workspace, path, out: ["verify", path],
+    "bundle": lambda workspace, path, out: ["bundle", path, "--target", "raspberry_pi", "--out", out],
+    "skew": lambda workspace, path, out: ["verify", path, "--skew"],
+    "bench": lambda workspace, path, out: ["bench", path, "--threads", "1", "--kernels", "reference"],
+    "compare": lambda workspace, path, out: ["compare", workspace.run / "bundle", path],
 }
 
 

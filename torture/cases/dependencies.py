@@ -48,7 +48,7 @@ def bills_of_materials(workspace: Workspace) -> Observation:
     text = (run / "bundle" / SBOM).read_bytes()
     shortfalls = [*_schema_faults(text), *_content_faults(run, json.loads(text))]
     before = next(run.glob("*.zip")).read_bytes()
-    workspace.done("bundle", run, "--quiet")
+    workspace.run_successfully("bundle", run, "--quiet")
     if (run / "bundle" / SBOM).read_bytes() != text or next(run.glob("*.zip")).read_bytes() != before:
         shortfalls.append("bundled again, the bill or the zip has other bytes")
     components = json.loads(text)["components"]
@@ -56,7 +56,7 @@ def bills_of_materials(workspace: Workspace) -> Observation:
         kind: sum(component["type"] == kind for component in components)
         for kind in sorted({component["type"] for component in components})
     }
-    counts = ", ".join(f"{kind} {many}" for kind, many in kinds.items())
+    counts = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
     return Observation(
         f"valid CycloneDX 1.6 with {len(components)} components: {counts}", tuple(shortfalls), files=1
     )
@@ -117,9 +117,9 @@ def wheel_contents(workspace: Workspace) -> Observation:
         str(out),
         str(ROOT),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-    if done.returncode:
-        raise CannotRun(f"no wheel can be built here: {done.stderr.strip().splitlines()[-1]}")
+    build = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    if build.returncode:
+        raise CannotRun(f"no wheel can be built here: {build.stderr.strip().splitlines()[-1]}")
     with zipfile.ZipFile(next(out.glob("*.whl"))) as packed:
         names = packed.namelist()
     wanted = ("licenses/LICENSE", "licenses/NOTICE", "export/web/litert/LICENSE", "tledge/constraints.txt")

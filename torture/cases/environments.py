@@ -238,8 +238,8 @@ def odd_names(workspace: Workspace) -> Observation:
 
 def _shell_words(line: str) -> list[str]:
     """Split a line as a shell does."""
-    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True)
-    return [os.fsdecode(word) for word in done.stdout.split(b"\0")[:-1]]
+    completed = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True)
+    return [os.fsdecode(word) for word in completed.stdout.split(b"\0")[:-1]]
 
 
 def symbolic_links(workspace: Workspace) -> Observation:

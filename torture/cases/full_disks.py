@@ -91,20 +91,20 @@ def disk_full(stage: CommandOnDisk, workspace: Workspace) -> Observation:
     levels = stage.reduced if workspace.reduced else _levels(stage, workspace)
     shortfalls: list[str] = []
     results: list[processes.ProcessResult] = []
-    with temporary_disk.mounted(workspace.folder(f"{slug}-disk")) as small:
+    with temporary_disk.mounted(workspace.folder(f"{slug}-disk")) as disk:
         for free in levels:
-            home = _working_folder(stage, workspace, slug, small, before)
+            home = _working_folder(stage, workspace, slug, disk, before)
             old = temporary_disk.file_hashes(home)
-            small.leave(free)
-            results.append(_run(stage.command, workspace, home, small))
+            disk.leave_free(free)
+            results.append(_run(stage.command, workspace, home, disk))
             faults = [
                 *_failure_faults(results[-1]),
                 *temporary_disk.lost_files(old, home, after),
-                *_leftovers(home, small),
+                *_leftovers(home, disk),
             ]
-            small.make_room()
+            disk.remove_filler()
             if results[-1].code:
-                results.append(_run(stage.again or stage.command, workspace, home, small))
+                results.append(_run(stage.again or stage.command, workspace, home, disk))
                 faults += _completion_faults(stage, results[-1], home, after)
             shortfalls += [f"{free} bytes free: {fault}" for fault in faults]
     failed = sum("disk is full" in result.err for result in results)
@@ -173,25 +173,25 @@ def _expected_hashes(stage: CommandOnDisk, workspace: Workspace, slug: str) -> d
 
 
 def _working_folder(
-    stage: CommandOnDisk, workspace: Workspace, slug: str, small: temporary_disk.Disk, before: Path
+    stage: CommandOnDisk, workspace: Workspace, slug: str, disk: temporary_disk.Disk, before: Path
 ) -> Path:
     """Prepare where the command runs: on the disk, or beside it where only one folder lies there."""
-    home = small.path
+    home = disk.path
     if stage.full:
         home = workspace.folder(f"{slug}-home")
         shutil.copytree(before, home, dirs_exist_ok=True)
-        place = home / ("cache" if stage.full == "TLEDGE_CACHE" else "tmp")
-        shutil.rmtree(place, ignore_errors=True)
-        (small.path / "own").mkdir(exist_ok=True)
-        temporary_disk.empty_folder(small.path / "own")
-        place.symlink_to(small.path / "own")
+        data_folder = home / ("cache" if stage.full == "TLEDGE_CACHE" else "tmp")
+        shutil.rmtree(data_folder, ignore_errors=True)
+        (disk.path / "own").mkdir(exist_ok=True)
+        temporary_disk.empty_folder(disk.path / "own")
+        data_folder.symlink_to(disk.path / "own")
     else:
-        small.put(before)
+        disk.replace_content(before)
     return home
 
 
 def _run(
-    command: Sequence[str], workspace: Workspace, home: Path, small: temporary_disk.Disk | None
+    command: Sequence[str], workspace: Workspace, home: Path, disk: temporary_disk.Disk | None
 ) -> processes.ProcessResult:
     env = {"TLEDGE_CACHE": str(home / "cache"), "TMPDIR": str(home / "tmp")}
     return workspace.tledge(*command, cwd=home, env=env)
@@ -205,7 +205,7 @@ def _failure_faults(result: processes.ProcessResult) -> list[str]:
     return [] if result.code == 1 and named and not result.crashed else [result.tail]
 
 
-def _leftovers(home: Path, small: temporary_disk.Disk) -> list[str]:
+def _leftovers(home: Path, disk: temporary_disk.Disk) -> list[str]:
     scratch = [str(path) for path in (home / "tmp").glob("*")]
     return [f"left behind: {name}" for name in (*temporary_disk.temporary_names(home), *scratch)]
 
@@ -232,19 +232,19 @@ def feedback_full(workspace: Workspace) -> Observation:
     photo = (run / "golden" / "00.jpg").read_bytes()
     shortfalls: list[str] = []
     with (
-        temporary_disk.mounted(workspace.folder("feedback-disk")) as small,
-        _preview(workspace, run, small.path) as url,
+        temporary_disk.mounted(workspace.folder("feedback-disk")) as disk,
+        _preview(workspace, run, disk.path) as url,
     ):
         for free, wanted in ((0, "disk is full"), (1 << 20, "path")):
-            small.leave(free)
+            disk.leave_free(free)
             answer = _post(f"{url}api/feedback?label=rock", photo)
             if wanted not in answer:
                 shortfalls.append(f"{free} bytes free: {answer}")
             shortfalls += [
                 f"{free} bytes free: left behind: {name}"
-                for name in temporary_disk.temporary_names(small.path)
+                for name in temporary_disk.temporary_names(disk.path)
             ]
-        are_equal = [path.read_bytes() == photo for path in small.path.glob("rock/*")]
+        are_equal = [path.read_bytes() == photo for path in disk.path.glob("rock/*")]
     if are_equal != [True]:
         shortfalls.append(f"kept pictures: {are_equal}")
     return Observation("refused with the reason at 0 bytes free, kept with 1 MiB", tuple(shortfalls))
@@ -284,12 +284,12 @@ def _post(url: str, data: bytes) -> str:
 def predict_full(workspace: Workspace) -> Observation:
     """Predict where nothing can be written at all."""
     run = workspace.run
-    with temporary_disk.mounted(workspace.folder("predict-disk")) as small:
-        (small.path / "tmp").mkdir()
-        small.leave(0)
-        env = {"TLEDGE_CACHE": str(small.path), "TMPDIR": str(small.path / "tmp"), "HOME": str(small.path)}
+    with temporary_disk.mounted(workspace.folder("predict-disk")) as disk:
+        (disk.path / "tmp").mkdir()
+        disk.leave_free(0)
+        env = {"TLEDGE_CACHE": str(disk.path), "TMPDIR": str(disk.path / "tmp"), "HOME": str(disk.path)}
         results = [
-            workspace.tledge("predict", model, run / "golden" / "00.jpg", cwd=small.path, env=env)
+            workspace.tledge("predict", model, run / "golden" / "00.jpg", cwd=disk.path, env=env)
             for model in (run / "bundle", next(run.glob("*.zip")), run / "artifacts" / "onnx-fp32.onnx")
         ]
     shortfalls = tuple(result.tail for result in results if result.code)

@@ -35,7 +35,7 @@ KILLS_IN_A_ROW = 2
 class KilledCommand:
     """A command that writes into `out`, with a cache beside it, and the hashes it has to end with."""
 
-    words: Sequence[object]
+    arguments: Sequence[object]
     out: Path
     seconds: float
     wanted: dict[str, str]
@@ -46,11 +46,11 @@ class KilledCommand:
         return self.out.parent / "cache"
 
     def run(
-        self, workspace: Workspace, more_arguments: Sequence[str] = (), **how: float
+        self, workspace: Workspace, more_arguments: Sequence[str] = (), **options: float
     ) -> processes.ProcessResult:
         """Run it, resumed where a kill left it, in an environment with that cache."""
         env = {"TLEDGE_CACHE": str(self.cache)}
-        return workspace.tledge(*self.words, *more_arguments, "--quiet", env=env, **how)  # type: ignore[arg-type]
+        return workspace.tledge(*self.arguments, *more_arguments, "--quiet", env=env, **options)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -72,15 +72,15 @@ def _kill(target: KilledCommand, workspace: Workspace, rng: Random, tally: KillC
         workspace, more_arguments, kill_after=moment, with_signal=signal.SIGKILL, leader=leader
     )
     if result.code != -signal.SIGKILL:  # it was faster this time
-        tally.shortfalls += [f"{target.words[0]} after kills: {result.tail}"] * bool(result.code)
+        tally.shortfalls += [f"{target.arguments[0]} after kills: {result.tail}"] * bool(result.code)
         return
     tally.kills, tally.alone = tally.kills + 1, tally.alone + leader
     faults = [f"{result.orphans} processes went on without it"] * bool(result.orphans)
     faults += [f"{name} is gone" for name in sorted(before - file_checks.hashes(target.out).keys())]
-    for place in dict.fromkeys((target.out, target.cache)):
-        faults += file_checks.incomplete_files(place, set(target.wanted.values()))
-        faults += [f"{name} was written afterwards" for name in file_checks.changed_since(place, result.at)]
-    tally.shortfalls += [f"{target.words[0]} killed after {moment:.2f} s: {fault}" for fault in faults]
+    for folder in dict.fromkeys((target.out, target.cache)):
+        faults += file_checks.incomplete_files(folder, set(target.wanted.values()))
+        faults += [f"{name} was written afterwards" for name in file_checks.changed_since(folder, result.at)]
+    tally.shortfalls += [f"{target.arguments[0]} killed after {moment:.2f} s: {fault}" for fault in faults]
 
 
 def _finish(target: KilledCommand, workspace: Workspace, tally: KillCounts) -> None:
@@ -92,10 +92,10 @@ def _finish(target: KilledCommand, workspace: Workspace, tally: KillCounts) -> N
         f"{name} differs"
         for name in file_checks.differing_names(file_checks.hashes(target.out), target.wanted)
     ]
-    for place in dict.fromkeys((target.out, target.cache)):
-        faults += file_checks.incomplete_files(place, set(target.wanted.values()))
-        faults += [f"{name} is left" for name in file_checks.temporary_names(place)]
-    tally.shortfalls += [f"{target.words[0]} after kills: {fault}" for fault in faults]
+    for folder in dict.fromkeys((target.out, target.cache)):
+        faults += file_checks.incomplete_files(folder, set(target.wanted.values()))
+        faults += [f"{name} is left" for name in file_checks.temporary_names(folder)]
+    tally.shortfalls += [f"{target.arguments[0]} after kills: {fault}" for fault in faults]
 
 
 def _kill_and_finish(
@@ -120,8 +120,8 @@ def _data(workspace: Workspace) -> Observation:
 
     def begin(seconds: float = 0.0, wanted: dict[str, str] | None = None) -> KilledCommand:
         folder = workspace.folder("kills-data")
-        words = ("data", workspace.recipe(folder), "--out", folder / "cache" / "sheets")
-        return KilledCommand(words, folder / "cache", seconds, wanted or {})
+        arguments = ("data", workspace.recipe(folder), "--out", folder / "cache" / "sheets")
+        return KilledCommand(arguments, folder / "cache", seconds, wanted or {})
 
     target = begin()
     result = target.run(workspace)
@@ -136,8 +136,10 @@ def _train(workspace: Workspace) -> Observation:
 
     def begin() -> KilledCommand:
         folder = workspace.folder("kills-train")
-        words = ("train", workspace.recipe(folder), "--out", folder / "out")
-        return KilledCommand(words, folder / "out", workspace.took["train"], wanted, ("--resume",))
+        arguments = ("train", workspace.recipe(folder), "--out", folder / "out")
+        return KilledCommand(
+            arguments, folder / "out", workspace.seconds_taken["train"], wanted, ("--resume",)
+        )
 
     return _kill_and_finish(begin, workspace.count(14, 1), workspace, "kills train")
 
@@ -158,8 +160,8 @@ def _export(workspace: Workspace) -> Observation:
                 (out / name).unlink()
         for name in ("artifacts", "bundle", "logs"):
             shutil.rmtree(out / name)
-        words = ("export", out, "--variant", "onnx-fp32")
-        return KilledCommand(words, out, workspace.took["export"], wanted)
+        arguments = ("export", out, "--variant", "onnx-fp32")
+        return KilledCommand(arguments, out, workspace.seconds_taken["export"], wanted)
 
     return _kill_and_finish(begin, workspace.count(10, 1), workspace, "kills export")
 
@@ -168,7 +170,7 @@ def _bundle(workspace: Workspace) -> Observation:
     """Replace the bundle by the same one, so it must never be missing."""
     wanted, seconds = (
         file_checks.hashes(workspace.run),
-        workspace.done("bundle", workspace.own_run("kills-bundle")).seconds,
+        workspace.run_successfully("bundle", workspace.own_run("kills-bundle")).seconds,
     )
 
     def begin() -> KilledCommand:
@@ -185,14 +187,14 @@ class InterruptedCommand:
     It `says` what to type, and ends with `code`, or with what a shell makes of the signal.
     """
 
-    words: Sequence[object]
+    arguments: Sequence[object]
     seconds: float
-    says: str
+    advice: str
     code: int | None = None
 
 
 def _interrupted_commands(workspace: Workspace, folder: Path, run: Path) -> list[InterruptedCommand]:
-    recipe, took = workspace.recipe(folder), workspace.took
+    recipe, took = workspace.recipe(folder), workspace.seconds_taken
     quick = [("data", recipe, "--out", folder / "sheets"), ("verify", run), ("bundle", run)]
     slow = {
         "train": (took["train"], (recipe, "--out", folder / "run")),
@@ -200,7 +202,9 @@ def _interrupted_commands(workspace: Workspace, folder: Path, run: Path) -> list
         "bench": (5.0, (run,)),
     }
     interrupted = [
-        InterruptedCommand(arguments, workspace.done(*arguments).seconds, f"with: tledge {arguments[0]}")
+        InterruptedCommand(
+            arguments, workspace.run_successfully(*arguments).seconds, f"with: tledge {arguments[0]}"
+        )
         for arguments in quick
     ]
     interrupted += [
@@ -221,13 +225,15 @@ def _interrupted(workspace: Workspace) -> Observation:
             result, moment = _interrupt(command, workspace, folder, rng, name, number > 1)
             count, slowest = count + 1, max(slowest, result.seconds - moment)
             faults = _interruption_faults(command, result, result.seconds - moment, name)
-            for place in (folder, run):
+            for changed_folder in (folder, run):
                 faults += [
-                    f"leaves {name}" for name in file_checks.temporary_names(place) if "partial" not in name
+                    f"leaves {name}"
+                    for name in file_checks.temporary_names(changed_folder)
+                    if "partial" not in name
                 ]
             faults += file_checks.incomplete_files(run, set(file_checks.hashes(workspace.run).values()))
             shortfalls += [
-                f"{command.words[0]}, {name.name} after {moment:.2f} s: {fault}" for fault in faults
+                f"{command.arguments[0]}, {name.name} after {moment:.2f} s: {fault}" for fault in faults
             ]
     return Observation(
         f"{count} signals to {workspace.count(7, 3)} commands, ended within {slowest:.2f} s",
@@ -244,13 +250,13 @@ def _interrupt(
     leader: bool,
 ) -> tuple[processes.ProcessResult, float]:
     """Interrupt a command at some moment, again where it was faster; return its result and that moment."""
-    env = {"TLEDGE_CACHE": str(folder / "cache")} if command.words[0] == "data" else None
+    env = {"TLEDGE_CACHE": str(folder / "cache")} if command.arguments[0] == "data" else None
     for _time in range(TRIES):
         shutil.rmtree(folder / "cache", ignore_errors=True)
         shutil.rmtree(folder / "run", ignore_errors=True)
         moment = rng.uniform(min(STARTUP_SECONDS, command.seconds / 2), command.seconds)
-        how = {"kill_after": moment, "with_signal": with_signal, "leader": leader}
-        result = workspace.tledge(*command.words, env=env, **how)
+        options = {"kill_after": moment, "with_signal": with_signal, "leader": leader}
+        result = workspace.tledge(*command.arguments, env=env, **options)
         if result.code or command.code is not None:
             break
     return result, moment
@@ -265,7 +271,7 @@ def _interruption_faults(
         faults.append(result.tail)
     if seconds > ENDING_SECONDS:
         faults.append(f"took {seconds:.1f} s to end")
-    if command.says not in "".join(result.err.splitlines()[-1:]):
+    if command.advice not in "".join(result.err.splitlines()[-1:]):
         faults.append(f"says nothing of how to go on: {result.err[-300:]!r}")
     if result.crashed or "Error" in result.err:
         faults.append(f"shows its insides: {result.err[-600:]!r}")

@@ -69,17 +69,17 @@ def _commands_during_export(workspace: Workspace) -> Observation:
     writing += [("train", recipe, "--out", run, "--force")]
     reading = [("predict", run / "bundle", photo), ("inspect", run), ("list", "runs")]
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda words: workspace.tledge(*words), [*writing, *reading]))
+        results = list(pool.map(lambda arguments: workspace.tledge(*arguments), [*writing, *reading]))
     os.kill(owner, signal.SIGCONT)
     working.join()
     shortfalls = [
-        f"{words[0]}: {fault}"
-        for words, result in zip(writing, results, strict=False)
+        f"{arguments[0]}: {fault}"
+        for arguments, result in zip(writing, results, strict=False)
         for fault in _refusal_faults(result, f"tledge export {re.escape(str(run))}")
     ]
     shortfalls += [
-        f"{words[0]} only reads: {result.tail}"
-        for words, result in zip(reading, results[len(writing) :], strict=True)
+        f"{arguments[0]} only reads: {result.tail}"
+        for arguments, result in zip(reading, results[len(writing) :], strict=True)
         if result.code
     ]
     shortfalls += [f"export, not alone: {first[0].tail}"] * bool(first[0].code)
@@ -145,13 +145,13 @@ def _lock_of_another_machine(workspace: Workspace) -> Observation:
 def _simultaneous_commands(workspace: Workspace) -> Observation:
     """Run many commands at once: each works or is refused, and no lock or leftover stays."""
     run = workspace.own_run("locks-at-once")
-    rounds, many = workspace.count(10, 1), 6
+    rounds, command_count = workspace.count(10, 1), 6
     shortfalls: list[str] = []
-    done = refused = 0
+    succeeded = refused = 0
     for _round in range(rounds):
-        with ThreadPoolExecutor(many) as pool:
-            results = list(pool.map(lambda _one: workspace.tledge("report", run), range(many)))
-        done += sum(not result.code for result in results)
+        with ThreadPoolExecutor(command_count) as pool:
+            results = list(pool.map(lambda _one: workspace.tledge("report", run), range(command_count)))
+        succeeded += sum(not result.code for result in results)
         refused += sum(bool(result.code) for result in results)
         shortfalls += [
             f"{fault}"
@@ -164,7 +164,8 @@ def _simultaneous_commands(workspace: Workspace) -> Observation:
     shortfalls += file_checks.incomplete_files(run, set(file_checks.hashes(workspace.run).values()))
     shortfalls += ["nobody was refused"] * (not refused)
     return Observation(
-        f"{rounds * many} commands: {done} did their work, {refused} were refused", tuple(shortfalls)
+        f"{rounds * command_count} commands: {succeeded} did their work, {refused} were refused",
+        tuple(shortfalls),
     )
 
 

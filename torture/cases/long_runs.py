@@ -94,20 +94,23 @@ def growth(rounds_done: Sequence[dict[str, Any]]) -> list[str]:
 def many_images(workspace: Workspace) -> Observation:
     """Preprocess, train for an epoch, export and verify; a sixteenth of the images shows the cost of each."""
     count = workspace.count(IMAGES, 800)
-    many = _run_commands(workspace, count)
-    few = (
-        many if workspace.reduced else _run_commands(workspace, count // 16)
+    results = _run_commands(workspace, count)
+    fewer_results = (
+        results if workspace.reduced else _run_commands(workspace, count // 16)
     )  # below that, starting costs more
     bytes_per_image = {
-        name: (many[name].own - few[name].own) * 2**20 / (count - count // 16) for name in many
+        name: (results[name].own - fewer_results[name].own) * 2**20 / (count - count // 16)
+        for name in results
     }
-    summary = ", ".join(f"{name} {many[name].seconds:.0f} s {many[name].own:.0f} MiB" for name in many)
+    summary = ", ".join(
+        f"{name} {results[name].seconds:.0f} s {results[name].own:.0f} MiB" for name in results
+    )
     dear = [
         f"{name}: {cost:.0f} bytes an image, allowed are {BYTES_PER_IMAGE}"
         for name, cost in bytes_per_image.items()
         if cost > BYTES_PER_IMAGE
     ]
-    peak = max(result.peak for result in many.values())
+    peak = max(result.peak for result in results.values())
     return Observation(
         f"{count} images, {count * TEST_FRACTION:.0f} verified: {summary}",
         tuple(dear),

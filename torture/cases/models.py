@@ -82,12 +82,12 @@ def open_files(workspace: Workspace, changes: dict[Path, str], timeout: float = 
         if not lines:
             raise RuntimeError(f"the opening process did not start: {result.tail}\n{result.err}")
         _record_steps(outcomes, lines, changes, waiting[0].parent)
-        done = len({line["file"] for line in lines})
+        done_count = len({line["file"] for line in lines})
         if "ended" not in lines[-1]:
             _record_end(outcomes, lines[-1], result, changes, waiting[0].parent)
         elif result.code:
             outcomes.shortfalls.append(f"after {lines[-1]['file']}: {result.tail}")
-        waiting = waiting[done:]
+        waiting = waiting[done_count:]
     return outcomes
 
 

@@ -74,8 +74,8 @@ def run_data(
     """Run `tledge data` on the photos in a case's folder."""
     recipe = folder / f"{on_bad}.toml"
     recipe.write_text(RECIPE.format(photos=folder / "photos", on_bad=on_bad), encoding="utf-8")
-    own = {"TLEDGE_CACHE": str(folder / "cache")}
-    result = workspace.tledge("data", recipe, "--json", "--quiet", cwd=folder, env=own, timeout=300)
+    environment = {"TLEDGE_CACHE": str(folder / "cache")}
+    result = workspace.tledge("data", recipe, "--json", "--quiet", cwd=folder, env=environment, timeout=300)
     return result, json.loads(result.out) if result.code == 0 else {}
 
 
@@ -93,16 +93,16 @@ def through_commands(workspace: Workspace) -> Observation:
     files = workspace.folder("odd-files")
     for name, odd_photo in odd_photos.files().items():
         (files / name).write_bytes(odd_photo.data)
-    alone = decode_folder(workspace, files)
-    return _compare_with_decoding(workspace, "odd-data", files, alone)
+    decoded = decode_folder(workspace, files)
+    return _compare_with_decoding(workspace, "odd-data", files, decoded)
 
 
 def _compare_with_decoding(
-    workspace: Workspace, name: str, files: Path, alone: DecodingOutcomes
+    workspace: Workspace, name: str, files: Path, decoded: DecodingOutcomes
 ) -> Observation:
     """Compare what `data` and `predict` do with files whose fates are known."""
     shortfalls: list[str] = []
-    bad = {name for name, fate in alone.fates.items() if fate == "refused"}
+    bad = {name for name, fate in decoded.fates.items() if fate == "refused"}
     paths = sorted(files.iterdir())
     skipped, facts = run_data_with_links(workspace, name, {"dog": paths}, "skip")
     named = {line.partition(": ")[0].removeprefix("dog/"): line for line in facts.get("skipped", ())}
@@ -128,13 +128,13 @@ def _compare_with_decoding(
         shortfalls.append(
             f"predict: {predicted.tail}; {len(answers)} answers, otherwise: {sorted(differing)[:5]}"
         )
-    peak = max(skipped.peak, stopped.peak, predicted.peak, alone.peak)
-    crashes = sum(result.crashed for result in (skipped, stopped, predicted)) + alone.crashes
-    hangs = sum(result.hung for result in (skipped, stopped, predicted)) + alone.hangs
+    peak = max(skipped.peak, stopped.peak, predicted.peak, decoded.peak)
+    crashes = sum(result.crashed for result in (skipped, stopped, predicted)) + decoded.crashes
+    hangs = sum(result.hung for result in (skipped, stopped, predicted)) + decoded.hangs
     return Observation(
         f"{len(paths)} files: data kept {kept_count - 10} and named {len(named)}, stop named all, "
         f"predict answered {len(answers) - len(bad)}; peak {peak:.0f} MiB",
-        (*shortfalls, *alone.shortfalls),
+        (*shortfalls, *decoded.shortfalls),
         files=3 * len(paths),
         crashes=crashes,
         hangs=hangs,
@@ -146,8 +146,8 @@ def special_files(workspace: Workspace) -> Observation:
     """Place files among the photos that are none: pipes, devices, loops, folders, endless files."""
     folder = workspace.folder("special")
     good_photos(folder / "photos")
-    place = folder / "photos" / "dog"
-    _make_special(place)
+    dog_folder = folder / "photos" / "dog"
+    _make_special(dog_folder)
     skipped, facts = run_data(workspace, folder, "skip")
     shortfalls = []
     wanted = {"endless.jpg": "too large", r"new\nline.jpg": "control characters", r"caf\xe9.jpg": "not UTF-8"}
@@ -157,12 +157,12 @@ def special_files(workspace: Workspace) -> Observation:
             shortfalls.append(f"data: {name} is not named with {word!r}: {named}")
     if skipped.code or skipped.crashed or len(named) != len(wanted):
         shortfalls.append(f"data: {skipped.tail} {named}")
-    (place / "itself.jpg").symlink_to("itself.jpg")
+    (dog_folder / "itself.jpg").symlink_to("itself.jpg")
     looped, _none = run_data(workspace, folder, "skip")
     if looped.code != 1 or looped.crashed or "itself.jpg: a link" not in looped.err:
         shortfalls.append(f"data with a link to itself: {looped.tail}")
-    names = sorted(path for path in place.iterdir() if not re.fullmatch(r"\d\.jpg", path.name))
-    names += [Path("/dev/zero"), Path("/dev/full"), place / "nothing.jpg"]
+    names = sorted(path for path in dog_folder.iterdir() if not re.fullmatch(r"\d\.jpg", path.name))
+    names += [Path("/dev/zero"), Path("/dev/full"), dog_folder / "nothing.jpg"]
     predicted = workspace.tledge("predict", make_bundle(workspace), "--quiet", *names, timeout=60)
     lines = predicted.out.splitlines()
     if predicted.code != 1 or predicted.crashed or predicted.hung or len(lines) < len(names):
@@ -179,22 +179,22 @@ def special_files(workspace: Workspace) -> Observation:
     )
 
 
-def _make_special(place: Path) -> None:
+def _make_special(folder: Path) -> None:
     """Fill a folder of a label; only three of these are photos by their kind, and none can be used."""
     import socket
 
-    os.mkfifo(place / "pipe.jpg")
-    (place / "to a pipe.jpg").symlink_to("pipe.jpg")
-    (place / "to a device.jpg").symlink_to("/dev/zero")
-    (place / "a folder.jpg").mkdir()
-    (place / "in a circle").symlink_to("..")
-    with (place / "endless.jpg").open("wb") as file:
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "to a pipe.jpg").symlink_to("pipe.jpg")
+    (folder / "to a device.jpg").symlink_to("/dev/zero")
+    (folder / "a folder.jpg").mkdir()
+    (folder / "in a circle").symlink_to("..")
+    with (folder / "endless.jpg").open("wb") as file:
         file.truncate(1 << 40)
-    (place / "new\nline.jpg").write_bytes(b"x")
-    Path(os.fsdecode(os.fsencode(place) + b"/caf\xe9.jpg")).write_bytes((place / "0.jpg").read_bytes())
+    (folder / "new\nline.jpg").write_bytes(b"x")
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.jpg")).write_bytes((folder / "0.jpg").read_bytes())
     with socket.socket(socket.AF_UNIX) as bound:
         here = Path.cwd()
-        os.chdir(place)  # a socket's path is short
+        os.chdir(folder)  # a socket's path is short
         bound.bind("socket.jpg")
         os.chdir(here)
 
@@ -203,29 +203,29 @@ def changing_photos(workspace: Workspace) -> Observation:
     """Let photos vanish, shrink or change between listing and reading: they are named, the rest kept."""
     folder = workspace.folder("changing")
     good_photos(folder / "photos")
-    place = folder / "photos" / "dog"
+    dog_folder = folder / "photos" / "dog"
     for name in ("gone", "cut", "other", "folder"):
-        (place / f"{name}.jpg").write_bytes((place / "1.jpg").read_bytes())
+        (dog_folder / f"{name}.jpg").write_bytes((dog_folder / "1.jpg").read_bytes())
     recipe = folder / "skip.toml"
     recipe.write_text(RECIPE.format(photos=folder / "photos", on_bad="skip"), encoding="utf-8")
-    command = [sys.executable, "-c", VANISHING, place, "data", recipe, "--json", "--quiet"]
+    command = [sys.executable, "-c", VANISHING, dog_folder, "data", recipe, "--json", "--quiet"]
     env = {**workspace.env, "TLEDGE_CACHE": str(folder / "cache")}
     result = processes.run(command, env, folder, timeout=120)
     named = json.loads(result.out)["skipped"] if result.code == 0 else []
     named_photos = {line.partition(":")[0] for line in named}
-    again, facts = run_data(workspace, folder, "skip")
+    repeated, facts = run_data(workspace, folder, "skip")
     shortfalls = []
     if result.code or result.crashed or named_photos != {"dog/gone.jpg", "dog/cut.jpg", "dog/folder.jpg"}:
         shortfalls.append(f"changed meanwhile: {result.tail} {named}")
-    if again.code or [line.partition(":")[0] for line in facts["skipped"]] != ["dog/cut.jpg"]:
-        shortfalls.append(f"afterwards: {again.tail} {facts.get('skipped')}")
+    if repeated.code or [line.partition(":")[0] for line in facts["skipped"]] != ["dog/cut.jpg"]:
+        shortfalls.append(f"afterwards: {repeated.tail} {facts.get('skipped')}")
     return Observation(
         f"4 changed while they were read: {len(named)} named; afterwards the photos as they are",
         tuple(shortfalls),
         files=4,
-        crashes=result.crashed + again.crashed,
-        hangs=result.hung + again.hung,
-        peak=max(result.peak, again.peak),
+        crashes=result.crashed + repeated.crashed,
+        hangs=result.hung + repeated.hung,
+        peak=max(result.peak, repeated.peak),
     )
 
 
@@ -237,18 +237,21 @@ def heic_without_library(workspace: Workspace) -> Observation:
     (folder / "none").mkdir()
     (folder / "none" / "pillow_heif.py").write_text("raise ImportError('none here')\n", encoding="utf-8")
     lacking = {"PYTHONPATH": f"{folder / 'none'}{os.pathsep}{workspace.env['PYTHONPATH']}"}
-    own = {**lacking, "TLEDGE_CACHE": str(folder / "cache")}
+    environment = {**lacking, "TLEDGE_CACHE": str(folder / "cache")}
     recipe = folder / "skip.toml"
     recipe.write_text(RECIPE.format(photos=folder / "photos", on_bad="skip"), encoding="utf-8")
     commands = (
         ("data", recipe),
         ("predict", make_bundle(workspace), folder / "photos" / "dog" / "phone.heic"),
     )
-    results = [workspace.tledge(*command, "--quiet", cwd=folder, env=own) for command in commands]
+    results = [workspace.tledge(*command, "--quiet", cwd=folder, env=environment) for command in commands]
     shortfalls = [
-        f"{command[0]}: {done.tail}"
-        for command, done in zip(commands, results, strict=True)
-        if done.code != 5 or done.crashed or "phone.heic" not in done.err or "tledge[heic]" not in done.err
+        f"{command[0]}: {result.tail}"
+        for command, result in zip(commands, results, strict=True)
+        if result.code != 5
+        or result.crashed
+        or "phone.heic" not in result.err
+        or "tledge[heic]" not in result.err
     ]
     return Observation(
         "data and predict end with 5, the photo and what to install named", tuple(shortfalls), files=2

@@ -46,21 +46,21 @@ def large_photos(workspace: Workspace) -> Observation:
         workspace.env,
     )
     for path in sorted(folder.iterdir()):
-        alone = run_decoder(workspace, "files", folder, path.name)
-        tally.add(alone)
-        peaks.append(f"{path.stem.removeprefix('100 megapixels').strip(', ') or 'plain'} {alone.peak:.0f}")
+        decoded = run_decoder(workspace, "files", folder, path.name)
+        tally.add(decoded)
+        peaks.append(f"{path.stem.removeprefix('100 megapixels').strip(', ') or 'plain'} {decoded.peak:.0f}")
     if not peaks:
         tally.shortfalls.append("no large photos were made")
     check_memory(tally)
-    done, _facts = photo_folders.run_data_with_links(
+    result, _facts = photo_folders.run_data_with_links(
         workspace, "large-data", {"dog": sorted(folder.iterdir())}, "skip"
     )
-    if done.code or done.peak > MEMORY_LIMIT:
-        tally.shortfalls.append(f"tledge data with all of them: {done.tail}, {done.peak:.0f} MiB")
-    tally.peak = max(tally.peak, done.peak)
+    if result.code or result.peak > MEMORY_LIMIT:
+        tally.shortfalls.append(f"tledge data with all of them: {result.tail}, {result.peak:.0f} MiB")
+    tally.peak = max(tally.peak, result.peak)
     return tally.seen(
         f"100 megapixels, MiB: {', '.join(peaks)}; all through `data` in {os.cpu_count()} threads "
-        f"{done.peak:.0f}; slowest {tally.slowest:.1f} s"
+        f"{result.peak:.0f}; slowest {tally.slowest:.1f} s"
     )
 
 

@@ -25,12 +25,12 @@ def broken_recipes(workspace: Workspace) -> Observation:
     """Give every broken recipe to `tledge train`; some of them in processes of their own."""
     paths = sorted(BROKEN.glob("*.toml"))
     folder = workspace.folder("broken")
-    alone = workspace.rng("broken").sample(paths, workspace.count(12, 3))
-    jobs = [["train", path, "--out", folder / "run", "--quiet"] for path in [*paths, *alone]]
+    separate = workspace.rng("broken").sample(paths, workspace.count(12, 3))
+    jobs = [["train", path, "--out", folder / "run", "--quiet"] for path in [*paths, *separate]]
     results = command_batch.run(workspace, folder, jobs[: len(paths)])
     results += [workspace.tledge(*job) for job in jobs[len(paths) :]]
     shortfalls = [f"{len(results)} of {len(jobs)} commands ended"] if len(results) < len(jobs) else []
-    for path, result in zip([*paths, *alone], results, strict=False):
+    for path, result in zip([*paths, *separate], results, strict=False):
         first = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# expect: ")
         shortfalls += command_faults(result, 2, (first, path.name), f"{path.name}: ")
     if len(paths) < LEAST_RECIPES:
@@ -38,23 +38,25 @@ def broken_recipes(workspace: Workspace) -> Observation:
     if (folder / "run").exists():
         shortfalls.append("a broken recipe wrote a run folder")
     return observe(
-        results, f"{len(paths)} recipes, {len(alone)} of them in processes of their own", shortfalls
+        results, f"{len(paths)} recipes, {len(separate)} of them in processes of their own", shortfalls
     )
 
 
 def mutated_recipes(workspace: Workspace) -> Observation:
     """Mutate recipes, `--set`, CSV files, coordinators and label lists with hypothesis."""
-    wanted = workspace.count(20_000, 1_500)
+    example_count = workspace.count(20_000, 1_500)
     result_file = workspace.folder("mutated") / "fuzz.json"
-    command = processes.python_module("torture.workers.recipe_fuzzer", wanted, workspace.seed, result_file)
+    command = processes.python_module(
+        "torture.workers.recipe_fuzzer", example_count, workspace.seed, result_file
+    )
     result = processes.run(command, workspace.env, timeout=1200, memory=2048)
     if not result_file.is_file():
         return observe([result], "", [f"the process that reads them broke: {result.tail}"])
     outcome = json.loads(result_file.read_text(encoding="utf-8"))
     counts = outcome["examples"]
     shortfalls = [f"{name}: {failure}" for name, failure in outcome["failed"].items()]
-    if sum(counts.values()) < 0.97 * wanted:  # shares are rounded down, and small sets run out
-        shortfalls.append(f"only {sum(counts.values())} of {wanted} examples were tried")
+    if sum(counts.values()) < 0.97 * example_count:  # shares are rounded down, and small sets run out
+        shortfalls.append(f"only {sum(counts.values())} of {example_count} examples were tried")
     summary = ", ".join(f"{name} {count}" for name, count in counts.items())
     return Observation(
         summary, tuple(shortfalls), files=sum(counts.values()), hangs=int(result.hung), peak=result.peak

@@ -67,10 +67,10 @@ def hit_converters(workspace: Workspace) -> Observation:
         signal.SIGBUS: ("crashed (SIGBUS)", "Log: "),
         signal.SIGSTOP: ("took more than 4 s and was stopped", "Raise [export] timeout"),
     }
-    tried = (signal.SIGSEGV, signal.SIGSTOP) if workspace.reduced else (*signals, *signals)
+    sent_signals = (signal.SIGSEGV, signal.SIGSTOP) if workspace.reduced else (*signals, *signals)
     shortfalls: list[str] = []
     results: list[processes.ProcessResult] = []
-    for number, sent_signal in enumerate(tried):
+    for number, sent_signal in enumerate(sent_signals):
         _set_export_key(run, "timeout", 4 if sent_signal == signal.SIGSTOP else 900)
         mark = f"struck-{number}-{os.getpid()}"
         with process_signals.signal_process(

@@ -69,9 +69,9 @@ def _damaged_json(original: bytes, rng: random.Random) -> tuple[str, bytes]:
         at = rng.randrange(len(original))
         return kind, original[:at] + rng.randbytes(3) + original[at + 3 :]
     raw = json.loads(original)
-    place, key = rng.choice(list(_positions(raw)))
+    container, key = rng.choice(list(_positions(raw)))
     value = rng.choice((None, -1, 10**30, 1.5, "text", "\x1b[2J", [], {}, [1], True, float("nan"), "../../x"))
-    place[key] = value
+    container[key] = value
     return f"{key} = {value!r}", json.dumps(raw).encode()
 
 
@@ -87,7 +87,7 @@ def packed_caches(workspace: Workspace) -> Observation:
     folder = workspace.folder("caches")
     recipe = workspace.recipe(folder)
     packed_cache = folder / "whole.zip"
-    workspace.done("data", recipe, "--pack", packed_cache, "--quiet")
+    workspace.run_successfully("data", recipe, "--pack", packed_cache, "--quiet")
     rng = workspace.rng("caches")
     parts = read_entries(packed_cache)
     kinds = [
@@ -160,7 +160,7 @@ def _unpack(
 def _false_cache(parts: list[Entry], kind: str, rng: random.Random) -> list[Entry]:
     """Change one value of `cache.json`, or damage an index and confirm its new hash."""
     entries = dict(enumerate(parts))
-    where = {entry.filename: number for number, entry in entries.items() for entry in [entry[0]]}
+    where = {info.filename: number for number, (info, _data) in entries.items()}
     note_at, index_at = where["cache.json"], where["index.json"]
     note = json.loads(entries[note_at][1])
     if kind == "index":

@@ -51,20 +51,26 @@ def local_addresses_only(workspace: Workspace) -> Observation:
         )
     with running_server(workspace, make_bundle(workspace), "lan", "--lan") as server:
         key = urlsplit(server.url).query.partition("=")[2]
-        tried = ["/", "/?key=", "/?key=x", f"/?key={key[:-1]}", f"/?key={key}x", f"/?key={key.swapcase()}",
+        paths = ["/", "/?key=", "/?key=x", f"/?key={key[:-1]}", f"/?key={key}x", f"/?key={key.swapcase()}",
                  "/?key=x&key=" + key, "/bundle/manifest.json", "/page.js", "/api/flips"]  # fmt: skip
-        got = Counter(server.ask(path)[0] for path in tried)
-        got.update(
-            server.ask(headers=[f"Cookie: tledge_key={cookie}"])[0] for cookie in ("", "x", '"', key[1:])
+        status_counts = Counter(server.request(path)[0] for path in paths)
+        status_counts.update(
+            server.request(headers=[f"Cookie: tledge_key={cookie}"])[0] for cookie in ("", "x", '"', key[1:])
         )
-        got[server.ask("/api/feedback?label=red", _photo())[0]] += 1
-        if set(got) != {403} or server.ask(f"/?key={key}")[0] != 200 or server.feedback.exists():
-            faults.append(f"--lan without the key: {dict(got)}")
-        if server.ask(f"/?key={key}", host=f"evil.example:{server.port}")[0] != 421:
+        status_counts[server.request("/api/feedback?label=red", _photo())[0]] += 1
+        if (
+            set(status_counts) != {403}
+            or server.request(f"/?key={key}")[0] != 200
+            or server.feedback.exists()
+        ):
+            faults.append(f"--lan without the key: {dict(status_counts)}")
+        if server.request(f"/?key={key}", host=f"evil.example:{server.port}")[0] != 421:
             faults.append("--lan answers under another name")
-        summary = f"{observation.summary}; --lan: {got.total()} without the right key refused"
+        summary = f"{observation.summary}; --lan: {status_counts.total()} without the right key refused"
         shortfalls = (*observation.shortfalls, *faults, *(f"--lan: {fault}" for fault in _lan_faults(server)))
-    return Observation(summary, shortfalls, files=observation.files + got.total(), peak=observation.peak)
+    return Observation(
+        summary, shortfalls, files=observation.files + status_counts.total(), peak=observation.peak
+    )
 
 
 def _lan_faults(server: PreviewServer) -> list[str]:
@@ -108,22 +114,27 @@ def foreign_hosts_and_origins(workspace: Workspace) -> Observation:
         ]  # fmt: skip
         faults = []
         for host in hosts:
-            got, answer = server.ask("/bundle/manifest.json", host=host)
-            if got != 421 or b"labels" in answer:
-                faults.append(f"Host {host[:40]!r}: {got}")
+            reply_status, answer = server.request("/bundle/manifest.json", host=host)
+            if reply_status != 421 or b"labels" in answer:
+                faults.append(f"Host {host[:40]!r}: {reply_status}")
         for origin in origins:
-            got, _answer = server.ask("/api/feedback?label=red", _photo(), headers=[f"Origin: {origin}"])
-            if got != 403:
-                faults.append(f"Origin {origin!r}: {got}")
+            reply_status, _answer = server.request(
+                "/api/feedback?label=red", _photo(), headers=[f"Origin: {origin}"]
+            )
+            if reply_status != 403:
+                faults.append(f"Origin {origin!r}: {reply_status}")
         twice = (
-            server.ask(headers=[f"Host: {server.host}"])[0],
-            server.ask(headers=["Origin: x", f"Origin: http://{server.host}"])[0],
+            server.request(headers=[f"Host: {server.host}"])[0],
+            server.request(headers=["Origin: x", f"Origin: http://{server.host}"])[0],
         )
         if twice != (400, 400):
             faults.append(f"Host or Origin twice: {twice}")
-        tried = len(hosts) + len(origins) + 2
+        request_count = len(hosts) + len(origins) + 2
         return observe_server(
-            server, f"{tried} requests under other names or of other pages refused", faults, tried
+            server,
+            f"{request_count} requests under other names or of other pages refused",
+            faults,
+            request_count,
         )
 
 
@@ -147,22 +158,22 @@ TRAVERSALS = (
 def path_traversal(workspace: Workspace) -> Observation:
     """Ask for paths outside of the bundle and the page, also through links: none gives a file."""
     folder = workspace.folder("traversal")
-    own = Path(shutil.copytree(make_bundle(workspace), folder / "bundle"))
+    bundle_copy = Path(shutil.copytree(make_bundle(workspace), folder / "bundle"))
     (folder / "secret").write_bytes(SECRET)
-    (own / "link.txt").symlink_to(folder / "secret")
-    (own / "links").symlink_to(folder)
-    (own / "loop").symlink_to("loop")
-    with running_server(workspace, own, "traversal") as server:
-        faults, got = [], Counter[int]()
+    (bundle_copy / "link.txt").symlink_to(folder / "secret")
+    (bundle_copy / "links").symlink_to(folder)
+    (bundle_copy / "loop").symlink_to("loop")
+    with running_server(workspace, bundle_copy, "traversal") as server:
+        faults, status_counts = [], Counter[int]()
         for path in TRAVERSALS:
-            code, answer = server.ask(path)
-            got[code] += 1
+            code, answer = server.request(path)
+            status_counts[code] += 1
             page = code == 200 and b"<title>tledge preview" in answer and path in ("?", "#", "/index.html/..")
             if (code not in (400, 404, 414, 422) and not page) or SECRET in answer or b"root:" in answer:
                 faults.append(f"{path[:60]}: {code}")
         return observe_server(
             server,
-            f"{len(TRAVERSALS)} paths: answered {dict(got)}, none with a file",
+            f"{len(TRAVERSALS)} paths: answered {dict(status_counts)}, none with a file",
             faults,
             len(TRAVERSALS),
         )
@@ -173,19 +184,19 @@ def simultaneous_requests(workspace: Workspace) -> Observation:
     with running_server(workspace, make_bundle(workspace), "many") as server:
         faults, counts = [], []
         requests = {
-            "the manifest": lambda _n: server.ask("/bundle/manifest.json")[0],
-            "3 MB of the page": lambda _n: server.ask("/litert/litert.wasm.gz")[0],
-            "pictures to keep": lambda n: server.ask("/api/feedback?label=red", _photo(n % 20))[0],
-            "32 MB of no picture": lambda _n: server.ask("/api/feedback?label=red", bytes(32 << 20))[0],
+            "the manifest": lambda _n: server.request("/bundle/manifest.json")[0],
+            "3 MB of the page": lambda _n: server.request("/litert/litert.wasm.gz")[0],
+            "pictures to keep": lambda n: server.request("/api/feedback?label=red", _photo(n % 20))[0],
+            "32 MB of no picture": lambda _n: server.request("/api/feedback?label=red", bytes(32 << 20))[0],
         }
         expected = {"32 MB of no picture": 422}
         for name, work in requests.items():
             count = SIMULTANEOUS if name != "32 MB of no picture" else workspace.count(SIMULTANEOUS, 40)
             with ThreadPoolExecutor(count) as pool:
-                got = Counter(pool.map(work, range(count)))
+                status_counts = Counter(pool.map(work, range(count)))
             counts.append(f"{name} {count}")
-            if got != {expected.get(name, 200): count}:
-                faults.append(f"{name}: answered {dict(got)}")
+            if status_counts != {expected.get(name, 200): count}:
+                faults.append(f"{name}: answered {dict(status_counts)}")
         if len(feedback_files(server)) != 20:
             faults.append(f"{len(feedback_files(server))} pictures kept, 20 were different")
         before = server.peak
@@ -202,8 +213,10 @@ def _large_images_at_once(workspace: Workspace, server: PreviewServer) -> list[s
     row = bytes(1) + bytes(10_000 * 3)
     picture = damaged.png(10_000, 10_000, row * 10_000)
     with ThreadPoolExecutor(20) as pool:
-        got = Counter(pool.map(lambda _n: server.ask("/api/feedback?label=red", picture)[0], range(20)))
-    return [] if got == {200: 20} else [f"20 of 100 megapixels: {dict(got)}"]
+        status_counts = Counter(
+            pool.map(lambda _n: server.request("/api/feedback?label=red", picture)[0], range(20))
+        )
+    return [] if status_counts == {200: 20} else [f"20 of 100 megapixels: {dict(status_counts)}"]
 
 
 def feedback_stays_inside(workspace: Workspace) -> Observation:
@@ -215,24 +228,25 @@ def feedback_stays_inside(workspace: Workspace) -> Observation:
         "../up", str(workspace.work / "absolute"), "..", ".", "a/b", "a\\..\\b", "x" * 300,
         "e\u0301", "\u00e9", "CON", " ", "red",
     ]  # fmt: skip
-    faults, got, tried = [], Counter[int](), 0
+    faults, status_counts, request_count = [], Counter[int](), 0
     for number in range(0, len(labels), 5):
         some = [*labels[number : number + 5], "third"]
-        own = Path(shutil.copytree(make_bundle(workspace), folder / str(number)))
-        fake_device_bundle.change(own, lambda raw, some=some: raw.update(labels=some))
-        with running_server(workspace, own, f"labels-{number}") as server:
+        bundle_copy = Path(shutil.copytree(make_bundle(workspace), folder / str(number)))
+        fake_device_bundle.change(bundle_copy, lambda raw, some=some: raw.update(labels=some))
+        with running_server(workspace, bundle_copy, f"labels-{number}") as server:
             for label in (*some, "unknown", "%2e%2e", "third/../../up", "nul\0l", "\u202e.."):
-                got[server.ask(f"/api/feedback?label={_quoted(label)}", _photo())[0]] += 1
-                tried += 1
+                status_counts[server.request(f"/api/feedback?label={_quoted(label)}", _photo())[0]] += 1
+                request_count += 1
             faults += [f"it wrote {path}" for path in _files_outside(workspace, server)]
             faults += server.faults()
-    if not got[200] or not got[422]:
-        faults.append(f"answered {dict(got)}")
+    if not status_counts[200] or not status_counts[422]:
+        faults.append(f"answered {dict(status_counts)}")
     full = _full_folder(workspace)
     return Observation(
-        f"{tried} pictures under {len(labels)} labels: answered {dict(got)}, none outside; {full.summary}",
+        f"{request_count} pictures under {len(labels)} labels: answered {dict(status_counts)}, "
+        f"none outside; {full.summary}",
         (*faults, *full.shortfalls),
-        files=tried + full.files,
+        files=request_count + full.files,
     )
 
 
@@ -256,10 +270,10 @@ def _full_folder(workspace: Workspace) -> Observation:
         (server.feedback / "red").mkdir(parents=True)
         with (server.feedback / "red" / "old.png").open("wb") as file:
             file.truncate(2 << 30)
-        full, full_answer = server.ask("/api/feedback?label=red", _photo())
+        full, full_answer = server.request("/api/feedback?label=red", _photo())
         (server.feedback / "green").write_bytes(b"")
         (server.feedback / "red" / "old.png").unlink()
-        file_, why = server.ask("/api/feedback?label=green", _photo())
+        file_, why = server.request("/api/feedback?label=green", _photo())
         shortfalls = [*server.faults()]
         if full != 422 or b"full" not in full_answer:
             shortfalls.append(f"a full folder: {full_answer[-100:]!r}")
@@ -278,7 +292,7 @@ def restarted(workspace: Workspace) -> Observation:
     for number in range(times):
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHo")
-            server.ask()
+            server.request()
             code = stop(server, (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)[number % 3])
             if number % 3 == 0 and code != 0:
                 faults.append(f"SIGINT: exit {code}")
@@ -302,12 +316,13 @@ def models_of_a_run(workspace: Workspace) -> Observation:
         side = json.loads((workspace.run / "run.json").read_text())["input"]["height"]
         faults = []
         for size in (0, 1, side * side * 3 - 1, side * side * 3 + 1, 1 << 20):
-            if (got := server.ask("/api/answers", bytes(size))[0]) != 400:
+            if (got := server.request("/api/answers", bytes(size))[0]) != 400:
                 faults.append(f"{size} bytes of pixels: {got}")
         with ThreadPoolExecutor(SIMULTANEOUS) as pool:
             answers = list(
                 pool.map(
-                    lambda _n: server.ask("/api/answers", os.urandom(side * side * 3)), range(SIMULTANEOUS)
+                    lambda _n: server.request("/api/answers", os.urandom(side * side * 3)),
+                    range(SIMULTANEOUS),
                 )
             )
         if Counter(code for code, _data in answers) != {200: SIMULTANEOUS}:

@@ -36,7 +36,7 @@ def sign_bundle(workspace: Workspace, name: str) -> tuple[Path, Path]:
     """Copy the tiny run with a signed bundle; return it with the public key."""
     run = workspace.own_run(name)
     private, public = write_keys(run.parent, "own")
-    workspace.done("bundle", run, "--sign", private, "--quiet")
+    workspace.run_successfully("bundle", run, "--sign", private, "--quiet")
     return run, public
 
 
@@ -56,7 +56,7 @@ def changed_bundles(workspace: Workspace, form: str) -> Observation:
         if outcome["all"] > len(outcome["wrong"])
         else ()
     )
-    kind_counts = ", ".join(f"{kind} {many}" for kind, many in outcome["kinds"].items())
+    kind_counts = ", ".join(f"{kind} {count}" for kind, count in outcome["kinds"].items())
     summary = f"{count} changed bundles, {count - outcome['all']} of them judged rightly ({kind_counts})"
     return Observation(summary, (*outcome["wrong"], *unlisted), files=count, peak=outcome["peak"])
 
@@ -66,13 +66,13 @@ def commands_with_key(workspace: Workspace) -> Observation:
     run, public = sign_bundle(workspace, "signed-commands")
     _private, other = write_keys(run.parent, "other")
     photo = next((run / "bundle" / "golden").glob("0*.jpg"))
-    tried: list[tuple[str, processes.ProcessResult, int, str]] = []
+    attempts: list[tuple[str, processes.ProcessResult, int, str]] = []
 
     def attempt(description: str, code: int, words: str, *arguments: object) -> None:
         result = workspace.tledge(
             *arguments, cwd=run.parent, timeout=60
         )  # a preview that serves does not end
-        tried.append((description, result, code, words))
+        attempts.append((description, result, code, words))
 
     bundle, project = run / "bundle", run.parent / "pi"
     attempt("verified", 0, "and unchanged since", "verify", bundle, "--key", public)
@@ -102,17 +102,17 @@ def commands_with_key(workspace: Workspace) -> Observation:
     }
     for name, rest in more_arguments.items():
         attempt(f"{name} of a changed one", 4, "labels.txt was changed", name, bundle, *rest, "--key", public)
-    return _observation(tried)
+    return _observation(attempts)
 
 
 def unusable_keys(workspace: Workspace) -> Observation:
     """Try keys with a password, a wrong one, none, and files that are no keys: never a prompt or a bundle."""
     run = workspace.own_run("signed-keys")
     private, public = write_keys(run.parent, "locked", b"secret")
-    tried: list[tuple[str, processes.ProcessResult, int, str]] = []
+    attempts: list[tuple[str, processes.ProcessResult, int, str]] = []
 
     def attempt(description: str, code: int, words: str, key: Path, **env: str) -> None:
-        tried.append(
+        attempts.append(
             (description, workspace.tledge("bundle", run, "--sign", key, env=env, timeout=60), code, words)
         )
 
@@ -132,21 +132,21 @@ def unusable_keys(workspace: Workspace) -> Observation:
         path for path in (run / "bundle").rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()
     ]
     leaked = f"{held[0].name} holds a private key" if held else ""
-    return _observation(tried, bundled, same, leaked)
+    return _observation(attempts, bundled, same, leaked)
 
 
-def _observation(tried: list[tuple[str, processes.ProcessResult, int, str]], *faults: str) -> Observation:
+def _observation(attempts: list[tuple[str, processes.ProcessResult, int, str]], *faults: str) -> Observation:
     """Sum up the commands: exit codes, and words on either stream."""
     shortfalls = [fault for fault in faults if fault]
-    for description, result, code, words in tried:
+    for description, result, code, words in attempts:
         if result.code != code or words not in " ".join((result.out + result.err).split()):
             shortfalls.append(f"{description}: expected exit {code} and {words!r}, found {result.tail}")
     return Observation(
-        f"{len(tried)} commands, {len(tried) - len(shortfalls)} as they have to end",
+        f"{len(attempts)} commands, {len(attempts) - len(shortfalls)} as they have to end",
         tuple(shortfalls),
-        crashes=sum(result.crashed for _what, result, _code, _words in tried),
-        hangs=sum(result.hung for _what, result, _code, _words in tried),
-        peak=max(result.peak for _what, result, _code, _words in tried),
+        crashes=sum(result.crashed for _what, result, _code, _words in attempts),
+        hangs=sum(result.hung for _what, result, _code, _words in attempts),
+        peak=max(result.peak for _what, result, _code, _words in attempts),
     )
 
 

@@ -90,9 +90,9 @@ def trained(workspace: Workspace) -> Observation:
     )
     remaining = iter(results)
     for name, trial in chosen.items():
-        own = [result for _job, result in zip(commands[name], remaining, strict=False)]
+        own_results = [result for _job, result in zip(commands[name], remaining, strict=False)]
         shortfalls += [
-            f"{name}: {fault}" for fault in odd_training_faults(trial, own, folder / f"{name} run")
+            f"{name}: {fault}" for fault in odd_training_faults(trial, own_results, folder / f"{name} run")
         ]
     verdicts = verdicts_below(folder)
     summary = f"{len(chosen)} odd sets trained; verdicts " + (

@@ -8,10 +8,10 @@ from typing import Any
 
 def _set(*keys: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
     def change(raw: dict[str, Any]) -> None:
-        place: Any = raw
+        container: Any = raw
         for key in keys[:-1]:
-            place = place[key]
-        place[keys[-1]] = value
+            container = container[key]
+        container[keys[-1]] = value
 
     return change
 

@@ -86,8 +86,8 @@ def compressed_zeros(size: int = 64 << 20) -> bytes:
 
 def replaced(data: bytes, before: bytes, after: bytes) -> bytes:
     """Replace the first `before` of a file."""
-    place = data.index(before)
-    return data[:place] + after + data[place + len(before) :]
+    position = data.index(before)
+    return data[:position] + after + data[position + len(before) :]
 
 
 def many_scans(times: int) -> bytes:

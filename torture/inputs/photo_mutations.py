@@ -67,12 +67,12 @@ def mutate(number: int, seed: int = 0) -> tuple[str, bytes]:
     rng = random.Random(f"{seed} photo {number}")
     kinds = list(seeds())
     kind = kinds[number % len(kinds)]
-    data, done = rng.choice(seeds()[kind]), []
+    data, change_names = rng.choice(seeds()[kind]), []
     for _time in range(rng.choice((1, 1, 2, 3))):
         change = rng.choice((*ANYWHERE, *ABOUT[kind] * 2))
-        done.append(change.__name__)
+        change_names.append(change.__name__)
         data = change(rng, kind, data)
-    return f"{kind}: {', '.join(done)}", data
+    return f"{kind}: {', '.join(change_names)}", data
 
 
 def flipped_bits(rng: random.Random, _kind: str, data: bytes) -> bytes:
@@ -119,16 +119,16 @@ def extreme_anywhere(rng: random.Random, _kind: str, data: bytes) -> bytes:
     return _overwrite(rng, data, rng.randrange(len(data) + 1), rng.choice((1, 2, 4)))
 
 
-def _overwrite(rng: random.Random, data: bytes, place: int, width: int) -> bytes:
+def _overwrite(rng: random.Random, data: bytes, position: int, width: int) -> bytes:
     value = rng.choice(EXTREMES) & ((1 << 8 * width) - 1)
     number = value.to_bytes(width, rng.choice(("big", "little")))
-    return data[:place] + number + data[place + width :]
+    return data[:position] + number + data[position + width :]
 
 
 def extreme_field(rng: random.Random, kind: str, data: bytes) -> bytes:
     """Set a length, count or side of the format's own to its limit."""
-    places = list(fields(kind, data))
-    return _overwrite(rng, data, *rng.choice(places)) if places else data
+    positions = list(fields(kind, data))
+    return _overwrite(rng, data, *rng.choice(positions)) if positions else data
 
 
 def other_pieces(rng: random.Random, kind: str, data: bytes) -> bytes:

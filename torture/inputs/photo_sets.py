@@ -54,10 +54,10 @@ def write_folder(root: Path, counts: Counts, pixels: Pixels = noisy) -> str:
     rng = np.random.default_rng(1)
     for split, labels in counts.items():
         for index, (label, count) in enumerate(labels.items()):
-            place = root / split / label
-            place.mkdir(parents=True, exist_ok=True)
+            label_folder = root / split / label
+            label_folder.mkdir(parents=True, exist_ok=True)
             for number in range(count):
-                (place / f"{number:04d}.png").write_bytes(encoded(pixels(rng, index)))
+                (label_folder / f"{number:04d}.png").write_bytes(encoded(pixels(rng, index)))
     return f"folder:{root}"
 
 

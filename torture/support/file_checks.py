@@ -132,16 +132,16 @@ def hashes(folder: Path) -> dict[str, str]:
     """Compute the SHA-256 of every file that an interruption must not change, by its path."""
     paths = {path.relative_to(folder): path for path in files(folder)}
     return {
-        place.as_posix(): runs.sha256(path)
-        for place, path in paths.items()
-        if place.parts[0] not in GROWING | TIMED
-        and not (place.parts[0] == "artifacts" and place.suffix == ".json")
+        name.as_posix(): runs.sha256(path)
+        for name, path in paths.items()
+        if name.parts[0] not in GROWING | TIMED
+        and not (name.parts[0] == "artifacts" and name.suffix == ".json")
     }
 
 
-def differing_names(actual: dict[str, str], wanted: dict[str, str]) -> list[str]:
+def differing_names(actual: dict[str, str], expected: dict[str, str]) -> list[str]:
     """List files that are not as they should be, missing or too many."""
-    return sorted(name for name in actual.keys() | wanted.keys() if actual.get(name) != wanted.get(name))
+    return sorted(name for name in actual.keys() | expected.keys() if actual.get(name) != expected.get(name))
 
 
 def changed_since(folder: Path, moment: float) -> list[str]:

@@ -41,7 +41,7 @@ class PreviewServer:
     def host(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def raw(
+    def send(
         self, data: bytes, body: bytes = b"", *, wait: float = 30, finish: bool = True, to: str = "127.0.0.1"
     ) -> bytes:
         """Send bytes as they are; return all that comes until the server closes, or for `wait` seconds."""
@@ -55,7 +55,7 @@ class PreviewServer:
                 pass
             return _receive_all(connection)
 
-    def ask(
+    def request(
         self, path: str = "/", body: bytes | None = None, host: str = "", headers: Sequence[str] = ()
     ) -> tuple[int, bytes]:
         """Send one whole request; return status (0 for no reply) and all bytes of the reply."""
@@ -67,15 +67,15 @@ class PreviewServer:
         lines += (
             ["Connection: close"] if body is None else ["Connection: close", f"Content-Length: {len(body)}"]
         )
-        answer = self.raw("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"), body or b"")
+        answer = self.send("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"), body or b"")
         return status(answer), answer
 
-    def is_well(self) -> bool:
+    def is_healthy(self) -> bool:
         """Check that it runs and serves its page within two seconds."""
         began = time.monotonic()
-        return self.process.poll() is None and self.ask()[0] == 200 and time.monotonic() - began < 2
+        return self.process.poll() is None and self.request()[0] == 200 and time.monotonic() - began < 2
 
-    def figure(self, name: str) -> int:
+    def status_figure(self, name: str) -> int:
         """Read a figure of the kernel's about the process: `VmHWM`, `VmRSS` in KiB, or `Threads`."""
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(next(line for line in text.splitlines() if line.startswith(f"{name}:")).split()[1])
@@ -83,7 +83,7 @@ class PreviewServer:
     @property
     def peak(self) -> float:
         """Return its largest resident set so far, in MiB."""
-        return self.figure("VmHWM") / 1024
+        return self.status_figure("VmHWM") / 1024
 
     @property
     def stderr(self) -> str:
@@ -95,7 +95,7 @@ class PreviewServer:
         faults = []
         if processes.TRACEBACK in self.stderr or "Exception" in self.stderr:
             faults.append(f"it wrote of an error: {self.stderr.strip().splitlines()[-1]}")
-        if not self.is_well():
+        if not self.is_healthy():
             faults.append("it does not answer a good client any more")
         return tuple(faults)
 
@@ -197,7 +197,7 @@ def observe_server(
         shortfalls.append(f"it wrote {feedback_files(server)}")
     crashes = int(server.process.poll() is not None)
     summary = (
-        f"{summary}; peak {server.peak:.0f} MiB, {server.figure('Threads')} threads left"
+        f"{summary}; peak {server.peak:.0f} MiB, {server.status_figure('Threads')} threads left"
         if not crashes
         else summary
     )

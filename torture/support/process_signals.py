@@ -19,10 +19,10 @@ def signal_process(module: str, with_signal: int, mark: str, after: float = 0.0)
 
     Gives the list that its number is put into.
     """
-    done, hit_processes = threading.Event(), list[int]()
+    stopped, hit_processes = threading.Event(), list[int]()
 
     def watch() -> None:
-        while not done.is_set() and not hit_processes:
+        while not stopped.is_set() and not hit_processes:
             for process in marked_processes(mark, module):
                 time.sleep(after)
                 try:
@@ -38,7 +38,7 @@ def signal_process(module: str, with_signal: int, mark: str, after: float = 0.0)
     try:
         yield hit_processes
     finally:
-        done.set()
+        stopped.set()
         watcher.join()
 
 

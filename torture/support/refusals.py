@@ -37,5 +37,5 @@ def refusal_fault(subject: str, command: str, result: processes.ProcessResult, a
 
 def escaped_files(folder: Path) -> list[str]:
     """List what was written where nothing should be."""
-    places = [*folder.parent.rglob("*escaped*"), Path("/tmp/tledge-torture-escaped.txt")]
-    return [f"written: {path}" for path in places if path.exists() and path.suffix == ".txt"]
+    paths = [*folder.parent.rglob("*escaped*"), Path("/tmp/tledge-torture-escaped.txt")]
+    return [f"written: {path}" for path in paths if path.exists() and path.suffix == ".txt"]

@@ -24,19 +24,19 @@ class Disk:
 
     path: Path
 
-    def leave(self, free: int) -> None:
+    def leave_free(self, free: int) -> None:
         """Fill it so that `free` bytes are left, rounded to whole pages."""
-        self.make_room()
+        self.remove_filler()
         used = shutil.disk_usage(self.path).free - free
         with (self.path / FILLER).open("wb") as file:
             if used > 0:
                 os.posix_fallocate(file.fileno(), 0, used)
 
-    def make_room(self) -> None:
+    def remove_filler(self) -> None:
         """Remove the filling."""
         (self.path / FILLER).unlink(missing_ok=True)
 
-    def put(self, folder: Path) -> None:
+    def replace_content(self, folder: Path) -> None:
         """Hold exactly what `folder` holds."""
         empty_folder(self.path)
         shutil.copytree(folder, self.path, dirs_exist_ok=True)
@@ -54,12 +54,12 @@ def mounted(path: Path, mib: int = 64) -> Iterator[Disk]:
     path.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=0755", "tmpfs", str(path)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        mounting = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
         raise CannotRun(f"no tmpfs can be mounted: {error}") from error
-    if done.returncode:
+    if mounting.returncode:
         raise CannotRun(
-            f"no tmpfs can be mounted ({done.stderr.strip()}): run as root, or `unshare -rm` first"
+            f"no tmpfs can be mounted ({mounting.stderr.strip()}): run as root, or `unshare -rm` first"
         )
     try:
         yield Disk(path)

@@ -79,14 +79,14 @@ class Workspace:
     @cached_property
     def env(self) -> dict[str, str]:
         """Build the children's environment: this checkout's tledge, caches below `work`, no colours."""
-        own = {
+        variables = {
             "KERAS_HOME": str(self.work / "keras"),
             "NO_COLOR": "1",
             "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "TLEDGE_CACHE": str(self.work / "cache"),
         }
-        return {**os.environ, **own}
+        return {**os.environ, **variables}
 
     def recipe(self, folder: Path, *, train: int = 480, epochs: int = 10) -> Path:
         """Write the tiny recipe into `folder`."""
@@ -101,13 +101,15 @@ class Workspace:
         env: Mapping[str, str] | None = None,
         timeout: float = 300,
         memory: int | None = None,
-        **how: Any,
+        **options: Any,
     ) -> processes.ProcessResult:
         """Run a tledge command to its end, however it ends; see `processes.run`, also for `how`."""
         command = [*processes.TLEDGE, *arguments]
-        return processes.run(command, {**self.env, **(env or {})}, cwd, timeout=timeout, memory=memory, **how)
+        return processes.run(
+            command, {**self.env, **(env or {})}, cwd, timeout=timeout, memory=memory, **options
+        )
 
-    def done(self, *arguments: object, cwd: Path | None = None) -> processes.ProcessResult:
+    def run_successfully(self, *arguments: object, cwd: Path | None = None) -> processes.ProcessResult:
         """Run a tledge command that has to succeed."""
         result = self.tledge(*arguments, cwd=cwd)
         if result.code:
@@ -123,11 +125,11 @@ class Workspace:
             "train": (self.recipe(folder), "--out", out, "--quiet"),
             "export": (out, "--variant", "onnx-fp32", "--quiet"),
         }.items():
-            self.took[name] = self.done(name, *arguments).seconds
+            self.seconds_taken[name] = self.run_successfully(name, *arguments).seconds
         return out
 
     @cached_property
-    def took(self) -> dict[str, float]:
+    def seconds_taken(self) -> dict[str, float]:
         """Return the seconds that the commands took which made `run`."""
         return {}
 

@@ -150,16 +150,18 @@ def try_folder(
     """Change files of a copy of the folder, one change at a time, and put them back."""
     kinds, faults = Counter[str](), []
     with tempfile.TemporaryDirectory(dir=source.parent) as scratch:
-        own = Path(shutil.copytree(source, Path(scratch) / "bundle"))
+        bundle_copy = Path(shutil.copytree(source, Path(scratch) / "bundle"))
         content = {
-            path.relative_to(own).as_posix(): path.read_bytes() for path in own.rglob("*") if path.is_file()
+            path.relative_to(bundle_copy).as_posix(): path.read_bytes()
+            for path in bundle_copy.rglob("*")
+            if path.is_file()
         }
         for change in changes(content, count, rng):
-            _write(own, change.files)
-            faults.append(opening_fault(own, key, change, content))
-            _write(own, {name: content.get(name) for name in change.files})
+            _write(bundle_copy, change.files)
+            faults.append(opening_fault(bundle_copy, key, change, content))
+            _write(bundle_copy, {name: content.get(name) for name in change.files})
             kinds[change.kind] += 1
-        reader.open_bundle(own, key)  # put back as it was, it is accepted
+        reader.open_bundle(bundle_copy, key)  # put back as it was, it is accepted
     return kinds, [fault for fault in faults if fault]
 
 
