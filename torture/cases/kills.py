@@ -38,7 +38,7 @@ class KilledCommand:
     arguments: Sequence[object]
     out: Path
     seconds: float
-    wanted: dict[str, str]
+    expected: dict[str, str]
     resume: Sequence[str] = ()
 
     @property
@@ -63,82 +63,84 @@ class KillCounts:
     shortfalls: list[str] = field(default_factory=list)
 
 
-def _kill(target: KilledCommand, workspace: Workspace, rng: Random, tally: KillCounts) -> None:
+def _kill(target: KilledCommand, workspace: Workspace, rng: Random, counts: KillCounts) -> None:
     """Kill it at some moment: no half-made or missing file, and no process that continues."""
-    before = file_checks.hashes(target.out).keys() & target.wanted.keys()
-    moment, leader = rng.uniform(0.0, target.seconds), bool(tally.kills % 2)
+    before = file_checks.hashes(target.out).keys() & target.expected.keys()
+    moment, leader = rng.uniform(0.0, target.seconds), bool(counts.kills % 2)
     more_arguments = target.resume if target.out.exists() else ()
     result = target.run(
         workspace, more_arguments, kill_after=moment, with_signal=signal.SIGKILL, leader=leader
     )
     if result.code != -signal.SIGKILL:  # it was faster this time
-        tally.shortfalls += [f"{target.arguments[0]} after kills: {result.tail}"] * bool(result.code)
+        counts.shortfalls += [f"{target.arguments[0]} after kills: {result.tail}"] * bool(result.code)
         return
-    tally.kills, tally.alone = tally.kills + 1, tally.alone + leader
+    counts.kills, counts.alone = counts.kills + 1, counts.alone + leader
     faults = [f"{result.orphans} processes went on without it"] * bool(result.orphans)
     faults += [f"{name} is gone" for name in sorted(before - file_checks.hashes(target.out).keys())]
     for folder in dict.fromkeys((target.out, target.cache)):
-        faults += file_checks.incomplete_files(folder, set(target.wanted.values()))
+        faults += file_checks.incomplete_files(folder, set(target.expected.values()))
         faults += [f"{name} was written afterwards" for name in file_checks.changed_since(folder, result.at)]
-    tally.shortfalls += [f"{target.arguments[0]} killed after {moment:.2f} s: {fault}" for fault in faults]
+    counts.shortfalls += [f"{target.arguments[0]} killed after {moment:.2f} s: {fault}" for fault in faults]
 
 
-def _finish(target: KilledCommand, workspace: Workspace, tally: KillCounts) -> None:
+def _finish(target: KilledCommand, workspace: Workspace, counts: KillCounts) -> None:
     """Let it end by itself; all has to be as if nobody had ever killed it."""
     result = target.run(workspace, target.resume if target.out.exists() else ())
-    tally.finished += not result.code
+    counts.finished += not result.code
     faults = [result.tail] * bool(result.code)
     faults += [
         f"{name} differs"
-        for name in file_checks.differing_names(file_checks.hashes(target.out), target.wanted)
+        for name in file_checks.differing_names(file_checks.hashes(target.out), target.expected)
     ]
     for folder in dict.fromkeys((target.out, target.cache)):
-        faults += file_checks.incomplete_files(folder, set(target.wanted.values()))
+        faults += file_checks.incomplete_files(folder, set(target.expected.values()))
         faults += [f"{name} is left" for name in file_checks.temporary_names(folder)]
-    tally.shortfalls += [f"{target.arguments[0]} after kills: {fault}" for fault in faults]
+    counts.shortfalls += [f"{target.arguments[0]} after kills: {fault}" for fault in faults]
 
 
 def _kill_and_finish(
     begin: Callable[[], KilledCommand], kills: int, workspace: Workspace, case: str
 ) -> Observation:
     """Kill and finish, from a new beginning each time, until there were enough kills."""
-    rng, tally = workspace.rng(case), KillCounts()
-    while tally.kills < kills:
+    rng, counts = workspace.rng(case), KillCounts()
+    while counts.kills < kills:
         target = begin()
-        for _time in range(min(KILLS_IN_A_ROW, kills - tally.kills)):
-            _kill(target, workspace, rng, tally)
-        _finish(target, workspace, tally)
+        for _time in range(min(KILLS_IN_A_ROW, kills - counts.kills)):
+            _kill(target, workspace, rng, counts)
+        _finish(target, workspace, counts)
     summary = (
-        f"{tally.kills} kills within {target.seconds:.1f} s, {tally.alone} of the main process alone; "
-        f"{tally.finished} times finished to the same {len(target.wanted)} files"
+        f"{counts.kills} kills within {target.seconds:.1f} s, {counts.alone} of the main process alone; "
+        f"{counts.finished} times finished to the same {len(target.expected)} files"
     )
-    return Observation(summary, tuple(tally.shortfalls), kills=tally.kills)
+    return Observation(summary, tuple(counts.shortfalls), kills=counts.kills)
 
 
 def _data(workspace: Workspace) -> Observation:
     """Compare the cache too: `data` resumes from photos that were preprocessed before the kill."""
 
-    def begin(seconds: float = 0.0, wanted: dict[str, str] | None = None) -> KilledCommand:
+    def begin(seconds: float = 0.0, expected: dict[str, str] | None = None) -> KilledCommand:
         folder = workspace.folder("kills-data")
         arguments = ("data", workspace.recipe(folder), "--out", folder / "cache" / "sheets")
-        return KilledCommand(arguments, folder / "cache", seconds, wanted or {})
+        return KilledCommand(arguments, folder / "cache", seconds, expected or {})
 
     target = begin()
     result = target.run(workspace)
-    wanted = file_checks.hashes(target.out)
+    expected = file_checks.hashes(target.out)
     return _kill_and_finish(
-        lambda: begin(result.seconds, wanted), workspace.count(10, 2), workspace, "kills data"
+        lambda: begin(result.seconds, expected), workspace.count(10, 2), workspace, "kills data"
     )
 
 
 def _train(workspace: Workspace) -> Observation:
-    wanted = {name: sha256 for name, sha256 in file_checks.hashes(workspace.run).items() if _is_trained(name)}
+    expected = {
+        name: sha256 for name, sha256 in file_checks.hashes(workspace.run).items() if _is_trained(name)
+    }
 
     def begin() -> KilledCommand:
         folder = workspace.folder("kills-train")
         arguments = ("train", workspace.recipe(folder), "--out", folder / "out")
         return KilledCommand(
-            arguments, folder / "out", workspace.seconds_taken["train"], wanted, ("--resume",)
+            arguments, folder / "out", workspace.seconds_taken["train"], expected, ("--resume",)
         )
 
     return _kill_and_finish(begin, workspace.count(14, 1), workspace, "kills train")
@@ -151,31 +153,31 @@ def _is_trained(name: str) -> bool:
 
 
 def _export(workspace: Workspace) -> Observation:
-    wanted = file_checks.hashes(workspace.run)
+    expected = file_checks.hashes(workspace.run)
 
     def begin() -> KilledCommand:
         out = workspace.own_run("kills-export")
-        for name in wanted:
+        for name in expected:
             if not _is_trained(name):
                 (out / name).unlink()
         for name in ("artifacts", "bundle", "logs"):
             shutil.rmtree(out / name)
         arguments = ("export", out, "--variant", "onnx-fp32")
-        return KilledCommand(arguments, out, workspace.seconds_taken["export"], wanted)
+        return KilledCommand(arguments, out, workspace.seconds_taken["export"], expected)
 
     return _kill_and_finish(begin, workspace.count(10, 1), workspace, "kills export")
 
 
 def _bundle(workspace: Workspace) -> Observation:
     """Replace the bundle by the same one, so it must never be missing."""
-    wanted, seconds = (
+    expected, seconds = (
         file_checks.hashes(workspace.run),
         workspace.run_successfully("bundle", workspace.own_run("kills-bundle")).seconds,
     )
 
     def begin() -> KilledCommand:
         out = workspace.own_run("kills-bundle")
-        return KilledCommand(("bundle", out), out, seconds, wanted)
+        return KilledCommand(("bundle", out), out, seconds, expected)
 
     return _kill_and_finish(begin, workspace.count(10, 2), workspace, "kills bundle")
 

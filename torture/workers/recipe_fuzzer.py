@@ -276,7 +276,7 @@ def wrong_kinds(key: tuple[str, Any, Any], kind: type, is_beyond: bool) -> None:
 
 
 def is_wrong(hint: Any, kind: type) -> bool:
-    """Whether a value of this type is one that a key of that annotation must refuse."""
+    """Check whether a value of this type is one that a key of that annotation must refuse."""
     allowed = {float: {int, float}, int: {int}, bool: {bool}, str: {str}, str | int: {str, int}}
     if is_dataclass(hint):
         return kind is not dict
