@@ -83,7 +83,7 @@ def _positions(raw: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def packed_caches(workspace: Workspace) -> Observation:
-    """Packed caches: the harm of the zips, and notes and indexes that lie."""
+    """Pack caches with the harm of the zips, and with false notes and indexes."""
     folder = workspace.folder("caches")
     recipe = workspace.recipe(folder)
     packed_cache = folder / "whole.zip"

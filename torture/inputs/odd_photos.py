@@ -204,7 +204,7 @@ def metadata() -> dict[str, OddPhoto]:
 
 
 def bombs() -> dict[str, OddPhoto]:
-    """Small files that want much memory or time."""
+    """Build small files that take much memory or time to decode."""
     frame = b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\2\2D\1\0;"
     logical = struct.pack("<HHBBB", 0xFFFF, 0xFFFF, 0, 0, 0)
     webp = b"RIFF\x12\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0" + b"\xff\x3f\0" * 2

@@ -16,7 +16,7 @@ SIZE = (224, 224)
 
 
 def main(arguments: list[str]) -> None:
-    """`mutated SEED START STOP`, or `files FOLDER`."""
+    """Decode what the arguments name: `mutated SEED START STOP`, or `files FOLDER [NAME...]`."""
     for name, source in (_mutated_photos if arguments[0] == "mutated" else _files)(*arguments[1:]):
         print(json.dumps({"begun": name}), flush=True)
         print(json.dumps({"ended": name, **_decode(source)}), flush=True)
