@@ -25,10 +25,10 @@ docs: $(VENV)/dev.installed  ## the documentation as a site in site/; a warning 
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs site
 
 bench: $(VENV)/all.installed  ## tledge beside plain Keras, ratios from one run; see benchmarks/README.md
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks
 
 torture: $(VENV)/dev.installed  ## kills, floods and hostile files, one line a case; REDUCED=1 takes minutes
-	$(BIN)/python torture/run.py $(if $(REDUCED),--reduced)
+	$(BIN)/python -m torture $(if $(REDUCED),--reduced)
 
 audit: $(VENV)/dev.installed  ## pins, licences, and vulnerabilities where a database of them can be reached
 	$(BIN)/python tools/notice.py --check

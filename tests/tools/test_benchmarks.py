@@ -15,17 +15,11 @@ import pytest
 
 from tests.helpers.paths import ROOT
 
+from benchmarks import augmentation_copies, machine, measure, processes, runner, worker, workspace
+from benchmarks.measure import Measurement, Row
+from benchmarks.processes import Timing
+
 FOLDER = ROOT / "benchmarks"
-sys.path.insert(0, str(FOLDER))  # its scripts import one another as they lie
-
-import inside  # noqa: E402
-import machine  # noqa: E402
-import material  # noqa: E402
-import measure  # noqa: E402
-import run  # noqa: E402
-import views  # noqa: E402
-from measure import Measured, Row, Timing  # noqa: E402
-
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
 WANTED = {
     "frozen": 8.0, "augmented": 3.0, "fine-tune": 1.5, "prepare": 0.9, "decode-epochs": 1.0, "export": 2.9,
@@ -37,16 +31,16 @@ def row(wanted: float | None = 2.0) -> Row:
     return Row("some", "topic", "work", "baseline", wanted, lambda _: measured(4, 1))
 
 
-def measured(baseline: float, tledge: float, **more: Any) -> Measured:
-    return Measured((Timing(baseline, 1),), (Timing(tledge, 1),), **more)
+def measured(baseline: float, tledge: float, **more: Any) -> Measurement:
+    return Measurement((Timing(baseline, 1),), (Timing(tledge, 1),), **more)
 
 
 def test_table_of_rows_is_whole() -> None:
-    assert {one.name: one.wanted for one in run.ROWS} == WANTED
-    assert run.TOPICS == ("training", "preparing", "shipping", "starting")
+    assert {one.name: one.wanted for one in runner.ROWS} == WANTED
+    assert runner.TOPICS == ("training", "preprocessing", "export", "prediction")
 
 
-@pytest.mark.parametrize("one", run.ROWS, ids=lambda one: one.name)
+@pytest.mark.parametrize("one", runner.ROWS, ids=lambda one: one.name)
 def test_row_names_its_baseline(one: Row) -> None:
     script = one.baseline.split()[0].rstrip(":")
     assert (FOLDER / "baselines" / script).is_file()
@@ -56,7 +50,7 @@ def test_row_names_its_baseline(one: Row) -> None:
 
 def test_views_are_compared_head_by_head() -> None:
     """Heads differ from one another by more than the views do: only pairs show it."""
-    found = views.summary({"views": [0.90, 0.95, 0.92], "fresh": [0.91, 0.96, 0.93]})
+    found = augmentation_copies.summarize({"views": [0.90, 0.95, 0.92], "fresh": [0.91, 0.96, 0.93]})
     assert found["views"] == pytest.approx(0.92333, abs=1e-5)
     assert found["difference"] == pytest.approx(-0.01) and found["standard error"] == pytest.approx(
         0, abs=1e-12
@@ -69,7 +63,7 @@ def test_readme_names_wanted_ratios() -> None:
         assert wanted is None or re.match(rf"{wanted:g}\b", last), name
 
 
-@pytest.mark.parametrize("path", sorted((FOLDER / "baselines").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((FOLDER / "baselines").glob("[!_]*.py")), ids=lambda path: path.stem)
 def test_baseline_stands_alone(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert "tledge" not in text and "import measure" not in text
@@ -96,7 +90,7 @@ def test_verdict(ratio: float, wanted: float | None, conditions: dict[str, bool]
 def test_ratio_is_of_medians() -> None:
     baseline = tuple(Timing(seconds, 2 * seconds) for seconds in (10, 12, 90))
     tledge = tuple(Timing(seconds, seconds) for seconds in (4, 3, 9))
-    found = measure.judged(row(), Measured(baseline, tledge), small=False)
+    found = measure.judge(row(), Measurement(baseline, tledge), small=False)
     assert found.ratio == 12 / 4
     assert (found.low, found.high, found.repeats) == (10 / 4, 90 / 9, 3)
     assert found.seconds == {"baseline": 12, "tledge": 4} and found.cpu == {"baseline": 24, "tledge": 4}
@@ -104,11 +98,11 @@ def test_ratio_is_of_medians() -> None:
 
 
 def test_slower_is_missed() -> None:
-    assert measure.judged(row(), measured(1, 4), small=False).verdict == "missed"
+    assert measure.judge(row(), measured(1, 4), small=False).verdict == "missed"
 
 
 def test_small_runs_are_not_judged() -> None:
-    found = measure.judged(row(), measured(4, 1, conditions={"same": False}), small=True)
+    found = measure.judge(row(), measured(4, 1, conditions={"same": False}), small=True)
     assert found.verdict == "not judged" and found.conditions == {"same": False}
 
 
@@ -119,33 +113,33 @@ def test_sides_take_turns() -> None:
         seen.append(name)
         return Timing(seconds, 0)
 
-    baseline, tledge = measure.in_turns(lambda: noted("b", 2), lambda: noted("t", 1), 3)
+    baseline, tledge = measure.alternate(lambda: noted("b", 2), lambda: noted("t", 1), 3)
     assert seen == ["b", "t"] * 4  # the first two warm up
     assert [one.seconds for one in (*baseline, *tledge)] == [2, 2, 2, 1, 1, 1]
 
 
 def test_process_counts_descendants() -> None:
     work = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'x = [1] * (10 << 20)'])"
-    ended = measure.process([sys.executable, "-c", f'{work}; print("""{{"a": 1}}""")'], os.environ)
+    ended = processes.run_process([sys.executable, "-c", f'{work}; print("""{{"a": 1}}""")'], os.environ)
     assert ended.peak_mib > 80 and ended.timing.seconds > 0 and ended.timing.cpu > 0
     assert ended.value() == {"a": 1}
 
 
 def test_failed_process_says_why() -> None:
-    with pytest.raises(measure.BenchmarkError, match=r"ended with 3:\nno photos"):
-        measure.process(
+    with pytest.raises(processes.BenchmarkError, match=r"ended with 3:\nno photos"):
+        processes.run_process(
             [sys.executable, "-c", "import sys; print('no photos', file=sys.stderr); sys.exit(3)"], {}
         )
 
 
 def test_failed_row_is_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def broken(_: material.Material) -> Measured:
-        raise measure.BenchmarkError("no photos")
+    def broken(_: workspace.Workspace) -> Measurement:
+        raise processes.BenchmarkError("no photos")
 
-    found = run._measured(replace(row(), measure=broken), material.Material(tmp_path, None))
+    found = runner._measure(replace(row(), measure=broken), workspace.Workspace(tmp_path, None))
     assert (found.verdict, found.error, found.ratio) == ("failed", "no photos", None)
     assert "no photos" in capsys.readouterr().err
-    run._print_table([found], small=False)
+    runner._print_table([found], small=False)
     assert "failed" in capsys.readouterr().out
 
 
@@ -158,8 +152,8 @@ def test_machine_is_described() -> None:
 
 
 def test_json_holds_machine_and_rows(tmp_path: Path) -> None:
-    found = measure.judged(row(), measured(4, 1), small=False)
-    run._write(tmp_path, "topic", {"commit": "abc", **machine.describe()}, [found])
+    found = measure.judge(row(), measured(4, 1), small=False)
+    runner._write(tmp_path, "topic", {"commit": "abc", **machine.describe()}, [found])
     raw = json.loads((tmp_path / "topic.json").read_text())
     assert raw["cores"] == os.cpu_count() and raw["commit"] == "abc"
     assert raw["rows"] == [json.loads(json.dumps(asdict(found)))] and raw["rows"][0]["ratio"] == 4
@@ -167,21 +161,21 @@ def test_json_holds_machine_and_rows(tmp_path: Path) -> None:
 
 def test_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        run.main(["--only", "help,frosen"])
+        runner.main(["--only", "help,frosen"])
     assert ended.value.code == 2 and "'frosen'" in capsys.readouterr().err
 
 
 def test_missing_data_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TLEDGE_TEST_DATA", str(tmp_path))
-    assert material.real_data() is None
-    assert "DRAWN" in run._described(None) and "RANDOM" in run._described(None)
-    assert material.Material(tmp_path, None).weights == "none"
+    assert workspace.real_data() is None
+    assert "DRAWN" in runner._describe_photos(None) and "RANDOM" in runner._describe_photos(None)
+    assert workspace.Workspace(tmp_path, None).weights == "none"
 
 
 def test_photos_are_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inside, "SMALL", {"train": 33, "test": 6})
-    monkeypatch.setattr(inside, "DRAWN", 16)
-    inside.photos("drawn", str(tmp_path), "True")
+    monkeypatch.setattr(worker, "SMALL", {"train": 33, "test": 6})
+    monkeypatch.setattr(worker, "DRAWN", 16)
+    worker.write_photos("drawn", str(tmp_path), "True")
     found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.jpg"))
     assert len(found) == 39
     assert [name for name in found if name.startswith("validation")] == [
@@ -190,11 +184,10 @@ def test_photos_are_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_recipes_are_valid(tmp_path: Path) -> None:
-    from training import AUGMENT, TOP
-
+    from benchmarks.training_rows import AUGMENT, TOP
     from tledge import recipe
 
-    made = material.Material(tmp_path, None)
+    made = workspace.Workspace(tmp_path, None)
     made.__dict__["photos"] = tmp_path
     found = recipe.load(made.recipe("some", augment=f"{AUGMENT}views = 3", stage=TOP))
     assert (found.augment.flip, found.augment.rotation, found.augment.views) == ("horizontal", 0.2, 3)
@@ -203,7 +196,7 @@ def test_recipes_are_valid(tmp_path: Path) -> None:
 
 
 def test_clock_starts_with_the_stage() -> None:
-    from training import Clock
+    from benchmarks.training_rows import Clock
 
     clock = Clock()
     clock.say("stage head: 154 backbone layers frozen")
@@ -216,7 +209,7 @@ def test_clock_starts_with_the_stage() -> None:
 @pytest.mark.slow(minutes=2)
 def test_cheap_rows_run(tmp_path: Path) -> None:
     """With drawn photos and random weights, on purpose: it needs no data."""
-    command = [sys.executable, str(FOLDER / "run.py"), "--small", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmarks", "--small", "--out", str(tmp_path)]
     env = {**os.environ, "TLEDGE_TEST_DATA": str(tmp_path / "none")}
     rows = ["help", "predict-start", "predict-image", "prepare"]
     done = subprocess.run(
@@ -225,7 +218,7 @@ def test_cheap_rows_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "DRAWN" in done.stdout and "not judged" in done.stdout
     found = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
-    assert set(found) == {"preparing", "starting"}
+    assert set(found) == {"preprocessing", "prediction"}
     seen = {one["name"]: one for raw in found.values() for one in raw["rows"]}
     assert set(seen) == set(rows) and all(one["ratio"] > 0 for one in seen.values())
     assert seen["prepare"]["conditions"] == {"same pixels as bare Pillow": True}
@@ -238,7 +231,7 @@ def test_device_is_measured(tmp_path: Path) -> None:
     """On whatever is here; the chosen network and precision alone."""
     out = tmp_path / "gpu.json"
     chosen = ["--small", "--network", "mobilenetv2", "--precision", "bfloat16", "--out", str(out)]
-    command = [sys.executable, str(FOLDER / "gpu.py"), *chosen]
+    command = [sys.executable, "-m", "benchmarks.gpu", *chosen]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (row,) = json.loads(out.read_text())["rows"]

@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,64 +14,49 @@ import pytest
 
 from tests.helpers.paths import ROOT
 
-sys.path.insert(0, str(ROOT / "torture"))  # its modules import one another as they lie
-
-import child
-import heavy
-from case import CannotRun, Case, Seen
-from ground import Ground
-
-
-@pytest.fixture(scope="module")
-def runner() -> Iterator[Any]:
-    """`torture/run.py`, which shares its name with that of the benchmarks."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("torture_run", ROOT / "torture" / "run.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+from torture import runner
+from torture.cases import long_runs
+from torture.support import processes
+from torture.support.case import Case
+from torture.support.observation import CannotRun, Observation
+from torture.support.workspace import Workspace
 
 
 def raising(error: Exception) -> Any:
-    def run(ground: Ground) -> Seen:
+    def run(workspace: Workspace) -> Observation:
         raise error
 
     return run
 
 
-GOOD = Case("good", "all is well", lambda _material: Seen("seen", kills=3, files=5, peak=100))
+GOOD = Case("good", "all is well", lambda _workspace: Observation("seen", kills=3, files=5, peak=100))
 ENDS = {
     "holds": GOOD,
-    "says so": Case("short", "nothing", lambda _material: Seen("", ("it fell",))),
-    "crashed": Case("crash", "nothing", lambda _material: Seen("", crashes=1)),
-    "hung": Case("hang", "nothing", lambda _material: Seen("", hangs=1)),
+    "says so": Case("short", "nothing", lambda _workspace: Observation("", ("it fell",))),
+    "crashed": Case("crash", "nothing", lambda _workspace: Observation("", crashes=1)),
+    "hung": Case("hang", "nothing", lambda _workspace: Observation("", hangs=1)),
     "broke": Case("broke", "nothing", raising(ValueError("own error"))),
     "lacks": Case("lacks", "nothing", raising(CannotRun("no tmpfs"))),
 }
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_verdict_of_a_case(runner: Any, name: str, tmp_path: Path) -> None:
-    found = runner.tried("group", ENDS[name], Ground(tmp_path, reduced=True))
+def test_verdict_of_a_case(name: str, tmp_path: Path) -> None:
+    found = runner.run_case("group", ENDS[name], Workspace(tmp_path, reduced=True))
     wanted = {"holds": "holds", "lacks": "cannot run"}.get(name, "FALLS SHORT")
     assert found.verdict == wanted
-    assert ("own error" in str(found.seen.short)) == (name == "broke")
+    assert ("own error" in str(found.observation.shortfalls)) == (name == "broke")
 
 
 @pytest.mark.parametrize("name", ENDS)
 def test_exit_code_and_figures(
-    runner: Any,
     name: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     cases = type("Cases", (), {"CASES": (GOOD, ENDS[name])})
-    monkeypatch.setattr(runner, "import_module", lambda _group: cases)
+    monkeypatch.setattr(runner, "import_module", lambda _name: cases)
     out = tmp_path / "results.json"
     code = runner.main(["--only", "kills", "--out", str(out), "--work", str(tmp_path)])
     assert code == (0 if name == "holds" else 1)
@@ -85,13 +69,13 @@ def test_exit_code_and_figures(
 
 
 def test_interrupt_shows_what_was_done(
-    runner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(_material: Ground) -> Seen:
+    def interrupted(_workspace: Workspace) -> Observation:
         raise KeyboardInterrupt
 
     cases = type("Cases", (), {"CASES": (GOOD, Case("interrupted", "nothing", interrupted))})
-    monkeypatch.setattr(runner, "import_module", lambda _group: cases)
+    monkeypatch.setattr(runner, "import_module", lambda _name: cases)
     work = tmp_path / "work"
     work.mkdir()
     out = tmp_path / "r.json"
@@ -115,9 +99,9 @@ def test_interrupt_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         started.append(pid)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(child, "_watched", interrupted)
+    monkeypatch.setattr(processes, "_wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        child.run([sys.executable, "-c", "import time; time.sleep(600)"], os.environ)
+        processes.run([sys.executable, "-c", "import time; time.sleep(600)"], os.environ)
     with pytest.raises(ProcessLookupError):
         os.kill(started[0], 0)
     for one in threading.enumerate():
@@ -126,24 +110,24 @@ def test_interrupt_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             assert not one.is_alive()
 
 
-def test_nothing_chosen_is_no_success(runner: Any, tmp_path: Path) -> None:
+def test_nothing_chosen_is_no_success(tmp_path: Path) -> None:
     none = ["--only", "kills", "--case", "no such", "--out", str(tmp_path / "r.json")]
     assert runner.main(none) == 1
     with pytest.raises(SystemExit):
         runner.main(["--only", "floods"])
 
 
-def test_every_group_has_cases_of_its_own(runner: Any) -> None:
+def test_every_group_has_cases_of_its_own() -> None:
     from importlib import import_module
 
     for group in runner.GROUPS:
-        cases = import_module(group).CASES
+        cases = import_module(f"torture.cases.{group}").CASES
         assert cases and len({one.name for one in cases}) == len(cases), group
         assert any(one.reduced for one in cases), group
 
 
-def python(text: str, **options: Any) -> child.Ended:
-    return child.run([sys.executable, "-c", text], os.environ, **options)
+def python(text: str, **options: Any) -> processes.ProcessResult:
+    return processes.run([sys.executable, "-c", text], os.environ, **options)
 
 
 def test_end_of_a_process() -> None:
@@ -174,8 +158,8 @@ def test_memory_is_measured_and_limited() -> None:
         "for n in range(0, len(held), 4096): held[n] = 1\ntime.sleep(.3)"
     )
     assert held.peak > 200 and held.own > 200
-    short = python("bytearray(800 << 20)", memory=400)
-    assert short.code == 1 and "MemoryError" in short.err
+    shortfalls = python("bytearray(800 << 20)", memory=400)
+    assert shortfalls.code == 1 and "MemoryError" in shortfalls.err
 
 
 def rounds(**grown: float) -> list[dict[str, float]]:
@@ -194,8 +178,8 @@ def rounds(**grown: float) -> list[dict[str, float]]:
 
 
 def test_growth_is_seen() -> None:
-    assert heavy.growth(rounds()) == []
-    assert heavy.growth(rounds(own=0.5)) == []  # 25 MiB in all
+    assert long_runs.growth(rounds()) == []
+    assert long_runs.growth(rounds(own=0.5)) == []  # 25 MiB in all
     for name, step in {
         "own": 2,
         "children": 2,
@@ -204,14 +188,18 @@ def test_growth_is_seen() -> None:
         "bytes": 1000,
         "temporary": 1,
     }.items():
-        assert [line.split()[0] for line in heavy.growth(rounds(**{name: step}))] == [name]
+        assert [line.split()[0] for line in long_runs.growth(rounds(**{name: step}))] == [name]
 
 
-def test_page_names_every_case(runner: Any) -> None:
+def test_page_names_every_case() -> None:
     from importlib import import_module
 
     page = (ROOT / "docs" / "explanation" / "torture.md").read_text(encoding="utf-8")
     rows = {tuple(cell.strip() for cell in line.split("|")[2:4]) for line in page.splitlines()}
     for group in runner.GROUPS:
         assert f"| `{group}` |" in page
-        assert [one.name for one in import_module(group).CASES if (one.name, one.holds) not in rows] == []
+        assert [
+            one.name
+            for one in import_module(f"torture.cases.{group}").CASES
+            if (one.name, one.holds) not in rows
+        ] == []

@@ -1,9 +1,8 @@
-"""The judging of `torture/kills.py`: files cut short, of every kind, and what differs or is too much."""
+"""Check how `torture.cases.kills` judges files: cut short, of every kind, different, or too many."""
 
 from __future__ import annotations
 
 import io
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -12,13 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.paths import ROOT
-
-sys.path.insert(0, str(ROOT / "torture"))
-
-import finals
-
 from tledge import runs
+from torture.support import file_checks
 
 
 def _saved(write: object, *what: object) -> bytes:
@@ -63,20 +57,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_whole_files_are_found_whole(folder: Path) -> None:
-    assert finals.broken(folder, models(folder)) == []
+    assert file_checks.incomplete_files(folder, models(folder)) == []
 
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_half_a_file_is_named(folder: Path, name: str) -> None:
     known = models(folder)
     (folder / name).write_bytes(WHOLE[name][: len(WHOLE[name]) // 2 + 1])
-    (found,) = finals.broken(folder, known)
+    (found,) = file_checks.incomplete_files(folder, known)
     assert name in found
 
 
 def test_unknown_kind_is_named(folder: Path) -> None:
     (folder / "new.xyz").touch()
-    (found,) = finals.broken(folder, models(folder))
+    (found,) = file_checks.incomplete_files(folder, models(folder))
     assert "new.xyz: nobody has said how to check it" in found
 
 
@@ -84,28 +78,32 @@ def test_bundle_is_held_to_its_sums(folder: Path) -> None:
     bundle = folder / "bundle"
     bundle.mkdir()
     (bundle / "labels.txt").write_text("a\n")
-    assert "stands without SHA256SUMS" in finals.broken(folder, models(folder))[0]
+    assert "stands without SHA256SUMS" in file_checks.incomplete_files(folder, models(folder))[0]
     (bundle / "SHA256SUMS").write_text(f"{runs.sha256(bundle / 'labels.txt')}  labels.txt\n")
-    assert finals.broken(folder, models(folder)) == []
+    assert file_checks.incomplete_files(folder, models(folder)) == []
     (bundle / "labels.txt").write_text("b\n")
-    assert "not what its SHA256SUMS names" in finals.broken(folder, models(folder))[0]
+    assert "not what its SHA256SUMS names" in file_checks.incomplete_files(folder, models(folder))[0]
 
 
 def test_temporary_names_are_no_final_ones(folder: Path) -> None:
     (folder / ".model.keras.tledge-x").mkdir()
     (folder / ".model.keras.tledge-x" / "model.keras").write_bytes(b"half")
-    assert finals.broken(folder, models(folder)) == []
-    assert finals.temporary(folder) == [".model.keras.tledge-x"]
+    assert file_checks.incomplete_files(folder, models(folder)) == []
+    assert file_checks.temporary_names(folder) == [".model.keras.tledge-x"]
 
 
 def test_difference_counts_both_ways() -> None:
-    assert finals.differing({"a": "1", "b": "2", "c": "3"}, {"a": "1", "b": "9", "d": "4"}) == ["b", "c", "d"]
+    assert file_checks.differing_names({"a": "1", "b": "2", "c": "3"}, {"a": "1", "b": "9", "d": "4"}) == [
+        "b",
+        "c",
+        "d",
+    ]
 
 
 def test_later_files_are_found(folder: Path) -> None:
     time.sleep(0.02)
     moment = time.time()
     time.sleep(0.02)
-    assert finals.since(folder, moment) == []
+    assert file_checks.changed_since(folder, moment) == []
     (folder / "new.json").write_text("{}")
-    assert finals.since(folder, moment) == ["new.json"]
+    assert file_checks.changed_since(folder, moment) == ["new.json"]

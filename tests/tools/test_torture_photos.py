@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.paths import ROOT
-
-sys.path.append(str(ROOT / "torture"))
-
-import odd_photos
-import photo_child
-import photo_mutations
-from child import Ended
-from photos import Tally, is_clean
-from serving import status
-
 from tledge import images
+from torture.inputs import odd_photos, photo_mutations
+from torture.support.photo_decoding import DecodingOutcomes, is_clean
+from torture.support.preview_server import status
+from torture.support.processes import ProcessResult
+from torture.workers import photo_decoder
 
 
-def ended(*lines: dict[str, object], code: int = 0, err: str = "", hung: bool = False) -> Ended:
+def ended(*lines: dict[str, object], code: int = 0, err: str = "", hung: bool = False) -> ProcessResult:
     """A child that said these lines."""
-    return Ended(code, "\n".join(map(json.dumps, lines)), err, 1.0, 100.0, hung)
+    return ProcessResult(code, "\n".join(map(json.dumps, lines)), err, 1.0, 100.0, hung)
 
 
 def after(name: str, fate: str = "refused", reason: str = "9 bytes: damaged (x y).", seconds: float = 0.1):  # type: ignore[no-untyped-def]
@@ -32,7 +25,7 @@ def after(name: str, fate: str = "refused", reason: str = "9 bytes: damaged (x y
 
 
 def test_good_child_is_counted() -> None:
-    tally = Tally()
+    tally = DecodingOutcomes()
     assert tally.add(ended({"begun": "a"}, after("a"), {"begun": "b"}, after("b", "prepared", ""))) == ""
     assert tally.seen("").holds and (tally.count("refused"), tally.count("prepared")) == (1, 1)
 
@@ -46,10 +39,10 @@ def test_good_child_is_counted() -> None:
         (ended({"begun": "a"}, after("a", "raised", "KeyError()")), 1, 0),
     ],
 )
-def test_photo_that_ends_a_child_is_named(one: Ended, crashes: int, hangs: int) -> None:
-    tally = Tally()
+def test_photo_that_ends_a_child_is_named(one: ProcessResult, crashes: int, hangs: int) -> None:
+    tally = DecodingOutcomes()
     tally.add(one)
-    assert (tally.crashes, tally.hangs) == (crashes, hangs) and "a" in tally.short[0]
+    assert (tally.crashes, tally.hangs) == (crashes, hangs) and "a" in tally.shortfalls[0]
     assert not tally.seen("").holds
 
 
@@ -61,8 +54,8 @@ def test_photo_that_ends_a_child_is_named(one: Ended, crashes: int, hangs: int) 
         ended(code=1, err="ImportError"),
     ],
 )
-def test_other_faults_fall_short(one: Ended) -> None:
-    tally = Tally()
+def test_other_faults_fall_short(one: ProcessResult) -> None:
+    tally = DecodingOutcomes()
     tally.add(one)
     assert not tally.seen("").holds
 
@@ -74,9 +67,9 @@ def test_raw_errors_reach_the_tally(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         raise KeyError("planted")
 
     (tmp_path / "a.jpg").write_bytes(b"x")
-    assert photo_child._tried(b"x")["fate"] == "refused"
+    assert photo_decoder._decode(b"x")["fate"] == "refused"
     monkeypatch.setattr(images, "prepare", broken)
-    assert photo_child._tried(b"x")["fate"] == "raised"
+    assert photo_decoder._decode(b"x")["fate"] == "raised"
 
 
 def test_clean_reasons() -> None:
@@ -87,14 +80,14 @@ def test_clean_reasons() -> None:
 
 
 def test_mutations_repeat_and_differ() -> None:
-    some = [photo_mutations.mutated(number) for number in range(300)]
-    assert some == [photo_mutations.mutated(number) for number in range(300)]
+    some = [photo_mutations.mutate(number) for number in range(300)]
+    assert some == [photo_mutations.mutate(number) for number in range(300)]
     assert len({data for _what, data in some}) > 290
-    assert {what.partition(":")[0] for what, _data in some} == set(odd_photos.kinds())
-    assert photo_mutations.mutated(7, seed=1) != photo_mutations.mutated(7)
+    assert {what.partition(":")[0] for what, _data in some} == set(odd_photos.formats())
+    assert photo_mutations.mutate(7, seed=1) != photo_mutations.mutate(7)
 
 
-@pytest.mark.parametrize("kind", odd_photos.kinds())
+@pytest.mark.parametrize("kind", odd_photos.formats())
 def test_seeds_are_photos_of_pieces(kind: str) -> None:
     for data in photo_mutations.seeds()[kind]:
         assert images.prepare(data, (8, 8)).shape == (8, 8, 3)

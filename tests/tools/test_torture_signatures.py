@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,10 @@ import pytest
 from tests.helpers import fake_device_bundle
 from tests.helpers.paths import ROOT
 from tledge import reader, runs, signature
-
-sys.path.insert(0, str(ROOT / "torture"))
+from torture.cases import signatures
+from torture.workers import signed_bundle_opener as worker
 
 pytest.importorskip("cryptography")
-import signature_worker as worker
-import signatures
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +55,7 @@ def test_accepted_change_is_noticed(signed: Path, form: str, monkeypatch: pytest
 
 
 def test_other_words_and_other_errors_are_noticed(signed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "words_of", lambda name: ("quite another sentence",))
+    monkeypatch.setattr(worker, "expected_words", lambda name: ("quite another sentence",))
     assert any("a bit flipped" in one for one in attempt(signed, "folder")[1])
     monkeypatch.undo()
 
@@ -67,7 +64,7 @@ def test_other_words_and_other_errors_are_noticed(signed: Path, monkeypatch: pyt
 
     monkeypatch.setattr(signature.PublicKey, "check", crash)
     key, change = signature.public_key(signed / "own.pub"), worker.Change("none", {}, ("",))
-    assert "KeyError" in worker.judged(signed / "bundle", key, change, {})
+    assert "KeyError" in worker.opening_fault(signed / "bundle", key, change, {})
 
 
 def test_each_file_is_changed(signed: Path) -> None:

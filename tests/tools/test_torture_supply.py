@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,7 @@ from tests.helpers.paths import ROOT
 from tledge import bundle as stage
 from tledge import packages, runs
 from tledge.runs import RunFolder
-
-sys.path.insert(0, str(ROOT / "torture"))
-
-import supply
+from torture.cases import dependencies
 
 
 @pytest.fixture(scope="module")
@@ -30,23 +26,28 @@ def run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
 
 
 def bill(run: Path) -> bytes:
-    return (run / "bundle" / supply.SBOM).read_bytes()
+    return (run / "bundle" / dependencies.SBOM).read_bytes()
 
 
 def test_true_bill_passes(run: Path) -> None:
     pytest.importorskip("tensorflow")  # one of what has to be noted
-    assert supply._invalid(bill(run)) == [] and supply._untrue(run, json.loads(bill(run))) == []
+    assert (
+        dependencies._schema_faults(bill(run)) == []
+        and dependencies._content_faults(run, json.loads(bill(run))) == []
+    )
 
 
 def test_invalid_bill_is_noticed(run: Path) -> None:
-    (fault,) = supply._invalid(bill(run).replace(b'"bomFormat": "CycloneDX"', b'"bomFormat": "Cyclone"'))
+    (fault,) = dependencies._schema_faults(
+        bill(run).replace(b'"bomFormat": "CycloneDX"', b'"bomFormat": "Cyclone"')
+    )
     assert "Cyclone" in fault
 
 
 def test_untrue_bill_is_noticed(run: Path) -> None:
     wrong = bill(run).replace(b'"version": "' + packages.installed()["keras"].encode(), b'"version": "1')
-    assert any(fault.startswith("keras ") for fault in supply._untrue(run, json.loads(wrong)))
+    assert any(fault.startswith("keras ") for fault in dependencies._content_faults(run, json.loads(wrong)))
     fake_device_bundle.change_byte(run / "bundle" / "onnx-fp32.onnx")
-    faults = supply._untrue(run, json.loads(bill(run)))
+    faults = dependencies._content_faults(run, json.loads(bill(run)))
     fake_device_bundle.change_byte(run / "bundle" / "onnx-fp32.onnx")
     assert faults == ["onnx-fp32.onnx: not the file of the bill"]
