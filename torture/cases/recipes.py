@@ -13,7 +13,7 @@ from torture.support.command_checks import command_faults, observe
 from torture.support.observation import CannotRun, Observation
 from torture.support.workspace import ROOT, Workspace
 
-BROKEN = ROOT / "tests" / "broken_recipes"
+BROKEN = ROOT / "tests" / "unit" / "recipe" / "broken_recipes"
 LEAST_RECIPES = 60
 """Broken recipes that there are at least."""
 
