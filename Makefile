@@ -26,17 +26,17 @@ docs: $(VENV)/dev.installed  ## the documentation as a site in site/; a warning 
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs site
 
 bench: $(VENV)/all.installed  ## tledge beside plain Keras, ratios from one run; see benchmarks/README.md
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks
 
 torture: $(VENV)/dev.installed  ## kills, floods and hostile files, one line a case; REDUCED=1 takes minutes
-	$(BIN)/python torture/run.py $(if $(REDUCED),--reduced)
+	$(BIN)/python -m torture $(if $(REDUCED),--reduced)
 
 audit: $(VENV)/dev.installed  ## pins, licences, and vulnerabilities where a database of them can be reached
 	$(BIN)/python tools/notice.py --check
 	$(BIN)/python tools/audit.py
 
 extras:  ## install each extra alone into an environment of its own and import what it promises
-	$(PYTHON) tests/extras.py
+	$(PYTHON) tools/extras.py
 
 device-check: $(VENV)/dev.installed  ## BUNDLE on ARM64, emulated: its answers beside this machine's, its runners
 	$(BIN)/python tools/device_check.py $(BUNDLE)

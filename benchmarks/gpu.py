@@ -1,8 +1,8 @@
-"""Images a second of fine-tuning on this machine's device, and how long the device waits for data.
+"""Measure how many images a second this device trains, and how long it waits for data.
 
-    python benchmarks/gpu.py                # MobileNetV2 1.0/224 and Xception/299
-    python benchmarks/gpu.py --small        # seconds to minutes on a CPU: small networks, few steps
-    KERAS_BACKEND=jax python benchmarks/gpu.py
+    python -m benchmarks.gpu                # MobileNetV2 1.0/224 and Xception/299
+    python -m benchmarks.gpu --small        # seconds to minutes on a CPU: small networks, few steps
+    KERAS_BACKEND=jax python -m benchmarks.gpu
 
 Every network trains whole, with random weights on random bytes, in float32, bfloat16 and float16:
 
@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,22 +27,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import machine  # noqa: E402
-
-from tledge._io import files  # noqa: E402
-from tledge._process import optional_imports  # noqa: E402
-from tledge.config import Hardware, Model, Stage  # noqa: E402
-from tledge.models import classifier  # noqa: E402
-from tledge.training import (  # noqa: E402
-    accelerators,
-    batches,
-    optimizer,
-    pipeline,
-)
+from benchmarks import machine
+from tledge._io import files
+from tledge._process import optional_imports
+from tledge.config import Hardware, Model, Stage
+from tledge.models import classifier
+from tledge.training import accelerators, batches, optimizer, pipeline
 
 CLASSES = 10
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -51,7 +40,7 @@ EPOCHS = 3
 
 
 @dataclass(frozen=True)
-class Case:
+class TrainingCase:
     network: Model
     batch: int
     steps: int
@@ -65,12 +54,12 @@ def network(name: str, size: int, alpha: float = 1.0) -> Model:
     return Model(backbone=name, alpha=alpha, weights="none", image_size=size)
 
 
-FULL = (Case(network("mobilenetv2", 224), 64, 30), Case(network("xception", 299), 32, 30))
-SMALL = (Case(network("mobilenetv2", 32, 0.35), 8, 8), Case(network("xception", 71), 2, 3))
+FULL = (TrainingCase(network("mobilenetv2", 224), 64, 30), TrainingCase(network("xception", 299), 32, 30))
+SMALL = (TrainingCase(network("mobilenetv2", 32, 0.35), 8, 8), TrainingCase(network("xception", 71), 2, 3))
 
 
-def bytes_on_disk(case: Case, folder: Path) -> batches.Examples:
-    """Random photos, memory-mapped as the cache of prepared photos is."""
+def random_photos_on_disk(case: TrainingCase, folder: Path) -> batches.Examples:
+    """Write random photos, memory-mapped as the cache of preprocessed photos is."""
     import numpy as np
 
     side, count, rng = case.network.image_size, case.batch * case.steps, np.random.default_rng(0)
@@ -83,7 +72,7 @@ def bytes_on_disk(case: Case, folder: Path) -> batches.Examples:
     return batches.Examples(np.load(path, mmap_mode="r"), labels, np.arange(count))
 
 
-def by_hand(examples: batches.Examples, batch: int) -> Any:
+def hand_written_batches(examples: batches.Examples, batch: int) -> Any:
     import keras
     import numpy as np
 
@@ -101,10 +90,10 @@ def by_hand(examples: batches.Examples, batch: int) -> Any:
 
 
 def epoch_seconds(net: Any, data: Any) -> float:
-    """The fastest epoch of `fit`, the first one left out."""
+    """Time epochs of `fit`; return the fastest one, the first left out."""
     import keras
 
-    taken: list[float] = []
+    epochs: list[float] = []
 
     class Clock(keras.callbacks.Callback):  # type: ignore[misc]
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -112,14 +101,14 @@ def epoch_seconds(net: Any, data: Any) -> float:
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             float((logs or {})["loss"])  # waits for the device
-            taken.append(time.perf_counter() - self.begun)
+            epochs.append(time.perf_counter() - self.begun)
 
     net.fit(data, epochs=EPOCHS, verbose=0, shuffle=False, callbacks=[Clock()])
-    return min(taken[1:])
+    return min(epochs[1:])
 
 
-def resident_seconds(net: Any, examples: batches.Examples, case: Case) -> float:
-    """As `epoch_seconds`, with one batch that is on the device."""
+def resident_seconds(net: Any, examples: batches.Examples, case: TrainingCase) -> float:
+    """Time epochs as `epoch_seconds` does, with one batch that is on the device."""
     import keras
     import numpy as np
 
@@ -136,18 +125,18 @@ def resident_seconds(net: Any, examples: batches.Examples, case: Case) -> float:
 
         return epoch_seconds(net, Same())
     net.make_train_function()  # `fit` would bring the batch back to the host and copy it every step
-    same, taken = itertools.repeat(tuple(batch)), []
+    same, epochs = itertools.repeat(tuple(batch)), []
     for _ in range(EPOCHS):
         begun = time.perf_counter()
         for _ in range(case.steps):
             logs = net.train_function(same)
         float(logs["loss"])
-        taken.append(time.perf_counter() - begun)
-    return min(taken[1:])
+        epochs.append(time.perf_counter() - begun)
+    return min(epochs[1:])
 
 
-def compiled(case: Case, precision: str) -> Any:
-    """The network as `tledge train` makes and compiles it."""
+def compile_network(case: TrainingCase, precision: str) -> Any:
+    """Build and compile the network as `tledge train` does."""
     table = Hardware(precision=precision)
     engine = accelerators.Engine(table)
     pipeline._seed(0, Hardware())
@@ -165,37 +154,37 @@ def compiled(case: Case, precision: str) -> Any:
     return net
 
 
-def measure(case: Case, precision: str, examples: batches.Examples) -> dict[str, Any]:
+def measure(case: TrainingCase, precision: str, examples: batches.Examples) -> dict[str, Any]:
     stage = Stage(unfreeze="all", batch_size=case.batch)
     data: dict[str, Callable[[], Any]] = {
         "tledge": lambda: batches.batches(examples, stage, 0, 0, train=True),
-        "plain": lambda: by_hand(examples, case.batch),
+        "plain": lambda: hand_written_batches(examples, case.batch),
     }
     images = case.batch * case.steps
-    found: dict[str, Any] = {"network": case.name, "batch": case.batch, "precision": precision}
+    figures: dict[str, Any] = {"network": case.name, "batch": case.batch, "precision": precision}
     for name, make in data.items():
-        found[name] = images / epoch_seconds(compiled(case, precision), make())
-    found["resident"] = images / resident_seconds(compiled(case, precision), examples, case)
+        figures[name] = images / epoch_seconds(compile_network(case, precision), make())
+    figures["resident"] = images / resident_seconds(compile_network(case, precision), examples, case)
     for name in data:
-        found[f"idle_{name}"] = max(0.0, 1 - found[name] / found["resident"])
-    found["tledge_to_plain"] = found["tledge"] / found["plain"]
-    return found
+        figures[f"idle_{name}"] = max(0.0, 1 - figures[name] / figures["resident"])
+    figures["tledge_to_plain"] = figures["tledge"] / figures["plain"]
+    return figures
 
 
 def device() -> dict[str, Any]:
-    """Where this ran: devices by the backend's own names, versions."""
+    """Describe where this runs: devices by the backend's own names, and versions."""
     import keras
 
     if keras.backend.backend() == "jax":
         import jax
 
-        devices = [one.device_kind for one in jax.local_devices()]
+        devices = [local_device.device_kind for local_device in jax.local_devices()]
     else:
         import tensorflow as tf
 
         details = tf.config.experimental.get_device_details
         gpus = tf.config.list_physical_devices("GPU")
-        devices = [details(one).get("device_name", one.name) for one in gpus] or ["cpu"]
+        devices = [details(gpu).get("device_name", gpu.name) for gpu in gpus] or ["cpu"]
     return {"devices": devices, "backend": keras.backend.backend(), **machine.describe()}
 
 
@@ -212,27 +201,29 @@ HEADER = (
 )
 
 
-def line(row: dict[str, Any]) -> str:
-    words = [
+def row_line(row: dict[str, Any]) -> str:
+    cells = [
         row["network"],
         row["precision"],
         *(f"{row[name]:.1f}" for name in ("tledge", "plain", "resident")),
     ]
-    words += ["-" if row[name] is None else f"{row[name]:.2f}" for name in ("tledge_to_plain", "to_float32")]
-    words += [f"{row[name]:.0%}" for name in ("idle_tledge", "idle_plain")]
-    return aligned(words)
+    cells += ["-" if row[name] is None else f"{row[name]:.2f}" for name in ("tledge_to_plain", "to_float32")]
+    cells += [f"{row[name]:.0%}" for name in ("idle_tledge", "idle_plain")]
+    return aligned(cells)
 
 
-def aligned(words: Any) -> str:
-    first, second, *others = words
-    return f"{first:22} {second:9}" + "".join(f" {word:>10}" for word in others)
+def aligned(cells: Any) -> str:
+    first, second, *others = cells
+    return f"{first:22} {second:9}" + "".join(f" {cell:>10}" for cell in others)
 
 
-def cases(asked: argparse.Namespace) -> list[Case]:
-    """The networks that were asked for, with the batch that was."""
-    listed = SMALL if asked.small else FULL
-    wanted = [one for one in listed if not asked.network or one.network.backbone in asked.network]
-    return [replace(one, batch=asked.batch or one.batch) for one in wanted]
+def selected_cases(arguments: argparse.Namespace) -> list[TrainingCase]:
+    """Select the networks and the batch size that the command line names."""
+    listed = SMALL if arguments.small else FULL
+    selected = [
+        case for case in listed if not arguments.network or case.network.backbone in arguments.network
+    ]
+    return [replace(case, batch=arguments.batch or case.batch) for case in selected]
 
 
 def main() -> None:
@@ -242,27 +233,28 @@ def main() -> None:
     parser.add_argument("--network", action="append", help="only this backbone; may be repeated")
     parser.add_argument("--precision", action="append", choices=PRECISIONS, help="only this; may be repeated")
     parser.add_argument("--batch", type=int, help="images in a batch (default: 64 and 32)")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     keras = optional_imports.load("keras", "train")
     backend = keras.backend.backend()
     rows: list[dict[str, Any]] = []
     facts = device()
     print(f"{', '.join(facts['devices'])}, {backend}; images/s")
     print(aligned(HEADER))
-    name = f"gpu-{backend}{'-small' if asked.small else ''}.json"
-    out = asked.out or ROOT / "benchmarks" / "results" / name
+    name = f"gpu-{backend}{'-small' if arguments.small else ''}.json"
+    out = arguments.out or Path(__file__).with_name("results") / name
     with tempfile.TemporaryDirectory() as folder:
-        for case in cases(asked):
-            examples, base = bytes_on_disk(case, Path(folder)), None
-            for precision in asked.precision or PRECISIONS:
+        for case in selected_cases(arguments):
+            examples, base = random_photos_on_disk(case, Path(folder)), None
+            for precision in arguments.precision or PRECISIONS:
                 row = measure(case, precision, examples)
                 base = row["tledge"] if precision == "float32" else base
                 row["to_float32"] = base and row["tledge"] / base
                 rows.append(row)
-                print(line(row), flush=True)
+                print(row_line(row), flush=True)
                 # After every row: a machine that is lent may be taken back.
                 files.write_json(
-                    out, {"machine": facts, "epochs": EPOCHS, "small": asked.small, "rows": rows}
+                    out, {"machine": facts, "epochs": EPOCHS, "small": arguments.small, "rows": rows}
                 )
     print(f"written: {out}")
 

@@ -16,12 +16,12 @@ PACKAGES = (
 
 
 def describe() -> dict[str, Any]:
-    """Processor, cores, memory, load before the run, system and versions."""
+    """Describe processor, cores, memory, load before the run, system and versions."""
     return asdict(machine.current_machine(PACKAGES))
 
 
 def commit(folder: Path) -> str | None:
-    """The Git commit of `folder`, with "-dirty" where tracked files changed; None outside a checkout."""
+    """Find the Git commit of `folder`, with "-dirty" where tracked files changed; None outside a checkout."""
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

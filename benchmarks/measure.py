@@ -1,4 +1,4 @@
-"""What a row is, how its two sides are timed, and when it has reached what it should.
+"""What a row is, how its two sides are timed, and when it reaches what is wanted.
 
 A ratio is always the baseline's seconds over tledge's: above 1 tledge is faster. Both sides of a
 row run on the same machine in the same command, in turns where they run more than once.
@@ -6,38 +6,18 @@ row run on the same machine in the same command, in turns where they run more th
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from material import Material
-
-HERE = Path(__file__).resolve().parent
-
-
-class BenchmarkError(Exception):
-    """A side of a row did not run."""
+from benchmarks.processes import Timing
+from benchmarks.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Wall-clock seconds of one repetition, and CPU seconds of all its threads."""
-
-    seconds: float
-    cpu: float
-
-
-@dataclass(frozen=True)
-class Measured:
+class Measurement:
     """Both sides of a row, a Timing for each repetition.
 
     `conditions` are what must hold beside the ratio, by what they say; `facts` go to the report.
@@ -62,7 +42,7 @@ class Row:
     work: str
     baseline: str
     wanted: float | None
-    measure: Callable[[Material], Measured]
+    measure: Callable[[Workspace], Measurement]
     once: str = ""
 
 
@@ -87,11 +67,11 @@ class Result:
     error: str = ""
 
 
-def judged(row: Row, measured: Measured, *, small: bool) -> Result:
-    """The row's medians, ratio and verdict; a small run is never judged."""
+def judge(row: Row, measured: Measurement, *, small: bool) -> Result:
+    """Compute a row's medians, ratio and verdict; a small run is never judged."""
     sides = {"baseline": measured.baseline, "tledge": measured.tledge}
-    seconds = {name: statistics.median(one.seconds for one in side) for name, side in sides.items()}
-    cpu = {name: statistics.median(one.cpu for one in side) for name, side in sides.items()}
+    seconds = {name: statistics.median(timing.seconds for timing in side) for name, side in sides.items()}
+    cpu = {name: statistics.median(timing.cpu for timing in side) for name, side in sides.items()}
     pairs = zip(measured.baseline, measured.tledge, strict=True)
     ratios = [plain.seconds / ours.seconds for plain, ours in pairs]
     ratio = seconds["baseline"] / seconds["tledge"]
@@ -114,68 +94,21 @@ def judged(row: Row, measured: Measured, *, small: bool) -> Result:
 
 
 def verdict(ratio: float, wanted: float | None, conditions: Mapping[str, bool]) -> str:
-    """`reached`, `missed`, or `reported` where nothing is asked for."""
+    """Decide between `reached`, `missed`, and `reported` where nothing is wanted."""
     if wanted is None and not conditions:
         return "reported"
     reached = (wanted is None or ratio >= wanted) and all(conditions.values())
     return "reached" if reached else "missed"
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A process that ended well: its times, the largest memory of it or of a descendant, its output."""
-
-    timing: Timing
-    peak_mib: float
-    out: str
-    err: str
-
-    def value(self) -> dict[str, Any]:
-        """The JSON object in the last line of its output."""
-        found: dict[str, Any] = json.loads(self.out.strip().splitlines()[-1])
-        return found
-
-
-def process(command: Sequence[str | Path], env: Mapping[str, str]) -> Ended:
-    """Run a command to its end; raises BenchmarkError with the end of its stderr where it fails.
-
-    CPU seconds and peak memory include descendants that it waited for (`wait4`, getrusage(2)).
-    """
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        started = time.perf_counter()
-        child = subprocess.Popen(
-            [str(one) for one in command], env=dict(env), stdin=subprocess.DEVNULL, stdout=out, stderr=err
-        )
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - started
-        child.returncode = os.waitstatus_to_exitcode(status)
-        texts = [_content(one) for one in (out, err)]
-    if child.returncode:
-        tail = "\n".join(texts[1].strip().splitlines()[-12:])
-        raise BenchmarkError(f"{' '.join(map(str, command))} ended with {child.returncode}:\n{tail}")
-    timing = Timing(seconds, usage.ru_utime + usage.ru_stime)
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
-    return Ended(timing, usage.ru_maxrss / unit, *texts)
-
-
-def _content(file: Any) -> str:
-    file.seek(0)
-    return str(file.read())
-
-
-def script(name: str, *arguments: object) -> list[str]:
-    """The command that runs a script of this folder, such as "baselines/frozen.py"."""
-    return [sys.executable, str(HERE / name), *map(str, arguments)]
-
-
-def timed(work: Callable[[], object]) -> Timing:
+def time_call(work: Callable[[], object]) -> Timing:
     """Time one call in this process."""
     started, cpu = time.perf_counter(), time.process_time()
     work()
     return Timing(time.perf_counter() - started, time.process_time() - cpu)
 
 
-def in_turns(
+def alternate(
     baseline: Callable[[], Timing], tledge: Callable[[], Timing], repeats: int
 ) -> tuple[tuple[Timing, ...], tuple[Timing, ...]]:
     """Alternate between both; where they are repeated, each runs once before as a warm-up."""
@@ -183,10 +116,10 @@ def in_turns(
         baseline()
         tledge()
     pairs = [(baseline(), tledge()) for _ in range(repeats)]
-    return tuple(one for one, _ in pairs), tuple(one for _, one in pairs)
+    return tuple(side for side, _ in pairs), tuple(side for _, side in pairs)
 
 
-def from_json(value: Mapping[str, Any], **more: Any) -> Measured:
-    """What a script of `inside.py` printed, as Measured; `more` are its conditions and facts."""
-    sides = {name: tuple(Timing(*one) for one in value[name]) for name in ("baseline", "tledge")}
-    return Measured(**sides, **more)
+def measurement_from_json(value: Mapping[str, Any], **conditions_and_facts: Any) -> Measurement:
+    """Read what a task of `benchmarks.worker` printed; the keywords are its conditions and facts."""
+    sides = {name: tuple(Timing(*figures) for figures in value[name]) for name in ("baseline", "tledge")}
+    return Measurement(**sides, **conditions_and_facts)

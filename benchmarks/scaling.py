@@ -1,6 +1,6 @@
-"""How time and memory of preparing, training and verifying grow with the number of photos.
+"""Measure how time and memory of preprocessing, training and verifying grow with the number of photos.
 
-    python benchmarks/scaling.py [--quick] [--base N] [--side PIXELS] [--out FILE]
+    python -m benchmarks.scaling [--quick] [--base N] [--side PIXELS] [--out FILE]
 
 Every stage runs at 1, 4 and 16 times N photos, each time in a process of its own. Photos are made
 from a few hundred drawn scenes; each file carries a JPEG comment of its own, so that no two are equal,
@@ -25,11 +25,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import machine
+from benchmarks import machine
 
 STEPS = (1, 4, 16)
 SCENES = 300
-HERE = Path(__file__)
 
 RECIPE = """
 [recipe]
@@ -54,7 +53,7 @@ variants = ["tflite-fp32"]
 
 
 @dataclass(frozen=True)
-class Row:
+class StageMeasurement:
     """One stage at one size; `epoch` is in seconds, 0 where there is none."""
 
     stage: str
@@ -111,9 +110,18 @@ STAGES: dict[str, Callable[[Path, Path, int], None]] = {
 }
 
 
-def measured(stage: str, count: int, folder: Path, photos: Path, side: int) -> Row:
+def measure_stage(stage: str, count: int, folder: Path, photos: Path, side: int) -> StageMeasurement:
     """Run a stage in a process of its own and progress its memory."""
-    command = [sys.executable, str(HERE), "--stage", stage, str(folder), str(photos), str(side)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.scaling",
+        "--stage",
+        stage,
+        str(folder),
+        str(photos),
+        str(side),
+    ]
     started, own = time.monotonic(), 0
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     while True:
@@ -128,11 +136,11 @@ def measured(stage: str, count: int, folder: Path, photos: Path, side: int) -> R
     child.returncode = 0
     cpu = used.ru_utime + used.ru_stime
     epoch = _epoch(folder / "run" / "history.csv")
-    return Row(stage, count, seconds, cpu, used.ru_maxrss / 1024, own / 1024, epoch)
+    return StageMeasurement(stage, count, seconds, cpu, used.ru_maxrss / 1024, own / 1024, epoch)
 
 
 def _own_kb(pid: int) -> int:
-    """Memory that belongs to the process alone; 0 where the system does not say."""
+    """Read the memory that belongs to the process alone; 0 where the system does not say."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -148,7 +156,7 @@ def _epoch(history: Path) -> float:
 
 
 def make_photos(folder: Path, scenes: list[tuple[str, bytes]], count: int) -> Path:
-    """`count` JPEG files by label; a comment segment (ITU-T T.81, B.2.4.5) makes each one different."""
+    """Write `count` JPEG files by label; a comment segment (ITU-T T.81, B.2.4.5) makes each one different."""
     for number in range(count):
         label, data = scenes[number % len(scenes)]
         note = f"{number:010d}".encode()
@@ -159,34 +167,40 @@ def make_photos(folder: Path, scenes: list[tuple[str, bytes]], count: int) -> Pa
     return folder
 
 
-def exported(folder: Path) -> Path:
-    """A run with its artifacts, for `verify`."""
+def export_run(folder: Path) -> Path:
+    """Export a run's artifacts, for `verify`."""
     from tledge.conversion import export
     from tledge.recipe import loader
     from tledge.run import folder as run_folder
 
-    made = loader.load(folder / "r.toml")
-    export.export(run_folder.RunFolder(folder / "run"), made, made.export.variants)
+    loaded = loader.load(folder / "r.toml")
+    export.export(run_folder.RunFolder(folder / "run"), loaded, loaded.export.variants)
     return folder / "run"
 
 
-def with_golden(run: Path, target: Path, count: int) -> Path:
-    """A copy of the run whose golden set is its own, repeated to `count` images."""
+def run_with_golden_set(run: Path, target: Path, count: int) -> Path:
+    """Copy a run, and repeat its golden set to `count` images."""
     import numpy as np
 
     from tledge.run import golden_set
 
     shutil.copytree(run, target)
-    found = golden_set.load(run / "golden.npz")
-    rows = np.arange(count) % len(found.labels)
-    ids = tuple(f"{found.ids[row]}-{number}" for number, row in enumerate(rows.tolist()))
-    parts = (found.images[rows], found.labels[rows], found.probabilities[rows], ids, found.faults)
+    reference = golden_set.load(run / "golden.npz")
+    rows = np.arange(count) % len(reference.labels)
+    ids = tuple(f"{reference.ids[row]}-{number}" for number, row in enumerate(rows.tolist()))
+    parts = (
+        reference.images[rows],
+        reference.labels[rows],
+        reference.probabilities[rows],
+        ids,
+        reference.faults,
+    )
     golden_set.save(target / "golden.npz", golden_set.Golden(*parts))
     return target
 
 
-def run(base: int, steps: tuple[int, ...], side: int, scratch: Path) -> list[Row]:
-    """All stages at all sizes."""
+def measure_all_stages(base: int, steps: tuple[int, ...], side: int, scratch: Path) -> list[StageMeasurement]:
+    """Measure all stages at all sizes."""
     from tledge.data.sources import synthetic
 
     scenes = [(synthetic.LABELS[n % 3], synthetic.draw("train", n, max(160, side), 0)) for n in range(SCENES)]
@@ -196,65 +210,65 @@ def run(base: int, steps: tuple[int, ...], side: int, scratch: Path) -> list[Row
         os.environ["TLEDGE_CACHE"] = str(scratch / f"cache-{step}")  # children inherit it
         photos = make_photos(scratch / f"photos-{step}", scenes, count)
         for number, stage in enumerate(list(STAGES)[:4]):
-            rows.append(measured(stage, count, scratch / f"{step}-{number}", photos, side))
-            show(rows[-1:])
-    ready = exported(scratch / f"{steps[0]}-2")
+            rows.append(measure_stage(stage, count, scratch / f"{step}-{number}", photos, side))
+            print_progress(rows[-1:])
+    ready = export_run(scratch / f"{steps[0]}-2")
     for step in steps:
-        folder = with_golden(ready, scratch / f"verify-{step}", base * step)
-        rows.append(measured("verify", base * step, folder, folder, side))
-        show(rows[-1:])
+        folder = run_with_golden_set(ready, scratch / f"verify-{step}", base * step)
+        rows.append(measure_stage("verify", base * step, folder, folder, side))
+        print_progress(rows[-1:])
     return rows
 
 
-def marginal(rows: list[Row], row: Row) -> tuple[float, float]:
-    """Milliseconds, and of the processors, for each image more than at the size before."""
-    before = [one for one in rows if one.stage == row.stage and one.images < row.images]
+def marginal_cost(rows: list[StageMeasurement], row: StageMeasurement) -> tuple[float, float]:
+    """Compute the milliseconds and CPU milliseconds for each image more than at the size before."""
+    before = [earlier for earlier in rows if earlier.stage == row.stage and earlier.images < row.images]
     if not before:
         return 0.0, 0.0
-    more = row.images - before[-1].images
-    return 1000 * (row.seconds - before[-1].seconds) / more, 1000 * (row.cpu - before[-1].cpu) / more
+    added = row.images - before[-1].images
+    return 1000 * (row.seconds - before[-1].seconds) / added, 1000 * (row.cpu - before[-1].cpu) / added
 
 
-def table(rows: list[Row]) -> list[dict[str, object]]:
-    """The rows with their ratios to the smallest size of the same stage."""
-    made: list[dict[str, object]] = []
+def table(rows: list[StageMeasurement]) -> list[dict[str, object]]:
+    """Add to each row its ratios to the smallest size of the same stage."""
+    lines: list[dict[str, object]] = []
     for row in rows:
-        first = next(one for one in rows if one.stage == row.stage)
-        wall, cpu = marginal(rows, row)
-        each, each_first = (one.epoch / one.images * 1000 for one in (row, first))
-        made.append(
+        first = next(candidate for candidate in rows if candidate.stage == row.stage)
+        wall, cpu = marginal_cost(rows, row)
+        epoch_ms, each_first = (measurement.epoch / measurement.images * 1000 for measurement in (row, first))
+        lines.append(
             {
                 **asdict(row),
                 "ms_image": wall,
                 "cpu_ms_image": cpu,
-                "epoch_ms_image": each,
-                "epoch_ratio": each / each_first if each_first else 0.0,
+                "epoch_ms_image": epoch_ms,
+                "epoch_ratio": epoch_ms / each_first if each_first else 0.0,
                 "peak_ratio": row.peak_mb / first.peak_mb,
                 "own_ratio": row.own_mb / first.own_mb if first.own_mb else 0.0,
             }
         )
-    return made
+    return lines
 
 
-HEADS = {
+COLUMNS = {
     "stage": "stage", "images": "images", "seconds": "seconds", "cpu": "cpu s", "ms_image": "ms/image",
     "cpu_ms_image": "cpu ms/image", "epoch_ms_image": "epoch ms/image", "epoch_ratio": "to 1x",
     "peak_mb": "peak MB", "peak_ratio": "to 1x", "own_mb": "own MB", "own_ratio": "to 1x",
 }  # fmt: skip
 
 
-def show(rows: list[Row]) -> None:
-    """A line for each row while it is measured."""
+def print_progress(rows: list[StageMeasurement]) -> None:
+    """Print a line for each row while it is measured."""
     for row in rows:
         print(f"  {row.stage} {row.images}: {row.seconds:.1f} s, {row.own_mb:.0f} MB", file=sys.stderr)
 
 
-def text(found: list[dict[str, object]]) -> str:
-    """The table as Markdown."""
-    lines = [" | ".join(HEADS.values()), " | ".join("---" for _ in HEADS)]
-    for row in found:
-        cells = [row[name] for name in HEADS]
-        lines.append(" | ".join(_cell(one) for one in cells))
+def markdown_table(rows: list[dict[str, object]]) -> str:
+    """Write the table as Markdown."""
+    lines = [" | ".join(COLUMNS.values()), " | ".join("---" for _ in COLUMNS)]
+    for row in rows:
+        cells = [row[name] for name in COLUMNS]
+        lines.append(" | ".join(_cell(cell) for cell in cells))
     return "\n".join(f"| {line} |" for line in lines)
 
 
@@ -264,9 +278,9 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def million(found: list[dict[str, object]], side: int) -> list[str]:
-    """What a million photos like these come to, from the photos added last."""
-    last = {str(row["stage"]): row for row in found}
+def million_photos(rows: list[dict[str, object]], side: int) -> list[str]:
+    """Extrapolate to a million photos like these, from the photos added last."""
+    last = {str(row["stage"]): row for row in rows}
     lines = [f"disk of a cache at {side} px: {1e6 * side * side * 3 / 1e9:.0f} GB; at 224 px: 151 GB"]
     for stage in ("prepare", "prepare, cache = false"):
         lines.append(f"{stage}: {float(str(last[stage]['ms_image'])) / 3.6:.1f} hours")
@@ -280,7 +294,7 @@ def main() -> None:
     parser.add_argument("--base", type=int, default=500)
     parser.add_argument("--side", type=int, default=96)
     parser.add_argument("--quick", action="store_true", help="60 and 960 photos of 32 pixels")
-    parser.add_argument("--out", type=Path, default=HERE.parent / "results" / "scaling.json")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results") / "scaling.json")
     parser.add_argument("--stage", nargs=4, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.stage:
@@ -289,10 +303,10 @@ def main() -> None:
         return
     base, side, steps = (60, 32, (1, 16)) if chosen.quick else (chosen.base, chosen.side, STEPS)
     with tempfile.TemporaryDirectory() as scratch:
-        found = table(run(base, steps, side, Path(scratch)))
-    print(text(found))
-    print("\nA million photos like these, on this machine:", *million(found, side), sep="\n- ")
-    facts = {"base": base, "side": side, "steps": steps, "machine": machine.describe(), "rows": found}
+        rows = table(measure_all_stages(base, steps, side, Path(scratch)))
+    print(markdown_table(rows))
+    print("\nA million photos like these, on this machine:", *million_photos(rows, side), sep="\n- ")
+    facts = {"base": base, "side": side, "steps": steps, "machine": machine.describe(), "rows": rows}
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     chosen.out.write_text(json.dumps(facts, indent=2) + "\n")
 

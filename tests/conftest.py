@@ -1,88 +1,56 @@
-"""Shared fixtures: where real data lies, a small trained run, and a way to run the command line."""
+"""Markers by folder, the order of files, and the fixtures that many tests share."""
 
-import fcntl
-import json
 import os
 import shutil
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-DATA = Path(os.environ.get("TLEDGE_TEST_DATA", ROOT.parent / "shared" / "data"))
+from tests.helpers.command_line import Cli, run_main
+from tests.helpers.paths import REAL_DATA, TESTS
+from tests.helpers.small_run import train_once
 
-SMALL = """
-[recipe]
-name = "small"
-description = "tiny network on drawn hands, for tests"
-[data]
-source = "drawn"
-train = 900
-test = 300
-size = 64
-[data.splits]
-validation = { from = "train", fraction = 0.15 }
-[model]
-backbone = "tiny"
-weights = "none"
-image_size = 48
-[[stage]]
-name = "all"
-epochs = 14
-unfreeze = "all"
-batch_norm = "train"
-batch_norm_momentum = 0.9
-learning_rate = 4e-3
-schedule = "cosine"
-[parity]
-int8_agreement = 0.9
-int8_accuracy = 0.9
-max_drop = 0.05
-max_class_drop = 0.2
-"""
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-def run_main(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> Done:
-    """Run the command line in this process."""
-    from tledge.cli.main import main
-
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    captured = capsys.readouterr()
-    return Done(int(ended.value.code or 0), captured.out, captured.err)
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    return lambda *arguments: run_main([str(one) for one in arguments], capsys)
-
+FOLDER_MARKERS = {
+    "stages": "slow",
+    "e2e": "slow",
+    "e2e/realdata": "realdata",
+    "e2e/distributed": "distributed",
+    "devices": "device",
+    "browser": "browser",
+}
+"""Which marker every test of a folder gets; the innermost folder counts."""
 
 MINUTES = {"realdata": 2.0, "distributed": 1.5, "slow": 0.2}
 """What a test with such a marker takes, unless the marker says otherwise: `slow(minutes=2)`."""
 
 
+def marker_of(path: Path) -> str | None:
+    """The marker that the folder of a test file gives."""
+    parents = path.relative_to(TESTS).parents
+    return next((FOLDER_MARKERS[one.as_posix()] for one in parents if one.as_posix() in FOLDER_MARKERS), None)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put files that take long first, so that workers, which take whole files, end together."""
+    """Mark tests by their folder, and put files that take long first.
+
+    Workers take whole files, so they end together when the long ones are begun first.
+    """
     minutes = Counter[Path]()
     for item in items:
+        marker = marker_of(item.path)
+        if marker and item.get_closest_marker(marker) is None:
+            item.add_marker(marker)
         for mark in item.iter_markers():
             minutes[item.path] += mark.kwargs.get("minutes", MINUTES.get(mark.name, 0))
     items.sort(key=lambda item: -minutes[item.path])
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    return lambda *arguments: run_main([str(one) for one in arguments], capsys)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -101,22 +69,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def small_run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """A tiny network trained and exported through the command line, once for all; do not change it."""
     own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "small"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "made").exists():
-            _make_small_run(folder)
-            (folder / "made").touch()
-    return folder / "runs" / "small"
-
-
-def _make_small_run(folder: Path) -> None:
-    (folder / "small.toml").write_text(SMALL)
-    command = [sys.executable, "-m", "tledge"]
-    for arguments in (["train", "small.toml", "--quiet", "--force"], ["export", "--int8", "--quiet"]):
-        done = subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+    return train_once((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "small")
 
 
 @pytest.fixture
@@ -126,19 +79,41 @@ def own_run(small_run: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A bundle made without training, once for all tests of a process; none may change it."""
+    from tests.helpers import fake_device_bundle
+    from tests.helpers.photo_folders import tree
+
+    bundle = fake_device_bundle.make(tmp_path_factory.mktemp("shared") / "bundle")
+    before = tree(bundle)
+    yield bundle
+    assert tree(bundle) == before, "a test changed the shared bundle; `bundle` is a copy to change"
+
+
+@pytest.fixture
+def bundle(shared_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the shared bundle that a test may change."""
+    return Path(shutil.copytree(shared_bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture(scope="session")
+def shared_report_run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """A run with all that a report shows, made without training, once for all; do not change it."""
+    from tests.helpers import fake_report
+
+    return fake_report.run(tmp_path_factory.mktemp("report") / "tiny")
+
+
+@pytest.fixture
+def cache_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where prepared photos lie in this test alone."""
+    monkeypatch.setenv("TLEDGE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real photos and weights; skips where it is absent."""
-    if not DATA.is_dir():
-        pytest.skip(f"no real data at {DATA}; set TLEDGE_TEST_DATA")
-    return DATA
-
-
-def record(run: Path, variant: str) -> None:
-    """Write an artifact's new hash into its record, as an export that made it so would have."""
-    from tledge._io import files
-
-    path = run / "artifacts" / f"{variant}.json"
-    facts = json.loads(path.read_text())
-    facts["sha256"] = files.sha256(run / facts["path"])
-    facts["bytes"] = files.size_of(run / facts["path"])
-    path.write_text(json.dumps(facts))
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"no real data at {REAL_DATA}; set TLEDGE_TEST_DATA")
+    return REAL_DATA

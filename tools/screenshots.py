@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for tests.helpers
 
-from chromium import FAKE_CAMERA, Seen, chromium, film, opened, served
 from PIL import Image
 
+from tests.helpers.chromium import FAKE_CAMERA, Seen, chromium, film, opened, served
 from tledge.bundle.reader import open_bundle
 
 DESKTOP = {"viewport": {"width": 1180, "height": 760}}

@@ -43,9 +43,9 @@ def convert(name: str, **options: object) -> None:
 
 
 quantized = {"optimizations": [tf.lite.Optimize.DEFAULT]}
-whole = {"inference_input_type": tf.uint8, "inference_output_type": tf.uint8}
+integer_io = {"inference_input_type": tf.uint8, "inference_output_type": tf.uint8}
 convert("fp32")
 convert("fp16", **quantized)
 convert("dynamic", **quantized)
-convert("int8", **quantized, **whole, representative_dataset=representative)
+convert("int8", **quantized, **integer_io, representative_dataset=representative)
 print(json.dumps({path.name: path.stat().st_size for path in sorted(args.out.iterdir()) if path.is_file()}))

@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def opened(model: str) -> Callable[[str], np.ndarray]:
-    """A function from a photo's path to the model's raw output."""
+    """Open a model; return a function from a photo's path to the model's raw output."""
     interpreter = Interpreter(model, num_threads=1)
     interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]

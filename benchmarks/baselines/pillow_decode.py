@@ -11,12 +11,12 @@ from PIL import Image
 
 
 def one(path: Path) -> np.ndarray:
-    """One photo as uint8[160, 160, 3]."""
+    """Decode one photo as uint8[160, 160, 3]."""
     return np.asarray(Image.open(path).convert("RGB").resize((160, 160), Image.Resampling.BILINEAR))
 
 
 def decode(folder: Path) -> np.ndarray:
-    """All photos below `folder` as uint8[N, 160, 160, 3]."""
+    """Decode all photos below `folder` as uint8[N, 160, 160, 3]."""
     paths = sorted(folder.rglob("*.jpg"))
     images = np.empty((len(paths), 160, 160, 3), np.uint8)
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -14,7 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 
 def opened(path: Path) -> Callable[[np.ndarray], None]:
-    """A function that runs the artifact on uint8[N, H, W, 3]."""
+    """Open an artifact; return a function that runs it on uint8[N, H, W, 3]."""
     return onnx(path) if path.suffix == ".onnx" else tflite(path)
 
 

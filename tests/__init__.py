@@ -1,0 +1,1 @@
+"""Tests of tledge; `tests/helpers` holds what they share."""

@@ -1,0 +1,150 @@
+"""Software that nobody here wrote opens a bundle's files as they lie, and answers as tledge does.
+
+MediaPipe and OpenCV live in an environment of their own, kept in `TLEDGE_CLIENTS` (default:
+`.cache/clients`), at the versions of `clients/constraints.txt`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.helpers.paths import ROOT
+from tledge._io import files
+from tledge.bundle.manifest import Manifest, Shipped
+from tledge.bundle.reader import open_bundle
+from tledge.inference.predict import predict
+from tledge.inference.predictor import open_predictor
+
+pytestmark = pytest.mark.slow
+
+SCRIPTS = ROOT / "tests" / "devices" / "clients"
+VERSIONS = SCRIPTS / "constraints.txt"
+WANTED = ("tflite-fp16", "tflite-dynamic", "tflite-mixed", "tflite-int16x8", "onnx-fp16")
+REFUSED = {"tflite-int16x8": "input"}
+"""What MediaPipe does not take, by a word of what it says: 16-bit numbers are no pixels to it."""
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    """Python of the environment with the clients; skips where they cannot be had, fails in CI."""
+    cache = Path(os.environ.get("TLEDGE_CLIENTS", ROOT / ".cache" / "clients"))
+    cache.mkdir(parents=True, exist_ok=True)
+    made = cache / files.sha256(VERSIONS)[:12]
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (made / "complete").exists():
+            install(made)
+            (made / "complete").touch()
+    return made / "bin" / "python"
+
+
+def install(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run([*pip, "--requirement", VERSIONS], capture_output=True, text=True, check=False)
+    if done.returncode and not os.environ.get("TLEDGE_CI"):
+        pytest.skip(f"MediaPipe and OpenCV cannot be installed: {done.stderr.strip()[-300:]}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def bundle(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of every TFLite variant, also of those that failed: here, only what opens them counts."""
+    run = Path(shutil.copytree(small_run, tmp_path_factory.mktemp("clients") / "small"))
+    variants = [word for name in WANTED for word in ("--variant", name)]
+    command = [sys.executable, "-m", "tledge", "export", run, "--int8", *variants, "--unverified", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run / "bundle" / "tflite-int16x8.tflite").is_file(), done.stdout + done.stderr
+    return run / "bundle"
+
+
+def shipped(bundle: Path, suffix: str) -> list[Shipped]:
+    manifest = open_bundle(bundle).manifest
+    return [one for one in manifest.artifacts if one.path.endswith(suffix)]
+
+
+def client(python: Path, script: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
+    command = [python, SCRIPTS / script, *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": ""}
+    )
+
+
+def mediapipe(python: Path, bundle: Path, variant: Shipped, out: Path, *photos: Path) -> Any:
+    pixels, labels = bundle / "golden" / "pixels.npy", bundle / "labels.txt"
+    done = client(python, "mediapipe_answers.py", bundle / variant.path, pixels, labels, out, *photos)
+    return done if done.returncode else (np.load(out), done.stdout.split("\n")[:-1])
+
+
+def photos_of(bundle: Path, manifest: Manifest) -> list[Path]:
+    return [bundle / "golden" / one.photo for one in manifest.photos]
+
+
+def predicted(bundle: Path, variant: str, photos: list[Path]) -> list[str]:
+    answers = predict(open_predictor(bundle, variant), photos, 1)
+    return [one.predictions[0].label for one in answers]
+
+
+def expected(bundle: Path, variant: Shipped, kernels: str) -> Any:
+    found = next(one for one in variant.expected if one.kernels == kernels)
+    return np.load(bundle / found.path)
+
+
+def test_mediapipe_answers_as_tledge(python: Path, bundle: Path, tmp_path: Path) -> None:
+    manifest = open_bundle(bundle).manifest
+    photos = [bundle / "golden" / one.photo for one in manifest.golden]
+    rows = [one.tensor for one in manifest.golden]
+    for variant in shipped(bundle, ".tflite"):
+        found = mediapipe(python, bundle, variant, tmp_path / "out.npy")
+        if variant.variant in REFUSED:
+            assert REFUSED[variant.variant] in found.stderr
+            continue
+        assert isinstance(found, tuple), f"{variant.variant}: {found.stderr[-2000:]}"
+        best = [manifest.labels[number] for number in found[0].argmax(1)[rows]]
+        assert best == predicted(bundle, variant.variant, photos), variant.variant
+        assert len(set(best)) > 1
+        np.testing.assert_allclose(found[0], expected(bundle, variant, "xnnpack"), atol=1e-4)
+
+
+def test_mediapipe_reads_photos_itself(python: Path, bundle: Path, tmp_path: Path) -> None:
+    """It resizes without antialiasing, so one answer in four may be another."""
+    photos = photos_of(bundle, open_bundle(bundle).manifest)
+    for variant in shipped(bundle, ".tflite"):
+        if variant.variant in ("tflite-fp32", "tflite-int8"):
+            _, best = mediapipe(python, bundle, variant, tmp_path / "out.npy", *photos)
+            same = [a == b for a, b in zip(best, predicted(bundle, variant.variant, photos), strict=True)]
+            assert np.mean(same) >= 0.75
+
+
+def test_labels_in_another_order_are_seen(python: Path, bundle: Path, tmp_path: Path) -> None:
+    names = (bundle / "labels.txt").read_text().splitlines()
+    (tmp_path / "labels.txt").write_text("\n".join(names[::-1]) + "\n")
+    (variant,) = (one for one in shipped(bundle, ".tflite") if one.variant == "tflite-fp32")
+    pixels, out = bundle / "golden" / "pixels.npy", tmp_path / "out.npy"
+    done = client(python, "mediapipe_answers.py", bundle / variant.path, pixels, tmp_path / "labels.txt", out)
+    assert done.returncode == 0, done.stderr
+    assert np.abs(np.load(out) - expected(bundle, variant, "xnnpack")).max() > 0.1
+
+
+def test_opencv_answers_as_onnx_runtime(python: Path, bundle: Path, tmp_path: Path) -> None:
+    """Float files only: OpenCV opens onnx-int8 too, and rounds in ways of its own."""
+    for variant in shipped(bundle, ".onnx"):
+        out = tmp_path / "out.npy"
+        done = client(
+            python, "opencv_answers.py", bundle / variant.path, bundle / "golden" / "pixels.npy", out
+        )
+        assert done.returncode == 0, f"{variant.variant}: {done.stderr[-2000:]}"
+        wanted = expected(bundle, variant, "onnxruntime-cpu")
+        tolerance = variant.expected[0].tolerance
+        np.testing.assert_allclose(np.load(out), wanted, atol=tolerance)
+        np.testing.assert_allclose(np.load(tmp_path / "out.one.npy"), wanted, atol=tolerance)

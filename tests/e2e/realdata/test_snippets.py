@@ -1,0 +1,30 @@
+"""The tutorial, walked by a newcomer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import newcomer
+import pytest
+
+
+@pytest.mark.slow(minutes=5)
+def test_newcomer_succeeds(real_data: Path, tmp_path: Path) -> None:
+    """From a folder of photos to the self-test of a Raspberry Pi project, with nothing but the page."""
+    home = tmp_path / "keras"
+    home.mkdir()
+    (home / "models").symlink_to(real_data / "keras" / "models")
+    command = [sys.executable, newcomer.__file__, real_data / "photos" / "flowers", "--keras-home", home]
+    done = subprocess.run(
+        [*command, "--work", tmp_path / "work", "--environment", sys.prefix],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\n== the end" in done.stdout and done.stdout.count("self-test passed") >= 1
+    made = tmp_path / "work" / "tledge"
+    assert (made / "runs" / "mine" / "bundle" / "tflite-int8.tflite").is_file()
+    assert (made / "pi" / "bundle" / "manifest.json").is_file()

@@ -1,0 +1,5 @@
+"""The Android project."""
+
+from tests.helpers.paths import ROOT
+
+PROJECT = ROOT / "export" / "android"

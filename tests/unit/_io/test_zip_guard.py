@@ -1,0 +1,94 @@
+"""Zips made to do harm: what is refused before anything of them is read."""
+
+from __future__ import annotations
+
+import stat
+import struct
+import warnings
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tledge._io import files, zip_guard
+from tledge.bundle import reader
+from tledge.errors import ArtifactError
+
+
+def packed(bundle: Path, tmp_path: Path, *more: tuple[str, bytes, int]) -> Path:
+    """The bundle as a zip, and more entries of a name, data and Unix mode."""
+    path = tmp_path / "b.zip"
+    files.canonical_zip(bundle, path)
+    with zipfile.ZipFile(path, "a") as out, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a name twice
+        for name, data, mode in more:
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = mode << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            out.writestr(entry, data)
+    return path
+
+
+ENTRIES = {
+    "../escaped.txt": "no name of a file",
+    "golden/../../escaped.txt": "no name of a file",
+    "/tmp/escaped.txt": "no name of a file",
+    "C:/escaped.txt": "no name of a file",
+    "..\\escaped.txt": "no name of a file",
+    "golden/./x": "no name of a file",
+    "golden//x": "no name of a file",
+    "golden/a\nb": "no name of a file",
+    "golden/\x1b[2J": "no name of a file",
+    "golden/" + "n" * 300: "no name of a file",
+    "d/" * 50 + "x": "no name of a file",
+    "manifest.json": "stands there twice",
+    "MANIFEST.json": "stands there twice",
+    "labels.txt/x": "a file and a folder",
+}
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_entry_is_refused(name: str, bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=ENTRIES[name]) as refused:
+        reader.open_bundle(packed(bundle, tmp_path, (name, b"harm", 0)))
+    assert "\x1b" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])
+def test_entry_that_is_no_file_is_refused(kind: int, bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="a link, a device"):
+        reader.open_bundle(packed(bundle, tmp_path, ("golden/x", b"/etc/passwd", kind | 0o777)))
+
+
+def test_plain_entries_are_taken(bundle: Path, tmp_path: Path) -> None:
+    """What is refused above is refused for what it is alone."""
+    path = packed(bundle, tmp_path, ("golden/ünïcode 花.txt", b"fine", stat.S_IFREG | 0o644))
+    assert "golden/ünïcode 花.txt" in reader.open_bundle(path).files.names()
+
+
+def test_bomb_is_not_unpacked(bundle: Path, tmp_path: Path) -> None:
+    path = packed(bundle, tmp_path, ("golden/big.npy", bytes(200 << 20), 0))
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(ArtifactError, match="too many for its size"):
+        reader.open_bundle(path)
+
+
+def test_encrypted_and_unknown_compression_are_told(bundle: Path, tmp_path: Path) -> None:
+    whole = packed(bundle, tmp_path).read_bytes()
+    at = whole.rindex(b"manifest.json") - 46
+    for place, value, words_ in ((8, 1, "encrypted"), (10, 99, "compress")):
+        data = bytearray(whole)
+        struct.pack_into("<H", data, at + place, value)
+        (tmp_path / "changed.zip").write_bytes(data)
+        with pytest.raises(ArtifactError, match=words_):
+            reader.open_bundle(tmp_path / "changed.zip")
+
+
+def test_list_of_entries_is_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "many.zip"
+    with zipfile.ZipFile(path, "w") as out:
+        for number in range(15_000):
+            out.writestr(f"golden/{number:060d}", b"")
+    with pytest.raises(ArtifactError, match="list of entries is larger"):
+        reader.open_bundle(path)
+    assert zip_guard.open_zip(path, 1 << 24).namelist()

@@ -1,0 +1,64 @@
+"""`tledge data` and `tledge init`: counts, photos that cannot be decoded, and a first recipe."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.command_line import Cli
+from tests.helpers.fake_data import photos
+from tests.helpers.recipes import BARE, drawn, tiny_recipe
+
+
+def test_data_reports_counts(cli: Cli, somewhere: Path) -> None:
+    (somewhere / "tiny.toml").write_text(tiny_recipe(drawn()))
+    done = cli("data", "tiny.toml", "--json", "--quiet")
+    found = json.loads(done.out)
+    assert found["counts"]["train"] == {"paper": 3, "rock": 3, "scissors": 3}
+    assert sum(found["counts"]["validation"].values()) == 3
+    assert "Next: tledge train tiny.toml" in cli("data", "tiny.toml", "--quiet").out
+
+
+def test_undecodable_photo_stops_or_skips(cli: Cli, somewhere: Path) -> None:
+    from PIL import Image
+
+    for split in ("train", "test"):
+        for label in ("cat", "dog"):
+            (somewhere / "photos" / split / label).mkdir(parents=True)
+            for number in range(4):
+                image = Image.new("RGB", (40, 40), (60 * number, 9, 200))
+                image.save(somewhere / "photos" / split / label / f"{number}.png")
+    (somewhere / "photos" / "train" / "cat" / "my broken.jpg").write_bytes(b"\xff\xd8 broken")
+    (somewhere / "own.toml").write_text(tiny_recipe('source = "folder:photos"\non_bad = "stop"'))
+    done = cli("data", "own.toml", "--quiet")
+    assert done.code == 1 and "train/cat/my broken.jpg" in done.err and 'on_bad = "skip"' in done.err
+    done = cli("data", "own.toml", "--quiet", "--set", "data.on_bad=skip")
+    assert done.code == 0 and "skipped train/cat/my broken.jpg" in done.out
+
+
+def test_single_label_is_refused_by_data(cli: Cli, somewhere: Path) -> None:
+    photos(somewhere / "photos", {"train": 8, "test": 4}, ("cat",))
+    (somewhere / "own.toml").write_text(BARE.replace('"drawn"', '"folder:photos"'))
+    done = cli("data", "own.toml", "--quiet")
+    assert done.code == 1 and "one label, 'cat'" in done.err
+
+
+def test_init_never_replaces_a_folder(cli: Cli, somewhere: Path) -> None:
+    photos(somewhere / "photos", {"": 12}, ("cat", "dog"))
+    (somewhere / "keep").mkdir()
+    (somewhere / "keep" / "precious.txt").write_text("here")
+    done = cli("init", "photos", "--out", "keep", "--force")
+    assert done.code == 1 and "keep: a folder" in done.err
+    assert (somewhere / "keep" / "precious.txt").read_text() == "here"
+
+
+@pytest.mark.parametrize("name", ["beans.v2.toml", "my photos.toml", "deep/er.toml"])
+def test_init_writes_what_data_reads(cli: Cli, somewhere: Path, name: str) -> None:
+    photos(somewhere / "photos", {"": 24}, ("cat", "dog"))
+    done = cli("init", "photos", "--out", name)
+    assert done.code == 0 and done.out.splitlines()[-1] == f"Next: tledge data {shlex.quote(name)}"
+    assert f"tledge train {shlex.quote(name)}" in Path(name).read_text()
+    assert cli("init", "photos", "--out", name).code == 1  # it is there
+    done = cli("data", name, "--set", "augment.views=0", "--set", "model.image_size=96", "--quiet")
+    assert done.code in (0, 5), done.err

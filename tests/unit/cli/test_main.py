@@ -1,0 +1,65 @@
+"""The command line's words and exit codes, without training or converting anything."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.command_line import Cli
+from tledge._version import __version__
+
+
+def test_version_and_help(cli: Cli) -> None:
+    assert cli("--version").out == f"tledge, version {__version__}\n"
+    done = cli("export", "--help")
+    assert done.code == 0 and "tledge export runs/rps --int8" in done.out
+
+
+@pytest.mark.parametrize("arguments", [["trian"], ["train"], ["list", "planets"], ["train", "a", "--fast"]])
+def test_wrong_usage_is_two(cli: Cli, arguments: list[str]) -> None:
+    done = cli(*arguments)
+    assert done.code == 2
+    assert "Usage:" in done.err
+
+
+def test_recipe_typo_writes_nothing(cli: Cli, somewhere: Path) -> None:
+    (somewhere / "pets.toml").write_text('[data]\nsource = "drawn"\n[model]\n[[stage]]\nepoch = 3\n')
+    done = cli("train", "pets.toml")
+    assert done.code == 2
+    assert "pets.toml: [[stage]] 1 has no key 'epoch'. Did you mean 'epochs'?" in done.err
+    assert [path.name for path in somewhere.iterdir()] == ["pets.toml"]
+
+
+def test_unknown_recipe_lists_shipped(cli: Cli) -> None:
+    done = cli("train", "quickstrat")
+    assert done.code == 2
+    assert "quickstart" in done.err and "rps" in done.err
+
+
+def test_no_run_yet(cli: Cli) -> None:
+    done = cli("export", "--int8")
+    assert done.code == 1
+    assert "no finished run here" in done.err and "tledge train" in done.err
+
+
+@pytest.mark.parametrize("command", ["export", "verify", "bundle"])
+def test_missing_run_folder(cli: Cli, command: str) -> None:
+    done = cli(command, "runs/none")
+    assert done.code == 1
+    assert "runs/none: no such run folder" in done.err
+
+
+def test_unfinished_run_is_explained(cli: Cli, somewhere: Path) -> None:
+    (somewhere / "runs" / "half").mkdir(parents=True)
+    done = cli("export", "runs/half")
+    assert done.code == 1
+    assert "run.json is missing" in done.err and "tledge train" in done.err
+
+
+def test_interrupt_is_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tledge.cli.listing.TABLES", {"runs": interrupted})
+    done = cli("list", "runs")
+    assert done.code == 130
+    assert done.err.splitlines()[-1] == "Interrupted. Start again with: tledge list runs"

@@ -1,0 +1,68 @@
+"""`tledge train` that is interrupted says how to go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.recipes import drawn, tiny_recipe
+
+
+@pytest.fixture(autouse=True)
+def attended() -> Iterator[None]:
+    """Children take SIGINT and SIGHUP, which shells in the background and nohup let them ignore."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+RECIPE = '[recipe]\nname = "tiny"\n' + tiny_recipe(drawn(30_000, 60, 64))
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["data", "my tiny.toml"],
+            "The photos prepared so far are kept; go on with: tledge data 'my tiny.toml'",
+        ),
+        (
+            ["train", "my tiny.toml", "--force"],
+            "The epochs trained so far are kept; go on with: tledge train 'my tiny.toml' --resume",
+        ),
+    ],
+)
+def test_command_says_how_to_go_on(tmp_path: Path, words: list[str], line: str) -> None:
+    (tmp_path / "my tiny.toml").write_text(RECIPE)
+    env = {**os.environ, "TLEDGE_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "tledge", *words]
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.glob("cache/.*.partial/rows.jsonl")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == f"Interrupted. {line}" and "Traceback" not in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_run_that_force_would_replace_still_stands(tmp_path: Path) -> None:
+    from tledge.cli.train import _going_on
+
+    words = ["train", "a.toml", "--force"]
+    assert _going_on(words, tmp_path, force=True).endswith("tledge train a.toml --resume")
+    (tmp_path / "run.json").touch()
+    assert _going_on(words, tmp_path, force=True).endswith("tledge train a.toml --force")
+    assert _going_on(["train", "a.toml", "--resume"], tmp_path, force=False).endswith("a.toml --resume")

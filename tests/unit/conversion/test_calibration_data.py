@@ -1,0 +1,148 @@
+"""The calibration images of a run: which are taken, what is written down of them, and read again."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.helpers import fake_artifacts
+from tests.helpers.recipes import drawn, tiny_recipe
+from tledge._io import files
+from tledge.conversion import calibration_data
+from tledge.data import cache, prepare, splits
+from tledge.errors import DataError
+from tledge.quantization import calibration_set
+from tledge.recipe.definition import Recipe
+from tledge.recipe.loader import parse
+from tledge.run import golden_set
+from tledge.run.folder import RunFolder
+
+RECIPE = tiny_recipe(
+    drawn(24, 9), 'name = "all"\n[export.calibration]\nimages = 7\n[recipe]\nname = "little"'
+)
+
+
+class Heard:
+    """A `Progress` that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def start(self, what: str, total: int | None = None) -> Any:
+        raise NotImplementedError
+
+    def finish(self, task: Any) -> None:
+        raise NotImplementedError
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> tuple[RunFolder, Recipe, cache.Prepared]:
+    """A run of drawn photos that was never trained, its golden set the test photos."""
+    recipe = parse(RECIPE, "little.toml")
+    prepared = prepare.prepare(recipe.data, 32)
+    folder = RunFolder(fake_artifacts.run(tmp_path / "run"))
+    files.write_json(folder.run, replace(folder.read_run(), cache=str(prepared.folder), seed=5))
+    write_golden(folder, prepared, splits.split(prepared, recipe.data, 5)["test"])
+    return folder, recipe, prepared
+
+
+def write_golden(folder: RunFolder, prepared: cache.Prepared, rows: Any) -> None:
+    labels, ids = prepared.label_indices()[rows], tuple(prepared.rows[row].id for row in rows.tolist())
+    answers = np.zeros((len(rows), 3), np.float32)
+    golden_set.save(folder.golden, golden_set.Golden(prepared.images()[rows], labels, answers, ids, {}))
+
+
+def made(folder: RunFolder, recipe: Recipe) -> tuple[Any, dict[str, Any]]:
+    images = np.load(calibration_data.calibration(folder, recipe, folder.read_run()))
+    return images, json.loads(folder.calibration.read_text())
+
+
+def test_record_names_every_image(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
+    folder, recipe, prepared = drawn
+    images, found = made(folder, recipe)
+    train = splits.split(prepared, recipe.data, 5)["train"].tolist()
+    rows = [one["row"] for one in found["images"]]
+    assert np.array_equal(images, prepared.images()[rows]) and set(rows) <= set(train)
+    assert [one["sha256"] for one in found["images"]] == [calibration_set.digest(one) for one in images]
+    assert [(one["id"], one["label"]) for one in found["images"]] == [
+        (prepared.rows[row].id, prepared.rows[row].label) for row in rows
+    ]
+    assert sorted(found["classes"].values()) == [2, 2, 3] and found["count"] == len(images) == 7
+    assert found["pixels"] == {
+        "least": images.min(), "largest": images.max(), "mean": pytest.approx(images.mean(), abs=1e-3)
+    }  # fmt: skip
+    assert found["sha256"] == files.sha256(folder.path / found["path"])
+    assert (found["seed"], found["split"], found["added"]) == (5, "train", ["all 0", "all 255"])
+    assert found["disjoint_from"] == {"file": "golden.npz", "images": 9, "left_out": []}
+
+
+def test_seed_decides(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
+    folder, recipe, _ = drawn
+    found = [made(folder, recipe)[1] for _ in range(2)]
+    files.write_json(folder.run, replace(folder.read_run(), seed=6))
+    assert found[0] == found[1] != made(folder, recipe)[1]
+
+
+def test_test_photos_are_left_out_and_named(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
+    folder, recipe, prepared = drawn
+    before, found = made(folder, recipe)
+    planted = np.array([found["images"][2]["row"], 30], np.int64)
+    write_golden(folder, prepared, planted)
+    name = found["images"][2]["id"]
+    progress = Heard()
+    images = np.load(calibration_data.calibration(folder, recipe, folder.read_run(), progress))
+    assert np.array_equal(images, np.delete(before, 2, axis=0))
+    assert f"1 train photos are test photos too ({name} is {name}), and were left out" in progress.lines[0]
+    noted = json.loads(folder.calibration.read_text())
+    assert noted["disjoint_from"]["left_out"] == [f"{name} is {name}"]
+    assert noted["count"] == 6 and name not in [one["id"] for one in noted["images"]]
+
+
+def test_nothing_but_test_photos_is_refused(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
+    folder, recipe, prepared = drawn
+    _, found = made(folder, recipe)
+    (folder.path / calibration_data.CALIBRATION).unlink()
+    write_golden(folder, prepared, np.array([one["row"] for one in found["images"]], np.int64))
+    with pytest.raises(DataError, match="all 7 calibration images are test photos"):
+        made(folder, recipe)
+    assert not (folder.path / calibration_data.CALIBRATION).exists()
+
+
+def test_one_grey_level_is_another_photo(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
+    """Only equal pixels are refused; near-duplicates are the split's matter."""
+    folder, recipe, _ = drawn
+    images, _ = made(folder, recipe)
+    near = images.copy()
+    near[:, 0, 0, 0] ^= 1
+    names = tuple("abcdefg")
+    golden_set.save(
+        folder.golden, golden_set.Golden(near, np.zeros(7, np.int64), np.zeros((7, 3), np.float32), names, {})
+    )
+    assert made(folder, recipe)[1]["disjoint_from"]["images"] == 7
+
+
+def test_images_that_were_used_are_read_again(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
+    folder, recipe, _ = drawn
+    fresh = calibration_data.calibration_images(folder, recipe, folder.read_run())
+    images, _ = made(folder, recipe)
+    assert np.array_equal(fresh, images)
+    np.save(folder.path / calibration_data.CALIBRATION, images[:3])
+    assert len(calibration_data.calibration_images(folder, recipe, folder.read_run())) == 3
+
+
+def test_stability_joins_the_record(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
+    folder, recipe, _ = drawn
+    made(folder, recipe)
+    heard, artifact = Heard(), folder.read_artifacts()[0]
+    calibration_data.note_stability(folder, [artifact], heard)
+    assert json.loads(folder.calibration.read_text())["stability"] is None
+    planted = {"largest": 0.6, "warning": "calibrate on more"}
+    calibration_data.note_stability(folder, [replace(artifact, details={"stability": planted})], heard)
+    assert json.loads(folder.calibration.read_text())["stability"] == planted
+    assert heard.lines == ["warning: calibrate on more"]

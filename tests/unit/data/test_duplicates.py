@@ -1,0 +1,257 @@
+"""Near-duplicate groups: noisy copies and slow films together, different photos apart; and twins."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from tests.helpers.twins import SAVED_AGAIN, TURNED, halved, jpeg, twins
+from tledge.data.duplicates import Twin, duplicates, near_duplicate_groups
+from tledge.preprocessing.image import prepare
+
+Pixels = NDArray[np.uint8]
+
+
+def scenes(count: int, side: int = 32, seed: int = 0) -> Pixels:
+    """Different photos: coarse colour patches."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), np.uint8)
+    return coarse.repeat(side // 4, axis=1).repeat(side // 4, axis=2)
+
+
+def noisy(images: Pixels, level: int, seed: int = 0) -> Pixels:
+    noise = np.random.default_rng(seed).integers(-level, level + 1, images.shape)
+    return (images + noise).clip(0, 255).astype(np.uint8)
+
+
+def test_noisy_copies_are_one_group() -> None:
+    photos = scenes(10)
+    groups = near_duplicate_groups(np.concatenate([photos, noisy(photos, 12), noisy(photos, 20, seed=1)]))
+    assert groups.tolist() == [*range(10)] * 3
+
+
+def test_different_photos_stay_apart() -> None:
+    assert near_duplicate_groups(scenes(300)).tolist() == [*range(300)]
+
+
+def test_exposure_alone_is_duplicate() -> None:
+    photos = scenes(8)
+    brighter = (photos * 0.92 + 8).astype(np.uint8)
+    assert near_duplicate_groups(np.concatenate([photos, brighter])).tolist() == [*range(8)] * 2
+
+
+def test_slow_film_is_one_group() -> None:
+    first, last = (one.astype(float) for one in scenes(2, seed=5))
+    film = np.stack([first + (last - first) * share for share in np.linspace(0, 1, 40)]).astype(np.uint8)
+    groups = near_duplicate_groups(np.concatenate([film, scenes(20, seed=6)]))
+    assert groups.tolist() == [0] * 40 + [*range(1, 21)]
+
+
+def test_order_does_not_part_groups() -> None:
+    photos = scenes(30)
+    pairs = np.concatenate([photos, noisy(photos, 10)])
+    order = np.random.default_rng(3).permutation(60)
+    groups = near_duplicate_groups(pairs[order])
+    twins = {tuple(sorted(np.flatnonzero(order % 30 == photo))) for photo in range(30)}
+    assert {tuple(np.flatnonzero(groups == group)) for group in range(30)} == twins
+
+
+def test_groups_reach_across_blocks() -> None:
+    photos = scenes(300)
+    groups = near_duplicate_groups(np.concatenate([photos, noisy(photos, 8)]))
+    assert groups.tolist() == [*range(300)] * 2
+
+
+def test_groups_numbered_by_appearance() -> None:
+    first, second, third = scenes(3)
+    groups = near_duplicate_groups(np.stack([second, first, second, third, first]))
+    assert groups.tolist() == [0, 1, 0, 2, 1]
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 31), (96, 64)])
+def test_any_size_from_sixteen(shape: tuple[int, int]) -> None:
+    photos = np.random.default_rng(0).integers(0, 256, (4, 1, 1, 3), np.uint8)
+    images = np.broadcast_to(photos, (4, *shape, 3))
+    assert near_duplicate_groups(np.concatenate([images, images])).tolist() == [0, 1, 2, 3] * 2
+
+
+def test_one_image_is_one_group() -> None:
+    assert near_duplicate_groups(scenes(1)).tolist() == [0]
+
+
+def test_two_images_grouped_if_equal() -> None:
+    photos = scenes(2)
+    assert near_duplicate_groups(photos).tolist() == [0, 1]
+    assert near_duplicate_groups(photos[[0, 0]]).tolist() == [0, 0]
+
+
+def test_all_equal_is_one_group() -> None:
+    assert near_duplicate_groups(scenes(1).repeat(50, axis=0)).tolist() == [0] * 50
+
+
+def test_similar_set_is_not_one_group() -> None:
+    """In a set of one kind of scene, what is near is measured by what the set varies."""
+    calm = (scenes(60) * 0.1 + 100).astype(np.uint8)
+    assert near_duplicate_groups(calm).tolist() == [*range(60)]
+
+
+def photo(seed: int, size: tuple[int, int] = (300, 220)) -> Image.Image:
+    """A picture with soft areas, edges and texture, (width, height) pixels."""
+    rng = np.random.default_rng(seed)
+    made = np.zeros((size[1], size[0], 3))
+    for cells, weight in ((4, 0.55), (18, 0.3), (90, 0.15)):
+        coarse = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), np.uint8))
+        made += weight * np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))
+    return Image.fromarray(made.astype(np.uint8))
+
+
+def of_pixels(images: Pixels) -> list[Twin]:
+    """Twins of images whose files all differ."""
+    return duplicates(images, [str(number) for number in range(len(images))])
+
+
+def test_same_bytes_are_twins() -> None:
+    first, other = jpeg(photo(1)), jpeg(photo(2))
+    assert twins(other, first, first) == [Twin(1, 2, "same bytes")]
+
+
+@pytest.mark.parametrize("size", [48, 96, 100, 128, 224, 299])
+def test_saved_again_is_twin(size: int) -> None:
+    image = photo(1)
+    photos = [jpeg(photo(2)), jpeg(image), jpeg(image, 75), jpeg(halved(image), 75)]
+    assert twins(*photos, size=size) == [Twin(1, 2, SAVED_AGAIN), Twin(1, 3, SAVED_AGAIN)]
+
+
+def test_other_format_is_twin() -> None:
+    out = BytesIO()
+    photo(1).save(out, "WEBP", quality=60)
+    assert twins(jpeg(photo(1)), out.getvalue()) == [Twin(0, 1, SAVED_AGAIN)]
+
+
+def test_turned_pixels_with_undoing_tag() -> None:
+    turned = photo(1).transpose(Image.Transpose.ROTATE_90)
+    assert twins(jpeg(photo(1)), jpeg(turned, 75, orientation=6)) == [Twin(0, 1, SAVED_AGAIN)]
+
+
+@pytest.mark.parametrize("size", [96, 100, 224, 299])
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_other_tag_is_turned(orientation: int, size: int) -> None:
+    first, second = jpeg(photo(1)), jpeg(halved(photo(1)), 75, orientation)
+    assert twins(first, second, size=size) == [Twin(0, 1, TURNED)]
+
+
+def test_mirrored_is_twin() -> None:
+    mirrored = photo(1).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    assert twins(jpeg(photo(1)), jpeg(mirrored, 80)) == [Twin(0, 1, TURNED)]
+
+
+def test_turned_in_oblong_images() -> None:
+    image = prepare(jpeg(photo(1)), (96, 128))
+    turned = prepare(jpeg(photo(1).transpose(Image.Transpose.ROTATE_90)), (96, 128))
+    assert of_pixels(np.stack([image, turned])) == [Twin(0, 1, TURNED)]
+
+
+def test_symmetric_picture_is_not_turned() -> None:
+    half = np.asarray(photo(1))
+    image = Image.fromarray(np.concatenate([half, half[:, ::-1]], axis=1))
+    assert twins(jpeg(image), jpeg(image, 75)) == [Twin(0, 1, SAVED_AGAIN)]
+
+
+def test_different_photos_are_no_twins() -> None:
+    assert twins(*(jpeg(photo(seed)) for seed in range(40))) == []
+    assert of_pixels(scenes(300)) == []
+
+
+def test_same_composition_is_no_twin() -> None:
+    """Equal at 16 x 16, different in what is drawn there."""
+    soft = np.asarray(photo(1, (128, 128)), float)
+    grain = np.random.default_rng(0).normal(0, 15, (2, 16, 4, 16, 4, 3))
+    grain -= grain.mean((2, 4), keepdims=True)
+    both = soft + grain.reshape(2, 64, 64, 3).repeat(2, 1).repeat(2, 2)
+    assert of_pixels(both.clip(0, 255).astype(np.uint8)) == []
+
+
+def test_low_contrast_photos_stay_apart() -> None:
+    calm = (scenes(60) * 0.1 + 100).astype(np.uint8)
+    assert of_pixels(calm) == []
+
+
+def test_faint_photos_stay_apart() -> None:
+    """Patches that differ by 4 levels RMS, which two photos saved again may."""
+    assert of_pixels((scenes(40, 64) * 0.04 + 100).astype(np.uint8)) == []
+
+
+def test_plain_colours_stay_apart() -> None:
+    levels = np.arange(20, 240, 4, dtype=np.uint8)
+    assert of_pixels(np.broadcast_to(levels[:, None, None, None], (len(levels), 64, 64, 3))) == []
+
+
+def test_equal_plain_pictures_are_twins() -> None:
+    plain = np.full((3, 64, 64, 3), 120, np.uint8)
+    plain[2] += 1
+    assert of_pixels(plain)[0] == Twin(0, 1, SAVED_AGAIN)
+
+
+def moved(pixels: int) -> Pixels:
+    """A still room with one thing, `pixels` to the right of where it is at 0."""
+    room = np.asarray(photo(3, (128, 128))).copy()
+    room[40:90, 30 + pixels : 70 + pixels] = np.asarray(photo(4, (40, 50)))
+    return room
+
+
+def test_frames_with_motion_are_no_twins() -> None:
+    assert of_pixels(np.stack([moved(pixels) for pixels in (0, 1, 4, 8)])) == []
+
+
+def test_still_frames_are_twins() -> None:
+    film = noisy(np.stack([moved(0)] * 3), 3)
+    assert of_pixels(film) == [Twin(0, 1, SAVED_AGAIN), Twin(0, 2, SAVED_AGAIN)]
+
+
+def test_cluster_gives_pairs_to_first() -> None:
+    found = of_pixels(noisy(scenes(2)[[0] * 300 + [1] * 200], 2))
+    assert found == [Twin(0 if row < 300 else 300, row, SAVED_AGAIN) for row in range(1, 500) if row != 300]
+
+
+def test_each_image_repeats_one() -> None:
+    """Same bytes go before same pixels, and a copy is compared through its first."""
+    first, again = jpeg(photo(1)), jpeg(photo(1), 75)
+    assert twins(first, again, first, again) == [
+        Twin(0, 1, SAVED_AGAIN),
+        Twin(0, 2, "same bytes"),
+        Twin(1, 3, "same bytes"),
+    ]
+
+
+def test_rows_count_copies_too() -> None:
+    first, again = jpeg(photo(1)), jpeg(photo(1), 75)
+    other = jpeg(photo(2))
+    assert twins(other, other, first, again)[1:] == [Twin(2, 3, SAVED_AGAIN)]
+
+
+def test_twins_across_blocks() -> None:
+    photos = scenes(300)
+    found = of_pixels(np.concatenate([photos, noisy(photos, 3)[:, ::-1]]))
+    assert found == [Twin(number, number + 300, TURNED) for number in range(300)]
+
+
+def test_twins_of_mapped_images(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", scenes(4)[[0, 1, 0, 2]])
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    assert of_pixels(mapped) == [Twin(0, 2, SAVED_AGAIN)]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_for_twins(count: int) -> None:
+    assert of_pixels(scenes(3)[:count]) == []
+
+
+@pytest.mark.parametrize("name", ["COARSE_LEVEL", "FINE_DETAIL"])
+def test_no_tolerance_finds_no_twin(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"tledge.data.duplicates.{name}", 0.0)
+    monkeypatch.setattr("tledge.data.duplicates.FLOOR", 0.0)
+    assert twins(jpeg(photo(1)), jpeg(photo(1), 75)) == []

@@ -1,0 +1,23 @@
+"""Which classes are weak, beyond chance."""
+
+from __future__ import annotations
+
+from tledge.metrics import per_class
+from tledge.metrics.per_class import Recall
+
+
+def recall(label: str, images: int, share: float) -> Recall:
+    return per_class.recall_of(label, images, share)
+
+
+def test_weak_is_more_than_chance() -> None:
+    classes = [
+        recall("sure", 100, 0.6),
+        recall("chance", 100, 0.85),
+        recall("few", 10, 0.1),
+        recall("best", 90, 1),
+    ]
+    assert [one.label for one in per_class.weak(classes, 0.9)] == ["sure"]
+    assert per_class.weak(classes, 0.5) == []
+    low = [recall("worse", 100, 0.3), recall("worst", 100, 0.1)]
+    assert [one.label for one in per_class.weak(low, 0.9)] == ["worst", "worse"]

@@ -1,0 +1,50 @@
+"""Which remedy is taken; without any model."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.helpers.repair_climb import remedies, stand_in, wrong
+from tledge.quantization import repair
+from tledge.quantization.repair import HeldOut, search_repairs
+
+
+@pytest.fixture
+def faked(monkeypatch: pytest.MonkeyPatch) -> HeldOut:
+    """Remedies whose data is the number of their wrong answers."""
+    return stand_in(monkeypatch)
+
+
+def test_first_that_passes_ends_the_climb(faked: HeldOut) -> None:
+    made, tried, taken = search_repairs(remedies(40, 20, 8, 0), b"0", faked)
+    assert [one.verdict for one in tried] == ["failed", "failed", "passed"]  # 8 of 400 are exactly 2 %
+    assert taken == 2 and made[taken].name == "8 wrong"
+
+
+def test_best_is_taken_where_none_passes(faked: HeldOut) -> None:
+    _made, tried, taken = search_repairs(remedies(40, 9, 20), b"0", faked)
+    assert taken == 1 and all(one.verdict == "failed" and one.reasons for one in tried)
+
+
+def test_answers_between_classes_are_held_to_the_gate(
+    faked: HeldOut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photos with margins pass; what lies between two classes shows the difference."""
+    between = replace(faked, between=faked.images[:100])
+
+    def answers(data: bytes, _name: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return wrong(int(data) if len(images) == 100 else 0)[: len(images)]
+
+    monkeypatch.setattr(repair, "run_on_all_cores", answers)
+    _made, tried, taken = search_repairs(remedies(3, 2, 1), b"0", between)
+    assert [one.verdict for one in tried] == ["failed", "passed"] and taken == 1
+    assert [one.agreement for one in tried] == [1, 1] and [one.between for one in tried] == [0.97, 0.98]
+    assert tried[0].reasons == ("agreement between classes 0.9700, wanted 0.98",)
+
+
+def test_float_model_is_the_measure(faked: HeldOut) -> None:
+    """Not the labels: where the float model is wrong, so must be the remedy."""
+    _made, tried, _taken = search_repairs(remedies(40), b"40", faked)
+    assert tried[0].agreement == 1 and tried[0].accuracy == 0.9

@@ -1,0 +1,246 @@
+"""A model is tried in another process first: what crashes there ends with a sentence here."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.helpers import fake_artifacts, fake_device_bundle
+from tests.helpers.command_line import Cli
+from tests.helpers.fake_device_bundle import change, write_sums
+from tledge._process import subprocesses
+from tledge.errors import ArtifactError
+from tledge.inference import predictor
+from tledge.run import folder
+from tledge.runtime import sandbox
+
+CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was tried before does not count."""
+    monkeypatch.setattr(sandbox, "_tried", set())
+
+
+def as_worker(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Run this code in the worker's place."""
+    monkeypatch.setattr(subprocesses, "worker_command", lambda *_given: [sys.executable, "-c", code])
+
+
+def test_good_models_pass() -> None:
+    sandbox.require(fake_artifacts.tflite(), "m.tflite")
+    sandbox.require(fake_artifacts.onnx(), "m.onnx")
+    assert len(sandbox._tried) == 2
+
+
+def test_trying_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_given: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkstemp", full)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    sandbox.require(fake_artifacts.tflite(), "m.tflite")
+
+
+def test_model_larger_than_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = "import sys; print(len(sys.stdin.buffer.read()) == 3_000_000 and '{}')"
+    as_worker(monkeypatch, count)
+    sandbox.require(bytes(3_000_000), "m.tflite")
+    as_worker(monkeypatch, CRASH)  # reads nothing
+    with pytest.raises(ArtifactError, match="SIGSEGV"):
+        sandbox.require(bytes(3_000_001), "m.tflite")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its starter's end cannot be seen there")
+def test_worker_does_not_outlive_who_waits_for_it() -> None:
+    """A model that never answers would keep it at work for ever."""
+    command, env = (
+        subprocesses.worker_command("runtime.sandbox_worker", "m.tflite", "xnnpack"),
+        {subprocesses.STARTER: "1"},
+    )
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | env) as worker:
+        assert worker.wait(20) == 1
+
+
+def test_model_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = fake_artifacts.tflite()
+    sandbox.require(model, "m.tflite")
+    as_worker(monkeypatch, CRASH)
+    sandbox.require(model, "m.tflite")
+    with pytest.raises(ArtifactError):
+        sandbox.require(model, "m.tflite", "reference")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (CRASH, "m.tflite: crashes the runtime that opens it (SIGSEGV)"),
+        ("import os; os.abort()", "(SIGABRT)"),
+        ("raise SystemExit('why not')", "could not be tried (exit code 1). why not"),
+        ("print('{}')", ""),
+        ("print()", "could not be tried (exit code 0)"),
+        ('print(\'{"error": "no such", "kind": "MissingError"}\')', "no such"),
+    ],
+)
+def test_every_ending_is_told(code: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_worker(monkeypatch, code)
+    try:
+        sandbox.require(b"model", "m.tflite")
+    except Exception as error:
+        assert words and words in str(error)
+        assert type(error).__name__ == ("MissingError" if words == "no such" else "ArtifactError")
+    else:
+        assert not words
+
+
+def test_endless_model_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_worker(monkeypatch, "import time; time.sleep(60)")
+    monkeypatch.setattr(sandbox, "PATIENCE", 0.3)
+    with pytest.raises(ArtifactError, match="does not open and answer within"):
+        sandbox.require(b"model", "m.tflite")
+
+
+def test_memory_is_limited() -> None:
+    code = (
+        "from tledge.runtime import sandbox_worker as trial_worker; trial_worker._limit(2 << 30)\n"
+        "try:\n    bytearray(3 << 30)\nexcept MemoryError:\n    print('{}')"
+    )
+    with pytest.MonkeyPatch.context() as patched:
+        as_worker(patched, code)
+        sandbox.require(b"model", "m.tflite")
+
+
+def test_model_that_is_none_is_told() -> None:
+    for model, name in (
+        (b"no model", "m.tflite"),
+        (b"no model", "m.onnx"),
+        (fake_artifacts.tflite()[:300], "m.tflite"),
+    ):
+        with pytest.raises(ArtifactError, match=name):
+            sandbox.require(model, name)
+
+
+def crashing() -> bytes:
+    """A whole flatbuffer of scales that are 0, on which XNNPACK ends with a segmentation fault."""
+    flatbuffers = pytest.importorskip("flatbuffers")
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    model = schema.ModelT.InitFromPackedBuf(fake_device_bundle.tflite(integers=True), 0)
+    for one in model.subgraphs[0].tensors:
+        if one.quantization and one.quantization.scale is not None:
+            one.quantization.scale = [0.0]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_model_that_crashes_litert_is_told(tmp_path: Path, cli: Cli) -> None:
+    """Should LiteRT learn to refuse it, it says so itself."""
+    (tmp_path / "m.tflite").write_bytes(crashing())
+    (tmp_path / "labels.txt").write_text("a\nb\nc\n")
+    done = cli("predict", tmp_path / "m.tflite", "x.jpg")
+    assert done.code == 4 and "m.tflite: " in done.err
+    assert "crashes the runtime that opens it (SIGSEGV)" in done.err or "LiteRT does not load it" in done.err
+
+
+def test_loose_file_is_tried(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m.tflite").write_bytes(fake_artifacts.tflite())
+    as_worker(monkeypatch, CRASH)
+    done = cli("predict", tmp_path / "m.tflite", "x.jpg")
+    assert done.code == 4 and "m.tflite: crashes the runtime that opens it (SIGSEGV)" in done.err
+
+
+def test_bundle_is_tried(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = fake_device_bundle.make(tmp_path / "bundle")
+    photo = next((bundle / "golden").glob("*.png"))
+    as_worker(monkeypatch, CRASH)
+    for arguments in (("predict", bundle, photo), ("verify", bundle), ("verify", bundle, "--skew")):
+        done = cli(*arguments)
+        assert done.code == 4 and "SIGSEGV" in done.out + done.err, arguments
+    done = cli("compare", bundle, copy_of(bundle, tmp_path))
+    assert done.code == 4 and "SIGSEGV" in done.out + done.err
+
+
+def copy_of(bundle: Path, tmp_path: Path) -> Path:
+    """Another bundle of the same photos."""
+    other = fake_device_bundle.make(tmp_path / "other")
+    change(other, lambda raw: raw.update(version="2"))
+    write_sums(other)
+    return other
+
+
+def test_predict_needs_an_answer_for_every_label(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(fake_artifacts.tflite())
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    with pytest.raises(ArtifactError, match="gives 3 values and carries 2 labels"):
+        predictor.open_predictor(tmp_path / "m.tflite")
+
+
+def test_changed_artifact_of_a_run_is_not_previewed(tmp_path: Path) -> None:
+    """Its hash is all that says that it is what an export made."""
+    from tledge.preview.panel import _opener
+
+    run = fake_artifacts.run(tmp_path / "run")
+    artifact = next(one for one in folder.RunFolder(run).read_artifacts() if one.variant == "tflite-fp32")
+    assert _opener(run, artifact)().run(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 3)
+    (run / artifact.path).write_bytes(b"TFL3")
+    with pytest.raises(Exception, match="gone or changed since it was exported"):
+        _opener(run, artifact)()
+
+
+def test_workers_import_nothing_from_where_one_is() -> None:
+    assert subprocesses.worker_command("a", 1)[1:] == ["-P", "-m", "tledge.a", "1"]
+
+
+@pytest.mark.parametrize("place", ["/etc/passwd", "../../../../../../../../etc/passwd", "/dev/zero"])
+def test_weights_elsewhere_are_not_read(place: str, tmp_path: Path, cli: Cli) -> None:
+    """An ONNX file may say that its weights lie in another one."""
+    library = pytest.importorskip("onnx")
+    model = library.ModelProto.FromString(fake_artifacts.onnx())
+    weights = model.graph.initializer[0]
+    facts = {"location": place, "offset": "0", "length": str(len(weights.raw_data))}
+    weights.ClearField("raw_data")
+    weights.data_location = library.TensorProto.EXTERNAL
+    for key, value in facts.items():
+        entry = weights.external_data.add()
+        entry.key, entry.value = key, value
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    for arguments in (("predict", tmp_path / "m.onnx", "x.jpg"), ("inspect", tmp_path / "m.onnx")):
+        done = cli(*arguments)
+        assert done.code == 4 and "m.onnx" in done.err
+
+
+@pytest.mark.parametrize("text", ["null", "{}", '"abc"', "[" * 100_000, "["])
+def test_labels_that_are_no_list_are_told(text: str, tmp_path: Path, cli: Cli) -> None:
+    library = pytest.importorskip("onnx")
+    model = library.ModelProto.FromString(fake_artifacts.onnx())
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "labels", text
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    done = cli("inspect", tmp_path / "m.onnx")
+    assert done.code == 4 and "no JSON list" in done.err
+
+
+@pytest.mark.parametrize("command", ["predict", "bench"])
+def test_onnxruntime_keeps_no_record_of_its_use(command: str, tmp_path: Path) -> None:
+    """Where it may tell its maker, it leaves an identity below the home folder and a file in the scratch."""
+    bundle, home = fake_artifacts.bundle(tmp_path / "made"), tmp_path / "home"
+    home.mkdir()
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (8, 8)).save(photo)
+    options = {"predict": (photo,), "bench": ("--threads", "1")}
+    env = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tledge", command, bundle, "--variant", "onnx-fp32", *options[command]],
+        env=env | {"HOME": str(home), "TMPDIR": str(home)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in home.rglob("*")] == []

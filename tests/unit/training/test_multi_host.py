@@ -1,0 +1,52 @@
+"""Training in several processes: what the options must say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.helpers.command_line import Cli
+from tests.helpers.processes import HERE
+from tledge import config
+from tledge.errors import RecipeError
+from tledge.training import multi_host
+from tledge.training.multi_host import Hosts
+
+
+@pytest.mark.parametrize(
+    "address", ["", "host", "host:", ":80", "host:port", "host:0", "host:65536", "host:-1"]
+)
+def test_malformed_coordinator(address: str) -> None:
+    with pytest.raises(RecipeError, match="expected HOST:PORT"):
+        Hosts(address, 2, 0)
+
+
+@pytest.mark.parametrize(("processes", "process"), [(2, 2), (2, -1), (0, 0), (-1, 0)])
+def test_process_out_of_range(processes: int, process: int) -> None:
+    with pytest.raises(RecipeError, match="processes count from 0"):
+        Hosts(HERE, processes, process)
+
+
+@pytest.mark.parametrize(
+    "options", [["--processes", 2], ["--coordinator", HERE, "--processes", 2], ["--process", 0]]
+)
+def test_options_go_together(options: list[Any], cli: Cli) -> None:
+    done = cli("train", "quickstart", *options)
+    assert done.code == 2 and "all three or none" in done.err
+
+
+def test_one_process_is_alone() -> None:
+    assert Hosts("", 1, 0) == multi_host.ALONE and multi_host.ALONE.writes
+
+
+@pytest.fixture
+def three_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multi_host, "devices", lambda: 3)
+
+
+@pytest.mark.parametrize(("size", "near"), [(8, "6 or 9"), (2, "3"), (10, "9 or 12")])
+def test_uneven_batch_is_refused(size: int, near: str, three_devices: None) -> None:
+    stages = [config.Stage(name="a", batch_size=6), config.Stage(name="b", batch_size=size)]
+    with pytest.raises(RecipeError, match=rf"stage\]\] b: batch_size = {size} .* that can: {near}\."):
+        multi_host.require_batches(Hosts(HERE, 3, 0), stages)

@@ -1,0 +1,1 @@
+"""Groups of cases: each module that `torture.runner.GROUPS` names has a tuple `CASES`."""

@@ -1,0 +1,1 @@
+"""Damaged, odd, hostile and mutated files that the cases give to tledge."""

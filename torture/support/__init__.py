@@ -1,0 +1,1 @@
+"""Code that several groups of cases share: processes, work folders, servers and checks."""
