@@ -61,7 +61,7 @@ def test_panel_answers_as_recorded(panel: Panel, run: Path) -> None:
     """Keras as in the golden set, artifacts as in the bundle, on the golden pixels."""
     assert panel.names == (KERAS, "tflite-fp32", "tflite-int8", "onnx-fp32")
     reference = golden_set.load(run / "golden.npz")
-    found = {one.model: one for one in panel.ask(reference.images[3])}
+    found = {one.model: one for one in panel.predict(reference.images[3])}
     assert all(one.error == "" and one.milliseconds > 0 for one in found.values())
     off = {
         name: np.abs(np.array(one.probabilities) - reference.probabilities[3]).max()
@@ -75,7 +75,7 @@ def test_model_that_does_not_open_says_why(run: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(run, tmp_path / "small"))
     (own / "artifacts" / "onnx-fp32.onnx").write_bytes(b"none")
     made = Panel(own)
-    found = {one.model: one for one in made.ask(np.zeros((48, 48, 3), np.uint8))}
+    found = {one.model: one for one in made.predict(np.zeros((48, 48, 3), np.uint8))}
     made.close()
     assert found["onnx-fp32"].probabilities is None and "onnx" in found["onnx-fp32"].error
     assert found[KERAS].probabilities is not None
@@ -90,12 +90,14 @@ def test_side_by_side(seen: Seen, run: Path, panel: Panel) -> None:
     }
     assert list(shown) == [*panel.names, "this page (tflite-int8)"]
     labels = open_bundle(run / "bundle").manifest.labels
-    for one in panel.ask(image.prepare(photo(run), (48, 48))):
+    for one in panel.predict(image.prepare(photo(run), (48, 48))):
         assert one.probabilities is not None
         best = int(np.argmax(one.probabilities))
         assert shown[one.model][1] == labels[best]
         assert shown[one.model][2] == f"{100 * one.probabilities[best]:.1f} %"
-    int8 = next(one for one in panel.ask(image.prepare(photo(run), (48, 48))) if one.model == "tflite-int8")
+    int8 = next(
+        one for one in panel.predict(image.prepare(photo(run), (48, 48))) if one.model == "tflite-int8"
+    )
     assert np.array_equal(seen.answer(), np.array(int8.probabilities, np.float32))
 
 

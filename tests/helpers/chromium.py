@@ -21,6 +21,7 @@ from PIL import Image
 from tledge.bundle.reader import open_bundle
 from tledge.preview import server
 from tledge.preview.panel import Panel
+from tledge.preview.site import Site
 
 # Without the later ones Chromium calls home, which no test may need.
 ARGUMENTS = (
@@ -117,7 +118,7 @@ def opened(browser: Any, url: str, before: str = "", **context: Any) -> Iterator
 @contextmanager
 def served(bundle: Path, run: Path | None = None, feedback: Path | None = None) -> Iterator[str]:
     """A preview of a bundle, or of a run, on a free port; gives its address."""
-    site = server.Site(open_bundle(bundle), Panel(run) if run else None, feedback)
+    site = Site(open_bundle(bundle), Panel(run) if run else None, feedback)
     with server.start(site, port=None) as serving:
         thread = Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

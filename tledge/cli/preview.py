@@ -14,7 +14,8 @@ from tledge.errors import RecipeError, RunError
 if TYPE_CHECKING:
     from tledge.bundle.reader import Bundle
     from tledge.bundle.signing import PublicKey
-    from tledge.preview.server import Server, Site
+    from tledge.preview.http_server import PreviewServer
+    from tledge.preview.site import Site
 
 
 @click.command(epilog=example("tledge preview runs/rps"))
@@ -72,7 +73,7 @@ def _site(path: Path | None, feedback: Path | None, key: PublicKey | None) -> Si
     """What is served: a bundle alone, or a run's bundle with its other models."""
     from tledge.bundle import reader
     from tledge.preview.panel import Panel
-    from tledge.preview.server import Site
+    from tledge.preview.site import Site
     from tledge.run import folder as run_folder
 
     folder = run_folder.newest_run(Path("runs")).path if path is None else path
@@ -96,17 +97,17 @@ def _usable(path: Path, key: PublicKey | None) -> Bundle:
     return bundle
 
 
-def _url(serving: Server, host: str) -> str:
+def _url(serving: PreviewServer, host: str) -> str:
     return f"http://{host}:{serving.port}/" + (f"?key={serving.key}" if serving.key else "")
 
 
-def _lan_urls(serving: Server) -> list[str]:
-    from tledge.preview.server import lan_addresses
+def _lan_urls(serving: PreviewServer) -> list[str]:
+    from tledge.preview.addresses import lan_addresses
 
     return [_url(serving, address) for address in lan_addresses()] if serving.key else []
 
 
-def _announce(serving: Server, url: str) -> None:
+def _announce(serving: PreviewServer, url: str) -> None:
     """Say where the page is, and to phones as a picture."""
     click.echo(f"Preview: {url}")
     for one in _lan_urls(serving):

@@ -75,10 +75,10 @@ class Panel:
         """What the models are called, Keras first."""
         return tuple(self._sessions)
 
-    def ask(self, pixels: NDArray[np.uint8]) -> list[PanelPrediction]:
+    def predict(self, pixels: NDArray[np.uint8]) -> list[PanelPrediction]:
         """What every model answers to uint8[H, W, 3]; waits until all are open."""
         with self._lock:
-            return [_ask(name, opened, pixels) for name, opened in self._sessions.items()]
+            return [_predict(name, opened, pixels) for name, opened in self._sessions.items()]
 
     def flips(self) -> list[dict[str, Any]]:
         """The answers that differ from Keras', of all artifacts, as the lists in `evidence/` have them."""
@@ -86,7 +86,7 @@ class Panel:
         listings = map(flips.listed, paths)
         return [{"variant": one.variant, **asdict(flip)} for one in listings for flip in one.flips]
 
-    def flip_picture(self, row: int) -> bytes | None:
+    def flip_image(self, row: int) -> bytes | None:
         """The prepared test image of a flip as a PNG; None where `row` is no flip."""
         from PIL import Image
 
@@ -132,7 +132,7 @@ def _opener(run: Path, artifact: Artifact) -> Callable[[], Session]:
     return opened
 
 
-def _ask(name: str, opened: Future[Session], pixels: NDArray[np.uint8]) -> PanelPrediction:
+def _predict(name: str, opened: Future[Session], pixels: NDArray[np.uint8]) -> PanelPrediction:
     try:
         session = opened.result()
         started = time.perf_counter()

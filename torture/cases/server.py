@@ -39,7 +39,7 @@ def _photo(number: int = 0) -> bytes:
 
 def local_addresses_only(workspace: Workspace) -> Observation:
     """Check that other addresses are not listened on; with --lan they are, and need the key."""
-    from tledge.preview.server import lan_addresses
+    from tledge.preview.addresses import lan_addresses
 
     others, faults = ["127.0.0.2", *lan_addresses()], []
     with running_server(workspace, make_bundle(workspace), "here") as server:
@@ -301,7 +301,7 @@ def restarted(workspace: Workspace) -> Observation:
             except RuntimeError as error:
                 return Observation("", (*faults, f"restart {number}: {error}"), kills=number)
     refused = workspace.tledge("preview", make_bundle(workspace), "--no-browser", "--port", port, timeout=20)
-    if refused.code != 1 or refused.crashed or f"--port {port}: cannot be had" not in refused.err:
+    if refused.code != 1 or refused.crashed or f"--port {port}: cannot be used" not in refused.err:
         faults.append(f"a taken port: {refused.tail}")
     observation = observe_server(
         server, f"{times} times ended and at once back on its port; a taken one is named", faults, times

@@ -20,7 +20,10 @@ from tledge._io import files
 from tledge.bundle import preview_page
 from tledge.bundle.reader import open_bundle
 from tledge.errors import RunError
-from tledge.preview import feedback, server
+from tledge.preview import addresses, feedback, limits, server
+from tledge.preview.handler import RequestHandler
+from tledge.preview.http_server import PreviewServer
+from tledge.preview.site import Site
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +114,7 @@ def test_length_must_be_told(url: str) -> None:
 
 
 def test_slow_request_is_dropped(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server.Handler, "timeout", 0.3)
+    monkeypatch.setattr(RequestHandler, "timeout", 0.3)
     with chromium.served(shared_bundle) as url:
         with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=10) as raw:
             raw.sendall(b"GET / HTTP/1.1\r\nHo")
@@ -121,7 +124,7 @@ def test_slow_request_is_dropped(shared_bundle: Path, monkeypatch: pytest.Monkey
 
 def test_dripping_request_is_dropped(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then gains no time."""
-    monkeypatch.setattr(server.Handler, "timeout", 0.4)
+    monkeypatch.setattr(RequestHandler, "timeout", 0.4)
     with chromium.served(shared_bundle) as url:
         with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=10) as one:
             one.settimeout(0.1)
@@ -176,20 +179,20 @@ def test_file_of_the_bundle_is_no_page(url: str) -> None:
 
 def test_bodies_wait_for_their_turn(shared_bundle: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = photo(0)
-    monkeypatch.setattr(server, "BODIES", len(picture))
+    monkeypatch.setattr(limits, "MAX_HELD_BYTES", len(picture))
     with chromium.served(shared_bundle, feedback=kept) as url:
         with ThreadPoolExecutor(20) as pool:
             asked = pool.map(lambda _n: ask(url, "/api/feedback?label=red", picture).status, range(20))
         assert set(asked) == {200}
-        monkeypatch.setattr(server, "PATIENCE", 0.1)
-        monkeypatch.setattr(server, "MAX_BODY", len(picture) + 1)
+        monkeypatch.setattr(limits, "HEADER_SECONDS", 0.1)
+        monkeypatch.setattr(limits, "MAX_BODY_BYTES", len(picture) + 1)
         answer = ask(url, "/api/feedback?label=red", picture + b"x")
         assert answer.status == 503 and "Try again" in answer.json["error"]
     shutil.rmtree(kept)
 
 
 def test_too_many_connections_are_closed(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "CONNECTIONS", 2)
+    monkeypatch.setattr(limits, "MAX_CONNECTIONS", 2)
     with chromium.served(shared_bundle) as url:
         port = urlsplit(url).port or 0
         with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
@@ -222,10 +225,10 @@ def test_own_errors_are_told(
 ) -> None:
     """A client that goes away is no news; an error of the server's own is."""
 
-    def broken(_site: server.Site) -> bytes:
+    def broken(_site: Site) -> bytes:
         raise KeyError("planted")
 
-    monkeypatch.setattr(server.Site, "index", broken)
+    monkeypatch.setattr(Site, "index", broken)
     with chromium.served(shared_bundle) as url:
         with pytest.raises((OSError, http.client.HTTPException)):
             ask(url)
@@ -276,12 +279,12 @@ def test_bundle_alone_has_no_other_models(url: str) -> None:
 
 
 @pytest.fixture
-def lan(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[server.Server]:
+def lan(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PreviewServer]:
     """A server for phones; this machine's address in its network is made up."""
     from threading import Thread
 
-    monkeypatch.setattr(server, "lan_addresses", lambda: ["192.0.2.7"])
-    with server.start(server.Site(open_bundle(shared_bundle)), lan=True) as serving:
+    monkeypatch.setattr(addresses, "lan_addresses", lambda: ["192.0.2.7"])
+    with server.start(Site(open_bundle(shared_bundle)), lan=True) as serving:
         thread = Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         yield serving
@@ -289,7 +292,7 @@ def lan(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[server
         thread.join()
 
 
-def test_phones_need_the_key(lan: server.Server) -> None:
+def test_phones_need_the_key(lan: PreviewServer) -> None:
     url, host = f"http://127.0.0.1:{lan.port}", f"192.0.2.7:{lan.port}"
     assert ask(url, Host=host).status == 403
     assert ask(url, "/?key=wrong", Host=host).status == 403
@@ -301,14 +304,14 @@ def test_phones_need_the_key(lan: server.Server) -> None:
 
 
 def test_listens_here_alone_unless_asked(url: str, shared_bundle: Path) -> None:
-    with server.start(server.Site(open_bundle(shared_bundle))) as serving:
+    with server.start(Site(open_bundle(shared_bundle))) as serving:
         assert serving.server_address[0] == "127.0.0.1" and not serving.key
 
 
 def test_taken_port(shared_bundle: Path) -> None:
     """The usual one gives way to a free one; one that was asked for does not."""
-    site = server.Site(open_bundle(shared_bundle))
+    site = Site(open_bundle(shared_bundle))
     with server.start(site) as first, server.start(site) as second:
         assert first.port != second.port
-        with pytest.raises(RunError, match=f"--port {second.port}: cannot be had"):
+        with pytest.raises(RunError, match=f"--port {second.port}: cannot be used"):
             server.start(site, port=second.port)

@@ -1,0 +1,175 @@
+"""Handle the requests of one connection: page and bundle files, predictions, feedback photos."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from tledge.errors import ResourceError, TledgeError
+from tledge.preview import admission, feedback, limits
+from tledge.preview.http_server import PreviewServer
+from tledge.preview.limits import DeadlineReader
+from tledge.preview.replies import (
+    BUNDLE_FILE_HEADERS,
+    CONTENT_TYPES,
+    SECURITY_HEADERS,
+    Reply,
+    RequestRefused,
+    error_reply,
+    file_reply,
+    json_reply,
+)
+
+Query = Mapping[str, list[str]]
+
+
+class RequestHandler(BaseHTTPRequestHandler):
+    """Serve one connection."""
+
+    server: PreviewServer
+    protocol_version = "HTTP/1.1"
+    server_version = "tledge"
+    sys_version = ""
+    timeout = limits.HEADER_SECONDS
+
+    def setup(self) -> None:
+        """Read the connection with a deadline."""
+        super().setup()
+        self._reader = DeadlineReader(self.connection)
+        self.rfile = io.BufferedReader(self._reader)
+
+    def handle_one_request(self) -> None:
+        """Serve one request of the connection."""
+        self._reader.deadline = time.monotonic() + self.timeout
+        super().handle_one_request()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Reply to a malformed request or an unknown method in the form of all other replies."""
+        del explain
+        self._send(error_reply(message or HTTPStatus(code).phrase), HTTPStatus(code))
+
+    def do_GET(self) -> None:
+        """Reply with a file or JSON."""
+        self._reply(self._get)
+
+    def do_HEAD(self) -> None:
+        """Reply as to GET, without the body."""
+        self._reply(self._get)
+
+    def do_POST(self) -> None:
+        """Predict the pixels that were sent, or keep a feedback photo."""
+        self._reply(self._post)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Print nothing: the user looks at the page."""
+        del format, args
+
+    def _reply(self, serve: Callable[[str, Query], Reply]) -> None:
+        """Send what `serve` returns, or its failure with the status that fits."""
+        try:
+            reply, status = self._admitted(serve), HTTPStatus.OK
+        except RequestRefused as refused:
+            reply, status = error_reply(str(refused)), refused.status
+        except ResourceError as error:  # the disk is full, or a folder is read-only
+            reply, status = error_reply(str(error)), HTTPStatus.INTERNAL_SERVER_ERROR
+        except TledgeError as error:
+            reply, status = error_reply(str(error)), HTTPStatus.UNPROCESSABLE_ENTITY
+        except ValueError:
+            reply, status = error_reply("The request cannot be parsed."), HTTPStatus.BAD_REQUEST
+        except (ConnectionError, TimeoutError):
+            raise
+        except OSError as error:  # a file is gone
+            reply, status = error_reply(f"The server failed: {error}."), HTTPStatus.INTERNAL_SERVER_ERROR
+        self._send(reply, status)
+
+    def _admitted(self, serve: Callable[[str, Query], Reply]) -> Reply:
+        """Serve the request if it may be; raises RequestRefused."""
+        parts = urlsplit(self.path)
+        query = parse_qs(parts.query)
+        admission.require_unambiguous(self.command, self.request_version, self.headers)
+        admission.require_own_page(self.server.hosts, self.headers)
+        admission.require_key(self.server.key, query, self.headers)
+        return serve(unquote(parts.path), query)
+
+    def _send(self, reply: Reply, status: HTTPStatus) -> None:
+        if status != HTTPStatus.OK:
+            self.close_connection = True  # the client may still be sending its body
+        self.connection.settimeout(self.timeout)
+        self.send_response(status)
+        for name, value in {**SECURITY_HEADERS, **reply.headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", reply.content_type)
+        self.send_header("Content-Length", str(len(reply.body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(reply.body)
+
+    def _get(self, path: str, query: Query) -> Reply:
+        name = path.removeprefix("/")
+        if name in ("", "index.html"):
+            cookie = f"{admission.COOKIE}={self.server.key}; HttpOnly; SameSite=Strict; Path=/"
+            headers = {"Set-Cookie": cookie} if self.server.key and "key" in query else {}
+            return Reply(self.server.site.index(), CONTENT_TYPES[".html"], headers)
+        if name in self.server.page_files:
+            return file_reply(name, self.server.page_files[name])
+        member = name.removeprefix("bundle/")
+        if member != name and member in self.server.bundle_names:
+            return file_reply(member, self.server.bundle_file(member), BUNDLE_FILE_HEADERS)
+        return self._get_flips(name)
+
+    def _get_flips(self, name: str) -> Reply:
+        """Reply with the list of flips of the run, or with the image of one of them."""
+        panel = self.server.site.panel
+        if panel and name == "api/flips":
+            return json_reply({"flips": panel.flips()})
+        row = re.fullmatch(r"api/flips/(\d{1,9})\.png", name)
+        png = panel.flip_image(int(row[1])) if panel and row else None
+        if png is None:
+            raise RequestRefused(HTTPStatus.NOT_FOUND, "There is no such file.")
+        return Reply(png, CONTENT_TYPES[".png"])
+
+    def _post(self, path: str, query: Query) -> Reply:
+        """Read the body within the memory that all requests share, then serve it."""
+        length = self._content_length()
+        try:
+            with self.server.held_bytes.reserve(length, limits.HEADER_SECONDS):
+                return self._serve_body(path, query, self._read_body(length))
+        except limits.BudgetExhausted:
+            raise RequestRefused(
+                HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests at a time. Try again."
+            ) from None
+
+    def _serve_body(self, path: str, query: Query, body: bytes) -> Reply:
+        site = self.server.site
+        if path == "/api/answers":
+            return json_reply({"answers": site.predictions(body)})
+        if path == "/api/feedback" and site.feedback:
+            label = query.get("label", [""])[0]
+            saved = feedback.keep(site.feedback, label, site.manifest.labels, body)
+            return json_reply({"path": str(saved)})
+        raise RequestRefused(HTTPStatus.NOT_FOUND, "Nothing can be sent to this address.")
+
+    def _content_length(self) -> int:
+        length = self.headers.get("Content-Length", "")
+        if not re.fullmatch(r"[0-9]{1,12}", length):
+            raise RequestRefused(HTTPStatus.LENGTH_REQUIRED, "Content-Length is missing or no number.")
+        if int(length) > limits.MAX_BODY_BYTES:
+            raise RequestRefused(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"The body is too large: at most {limits.MAX_BODY_BYTES >> 20} MiB.",
+            )
+        return int(length)
+
+    def _read_body(self, length: int) -> bytes:
+        self._reader.deadline = time.monotonic() + self.timeout + length / limits.MIN_BODY_BYTES_PER_SECOND
+        body = self.rfile.read(length)
+        if len(body) != length:
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, "The body ended early.")
+        return body
