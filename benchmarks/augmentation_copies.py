@@ -33,13 +33,13 @@ def compare_copies(recipe_path: str, views: str, heads: str) -> None:
 
     loaded = loader.load(Path(recipe_path))
     prepared = prepare.prepare(loaded.data, loaded.model.image_size)
-    rows = splits.split(prepared, loaded.data, loaded.recipe.seed)
+    rows = splits.split(prepared, loaded.data, loaded.meta.seed)
     core = classifier.build(loaded.model, len(prepared.labels))
     classifier.set_trainable(core, loaded.stage[0])
     halves = frozen_features.cut(core)
     assert halves is not None
     epochs = loaded.stage[0].epochs
-    draw = augmentation.make_augmenter(loaded.augment, loaded.recipe.seed)
+    draw = augmentation.make_augmenter(loaded.augment, loaded.meta.seed)
     pixels = prepared.images()[rows["train"]]
     fresh = [_features(halves.front, _drawn(draw, pixels)) for _ in range(epochs)]
     kept_copies = [_features(halves.front, pixels), *fresh[: int(views) - 1]]

@@ -122,7 +122,7 @@ def time_epoch_batches(recipe_path: str) -> None:
 
     def work() -> int:
         prepared = prepare.prepare(loaded.data, SIZE)
-        rows = splits.split(prepared, loaded.data, loaded.recipe.seed)
+        rows = splits.split(prepared, loaded.data, loaded.meta.seed)
         one_hot = np.eye(len(prepared.labels), dtype=np.float32)[prepared.label_indices()]
         parts = {name: batches.Examples(prepared.images(), one_hot, part) for name, part in rows.items()}
         order = ["train", "validation"] * stage.epochs + ["test"]

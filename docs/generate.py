@@ -28,7 +28,7 @@ from tledge.data.sources.registry import SOURCES
 from tledge.devices.projects import TARGETS
 from tledge.formats.registry import VARIANTS
 from tledge.models.backbones import BACKBONES
-from tledge.recipe.definition import Recipe
+from tledge.recipe.definition import Recipe, table_name
 from tledge.run import folder as folder_module
 from tledge.run import records
 
@@ -68,7 +68,7 @@ def recipe_tables(cls: type = Recipe, above: str = "") -> Iterator[tuple[str, ty
         kind = hints[one.name]
         is_list = get_origin(kind) is tuple
         inner = get_args(kind)[0] if is_list else kind
-        name = f"{above}{one.name}"
+        name = f"{above}{table_name(one.name) if cls is Recipe else one.name}"
         if _is_table(inner):
             yield (f"[[{name}]]" if is_list else f"[{name}]"), inner
             yield from recipe_tables(inner, f"{name}.")

@@ -160,7 +160,7 @@ def train(
     """
     lines = _settings(settings)
     made, text = lookup.read_recipe(os.fspath(recipe), lines)
-    folder = Path("runs", made.recipe.name) if out is None else Path(out)
+    folder = Path("runs", made.meta.name) if out is None else Path(out)
     trained = pipeline.train(
         made, text, folder,
         settings=lines, resume=resume, force=force, cache=_path(cache), progress=watch,

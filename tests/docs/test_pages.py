@@ -158,7 +158,7 @@ def test_unknown_keys_are_caught() -> None:
 @pytest.mark.parametrize("name", sorted(resources.recipes()))
 def test_recipe_stands_on_its_page(name: str) -> None:
     assert f"[`{name}`](../recipes/{name}.toml)" in TEXTS["docs/recipes.md"]
-    assert loader.load(resources.recipes()[name]).recipe.name == name
+    assert loader.load(resources.recipes()[name]).meta.name == name
 
 
 def test_recipe_page_names_no_other() -> None:
@@ -169,7 +169,7 @@ def test_recipe_page_names_no_other() -> None:
 def test_recipe_on_its_page_is_a_whole_one() -> None:
     (snippet,) = re.findall(r"```toml\n(.*?)```", TEXTS["docs/recipes.md"], re.S)
     made = loader.parse(snippet, "docs.toml")
-    assert tomllib.loads(snippet)["recipe"]["name"] == made.recipe.name
+    assert tomllib.loads(snippet)["recipe"]["name"] == made.meta.name
     assert [stage.unfreeze for stage in made.stage] == ["none", "block_13_expand"]
 
 

@@ -77,20 +77,20 @@ def data(
     if out and out.suffix == ".zip" and not out.is_dir():
         raise RecipeError(f"--out {out}: the folder of the sheets. The prepared photos go to --pack {out}.")
     signals.advice.append(_going_on)
-    folder = out or Path("runs") / f"{recipe.recipe.name}-data"
+    folder = out or Path("runs") / f"{recipe.meta.name}-data"
     keep_alone(run_folder.RunFolder(folder))
     with console.watching(quiet) as progress:
         prepared = prepare.prepare(recipe.data, recipe.model.image_size, progress)
         splits.require_labels(prepared)
-        rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
+        rows = splits.split(prepared, recipe.data, recipe.meta.seed)
         found = inspection.take(prepared, rows, progress)
         counts = splits.counts(prepared, rows)
         facts = {"cache": str(prepared.folder), **inspection.facts(prepared, rows, found)}
         files.write_json(folder / "report.json", facts)
-        sheets = inspection.sheets(prepared, rows, folder, recipe.recipe.seed)
+        sheets = inspection.sheets(prepared, rows, folder, recipe.meta.seed)
         try:
             sheets += augmentation_sheet.augmented(
-                prepared, rows["train"], recipe.augment, folder, recipe.recipe.seed
+                prepared, rows["train"], recipe.augment, folder, recipe.meta.seed
             )
         except MissingError as error:
             progress.say(f"no sheet of augmentations: {error}")

@@ -24,7 +24,7 @@ def recipe_rows() -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name, path in resources.recipes().items():
         made = loader.load(path)
-        rows.append((name, made.data.source, made.model.backbone, made.recipe.description))
+        rows.append((name, made.data.source, made.model.backbone, made.meta.description))
     return rows
 
 

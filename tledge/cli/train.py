@@ -56,7 +56,7 @@ def train(
 
     hosts = _hosts(coordinator, processes, process)
     recipe, text = read_recipe(recipe_name, settings)
-    folder = out or Path("runs") / recipe.recipe.name
+    folder = out or Path("runs") / recipe.meta.name
     signals.advice.append(lambda words: _going_on(words, folder, force))
     with multi_host.joined(hosts) as scratch, console.watching(quiet) as progress:
         run = train_run(

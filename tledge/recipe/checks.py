@@ -21,14 +21,14 @@ LONGEST_NAME = 200
 
 def check(recipe: Recipe) -> None:
     """What no single key shows: names in other tables, and keys that exclude each other."""
-    if recipe.recipe.name and not re.fullmatch(r"[\w-]+", recipe.recipe.name):
+    if recipe.meta.name and not re.fullmatch(r"[\w-]+", recipe.meta.name):
         raise RecipeError(
-            f"[recipe] name: expected letters, digits, - and _ only, got {recipe.recipe.name!r} "
+            f"[recipe] name: expected letters, digits, - and _ only, got {recipe.meta.name!r} "
             "(the file's name, where the recipe has none)."
         )
-    if not re.fullmatch(r"[\w.+-]+", recipe.recipe.version):
+    if not re.fullmatch(r"[\w.+-]+", recipe.meta.version):
         raise RecipeError("[recipe] version: expected letters, digits, . + - and _ only.")
-    if len(f"{recipe.recipe.name}{recipe.recipe.version}".encode()) > LONGEST_NAME:
+    if len(f"{recipe.meta.name}{recipe.meta.version}".encode()) > LONGEST_NAME:
         raise RecipeError(
             f"[recipe] name: with the version more than {LONGEST_NAME} bytes; take a shorter one."
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from tledge import config
 from tledge.data.sources.registry import SOURCES
@@ -12,7 +13,7 @@ from tledge.data.sources.registry import SOURCES
 class Recipe:
     """Everything that a recipe says, defaults filled in."""
 
-    recipe: config.About
+    meta: config.About
     data: config.Data
     model: config.Model
     augment: config.Augment
@@ -28,3 +29,16 @@ class Recipe:
     def synthetic(self) -> bool:
         """True where the photos are drawn and not taken."""
         return SOURCES[self.data.source.partition(":")[0]].synthetic
+
+    def as_tables(self) -> dict[str, Any]:
+        """Return the tables as nested dictionaries, under the names that a recipe file uses."""
+        return {table_name(field): value for field, value in asdict(self).items()}
+
+
+def table_name(field: str) -> str:
+    """Return the name of the TOML table that a field of `Recipe` holds: `meta` is the table `[recipe]`."""
+    return TABLE_NAMES.get(field, field)
+
+
+TABLE_NAMES = {"meta": "recipe"}
+"""Fields of `Recipe` whose table has another name in a recipe file."""

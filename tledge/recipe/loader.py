@@ -14,7 +14,7 @@ from tledge.data.sources.registry import SOURCES
 from tledge.errors import RecipeError
 from tledge.recipe import toml_reader
 from tledge.recipe.checks import check, unknown
-from tledge.recipe.definition import Recipe
+from tledge.recipe.definition import Recipe, table_name
 from tledge.run.folder import RunFolder
 
 T = TypeVar("T")
@@ -51,8 +51,8 @@ def parse(text: str, where: str, settings: Sequence[str] = ()) -> Recipe:
     try:
         toml_reader.refuse_endless(raw)
         made = _recipe(raw)
-        if not made.recipe.name:
-            made = replace(made, recipe=replace(made.recipe, name=Path(where).stem))
+        if not made.meta.name:
+            made = replace(made, meta=replace(made.meta, name=Path(where).stem))
         check(made)
     except RecipeError as error:
         raise RecipeError(f"{where}: {toml_reader.cut(str(error))}") from None
@@ -60,7 +60,7 @@ def parse(text: str, where: str, settings: Sequence[str] = ()) -> Recipe:
 
 
 def _recipe(raw: dict[str, Any]) -> Recipe:
-    known = [one.name for one in fields(Recipe)]
+    known = [table_name(field.name) for field in fields(Recipe)]
     _refuse_unknown("the recipe", raw, known, "table")
     for name in ("data", "model", "stage"):
         if name not in raw:
@@ -71,7 +71,7 @@ def _recipe(raw: dict[str, Any]) -> Recipe:
     if len(stages) > MOST_STAGES:
         raise RecipeError(f"[[stage]]: {len(stages)} of them, at most {MOST_STAGES} are taken.")
     return Recipe(
-        recipe=_table(config.About, raw.get("recipe", {}), "[recipe]"),
+        meta=_table(config.About, raw.get("recipe", {}), "[recipe]"),
         data=_data(raw["data"]),
         model=_table(config.Model, raw["model"], "[model]"),
         augment=_table(config.Augment, raw.get("augment", {}), "[augment]"),

@@ -66,7 +66,7 @@ def set_up_distillation(
         layer.trainable = number >= first and layer.name != classifier.PAIR
     network = _side_by_side(quantization_aware.build(student, ranges), teacher)
     if not recipe.augment.is_off and not recipe.augment.views:
-        network = augmentation.with_augmentation(network, recipe.augment, recipe.recipe.seed)
+        network = augmentation.with_augmentation(network, recipe.augment, recipe.meta.seed)
     return DistillationSetup(network, student, ranges)
 
 
@@ -78,7 +78,7 @@ def _photos(recipe: Recipe, examples: Examples, progress: Progress) -> Any:
             "[export.calibration] images = 0: quantize_aware sees its ranges on them; 100 or more."
         )
     labels = examples.labels[examples.rows].argmax(1)
-    rows = examples.rows[sampling.by_class_in_turn(labels, count, recipe.recipe.seed)]
+    rows = examples.rows[sampling.by_class_in_turn(labels, count, recipe.meta.seed)]
     batches = in_batches(examples.images, rows, BATCH)
     return track(progress, batches, "ranges", math.ceil(len(rows) / BATCH))
 

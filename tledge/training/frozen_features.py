@@ -165,7 +165,7 @@ def stage_input(
 
     On several `hosts` each computes all of what the front gives, and all do so or none.
     """
-    seed, table = recipe.recipe.seed, recipe.augment
+    seed, table = recipe.meta.seed, recipe.augment
     is_fresh = not table.is_off and not table.views
     halves = None if is_fresh or stage.mixup or not stage.reuse_frozen else cut(core)
     if halves is None or not multi_host.agreed(hosts, _is_worth(halves, parts, prepared, folder, progress)):

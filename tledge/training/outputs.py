@@ -74,8 +74,8 @@ def finish(
     risk = {"validation": abstention.risk_coverage(*seen, fitted.temperature)}
     risk["test"] = abstention.risk_coverage(probabilities, labels, fitted.temperature)
     files.write_json(folder.risk, {split: asdict(one) for split, one in risk.items()})
-    golden_set_writer.write(folder, prepared, rows["test"], probabilities, core, recipe.recipe.seed)
-    title = recipe.recipe.name + (" (synthetic photos)" if recipe.synthetic else "")
+    golden_set_writer.write(folder, prepared, rows["test"], probabilities, core, recipe.meta.seed)
+    title = recipe.meta.name + (" (synthetic photos)" if recipe.synthetic else "")
     with atomic.replacing(folder.path / "curves.png") as path:
         plots.curves(state.history, path, title)
     with atomic.replacing(folder.path / "confusion.png") as path:
@@ -85,10 +85,10 @@ def finish(
         tensorboard.write(folder, recipe, core, prepared, rows["train"], state.history)
     assert state.frozen is not None
     return TrainedRun(
-        name=recipe.recipe.name,
-        version=recipe.recipe.version,
-        seed=recipe.recipe.seed,
-        description=recipe.recipe.description,
+        name=recipe.meta.name,
+        version=recipe.meta.version,
+        seed=recipe.meta.seed,
+        description=recipe.meta.description,
         synthetic=recipe.synthetic,
         labels=prepared.labels,
         input=InputSpec(recipe.model.image_size, recipe.model.image_size),

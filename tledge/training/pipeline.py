@@ -101,8 +101,8 @@ def _train(
     require_alike(recipe, prepared, hosts)
     require_same_photos(folder, prepared, resume=resume and not force)
     splits.require_labels(prepared)
-    rows = splits.split(prepared, recipe.data, recipe.recipe.seed)
-    _seed(recipe.recipe.seed, recipe.hardware)
+    rows = splits.split(prepared, recipe.data, recipe.meta.seed)
+    _seed(recipe.meta.seed, recipe.hardware)
     # Several hosts share their devices themselves.
     engine = accelerators.engine(recipe.hardware, progress) if hosts.is_alone else Engine(recipe.hardware)
     with engine.building():
@@ -114,7 +114,7 @@ def _train(
             quantization_aware.require_known(core)
     if force:
         folder.empty()
-    facts = {**environment(recipe.recipe.seed, settings), "cache": prepared.folder.name}
+    facts = {**environment(recipe.meta.seed, settings), "cache": prepared.folder.name}
     facts |= {} if hosts.is_alone else {"processes": hosts.processes}
     files.write_json(folder.environment, facts)
     files.write_text(folder.recipe, text)
@@ -124,7 +124,7 @@ def _train(
         multi_host.leave(hosts, core)
         if not hosts.writes:
             return None
-        found = inspection.keep(folder, prepared, rows, recipe.recipe.seed, progress)
+        found = inspection.keep(folder, prepared, rows, recipe.meta.seed, progress)
         run = finish(recipe, engine.plain(core), prepared, rows, found, state, folder, progress)
         run = replace(run, seconds=round(time.monotonic() - started, 1))
         files.write_json(folder.run, run)
@@ -194,7 +194,7 @@ def _stages(
         with multi_host.replicated(hosts, whole) as network:
             training_stage.fit(
                 network, stage, state, train, validation,
-                seed=recipe.recipe.seed, checkpoint=checkpoint, progress=progress, engine=engine, hosts=hosts,
+                seed=recipe.meta.seed, checkpoint=checkpoint, progress=progress, engine=engine, hosts=hosts,
                 observers=observers,
             )  # fmt: skip
         if lesson:
@@ -243,7 +243,7 @@ def _with_views(
     changed = count if not recipe.augment.keep_photo else count - 1
     shape = (count, len(examples.rows), *images.shape[1:])
     if not path.is_file():
-        draw = augmentation.make_augmenter(recipe.augment, recipe.recipe.seed)
+        draw = augmentation.make_augmenter(recipe.augment, recipe.meta.seed)
         batches = [(view, start) for view in range(count) for start in range(0, len(examples.rows), 64)]
         with atomic.replacing(path) as made:
             out = npy.array(made, np.uint8, shape)

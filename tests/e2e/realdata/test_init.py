@@ -17,5 +17,5 @@ def test_real_folder_gives_recipe(real_data: Path, name: str) -> None:
         pytest.skip(f"no {root}")
     folder = look(root)
     made = loader.parse(recipe_text(folder, default_name(root)), f"{name}.toml")
-    assert made.recipe.name == name
+    assert made.meta.name == name
     assert folder.unreadable == ()

@@ -51,7 +51,7 @@ def test_validation_holds_whole_groups(rps: Path) -> None:
     run = json.loads((rps / "run.json").read_text())
     made = loader.load(rps / "recipe.toml")
     prepared = cache.open_cache(Path(run["cache"]))
-    rows = splits.split(prepared, made.data, made.recipe.seed)
+    rows = splits.split(prepared, made.data, made.meta.seed)
     groups = splits.near_duplicates(prepared)
     train, validation = (set(groups[rows[name]].tolist()) for name in ("train", "validation"))
     assert len(validation) >= 3 and not train & validation

@@ -418,7 +418,7 @@ def test_many_labels_are_cut_short() -> None:
 
 
 def test_name_and_seed_are_kept() -> None:
-    made = loader.parse(recipe_text(unsplit(100), "other-name", seed=7), "x.toml").recipe
+    made = loader.parse(recipe_text(unsplit(100), "other-name", seed=7), "x.toml").meta
     assert (made.name, made.seed) == ("other-name", 7)
 
 
@@ -467,7 +467,7 @@ def test_name_of_other_bytes(tmp_path: Path) -> None:
     """A label that is no UTF-8 is shown with a question mark; such a path cannot be written."""
     odd = os.fsdecode(b"caf\xe9")
     root = fill(tmp_path / "pets", {odd: 5, "tea": 5})
-    assert loader.parse(recipe_text(look(root), "pets"), "x.toml").recipe.name == "pets"
+    assert loader.parse(recipe_text(look(root), "pets"), "x.toml").meta.name == "pets"
     assert '"caf?"' in recipe_text(look(root), "pets")
     with pytest.raises(DataError, match=r"caf\\udce9.*not UTF-8"):
         recipe_text(look(root.rename(tmp_path / odd)), "pets")
@@ -531,7 +531,7 @@ def test_recipe_fits_its_folder(tmp_path: Path) -> None:
         Image.new("RGB", (32, 32), (number * 37 % 256, number * 91 % 256, number * 53 % 256)).save(path)
     made = read(look(tmp_path / "pets"))
     prepared = prepare.prepare(made.data, made.model.image_size)
-    rows = splits.split(prepared, made.data, made.recipe.seed)
+    rows = splits.split(prepared, made.data, made.meta.seed)
     planned = init._plan(look(tmp_path / "pets")).sizes
     for name, wanted in planned.items():
         assert abs(len(rows[name]) - wanted) <= 6, (name, len(rows[name]), wanted)

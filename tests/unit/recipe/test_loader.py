@@ -38,12 +38,12 @@ def test_broken_recipes_say_why() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_recipe_loads(path: Path) -> None:
-    assert load(path).recipe.name
+    assert load(path).meta.name
 
 
 def test_defaults_are_filled_in() -> None:
     made = parse(SMALL, "small.toml")
-    assert (made.recipe.version, made.recipe.seed) == ("1", 0)
+    assert (made.meta.version, made.meta.seed) == ("1", 0)
     assert made.data.splits == config.Splits()
     assert made.data.splits.validation == config.Take("train", 0.15)
     assert made.model.image_size == 224
@@ -55,7 +55,7 @@ def test_defaults_are_filled_in() -> None:
 
 def test_full_recipe_is_read() -> None:
     made = parse(FULL, "other.toml")
-    assert made.recipe == config.About("hands", "2.1", 7)
+    assert made.meta == config.About("hands", "2.1", 7)
     assert made.data.options == {"size": 64}
     assert made.data.splits.validation == config.Take("train", 0.25)
     assert made.model.head == (64, 32)
@@ -85,7 +85,7 @@ def test_recipe_is_frozen() -> None:
 def test_name_defaults_to_stem(tmp_path: Path) -> None:
     path = tmp_path / "my-hands.toml"
     path.write_text(SMALL)
-    assert load(path).recipe.name == "my-hands"
+    assert load(path).meta.name == "my-hands"
 
 
 def test_stem_must_be_a_name(tmp_path: Path) -> None:
@@ -131,14 +131,14 @@ def test_setting_of_other_bytes_is_refused() -> None:
 
 def test_settings_change_numbers() -> None:
     made = parse(FULL, "x.toml", ["stage.0.epochs=9", "recipe.seed = 3", "model.alpha=0.5"])
-    assert (made.stage[0].epochs, made.recipe.seed, made.model.alpha) == (9, 3, 0.5)
+    assert (made.stage[0].epochs, made.meta.seed, made.model.alpha) == (9, 3, 0.5)
     assert made.stage[1] == parse(FULL, "x.toml").stage[1]
 
 
 def test_settings_change_text() -> None:
     chosen = ["recipe.name=other", 'recipe.description="two = words"', "stage.1.unfreeze=all"]
     made = parse(FULL, "x.toml", chosen)
-    assert (made.recipe.name, made.recipe.description) == ("other", "two = words")
+    assert (made.meta.name, made.meta.description) == ("other", "two = words")
     assert made.stage[1].unfreeze == "all"
 
 
@@ -149,7 +149,7 @@ def test_settings_make_tables() -> None:
 
 
 def test_last_setting_wins() -> None:
-    assert parse(SMALL, "x.toml", ["recipe.seed=1", "recipe.seed=2"]).recipe.seed == 2
+    assert parse(SMALL, "x.toml", ["recipe.seed=1", "recipe.seed=2"]).meta.seed == 2
 
 
 def test_settings_are_checked_too() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 from tledge._io import files
@@ -51,7 +50,7 @@ def recorded(recipe: Recipe, folder: RunFolder) -> Iterator[Any]:
     mlflow = library()
     begun = folder.checkpoints / KEPT
     known = files.read_json(begun, "an unfinished run", "Start over with --force.") if begun.is_file() else {}
-    mlflow.set_experiment(recipe.recipe.name)
+    mlflow.set_experiment(recipe.meta.name)
     started = mlflow.start_run(run_id=known.get("run_id"), run_name=folder.path.name)
     files.write_json(begun, {"run_id": started.info.run_id})
     try:
@@ -71,7 +70,7 @@ def _figures(row: Mapping[str, Any]) -> dict[str, float]:
 
 def _tell_recipe(mlflow: Any, recipe: Recipe) -> None:
     """Every key under the name that --set takes."""
-    keys = list(flat(asdict(recipe)).items())
+    keys = list(flat(recipe.as_tables()).items())
     for start in range(0, len(keys), AT_ONCE):
         mlflow.log_params(dict(keys[start : start + AT_ONCE]))
     mlflow.set_tags({"tledge": __version__, "synthetic": recipe.synthetic})

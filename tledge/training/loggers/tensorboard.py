@@ -92,9 +92,7 @@ def write(
 def _augmented(recipe: Recipe, prepared: Prepared, train: NDArray[np.int64]) -> bytes:
     """The sheet of `tledge data` with changed train photos; empty where the recipe changes none."""
     with tempfile.TemporaryDirectory() as scratch:
-        paths = augmentation_sheet.augmented(
-            prepared, train, recipe.augment, Path(scratch), recipe.recipe.seed
-        )
+        paths = augmentation_sheet.augmented(prepared, train, recipe.augment, Path(scratch), recipe.meta.seed)
         return paths[0].read_bytes() if paths else b""
 
 
