@@ -120,13 +120,14 @@ def time_training(recipe_path: str, out: str) -> None:
     import numpy as np
 
     from tledge._io import files
-    from tledge.recipe import loader, toml_reader
+    from tledge.recipe import lookup
     from tledge.run import folder as run_folder
     from tledge.run import golden_set
     from tledge.training.pipeline import train as train_run
 
-    path, clock = Path(recipe_path), Clock()
-    run = train_run(loader.load(path), toml_reader.read_text(path), Path(out), progress=clock)
+    clock = Clock()
+    recipe, text = lookup.read_recipe(recipe_path, ())
+    run = train_run(recipe, text, Path(out), progress=clock)
     folder = run_folder.RunFolder(Path(out))
     reference = golden_set.load(folder.golden)
     right = np.flatnonzero(reference.probabilities.argmax(1) == reference.labels)

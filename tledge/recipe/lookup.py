@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
 
 def read_recipe(name: str, settings: Sequence[str]) -> tuple[Recipe, str]:
-    """A recipe by path or shipped name, and the text of its file."""
+    """Read a recipe by path or shipped name; return it with the text of its file, which is read once.
+
+    Raises:
+        RecipeError: There is no such recipe, or it is not valid.
+    """
     from tledge._io import resources
     from tledge.recipe import loader, toml_reader
 
     path = resources.find_recipe(name)
-    return loader.load(path, settings), toml_reader.read_text(path)
+    text = toml_reader.read_text(path)
+    return loader.parse(text, path.name, settings), text
 
 
 def finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
