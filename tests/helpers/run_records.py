@@ -22,7 +22,7 @@ RUN = TrainedRun(
     train_images=900,
     validation=SCORE,
     test=Score(300, 0.91, 0.87, 0.94, top5=0.99),
-    frozen=SCORE,
+    first_stage_validation=SCORE,
     seconds=1.5,
     cache="/somewhere",
     skipped=("a.jpg: empty",),

@@ -7,11 +7,10 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tledge._io import atomic, encoding
+from tledge._io import atomic, encoding, json_keys
 from tledge.errors import RunError
 
 """How every file and folder of a run is written."""
@@ -49,7 +48,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a frozen dataclass or a plain object as JSON under its final name at once."""
-    fields = value if isinstance(value, (dict, list)) else asdict(value)
+    fields = value if isinstance(value, (dict, list)) else json_keys.to_json(value)
     write_text(path, encoding.as_json(fields) + "\n")
 
 

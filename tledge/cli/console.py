@@ -87,7 +87,7 @@ def training_rows(run: TrainedRun) -> list[tuple[str, str]]:
         *synthetic,
         ("labels", ", ".join(run.labels[:12]) + (" …" if len(run.labels) > 12 else "")),
         ("train", f"{run.train_images} images, {run.seconds:.0f} s"),
-        ("after the first stage", f"validation {interval(run.frozen)}"),
+        ("after the first stage", f"validation {interval(run.first_stage_validation)}"),
         ("validation", interval(run.validation)),
         ("test", interval(run.test)),
         *([("unsure", unsure(run.confidence))] if run.confidence else []),

@@ -90,10 +90,10 @@ def print_json(value: object) -> None:
 
 
 def plain(value: DataclassInstance) -> dict[str, Any]:
-    """The fields of a dataclass, as JSON takes them."""
-    from dataclasses import asdict
+    """Return the fields of a record as JSON takes them, under their JSON keys."""
+    from tledge._io import json_keys
 
-    return asdict(value)
+    return json_keys.to_json(value)
 
 
 def shell_path(path: object) -> str:

@@ -12,7 +12,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from tledge._io import atomic, json_schema, lockfile, resource_errors
+from tledge._io import atomic, json_keys, json_schema, lockfile, resource_errors
 from tledge._io.files import complete, read_json
 from tledge.contract import AbstentionPolicy, InputSpec
 from tledge.errors import ResourceError, RunError
@@ -145,9 +145,10 @@ class RunFolder:
             raw["input"] = InputSpec(**raw["input"])
             if raw.get("confidence") is not None:
                 raw["confidence"] = AbstentionPolicy(**raw["confidence"])
-            for name in ("validation", "test", "frozen"):
-                raw[name] = Score(**raw[name])
-            return _typed(TrainedRun(**_tuples(raw, "labels", "skipped", "remarks")))
+            values = json_keys.from_keys(TrainedRun, raw)
+            for name in ("validation", "test", "first_stage_validation"):
+                values[name] = Score(**values[name])
+            return _typed(TrainedRun(**_tuples(values, "labels", "skipped", "remarks")))
 
     def read_artifacts(self) -> list[Artifact]:
         """Every artifact that was exported here, by variant name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tledge._io.json_keys import JSON_KEY
 from tledge.contract import AbstentionPolicy, InputSpec
 
 
@@ -35,7 +36,7 @@ class TrainedRun:
     train_images: int
     validation: Score
     test: Score
-    frozen: Score
+    first_stage_validation: Score = field(metadata={JSON_KEY: "frozen"})
     """Validation score at the end of the first stage, to show what the later ones brought."""
     seconds: float
     cache: str

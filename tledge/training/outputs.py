@@ -21,7 +21,7 @@ from tledge.models import classifier
 from tledge.progress import Progress
 from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
-from tledge.run.records import Score, TrainedRun
+from tledge.run.records import TrainedRun
 from tledge.training import (
     checkpoint,
     golden_set_writer,
@@ -83,7 +83,7 @@ def finish(
         plots.confusion(counts, prepared.labels, path, f"{title}, test split")
     if recipe.log.tensorboard:
         tensorboard.write(folder, recipe, core, prepared, rows["train"], state.history)
-    assert state.frozen is not None
+    assert state.first_stage_validation is not None
     return TrainedRun(
         name=recipe.meta.name,
         version=recipe.meta.version,
@@ -97,7 +97,7 @@ def finish(
         train_images=len(rows["train"]),
         validation=score(*seen),
         test=score(probabilities, labels),
-        frozen=Score(**state.frozen),
+        first_stage_validation=state.first_stage_validation,
         seconds=0.0,
         cache=str(prepared.folder),
         skipped=prepared.skipped,

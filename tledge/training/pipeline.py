@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,8 +199,10 @@ def _stages(
             )  # fmt: skip
         if lesson:
             lesson.save(folder)
-        if state.frozen is None and hosts.writes:
-            state.frozen = asdict(score_split(engine.plain(core), prepared, rows["validation"], progress))
+        if state.first_stage_validation is None and hosts.writes:
+            state.first_stage_validation = score_split(
+                engine.plain(core), prepared, rows["validation"], progress
+            )
         state.stage, state.epoch, state.best, state.wait = number + 1, 0, None, 0
         state.stopped, state.accumulate = False, 1
         for path in (begin, checkpoint):
