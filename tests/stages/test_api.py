@@ -85,7 +85,7 @@ def test_export_makes_what_is_named(own_run: Path) -> None:
 def test_failed_gate_raises_with_its_reason(own_run: Path) -> None:
     text = (own_run / "recipe.toml").read_text()
     (own_run / "recipe.toml").write_text(text.replace("int8_agreement = 0.9", "int8_agreement = 1.0"))
-    with pytest.raises(ParityFailed, match="tflite-int8: agreement"):
+    with pytest.raises(ParityFailed, match="tflite-int8: agrees with Keras on"):
         tledge.export(own_run, variants=["tflite-int8"])
     exported = tledge.export(own_run, variants=["tflite-int8"], unverified=True)
     assert not exported.report.passed and "tflite-int8" in exported.bundle.variants

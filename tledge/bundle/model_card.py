@@ -12,7 +12,7 @@ from tledge.bundle.run_summary import Summary
 from tledge.contract import OUTPUT_NAME
 from tledge.data.sources.registry import SOURCES
 from tledge.metrics import per_class, statistics
-from tledge.metrics.parity_gates import CLASS_IMAGES
+from tledge.metrics.parity_gates import MIN_CLASS_IMAGES
 from tledge.metrics.per_class import Recall
 from tledge.run.records import ParityRow
 from tledge.visualization.text_format import NONE, kib, points, share, span, unsure
@@ -180,9 +180,9 @@ def _weak(known: Summary, rows: Sequence[ParityRow]) -> Iterator[str]:
         yield _weak_line(f"`{row.variant}`", own, row.accuracy or 0.0)
     if same:
         yield f"The same recall in every class: {', '.join(f'`{name}`' for name in same)}."
-    few = [one.label for one in keras if one.images < CLASS_IMAGES]
+    few = [one.label for one in keras if one.images < MIN_CLASS_IMAGES]
     if few:
-        yield f"Too few test images to tell (under {CLASS_IMAGES}): {cell(', '.join(few))}."
+        yield f"Too few test images to tell (under {MIN_CLASS_IMAGES}): {cell(', '.join(few))}."
 
 
 def _same_recall(row: ParityRow) -> bool:

@@ -1,8 +1,8 @@
-"""The gates: what an artifact must be and must answer, and the likely cause where it does not."""
+"""Compare an artifact's predictions with the reference model's, and check them against the parity gates."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING
@@ -15,38 +15,58 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-CLASS_IMAGES = 20
-"""A class with fewer images has no gate of its own: one image would weigh over 5 points."""
+MIN_CLASS_IMAGES = 20
+"""Smallest number of images for which a class has a gate: with fewer, one image weighs over 5 points."""
 
+MAX_LISTED_CLASSES = 5
+"""Largest number of classes that a reason lists by name."""
 
-MAX_NAMES = 5
-"""Classes that a reason lists."""
+CONSTANT_TOLERANCE = 1e-6
+"""Probabilities that differ by less over all images come from a model that ignores its input."""
 
-SAME = 1e-6
-"""Probabilities that differ less over all images are those of a model that does not look at them."""
+ROUNDING = 1e-12
+"""Floating-point error that no gate counts."""
 
-Recall = tuple[int, float, float]
-"""Images of a class, the share that Keras gets right, the share that the artifact gets right."""
+RecallPair = tuple[int, float, float]
+"""Images of a class; its recall by the reference model; its recall by the artifact."""
+
+Finding = tuple[str, str]
+"""Why a gate is not passed: the verdict, "failed" or "undecided", and its reason."""
+
+Judgement = tuple[str, tuple[str, ...]]
+"""Verdict "passed", "failed" or "undecided", and its reasons."""
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """An artifact's answers beside Keras' for the same images; shares in 0..1.
+class PredictionComparison:
+    """An artifact's predictions compared with the reference model's on the same images; shares in 0..1.
 
-    `lost` are images that Keras gets right and the artifact wrong, `won` the other way round,
-    `moved` wrong in both and differently. `ece` is the expected calibration error; `recall` has
-    every class with images. `vanished` classes get two answers or more from Keras and none from
-    the artifact; `constant` is the one class that it ever answers, where Keras does otherwise, and
-    `blind` the one that Keras ever answers, of several labels: then agreement takes no looking.
-    `varies` is False where Keras gives the same probabilities for two images and all others.
+    Attributes:
+        accuracy_change: Accuracy minus reference accuracy; `_low`, `_high` are its 95 % bootstrap interval.
+        mcnemar_p: Exact two-sided p of McNemar's test on regressions and fixes.
+        agreement: Share of images with the same predicted class, with its 95 % Wilson bounds.
+        max_abs_dp: Largest absolute difference of a probability.
+        worst_class: Class of at least `MIN_CLASS_IMAGES` images whose recall fell most, or "".
+        vanished_classes: Classes predicted twice or more by the reference model and never by the artifact.
+        constant_class: The class that the artifact predicts for every image, where the reference model
+            predicts another one at least twice; else "".
+        reference_constant_class: The class that the reference model predicts for every image, of several
+            labels; else "". Agreement then proves nothing.
+        regressions: Images that the reference model predicts right and the artifact wrong.
+        fixes: Images that the reference model predicts wrong and the artifact right.
+        still_wrong: Images that both predict wrong, and differently.
+        ece: Expected calibration error of the artifact.
+        recall: Recall of every class that has images.
+        reference_varies: False where the reference model gives the same probabilities for all of two or more
+            images.
     """
 
     images: int
     accuracy: float
     reference_accuracy: float
-    change: float
-    change_low: float
-    change_high: float
+    accuracy_change: float
+    accuracy_change_low: float
+    accuracy_change_high: float
     mcnemar_p: float
     agreement: float
     agreement_low: float
@@ -54,63 +74,86 @@ class Comparison:
     max_abs_dp: float
     worst_class: str
     worst_class_change: float
-    vanished: tuple[str, ...]
-    constant: str = ""
-    blind: str = ""
-    lost: int = 0
-    won: int = 0
-    moved: int = 0
+    vanished_classes: tuple[str, ...]
+    constant_class: str = ""
+    reference_constant_class: str = ""
+    regressions: int = 0
+    fixes: int = 0
+    still_wrong: int = 0
     ece: float = 0.0
-    reference_ece: float = 0.0
-    recall: dict[str, Recall] = field(default_factory=dict)
-    varies: bool = True
+    recall: dict[str, RecallPair] = field(default_factory=dict)
+    reference_varies: bool = True
 
 
-def compare(
+def compare_predictions(
     labels: NDArray[np.int64],
-    keras: NDArray[np.float32],
-    found: NDArray[np.float32],
+    reference: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
     names: tuple[str, ...],
-) -> Comparison:
-    """Compare probabilities float32[N, classes] of Keras and of an artifact; labels int64[N]."""
+) -> PredictionComparison:
+    """Compare an artifact's probabilities float32[N, classes] with the reference model's.
+
+    `labels` is int64[N], the class of every image; `names` are the labels of all classes.
+    """
     import numpy as np
 
-    before, after = keras.argmax(1), found.argmax(1)
+    before, after = reference.argmax(1), probabilities.argmax(1)
     was_right, is_right = before == labels, after == labels
     same = int((before == after).sum())
     low, high = statistics.wilson(same, len(labels))
     change_low, change_high = statistics.paired_interval(was_right, is_right)
     recall = _recall(labels, was_right, is_right, names)
     worst_class, worst_change = _worst_class(recall)
-    lost, won = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
-    return Comparison(
+    regressions, fixes = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
+    return PredictionComparison(
         images=len(labels),
         accuracy=float(is_right.mean()),
         reference_accuracy=float(was_right.mean()),
-        change=(won - lost) / len(labels),
-        change_low=change_low,
-        change_high=change_high,
-        mcnemar_p=statistics.mcnemar(lost, won),
+        accuracy_change=(fixes - regressions) / len(labels),
+        accuracy_change_low=change_low,
+        accuracy_change_high=change_high,
+        mcnemar_p=statistics.mcnemar(regressions, fixes),
         agreement=same / len(labels),
         agreement_low=low,
         agreement_high=high,
-        max_abs_dp=float(np.abs(keras - found).max()),
+        max_abs_dp=float(np.abs(reference - probabilities).max()),
         worst_class=worst_class,
         worst_class_change=worst_change,
-        vanished=tuple(
-            name for index, name in enumerate(names)
-            if (before == index).sum() >= 2 and not (after == index).any()
-        ),
-        constant=names[after[0]] if (after == after[0]).all() and (before != after[0]).sum() >= 2 else "",
-        blind=names[before[0]] if (before == before[0]).all() and (labels != labels[0]).any() else "",
-        varies=len(labels) < 2 or bool((np.ptp(keras, axis=0) >= SAME).any()),
-        lost=lost,
-        won=won,
-        moved=len(labels) - same - lost - won,
-        ece=statistics.calibration_error(found, labels),
-        reference_ece=statistics.calibration_error(keras, labels),
+        vanished_classes=_vanished_classes(before, after, names),
+        constant_class=_constant_class(before, after, names),
+        reference_constant_class=_reference_constant_class(before, labels, names),
+        reference_varies=len(labels) < 2 or bool((np.ptp(reference, axis=0) >= CONSTANT_TOLERANCE).any()),
+        regressions=regressions,
+        fixes=fixes,
+        still_wrong=len(labels) - same - regressions - fixes,
+        ece=statistics.calibration_error(probabilities, labels),
         recall=recall,
-    )  # fmt: skip
+    )
+
+
+def _vanished_classes(
+    before: NDArray[np.int64], after: NDArray[np.int64], names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """List the classes that are predicted twice or more `before` and never `after`."""
+    return tuple(
+        name
+        for index, name in enumerate(names)
+        if (before == index).sum() >= 2 and not (after == index).any()
+    )
+
+
+def _constant_class(before: NDArray[np.int64], after: NDArray[np.int64], names: tuple[str, ...]) -> str:
+    """Name the one class predicted `after`, where `before` another one is predicted twice or more."""
+    is_constant = (after == after[0]).all() and (before != after[0]).sum() >= 2
+    return names[after[0]] if is_constant else ""
+
+
+def _reference_constant_class(
+    before: NDArray[np.int64], labels: NDArray[np.int64], names: tuple[str, ...]
+) -> str:
+    """Name the one class predicted `before` for images of several labels."""
+    is_constant = (before == before[0]).all() and (labels != labels[0]).any()
+    return names[before[0]] if is_constant else ""
 
 
 def _recall(
@@ -118,8 +161,8 @@ def _recall(
     was_right: NDArray[np.bool_],
     is_right: NDArray[np.bool_],
     names: tuple[str, ...],
-) -> dict[str, Recall]:
-    """Images of each class that has any, and its recall before and after."""
+) -> dict[str, RecallPair]:
+    """Count the images of each class that has any, with its recall before and after."""
     import numpy as np
 
     total, before, after = (
@@ -128,67 +171,72 @@ def _recall(
     )
     return {
         name: (count, before[index] / count, after[index] / count)
-        for index, (name, count) in enumerate(zip(names, total, strict=True)) if count
-    }  # fmt: skip
+        for index, (name, count) in enumerate(zip(names, total, strict=True))
+        if count
+    }
 
 
-def _worst_class(recall: Mapping[str, Recall]) -> tuple[str, float]:
-    """The class of at least 20 images whose recall fell most, and by how much (negative)."""
+def _worst_class(recall: Mapping[str, RecallPair]) -> tuple[str, float]:
+    """Find the class whose recall fell most, and the change; smaller than `MIN_CLASS_IMAGES` do not count."""
     changes = [
         (after - before, name)
-        for name, (images, before, after) in recall.items() if images >= CLASS_IMAGES
-    ]  # fmt: skip
+        for name, (images, before, after) in recall.items()
+        if images >= MIN_CLASS_IMAGES
+    ]
     change, name = min(changes, default=(0.0, ""))
     return name, change
 
 
-def judge(found: Comparison, gate: str, limits: Parity) -> tuple[str, tuple[str, ...]]:
-    """Verdict "passed", "failed" or "undecided", and the reasons of what did not pass."""
-    failed: list[str] = []
-    undecided: list[str] = []
-    _agreement(found, least_agreement(gate, limits), failed, undecided)
-    if gate == "float" and found.max_abs_dp > limits.float_max_dp:
-        failed.append(
-            f"a probability differs by {found.max_abs_dp:.2g}, at most {limits.float_max_dp:g} allowed"
-        )
-    if gate == "int8":
-        _accuracy(found, limits, failed, undecided)
-        _class_recall(found, limits, failed)
-    _unanswered(found, failed)
-    _unshown(found, gate, undecided)
-    if failed:
-        return "failed", tuple(failed)
-    return ("undecided", tuple(undecided)) if undecided else ("passed", ())
+def check_parity(comparison: PredictionComparison, gate: str, limits: Parity) -> Judgement:
+    """Check an artifact against the gates of its kind: `gate` is "float", "fp16" or "int8".
 
-
-def judge_change(found: Comparison, limits: Parity, before: str) -> tuple[str, tuple[str, ...]]:
-    """Verdict and reasons as `judge` gives them, of a model trained anew beside the one `before` it.
-
-    Its accuracy and its classes have gates; agreement has none, since training changes answers.
+    A failed gate outweighs an inconclusive one; only the reasons of the given verdict are returned.
     """
-    failed: list[str] = []
-    undecided: list[str] = []
-    _accuracy(found, limits, failed, undecided, f"{before}'s")
-    _class_recall(found, limits, failed)
-    _unanswered(found, failed)
-    if failed:
-        return "failed", tuple(failed)
-    return ("undecided", tuple(undecided)) if undecided else ("passed", ())
+    findings = [
+        *_agreement(comparison, required_agreement(gate, limits)),
+        *_probabilities(comparison, gate, limits),
+    ]
+    if gate == "int8":
+        findings += [*_accuracy(comparison, limits, "Keras"), *_class_recall(comparison, limits)]
+    return _judgement([*findings, *_missing_classes(comparison), *_uninformative(comparison, gate)])
 
 
-def resolution(tolerance: float) -> int:
-    """Images below which a single changed answer already exceeds `tolerance`: ceil(1 / it)."""
+def check_replacement(comparison: PredictionComparison, limits: Parity, replaced: str) -> Judgement:
+    """Check a newly trained model against the model `replaced`, whose place it is to take.
+
+    Accuracy and recall have gates; agreement has none, since training anew changes predictions.
+    """
+    return _judgement(
+        [
+            *_accuracy(comparison, limits, replaced),
+            *_class_recall(comparison, limits),
+            *_missing_classes(comparison),
+        ]
+    )
+
+
+def _judgement(findings: Sequence[Finding]) -> Judgement:
+    for verdict in ("failed", "undecided"):
+        if reasons := tuple(reason for kind, reason in findings if kind == verdict):
+            return verdict, reasons
+    return "passed", ()
+
+
+def images_to_resolve(tolerance: float) -> int:
+    """Count the images below which a single changed prediction exceeds `tolerance`: ceil(1 / tolerance)."""
     return ceil(1 / tolerance - 1e-9) if tolerance > 0 else 0
 
 
-def images_needed(found: Comparison, gate: str, limits: Parity) -> int:
-    """Images from which on `judge` never finds too few to tell."""
-    needed = resolution(1 - least_agreement(gate, limits))
-    return max(needed, resolution(_allowed_drop(found, limits))) if gate == "int8" else needed
+def images_needed(comparison: PredictionComparison, gate: str, limits: Parity) -> int:
+    """Count the images from which on `check_parity` is never inconclusive for lack of images."""
+    needed = images_to_resolve(1 - required_agreement(gate, limits))
+    if gate != "int8":
+        return needed
+    return max(needed, images_to_resolve(_allowed_drop(comparison, limits)))
 
 
-def least_agreement(gate: str, limits: Parity) -> float:
-    """The least agreement."""
+def required_agreement(gate: str, limits: Parity) -> float:
+    """Return the least agreement that a gate, "float", "fp16" or "int8", accepts."""
     return {
         "float": limits.float_agreement,
         "fp16": limits.fp16_agreement,
@@ -196,71 +244,116 @@ def least_agreement(gate: str, limits: Parity) -> float:
     }[gate]
 
 
-def _allowed_drop(found: Comparison, limits: Parity) -> float:
-    """The accuracy that may be lost, whether as a share of the images or of Keras' accuracy."""
-    return min(limits.max_drop, (1 - limits.int8_accuracy) * found.reference_accuracy)
+def _allowed_drop(comparison: PredictionComparison, limits: Parity) -> float:
+    """Return the largest accuracy drop that both limits allow: the absolute and the relative one."""
+    return min(limits.max_drop, (1 - limits.int8_accuracy) * comparison.reference_accuracy)
 
 
-def _agreement(found: Comparison, wanted: float, failed: list[str], undecided: list[str]) -> None:
-    needed = resolution(1 - wanted)
-    shown = f"agreement {found.agreement:.4f}, gate {wanted:g}"
-    if found.images >= needed:
-        if found.agreement < wanted:
-            failed.append(shown)
-    elif found.agreement_high < wanted:
-        failed.append(f"{shown}, even the interval's upper end {found.agreement_high:.4f} is below")
+def _agreement(comparison: PredictionComparison, required: float) -> Iterator[Finding]:
+    needed = images_to_resolve(1 - required)
+    same = round(comparison.agreement * comparison.images)
+    agrees = f"agrees with Keras on {same} of {comparison.images} images ({comparison.agreement:.1%})"
+    if comparison.images >= needed:
+        if comparison.agreement < required:
+            yield "failed", f"{agrees}; at least {_percent(required)} is required"
+    elif comparison.agreement_high < required:
+        yield (
+            "failed",
+            f"{agrees}; at least {_percent(required)} is required, and even the upper end of the 95% "
+            f"interval, {comparison.agreement_high:.1%}, is below",
+        )
     else:
-        undecided.append(f"{shown}: {found.images} images cannot show it, it takes {needed}")
+        yield (
+            "undecided",
+            f"inconclusive: {agrees}; confirming at least {_percent(required)} needs at least "
+            f"{needed} images",
+        )
 
 
-def _accuracy(
-    found: Comparison, limits: Parity, failed: list[str], undecided: list[str], whose: str = "Keras'"
-) -> None:
-    allowed = _allowed_drop(found, limits)
-    needed = resolution(allowed)
-    shown = f"accuracy {found.accuracy:.4f} against {whose} {found.reference_accuracy:.4f}"
-    if found.images < needed and not found.change_high < -allowed:
-        undecided.append(f"{shown}: {found.images} images cannot show a drop of "
-                         f"{allowed:.2%}, it takes {needed}")  # fmt: skip
+def _probabilities(comparison: PredictionComparison, gate: str, limits: Parity) -> Iterator[Finding]:
+    if gate == "float" and comparison.max_abs_dp > limits.float_max_dp:
+        yield (
+            "failed",
+            f"a probability differs from Keras' by {comparison.max_abs_dp:.2g}; "
+            f"at most {limits.float_max_dp:g} is allowed",
+        )
+
+
+def _accuracy(comparison: PredictionComparison, limits: Parity, other: str) -> Iterator[Finding]:
+    """Check the accuracy drop against `other`, the name of the reference model."""
+    allowed = _allowed_drop(comparison, limits)
+    needed = images_to_resolve(allowed)
+    both = f"accuracy {comparison.accuracy:.1%}, {other} {comparison.reference_accuracy:.1%}"
+    if comparison.images < needed and not comparison.accuracy_change_high < -allowed:
+        yield (
+            "undecided",
+            f"inconclusive: {both}; detecting a {_points(allowed)}-point accuracy drop needs at least "
+            f"{needed} images, there are {comparison.images}",
+        )
         return
-    if -found.change > limits.max_drop + 1e-12:
-        failed.append(f"{shown}: lost {-found.change:.1%}, at most {limits.max_drop:.1%} allowed")
-    if found.accuracy < limits.int8_accuracy * found.reference_accuracy - 1e-12:
-        share = found.accuracy / found.reference_accuracy
-        failed.append(f"{shown}: {share:.1%} of it, at least {limits.int8_accuracy:.0%} wanted")
+    if -comparison.accuracy_change > limits.max_drop + ROUNDING:
+        yield (
+            "failed",
+            f"{both}: a drop of {_points(-comparison.accuracy_change)} points; "
+            f"at most {_points(limits.max_drop)} allowed",
+        )
+    if comparison.accuracy < limits.int8_accuracy * comparison.reference_accuracy - ROUNDING:
+        share = comparison.accuracy / comparison.reference_accuracy
+        yield (
+            "failed",
+            f"{both}: {share:.1%} of {other}'s accuracy; "
+            f"at least {_percent(limits.int8_accuracy)} is required",
+        )
 
 
-def _class_recall(found: Comparison, limits: Parity, failed: list[str]) -> None:
-    """Decided whatever the size of the set: a class that is looked at has images enough of its own."""
-    if -found.worst_class_change > limits.max_class_drop + 1e-12:
-        failed.append(f"class {found.worst_class} lost {-found.worst_class_change:.1%} of recall, "
-                      f"at most {limits.max_class_drop:.0%} allowed")  # fmt: skip
+def _class_recall(comparison: PredictionComparison, limits: Parity) -> Iterator[Finding]:
+    """Check the worst class; never inconclusive, since only classes with enough images are looked at."""
+    if -comparison.worst_class_change > limits.max_class_drop + ROUNDING:
+        yield (
+            "failed",
+            f"recall of class {comparison.worst_class} fell by {_points(-comparison.worst_class_change)} "
+            f"points; at most {_points(limits.max_class_drop)} allowed",
+        )
 
 
-def _unanswered(found: Comparison, failed: list[str]) -> None:
-    """Decided whatever the size of the set: two answers of a class are not both lost by chance,
-    where the gate allows two in a hundred.
+def _missing_classes(comparison: PredictionComparison) -> Iterator[Finding]:
+    """Check for classes that are never predicted.
+
+    Never inconclusive: where the gate allows two changed predictions in a hundred, a class does not lose
+    both of its two predictions by chance.
     """
-    if found.constant:
-        failed.append(f"answers {found.constant} to every image, and tells no classes apart")
-    elif found.vanished:
-        failed.append(f"never answers {_listed(found.vanished)}")
+    if comparison.constant_class:
+        yield "failed", f"predicts class {comparison.constant_class} for every image"
+    elif comparison.vanished_classes:
+        yield "failed", f"never predicts {_listed(comparison.vanished_classes)}"
 
 
-def _unshown(found: Comparison, gate: str, undecided: list[str]) -> None:
-    """What answers that are always the same cannot show: that the artifact looks at its images."""
-    if not found.varies:
-        undecided.append(
-            f"Keras itself answers the same to every one of {found.images} images: nothing shows that "
-            "outputs differ between inputs. Verify on other photos, or train a model that tells them apart"
+def _uninformative(comparison: PredictionComparison, gate: str) -> Iterator[Finding]:
+    """Check that the reference model's predictions depend on the image; else agreement proves nothing."""
+    if not comparison.reference_varies:
+        yield (
+            "undecided",
+            f"inconclusive: Keras gives the same probabilities for all {comparison.images} images, so "
+            "agreement proves nothing. Verify on other photos, or train a model that tells the classes apart",
         )
-    elif found.blind and gate != "float":
-        undecided.append(
-            f"Keras answers {found.blind} to every image, and so would an artifact that does not look. Train "
-            "a model that tells the classes apart"
+    elif comparison.reference_constant_class and gate != "float":
+        yield (
+            "undecided",
+            f"inconclusive: Keras predicts class {comparison.reference_constant_class} for every image, so "
+            "agreement proves nothing. Train a model that tells the classes apart",
         )
+
+
+def _percent(limit: float) -> str:
+    """Format a limit as a percentage with all its digits, e.g. `98%` or `99.5%`."""
+    return f"{100 * limit:.6g}%"
+
+
+def _points(share: float) -> str:
+    """Format a difference of shares in percentage points, with three significant digits."""
+    return f"{100 * share:.3g}"
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = len(names) - MAX_NAMES
-    return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_LISTED_CLASSES
+    return ", ".join(names[:MAX_LISTED_CLASSES]) + (f" and {more} more" if more > 0 else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tledge.metrics import statistics
-from tledge.metrics.parity_gates import CLASS_IMAGES
+from tledge.metrics.parity_gates import MIN_CLASS_IMAGES
 
 
 @dataclass(frozen=True)
@@ -29,5 +29,5 @@ def weak(classes: list[Recall], accuracy: float) -> list[Recall]:
 
     Their whole interval lies below the accuracy over all classes. Fewer than 20 images say nothing.
     """
-    found = [one for one in classes if one.images >= CLASS_IMAGES and one.high < accuracy]
+    found = [one for one in classes if one.images >= MIN_CLASS_IMAGES and one.high < accuracy]
     return sorted(found, key=lambda one: one.recall)

@@ -137,10 +137,10 @@ def _agreement(rung: TrialResult) -> float:
 
 def _judged(remedy: QuantizationCandidate, wanted: Answers, held_out: HeldOut, started: float) -> TrialResult:
     answers = _answers(remedy.data, remedy.name, held_out)
-    found = parity_gates.compare(held_out.labels, wanted[0], answers[0], held_out.names)
+    found = parity_gates.compare_predictions(held_out.labels, wanted[0], answers[0], held_out.names)
     gate = "fp16" if remedy.mode == "fp16" else "int8"  # as verification will hold it
-    verdict, reasons = parity_gates.judge(found, gate, held_out.limits)
-    between, least = _same(answers[1], wanted[1]), parity_gates.least_agreement(gate, held_out.limits)
+    verdict, reasons = parity_gates.check_parity(found, gate, held_out.limits)
+    between, least = _same(answers[1], wanted[1]), parity_gates.required_agreement(gate, held_out.limits)
     if between < least:
         verdict = "failed"
         reasons = (*reasons, f"agreement between classes {between:.4f}, wanted {least:.4g}")
@@ -148,7 +148,7 @@ def _judged(remedy: QuantizationCandidate, wanted: Answers, held_out: HeldOut, s
         name=remedy.name,
         mode=remedy.mode,
         accuracy=found.accuracy,
-        accuracy_change=found.change,
+        accuracy_change=found.accuracy_change,
         agreement=found.agreement,
         between=between,
         bytes=len(remedy.data),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tledge.metrics.parity_gates import SAME
+from tledge.metrics.parity_gates import CONSTANT_TOLERANCE
 from tledge.run import golden_set
 from tledge.run.golden_set import Golden
 
@@ -19,7 +19,7 @@ def causes(reference: Golden, found: NDArray[np.float32], names: tuple[str, ...]
 
     if not np.isfinite(found).all():
         return ("its answers are not numbers: the weights were dropped, or calibration saw NaN",)
-    if (np.ptp(found, axis=0) < SAME).all():
+    if (np.ptp(found, axis=0) < CONSTANT_TOLERANCE).all():
         return ("it answers the same to every image: weights dropped, or its input is crushed",)
     fault = _nearest_fault(reference, found)
     if fault:

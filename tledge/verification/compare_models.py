@@ -291,10 +291,12 @@ def _judged(
     import numpy as np
 
     labels = np.array([match.names.index(name) for name in match.images.labels])
-    found = parity_gates.compare(labels, before, after, match.names)
-    vanished = tuple(name for name in found.vanished if name in match.b.labels)  # the others were never there
-    found = replace(found, vanished=vanished)
-    verdict, reasons = parity_gates.judge_change(found, match.limits, "A")
+    found = parity_gates.compare_predictions(labels, before, after, match.names)
+    vanished = tuple(
+        name for name in found.vanished_classes if name in match.b.labels
+    )  # the others were never there
+    found = replace(found, vanished_classes=vanished)
+    verdict, reasons = parity_gates.check_replacement(found, match.limits, "A")
     if verdict == "failed" and found.mcnemar_p > CHANCE:
         reasons = (
             *reasons,
@@ -305,13 +307,13 @@ def _judged(
         verdict={"passed": FINE, "failed": WORSE, "undecided": UNDECIDED}[verdict],
         accuracy_a=found.reference_accuracy,
         accuracy_b=found.accuracy,
-        change=found.change,
-        change_low=found.change_low,
-        change_high=found.change_high,
+        change=found.accuracy_change,
+        change_low=found.accuracy_change_low,
+        change_high=found.accuracy_change_high,
         mcnemar_p=found.mcnemar_p,
         agreement=found.agreement,
-        lost=found.lost,
-        won=found.won,
+        lost=found.regressions,
+        won=found.fixes,
         worst_class=found.worst_class,
         worst_class_change=found.worst_class_change if found.worst_class else None,
         reasons=reasons,

@@ -133,8 +133,8 @@ def _compared(
         return replace(row, structural=True, reasons=(f"gives {found.shape[1:]} values an image",))
     if not np.isfinite(found).all():
         return replace(row, reasons=causes.causes(golden, found, standard.labels))
-    result = parity_gates.compare(golden.labels, golden.probabilities, found, standard.labels)
-    verdict, reasons = parity_gates.judge(result, row.gate, standard.limits)
+    result = parity_gates.compare_predictions(golden.labels, golden.probabilities, found, standard.labels)
+    verdict, reasons = parity_gates.check_parity(result, row.gate, standard.limits)
     needed = parity_gates.images_needed(result, row.gate, standard.limits)
     likely = causes.causes(golden, found, standard.labels) if verdict == "failed" else ()
     return replace(
@@ -142,9 +142,9 @@ def _compared(
         verdict=verdict,
         images=result.images,
         accuracy=result.accuracy,
-        accuracy_change=result.change,
-        change_low=result.change_low,
-        change_high=result.change_high,
+        accuracy_change=result.accuracy_change,
+        change_low=result.accuracy_change_low,
+        change_high=result.accuracy_change_high,
         mcnemar_p=result.mcnemar_p,
         agreement=result.agreement,
         agreement_low=result.agreement_low,
@@ -154,9 +154,9 @@ def _compared(
         reasons=(*likely, *reasons),
         images_needed=needed if verdict == "undecided" and result.images < needed else None,
         ece=result.ece,
-        lost=result.lost,
-        won=result.won,
-        moved=result.moved,
+        lost=result.regressions,
+        won=result.fixes,
+        moved=result.still_wrong,
         worst_class=result.worst_class,
         worst_class_change=result.worst_class_change if result.worst_class else None,
         recall=result.recall,
@@ -206,5 +206,5 @@ def _repeats(session: Session, images: NDArray[np.uint8]) -> bool:
 def figures(session: Session, golden: Golden, standard: Standard) -> dict[str, Any]:
     """Accuracy and agreement of an artifact that is shown for comparison and not shipped."""
     found = answers(session, golden.images, "for comparison")
-    result = parity_gates.compare(golden.labels, golden.probabilities, found, standard.labels)
+    result = parity_gates.compare_predictions(golden.labels, golden.probabilities, found, standard.labels)
     return {"accuracy": result.accuracy, "agreement": result.agreement, "max_abs_dp": result.max_abs_dp}

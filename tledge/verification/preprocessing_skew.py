@@ -315,16 +315,16 @@ def _report(
 
 
 def _row(number: int, truth: NDArray[np.int64], found: _Found, labels: tuple[str, ...]) -> SkewRow:
-    result = parity_gates.compare(truth, found.answers[0], found.answers[1 + number], labels)
+    result = parity_gates.compare_predictions(truth, found.answers[0], found.answers[1 + number], labels)
     return SkewRow(
         preparation=WAYS[number].name,
         does=WAYS[number].does,
         mean_difference=float(found.means[number].mean()),
         max_difference=int(found.largest[number].max()),
         accuracy=result.accuracy,
-        accuracy_change=result.change,
-        change_low=result.change_low,
-        change_high=result.change_high,
+        accuracy_change=result.accuracy_change,
+        change_low=result.accuracy_change_low,
+        change_high=result.accuracy_change_high,
         agreement=result.agreement,
         max_abs_dp=result.max_abs_dp,
     )

@@ -103,7 +103,7 @@ def test_lost_images_are_counted(old: Path, tmp_path: Path) -> None:
         assert row.change == pytest.approx(after.mean() - before.mean())
         assert row.change_low is not None and row.change_high is not None
         assert row.change_low < row.change < row.change_high
-        assert row.worst_class == "owl" and "class owl lost 18.3% of recall" in row.reasons[2]
+        assert row.worst_class == "owl" and "recall of class owl fell by 18.3 points" in row.reasons[2]
 
 
 def test_worse_is_three(cli: Cli, old: Path, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_worse_is_three(cli: Cli, old: Path, tmp_path: Path) -> None:
     done = cli("compare", old, new, "--quiet")
     assert done.code == 3
     assert "B is worse than A beyond the gates: tflite-fp32, onnx-fp32." in done.out
-    assert "accuracy 0.8350 against A's 0.8900: lost 5.5%, at most 1.0% allowed" in done.out
+    assert "accuracy 83.5%, A 89.0%: a drop of 5.5 points; at most 1 allowed" in done.out
     assert "B cannot take A's place (worse)" in done.err and "Next:" not in done.out
     assert cli("compare", new, old, "--quiet").code == 0  # the other way round it is better
 
@@ -128,7 +128,7 @@ def test_a_retrained_model_may_answer_otherwise(old: Path, tmp_path: Path) -> No
 def test_a_dropped_class_is_named(cli: Cli, old: Path, tmp_path: Path) -> None:
     new = fake_pairs.run(tmp_path / "new", without_owls)
     done = cli("compare", old, new, "--quiet")
-    assert done.code == 3 and "never answers owl" in done.out
+    assert done.code == 3 and "never predicts owl" in done.out
 
 
 def test_gates_are_those_of_b(cli: Cli, old: Path, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_two_bundles_decide_little(cli: Cli, old: Path, tmp_path: Path) -> None:
     assert done.code == 3
     assert f"undecided: tflite-fp32, onnx-fp32. Compared on {fake_pairs.PHOTOS} photos" in done.out
     assert "So few images decide little. Name the run folder in the place of a bundle" in done.out
-    assert "6 images cannot show a drop of 1.00%, it takes 100" in done.out
+    assert "detecting a 1-point accuracy drop needs at least 100 images, there are 6" in done.out
     assert "Gates (tledge's own)" in done.out
 
 
