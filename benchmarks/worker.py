@@ -27,7 +27,7 @@ def write_photos(source: str, out: str, small: str) -> None:
     options = {"name": "rock_paper_scissors"} if source == "tfds" else {**wanted, "size": DRAWN}
     module = SOURCES[source].module
     counts: Counter[tuple[str, str]] = Counter()
-    for record in module.records({**module.OPTIONS, **options}):
+    for record in module.scan({**module.OPTIONS, **options}).records():
         split_and_label = (record.split, record.label)
         if counts[split_and_label] == wanted[record.split] // 3:
             continue

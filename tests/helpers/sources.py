@@ -24,8 +24,9 @@ def options(source: Source, **chosen: object) -> dict[str, object]:
 
 def read(source: Source, **chosen: object) -> list[Record]:
     """All records, after a check that they are counted, told apart and can go to another process."""
-    found = list(source.records(options(source, **chosen)))
-    assert source.count(options(source, **chosen)) == len(found)
+    scan = source.scan(options(source, **chosen))
+    found = list(scan.records())
+    assert scan.count() == len(found)
     assert len({record.id for record in found}) == len(found)
     assert [pickle.loads(pickle.dumps(record)).read() for record in found] == [one.read() for one in found]
     return found
@@ -34,7 +35,7 @@ def read(source: Source, **chosen: object) -> list[Record]:
 def fails(source: Source, **chosen: object) -> str:
     """The message of the DataError that reading raises."""
     with pytest.raises(DataError) as caught:
-        list(source.records(options(source, **chosen)))
+        list(source.scan(options(source, **chosen)).records())
     return str(caught.value)
 
 

@@ -19,18 +19,12 @@ from typing import TYPE_CHECKING
 from tledge._io import resource_errors
 from tledge.data import cache_index
 from tledge.data.cache_index import CacheHeader, Row
-from tledge.data.sources.base import Record
 from tledge.data.sources.registry import SOURCES
 from tledge.data.streaming import Images, Streamed
-from tledge.errors import TledgeError
-from tledge.preprocessing.image import ImageFacts
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    Decoded = tuple[Record, NDArray[np.uint8], ImageFacts, str] | tuple[Record, TledgeError]
-    """A photo's pixels, facts and the SHA-256 of its bytes, which are not kept; or why it cannot be used."""
 
 
 ORIGINALS = 6

@@ -147,7 +147,7 @@ def unpack(path: Path, data: Data, size: int, progress: Progress = SILENT) -> Pr
         _require_same(path, note, _asked(data, size))
         folder = cache.cache_root() / note.key
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with prepare.alone(folder, wait=True):
+        with prepare.hold_lock(folder, wait=True):
             atomic.remove_leftovers(folder.parent, folder.name)
             if not (folder / "index.json").is_file():
                 _fill(path, note, member, folder, progress)

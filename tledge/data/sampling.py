@@ -6,16 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tledge.data.cache import ORIGINALS, Prepared
-from tledge.data.sources.base import Record
-from tledge.errors import TledgeError
-from tledge.preprocessing.image import ImageFacts
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    Decoded = tuple[Record, NDArray[np.uint8], ImageFacts, str] | tuple[Record, TledgeError]
-    """A photo's pixels, facts and the SHA-256 of its bytes, which are not kept; or why it cannot be used."""
 
 
 def pick_originals(prepared: Prepared, rows: NDArray[np.int64], count: int) -> list[int]:

@@ -81,7 +81,7 @@ def look(root: Path) -> Folder:
     root = _real(root)
     if not root.is_dir():
         raise MissingError(f"{root}: no such folder. Expected a folder of photos, as {LAYOUTS}.")
-    records = list(source.records({"path": str(root)}))
+    records = list(source.scan({"path": str(root)}).records())
     splits: dict[str, dict[str, int]] = {}
     for (split, label), count in sorted(Counter((one.split, one.label) for one in records).items()):
         splits.setdefault(split, {})[label] = count

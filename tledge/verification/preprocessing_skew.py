@@ -222,7 +222,7 @@ def _records(data: Data, wanted: set[str], progress: Progress) -> dict[str, Reco
     """The source's records of these ids, as far as they are there."""
     name = data.source.partition(":")[0]
     try:
-        records = SOURCES[name].module.records(options.source_options(data))
+        records = SOURCES[name].module.scan(options.source_options(data)).records()
         listed = track(progress, records, "find the photos", None)
         return {one.id: one for one in listed if one.id in wanted}
     except (MissingError, DataError) as error:

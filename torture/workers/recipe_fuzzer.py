@@ -299,11 +299,11 @@ def csv_tables(text: str, delimiter: str) -> None:
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     options = {**csv_source.OPTIONS, "path": str(path), "delimiter": delimiter}
     kinds = (DataError, MissingError, RecipeError)
-    for read in (csv_source.count, csv_source.fingerprint):
-        try:
-            read(options)
-        except kinds as error:
-            assert str(error).startswith((str(path), "[data] delimiter"))
+    try:
+        scan = csv_source.scan(options)
+        assert scan.fingerprint() and scan.count() == len(list(scan.records()))
+    except kinds as error:
+        assert str(error).startswith((str(path), "[data] delimiter"))
 
 
 @given(TEXT | st.sampled_from(["h:1", "h:0", ":1", "h:", "[::1]:80", "h:99999", "h:²", "h: 1", "h:1_0"]),

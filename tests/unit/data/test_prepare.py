@@ -21,9 +21,9 @@ from tests.helpers.photo_folders import data_of, photo, pixels
 from tledge._io import npy
 from tledge._io.npy import HEADER
 from tledge.config import Data
-from tledge.data import cache, prepare
+from tledge.data import cache, cache_writer, prepare
 from tledge.data.sources import folder as folder_source
-from tledge.data.sources.base import Record
+from tledge.data.sources.base import Record, Scan
 from tledge.errors import DataError, MissingError, RecipeError
 from tledge.preprocessing import image
 from tledge.progress import Silent
@@ -155,12 +155,16 @@ def test_rows_know_facts(folder: Path) -> None:
 
 
 def test_rows_know_their_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = folder_source.records
+    plain = folder_source.scan
 
-    def packed(options: dict[str, object]) -> Iterator[Record]:
-        return (replace(record, file=f"{record.label}.tfrecord") for record in plain(options))
+    def packed(options: dict[str, object]) -> Scan:
+        scan = plain(options)
+        return replace(
+            scan,
+            records=lambda: (replace(one, file=f"{one.label}.tfrecord") for one in scan.records()),
+        )
 
-    monkeypatch.setattr(folder_source, "records", packed)
+    monkeypatch.setattr(folder_source, "scan", packed)
     made = prepare.prepare(data_of(folder), 16)
     assert {row.file for row in made.rows} == {"cat.tfrecord", "dog.tfrecord"}
 
@@ -202,7 +206,7 @@ def test_every_bad_photo_is_named(folder: Path, cache_root: Path) -> None:
 
 
 def test_long_list_of_bad_photos_is_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "MAX_LISTED", 2)
+    monkeypatch.setattr(cache_writer, "MAX_LISTED", 2)
     for index in range(5):
         (folder / "train" / "dog" / f"bad{index}.png").write_bytes(b"no photo")
     with pytest.raises(DataError, match=r"(?s)5 of 15 .*bad0\.png: .*bad1\.png: .*\n  and 3 more$"):
@@ -210,14 +214,19 @@ def test_long_list_of_bad_photos_is_cut(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_vanished_photo_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = folder_source.records
+    plain = folder_source.scan
 
-    def vanishing(options: dict[str, object]) -> Iterator[Record]:
-        for record in plain(options):
-            (folder / "train" / "dog" / "1.jpeg").unlink(missing_ok=True)
-            yield record
+    def vanishing(options: dict[str, object]) -> Scan:
+        scan = plain(options)
 
-    monkeypatch.setattr(folder_source, "records", vanishing)
+        def records() -> Iterator[Record]:
+            for record in scan.records():
+                (folder / "train" / "dog" / "1.jpeg").unlink(missing_ok=True)
+                yield record
+
+        return replace(scan, records=records)
+
+    monkeypatch.setattr(folder_source, "scan", vanishing)
     with pytest.raises(DataError, match=r"1 of 10 photos[^\n]*\n  train/dog/1\.jpeg: cannot be read"):
         prepare.prepare(data_of(folder), 16)
 
@@ -249,7 +258,9 @@ def test_order_is_kept_whatever_takes_longer() -> None:
         return photo(number)
 
     records = (Record(str(number), "cat", "train", partial(read, number)) for number in range(9))
-    assert [one[0].id for one in prepare._decoded(records, 16)] == [str(number) for number in range(9)]
+    assert [decoded.record.id for decoded in prepare._decoded(records, 16)] == [
+        str(number) for number in range(9)
+    ]
 
 
 def test_label_that_no_bundle_takes_is_refused_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

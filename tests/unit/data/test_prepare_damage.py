@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,9 @@ import pytest
 
 from tests.helpers import damaged
 from tests.helpers.command_line import Cli
-from tledge.data import prepare
+from tledge.data import cache_index, prepare
+from tledge.data.cache_index import CacheHeader
+from tledge.data.cache_writer import CacheWriter
 from tledge.data.sources.base import Record
 from tledge.recipe.loader import load
 
@@ -143,9 +144,14 @@ def test_photo_that_changed_is_no_original(tmp_path: Path) -> None:
     """An original is read again, so that no bytes are held: it must be what was decoded."""
     reads = iter([damaged.encoded("JPEG"), damaged.encoded("PNG")])
     record = Record("dog/1.jpg", "dog", "train", lambda: next(reads))
-    (one,) = prepare._decoded(iter([record]), 16)
-    assert "original" not in json.loads(prepare._line(tmp_path, one, Counter(), streamed=True))
-    assert not any(isinstance(part, bytes) for part in one)
+    (decoded,) = prepare._decoded(iter([record]), 16)
+    with CacheWriter(tmp_path, CacheHeader((), (), 16), 1) as writer:
+        assert writer.resume() == 0
+        writer.append([decoded])
+        writer.finish("stop")
+    (row,) = cache_index.read(tmp_path / "index.json")[1]
+    assert row.id == "dog/1.jpg" and not row.original and not (tmp_path / "originals").exists()
+    assert not any(isinstance(part, bytes) for part in vars(decoded).values())
 
 
 def test_stop_passes_good_photos(recipe: Callable[[str], str], tmp_path: Path, cli: Cli) -> None:

@@ -9,8 +9,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +21,8 @@ import pytest
 from tests.helpers.photo_folders import photo, tree
 from tledge._io import files, npy
 from tledge.config import Data
-from tledge.data import prepare
+from tledge.data import cache_writer, prepare
+from tledge.data.cache_writer import CacheWriter
 from tledge.data.sources import folder as folder_source
 from tledge.errors import ResourceError, RunError
 from tledge.preprocessing import image
@@ -31,14 +35,15 @@ PHOTOS = 22
 """Of two labels in two splits; two of them do not decode."""
 
 CHILD = """
-import importlib, os, signal, sys
-from tledge.data import prepare as dataset; from tledge.preprocessing import image as images
+import functools, importlib, os, signal, sys
+from tledge.data import cache_writer, prepare
 from tledge.config import Data
 
 folder, place, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
-module, name = place.split(":")
-module = importlib.import_module(module)
-before, calls = getattr(module, name), []
+module, _, names = place.partition(":")
+*owners, name = names.split(".")
+owner = functools.reduce(getattr, owners, importlib.import_module(module))
+before, calls = getattr(owner, name), []
 
 def stop(*arguments, **options):
     calls.append(1)
@@ -50,16 +55,16 @@ def stop(*arguments, **options):
             os.kill(os.getpid(), signal.SIGKILL)
     return before(*arguments, **options)
 
-setattr(module, name, stop)
-dataset.BLOCK, dataset.AHEAD = {block}, 1
-dataset.prepare(Data(source=f"folder:{folder}", on_bad="skip"), {side})
+setattr(owner, name, stop)
+cache_writer.BLOCK, prepare.AHEAD = {block}, 1
+prepare.prepare(Data(source=f"folder:{folder}", on_bad="skip"), {side})
 """.replace("{block}", str(BLOCK)).replace("{side}", str(SIDE))
 
 
 @pytest.fixture
 def root(cache_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where caches lie in this test, written in small blocks."""
-    monkeypatch.setattr(prepare, "BLOCK", BLOCK)
+    monkeypatch.setattr(cache_writer, "BLOCK", BLOCK)
     monkeypatch.setattr(prepare, "AHEAD", 1)  # so that what was written follows from what was decoded
     return cache_root
 
@@ -120,9 +125,12 @@ def lines_of(partial: Path) -> int:
         ("tledge.preprocessing.image:examine", 1, 0),
         ("tledge.preprocessing.image:examine", BLOCK + 1, BLOCK),
         ("tledge.preprocessing.image:examine", 14, 2 * BLOCK),
-        ("tledge.data.prepare:_keep_original", 11, 2 * BLOCK),
-        ("tledge.data.prepare:flush", 3, 2 * BLOCK),
-        ("tledge.data.prepare:_finish", 1, PHOTOS),
+        ("tledge.data.cache_writer:CacheWriter._keep_original", 11, 2 * BLOCK),
+        ("tledge.data.cache_writer:CacheWriter._flush", 3, 2 * BLOCK),
+        ("tledge.data.cache_writer:CacheWriter.finish", 1, 5 * BLOCK),
+        ("tledge.data.cache_writer:CacheWriter._summary", 1, PHOTOS),
+        ("tledge.data.cache_writer:CacheWriter._complete_pixels", 1, PHOTOS),
+        ("tledge.data.cache_index:write", 1, PHOTOS),
         ("tledge._io.npy:npy_header", 2, PHOTOS),
         ("os:replace", 1, PHOTOS),
     ],
@@ -267,24 +275,18 @@ def test_second_command_is_refused(data: Data, root: Path, whole: dict[str, byte
     assert tree(made) == whole
 
 
-@pytest.mark.parametrize(("module", "name"), [(folder_source, "count")])
 def test_cache_made_meanwhile_is_used(
-    data: Data,
-    whole: dict[str, bytes],
-    decoded: list[bytes],
-    monkeypatch: pytest.MonkeyPatch,
-    module: object,
-    name: str,
+    data: Data, whole: dict[str, bytes], decoded: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another command finishes after this one looked for the cache and before it locks."""
-    before = getattr(module, name)
+    before = prepare.hold_lock
 
-    def slow(argument: object) -> object:
-        monkeypatch.setattr(module, name, before)
+    def slow(folder: Path, *, wait: bool) -> AbstractContextManager[bool]:
+        monkeypatch.setattr(prepare, "hold_lock", before)
         prepare.prepare(data, SIDE)
-        return before(argument)
+        return before(folder, wait=wait)
 
-    monkeypatch.setattr(module, name, slow)
+    monkeypatch.setattr(prepare, "hold_lock", slow)
     assert tree(prepare.prepare(data, SIDE).folder) == whole
     assert len(decoded) == PHOTOS
 
@@ -325,14 +327,14 @@ def test_full_disk_is_gone_on_from(
     with monkeypatch.context() as full:
         calls: list[int] = []
 
-        def refused(*arguments: object) -> str:
+        def refused(*arguments: Any) -> str:
             calls.append(1)
             if len(calls) == 12:
                 raise OSError(28, "No space left on device")
             return before(*arguments)
 
-        before = prepare._keep_original
-        full.setattr(prepare, "_keep_original", refused)
+        before = CacheWriter._keep_original
+        full.setattr(CacheWriter, "_keep_original", refused)
         with pytest.raises(ResourceError, match=r"cache: the disk is full"):
             prepare.prepare(data, SIDE)
     assert lines_of(next(root.glob(".*.partial"))) >= 2 * BLOCK
@@ -343,7 +345,8 @@ def test_full_disk_is_gone_on_from(
 def test_wrong_count_does_no_harm(
     data: Data, root: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    monkeypatch.setattr(folder_source, "count", lambda _options: count)
+    scan = folder_source.scan
+    monkeypatch.setattr(folder_source, "scan", lambda options: replace(scan(options), count=lambda: count))
     killed(data, root)
     assert tree(prepare.prepare(data, SIDE).folder) == whole
 

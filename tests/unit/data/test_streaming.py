@@ -19,7 +19,7 @@ from tests.helpers import fake_data
 from tests.helpers.photo_folders import tree
 from tests.helpers.streams import LABELS, SIDE, check_streamed_as_cached
 from tledge.config import Data
-from tledge.data import duplicates, prepare, splits, streaming
+from tledge.data import cache_writer, duplicates, prepare, splits, streaming
 from tledge.data.cache import Prepared
 from tledge.data.sources import folder as folder_source
 from tledge.data.streaming import OneHot, Streamed, in_batches
@@ -147,7 +147,7 @@ def test_interrupted_index_goes_on(
     made = prepare.prepare(data, SIDE)
     whole, count, last = tree(made.folder), len(made.rows), (photos / made.rows[13].id).read_bytes()
     shutil.rmtree(cache_root)
-    monkeypatch.setattr(prepare, "BLOCK", 4)
+    monkeypatch.setattr(cache_writer, "BLOCK", 4)
     before, seen = image.examine, []
 
     def stopped(encoded: bytes, size: tuple[int, int]) -> object:

@@ -35,23 +35,31 @@ Reader = Callable[[str, int, int], bytes]
 """Reads one encoded photo: of a record's id, its offset and its size in bytes. Threads may share it."""
 
 
+@dataclass(frozen=True)
+class Scan:
+    """What one walk over a source found; each part is computed only when it is asked for.
+
+    `fingerprint()` is text that changes when the source's content does, part of the cache key. `count()` is
+    the number of records, found without decoding a photo. `records()` yields every record, in an order that
+    never changes.
+    """
+
+    fingerprint: Callable[[], str]
+    count: Callable[[], int]
+    records: Callable[[], Iterator[Record]]
+
+
 class Source(Protocol):
     """The interface of a module in the `SOURCES` table."""
 
     OPTIONS: dict[str, object]
     """Known `[data]` keys of this source, each with its default."""
 
-    def fingerprint(self, options: Mapping[str, object]) -> str:
-        """Text that changes when the source's content does; part of the cache key."""
-
-    def count(self, options: Mapping[str, object]) -> int:
-        """How many records there are, found without decoding a photo."""
-
-    def records(self, options: Mapping[str, object]) -> Iterator[Record]:
-        """Yield every record of the source, in an order that never changes."""
+    def scan(self, options: Mapping[str, object]) -> Scan:
+        """Find the source's photos; `prepare` calls this once."""
 
     def reader(self, options: Mapping[str, object]) -> Reader:
-        """What reads any single photo again; raises RecipeError where the source cannot."""
+        """Return what reads any single photo again; raises RecipeError where the source cannot."""
 
 
 def constant(data: bytes) -> bytes:

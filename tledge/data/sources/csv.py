@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from tledge._io import resource_errors
-from tledge.data.sources.base import Reader, Record, stamps
+from tledge.data.sources.base import Reader, Record, Scan, stamps
 from tledge.errors import DataError, MissingError, RecipeError
 from tledge.preprocessing import image
 
@@ -23,26 +23,32 @@ SHOWN = 10
 """Bad lines that one message quotes."""
 
 
-def fingerprint(options: Mapping[str, object]) -> str:
-    """Hash of the CSV file, and name, size and time of every photo in it."""
-    digest = hashlib.sha256(_table(options).read_bytes()).hexdigest()
-    return repr((digest, stamps((line.photo, line.path) for line in _lines(options))))
+def scan(options: Mapping[str, object]) -> Scan:
+    """Read the table; its records are the listed photos in the order of the lines, with their path as id.
 
+    Blanks around a cell do not count.
 
-def count(options: Mapping[str, object]) -> int:
-    """How many photos the CSV file lists; raises what `records` raises."""
-    return len(_lines(options))
-
-
-def records(options: Mapping[str, object]) -> Iterator[Record]:
-    """Every listed photo, in the order of the lines; its id is its path as written.
-
-    Blanks around a cell do not count. Raises MissingError where there is no CSV file, RecipeError
-    for a delimiter that is none, and DataError, quoting the lines, for a column that is not there,
-    an empty row or cell, and a photo that is missing or listed twice.
+    Raises:
+        MissingError: There is no such CSV file.
+        RecipeError: The delimiter is not one character.
+        DataError: Quotes the lines: a column is missing, a row or cell is empty, or a photo is missing or
+            listed twice.
     """
-    for line in _lines(options):
-        yield Record(line.photo, line.label, line.split, partial(image.content, line.path))
+    content = _table(options).read_bytes()
+    lines = _lines(options, content)
+    return Scan(
+        fingerprint=lambda: _fingerprint(content, lines),
+        count=lambda: len(lines),
+        records=lambda: (
+            Record(line.photo, line.label, line.split, partial(image.content, line.path)) for line in lines
+        ),
+    )
+
+
+def _fingerprint(content: bytes, lines: list[_Line]) -> str:
+    """Hash the CSV file, and name, size and time of every photo in it."""
+    digest = hashlib.sha256(content).hexdigest()
+    return repr((digest, stamps((line.photo, line.path) for line in lines)))
 
 
 def reader(options: Mapping[str, object]) -> Reader:
@@ -68,10 +74,10 @@ def _table(options: Mapping[str, object]) -> Path:
     return path
 
 
-def _lines(options: Mapping[str, object]) -> list[_Line]:
-    """All lines of the table, or one DataError about those that cannot be used."""
+def _lines(options: Mapping[str, object], content: bytes) -> list[_Line]:
+    """Parse all lines of the table; raises one DataError about those that cannot be used."""
     table = _table(options)
-    rows = _rows(table, str(options["delimiter"]))
+    rows = _rows(table, content, str(options["delimiter"]))
     _number, header = next(rows, (1, []))
     columns = _columns(table, header, options)
     lines: list[_Line] = []
@@ -93,12 +99,12 @@ def _lines(options: Mapping[str, object]) -> list[_Line]:
     return lines
 
 
-def _rows(table: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(table: Path, content: bytes, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Rows with the number of the line on which each starts; cells without blanks around them."""
     if len(delimiter) != 1 or delimiter in '\r\n"':
         raise RecipeError(f'[data] delimiter = {delimiter!r}: expected one character, such as "," or "\\t".')
     try:
-        text = table.read_bytes().decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{table}: not UTF-8 ({error}). Save it as UTF-8.") from error
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from tledge._io import resource_errors
-from tledge.data.sources.base import Reader, Record, stamps
+from tledge.data.sources.base import Reader, Record, Scan, stamps
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image
 
@@ -24,27 +24,28 @@ _CLUTTER = {"__MACOSX", "@eaDir"}
 """Folders of previews that macOS and NAS systems leave; names with a leading dot are skipped too."""
 
 
-def fingerprint(options: Mapping[str, object]) -> str:
-    """Names, sizes and times of all photos: changes when a photo does."""
-    root = _root(options)
-    return repr(stamps(("/".join(parts), path) for parts, path in photos(root)))
+def scan(options: Mapping[str, object]) -> Scan:
+    """Walk the folder once; its records are the photos in order of path.
 
+    Photos without a split folder are all in split `train`.
 
-def count(options: Mapping[str, object]) -> int:
-    """How many photos there are."""
-    return sum(1 for _photo in photos(_root(options)))
-
-
-def records(options: Mapping[str, object]) -> Iterator[Record]:
-    """Every photo, in order of path; photos without a split folder are all in split `train`.
-
-    Raises MissingError where the folder is not there, DataError where it holds no photos, photos
-    at mixed depths, and what `photos` raises.
+    Raises:
+        MissingError: The folder does not exist.
+        DataError: It contains what `photos` refuses. `records()` of the scan raises it too, where the folder
+            holds no photos, or photos at mixed depths.
     """
     root = _root(options)
-    found = list(photos(root))
-    _check_depths(root, [parts for parts, _path in found])
-    for parts, path in found:
+    listed = list(photos(root))
+    return Scan(
+        fingerprint=lambda: repr(stamps(("/".join(parts), path) for parts, path in listed)),
+        count=lambda: len(listed),
+        records=lambda: _records(root, listed),
+    )
+
+
+def _records(root: Path, listed: list[Photo]) -> Iterator[Record]:
+    _check_depths(root, [parts for parts, _path in listed])
+    for parts, path in listed:
         *split, label, _name = parts
         read = partial(image.content, Path(path))
         yield Record("/".join(parts), label, split[0] if split else "train", read)

@@ -5,17 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tledge.config import Data
-from tledge.data.sources.base import Record
 from tledge.data.sources.registry import SOURCES
-from tledge.errors import RecipeError, TledgeError
-from tledge.preprocessing.image import ImageFacts
+from tledge.errors import RecipeError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Decoded = tuple[Record, NDArray[np.uint8], ImageFacts, str] | tuple[Record, TledgeError]
-    """A photo's pixels, facts and the SHA-256 of its bytes, which are not kept; or why it cannot be used."""
+    pass
 
 
 def source_options(data: Data) -> dict[str, object]:

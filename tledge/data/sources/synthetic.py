@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge.data.sources import synthetic_hands
-from tledge.data.sources.base import Reader, Record
+from tledge.data.sources.base import Reader, Record, Scan
 from tledge.data.sources.synthetic_hands import Colour, Look, Placement, Pose, draw_hand
 from tledge.errors import RecipeError
 
@@ -99,30 +99,28 @@ _SKINS: tuple[Colour, ...] = (
 )  # fmt: skip
 
 
-def fingerprint(options: Mapping[str, object]) -> str:
-    """Options, drawing code and library versions: all that decides the bytes of the images."""
+def scan(options: Mapping[str, object]) -> Scan:
+    """Describe the images to draw; the records are those of split train, then of test, the labels in turn.
+
+    `options` takes the keys of `OPTIONS`; missing ones get its defaults. Raises `RecipeError` for an unknown
+    key or a value outside its limits.
+    """
+    checked = _checked(options)
+    return Scan(
+        fingerprint=lambda: _fingerprint(checked),
+        count=lambda: sum(checked[split] for split in RANGES),
+        records=lambda: _records(checked),
+    )
+
+
+def _fingerprint(options: Mapping[str, int]) -> str:
+    """Name the options, the drawing code and the library versions: all that decides the images' bytes."""
     import numpy as np
     import PIL
 
     code = b"".join(Path(str(path)).read_bytes() for path in (__file__, synthetic_hands.__file__))
     digest = hashlib.sha256(code).hexdigest()
-    return repr((sorted(_checked(options).items()), digest, PIL.__version__, np.__version__))
-
-
-def count(options: Mapping[str, object]) -> int:
-    """How many images the splits have together."""
-    checked = _checked(options)
-    return sum(checked[split] for split in RANGES)
-
-
-def records(options: Mapping[str, object]) -> Iterator[Record]:
-    """Yield the train records, then the test records, the labels in turn.
-
-    `options` takes the keys of `OPTIONS`; missing ones get its defaults. Raises `RecipeError`
-    for an unknown key or a value outside its limits, before the first record.
-    """
-    checked = _checked(options)
-    return _records(checked)
+    return repr((sorted(options.items()), digest, PIL.__version__, np.__version__))
 
 
 def _records(options: Mapping[str, int]) -> Iterator[Record]:

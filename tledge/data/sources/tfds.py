@@ -11,34 +11,32 @@ from typing import Any
 from tledge._io import resource_errors
 from tledge._process import optional_imports
 from tledge.data.sources import tfrecord_offsets
-from tledge.data.sources.base import Reader, Record, constant
+from tledge.data.sources.base import Reader, Record, Scan, constant
 from tledge.errors import DataError, MissingError, RecipeError
 
 OPTIONS: dict[str, object] = {"name": "", "image": "image", "label": "label"}
 
 
-def fingerprint(options: Mapping[str, object]) -> str:
-    """Name, version and split sizes of the data set."""
+def scan(options: Mapping[str, object]) -> Scan:
+    """Open the data set; its records are the labelled examples of every split, in the order of the files.
+
+    Raises:
+        RecipeError: TensorFlow Datasets does not know the set.
+        MissingError: The set is not on this machine and cannot be downloaded.
+        DataError: `records()` raises it where the set is not a classification of images.
+    """
     builder = _builder(options)
     splits = {name: split.num_examples for name, split in builder.info.splits.items()}
-    return repr((builder.info.full_name, sorted(splits.items())))
+    return Scan(
+        fingerprint=lambda: repr((builder.info.full_name, sorted(splits.items()))),
+        count=lambda: sum(splits.values()),
+        records=lambda: _records(builder, str(options["image"]), str(options["label"])),
+    )
 
 
-def count(options: Mapping[str, object]) -> int:
-    """How many examples the splits have together."""
-    return sum(split.num_examples for split in _builder(options).info.splits.values())
-
-
-def records(options: Mapping[str, object]) -> Iterator[Record]:
-    """Every labelled example of every split, in the order of the files.
-
-    Raises RecipeError for an unknown set, MissingError where it is not here and cannot be
-    downloaded, DataError where it is no classification of images.
-    """
+def _records(builder: Any, image: str, label: str) -> Iterator[Record]:
     import tensorflow_datasets as tfds
 
-    builder = _builder(options)
-    image, label = str(options["image"]), str(options["label"])
     names = _label_names(builder, image, label)
     for split in sorted(builder.info.splits):
         files = _files(builder, split)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from tledge._io import resource_errors
 from tledge._process import optional_imports
 from tledge.data.sources import tfrecord_offsets
-from tledge.data.sources.base import Reader, Record, constant, stamps
+from tledge.data.sources.base import Reader, Record, Scan, constant, stamps
 from tledge.errors import DataError, MissingError, RecipeError
 
 OPTIONS: dict[str, object] = {
@@ -40,27 +40,27 @@ class _Reading:
     compression: str
 
 
-def fingerprint(options: Mapping[str, object]) -> str:
-    """Names, sizes and times of the files."""
-    return _fingerprint(_reading(options))
-
-
-def count(options: Mapping[str, object]) -> int:
-    """How many records the files hold: reads them once, unless they were read since they changed."""
-    reading = _reading(options)
-    return _survey(reading, _fingerprint(reading))[0]
-
-
-def records(options: Mapping[str, object]) -> Iterator[Record]:
-    """Every record, in the order of the sorted files, all in split "train".
+def scan(options: Mapping[str, object]) -> Scan:
+    """Find the files; their records come in the order of the sorted files, all in split "train".
 
     Without `labels`, a label that is an index becomes a number with leading zeros, so that text
-    sorts as numbers do; a first pass over the files finds the highest one. Raises RecipeError for
-    `labels` or `compression` that cannot be, MissingError where no file matches or TensorFlow is
-    not installed, and DataError, with file and record, for damage and features that do not fit.
+    sorts as numbers do. A first pass over the files, which also counts the records, finds the highest one.
+
+    Raises:
+        RecipeError: `labels` or `compression` cannot be used.
+        MissingError: No file matches the pattern, or TensorFlow is not installed.
+        DataError: `count()` and `records()` raise it, with file and record, for damage and wrong features.
     """
     reading = _reading(options)
-    width = 0 if reading.names else len(str(_survey(reading, _fingerprint(reading))[1]))
+    survey = cache(partial(_survey, reading))
+    return Scan(
+        fingerprint=lambda: repr(stamps(reading.files)),
+        count=lambda: survey().records,
+        records=lambda: _records(reading, 0 if reading.names else len(str(survey().highest_label))),
+    )
+
+
+def _records(reading: _Reading, width: int) -> Iterator[Record]:
     for name, path in reading.files:
         for number, example in enumerate(_examples(path, reading.compression)):
             where = f"{path}, record {number}"
@@ -111,21 +111,22 @@ def _files(pattern: str) -> Iterator[tuple[str, Path]]:
         yield one.relative_to(root).as_posix(), one
 
 
-def _fingerprint(reading: _Reading) -> str:
-    return repr(stamps(reading.files))
+@dataclass(frozen=True)
+class _Survey:
+    """What a first pass over the files finds; `highest_label` is 0 where labels are names."""
+
+    records: int
+    highest_label: int
 
 
-@lru_cache(maxsize=4)
-def _survey(reading: _Reading, fingerprint: str) -> tuple[int, int]:
-    """Count of the records and highest label index (0 for names); `fingerprint` dates the answer."""
-    del fingerprint
-    total = highest = 0
+def _survey(reading: _Reading) -> _Survey:
+    records = highest = 0
     for _name, path in reading.files:
         for number, example in enumerate(_examples(path, reading.compression)):
-            value = _label(example, reading, f"{path}, record {number}")
-            highest = max(highest, value if isinstance(value, int) else 0)
-            total += 1
-    return total, highest
+            label = _label(example, reading, f"{path}, record {number}")
+            highest = max(highest, label if isinstance(label, int) else 0)
+            records += 1
+    return _Survey(records, highest)
 
 
 def _examples(path: Path, compression: str) -> Iterator[Any]:

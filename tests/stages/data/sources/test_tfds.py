@@ -64,7 +64,7 @@ def test_tfds_unknown_feature(from_sets: Path, feature: str) -> None:
 
 
 def test_tfds_fingerprint_has_sizes(from_sets: Path) -> None:
-    text = tfds.fingerprint(options(tfds, name="beans"))
+    text = tfds.scan(options(tfds, name="beans")).fingerprint()
     assert "beans/0.1.0" in text and "('train', 9), ('validation', 8)" in text
 
 

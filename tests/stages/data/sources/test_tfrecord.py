@@ -150,4 +150,4 @@ def test_tfrecord_damaged_file(tmp_path: Path, how: str) -> None:
         tfrecord, pattern=pattern, labels=list(LABELS)
     )
     with pytest.raises(DataError, match="truncated"):
-        tfrecord.count(options(tfrecord, pattern=pattern))
+        tfrecord.scan(options(tfrecord, pattern=pattern)).count()

@@ -40,7 +40,7 @@ def test_csv_reads_nothing_early(table: Path, monkeypatch: pytest.MonkeyPatch) -
     opened: list[Path] = []
     whole = image.content
     monkeypatch.setattr(image, "content", lambda path: opened.append(path) or whole(path))  # type: ignore[func-returns-value]
-    found = list(csv.records(options(csv, path=str(table))))
+    found = list(csv.scan(options(csv, path=str(table))).records())
     assert opened == []
     assert found[0].read() and opened == [table.parent / "a.jpg"]
 
@@ -120,7 +120,7 @@ def test_csv_bad_line(table: Path, line: str) -> None:
     message = fails(csv, path=str(table))
     assert f"{table}{BAD_LINES[line]}" in message
     with pytest.raises(DataError):
-        csv.fingerprint(options(csv, path=str(table)))
+        csv.scan(options(csv, path=str(table))).fingerprint()
 
 
 def test_csv_line_after_a_long_cell(table: Path) -> None:
@@ -155,13 +155,13 @@ def test_csv_quotes_ten_bad_lines(table: Path) -> None:
 def test_csv_bad_table(table: Path, text: str, message: str) -> None:
     table.write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=message):
-        csv.count(options(csv, path=str(table)))
+        csv.scan(options(csv, path=str(table))).count()
 
 
 @pytest.mark.parametrize("delimiter", ["", "::", "\n", '"'])
 def test_csv_bad_delimiter(table: Path, delimiter: str) -> None:
     with pytest.raises(RecipeError, match="expected one character"):
-        csv.count(options(csv, path=str(table), delimiter=delimiter))
+        csv.scan(options(csv, path=str(table), delimiter=delimiter)).count()
 
 
 def test_csv_missing_file(tmp_path: Path) -> None:
@@ -170,11 +170,11 @@ def test_csv_missing_file(tmp_path: Path) -> None:
 
 
 def test_csv_fingerprint_sees_changes(table: Path) -> None:
-    seen = {csv.fingerprint(options(csv, path=str(table)))}
-    seen.add(csv.fingerprint(options(csv, path=str(table))))
+    seen = {csv.scan(options(csv, path=str(table))).fingerprint()}
+    seen.add(csv.scan(options(csv, path=str(table))).fingerprint())
     assert len(seen) == 1
     (table.parent / "a.jpg").write_bytes(fake_data.photo(0, 77))
-    seen.add(csv.fingerprint(options(csv, path=str(table))))
+    seen.add(csv.scan(options(csv, path=str(table))).fingerprint())
     write(table, "path,label", "a.jpg,bee", "b.jpg,ant")
-    seen.add(csv.fingerprint(options(csv, path=str(table))))
+    seen.add(csv.scan(options(csv, path=str(table))).fingerprint())
     assert len(seen) == 3

@@ -93,7 +93,7 @@ def test_folder_names_broken_link(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.jpg")
     (tmp_path / "a" / "2.jpg").symlink_to(tmp_path / "gone.jpg")
     with pytest.raises(DataError, match=r"a/2\.jpg: a link to .*gone\.jpg, which is not there"):
-        folder.fingerprint({"path": str(tmp_path)})
+        folder.scan({"path": str(tmp_path)}).fingerprint()
 
 
 def test_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,10 +110,9 @@ def test_folder_is_walked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     listed: list[Path] = []
     scan = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scan(path))  # type: ignore[func-returns-value]
-    for use in (folder.fingerprint, folder.count, lambda chosen: list(folder.records(chosen))):
-        listed.clear()
-        use({"path": str(tmp_path)})
-        assert sorted(map(Path, listed)) == [tmp_path, tmp_path / "a", tmp_path / "b"]
+    found = folder.scan({"path": str(tmp_path)})
+    assert found.fingerprint() and found.count() == len(list(found.records())) == 3
+    assert sorted(map(Path, listed)) == [tmp_path, tmp_path / "a", tmp_path / "b"]
 
 
 def test_folder_shows_mixed_depths(tmp_path: Path) -> None:

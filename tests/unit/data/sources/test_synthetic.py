@@ -20,7 +20,7 @@ SMALL = {"train": 9, "test": 6, "size": 32}
 
 
 def read_all(**options: int) -> dict[str, bytes]:
-    return {record.id: record.read() for record in synthetic.records({**SMALL, **options})}
+    return {record.id: record.read() for record in synthetic.scan({**SMALL, **options}).records()}
 
 
 def test_same_options_same_bytes() -> None:
@@ -40,7 +40,7 @@ def test_other_seed_other_bytes() -> None:
 
 
 def test_splits_and_labels_balanced() -> None:
-    records = list(synthetic.records({}))
+    records = list(synthetic.scan({}).records())
     counts = Counter((record.split, record.label) for record in records)
     assert counts == {
         (split, label): share
@@ -50,7 +50,7 @@ def test_splits_and_labels_balanced() -> None:
 
 
 def test_ids_unique_and_telling() -> None:
-    records = list(synthetic.records({}))
+    records = list(synthetic.scan({}).records())
     assert len({record.id for record in records}) == len(records)
     assert records[1].id == "train/rock/0000"
     assert all(record.id.startswith(f"{record.split}/{record.label}/") for record in records)
@@ -58,7 +58,7 @@ def test_ids_unique_and_telling() -> None:
 
 @pytest.mark.parametrize("size", [16, 96, 131])
 def test_size_is_honoured(size: int) -> None:
-    record = next(iter(synthetic.records({"size": size})))
+    record = next(iter(synthetic.scan({"size": size}).records()))
     image = Image.open(io.BytesIO(record.read()))
     assert (image.size, image.mode, image.format) == ((size, size), "RGB", "JPEG")
 
@@ -91,32 +91,32 @@ def test_every_background_draws(split: str) -> None:
 def test_bad_values_are_refused(options: dict[str, object]) -> None:
     key = next(iter(options))
     with pytest.raises(RecipeError, match=f"{key} = .*expected a whole number"):
-        synthetic.records(options)
+        synthetic.scan(options).records()
 
 
 def test_unknown_key_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"'pixels'.*train, test, size, seed"):
-        synthetic.records({"pixels": 96})
+        synthetic.scan({"pixels": 96}).records()
 
 
 def test_fingerprint_follows_the_options() -> None:
-    assert synthetic.fingerprint({}) == synthetic.fingerprint(synthetic.OPTIONS)
-    assert synthetic.fingerprint({}) != synthetic.fingerprint({"seed": 1})
+    assert synthetic.scan({}).fingerprint() == synthetic.scan(synthetic.OPTIONS).fingerprint()
+    assert synthetic.scan({}).fingerprint() != synthetic.scan({"seed": 1}).fingerprint()
 
 
 def test_fingerprint_follows_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before = synthetic.fingerprint({})
+    before = synthetic.scan({}).fingerprint()
     (tmp_path / "hands.py").write_text("other code")
     monkeypatch.setattr(synthetic_hands, "__file__", str(tmp_path / "hands.py"))
-    assert synthetic.fingerprint({}) != before
+    assert synthetic.scan({}).fingerprint() != before
 
 
 def test_record_read_can_pickle() -> None:
-    record = next(iter(synthetic.records(SMALL)))
+    record = next(iter(synthetic.scan(SMALL).records()))
     assert pickle.loads(pickle.dumps(record)).read() == record.read()
 
 
 def test_drawn_is_counted() -> None:
     assert len(read(synthetic, train=5, test=2, size=16)) == 7
     with pytest.raises(RecipeError, match="train"):
-        synthetic.count({"train": 0})
+        synthetic.scan({"train": 0}).count()

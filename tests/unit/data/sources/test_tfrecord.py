@@ -15,7 +15,7 @@ from tledge.errors import MissingError, RecipeError
 def test_tfrecord_without_files(tmp_path: Path, pattern: str) -> None:
     touch(tmp_path, "a.txt")
     with pytest.raises(MissingError, match="no file matches"):
-        tfrecord.fingerprint(options(tfrecord, pattern=str(tmp_path / pattern)))
+        tfrecord.scan(options(tfrecord, pattern=str(tmp_path / pattern))).fingerprint()
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_tfrecord_bad_options(tmp_path: Path, chosen: dict[str, object], message
 def test_tfrecord_fingerprint_sees_changes(tmp_path: Path) -> None:
     touch(tmp_path, "a.tfrec", "b.tfrec")
     chosen = options(tfrecord, pattern=f"{tmp_path}/*.tfrec")
-    before = tfrecord.fingerprint(chosen)
-    assert tfrecord.fingerprint(chosen) == before
+    before = tfrecord.scan(chosen).fingerprint()
+    assert tfrecord.scan(chosen).fingerprint() == before
     (tmp_path / "b.tfrec").write_bytes(b"other")
-    assert tfrecord.fingerprint(chosen) != before
+    assert tfrecord.scan(chosen).fingerprint() != before
