@@ -15,7 +15,7 @@ import pytest
 from tests.helpers.paths import ROOT
 from tledge.cli.main import tledge
 from tledge.formats.registry import VARIANTS
-from tledge.recipe import definition
+from tledge.recipe.definition import Recipe, table_name
 
 FETCHED = {"src", "srcset", "poster", "data"}
 """Attributes whose address a browser fetches by itself; of `link`, `href` too."""
@@ -124,7 +124,11 @@ def test_names_stand_in_the_built_reference(site: Path) -> None:
 
     assert [name for name in tledge.commands if f"tledge {name}" not in text("commands")] == []
     assert [name for name in VARIANTS if name not in text("variants")] == []
-    keys = set(definition.Recipe.__dataclass_fields__) | {"quantize_aware", "max_arena_kib", "give_up"}
+    keys = {table_name(field) for field in Recipe.__dataclass_fields__} | {
+        "quantize_aware",
+        "max_arena_kib",
+        "give_up",
+    }
     assert [name for name in keys if name not in text("recipe")] == []
 
 
