@@ -8,12 +8,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from tledge._io import atomic, encoding, json_keys
+from tledge._io import atomic, encoding
+from tledge._io.json_records import from_json, to_json
 from tledge.errors import RunError
 
-"""How every file and folder of a run is written."""
+T = TypeVar("T")
 
 
 @contextmanager
@@ -22,7 +23,8 @@ def complete(path: Path, advice: str) -> Iterator[None]:
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise RunError(f"{path}: incomplete, or of another tledge ({error!r}). {advice}") from error
+        cause = str(error) if isinstance(error, ValueError) else repr(error)
+        raise RunError(f"{path}: incomplete, or of another tledge ({cause}). {advice}") from error
 
 
 def read_json(path: Path, what: str, advice: str) -> dict[str, Any]:
@@ -38,6 +40,18 @@ def read_json(path: Path, what: str, advice: str) -> dict[str, Any]:
     return raw
 
 
+def read_record(kind: type[T], path: Path, what: str, advice: str, again: str = "") -> T:
+    """Read a value of `kind` from the JSON object in a file of a run; see `from_json`.
+
+    Raises:
+        RunError: the file is missing or no JSON object: `what` was expected, followed by `advice`; or a field
+            is missing, unknown or of another type, followed by `again` (without it: `advice`).
+    """
+    raw = read_json(path, what, advice)
+    with complete(path, again or advice):
+        return from_json(kind, raw)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text under its final name at once; raises RunError where a folder has that name."""
     if os.path.isdir(path):  # Path's own raises for what is no possible path
@@ -48,8 +62,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a frozen dataclass or a plain object as JSON under its final name at once."""
-    fields = value if isinstance(value, (dict, list)) else json_keys.to_json(value)
-    write_text(path, encoding.as_json(fields) + "\n")
+    write_text(path, encoding.as_json(to_json(value)) + "\n")
 
 
 def sha256(path: Path) -> str:

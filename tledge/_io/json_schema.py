@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-import types
-import typing
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
-from functools import cache
 from typing import Any
+
+from tledge._io.json_records import short_repr
 
 TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,), "array": (list,), "string": (str,), "boolean": (bool,), "null": (type(None),),
@@ -29,8 +27,8 @@ def validate(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], whe
         validate(value, root["$defs"][schema["$ref"].rsplit("/", 1)[-1]], root, where)
     for keyword, rule in RULES.items():
         if keyword in schema and not rule(value, schema[keyword]):
-            expected = PLAIN if keyword == "not" else f"{keyword} {_short(schema[keyword])}"
-            raise ValueError(f"{where or 'it'} is {_short(value)}, expected {expected}")
+            expected = PLAIN if keyword == "not" else f"{keyword} {short_repr(schema[keyword])}"
+            raise ValueError(f"{where or 'it'} is {short_repr(value)}, expected {expected}")
     if isinstance(value, dict):
         _require_fields(value, schema, root, where)
     if isinstance(value, list) and "items" in schema:
@@ -52,12 +50,7 @@ def _require_fields(
         if name in known:
             validate(one, known[name], root, within + name)
         elif schema.get("additionalProperties") is False:
-            raise ValueError(f"{_short(within + name)} is unknown")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+            raise ValueError(f"{short_repr(within + name)} is unknown")
 
 
 def _is_number(value: Any) -> bool:
@@ -88,44 +81,3 @@ RULES: dict[str, Callable[[Any, Any], bool]] = {
     "not": lambda value, wanted: re.search(wanted["pattern"], value) is None,
 }
 """Keywords in the order in which they are looked at, `type` first; null passes the bounds of numbers."""
-
-
-def validate_types(value: Any) -> Any:
-    """A frozen dataclass whose fields, and what is in them, are of the types that they are annotated with.
-
-    Raises ValueError naming the first that is not: JSON may hold anything under any name.
-    """
-    for name, hint in _hints(type(value)).items():  # type: ignore[arg-type]  # a class is hashable
-        _require_type(getattr(value, name), hint, name)
-    return value
-
-
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    found = typing.get_type_hints(kind)
-    return {one.name: found[one.name] for one in fields(kind)}
-
-
-def _require_type(value: Any, hint: Any, where: str) -> None:
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return
-    if is_dataclass(hint) and isinstance(value, typing.cast(type, hint)):
-        validate_types(value)
-    elif origin is types.UnionType:
-        if value is not None:
-            _require_type(value, inner[0], where)
-    elif not isinstance(value, _plain(origin or hint)) or (isinstance(value, bool) and hint in (int, float)):
-        raise ValueError(f"{where} is {_short(value)}, expected {getattr(hint, '__name__', hint)}")
-    elif isinstance(value, tuple):
-        kinds = inner[:1] * len(value) if inner[-1:] == (...,) else inner
-        for one, kind in zip(value, kinds, strict=True):
-            _require_type(one, kind, where)
-    elif isinstance(value, dict):
-        for name, one in value.items():
-            _require_type(one, inner[1], f"{where}.{name}")
-
-
-def _plain(kind: Any) -> Any:
-    """What `isinstance` takes for an annotation: whole numbers serve as floats."""
-    return (int, float) if kind is float else kind

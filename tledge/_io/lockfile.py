@@ -23,6 +23,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tledge._io import resource_errors
+from tledge._io.json_records import from_json
 from tledge.errors import ResourceError, RunError
 
 POLL = 0.2
@@ -162,9 +163,8 @@ def _locked(file: int) -> bool | None:
 def _owner(file: int) -> Owner | None:
     """What the file says; None where a kill left it empty or torn."""
     try:
-        raw = json.loads(os.pread(file, 1 << 16, 0))
-        return Owner(**{**raw, "pid": int(raw["pid"])})
-    except (LookupError, TypeError, ValueError):
+        return from_json(Owner, json.loads(os.pread(file, 1 << 16, 0)))
+    except (ValueError, RecursionError):
         return None
 
 

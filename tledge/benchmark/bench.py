@@ -16,6 +16,7 @@ from typing import Any
 
 from tledge import errors
 from tledge._io import files
+from tledge._io.json_records import from_json
 from tledge._process import subprocesses
 from tledge.benchmark.worker import MeasurementJob, Reading
 from tledge.bundle import model_files
@@ -240,7 +241,7 @@ def _apart(job: MeasurementJob, scratch: Path) -> Reading:
         raise errors.kind_of(result, ArtifactError)(result["error"])
     if done.returncode:
         raise ArtifactError(crashed)
-    return Reading(**result["reading"])
+    return from_json(Reading, result["reading"])
 
 
 def _remarks(

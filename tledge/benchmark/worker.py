@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import errors
 from tledge._io import files
+from tledge._io.json_records import from_json
 from tledge._process import optional_imports, subprocesses
 from tledge.errors import ArtifactError, TledgeError
 from tledge.runtime import sessions
@@ -136,8 +137,7 @@ def peak_mib(status: Path = Path("/proc/self/status")) -> float | None:
 
 def main(job_path: str, result_path: str) -> int:
     """Do the job; 0 where it was measured, else 1 with the reason in the result file."""
-    raw = json.loads(Path(job_path).read_text(encoding="utf-8"))
-    job = MeasurementJob(**{**raw, **{name: Minimum(**raw[name]) for name in ("warm_up", "minimum")}})
+    job = from_json(MeasurementJob, json.loads(Path(job_path).read_text(encoding="utf-8")))
     result: dict[str, Any] = {}
     try:
         result["reading"] = asdict(measure(job))

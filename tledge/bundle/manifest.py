@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
 from tledge._io import json_schema, resources
+from tledge._io.json_records import from_json
 from tledge.contract import OUTPUT_NAME, AbstentionPolicy, InputSpec
 from tledge.errors import ArtifactError
 
@@ -154,20 +154,9 @@ def _schema() -> dict[str, Any]:
     return found
 
 
-def _manifest(raw: Mapping[str, Any]) -> Manifest:
-    parts = dict(raw)
-    parts["labels"] = tuple(str(label) for label in raw["labels"])
-    parts["input"] = InputSpec(**raw["input"])
-    parts["artifacts"] = tuple(_shipped(entry) for entry in raw["artifacts"])
-    for names in zip(*((one.variant, one.path) for one in parts["artifacts"]), strict=True):
+def _manifest(raw: object) -> Manifest:
+    manifest = from_json(Manifest, raw)
+    for names in zip(*((artifact.variant, artifact.path) for artifact in manifest.artifacts), strict=True):
         if len(set(names)) < len(names):
             raise ValueError(f"an artifact stands there twice: {', '.join(names)}")
-    parts["golden"] = tuple(GoldenCase(**entry) for entry in raw["golden"])
-    if raw.get("confidence") is not None:
-        parts["confidence"] = AbstentionPolicy(**raw["confidence"])
-    return Manifest(**parts)
-
-
-def _shipped(raw: Mapping[str, Any]) -> Shipped:
-    answers = tuple(Expected(**one) for one in raw.get("expected", ()))
-    return Shipped(**{**raw, "expected": answers})
+    return manifest

@@ -91,9 +91,10 @@ def print_json(value: object) -> None:
 
 def plain(value: DataclassInstance) -> dict[str, Any]:
     """Return the fields of a record as JSON takes them, under their JSON keys."""
-    from tledge._io import json_keys
+    from tledge._io.json_records import to_json
 
-    return json_keys.to_json(value)
+    fields: dict[str, Any] = to_json(value)
+    return fields
 
 
 def shell_path(path: object) -> str:

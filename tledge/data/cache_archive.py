@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tledge._io import atomic, lockfile, resource_errors, zip_guard
+from tledge._io.json_records import from_json
 from tledge.config import Data
 from tledge.data import cache, prepare
 from tledge.data.cache import Prepared
@@ -179,8 +180,7 @@ def _read_note(path: Path, member: Callable[[str], IO[bytes]]) -> ArchiveHeader:
     try:
         with member(NOTE) as file:
             raw = json.loads(_limited(file))
-        raw["members"] = {name: (str(hash_), int(size)) for name, (hash_, size) in raw["members"].items()}
-        note = ArchiveHeader(**raw)
+        note = from_json(ArchiveHeader, raw)
         known = {"images.npy", "index.json"} <= note.members.keys() and all(
             map(MEMBER.fullmatch, note.members)
         )

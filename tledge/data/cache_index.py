@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tledge._io import files
+from tledge._io.json_records import from_json
 from tledge._io.npy import HEADER
 from tledge.errors import RunError
 from tledge.progress import Progress, start_task
@@ -125,8 +126,7 @@ def _read(file: IO[bytes]) -> tuple[CacheHeader, tuple[Row, ...]]:
         if line.startswith(b"]"):
             if line != _end(digest.hexdigest()):
                 raise ValueError("its SHA-256 differs: it was changed or damaged")
-            facts |= {"labels": tuple(facts["labels"]), "skipped": tuple(facts["skipped"])}
-            return CacheHeader(**facts), tuple(rows)
+            return from_json(CacheHeader, facts), tuple(rows)
         digest.update(line)
         rows.append(_row(json.loads(line.rstrip(b",\n")), known))
     raise ValueError("its end is missing")

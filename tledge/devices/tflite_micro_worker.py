@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import errors
 from tledge._io import files
+from tledge._io.json_records import from_json
 from tledge.errors import ArtifactError, MissingError, TledgeError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _answer(interpreter: Any, values: NDArray[Any]) -> NDArray[np.uint8]:
 
 def main(job_path: str, result_path: str) -> int:
     """Do the job; 0 where it ran, else 1 with the reason in the result file."""
-    job = MicroJob(**json.loads(Path(job_path).read_text(encoding="utf-8")))
+    job = from_json(MicroJob, json.loads(Path(job_path).read_text(encoding="utf-8")))
     try:
         result: dict[str, Any] = {"arena": work(job)}
     except TledgeError as error:

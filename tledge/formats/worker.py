@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tledge._io import files, resource_errors
+from tledge._io.json_records import from_json
 from tledge._process import subprocesses
 from tledge.errors import TledgeError, told
 from tledge.formats.base import ConversionJob
@@ -52,7 +53,7 @@ def done(job_path: Path) -> dict[str, Any]:
     """Do one job; its details, or a failure that tledge can explain."""
     raw = json.loads(job_path.read_text(encoding="utf-8"))
     variant = VARIANTS[raw.pop("variant")]
-    job = ConversionJob(**{**raw, "labels": tuple(raw["labels"])})
+    job = from_json(ConversionJob, raw)
     try:
         with resource_errors.resource_errors_explained():
             return {"details": variant.format.convert(job)}

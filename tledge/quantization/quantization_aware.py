@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge._io import files
+from tledge._io.json_records import from_json
 from tledge.errors import RecipeError, RunError
 from tledge.quantization.bias_correction import LEVELS
 
@@ -112,9 +113,8 @@ def save_ranges(path: Path, ranges: Mapping[str, Range]) -> None:
 def load_ranges(path: Path) -> dict[str, Range]:
     """Read ranges; raises RunError where they are missing or damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {name: (float(low), float(high)) for name, (low, high) in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        return from_json(dict[str, tuple[float, float]], json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: no readable ranges ({error}). Train again.") from error
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tledge._io import files
+from tledge._io.json_records import from_json
 from tledge.bundle import model_card
 from tledge.bundle.run_summary import Summary
 from tledge.environment.machine import Machine, machine_line
-from tledge.quantization.sensitivity import Cost, Layer
+from tledge.quantization.sensitivity import Layer
 from tledge.report import images as report_images
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
@@ -115,7 +116,7 @@ def latencies(folder: RunFolder, known: Summary) -> Latencies | None:
     raw = files.read_json(folder.bench, "a measured run", "Run `tledge bench` again.")
     with files.complete(folder.bench, "Run `tledge bench` again."):
         figures = {row.variant: best for row in known.parity.rows if (best := _latency(raw["rows"], row))}
-        here = Machine(**raw["machine"])
+        here = from_json(Machine, raw["machine"], "machine")
         said = (machine_line(here), here.busy, raw["note"])
         return Latencies(figures, " ".join(line for line in said if line)) if figures else None
 
@@ -165,7 +166,11 @@ def _quantization(path: Path, known: Summary) -> Quantization | None:
     with files.complete(path, "Run `tledge inspect --quantization` again."):
         if FLOAT not in known.artifacts or raw["sha256"] != known.artifacts[FLOAT].sha256:
             return None
-        layers = sorted(map(_layer, raw["found"]["layers"]), key=lambda one: one.cost, reverse=True)
+        layers = sorted(
+            from_json(tuple[Layer, ...], raw["found"]["layers"], "layers"),
+            key=lambda one: one.cost,
+            reverse=True,
+        )
         plot = path.with_suffix(".png")
         return Quantization(
             images=raw["found"]["images"],
@@ -174,13 +179,6 @@ def _quantization(path: Path, known: Summary) -> Quantization | None:
             remarks=tuple(raw["remarks"]),
             plot=f"{path.parent.name}/{plot.name}" if plot.is_file() else "",
         )
-
-
-def _layer(raw: Mapping[str, Any]) -> Layer:
-    costs = {
-        name: Cost(**raw[name]) if raw.get(name) else None for name in ("rounded", "corrected", "output")
-    }
-    return Layer(**{**raw, **costs})
 
 
 def repair_trials(known: Summary) -> tuple[RepairTrials, ...]:

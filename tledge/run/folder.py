@@ -10,22 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
-from tledge._io import atomic, json_keys, json_schema, lockfile, resource_errors
-from tledge._io.files import complete, read_json
-from tledge.contract import AbstentionPolicy, InputSpec
+from tledge._io import atomic, lockfile, resource_errors
+from tledge._io.files import read_record
 from tledge.errors import ResourceError, RunError
-from tledge.run.records import (
-    Artifact,
-    ParityReport,
-    ParityRow,
-    Reference,
-    Risk,
-    RiskCoverage,
-    Score,
-    TrainedRun,
-)
+from tledge.run.records import Artifact, ParityReport, RiskCoverage, TrainedRun
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -140,57 +130,25 @@ class RunFolder:
 
     def read_run(self) -> TrainedRun:
         """Read `run.json`; raises RunError where training has not finished here."""
-        raw = read_json(self.run, "a finished run", "Run `tledge train` first.")
-        with complete(self.run, "Train again."):
-            raw["input"] = InputSpec(**raw["input"])
-            if raw.get("confidence") is not None:
-                raw["confidence"] = AbstentionPolicy(**raw["confidence"])
-            values = json_keys.from_keys(TrainedRun, raw)
-            for name in ("validation", "test", "first_stage_validation"):
-                values[name] = Score(**values[name])
-            return _typed(TrainedRun(**_tuples(values, "labels", "skipped", "remarks")))
+        return read_record(
+            TrainedRun, self.run, "a finished run", "Run `tledge train` first.", "Train again."
+        )
 
     def read_artifacts(self) -> list[Artifact]:
         """Every artifact that was exported here, by variant name."""
-        return [_artifact(path) for path in sorted(self.artifacts.glob("*.json"))]
+        paths = sorted(self.artifacts.glob("*.json"))
+        return [read_record(Artifact, path, "an artifact", "Export again.") for path in paths]
 
     def read_parity(self) -> ParityReport:
         """Read `parity.json`; raises RunError where nothing was verified here."""
-        raw = read_json(self.parity, "a verified run", "Run `tledge verify` first.")
-        with complete(self.parity, "Verify again."):
-            rows = tuple(_parity_row(row) for row in raw["rows"])
-            return _typed(ParityReport(raw["passed"], Reference(**raw["reference"]), rows))
+        advice = "Run `tledge verify` first."
+        return read_record(ParityReport, self.parity, "a verified run", advice, "Verify again.")
 
     def read_risk(self) -> dict[str, RiskCoverage]:
         """Read `risk_coverage.json`, by split; empty for a run of an earlier version."""
         if not self.risk.is_file():
             return {}
-        raw = read_json(self.risk, "risk and coverage", "Train again.")
-        with complete(self.risk, "Train again."):
-            return {
-                split: _typed(RiskCoverage(one["aurc"], tuple(Risk(**row) for row in one["rows"])))
-                for split, one in raw.items()
-            }
-
-
-def _parity_row(raw: dict[str, Any]) -> ParityRow:
-    recall = {name: tuple(figures) for name, figures in raw.get("recall", {}).items()}
-    return ParityRow(**_tuples({**raw, "recall": recall}, "reasons", "remarks"))
-
-
-def _artifact(path: Path) -> Artifact:
-    raw = read_json(path, "an artifact", "Export again.")
-    with complete(path, "Export again."):
-        return _typed(Artifact(**raw))
-
-
-def _typed(value: T) -> T:
-    json_schema.validate_types(value)
-    return value
-
-
-def _tuples(raw: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {key: tuple(value) if key in names else value for key, value in raw.items()}
+        return read_record(dict[str, RiskCoverage], self.risk, "risk and coverage", "Train again.")
 
 
 def newest_run(root: Path) -> RunFolder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tledge._io.json_keys import JSON_KEY
+from tledge._io.json_records import stored_as
 from tledge.contract import AbstentionPolicy, InputSpec
 
 
@@ -36,7 +36,7 @@ class TrainedRun:
     train_images: int
     validation: Score
     test: Score
-    first_stage_validation: Score = field(metadata={JSON_KEY: "frozen"})
+    first_stage_validation: Score = field(metadata=stored_as("frozen"))
     """Validation score at the end of the first stage, to show what the later ones brought."""
     seconds: float
     cache: str

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge._io import atomic, json_keys, npy
+from tledge._io import atomic, npy
+from tledge._io.json_records import from_json, stored_as, to_json
 from tledge.errors import RunError
 from tledge.run.records import Score
 
@@ -29,15 +30,8 @@ class State:
     """Gradients to an update in the running stage, above 1 where its batch did not fit."""
     halved: dict[str, int] = field(default_factory=dict)
     """Images at a time in the stages that did not fit, by name."""
-    first_stage_validation: Score | None = field(default=None, metadata={json_keys.JSON_KEY: "frozen"})
+    first_stage_validation: Score | None = field(default=None, metadata=stored_as("frozen"))
     history: list[dict[str, Any]] = field(default_factory=list)
-
-
-def state_from_json(text: str) -> State:
-    """Return the state that `save_checkpoint` wrote as JSON into a checkpoint."""
-    fields = json_keys.from_keys(State, json.loads(text))
-    score = fields.pop("first_stage_validation", None)
-    return State(**fields, first_stage_validation=Score(**score) if score else None)
 
 
 def values(variable: Any) -> NDArray[Any]:
@@ -64,7 +58,7 @@ def save_checkpoint(path: Path, train_model: Any | None, state: State, kept: lis
     variables = _all_variables(train_model) if train_model is not None else []
     arrays = {f"now.{n:05d}": values(v) for n, v in enumerate(variables)}
     arrays |= {f"kept.{n:05d}": values for n, values in enumerate(kept)}
-    arrays["state"] = np.array(json.dumps(json_keys.to_json(state)))
+    arrays["state"] = np.array(json.dumps(to_json(state)))
     with atomic.replacing(path) as made:
         npy.write_npz(made, arrays)
 
@@ -76,7 +70,7 @@ def read_state(path: Path) -> State:
     if not path.is_file():
         return State()
     with np.load(path, allow_pickle=False) as packed:
-        return state_from_json(str(packed["state"].reshape(-1)[0]))
+        return from_json(State, json.loads(str(packed["state"].reshape(-1)[0])))
 
 
 def load_checkpoint(path: Path, train_model: Any | None) -> list[NDArray[Any]]:

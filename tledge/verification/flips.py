@@ -97,9 +97,7 @@ def write(run: Path, variant: str, golden: Golden, found: NDArray[np.float32], n
 def listed(path: Path) -> Listing:
     """The list that `write` left at `path`; raises RunError where it is not there, or damaged."""
     advice = "Run `tledge verify` again."
-    raw = files.read_json(path, "a verified run", advice)
-    with files.complete(path, advice):
-        return Listing(**{**raw, "flips": tuple(Flip(**one) for one in raw["flips"])})
+    return files.read_record(Listing, path, "a verified run", advice)
 
 
 def _draw(path: Path, variant: str, golden: Golden, flips: list[Flip], counts: Counter[str]) -> None:

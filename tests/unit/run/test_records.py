@@ -11,6 +11,7 @@ import pytest
 
 from tests.helpers.run_records import RUN, fill
 from tledge._io import files
+from tledge._io.json_records import to_json
 from tledge.errors import RunError, TledgeError
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
@@ -41,7 +42,7 @@ def test_run_comes_back_whole(tmp_path: Path) -> None:
 
 
 def test_run_of_earlier_version_is_read(tmp_path: Path) -> None:
-    raw = {name: value for name, value in asdict(RUN).items() if name != "confidence"}
+    raw = {name: value for name, value in to_json(RUN).items() if name != "confidence"}
     files.write_json(RunFolder(tmp_path).run, raw)
     assert RunFolder(tmp_path).read_run() == replace(RUN, confidence=None)
     assert RunFolder(tmp_path).read_risk() == {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.helpers.run_records import SCORE
+from tledge._io.json_records import from_json
 from tledge.training import checkpoint
 from tledge.training.checkpoint import State
 
@@ -16,7 +18,7 @@ OLD = """{
 
 
 def test_a_checkpoint_of_an_earlier_version_opens() -> None:
-    state = checkpoint.state_from_json(OLD)
+    state = from_json(State, json.loads(OLD))
     assert state.first_stage_validation == SCORE
     assert (state.stage, state.epoch, state.halved) == (1, 2, {"head": 4})
 
