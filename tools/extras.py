@@ -19,7 +19,7 @@ IMPORTS = {
     "jax": "tledge, jax, keras, h5py, matplotlib, jinja2",
     "heic": "tledge, pillow_heif",
     "hub": "tledge, tensorflow_hub",
-    "sign": "tledge.bundle.signing, cryptography",
+    "sign": "tledge.bundle.signing, cryptography, jinja2",
     "docs": "tledge, sphinx, furo, myst_parser",
     "microcontroller": "tledge, tflite_micro, ethosu.vela.vela",
     "all": "tledge, tensorflow, tensorflow_datasets, tf2onnx, pillow_heif, tensorflow_hub, tflite_micro",

@@ -14,10 +14,9 @@ from tledge._io import atomic, zip_guard
 from tledge._io import files as io_files
 from tledge._version import __version__
 from tledge.bundle import manifest as bundle_manifest
-from tledge.bundle import model_card, preview_page, run_summary, sbom, signing
+from tledge.bundle import model_card, preview_page, readme, run_summary, sbom, signing
 from tledge.bundle.manifest import Expected, GoldenCase, Manifest, Shipped
 from tledge.bundle.signing import Signer
-from tledge.contract import AbstentionPolicy
 from tledge.errors import MissingError, ParityFailed, RunError
 from tledge.formats.registry import VARIANTS
 from tledge.preprocessing import image
@@ -27,7 +26,6 @@ from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.run.records import ParityReport, ParityRow, TrainedRun
 from tledge.runtime import sessions
-from tledge.visualization.text_format import kib, share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,7 +122,7 @@ def _fill(
     if preview := preview_page.of_folder(made, manifest):
         (made / preview_page.NAME).write_text(preview, encoding="utf-8")
     (made / "labels.txt").write_text(contract.labels_text(run.labels), encoding="utf-8")
-    (made / "README.md").write_text(_readme(manifest, run, sign), encoding="utf-8")
+    (made / "README.md").write_text(readme.text(manifest, run, sign), encoding="utf-8")
     known = run_summary.read(folder)
     (made / "MODEL_CARD.md").write_text(model_card.text(known, rows, __version__), encoding="utf-8")
     (made / sbom.NAME).write_text(sbom.text(known, rows, made, __version__), encoding="utf-8")
@@ -253,49 +251,3 @@ def _expected(
         tolerance = contract.TOLERANCES[variant.mode.gate]
         found.append(Expected(session.kernels, f"golden/{name}", tolerance))
     return tuple(found)
-
-
-def _readme(manifest: Manifest, run: TrainedRun, sign: Signer | None) -> str:
-    synthetic = "\nTrained on synthetic images that tledge drew itself, not on photos.\n"
-    test = run.test
-    lines = [
-        f"# {manifest.name} {manifest.version}\n",
-        (manifest.description + "\n") if manifest.description else "",
-        synthetic if manifest.synthetic else "",
-        f"Classes: {', '.join(manifest.labels)}. Input: RGB bytes 0 to 255, "
-        f"{manifest.input.height} x {manifest.input.width}, stretched to size with antialiased "
-        "bilinear resizing. Output: a probability for each class, in the order of `labels.txt`.\n",
-        f"Keras scored {test.accuracy:.4f} on {test.images} test images "
-        f"(95 % interval {test.low:.4f} to {test.high:.4f}).\n",
-        "| artifact | KiB | accuracy | agreement with Keras | verdict |",
-        "|---|---|---|---|---|",
-        *(
-            f"| `{one.path}` | {kib(one.bytes)} | {share(one.accuracy)} | "
-            f"{share(one.agreement)} | {one.verdict} |"
-            for one in manifest.artifacts
-        ),
-        _unsure(manifest.confidence),
-        "\nTry it, and check it on your machine, with tledge installed:\n",
-        "    tledge predict . photo.jpg",
-        f"    tledge verify .{' --key PUBLIC.pem' if sign else ''}\n",
-        f"Signed with the key {sign.fingerprint}: every file stands in `{signing.SIGNED}`, and "
-        f"`{signing.NAME}` is its signature.\n"
-        if sign
-        else "",
-        "`golden/` holds test photos, some also in other encodings, the pixels they prepare to and the "
-        "answers to expect. "
-        "`manifest.json` says all of this for programs, `MODEL_CARD.md` more of it for people; "
-        f"`{sbom.NAME}` lists what it was made of and with (CycloneDX).\n",
-    ]
-    return "\n".join(line for line in lines if line)
-
-
-def _unsure(fitted: AbstentionPolicy | None) -> str:
-    if not fitted or not fitted.threshold:
-        return ""
-    return (
-        f"\nThe confidence of a class is its probability to the power of 1 / {fitted.temperature:g}, divided "
-        f"by the sum of these. Where the largest is below {fitted.threshold:g}, the model is unsure. That "
-        f"left {fitted.coverage:.1%} of {fitted.images} validation photos answered, {fitted.error:.1%} of "
-        "these wrong. Many a thing of no class is not noticed, least of all by a weak model."
-    )

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge._version import __version__
-from tledge.bundle import model_card
-from tledge.errors import MissingError, RunError
+from tledge.errors import RunError
 from tledge.report import charts
 from tledge.report.facts import ReportFacts
+from tledge.visualization import markdown as text_markdown
+from tledge.visualization import templates
 from tledge.visualization.text_format import NONE, interval, kib, point_span, points, share, span, unsure
 
 if TYPE_CHECKING:
@@ -53,9 +54,7 @@ def html(facts: ReportFacts) -> str:
 
 def markdown(facts: ReportFacts) -> str:
     """The report as Markdown; raises MissingError without jinja2."""
-    lines = [line.rstrip() for line in _rendered("report.md.jinja", facts, escape=False).split("\n")]
-    kept = [line for number, line in enumerate(lines) if line or (number and lines[number - 1])]
-    return "\n".join(kept).strip() + "\n"
+    return text_markdown.single_blank_lines(_rendered("report.md.jinja", facts, escape=False))
 
 
 def _rendered(name: str, facts: ReportFacts, *, escape: bool) -> str:
@@ -72,22 +71,11 @@ def _rendered(name: str, facts: ReportFacts, *, escape: bool) -> str:
 
 
 def _environment(escape: bool) -> Environment:
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingError(f"jinja2 is not installed ({error}): pip install 'tledge[export]'") from error
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=escape,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    made = templates.environment(TEMPLATES, escape_html=escape)
     made.globals.update(fact=_fact, has=lambda value: value is not None, layout=charts)
     made.filters.update(
         shown=shown, span=lambda pair: span(*pair), points=points, point_span=lambda pair: point_span(*pair),
-        interval=interval, unsure=unsure, cell=model_card.cell,
+        interval=interval, unsure=unsure, cell=text_markdown.escape,
         shown_item=lambda row, key: row.get(key, NONE),
         ticked=_ticked, shown_of=lambda key, row: shown(row.get(key)), total=lambda row: sum(row.values()),
     )  # fmt: skip

@@ -21,6 +21,8 @@ from tledge.errors import ArtifactError
 from tledge.run.folder import RunFolder
 from tledge.run.records import ParityRow
 
+pytest.importorskip("jinja2")
+
 
 @pytest.fixture
 def own(shared_report_run: Path, tmp_path: Path) -> Path:

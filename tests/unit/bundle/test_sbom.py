@@ -18,6 +18,8 @@ from tledge.bundle import preview_page, reader, run_summary, sbom
 from tledge.bundle.run_summary import Summary
 from tledge.run.folder import RunFolder
 
+pytest.importorskip("jinja2")
+
 MADE_WITH = {"tledge": "0.1.0", "python": "3.12.1", "packages": {"onnx": "1.23.2", "numpy": "2.4.6+local"}}
 
 

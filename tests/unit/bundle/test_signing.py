@@ -29,6 +29,7 @@ from tledge.run.folder import RunFolder
 from tledge.verification.verify import verify_bundle
 
 pytest.importorskip("cryptography")
+pytest.importorskip("jinja2")
 Damage = Callable[[Path], object]
 
 

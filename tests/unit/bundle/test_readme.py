@@ -1,0 +1,44 @@
+"""`README.md` of a bundle: the confidence threshold, and users' text that stays plain text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.doubt import FITTED, risky, row
+from tledge.bundle import build, readme
+from tledge.bundle.manifest import Manifest, manifest_json, parse_manifest
+from tledge.run.folder import RunFolder
+from tledge.run.records import TrainedRun
+
+pytest.importorskip("jinja2")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> TrainedRun:
+    return RunFolder(risky(tmp_path / "run")).read_run()
+
+
+@pytest.fixture
+def manifest(run: TrainedRun, tmp_path: Path) -> Manifest:
+    return build._manifest(run, [row("onnx-fp32", 0.93)], (), {"onnx-fp32": ()}, False, tmp_path)
+
+
+def test_manifest_holds_the_policy(manifest: Manifest) -> None:
+    assert manifest.confidence == FITTED and manifest.artifacts[0].coverage == 0.93
+    assert parse_manifest(manifest_json(manifest).encode(), "here") == manifest
+
+
+def test_readme_explains_the_threshold(manifest: Manifest, run: TrainedRun) -> None:
+    assert "Where the largest is below 0.62, the model is unsure." in readme.text(manifest, run, None)
+    never_unsure = replace(manifest, confidence=replace(FITTED, threshold=0.0))
+    assert "unsure" not in readme.text(never_unsure, run, None)
+
+
+def test_text_of_users_is_no_markup(manifest: Manifest, run: TrainedRun) -> None:
+    hostile = replace(manifest, name="a_b", description="# *big*\n<b>", labels=("c|d", "`e`"))
+    text = readme.text(hostile, run, None)
+    assert text.startswith("# a\\_b 1\n\n# \\*big\\* \\<b\\>\n")
+    assert "Classes: c\\|d, \\`e\\`. Input" in text

@@ -1,0 +1,26 @@
+"""Render the texts of a bundle, `README.md` and `MODEL_CARD.md`, from the templates beside this module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tledge.metrics.per_class import Recall
+from tledge.visualization import markdown, templates
+from tledge.visualization.text_format import kib, share, span, unsure
+
+FOLDER = Path(__file__).parent / "templates"
+
+
+def render_template(name: str, **values: object) -> str:
+    """Return the text of a template with these values; raise MissingError without jinja2."""
+    environment = templates.environment(FOLDER)
+    environment.globals["table"] = markdown.table
+    environment.filters.update(
+        escape=markdown.escape, code=markdown.code, share=share, kib=kib, unsure=unsure, recall=_recall,
+        count=lambda value: f"{value:,}", percent=lambda value: f"{value:.1%}",
+    )  # fmt: skip
+    return markdown.single_blank_lines(environment.get_template(name).render(values))
+
+
+def _recall(recall: Recall) -> str:
+    return f"{share(recall.recall)} ({span(recall.low, recall.high)}, {recall.images} images)"
