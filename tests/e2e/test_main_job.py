@@ -168,12 +168,12 @@ def test_training_repeats_and_resumes(tmp_path: Path) -> None:
     dying = tmp_path / "two"
     code = (
         "import os, sys\n"
-        "from tledge.training import stage as fitting\n"
-        "whole = fitting.save_checkpoint\n"
+        "from tledge.training import callbacks\n"
+        "whole = callbacks.save_checkpoint\n"
         "def last(path, model, state, kept):\n"
         "    whole(path, model, state, kept)\n"
         "    (state.stage, state.epoch) == (1, 2) and os._exit(9)\n"
-        "fitting.save_checkpoint = last\n"
+        "callbacks.save_checkpoint = last\n"
         "from tledge.cli.main import main\n"
         "main(sys.argv[1:])\n"
     )

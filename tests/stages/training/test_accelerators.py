@@ -210,7 +210,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tledge.training import stage as fitting, accelerators as hardware, pipeline as training
+from tledge.training import accelerators as hardware, callbacks, checkpoint, pipeline as training
 from tledge.config import Hardware, Stage
 
 sys.path.insert(0, ROOT)
@@ -243,7 +243,7 @@ for one, other in zip(first.history, second.history):
     for name in ("loss", "val_loss", "val_accuracy"):
         assert abs(one[name] - other[name]) < 5e-3, (name, one, other)
 
-state, saved = fitting.State(), fitting.save_checkpoint
+state, saved = checkpoint.State(), callbacks.save_checkpoint
 
 
 def dies(*rest):
@@ -252,13 +252,13 @@ def dies(*rest):
         raise KeyboardInterrupt
 
 
-fitting.save_checkpoint = dies
+callbacks.save_checkpoint = dies
 try:
     fit(made(), stage, out / "killed", engine, state)
 except KeyboardInterrupt:
-    fitting.save_checkpoint = saved
+    callbacks.save_checkpoint = saved
 resumed = made()
-fit(resumed, stage, out / "killed", engine, fitting.read_state(out / "killed" / "state.npz"))
+fit(resumed, stage, out / "killed", engine, checkpoint.read_state(out / "killed" / "state.npz"))
 assert near(resumed, double, 0)
 plain = engine.plain(resumed)
 assert near(plain, resumed, 0) and plain.dtype_policy.name == "float32"

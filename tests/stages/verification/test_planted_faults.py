@@ -103,7 +103,7 @@ def test_empty_calibration_is_caught(own_run: Path, cli: Cli, monkeypatch: pytes
     from tledge.quantization.activation_statistics import Measured
 
     nothing = Measured(0, {}, {}, ())
-    monkeypatch.setattr("tledge.formats.registry.tflite_conversion.measure", lambda *_rest: nothing)
+    monkeypatch.setattr("tledge.formats.tflite_conversion.measure", lambda *_rest: nothing)
     converted(own_run, "tflite-int8", keep)
     done = cli("verify", own_run)
     assert done.code == 4
@@ -124,7 +124,7 @@ def test_calibration_on_scaled_images(own_run: Path, cli: Cli, monkeypatch: pyte
     def scaled(model: bytes, images: Any, *which: Any) -> Any:
         return measure(model, images / np.float32(255), *which)
 
-    monkeypatch.setattr("tledge.formats.registry.tflite_conversion.measure", scaled)
+    monkeypatch.setattr("tledge.formats.tflite_conversion.measure", scaled)
     converted(own_run, "tflite-int8", keep)
     done = cli("verify", own_run)
     assert done.code == 4
