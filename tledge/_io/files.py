@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -66,15 +66,22 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, or of a folder: of its files' names and hashes, in order of name."""
-    digest = hashlib.sha256()
+    """Hash a file, or a folder: the names and hashes of its files (`combined_sha256`)."""
     if path.is_dir():
-        for child in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(f"{child.relative_to(path).as_posix()}\0{sha256(child)}\n".encode())
-        return digest.hexdigest()
+        children = (child for child in path.rglob("*") if child.is_file())
+        return combined_sha256({child.relative_to(path): sha256(child) for child in children})
+    digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
+    return digest.hexdigest()
+
+
+def combined_sha256(hashes: Mapping[Path, str]) -> str:
+    """Hash a folder by the SHA-256 of its files, which are named relative to it, in order of name."""
+    digest = hashlib.sha256()
+    for name in sorted(hashes):
+        digest.update(f"{name.as_posix()}\0{hashes[name]}\n".encode())
     return digest.hexdigest()
 
 

@@ -22,7 +22,6 @@ from tledge.formats.registry import VARIANTS
 from tledge.preprocessing import image
 from tledge.progress import SILENT, Progress, start_task
 from tledge.run import folder as run_folder
-from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.run.records import ParityReport, ParityRow, TrainedRun
 from tledge.runtime import sessions
@@ -92,8 +91,8 @@ def _chosen(folder: RunFolder, report: ParityReport, unverified: bool) -> list[P
             continue
         if row.verdict != "passed" and not unverified:
             continue
-        if io_files.sha256(path) != row.sha256:
-            raise RunError(f"{path}: changed after it was verified. Run `tledge verify {folder.path}`.")
+        if folder.sha256(path) != row.sha256:
+            raise _changed(folder, row)
         chosen.append(row)
     return chosen
 
@@ -126,15 +125,32 @@ def _fill(
     known = run_summary.read(folder)
     (made / "MODEL_CARD.md").write_text(model_card.text(known, rows, __version__), encoding="utf-8")
     (made / sbom.NAME).write_text(sbom.text(known, rows, made, __version__), encoding="utf-8")
-    _seal(made, sign)
+    hashes = {
+        path.relative_to(made): io_files.sha256(path) for path in sorted(made.rglob("*")) if path.is_file()
+    }
+    for row in rows:
+        _require_verified(hashes, row, folder)
+    _seal(made, hashes, sign)
 
 
-def _seal(made: Path, sign: Signer | None) -> None:
+def _require_verified(hashes: Mapping[Path, str], row: ParityRow, folder: RunFolder) -> None:
+    """Raise RunError where the copy of an artifact is not the one that was verified."""
+    name = Path(row.path).name
+    inside = {path.relative_to(name): digest for path, digest in hashes.items() if path.parts[0] == name}
+    copied = inside[Path()] if Path() in inside else io_files.combined_sha256(inside)
+    if copied != row.sha256:
+        raise _changed(folder, row)
+
+
+def _changed(folder: RunFolder, row: ParityRow) -> RunError:
+    return RunError(
+        f"{folder.path / row.path}: changed after it was verified. Run `tledge verify {folder.path}`."
+    )
+
+
+def _seal(made: Path, hashes: Mapping[Path, str], sign: Signer | None) -> None:
     """Write SHA256SUMS of all that is there, and its signature."""
-    files = sorted(one for one in made.rglob("*") if one.is_file())
-    sums = "".join(
-        f"{io_files.sha256(path)}  {path.relative_to(made).as_posix()}\n" for path in files
-    ).encode()
+    sums = "".join(f"{digest}  {path.as_posix()}\n" for path, digest in hashes.items()).encode()
     (made / signing.SIGNED).write_bytes(sums)
     if sign:
         (made / signing.NAME).write_text(sign.sign(sums), encoding="utf-8", newline="\n")
@@ -208,7 +224,7 @@ def _photos(folder: RunFolder) -> list[tuple[str, int, NDArray[np.float32], str]
     """File name, label, Keras' probabilities and encoding of every photo that the run kept."""
     import numpy as np
 
-    reference = golden_set.load(folder.golden)
+    reference = folder.read_golden()
     found = []
     photos, encodings = folder.photos / "photos.json", folder.photos / "encodings.json"
     with io_files.complete(photos, "Train again."):

@@ -16,7 +16,6 @@ from tledge.bundle.manifest import Shipped
 from tledge.bundle.reader import Bundle, is_bundle, open_bundle
 from tledge.errors import ArtifactError, RecipeError, RunError
 from tledge.formats.registry import VARIANTS
-from tledge.run import golden_set
 from tledge.run.folder import RunFolder, is_run
 from tledge.run.records import Artifact, ParityRow
 
@@ -118,7 +117,7 @@ def _of_run(folder: RunFolder, scratch: Path) -> Subjects:
     artifacts = [one for one in folder.read_artifacts() if one.variant in VARIANTS]
     if not artifacts:
         raise RunError(f"{folder.path}: no artifacts to measure. Run `tledge export {folder.path}`.")
-    photos = golden_set.load(folder.golden).images[:MAX_IMAGES]
+    photos = folder.read_golden().images[:MAX_IMAGES]
     images = _saved(photos, scratch, f"{folder.golden}: holds no images to feed. Train again.")
     rows = folder.read_parity().rows if folder.parity.is_file() else ()
     found = sorted(artifacts, key=lambda one: order.index(one.variant))
@@ -131,7 +130,7 @@ def _exported(folder: RunFolder, artifact: Artifact, rows: Sequence[ParityRow]) 
     subject = Subject(artifact.variant, artifact.path, file, artifact.bytes, sha256=artifact.sha256)
     if not file.exists():
         return replace(subject, fault=f"{artifact.path} is missing; export again.")
-    if files.sha256(file) != artifact.sha256:
+    if folder.sha256(file) != artifact.sha256:
         return replace(subject, fault=f"{artifact.path} changed after it was exported (SHA-256 differs).")
     for row in rows:
         if row.variant == artifact.variant and row.sha256 == artifact.sha256:

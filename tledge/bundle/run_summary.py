@@ -38,14 +38,14 @@ def read(folder: RunFolder) -> Summary:
     """Read a finished run; raises RunError where it is none, or a file of it is damaged."""
     return Summary(
         run=folder.read_run(),
-        environment=_optional(folder, "environment"),
+        environment=folder.read_environment() if folder.environment.is_file() else {},
         recipe=loader.of_run(folder) if folder.recipe.is_file() and folder.environment.is_file() else None,
-        photos=_optional(folder, "data"),
+        photos=_photos(folder),
         parity=folder.read_parity() if folder.parity.is_file() else None,
         artifacts={one.variant: one for one in folder.read_artifacts()},
     )
 
 
-def _optional(folder: RunFolder, name: str) -> dict[str, Any]:
-    path = getattr(folder, name)
-    return files.read_json(path, "a whole run", "Train again.") if path.is_file() else {}
+def _photos(folder: RunFolder) -> dict[str, Any]:
+    """Read the photos' counts and problems; empty where the run did not note them."""
+    return files.read_json(folder.data, "a whole run", "Train again.") if folder.data.is_file() else {}

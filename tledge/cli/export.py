@@ -220,12 +220,12 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
     """Check a bundle here, and say who signed it and whether that was checked."""
     from tledge.bundle import reader
     from tledge.cli import console
-    from tledge.verification.verify import verify_bundle
+    from tledge.verification.verify import contradictions_named, verify_opened
 
-    signed_by = public_key(key)
+    with contradictions_named(path):
+        opened = reader.open_bundle(path, public_key(key))
     with console.watching(quiet) as progress:
-        report = verify_bundle(path, key=signed_by, kernels=kernels, progress=progress)
-    opened = reader.open_bundle(path, signed_by)
+        report = verify_opened(opened, kernels=kernels, progress=progress)
     if as_json:
         print_json({"signed_by": opened.signed_by, "signature_checked": bool(key), **plain(report)})
     else:

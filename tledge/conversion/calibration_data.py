@@ -15,7 +15,6 @@ from tledge.errors import DataError
 from tledge.progress import SILENT, Progress
 from tledge.quantization import calibration_set, selection_images
 from tledge.recipe.definition import Recipe
-from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.run.records import Artifact, TrainedRun
 
@@ -47,7 +46,7 @@ def calibration(folder: RunFolder, recipe: Recipe, run: TrainedRun, progress: Pr
         )
         for row, image in zip(rows.tolist(), images, strict=True)
     ]
-    reference = golden_set.load(folder.golden)
+    reference = folder.read_golden()
     tested = calibration_set.digests(reference)
     if copies := calibration_set.copies(entries, tested):
         progress.say(f"warning: {calibration_set.left_out(entries, copies)}")

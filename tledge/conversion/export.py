@@ -128,7 +128,7 @@ def _one(
     return Artifact(
         variant=name,
         path=out.relative_to(folder.path).as_posix(),
-        sha256=files.sha256(out),
+        sha256=folder.sha256(out),
         bytes=files.size_of(out),
         seconds=round(time.monotonic() - started, 1),
         details=details,

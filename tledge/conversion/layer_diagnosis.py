@@ -141,7 +141,7 @@ def _float_artifact(folder: RunFolder) -> Artifact:
 
 def _model(folder: RunFolder, artifact: Artifact) -> bytes:
     path = folder.path / artifact.path
-    if not path.is_file() or files.sha256(path) != artifact.sha256:
+    if not path.is_file() or folder.sha256(path) != artifact.sha256:
         raise ArtifactError(f"{path}: gone, or changed after it was exported. Export again.")
     return path.read_bytes()
 

@@ -99,7 +99,7 @@ class Panel:
     @cached_property
     def _tested(self) -> golden_set.Golden:
         """The golden set, read once: a page asks for many pictures of it."""
-        return golden_set.load(self._folder.golden)
+        return self._folder.read_golden()
 
     def close(self) -> None:
         """Open nothing more."""

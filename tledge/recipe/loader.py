@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from tledge import config
-from tledge._io import files
 from tledge.data.sources.registry import SOURCES
 from tledge.errors import RecipeError
 from tledge.recipe import toml_reader
@@ -33,8 +32,9 @@ def load(path: Path, settings: Sequence[str] = ()) -> Recipe:
 
 def of_run(folder: RunFolder) -> Recipe:
     """The recipe that a run was made with, its `--set` included; raises RunError where there is none."""
-    asked = files.read_json(folder.environment, "a finished run", "Run `tledge train` first.")
-    return load(folder.recipe, asked.get("settings", []))
+    settings = folder.read_environment().get("settings", [])
+    text = folder.once.get(folder.recipe, "text", lambda: toml_reader.read_text(folder.recipe))
+    return parse(text, folder.recipe.name, settings)
 
 
 def parse(text: str, where: str, settings: Sequence[str] = ()) -> Recipe:

@@ -72,7 +72,7 @@ def read(folder: RunFolder, known: Summary) -> Answers | None:
     """Keras' answers; None where the run has no golden set. Raises RunError for a damaged one."""
     if not folder.golden.is_file():
         return None
-    reference = golden_set.load(folder.golden)
+    reference = folder.read_golden()
     rows = known.parity.rows if known.parity else ()
     return _answers(reference, known.run.labels, [row for row in rows if row.recall])
 

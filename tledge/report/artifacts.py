@@ -137,7 +137,7 @@ def flips(folder: RunFolder, known: Summary) -> tuple[Flips, ...]:
     rows = [row for row in (known.parity.rows if known.parity else ()) if row.flips]
     if not rows:
         return ()
-    reference = golden_set.load(folder.golden)
+    reference = folder.read_golden()
     return tuple(_flips(folder, row, reference) for row in rows)
 
 

@@ -6,15 +6,18 @@ One command at a time writes into a run folder (`RunFolder.alone`); it puts righ
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tledge._io import atomic, lockfile, resource_errors
-from tledge._io.files import read_record
+from tledge._io.files import read_json, read_record, sha256
 from tledge.errors import ResourceError, RunError
+from tledge.run import golden_set
+from tledge.run.golden_set import Golden
+from tledge.run.read_once import ReadOnce
 from tledge.run.records import Artifact, ParityReport, RiskCoverage, TrainedRun
 
 P = ParamSpec("P")
@@ -61,7 +64,7 @@ FILES = {
 
 
 class RunFolder:
-    """Names of what lies in a run folder; reads and writes its values."""
+    """Name what lies in a run folder, and read its values: each once, for all stages that are handed this."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -90,6 +93,7 @@ class RunFolder:
         self.bench = path / "bench.json"
         self.report = path / "report.html"
         self.report_text = path / "report.md"
+        self.once = ReadOnce()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -130,19 +134,46 @@ class RunFolder:
 
     def read_run(self) -> TrainedRun:
         """Read `run.json`; raises RunError where training has not finished here."""
-        return read_record(
-            TrainedRun, self.run, "a finished run", "Run `tledge train` first.", "Train again."
+        return self.once.get(
+            self.run,
+            "run",
+            lambda: read_record(
+                TrainedRun, self.run, "a finished run", "Run `tledge train` first.", "Train again."
+            ),
         )
 
     def read_artifacts(self) -> list[Artifact]:
-        """Every artifact that was exported here, by variant name."""
+        """Read every artifact that was exported here, by variant name."""
+
+        def read(path: Path) -> Artifact:
+            return read_record(Artifact, path, "an artifact", "Export again.")
+
         paths = sorted(self.artifacts.glob("*.json"))
-        return [read_record(Artifact, path, "an artifact", "Export again.") for path in paths]
+        return [self.once.get(path, "artifact", partial(read, path)) for path in paths]
 
     def read_parity(self) -> ParityReport:
         """Read `parity.json`; raises RunError where nothing was verified here."""
         advice = "Run `tledge verify` first."
-        return read_record(ParityReport, self.parity, "a verified run", advice, "Verify again.")
+        return self.once.get(
+            self.parity,
+            "parity",
+            lambda: read_record(ParityReport, self.parity, "a verified run", advice, "Verify again."),
+        )
+
+    def read_golden(self) -> Golden:
+        """Read `golden.npz`, which may hold 512 MiB; raises RunError where it is missing or damaged."""
+        return self.once.get(self.golden, "golden", lambda: golden_set.load(self.golden))
+
+    def read_environment(self) -> Mapping[str, Any]:
+        """Read `environment.json`; raises RunError where training has not begun here."""
+        advice = "Run `tledge train` first."
+        return self.once.get(
+            self.environment, "environment", lambda: read_json(self.environment, "a finished run", advice)
+        )
+
+    def sha256(self, path: Path) -> str:
+        """Hash a file or folder of the run, each state of it once."""
+        return self.once.get(path, "sha256", lambda: sha256(path))
 
     def read_risk(self) -> dict[str, RiskCoverage]:
         """Read `risk_coverage.json`, by split; empty for a run of an earlier version."""

@@ -27,7 +27,6 @@ from tledge.contract import InputSpec
 from tledge.errors import ArtifactError, DataError, RecipeError
 from tledge.preprocessing import image
 from tledge.run import folder as run_folder
-from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.run.golden_set import Golden
 
@@ -106,7 +105,7 @@ def open_side(path: Path, scratch: Path) -> ModelSide:
 
 def _of_run(folder: RunFolder, artifacts: tuple[Subject, ...]) -> ModelSide:
     run = folder.read_run()
-    reference = golden_set.load(folder.golden)
+    reference = folder.read_golden()
     return ModelSide(
         folder.path, run.name, run.version, run.labels, run.input, contract.OUTPUT_NAME, run.synthetic,
         artifacts, _photos_of_run(folder, run.labels, reference), reference,

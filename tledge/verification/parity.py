@@ -14,6 +14,7 @@ from tledge.errors import ArtifactError
 from tledge.formats.registry import VARIANTS
 from tledge.metrics import abstention, parity_gates
 from tledge.progress import SILENT, Progress, track
+from tledge.run.folder import RunFolder
 from tledge.run.golden_set import Golden
 from tledge.run.records import Artifact, ParityRow
 from tledge.runtime import sandbox
@@ -41,7 +42,7 @@ class Standard:
 
 
 def check(
-    root: Path,
+    folder: RunFolder,
     artifact: Artifact,
     golden: Golden,
     standard: Standard,
@@ -49,16 +50,16 @@ def check(
     kernels: str = "xnnpack",
     progress: Progress = SILENT,
 ) -> ParityRow:
-    """Verify one artifact of the run at `root`, and list there the answers that are not Keras'.
+    """Verify one artifact of a run, and list there the answers that are not Keras'.
 
     Raises MissingError where its runtime is not here.
     """
     variant = VARIANTS[artifact.variant]
-    path = root / artifact.path
+    path = folder.path / artifact.path
     if not path.exists():
         return _broken(artifact, [f"{artifact.path} is missing; export again"])
     row = ParityRow(
-        artifact.variant, artifact.path, files.sha256(path), files.size_of(path), "failed",
+        artifact.variant, artifact.path, folder.sha256(path), files.size_of(path), "failed",
         gate=variant.mode.gate,
     )  # fmt: skip
     reasons: list[str] = []
@@ -74,7 +75,7 @@ def check(
         return replace(row, structural=True, reasons=(*reasons, str(error)))
     row = _compared(row, session, found, golden, standard)
     if row.images:
-        row = replace(row, flips=flips.write(root, row.variant, golden, found, standard.labels))
+        row = replace(row, flips=flips.write(folder.path, row.variant, golden, found, standard.labels))
     reasons += row.reasons
     if not _repeats(session, golden.images):
         reasons.append("answers differently to the same image: something random is in the graph")

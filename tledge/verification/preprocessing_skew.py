@@ -144,9 +144,9 @@ def skew_run(
     run = folder.read_run()
     entry = _chosen(folder.read_parity().rows, variant, str(folder.path))
     path = folder.path / entry.path
-    if not path.exists() or files.sha256(path) != entry.sha256:
+    if not path.exists() or folder.sha256(path) != entry.sha256:
         raise RunError(f"{path}: changed or gone since it was verified. Run `tledge verify {folder.path}`.")
-    reference = golden_set.load(folder.golden)
+    reference = folder.read_golden()
     cases = _test_photos(reference, data, run.seed, progress)
     session = VARIANTS[entry.variant].format.open(path, kernels)
     found = _measured(cases, session, progress)

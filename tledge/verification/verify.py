@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,7 @@ def verify_run(
     Raises RunError where there is nothing to verify.
     """
     run = folder.read_run()
-    reference = golden_set.load(folder.golden)
+    reference = folder.read_golden()
     standard = Standard(run.labels, run.input, run.parameters, limits, run.confidence)
     artifacts = [one for one in folder.read_artifacts() if one.variant in VARIANTS]
     if not artifacts:
@@ -106,7 +107,7 @@ def _row(
     progress: Progress,
 ) -> ParityRow:
     try:
-        return parity.check(folder.path, artifact, reference, standard, kernels=kernels, progress=progress)
+        return parity.check(folder, artifact, reference, standard, kernels=kernels, progress=progress)
     except MissingError as error:
         return ParityRow(
             artifact.variant, artifact.path, artifact.sha256, artifact.bytes, SKIPPED,
@@ -145,10 +146,23 @@ def verify_bundle(
     Raises ArtifactError for damage that concerns the bundle as a whole, and where the owner of `key`,
     if that is given, did not sign it as it is.
     """
+    with contradictions_named(path):
+        return verify_opened(open_bundle(path, key), kernels=kernels, progress=progress)
+
+
+@contextmanager
+def contradictions_named(path: Path) -> Iterator[None]:
+    """Raise an ArtifactError that names the bundle where its files do not fit together."""
     try:
-        return _verify_bundle(open_bundle(path, key), kernels, progress)
+        yield
     except (LookupError, TypeError, ValueError, AttributeError, MemoryError, DataError) as error:
         raise ArtifactError(f"{path}: the bundle contradicts itself ({error!r}).") from error
+
+
+def verify_opened(bundle: Bundle, *, kernels: str = "xnnpack", progress: Progress = SILENT) -> ParityReport:
+    """Check a bundle that is open already, as `verify_bundle` does."""
+    with contradictions_named(bundle.path):
+        return _verify_bundle(bundle, kernels, progress)
 
 
 def _verify_bundle(bundle: Bundle, kernels: str, progress: Progress) -> ParityReport:
