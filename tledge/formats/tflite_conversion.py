@@ -22,14 +22,13 @@ from tledge.formats.keras_freezing import float_tflite, quantize_aware_tflite, t
 from tledge.quantization import calibration_set, selection_images
 from tledge.quantization.activation_statistics import Measured, Wanted, measure
 from tledge.quantization.bias_correction import correct_biases
-from tledge.quantization.repair import (
-    HeldOut,
+from tledge.quantization.repair import HeldOut, search_repairs
+from tledge.quantization.repair_candidates import (
     QuantizationCandidate,
     RepairInputs,
-    integer_only,
-    layers_in_float,
-    others,
-    search_repairs,
+    integer_candidates,
+    mixed_precision_candidates,
+    other_mode_candidates,
     with_bytes,
 )
 from tledge.quantization.tflite_graph import FloatGraph
@@ -110,13 +109,13 @@ def _held_out(job: ConversionJob) -> HeldOut:
 
 def _remedies(job: ConversionJob, given: RepairInputs, held_out: HeldOut) -> Iterator[QuantizationCandidate]:
     if job.mode == "mixed":
-        yield from layers_in_float(given, held_out)
+        yield from mixed_precision_candidates(given, held_out.images)
         return
-    yield from integer_only(given)
+    yield from integer_candidates(given)
     if job.integer_only:
         return
-    yield from layers_in_float(given, held_out)
-    yield from others(
+    yield from mixed_precision_candidates(given, held_out.images)
+    yield from other_mode_candidates(
         {
             "dynamic": lambda: with_bytes(float_tflite(Path(job.model), "dynamic")),
             "int16x8": lambda: _sixteen_bit(given),
@@ -127,7 +126,7 @@ def _remedies(job: ConversionJob, given: RepairInputs, held_out: HeldOut) -> Ite
 
 def _sixteen_bit(given: RepairInputs) -> bytes:
     graph = FloatGraph(given.model)
-    correct_biases(graph, given.seen.means)
+    correct_biases(graph, given.statistics.means)
     measured = measure(graph.pack(), given.calibration, Wanted(graph.activations))
     return _quantized(graph, measured, given.calibration, "int16x8")
 

@@ -1,29 +1,25 @@
-"""Repairing an int8 model: a ladder of remedies, cheapest first, judged on held-out images.
+"""Repair an int8 model: try quantization candidates, the cheapest first, on held-out images.
 
-Every rung makes a whole model and is held to the parity gates on images that neither calibrated it
-nor will verify it, and its answers to images between two classes to the agreement that those gates ask
-for: on photos like its own a model has margins that hide what rounding did. The first rung that passes is
-taken; where none does, the one that agrees best.
-The order is that of what the remedies cost and, by measurement, bring. Integer-only rungs come
-first; what needs floats or another input comes after them, where it is allowed, and under the name
-of what it is.
+Every candidate is a complete model. In a trial it is held to the parity gates on images that neither
+calibrated it nor will verify it; its predictions on images between two classes must agree as often as
+those gates ask for, because on photos like its own a model has margins that hide rounding errors. The
+first candidate that passes is taken; where none passes, the one that agrees best.
+
+The order is by what candidates cost and, as measured, what they gain. Integer-only candidates come
+first; those that need float operators or another input type follow where they are allowed, each under
+the name of its own mode.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tledge.config import Parity
 from tledge.metrics import parity_gates
-from tledge.quantization import mixed_precision, range_rules
-from tledge.quantization.activation_statistics import Measured, Wanted, mean_outputs, measure
-from tledge.quantization.bias_correction import correct_biases
-from tledge.quantization.equalization import equalize
-from tledge.quantization.gptq import covariances, round_together
-from tledge.quantization.tflite_graph import FloatGraph
+from tledge.quantization.repair_candidates import QuantizationCandidate, with_bytes
 from tledge.runtime.latency import Minimum, percentiles, stream
 from tledge.runtime.sessions import LiteRTSession, run_on_all_cores
 
@@ -31,19 +27,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SOME = 32
-"""Calibration images for covariances and for means of quantized tensors, which cost more than ranges."""
-
-TIMED = 15
-"""Images that a remedy's latency is the median of."""
-
-INTEGER, MIXED = "int8", "mixed"
-"""Modes of what the ladder makes itself; other modes are made by the caller."""
+TIMED_IMAGES = 15
+"""Images whose median latency is a candidate's."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Images uint8[N, H, W, 3] and labels int64[N] to choose by, names of the classes, the gates.
+    """What candidates are tried on: images uint8[N, H, W, 3], labels int64[N], class names, gates.
 
     `between` are images uint8[M, H, W, 3] between two classes, which have no label.
     """
@@ -56,38 +46,11 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class RepairInputs:
-    """What remedies are made of: the float `.tflite`, calibration images uint8[N, H, W, 3], what its
-    tensors hold on these (ranges of all, means of what layers read), the quantizer.
-    """
-
-    model: bytes
-    calibration: NDArray[np.uint8]
-    seen: Measured
-    quantize: mixed_precision.Quantize
-
-    @property
-    def some(self) -> NDArray[np.uint8]:
-        """About `SOME` of the calibration images, evenly taken."""
-        return self.calibration[:: max(1, len(self.calibration) // SOME)]
-
-
-@dataclass(frozen=True)
-class QuantizationCandidate:
-    """One remedy's model, the mode that it is of, and layers that the remedy is about in particular."""
-
-    name: str
-    mode: str
-    data: bytes
-    layers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class TrialResult:
-    """One remedy tried: shares in 0..1 on the held-out images, `reasons` where its gates failed.
+    """One candidate on the held-out images: shares in 0..1, `reasons` where its gates are not passed.
 
-    `between` is its agreement on images between two classes, `milliseconds` the median time of one image
-    in one thread of this machine's LiteRT.
+    `between` is the agreement on images between two classes, `milliseconds` the median time of one image
+    in one thread of LiteRT on this machine, `seconds` the time to make and try the candidate.
     """
 
     name: str
@@ -103,164 +66,92 @@ class TrialResult:
     reasons: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
 
+    @property
+    def mean_agreement(self) -> float:
+        """Agreement on photos and on images between classes, both weighted alike."""
+        return (self.agreement + self.between) / 2
+
 
 def search_repairs(
-    remedies: Iterator[QuantizationCandidate], model: bytes, held_out: HeldOut
+    candidates: Iterable[QuantizationCandidate], model: bytes, held_out: HeldOut
 ) -> tuple[list[QuantizationCandidate], list[TrialResult], int]:
-    """Try remedies of a float `.tflite` until one passes; gives all, and the number of the one taken."""
+    """Try candidates for a float `.tflite` until one passes.
+
+    Returns the candidates that were tried, their trials, and the position of the one that is taken.
+    """
     started = time.monotonic()
-    wanted = _answers(with_bytes(model), "the float model", held_out)
-    made: list[QuantizationCandidate] = []
-    tried: list[TrialResult] = []
-    for remedy in remedies:
-        tried.append(_judged(remedy, wanted, held_out, started))
-        made.append(remedy)
-        if tried[-1].verdict == "passed":
+    reference = _predictions(with_bytes(model), "the float model", held_out)
+    tried: list[QuantizationCandidate] = []
+    trials: list[TrialResult] = []
+    for candidate in candidates:
+        trials.append(_trial(candidate, reference, held_out, started))
+        tried.append(candidate)
+        if trials[-1].verdict == "passed":
             break
         started = time.monotonic()
-    taken = max(range(len(tried)), key=lambda one: (tried[one].verdict == "passed", _agreement(tried[one])))
-    return made, tried, taken
+    taken = max(range(len(trials)), key=lambda place: _rank(trials[place]))
+    return tried, trials, taken
 
 
-Answers = tuple["NDArray[np.float32]", "NDArray[np.float32]"]
-"""Probabilities for the held-out images, and for those between two classes."""
+def _rank(trial: TrialResult) -> tuple[bool, float]:
+    """Order trials: any that passed before any that did not, then by agreement."""
+    return trial.verdict == "passed", trial.mean_agreement
 
 
-def _answers(model: bytes, name: str, held_out: HeldOut) -> Answers:
+Predictions = tuple["NDArray[np.float32]", "NDArray[np.float32]"]
+"""Probabilities for the held-out images, and for the images between two classes."""
+
+
+def _predictions(model: bytes, name: str, held_out: HeldOut) -> Predictions:
     return run_on_all_cores(model, name, held_out.images), run_on_all_cores(model, name, held_out.between)
 
 
-def _agreement(rung: TrialResult) -> float:
-    """Agreement on photos and between classes, both counted alike."""
-    return (rung.agreement + rung.between) / 2
-
-
-def _judged(remedy: QuantizationCandidate, wanted: Answers, held_out: HeldOut, started: float) -> TrialResult:
-    answers = _answers(remedy.data, remedy.name, held_out)
-    found = parity_gates.compare_predictions(held_out.labels, wanted[0], answers[0], held_out.names)
-    gate = "fp16" if remedy.mode == "fp16" else "int8"  # as verification will hold it
-    verdict, reasons = parity_gates.check_parity(found, gate, held_out.limits)
-    between, least = _same(answers[1], wanted[1]), parity_gates.required_agreement(gate, held_out.limits)
-    if between < least:
+def _trial(
+    candidate: QuantizationCandidate, reference: Predictions, held_out: HeldOut, started: float
+) -> TrialResult:
+    """Hold a candidate to the gates that verification will hold it to."""
+    predictions = _predictions(candidate.data, candidate.name, held_out)
+    comparison = parity_gates.compare_predictions(
+        held_out.labels, reference[0], predictions[0], held_out.names
+    )
+    gate = "fp16" if candidate.mode == "fp16" else "int8"
+    verdict, reasons = parity_gates.check_parity(comparison, gate, held_out.limits)
+    between = _agreement(predictions[1], reference[1])
+    required = parity_gates.required_agreement(gate, held_out.limits)
+    if between < required:
         verdict = "failed"
-        reasons = (*reasons, f"agreement between classes {between:.4f}, wanted {least:.4g}")
+        reasons = (*reasons, _too_low_between(between, required))
     return TrialResult(
-        name=remedy.name,
-        mode=remedy.mode,
-        accuracy=found.accuracy,
-        accuracy_change=found.accuracy_change,
-        agreement=found.agreement,
+        name=candidate.name,
+        mode=candidate.mode,
+        accuracy=comparison.accuracy,
+        accuracy_change=comparison.accuracy_change,
+        agreement=comparison.agreement,
         between=between,
-        bytes=len(remedy.data),
-        milliseconds=_milliseconds(remedy, held_out.images[:TIMED]),
+        bytes=len(candidate.data),
+        milliseconds=_milliseconds(candidate, held_out.images[:TIMED_IMAGES]),
         seconds=round(time.monotonic() - started, 1),
         verdict=verdict,
         reasons=reasons,
-        layers=remedy.layers,
+        layers=candidate.layers,
     )
 
 
-def _same(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Share of images that get the same answer; 1 of none."""
-    return float((one.argmax(1) == other.argmax(1)).mean()) if len(one) else 1.0
-
-
-def _milliseconds(remedy: QuantizationCandidate, images: NDArray[np.uint8]) -> float:
-    session = LiteRTSession(remedy.data, remedy.name)
-    session.run(images[:1])  # the first is slow
-    return round(percentiles(stream(session, images, Minimum(TIMED, 0), time.perf_counter_ns))[0], 3)
-
-
-def with_bytes(model: bytes) -> bytes:
-    """A float-input `.tflite` as one that takes bytes."""
-    graph = FloatGraph(model)
-    graph.take_bytes()
-    return graph.pack()
-
-
-def integer_only(given: RepairInputs) -> Iterator[QuantizationCandidate]:
-    """Remedies that leave nothing but integers in the model, one after the other."""
-    graph = FloatGraph(given.model)
-    graph.set_ranges(given.seen.ranges)
-    yield QuantizationCandidate("as converted", INTEGER, given.quantize(graph.pack(), frozenset()))
-    correct_biases(graph, given.seen.means)
-    yield QuantizationCandidate("bias correction", INTEGER, _by_rule(graph, given))
-    yield QuantizationCandidate("biases corrected layer by layer", INTEGER, _layer_by_layer(graph, given))
-    even = FloatGraph(given.model)
-    layers = tuple(_equalize(even, given))
-    yield QuantizationCandidate("and channels equalized", INTEGER, _layer_by_layer(even, given), layers)
-    for name, rule in (("percentile", range_rules.percentile), ("least-error", range_rules.least_error)):
-        yield QuantizationCandidate(
-            f"layer by layer, {name} ranges", INTEGER, _layer_by_layer(graph, given, rule)
-        )
-    _round(even, given)
-    data = _layer_by_layer(even, given, range_rules.percentile)
-    yield QuantizationCandidate("equalized channels, weights rounded together", INTEGER, data, layers)
-
-
-def layers_in_float(given: RepairInputs, held_out: HeldOut) -> Iterator[QuantizationCandidate]:
-    """More and more layers left in float, those first that bring most; the rest with biases corrected."""
-    plain = FloatGraph(given.model)
-    correct_biases(plain, given.seen.means)
-    _set_ranges(plain, given, range_rules.percentile)
-    wanted = run_on_all_cores(
-        with_bytes(given.model), "the float model", mixed_precision.few(held_out.images)
+def _too_low_between(between: float, required: float) -> str:
+    return (
+        f"agrees with the float model on {between:.1%} of the images between two classes; "
+        f"at least {100 * required:.6g}% is required"
     )
-    best = mixed_precision.ranked(plain.pack(), given.quantize, mixed_precision.few(held_out.images), wanted)
-    for chosen in mixed_precision.more_and_more(plain, best):
-        graph = FloatGraph(given.model)
-        correct_biases(graph, given.seen.means, besides=chosen)
-        _set_ranges(graph, given, range_rules.percentile)
-        data = given.quantize(graph.pack(), chosen)
-        yield QuantizationCandidate(f"{len(chosen)} operators in float", MIXED, data, tuple(sorted(chosen)))
 
 
-def others(makers: Mapping[str, Callable[[], bytes]]) -> Iterator[QuantizationCandidate]:
-    """What other modes would be, in the order given: by mode, a function that makes its model."""
-    names = {
-        "dynamic": "integer weights, float activations",
-        "int16x8": "16-bit activations",
-        "fp16": "float16 weights",
-    }
-    for mode, make in makers.items():
-        yield QuantizationCandidate(names[mode], mode, make())
+def _agreement(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Compute the share of images with the same predicted class; 1 without images."""
+    return float((first.argmax(1) == second.argmax(1)).mean()) if len(first) else 1.0
 
 
-def _by_rule(graph: FloatGraph, given: RepairInputs, rule: range_rules.Rule | None = None) -> bytes:
-    _set_ranges(graph, given, rule)
-    return given.quantize(graph.pack(), frozenset())
-
-
-def _set_ranges(graph: FloatGraph, given: RepairInputs, rule: range_rules.Rule | None) -> None:
-    """Note the ranges that a rule makes of what is seen, or all that is seen."""
-    own = tuple(one for one in graph.activations if one not in graph.inputs) if rule else ()
-    found = measure(graph.pack(), given.calibration, Wanted(graph.activations, sampled=own))
-    graph.set_ranges(range_rules.chosen(rule, found.samples, found.ranges) if rule else found.ranges)
-
-
-def _layer_by_layer(graph: FloatGraph, given: RepairInputs, rule: range_rules.Rule | None = None) -> bytes:
-    """Correct one bias after the other, from the input on, by what the quantized layer gives on average.
-
-    Each layer is measured behind those that are corrected already: all at once, an error would be taken
-    off where it arises and again in every layer behind it. Unlike the analytic correction this sees what
-    8-bit activations do (empirical bias correction; Nagel et al. 2019, section 4.2).
-    """
-    names = [one.name for one in graph.linears]
-    wanted = mean_outputs(graph.pack(), given.some, names)
-    trial = FloatGraph(graph.pack())
-    _set_ranges(trial, given, rule)
-    for one in trial.linears:
-        found = mean_outputs(given.quantize(trial.pack(), frozenset()), given.some, [one.name])
-        if one.name in found:
-            trial.set_bias(one, trial.bias(one) + wanted[one.name] - found[one.name])
-    return given.quantize(trial.pack(), frozenset())
-
-
-def _equalize(graph: FloatGraph, given: RepairInputs) -> list[str]:
-    outputs = tuple(one.output for one in graph.linears)
-    return equalize(graph, measure(graph.pack(), given.calibration, Wanted(spread=outputs)).largest)
-
-
-def _round(graph: FloatGraph, given: RepairInputs) -> None:
-    kernels = {one.name: graph.values(one.weights).shape for one in graph.linears}
-    round_together(graph, covariances(graph.pack(), given.some, graph.linears, kernels))
+def _milliseconds(candidate: QuantizationCandidate, images: NDArray[np.uint8]) -> float:
+    """Measure the median latency of one image, after a first run that does not count."""
+    session = LiteRTSession(candidate.data, candidate.name)
+    session.run(images[:1])
+    latencies = stream(session, images, Minimum(TIMED_IMAGES, 0), time.perf_counter_ns)
+    return round(percentiles(latencies)[0], 3)

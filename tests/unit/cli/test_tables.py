@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.helpers.doubt import row
-from tests.helpers.repair_climb import remedies, stand_in
+from tests.helpers.repair_trials import candidates, stand_in
 from tledge.cli import tables
 from tledge.cli.tables import repair_table
 from tledge.quantization.repair import HeldOut, search_repairs
@@ -28,7 +28,7 @@ def test_verify_of_earlier_run_says_nothing() -> None:
 
 @pytest.fixture
 def faked(monkeypatch: pytest.MonkeyPatch) -> HeldOut:
-    """Remedies whose data is the number of their wrong answers."""
+    """Candidates whose data is the number of their wrong predictions."""
     return stand_in(monkeypatch)
 
 
@@ -37,7 +37,7 @@ def test_table_marks_what_nothing_beats(faked: HeldOut) -> None:
 
     from rich.console import Console
 
-    _made, tried, _taken = search_repairs(remedies(40, 20, 8), b"0", faked)
+    _made, tried, _taken = search_repairs(candidates(40, 20, 8), b"0", faked)
     rungs = [asdict(one) | {"bytes": size} for one, size in zip(tried, (10, 30, 20), strict=True)]
     console = Console(width=120)
     with console.capture() as shown:

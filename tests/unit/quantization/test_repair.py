@@ -1,4 +1,4 @@
-"""Which remedy is taken; without any model."""
+"""Which candidate is taken, without any model; and that pipelines do not depend on their order."""
 
 from dataclasses import replace
 
@@ -6,29 +6,29 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.helpers.repair_climb import remedies, stand_in, wrong
+from tests.helpers.repair_trials import candidates, stand_in, wrong
 from tledge.quantization import repair
 from tledge.quantization.repair import HeldOut, search_repairs
 
 
 @pytest.fixture
 def faked(monkeypatch: pytest.MonkeyPatch) -> HeldOut:
-    """Remedies whose data is the number of their wrong answers."""
+    """Candidates whose data is the number of their wrong predictions."""
     return stand_in(monkeypatch)
 
 
-def test_first_that_passes_ends_the_climb(faked: HeldOut) -> None:
-    made, tried, taken = search_repairs(remedies(40, 20, 8, 0), b"0", faked)
+def test_first_that_passes_ends_the_search(faked: HeldOut) -> None:
+    made, tried, taken = search_repairs(candidates(40, 20, 8, 0), b"0", faked)
     assert [one.verdict for one in tried] == ["failed", "failed", "passed"]  # 8 of 400 are exactly 2 %
     assert taken == 2 and made[taken].name == "8 wrong"
 
 
 def test_best_is_taken_where_none_passes(faked: HeldOut) -> None:
-    _made, tried, taken = search_repairs(remedies(40, 9, 20), b"0", faked)
+    _made, tried, taken = search_repairs(candidates(40, 9, 20), b"0", faked)
     assert taken == 1 and all(one.verdict == "failed" and one.reasons for one in tried)
 
 
-def test_answers_between_classes_are_held_to_the_gate(
+def test_predictions_between_classes_are_held_to_the_gate(
     faked: HeldOut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Photos with margins pass; what lies between two classes shows the difference."""
@@ -38,13 +38,15 @@ def test_answers_between_classes_are_held_to_the_gate(
         return wrong(int(data) if len(images) == 100 else 0)[: len(images)]
 
     monkeypatch.setattr(repair, "run_on_all_cores", answers)
-    _made, tried, taken = search_repairs(remedies(3, 2, 1), b"0", between)
+    _made, tried, taken = search_repairs(candidates(3, 2, 1), b"0", between)
     assert [one.verdict for one in tried] == ["failed", "passed"] and taken == 1
     assert [one.agreement for one in tried] == [1, 1] and [one.between for one in tried] == [0.97, 0.98]
-    assert tried[0].reasons == ("agreement between classes 0.9700, wanted 0.98",)
+    assert tried[0].reasons == (
+        "agrees with the float model on 97.0% of the images between two classes; at least 98% is required",
+    )
 
 
 def test_float_model_is_the_measure(faked: HeldOut) -> None:
-    """Not the labels: where the float model is wrong, so must be the remedy."""
-    _made, tried, _taken = search_repairs(remedies(40), b"40", faked)
+    """Not the labels: where the float model is wrong, so must be the candidate."""
+    _made, tried, _taken = search_repairs(candidates(40), b"40", faked)
     assert tried[0].agreement == 1 and tried[0].accuracy == 0.9

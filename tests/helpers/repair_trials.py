@@ -1,4 +1,4 @@
-"""Remedies and their answers, for choosing among them without a model."""
+"""Repair candidates and their predictions, for choosing among them without a model."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from tledge.config import Parity
 from tledge.quantization import repair
-from tledge.quantization.repair import HeldOut, QuantizationCandidate
+from tledge.quantization.repair import HeldOut
+from tledge.quantization.repair_candidates import QuantizationCandidate
 
 LABELS = np.arange(400) % 2
 
@@ -16,22 +17,23 @@ RIGHT = np.eye(2, dtype=np.float32)[LABELS]
 
 
 def wrong(count: int) -> NDArray[np.float32]:
-    """Answers of which `count` are not those of the float model."""
-    found = RIGHT.copy()
-    found[:count] = found[:count, ::-1]
-    return found
+    """Return predictions of which `count` are not those of the float model."""
+    predictions = RIGHT.copy()
+    predictions[:count] = predictions[:count, ::-1]
+    return predictions
 
 
-def remedies(*counts: int) -> Iterator[QuantizationCandidate]:
+def candidates(*counts: int) -> Iterator[QuantizationCandidate]:
+    """Make candidates that are wrong on so many images, one by one."""
     for count in counts:
         yield QuantizationCandidate(f"{count} wrong", "int8", str(count).encode())
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> HeldOut:
-    """Let a remedy's data be the number of its wrong answers; gives the images that it is held to."""
+    """Let a candidate's data be the number of its wrong predictions; returns what it is tried on."""
     monkeypatch.setattr(repair, "with_bytes", lambda model: model)
     monkeypatch.setattr(repair, "run_on_all_cores", lambda data, _name, _images: wrong(int(data)))
-    monkeypatch.setattr(repair, "_milliseconds", lambda _remedy, _images: 1.0)
+    monkeypatch.setattr(repair, "_milliseconds", lambda _candidate, _images: 1.0)
     images = np.zeros((len(LABELS), 2, 2, 3), np.uint8)
     limits = Parity(int8_agreement=0.98, max_drop=1, max_class_drop=1)
     return HeldOut(images, LABELS, ("no", "yes"), limits, images[:0])
