@@ -32,7 +32,7 @@ def compare_copies(recipe_path: str, views: str, heads: str) -> None:
     from tledge.training import frozen_features
 
     loaded = loader.load(Path(recipe_path))
-    prepared = prepare.prepare(loaded.data, loaded.model.image_size)
+    prepared = prepare.prepare_dataset(loaded.data, loaded.model.image_size)
     rows = splits.split(prepared, loaded.data, loaded.meta.seed)
     core = classifier.build(loaded.model, len(prepared.labels))
     classifier.set_trainable(core, loaded.stage[0])
@@ -44,7 +44,7 @@ def compare_copies(recipe_path: str, views: str, heads: str) -> None:
     fresh = [_features(halves.front, _drawn(draw, pixels)) for _ in range(epochs)]
     kept_copies = [_features(halves.front, pixels), *fresh[: int(views) - 1]]
     test = _features(halves.front, prepared.images()[rows["test"]])
-    labels = prepared.label_indices()
+    labels = prepared.label_indices
     known = {name: labels[rows[name]] for name in ("train", "test")}
     rate = loaded.stage[0].learning_rate
     accuracies = [

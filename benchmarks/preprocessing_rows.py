@@ -78,7 +78,7 @@ def time_preprocessing(photos: str, repeats: str) -> None:
         results["bare"] = decode(Path(photos))
 
     def ours() -> None:
-        results["tledge"] = prepare.prepare(Data(source=f"folder:{photos}"), SIZE)
+        results["tledge"] = prepare.prepare_dataset(Data(source=f"folder:{photos}"), SIZE)
 
     with tempfile.TemporaryDirectory() as scratch:
 
@@ -121,9 +121,9 @@ def time_epoch_batches(recipe_path: str) -> None:
     stage = loaded.stage[0]
 
     def work() -> int:
-        prepared = prepare.prepare(loaded.data, SIZE)
+        prepared = prepare.prepare_dataset(loaded.data, SIZE)
         rows = splits.split(prepared, loaded.data, loaded.meta.seed)
-        one_hot = np.eye(len(prepared.labels), dtype=np.float32)[prepared.label_indices()]
+        one_hot = np.eye(len(prepared.labels), dtype=np.float32)[prepared.label_indices]
         parts = {name: batches.Examples(prepared.images(), one_hot, part) for name, part in rows.items()}
         order = ["train", "validation"] * stage.epochs + ["test"]
         return sum(

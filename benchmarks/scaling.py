@@ -72,7 +72,7 @@ def prepare(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
     from tledge.config import Data
     from tledge.data import prepare as data_prepare
 
-    data_prepare.prepare(Data(source=f"folder:{photos}", cache=cache), side)
+    data_prepare.prepare_dataset(Data(source=f"folder:{photos}", cache=cache), side)
 
 
 def train(folder: Path, photos: Path, side: int, cache: bool = True) -> None:

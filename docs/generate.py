@@ -37,7 +37,7 @@ WORDS = {
     "int": "whole number",
     "float": "number",
     "bool": "true or false",
-    "Take": "a split",
+    "SplitPart": "a split",
 }
 """Types of recipe keys, in words."""
 
@@ -57,7 +57,7 @@ def recipe() -> str:
         if cls is config.Data:
             parts.append("Further keys are options of the source: see [data sources](sources.md).")
         if cls is config.Splits:
-            parts += ["A split is taken so:", prose(config.Take.__doc__)]
+            parts += ["A split is taken so:", prose(config.SplitPart.__doc__)]
     return _page(parts)
 
 
@@ -75,7 +75,7 @@ def recipe_tables(cls: type = Recipe, above: str = "") -> Iterator[tuple[str, ty
 
 
 def _is_table(hint: Any) -> bool:
-    return dataclasses.is_dataclass(hint) and hint is not config.Take
+    return dataclasses.is_dataclass(hint) and hint is not config.SplitPart
 
 
 def recipe_keys(cls: type) -> list[Field[Any]]:
@@ -106,7 +106,7 @@ def _kind(hint: Any) -> str:
 def _default(one: Field[Any]) -> str:
     """A key's default as a recipe writes it."""
     value = one.default
-    if isinstance(value, config.Take):
+    if isinstance(value, config.SplitPart):
         share = f"{{ from = {json.dumps(value.origin)}, fraction = {value.fraction} }}"
         return share if value.fraction else json.dumps(value.origin)
     return json.dumps(list(value) if isinstance(value, tuple) else value)

@@ -37,7 +37,7 @@ class About:
 
 
 @dataclass(frozen=True)
-class Take:
+class SplitPart:
     """Where a split comes from: a source split, a slice of one, or a share of one.
 
     `origin` is the source split; `start` and `stop` cut a slice out of it in the source's own
@@ -53,7 +53,7 @@ class Take:
     pattern: str | None = None
     start: str = ""
     stop: str = ""
-    also: tuple[Take, ...] = ()
+    also: tuple[SplitPart, ...] = ()
 
     @property
     def is_slice(self) -> bool:
@@ -68,9 +68,9 @@ class Splits:
     { from, pattern = GLOB }. Whole splits take what the others left.
     """
 
-    train: Take = Take("train")
-    validation: Take = Take("train", 0.15)
-    test: Take = Take("test")
+    train: SplitPart = SplitPart("train")
+    validation: SplitPart = SplitPart("train", 0.15)
+    test: SplitPart = SplitPart("test")
 
 
 @dataclass(frozen=True)

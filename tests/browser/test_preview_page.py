@@ -20,7 +20,7 @@ from tledge.bundle import preview_page
 from tledge.bundle.reader import open_bundle
 from tledge.devices import projects
 from tledge.inference import predictor as inference_predictor
-from tledge.preprocessing.image import prepare
+from tledge.preprocessing.image import preprocess
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 
@@ -69,7 +69,7 @@ def photos(bundle: Path) -> list[Path]:
 def predicted(bundle: Path, photo: Path, variant: str) -> np.ndarray[Any, Any]:
     """What `tledge predict` computes."""
     predictor = inference_predictor.open_predictor(bundle, variant)
-    return predictor.session.run(prepare(photo, predictor.size)[None])[0]
+    return predictor.session.run(preprocess(photo, predictor.size)[None])[0]
 
 
 def transfer(seen: Seen, kind: str, photo: Path, name: str) -> None:
@@ -95,7 +95,7 @@ def transfer(seen: Seen, kind: str, photo: Path, name: str) -> None:
 def holds(seen: Seen, bundle: Path, photo: Path, variant: str = "tflite-int8") -> None:
     """The page saw what tledge prepares and answers as it predicts: integers exactly, floats to 1e-5."""
     size = (HEIGHT, WIDTH)
-    off = np.abs(seen.pixels(*size).astype(int) - prepare(photo, size)).max()
+    off = np.abs(seen.pixels(*size).astype(int) - preprocess(photo, size)).max()
     assert off <= 1, photo.name
     if off == 0:
         allowed = 0 if variant == "tflite-int8" else 1e-5

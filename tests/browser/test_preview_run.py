@@ -90,13 +90,13 @@ def test_side_by_side(seen: Seen, run: Path, panel: Panel) -> None:
     }
     assert list(shown) == [*panel.names, "this page (tflite-int8)"]
     labels = open_bundle(run / "bundle").manifest.labels
-    for one in panel.predict(image.prepare(photo(run), (48, 48))):
+    for one in panel.predict(image.preprocess(photo(run), (48, 48))):
         assert one.probabilities is not None
         best = int(np.argmax(one.probabilities))
         assert shown[one.model][1] == labels[best]
         assert shown[one.model][2] == f"{100 * one.probabilities[best]:.1f} %"
     int8 = next(
-        one for one in panel.predict(image.prepare(photo(run), (48, 48))) if one.model == "tflite-int8"
+        one for one in panel.predict(image.preprocess(photo(run), (48, 48))) if one.model == "tflite-int8"
     )
     assert np.array_equal(seen.answer(), np.array(int8.probabilities, np.float32))
 

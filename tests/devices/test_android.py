@@ -59,7 +59,7 @@ def write_bundle(folder: Path) -> Path:
     for number, kind in enumerate(("", *encodings.KINDS)):
         suffix, data = encodings.encode(photo(), kind) if kind else (".jpg", photo())
         (folder / "golden" / f"{number}{suffix}").write_bytes(data)
-        pixels.append(image.prepare(data, SIZE))
+        pixels.append(image.preprocess(data, SIZE))
         label = LABELS[number % 3]
         cases.append(GoldenCase(f"{number}{suffix}", label, label, number, kind))
     sure = np.eye(3, dtype=np.float32)[np.arange(len(cases)) % 3]
@@ -256,7 +256,7 @@ class TestSteps:
             pixels = random.integers(0, 256, (height, width, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / f"{number}.png")
             asked.append(f"prepare {size[0]} {size[1]} {tmp_path / f'{number}.png'}")
-            wanted.append(image.prepare(pixels, (size[0], size[1])))
+            wanted.append(image.preprocess(pixels, (size[0], size[1])))
         found = np.frombuffer(probe(classes, *asked), np.uint8).astype(int)
         parts = np.split(found, np.cumsum([one.size for one in wanted])[:-1])
         exact = 0
@@ -273,7 +273,7 @@ class TestSteps:
         for file, bands in zip(files, ([grey, 255 - grey, grey, alpha], [grey, alpha]), strict=True):
             Image.fromarray(np.stack(bands, -1).astype(np.uint8)).save(file)
         found = probe(classes, *(f"prepare 256 256 {file}" for file in files))
-        assert found == b"".join(image.prepare(file, (256, 256)).tobytes() for file in files)
+        assert found == b"".join(image.preprocess(file, (256, 256)).tobytes() for file in files)
 
     @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
     def test_every_orientation_is_read(self, classes: Path, tmp_path: Path, kind: str) -> None:
@@ -284,7 +284,7 @@ class TestSteps:
             files.append(tmp_path / f"{orientation}")
             picture.save(files[-1], kind, exif=tags)
         found = probe(classes, *(f"prepare 64 70 {file}" for file in files))
-        wanted = [image.prepare(file, (64, 70)) for file in files]
+        wanted = [image.preprocess(file, (64, 70)) for file in files]
         assert len({one.tobytes() for one in wanted}) == 8
         assert found == b"".join(one.tobytes() for one in wanted)
 
@@ -297,7 +297,7 @@ class TestSteps:
                 picture.save(files[-1], "JPEG", quality=70, subsampling=subsampling, progressive=progressive)
         asked = [f"prepare 96 96 {file}" for file in files]
         found = np.frombuffer(probe(classes, *asked), np.uint8).reshape(-1, 96, 96, 3)
-        wanted = np.stack([image.prepare(file, (96, 96)) for file in files])
+        wanted = np.stack([image.preprocess(file, (96, 96)) for file in files])
         assert np.abs(found.astype(int) - wanted).max() <= 1
 
     def test_confidence_and_order_are_tledges(self, classes: Path) -> None:

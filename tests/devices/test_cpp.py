@@ -250,7 +250,7 @@ def prepared(project: Path, folder: Path, photos: list[bytes], size: tuple[int, 
 
 def worst(project: Path, folder: Path, photos: list[bytes], size: tuple[int, int]) -> int:
     made = prepared(project, folder, photos, size).astype(int)
-    wanted = np.stack([preprocessing_image.prepare(photo, size) for photo in photos])
+    wanted = np.stack([preprocessing_image.preprocess(photo, size) for photo in photos])
     return int(np.abs(made - wanted).max())
 
 

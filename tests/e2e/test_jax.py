@@ -86,7 +86,7 @@ def away(tmp_path_factory: pytest.TempPathFactory) -> Away:
     folder = tmp_path_factory.mktemp("away")
     (folder / "r.toml").write_text(RECIPE)
     asked = loader.load(folder / "r.toml")
-    cache_archive.pack(prepare.prepare(asked.data, 32), asked.data, 32, folder / "cache.zip")
+    cache_archive.pack(prepare.prepare_dataset(asked.data, 32), asked.data, 32, folder / "cache.zip")
     return Away(folder)
 
 

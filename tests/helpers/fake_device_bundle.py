@@ -122,7 +122,7 @@ def make(folder: Path) -> Path:
     for number, (_kind, suffix, data) in enumerate(files):
         names.append(f"{number:02d}{suffix}")
         (golden / names[-1]).write_bytes(data)
-    pixels = np.stack([image.prepare(golden / name, (HEIGHT, WIDTH)) for name in names])
+    pixels = np.stack([image.preprocess(golden / name, (HEIGHT, WIDTH)) for name in names])
     answers = keras(pixels)
     np.save(golden / "pixels.npy", pixels)
     np.save(golden / "keras.npy", answers)

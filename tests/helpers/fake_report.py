@@ -101,8 +101,8 @@ def _describe(folder: RunFolder) -> None:
     facts = {"tledge": "0.1.0", "seed": 7, "settings": ["stage.0.epochs=2"], "backend": "tensorflow"}
     files.write_json(folder.environment, {**facts, "python": "3.11.7", "processors": 2, "packages": packages})
     made = loader.of_run(folder)
-    prepared = prepare.prepare(made.data, 32)
-    inspection.keep(folder, prepared, splits.split(prepared, made.data, 7), 7)
+    prepared = prepare.prepare_dataset(made.data, 32)
+    inspection.write_evidence(folder, prepared, splits.split(prepared, made.data, 7), 7)
 
 
 def _history(folder: RunFolder) -> None:

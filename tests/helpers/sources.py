@@ -40,7 +40,7 @@ def fails(source: Source, **chosen: object) -> str:
 
 
 def prepared(source: str, **chosen: object) -> cache.Prepared:
-    return prepare.prepare(Data(source=source, options=chosen), 16)
+    return prepare.prepare_dataset(Data(source=source, options=chosen), 16)
 
 
 def check_prepared(made: cache.Prepared, expected: Mapping[str, tuple[str, str, bytes]]) -> None:
@@ -49,7 +49,7 @@ def check_prepared(made: cache.Prepared, expected: Mapping[str, tuple[str, str, 
     for row, pixels in zip(made.rows, made.images(), strict=True):
         label, split, photo = expected[row.id]
         assert (row.label, row.split) == (label, split)
-        assert np.array_equal(pixels, image.prepare(photo, (16, 16)))
+        assert np.array_equal(pixels, image.preprocess(photo, (16, 16)))
 
 
 def touch(root: Path, *names: str) -> Path:

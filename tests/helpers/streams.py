@@ -15,7 +15,7 @@ LABELS = ("cat", "dog", "emu")
 
 def check_streamed_as_cached(data: Data) -> None:
     """Streaming gives the rows and pixels that a cache holds, also when its index is opened again."""
-    cached, streamed = (prepare.prepare(replace(data, cache=keep), SIDE) for keep in (True, False))
+    cached, streamed = (prepare.prepare_dataset(replace(data, cache=keep), SIDE) for keep in (True, False))
     assert np.array_equal(streamed.images()[:], cached.images())
     assert np.ptp(streamed.images()[:]) > 50
     assert [replace(row, offset=0) for row in streamed.rows] == list(cached.rows)

@@ -7,8 +7,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from tledge.data.duplicates import Twin, duplicates
-from tledge.preprocessing.image import prepare
+from tledge.data.duplicates import DuplicatePair, duplicates
+from tledge.preprocessing.image import preprocess
 
 SAVED_AGAIN = "same picture"
 
@@ -27,7 +27,7 @@ def halved(image: Image.Image) -> Image.Image:
     return image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
 
 
-def twins(*photos: bytes, size: int = 128) -> list[Twin]:
+def twins(*photos: bytes, size: int = 128) -> list[DuplicatePair]:
     """Twins of encoded photos; the bytes themselves serve as their digests."""
-    prepared = np.stack([prepare(one, (size, size)) for one in photos])
+    prepared = np.stack([preprocess(one, (size, size)) for one in photos])
     return duplicates(prepared, [one.hex() for one in photos])

@@ -68,7 +68,7 @@ def test_raw_errors_reach_the_tally(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     (tmp_path / "a.jpg").write_bytes(b"x")
     assert photo_decoder._decode(b"x")["fate"] == "refused"
-    monkeypatch.setattr(image, "prepare", broken)
+    monkeypatch.setattr(image, "preprocess", broken)
     assert photo_decoder._decode(b"x")["fate"] == "raised"
 
 
@@ -90,7 +90,7 @@ def test_mutations_repeat_and_differ() -> None:
 @pytest.mark.parametrize("kind", odd_photos.formats())
 def test_seeds_are_photos_of_pieces(kind: str) -> None:
     for data in photo_mutations.seeds()[kind]:
-        assert image.prepare(data, (8, 8)).shape == (8, 8, 3)
+        assert image.preprocess(data, (8, 8)).shape == (8, 8, 3)
         assert b"".join(photo_mutations.pieces(kind, data)) == data
         assert list(photo_mutations.fields(kind, data))
 

@@ -212,7 +212,7 @@ def _golden(
     pixels, cases = [], []
     for number, (name, label, answer, encoding) in enumerate(known):
         shutil.copyfile(folder.photos / name, target / name)
-        pixels.append(image.prepare(target / name, size))
+        pixels.append(image.preprocess(target / name, size))
         cases.append(GoldenCase(name, run.labels[label], run.labels[int(answer.argmax())], number, encoding))
     prepared = np.stack(pixels)
     np.save(target / "pixels.npy", prepared)

@@ -14,7 +14,7 @@ from tledge.visualization.text_format import interval, unsure
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tledge.data.inspection import Inventory
+    from tledge.data.inspection import DatasetSummary
 
 
 class _RichTask:
@@ -94,7 +94,7 @@ def training_rows(run: TrainedRun) -> list[tuple[str, str]]:
     ]
 
 
-def photo_rows(found: Inventory) -> list[tuple[str, str]]:
+def photo_rows(found: DatasetSummary) -> list[tuple[str, str]]:
     """Rows of the table about photos: name and value."""
 
     def shares(counts: dict[str, int]) -> str:

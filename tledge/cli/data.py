@@ -14,7 +14,7 @@ from tledge.errors import MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
     from tledge.data.cache import Prepared
-    from tledge.data.inspection import Inventory
+    from tledge.data.inspection import DatasetSummary
 
 SHOWN = 25
 """Lines about duplicates and the like that are printed; the JSON file has all."""
@@ -80,14 +80,14 @@ def data(
     folder = out or Path("runs") / f"{recipe.meta.name}-data"
     keep_alone(run_folder.RunFolder(folder))
     with console.watching(quiet) as progress:
-        prepared = prepare.prepare(recipe.data, recipe.model.image_size, progress)
+        prepared = prepare.prepare_dataset(recipe.data, recipe.model.image_size, progress)
         splits.require_labels(prepared)
         rows = splits.split(prepared, recipe.data, recipe.meta.seed)
-        found = inspection.take(prepared, rows, progress)
+        found = inspection.summarize(prepared, rows, progress)
         counts = splits.counts(prepared, rows)
-        facts = {"cache": str(prepared.folder), **inspection.facts(prepared, rows, found)}
+        facts = {"cache": str(prepared.folder), **inspection.as_json(prepared, rows, found)}
         files.write_json(folder / "report.json", facts)
-        sheets = inspection.sheets(prepared, rows, folder, recipe.meta.seed)
+        sheets = inspection.write_contact_sheets(prepared, rows, folder, recipe.meta.seed)
         try:
             sheets += augmentation_sheet.augmented(
                 prepared, rows["train"], recipe.augment, folder, recipe.meta.seed
@@ -114,7 +114,7 @@ def _going_on(words: list[str]) -> str:
     return f"Interrupted. The photos prepared so far are kept; go on with: {signals.shell_command(words)}"
 
 
-def _show(prepared: Prepared, counts: dict[str, dict[str, int]], found: Inventory) -> None:
+def _show(prepared: Prepared, counts: dict[str, dict[str, int]], found: DatasetSummary) -> None:
     from tledge.cli import console
     from tledge.data import inspection
 

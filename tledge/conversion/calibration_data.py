@@ -76,7 +76,7 @@ def _drawn(recipe: Recipe, run: TrainedRun, progress: Progress) -> tuple[cache.P
         )
     prepared = photos(recipe, run, progress)
     rows = splits.split(prepared, recipe.data, run.seed)["train"]
-    return prepared, rows[sampling.by_class_in_turn(prepared.label_indices()[rows], count, run.seed)]
+    return prepared, rows[sampling.by_class_in_turn(prepared.label_indices[rows], count, run.seed)]
 
 
 def note_stability(folder: RunFolder, artifacts: Sequence[Artifact], progress: Progress = SILENT) -> None:
@@ -115,7 +115,7 @@ def photos(recipe: Recipe, run: TrainedRun, progress: Progress = SILENT) -> cach
     ]
     if here:
         return cache.open_cache(here[0])
-    prepared = prepare.prepare(recipe.data, recipe.model.image_size, progress)
+    prepared = prepare.prepare_dataset(recipe.data, recipe.model.image_size, progress)
     if prepared.folder.name != cached.name:
         raise DataError(
             f"{cached}: the prepared photos of this run are gone, and the source has other photos "
@@ -130,7 +130,7 @@ def held_out_images(
     """Validation photos, classes in turn, and changed copies of them, `most` in all; and their labels."""
     prepared = photos(recipe, run, progress)
     rows = splits.split(prepared, recipe.data, run.seed)["validation"]
-    labels = prepared.label_indices()
+    labels = prepared.label_indices
     chosen = rows[
         sampling.by_class_in_turn(labels[rows], most // (1 + len(selection_images.CHANGES)), run.seed)
     ]

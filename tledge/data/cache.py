@@ -20,7 +20,7 @@ from tledge._io import resource_errors
 from tledge.data import cache_index
 from tledge.data.cache_index import CacheHeader, Row
 from tledge.data.sources.registry import SOURCES
-from tledge.data.streaming import Images, Streamed
+from tledge.data.streaming import Images, StreamedImages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,26 +45,28 @@ class Prepared:
     streamed: CacheHeader | None = None
 
     def images(self) -> Images:
-        """All images uint8[N, H, W, 3]: memory-mapped, or decoded when they are asked for."""
+        """Return all images uint8[N, H, W, 3]: memory-mapped, or decoded when they are asked for."""
+        return self._images
+
+    @cached_property
+    def _images(self) -> Images:
         import numpy as np
 
         if self.streamed:
-            return self._stream
-        found: NDArray[np.uint8] = np.load(self.folder / "images.npy", mmap_mode="r")
-        return found
+            read = SOURCES[self.streamed.source].module.reader(self.streamed.options)
+            return StreamedImages(self.rows, read, self.streamed.side)
+        mapped: NDArray[np.uint8] = np.load(self.folder / "images.npy", mmap_mode="r")
+        return mapped
 
     @cached_property
-    def _stream(self) -> Streamed:
-        assert self.streamed is not None
-        read = SOURCES[self.streamed.source].module.reader(self.streamed.options)
-        return Streamed(self.rows, read, self.streamed.side)
-
     def label_indices(self) -> NDArray[np.int64]:
-        """Index of every image's label: int64[N]."""
+        """The index of every image's label, int64[N], read-only."""
         import numpy as np
 
         index = {label: number for number, label in enumerate(self.labels)}
-        return np.array([index[row.label] for row in self.rows], np.int64)
+        indices = np.array([index[row.label] for row in self.rows], np.int64)
+        indices.setflags(write=False)
+        return indices
 
 
 def cache_root() -> Path:

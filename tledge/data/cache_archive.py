@@ -106,7 +106,7 @@ def _asked(data: Data, size: int) -> dict[str, Any]:
         "options": sources_options.source_options(data),
         "image_size": size,
         "on_bad": data.on_bad,
-        "preparation": image.PREPARATION,
+        "preparation": image.PREPROCESSING,
         "layout": prepare.LAYOUT,
     }
 

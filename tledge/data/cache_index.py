@@ -75,7 +75,7 @@ class CacheHeader:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def line_of(row: Row) -> bytes:
+def row_line(row: Row) -> bytes:
     """A row as JSON on one line; what has its default is left out."""
     facts = ((name, default, getattr(row, name)) for name, default in _DEFAULTS.items())
     return json.dumps({name: value for name, default, value in facts if value != default}).encode()
@@ -139,7 +139,7 @@ def _row(facts: dict[str, Any], known: dict[Any, Any]) -> Row:
     return Row(**facts)
 
 
-def fault(folder: Path, head: CacheHeader, rows: tuple[Row, ...], progress: Progress) -> str:
+def find_damage(folder: Path, head: CacheHeader, rows: tuple[Row, ...], progress: Progress) -> str:
     """What is damaged in a prepared cache, "" where nothing is.
 
     Sizes are always compared. Hashing reads all pixels, at about 1.1 GB/s of one core and no faster

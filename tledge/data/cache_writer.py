@@ -165,7 +165,7 @@ class CacheWriter:
         offset = record.where() if self._header.source else 0
         original = self._keep_original(photo) if photo.facts.format in SUFFIXES else ""
         origin = (record.id, record.label, record.split, photo.sha256, original, record.file)
-        return cache_index.line_of(Row(*origin, **vars(photo.facts), offset=offset)) + b"\n"
+        return cache_index.row_line(Row(*origin, **vars(photo.facts), offset=offset)) + b"\n"
 
     def _keep_original(self, photo: DecodedPhoto) -> str:
         """Keep the encoded file of the first few photos of a class and split; return its name, or "".

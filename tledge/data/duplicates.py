@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from tledge.data.streaming import Images, in_batches
-from tledge.preprocessing.image import prepare
+from tledge.preprocessing.image import preprocess
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,7 +108,7 @@ def _limit(thumbnails: NDArray[np.float32]) -> float:
 
 
 @dataclass(frozen=True)
-class Twin:
+class DuplicatePair:
     """Two images that are one photo: `second` repeats `first`, an earlier row.
 
     `kind` is "same bytes" (equal SHA-256), "same picture" (saved again, perhaps in another size
@@ -121,7 +121,9 @@ class Twin:
     kind: str
 
 
-def duplicates(images: Images, sha256: Sequence[str], rows: NDArray[np.int64] | None = None) -> list[Twin]:
+def duplicates(
+    images: Images, sha256: Sequence[str], rows: NDArray[np.int64] | None = None
+) -> list[DuplicatePair]:
     """At most one twin of each prepared image of uint8[N, H, W, 3]: the first image it repeats.
 
     k copies of a photo are so k - 1 twins. `sha256` are the N digests of the encoded photos, `rows`
@@ -137,13 +139,13 @@ def duplicates(images: Images, sha256: Sequence[str], rows: NDArray[np.int64] | 
     seen: dict[str, int] = {}
     chosen = range(len(sha256)) if rows is None else rows.tolist()
     firsts = [(seen.setdefault(sha256[row], row), row) for row in chosen]
-    copies = [Twin(first, row, "same bytes") for first, row in firsts if first != row]
+    copies = [DuplicatePair(first, row, "same bytes") for first, row in firsts if first != row]
     different = np.array([*seen.values()], np.int64)
     pictures = _same_pictures(images, different) if 2 <= len(different) <= COMPARED else ()
     return sorted([*copies, *pictures], key=lambda twin: twin.second)
 
 
-def _same_pictures(images: Images, rows: NDArray[np.int64]) -> Iterator[Twin]:
+def _same_pictures(images: Images, rows: NDArray[np.int64]) -> Iterator[DuplicatePair]:
     """Twins that differ in bytes, among images[rows]."""
     import numpy as np
 
@@ -160,7 +162,7 @@ def _same_pictures(images: Images, rows: NDArray[np.int64]) -> Iterator[Twin]:
         for first in np.flatnonzero(distance[:number] < limit * turned[0].size).tolist():
             ways = ((turned - small[first]) ** 2).mean((1, 2, 3)) < limit[first]
             if ways.any() and (kind := _kind(look(first), look(number), np.flatnonzero(ways))):
-                yield Twin(int(rows[first]), int(rows[number]), kind)
+                yield DuplicatePair(int(rows[first]), int(rows[number]), kind)
                 break
 
 
@@ -234,4 +236,4 @@ def _shrunk(image: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
 
     The boxes of `_thumbnails` are not so: where 16 does not divide the side they differ by a pixel.
     """
-    return prepare(image, (side, side)).astype("float32")
+    return preprocess(image, (side, side)).astype("float32")

@@ -59,7 +59,7 @@ class Duplicate:
 
 
 @dataclass(frozen=True)
-class Inventory:
+class DatasetSummary:
     """Figures of a prepared set; sizes are (width, height) in upright pixels of the photos."""
 
     photos: int
@@ -80,14 +80,14 @@ class Inventory:
     duplicates: tuple[Duplicate, ...]
 
 
-def take(prepared: Prepared, rows: Rows, progress: Progress = SILENT) -> Inventory:
+def summarize(prepared: Prepared, rows: Rows, progress: Progress = SILENT) -> DatasetSummary:
     """Look at a prepared set and its splits; compares every photo with every other."""
     used = [prepared.rows[row] for part in rows.values() for row in part.tolist()]
     side = prepared.images().shape[1]
     by_area = sorted((row.width * row.height, row.width, row.height) for row in used)
     sizes = [(width, height) for _area, width, height in by_area]
     counts = splits.counts(prepared, rows)
-    return Inventory(
+    return DatasetSummary(
         photos=len(used),
         unused=len(prepared.rows) - len(used),
         smallest=sizes[0],
@@ -140,13 +140,13 @@ def _label(place: str) -> str:
     return place.partition("/")[2]
 
 
-def problems(found: Inventory) -> list[str]:
+def problems(found: DatasetSummary) -> list[str]:
     """What a person should know of the photos used, one line each; empty where all is well."""
     lines = [_said(one) for one in found.duplicates if one.crosses_splits or one.crosses_classes]
     within = sum(not one.crosses_splits and not one.crosses_classes for one in found.duplicates)
     if within:
         lines.append(f"{within} duplicates within one class of one split")
-    lines += absent(found)
+    lines += missing_labels(found)
     if found.photos > data_duplicates.COMPARED:
         lines.append(
             f"more than {data_duplicates.COMPARED} photos: only equal files were looked for, "
@@ -164,7 +164,7 @@ def problems(found: Inventory) -> list[str]:
     return lines
 
 
-def absent(found: Inventory) -> list[str]:
+def missing_labels(found: DatasetSummary) -> list[str]:
     """A line for each label that validation or test have no photo of."""
     return [f"no photo at all in {place}: the score says nothing about it" for place in found.lacking]
 
@@ -176,7 +176,7 @@ def _said(one: Duplicate) -> str:
     return f"{one.kind} in {where}: {one.first} ({one.first_place}) and {one.second} ({one.second_place})"
 
 
-def facts(prepared: Prepared, rows: Rows, found: Inventory) -> dict[str, Any]:
+def as_json(prepared: Prepared, rows: Rows, found: DatasetSummary) -> dict[str, Any]:
     """All that is known of the photos, for a JSON file: counts by split and label, figures, problems."""
     counts = splits.counts(prepared, rows)
     known = {"labels": prepared.labels, "counts": counts, "sha256": _sha256(prepared)}
@@ -189,13 +189,13 @@ def _sha256(prepared: Prepared) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def keep(
+def write_evidence(
     folder: RunFolder, prepared: Prepared, rows: Rows, seed: int, progress: Progress = SILENT
-) -> Inventory:
+) -> DatasetSummary:
     """Write into a run's evidence what its report says of the photos, and a few small ones of each split."""
-    found = take(prepared, rows, progress)
-    files.write_json(folder.data, facts(prepared, rows, found))
-    labels = prepared.label_indices()
+    found = summarize(prepared, rows, progress)
+    files.write_json(folder.data, as_json(prepared, rows, found))
+    labels = prepared.label_indices
     chosen = {name: part[by_class_in_turn(labels[part], SAMPLES, seed)] for name, part in rows.items()}
     shown = [(name, row) for name, part in chosen.items() for row in part.tolist()]
     _keep_samples(folder, prepared, shown)
@@ -208,7 +208,7 @@ def _keep_samples(folder: RunFolder, prepared: Prepared, shown: Sequence[tuple[s
 
     pixels = prepared.images()
     side = min(contact_sheet.SIDE, pixels.shape[1])
-    small = np.stack([image.prepare(pixels[row], (side, side)) for _split, row in shown])
+    small = np.stack([image.preprocess(pixels[row], (side, side)) for _split, row in shown])
     kept = [prepared.rows[row] for _split, row in shown]
     columns = {
         "splits": [name for name, _row in shown],
@@ -221,11 +221,11 @@ def _keep_samples(folder: RunFolder, prepared: Prepared, shown: Sequence[tuple[s
         contact_sheet.sheet(small, columns["splits"], path, "photos of each split", (columns["labels"],))
 
 
-def sheets(prepared: Prepared, rows: Rows, folder: Path, seed: int) -> list[Path]:
+def write_contact_sheets(prepared: Prepared, rows: Rows, folder: Path, seed: int) -> list[Path]:
     """Write one contact sheet PNG per split, classes in turn; gives their paths."""
     made = []
     for name, part in rows.items():
-        chosen = part[by_class_in_turn(prepared.label_indices()[part], contact_sheet.MOST, seed)]
+        chosen = part[by_class_in_turn(prepared.label_indices[part], contact_sheet.MOST, seed)]
         captions = [prepared.rows[row].label for row in chosen.tolist()]
         with atomic.replacing(folder / f"{name}.png") as path:
             title = f"{name}: {len(chosen)} of {len(part)} photos"

@@ -38,11 +38,11 @@ other; with more, a core is idle at the end for as long as so many large photos 
 """
 
 
-def prepare(data: Data, size: int, progress: Progress = SILENT, *, wait: bool = False) -> Prepared:
+def prepare_dataset(data: Data, size: int, progress: Progress = SILENT, *, wait: bool = False) -> Prepared:
     """Decode every photo of the source to `size` x `size`, or find the cache that holds them.
 
     Nothing stands under the cache's name unless it is complete; a cache that was damaged since
-    (`cache_index.fault`) is made again.
+    (`cache_index.find_damage`) is made again.
 
     Args:
         wait: Let another command that is preparing the same photos finish first.
@@ -61,7 +61,7 @@ def prepare(data: Data, size: int, progress: Progress = SILENT, *, wait: bool = 
         source.reader(options)  # refuses before anything is read
     scan = source.scan(options)
     parts = (data.source, sorted(options.items()), scan.fingerprint(), size)
-    text = repr((*parts, data.on_bad, image.PREPARATION, LAYOUT, *(() if data.cache else ("streamed",))))
+    text = repr((*parts, data.on_bad, image.PREPROCESSING, LAYOUT, *(() if data.cache else ("streamed",))))
     folder = cache_root() / hashlib.sha256(text.encode()).hexdigest()[:24]
     if prepared := _undamaged(folder, progress):
         return prepared
@@ -78,7 +78,7 @@ def _undamaged(folder: Path, progress: Progress) -> Prepared | None:
         return None
     try:
         header, rows = cache_index.read(folder / "index.json")
-        damage = cache_index.fault(folder, header, rows, progress)
+        damage = cache_index.find_damage(folder, header, rows, progress)
     except RunError as error:
         damage = str(error)
     if not damage:
@@ -149,7 +149,7 @@ def _decoded(records: Iterator[Record], size: int) -> Generator[Decoded]:
         try:
             check_names(record)
             data = record.read()
-            pixels, facts = image.examine(data, (size, size))
+            pixels, facts = image.preprocess_with_facts(data, (size, size))
             return DecodedPhoto(record, pixels, facts, hashlib.sha256(data).hexdigest())
         except (DataError, MissingError) as error:
             return UnusablePhoto(record, error)

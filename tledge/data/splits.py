@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from tledge._io import atomic
-from tledge.config import Data, Splits, Take
+from tledge.config import Data, SplitPart, Splits
 from tledge.data.cache import Prepared
 from tledge.data.duplicates import GROUPING, near_duplicate_groups
 from tledge.errors import DataError
@@ -54,13 +54,13 @@ def split(prepared: Prepared, data: Data, seed: int) -> dict[str, Rows]:
     return done
 
 
-def _takes(splits: Splits) -> list[tuple[str, Take]]:
+def _takes(splits: Splits) -> list[tuple[str, SplitPart]]:
     """Every part of every split, one by one, with the split's name."""
     whole = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     return [(name, one) for name, take in whole.items() for one in (take, *take.also)]
 
 
-def _rank(take: Take) -> int:
+def _rank(take: SplitPart) -> int:
     """Order of taking: what says exactly which photos it wants comes first."""
     if take.fraction is not None or take.count is not None:
         return 1
@@ -75,7 +75,7 @@ def _require_photos(prepared: Prepared, made: Mapping[str, Rows], group: str) ->
                 f"[data.splits] {name}: no photo is left for it. Take less for the others, or add photos."
                 f"{together}"
             )
-    found = set(prepared.label_indices()[made["train"]].tolist())
+    found = set(prepared.label_indices[made["train"]].tolist())
     lacking = [label for number, label in enumerate(prepared.labels) if number not in found]
     if lacking:
         raise DataError(
@@ -85,7 +85,7 @@ def _require_photos(prepared: Prepared, made: Mapping[str, Rows], group: str) ->
 
 
 def _taken(
-    prepared: Prepared, name: str, take: Take, groups: Rows, free: NDArray[np.bool_], seed: int
+    prepared: Prepared, name: str, take: SplitPart, groups: Rows, free: NDArray[np.bool_], seed: int
 ) -> Rows:
     """The rows of one part of a split, all of them free."""
     whole = _sliced(_origin(prepared, name, take), name, take)
@@ -98,7 +98,7 @@ def _taken(
     return _all_free(whole, name, free) if take.is_slice else whole[free[whole]]
 
 
-def _origin(prepared: Prepared, name: str, take: Take) -> Rows:
+def _origin(prepared: Prepared, name: str, take: SplitPart) -> Rows:
     """All rows of a source split, in the source's order."""
     import numpy as np
 
@@ -111,7 +111,7 @@ def _origin(prepared: Prepared, name: str, take: Take) -> Rows:
     return np.array(rows, np.int64)
 
 
-def _sliced(rows: Rows, name: str, take: Take) -> Rows:
+def _sliced(rows: Rows, name: str, take: SplitPart) -> Rows:
     """A slice as TensorFlow Datasets reads it: percents are rounded to the closest image."""
 
     def place(text: str) -> int | None:
@@ -213,7 +213,7 @@ def _share(
     whole: Rows,
     free: NDArray[np.bool_],
     groups: Rows,
-    take: Take,
+    take: SplitPart,
     seed: int,
 ) -> Rows:
     """The free rows of about the wanted number of every class, in whole groups.
@@ -223,7 +223,7 @@ def _share(
     import numpy as np
 
     candidates = whole[free]
-    labels = prepared.label_indices()
+    labels = prepared.label_indices
     goals = _goals(labels[whole], len(prepared.labels), name, take)
     short = goals - np.bincount(labels[candidates], minlength=len(goals))
     if (short >= 1).any():
@@ -236,7 +236,7 @@ def _share(
     return candidates[np.isin(groups[candidates], taken)]
 
 
-def _goals(labels: NDArray[np.int64], classes: int, name: str, take: Take) -> NDArray[np.float64]:
+def _goals(labels: NDArray[np.int64], classes: int, name: str, take: SplitPart) -> NDArray[np.float64]:
     """Images wanted of each class; a count is handed out by largest remainder, to the last image."""
     import numpy as np
 

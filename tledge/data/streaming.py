@@ -1,6 +1,6 @@
 """Prepared images without a cache of them: decoded from the source whenever they are asked for.
 
-`Streamed` stands in for the memory-mapped array of the cache. Photos are decoded by several threads
+`StreamedImages` stands in for the memory-mapped array of the cache. Photos are decoded by several threads
 (Pillow lets others run meanwhile), and the photos that come next can be decoded ahead.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Images(Protocol):
-    """Prepared images uint8[N, H, W, 3]: what stages ask of a memory-mapped array, or of `Streamed`."""
+    """Prepared images uint8[N, H, W, 3]: what stages ask of a memory-mapped array, or of `StreamedImages`."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -40,7 +40,7 @@ class Images(Protocol):
         """One image uint8[H, W, 3] of a number, or uint8[M, H, W, 3] of a slice or integers."""
 
 
-class Streamed:
+class StreamedImages:
     """Images of `rows`, each decoded to `side` x `side` when it is asked for; keeps none.
 
     Raises DataError, naming the photo, where it is gone or is not the one that was indexed.
@@ -69,7 +69,7 @@ class Streamed:
             made[place] = one.result()
         return made
 
-    def expect(self, numbers: NDArray[np.int64]) -> None:
+    def decode_ahead(self, numbers: NDArray[np.int64]) -> None:
         """Begin to decode these images: they will be asked for next."""
         self._ahead = {number: _threads().submit(self._decode, number) for number in numbers.tolist()}
 
@@ -84,7 +84,7 @@ class Streamed:
             raise DataError(f"{row.id}: cannot be read any more ({error}). {_AGAIN}") from error
         if hashlib.sha256(data).hexdigest() != row.sha256:
             raise DataError(f"{row.id}: not the photo that was looked at first (SHA-256 differs). {_AGAIN}")
-        return image.prepare(data, self.shape[1:3])
+        return image.preprocess(data, self.shape[1:3])
 
 
 _AGAIN = "With [data] cache = false photos must stay as they are while they are used; begin again."
@@ -112,11 +112,11 @@ def in_batches(images: Images, rows: NDArray[np.int64], size: int) -> Iterator[N
     """images[rows] in batches of `size`, the next one decoded while the last is worked on."""
     for start in range(0, len(rows), size):
         batch: NDArray[np.uint8] = images[rows[start : start + size]]
-        expect(images, rows[start + size : start + 2 * size])
+        decode_ahead(images, rows[start + size : start + 2 * size])
         yield batch
 
 
-def expect(images: object, rows: NDArray[np.int64]) -> None:
+def decode_ahead(images: object, rows: NDArray[np.int64]) -> None:
     """Tell streamed images what comes next; others need no telling."""
-    if isinstance(images, Streamed):
-        images.expect(rows)
+    if isinstance(images, StreamedImages):
+        images.decode_ahead(rows)

@@ -66,11 +66,11 @@ def predict(predictor: Predictor, photos: Iterable[Photo], top: int) -> Iterator
 
 
 def answer(predictor: Predictor, photo: Photo, top: int) -> Answer:
-    """Answer for one photo; raises what `images.prepare` raises where it cannot be read.
+    """Answer for one photo; raises what `image.preprocess` raises where it cannot be read.
 
     Raises ArtifactError where the model gives other than a number for each label.
     """
-    pixels = preprocessing_image.prepare(photo, predictor.size)
+    pixels = preprocessing_image.preprocess(photo, predictor.size)
     return _answer(_name(photo), predictor, _probabilities(predictor, pixels), top)
 
 

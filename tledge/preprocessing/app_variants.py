@@ -1,7 +1,7 @@
-"""How apps prepare photos otherwise than `images.prepare` does, by name, to measure what it costs.
+"""How apps prepare photos otherwise than `image.preprocess` does, by name, to measure what it costs.
 
 Every way takes a decoded photo and gives uint8[H, W, 3] as the contract's preparation does. What
-they do stands in their entry of `WAYS`; real libraries differ by another grey level or so.
+they do stands in their entry of `APP_VARIANTS`; real libraries differ by another grey level or so.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ class AppVariant:
 
     name: str
     does: str
-    prepare: Callable[[EncodedPhoto, Size], Pixels]
+    preprocess: Callable[[EncodedPhoto, Size], Pixels]
     resizes: bool = False
 
 
 def read(data: bytes) -> EncodedPhoto:
-    """Decode an encoded photo; raises DataError or MissingError as `images.prepare` does."""
+    """Decode an encoded photo; raises DataError or MissingError as `image.preprocess` does."""
     pixels, facts = image.decode(data)
     return EncodedPhoto(pixels, facts.orientation)
 
 
 def reference(photo: EncodedPhoto, size: Size) -> Pixels:
     """The contract's preparation."""
-    return image.prepare(photo.pixels, size)
+    return image.preprocess(photo.pixels, size)
 
 
 def bilinear(photo: EncodedPhoto, size: Size) -> Pixels:
@@ -131,7 +131,7 @@ def centre_crop(photo: EncodedPhoto, size: Size) -> Pixels:
     scale = min(height / size[0], width / size[1])
     tall, wide = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
     top, left = (height - tall) // 2, (width - wide) // 2
-    return image.prepare(photo.pixels[top : top + tall, left : left + wide], size)
+    return image.preprocess(photo.pixels[top : top + tall, left : left + wide], size)
 
 
 def swapped(photo: EncodedPhoto, size: Size) -> Pixels:
@@ -148,7 +148,7 @@ def encoded_again(photo: EncodedPhoto, size: Size) -> Pixels:
 
     out = io.BytesIO()
     Image.fromarray(photo.pixels).save(out, "JPEG", quality=QUALITY)
-    return image.prepare(out.getvalue(), size)
+    return image.preprocess(out.getvalue(), size)
 
 
 def not_turned(photo: EncodedPhoto, size: Size) -> Pixels:
@@ -157,10 +157,10 @@ def not_turned(photo: EncodedPhoto, size: Size) -> Pixels:
     from PIL import Image
 
     undone = BACK.get(photo.orientation, photo.orientation)
-    return image.prepare(np.asarray(image.turned(Image.fromarray(photo.pixels), undone)), size)
+    return image.preprocess(np.asarray(image.apply_orientation(Image.fromarray(photo.pixels), undone)), size)
 
 
-WAYS: tuple[AppVariant, ...] = (
+APP_VARIANTS: tuple[AppVariant, ...] = (
     AppVariant("reference", "prepares photos as the contract says", reference),
     AppVariant("bilinear", "resizes bilinearly without antialiasing", bilinear, resizes=True),
     AppVariant("nearest", "resizes by taking the nearest pixel", nearest, resizes=True),

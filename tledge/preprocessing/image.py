@@ -1,7 +1,7 @@
 """The one preparation of an image, used for training, calibration, verification and devices.
 
 decode (Pillow; pillow-heif for HEIC) → EXIF orientation → RGB → resize (Pillow's BILINEAR, which
-antialiases) → uint8[H, W, 3]. Change nothing here without a new `PREPARATION` and new golden pixels.
+antialiases) → uint8[H, W, 3]. Change nothing here without a new `PREPROCESSING` and new golden pixels.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PREPARATION = 1
+PREPROCESSING = 1
 """Version of the preparation; part of every cache key."""
 
 MAX_PIXELS = 100_000_000
@@ -105,7 +105,7 @@ class ImageFacts:
     bytes: int
 
 
-def prepare(source: bytes | Path | NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def preprocess(source: bytes | Path | NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """The pixels a model sees: uint8[height, width, 3], RGB 0..255.
 
     `source` is an encoded photo, the path of one, or a decoded uint8[h, w, 3]; `size` is
@@ -116,28 +116,28 @@ def prepare(source: bytes | Path | NDArray[np.uint8], size: tuple[int, int]) -> 
     from PIL import Image
 
     if isinstance(source, bytes):
-        return examine(source, size)[0]
+        return preprocess_with_facts(source, size)[0]
     if isinstance(source, Path):
-        return _decoded(content(source), str(source), lambda image: _sized(image, size))[0]
+        return _decoded(read_photo(source), str(source), lambda image: _sized(image, size))[0]
     return _sized(to_rgb(Image.fromarray(source)), size)
 
 
-def examine(data: bytes, size: tuple[int, int]) -> tuple[NDArray[np.uint8], ImageFacts]:
-    """What `prepare` gives for an encoded photo, and the photo's facts, from one decoding."""
+def preprocess_with_facts(data: bytes, size: tuple[int, int]) -> tuple[NDArray[np.uint8], ImageFacts]:
+    """What `preprocess` gives for an encoded photo, and the photo's facts, from one decoding."""
     return _decoded(data, f"{len(data)} bytes", lambda image: _sized(image, size))
 
 
 def decode(data: bytes) -> tuple[NDArray[np.uint8], ImageFacts]:
     """An encoded photo before it is resized, uint8[h, w, 3] upright RGB, and its facts.
 
-    Raises what `prepare` raises; `prepare` of these pixels gives what it gives for the photo.
+    Raises what `preprocess` raises; `preprocess` of these pixels gives what it gives for the photo.
     """
     import numpy as np
 
     return _decoded(data, f"{len(data)} bytes", lambda image: np.asarray(image, dtype=np.uint8))
 
 
-def content(path: Path) -> bytes:
+def read_photo(path: Path) -> bytes:
     """The bytes of a photo's file.
 
     Raises FileNotFoundError where there is none, and DataError where it cannot be read, is larger than
@@ -167,7 +167,7 @@ def _opened_at_once(path: str, flags: int) -> int:
 
 def to_rgb(image: Image) -> Image:
     """Upright RGB of a decoded image: EXIF orientation applied, transparency laid on white."""
-    upright = turned(image, _orientation(image))
+    upright = apply_orientation(image, _orientation(image))
     if upright.mode.startswith("I;16"):
         upright = upright.convert("I").point(lambda value: value / 256).convert("L")
     if upright.mode in ("RGBA", "LA", "PA", "La") or "transparency" in upright.info:
@@ -187,7 +187,7 @@ def _on_white(image: Image) -> Image:
     return made
 
 
-def turned(image: Image, orientation: int) -> Image:
+def apply_orientation(image: Image, orientation: int) -> Image:
     """An image that is stored in EXIF's `orientation` 1..8, upright."""
     from PIL.Image import Transpose
 

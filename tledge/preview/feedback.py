@@ -28,7 +28,7 @@ def keep(folder: Path, label: str, labels: Sequence[str], data: bytes) -> Path:
         raise DataError(f"{label!r}: no such label. Known: {', '.join(labels)}.")
     if Path(label).name != label or label in (".", ".."):
         raise DataError(f"{label!r}: this label cannot be the name of a folder.")
-    kind = image.examine(data, (1, 1))[1].format
+    kind = image.preprocess_with_facts(data, (1, 1))[1].format
     if kind not in SUFFIXES:
         raise DataError(f"{kind} pictures are not kept. Try a JPEG or PNG.")
     _require_place(folder, len(data))

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-from tledge.config import Stage, Take
+from tledge.config import SplitPart, Stage
 from tledge.data.sources import folder as source
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image as preprocessing_image
@@ -173,7 +173,7 @@ def _short_side(path: Path) -> int | str:
     except Exception:  # damaged headers raise all kinds of errors; `examine` says what is wrong
         pass
     try:
-        facts = preprocessing_image.examine(preprocessing_image.content(path), (1, 1))[1]
+        facts = preprocessing_image.preprocess_with_facts(preprocessing_image.read_photo(path), (1, 1))[1]
         return min(facts.width, facts.height)
     except OSError as error:
         return f"cannot be read ({error.strerror})"
@@ -187,7 +187,7 @@ class _Plan:
 
     folder: Folder
     roles: Mapping[str, str]
-    takes: Mapping[str, Take]
+    takes: Mapping[str, SplitPart]
     sizes: Mapping[str, int]
 
     @property
@@ -214,12 +214,12 @@ class _Plan:
 
 def _plan(folder: Folder) -> _Plan:
     roles = _roles(folder.path, folder.splits)
-    takes = {role: Take(name) for role, name in roles.items()}
+    takes = {role: SplitPart(name) for role, name in roles.items()}
     if "test" not in roles:
-        takes["test"] = takes.get("validation", Take(roles["train"], 0.2))
+        takes["test"] = takes.get("validation", SplitPart(roles["train"], 0.2))
     if len(roles) < 3:
         whole = sum(folder.splits[roles["train"]].values())
-        takes["validation"] = Take(roles["train"], 0.15 if whole <= MANY else 0.1)
+        takes["validation"] = SplitPart(roles["train"], 0.15 if whole <= MANY else 0.1)
     wholes = {role: sum(folder.splits[take.origin].values()) for role, take in takes.items()}
     sizes = {role: round(wholes[role] * (take.fraction or 1)) for role, take in takes.items()}
     sizes["train"] -= sum(sizes[role] for role, take in takes.items() if take.fraction)
@@ -335,7 +335,7 @@ def _words(plan: _Plan, values: Mapping[str, object]) -> dict[str, list[str]]:
     }
 
 
-def _taken(take: Take) -> str:
+def _taken(take: SplitPart) -> str:
     if take.fraction is None:
         return quoted(take.origin)
     return f"{{ from = {quoted(take.origin)}, fraction = {take.fraction} }}"

@@ -113,7 +113,7 @@ def _splits(raw: object) -> config.Splits:
     return config.Splits(**{name: _take(value, name) for name, value in table.items()})
 
 
-def _take(raw: object, name: str) -> config.Take:
+def _take(raw: object, name: str) -> config.SplitPart:
     where = f"[data.splits] {name}"
     if isinstance(raw, str):
         first, *others = [_slice(part, where) for part in raw.split("+")]
@@ -135,7 +135,7 @@ def _take(raw: object, name: str) -> config.Take:
     return replace(_slice(raw["from"], where), **{kinds[0]: raw[kinds[0]]})
 
 
-def _slice(text: str, where: str) -> config.Take:
+def _slice(text: str, where: str) -> config.SplitPart:
     """A source split's name, or a slice of one as TensorFlow Datasets writes it: "train[:90%]"."""
     found = re.fullmatch(r"([^\[\]]+)(?:\[(-?\d{1,12}%?)?:(-?\d{1,12}%?)?\])?", text.strip())
     if not found:
@@ -144,7 +144,7 @@ def _slice(text: str, where: str) -> config.Take:
     for bound in bounds:
         if bound.endswith("%") and abs(int(bound[:-1])) > 100:
             raise RecipeError(f"{where}: {bound} of a split does not exist, in {text!r}.")
-    return config.Take(found[1].strip(), start=bounds[0], stop=bounds[1])
+    return config.SplitPart(found[1].strip(), start=bounds[0], stop=bounds[1])
 
 
 def _is_share(value: object) -> bool:

@@ -27,7 +27,7 @@ def photo(pixels: NDArray[np.uint8]) -> str:
 
     height, width = pixels.shape[:2]
     scale = min(1.0, SIDE / max(height, width))
-    small = image.prepare(pixels, (max(1, round(height * scale)), max(1, round(width * scale))))
+    small = image.preprocess(pixels, (max(1, round(height * scale)), max(1, round(width * scale))))
     out = io.BytesIO()
     Image.fromarray(small).save(out, "JPEG", quality=QUALITY, optimize=True)
     return _uri("jpeg", out.getvalue())

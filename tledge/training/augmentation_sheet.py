@@ -37,7 +37,7 @@ def augmented(
     if table.is_off:
         return []
     optional_imports.load("keras", "train")
-    chosen = train[by_class_in_turn(prepared.label_indices()[train], PHOTOS, seed)]
+    chosen = train[by_class_in_turn(prepared.label_indices[train], PHOTOS, seed)]
     images = prepared.images()[chosen]
     draw = augmentation.make_augmenter(table, seed)
     views = [draw(images) for _ in range(VIEWS)]

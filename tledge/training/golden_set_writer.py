@@ -37,7 +37,7 @@ def write(
     import numpy as np
 
     one = int(np.prod(prepared.images().shape[1:]))
-    labels = prepared.label_indices()[rows]
+    labels = prepared.label_indices[rows]
     kept = sampling.by_class_in_turn(labels, golden_set.MAX_BYTES // one, run_seed)
     images = prepared.images()[rows[kept]]
     few = images[: golden_set.FAULT_IMAGES].astype(np.float32)
@@ -87,7 +87,7 @@ def _encodings(
         suffix, data = encodings.encode((path / source["photo"]).read_bytes(), kind)
         name = f"{len(index) + number:02d}{suffix}"
         (path / name).write_bytes(data)
-        pixels = image.prepare(data, made.images.shape[1:3])
+        pixels = image.preprocess(data, made.images.shape[1:3])
         answer = np.asarray(core.predict_on_batch(pixels[None].astype(np.float32)))[0]
         label = int(made.labels[source["row"]])
         found.append({"photo": name, "encoding": kind, "label": label, "keras": answer.tolist()})

@@ -58,7 +58,7 @@ def finish(
     core: Any,
     prepared: data_cache.Prepared,
     rows: dict[str, NDArray[np.int64]],
-    found: inspection.Inventory,
+    found: inspection.DatasetSummary,
     state: checkpoint.State,
     folder: RunFolder,
     progress: Progress,
@@ -66,7 +66,7 @@ def finish(
     """Write model, history, golden set and plots; gives the value of `run.json`."""
     classifier.save(core, folder.model)
     files.write_text(folder.history, _csv(state.history))
-    known, pixels = prepared.label_indices(), prepared.images()
+    known, pixels = prepared.label_indices, prepared.images()
     seen = predict(core, pixels, rows["validation"], progress), known[rows["validation"]]
     labels = known[rows["test"]]
     probabilities = predict(core, pixels, rows["test"], progress)

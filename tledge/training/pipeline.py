@@ -124,7 +124,7 @@ def _train(
         multi_host.leave(hosts, core)
         if not hosts.writes:
             return None
-        found = inspection.keep(folder, prepared, rows, recipe.meta.seed, progress)
+        found = inspection.write_evidence(folder, prepared, rows, recipe.meta.seed, progress)
         run = finish(recipe, engine.plain(core), prepared, rows, found, state, folder, progress)
         run = replace(run, seconds=round(time.monotonic() - started, 1))
         files.write_json(folder.run, run)
@@ -138,7 +138,9 @@ def _prepared(recipe: Recipe, cache: Path | None, hosts: Hosts, progress: Progre
         if cache:
             return cache_archive.unpack(cache, recipe.data, recipe.model.image_size, progress)
         # Processes on one machine share its caches: the first makes it, the others wait.
-        return prepare.prepare(recipe.data, recipe.model.image_size, progress, wait=not hosts.is_alone)
+        return prepare.prepare_dataset(
+            recipe.data, recipe.model.image_size, progress, wait=not hosts.is_alone
+        )
     except MissingError as error:
         try:
             classifier.build(recipe.model, classes=2)
@@ -226,7 +228,7 @@ def _lesson(
 
 
 def _examples(prepared: data_cache.Prepared, rows: NDArray[np.int64]) -> training_batches.Examples:
-    one_hot = OneHot(prepared.label_indices(), len(prepared.labels))
+    one_hot = OneHot(prepared.label_indices, len(prepared.labels))
     return training_batches.Examples(prepared.images(), one_hot, rows)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge.data import cache as data_cache
 from tledge.data import inspection
-from tledge.data.inspection import Inventory
+from tledge.data.inspection import DatasetSummary
 from tledge.data.streaming import Images, in_batches
 from tledge.metrics import statistics
 from tledge.models import classifier
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def of_training(
-    found: Inventory,
+    found: DatasetSummary,
     labels: NDArray[np.int64],
     probabilities: NDArray[np.float32],
     names: tuple[str, ...],
@@ -36,7 +36,7 @@ def of_training(
 
 
 def _lines(
-    found: Inventory,
+    found: DatasetSummary,
     labels: NDArray[np.int64],
     answers: NDArray[np.int64],
     names: tuple[str, ...],
@@ -49,7 +49,7 @@ def _lines(
             f"it answers {names[answers[0]]} to every test photo, and tells no classes apart: its accuracy "
             "is that label's share"
         )
-    yield from inspection.absent(found)
+    yield from inspection.missing_labels(found)
     twins = [one for one in found.duplicates if one.crosses_splits]
     if twins:
         one, more = twins[0], f" and {len(twins) - 1} pairs more" * (len(twins) > 1)
@@ -88,4 +88,4 @@ def score_split(
 ) -> Score:
     """Score the rows of one split."""
     probabilities = predict(core, prepared.images(), rows, progress)
-    return score(probabilities, prepared.label_indices()[rows])
+    return score(probabilities, prepared.label_indices[rows])

@@ -259,6 +259,6 @@ def _of_photos(a: ModelSide, b: ModelSide) -> ImageSet:
 def _prepared(photo: ComparedPhoto, side: ModelSide) -> NDArray[np.uint8]:
     """The photo as `side` takes it, uint8[H, W, 3]."""
     try:
-        return image.prepare(photo.data, (side.input.height, side.input.width))
+        return image.preprocess(photo.data, (side.input.height, side.input.width))
     except DataError as error:
         raise ArtifactError(f"{side.path}: a golden photo does not decode ({error}).") from error

@@ -1,6 +1,6 @@
 """The skew stage: what an artifact loses where a device prepares photos otherwise than the contract says.
 
-Test photos are decoded once from their originals, prepared in every way of `preparations.WAYS`, and
+Test photos are decoded once from their originals, prepared in every way of `preparations.APP_VARIANTS`, and
 answered by one artifact. It is compared with itself on the contract's pixels, so the figures are of
 the preparation alone. Nothing is judged: there is no way that should pass.
 """
@@ -26,7 +26,7 @@ from tledge.errors import ArtifactError, DataError, MissingError, RecipeError, R
 from tledge.formats.registry import VARIANTS
 from tledge.metrics import parity_gates
 from tledge.preprocessing import app_variants
-from tledge.preprocessing.app_variants import WAYS
+from tledge.preprocessing.app_variants import APP_VARIANTS
 from tledge.progress import SILENT, Progress, track
 from tledge.run import folder as run_folder
 from tledge.run import golden_set
@@ -256,7 +256,7 @@ def _measured(cases: Sequence[_Case], session: Session, progress: Progress) -> _
     for one in track(progress, made, "prepare and answer", len(cases)):
         with runtime_errors_as("the artifact loads but does not run"):
             answers.append(session.run(one.pixels))
-        apart = np.abs(one.pixels[1:].astype(np.int16) - one.pixels[0]).reshape(len(WAYS), -1)
+        apart = np.abs(one.pixels[1:].astype(np.int16) - one.pixels[0]).reshape(len(APP_VARIANTS), -1)
         means.append(apart.mean(1))
         largest.append(apart.max(1))
         sized += one.is_sized
@@ -274,7 +274,7 @@ def _made(case: _Case) -> _Made:
     except (DataError, MissingError) as error:
         raise type(error)(f"{case.name}: {error}") from error
     size = case.pixels.shape[0], case.pixels.shape[1]
-    made = [way.prepare(photo, size) for way in WAYS]
+    made = [way.preprocess(photo, size) for way in APP_VARIANTS]
     worst = int(np.abs(made[0].astype(np.int16) - case.pixels).max())
     if worst > TOLERANCE:
         raise DataError(
@@ -298,7 +298,7 @@ def _report(
     import numpy as np
 
     truth = np.array([case.label for case in cases], np.int64)
-    rows = tuple(_row(number, truth, found, labels) for number in range(len(WAYS)))
+    rows = tuple(_row(number, truth, found, labels) for number in range(len(APP_VARIANTS)))
     return SkewReport(
         name=name,
         variant=entry.variant,
@@ -317,8 +317,8 @@ def _report(
 def _row(number: int, truth: NDArray[np.int64], found: _Found, labels: tuple[str, ...]) -> SkewRow:
     result = parity_gates.compare_predictions(truth, found.answers[0], found.answers[1 + number], labels)
     return SkewRow(
-        preparation=WAYS[number].name,
-        does=WAYS[number].does,
+        preparation=APP_VARIANTS[number].name,
+        does=APP_VARIANTS[number].does,
         mean_difference=float(found.means[number].mean()),
         max_difference=int(found.largest[number].max()),
         accuracy=result.accuracy,
@@ -354,6 +354,6 @@ def _limits(rows: Sequence[SkewRow], found: _Found, images: int) -> list[str]:
 
 
 def _advice(rows: Sequence[SkewRow]) -> list[str]:
-    resizing = {way.name for way in WAYS if way.resizes}
+    resizing = {way.name for way in APP_VARIANTS if way.resizes}
     lost = any(row.preparation in resizing and row.change_high < 0 for row in rows)
     return [_JITTER] if lost else []

@@ -193,7 +193,7 @@ def _check_preparation(bundle: Bundle, expected: dict[str, NDArray[Any]]) -> Non
 
     spec = bundle.manifest.input
     for case in bundle.manifest.golden:
-        pixels = image.prepare(bundle.files.read(f"golden/{case.photo}"), (spec.height, spec.width))
+        pixels = image.preprocess(bundle.files.read(f"golden/{case.photo}"), (spec.height, spec.width))
         worst = int(np.abs(pixels.astype(int) - expected["pixels"][case.tensor]).max())
         if worst > 1:
             raise ArtifactError(

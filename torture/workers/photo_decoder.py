@@ -42,7 +42,7 @@ def _decode(source: bytes | Path) -> dict[str, object]:
     faulthandler.dump_traceback_later(PATIENCE, exit=True)
     began = time.monotonic()
     try:
-        image.prepare(source, SIZE)
+        image.preprocess(source, SIZE)
         outcome = {"fate": "prepared", "reason": ""}
     except DataError as error:
         outcome = {"fate": "refused", "reason": str(error)}

@@ -85,9 +85,9 @@ def test_photo_changed_in_training_is_named(data: Data, photos: Path, tmp_path: 
     from tledge.progress import SILENT
     from tledge.training import batches, checkpoint, stage
 
-    made = prepare.prepare(data, 32)
+    made = prepare.prepare_dataset(data, 32)
     rows = splits.split(made, data, 0)
-    labels = OneHot(made.label_indices(), 3)
+    labels = OneHot(made.label_indices, 3)
     train, held_out = (
         batches.Examples(made.images(), labels, rows[name]) for name in ("train", "validation")
     )

@@ -45,7 +45,7 @@ class Heard:
 def drawn(tmp_path: Path) -> tuple[RunFolder, Recipe, cache.Prepared]:
     """A run of drawn photos that was never trained, its golden set the test photos."""
     recipe = parse(RECIPE, "little.toml")
-    prepared = prepare.prepare(recipe.data, 32)
+    prepared = prepare.prepare_dataset(recipe.data, 32)
     folder = RunFolder(fake_artifacts.run(tmp_path / "run"))
     files.write_json(folder.run, replace(folder.read_run(), cache=str(prepared.folder), seed=5))
     write_golden(folder, prepared, splits.split(prepared, recipe.data, 5)["test"])
@@ -53,7 +53,7 @@ def drawn(tmp_path: Path) -> tuple[RunFolder, Recipe, cache.Prepared]:
 
 
 def write_golden(folder: RunFolder, prepared: cache.Prepared, rows: Any) -> None:
-    labels, ids = prepared.label_indices()[rows], tuple(prepared.rows[row].id for row in rows.tolist())
+    labels, ids = prepared.label_indices[rows], tuple(prepared.rows[row].id for row in rows.tolist())
     answers = np.zeros((len(rows), 3), np.float32)
     golden_set.save(folder.golden, golden_set.Golden(prepared.images()[rows], labels, answers, ids, {}))
 

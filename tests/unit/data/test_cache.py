@@ -40,7 +40,7 @@ def test_damaged_cache_is_run_error(tmp_path: Path, text: str) -> None:
 
 
 def test_vanished_cache_is_run_error(folder: Path) -> None:
-    made = prepare.prepare(data_of(folder), 16)
+    made = prepare.prepare_dataset(data_of(folder), 16)
     shutil.rmtree(made.folder)
     with pytest.raises(RunError, match="`tledge data RECIPE`"):
         cache.open_cache(made.folder)

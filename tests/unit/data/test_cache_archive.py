@@ -40,7 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def made() -> Prepared:
-    return prepare.prepare(DATA, 16)
+    return prepare.prepare_dataset(DATA, 16)
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def some_rows(count: int) -> tuple[Row, ...]:
 
 
 def written(folder: Path, rows: tuple[Row, ...], head: CacheHeader = HEAD) -> Path:
-    cache_index.write(folder / "index.json", head, map(cache_index.line_of, rows))
+    cache_index.write(folder / "index.json", head, map(cache_index.row_line, rows))
     return folder / "index.json"
 
 
@@ -100,7 +100,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Data:
 
 @pytest.fixture
 def made(data: Data) -> Prepared:
-    return prepare.prepare(data, SIDE)
+    return prepare.prepare_dataset(data, SIDE)
 
 
 def flip(path: Path, place: int = -100) -> None:
@@ -150,7 +150,7 @@ def test_damaged_cache_is_rebuilt(
     fresh, progress = tree(made.folder), Watch()
     damage(made.folder / name)
     assert tree(made.folder) != fresh
-    again = prepare.prepare(data, SIDE, progress)
+    again = prepare.prepare_dataset(data, SIDE, progress)
     assert tree(made.folder) == fresh and again == made
     assert progress.said[0].startswith(f"{made.folder}: damaged, so the photos are prepared anew: ")
     assert any(one in progress.said[0] for one in said.split("|"))
@@ -160,11 +160,11 @@ def test_damage_passes_without_the_check(data: Data, made: Prepared, monkeypatch
     """What the check is for: one changed bit is one changed pixel, and nothing else shows it."""
     fresh = np.array(made.images())
     flip(made.folder / "images.npy")
-    monkeypatch.setattr(cache_index, "fault", lambda *_arguments: "")
-    assert not np.array_equal(prepare.prepare(data, SIDE).images(), fresh)
+    monkeypatch.setattr(cache_index, "find_damage", lambda *_arguments: "")
+    assert not np.array_equal(prepare.prepare_dataset(data, SIDE).images(), fresh)
     monkeypatch.undo()
     monkeypatch.setenv("TLEDGE_CACHE", str(made.folder.parent))
-    assert np.array_equal(prepare.prepare(data, SIDE).images(), fresh)
+    assert np.array_equal(prepare.prepare_dataset(data, SIDE).images(), fresh)
 
 
 def test_whole_cache_is_not_rebuilt(data: Data, made: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,8 +172,8 @@ def test_whole_cache_is_not_rebuilt(data: Data, made: Prepared, monkeypatch: pyt
         raise AssertionError("decoded again")
 
     progress = Watch()
-    monkeypatch.setattr(image, "examine", refuse)
-    assert prepare.prepare(data, SIDE, progress) == made
+    monkeypatch.setattr(image, "preprocess_with_facts", refuse)
+    assert prepare.prepare_dataset(data, SIDE, progress) == made
     assert progress.said == progress.tasks == []
 
 
@@ -193,7 +193,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def test_small_cache_is_hashed_each_time(data: Data, made: Prepared, hashed: list[Path]) -> None:
     for _ in range(2):
-        prepare.prepare(data, SIDE)
+        prepare.prepare_dataset(data, SIDE)
     assert hashed == [made.folder / "images.npy"] * 2
 
 
@@ -205,32 +205,32 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("large")
 def test_large_cache_is_hashed_once(data: Data, hashed: list[Path]) -> None:
-    made = prepare.prepare(data, SIDE)
-    prepare.prepare(data, SIDE)
+    made = prepare.prepare_dataset(data, SIDE)
+    prepare.prepare_dataset(data, SIDE)
     assert hashed == []
     shutil.copytree(made.folder, made.folder.with_name("copy"))
     shutil.rmtree(made.folder)
     made.folder.with_name("copy").rename(made.folder)
     for _ in range(2):
-        assert prepare.prepare(data, SIDE) == made
+        assert prepare.prepare_dataset(data, SIDE) == made
     assert len(hashed) == 1
 
 
 @pytest.mark.usefixtures("large")
 @pytest.mark.parametrize("damage", [flip, flip_unseen, cut])
 def test_damage_to_large_cache_is_found(data: Data, damage: Callable[[Path], None]) -> None:
-    made, progress = prepare.prepare(data, SIDE), Watch()
+    made, progress = prepare.prepare_dataset(data, SIDE), Watch()
     fresh = np.array(made.images())
     damage(made.folder / "images.npy")
-    assert np.array_equal(prepare.prepare(data, SIDE, progress).images(), fresh)
+    assert np.array_equal(prepare.prepare_dataset(data, SIDE, progress).images(), fresh)
     assert "damaged" in progress.said[0]
 
 
 @pytest.mark.usefixtures("large")
 def test_damaged_note_means_a_check(data: Data, hashed: list[Path]) -> None:
-    made = prepare.prepare(data, SIDE)
+    made = prepare.prepare_dataset(data, SIDE)
     (made.folder / "checked.json").write_text("[1,")
-    prepare.prepare(data, SIDE)
+    prepare.prepare_dataset(data, SIDE)
     assert len(hashed) == 1
 
 
@@ -240,11 +240,11 @@ def test_read_only_cache_is_used(data: Data, made: Prepared, monkeypatch: pytest
         raise PermissionError("read-only")
 
     monkeypatch.setattr(cache_index.files, "write_json", refuse)
-    assert prepare.prepare(data, SIDE) == made
+    assert prepare.prepare_dataset(data, SIDE) == made
 
 
 def test_long_check_is_shown(data: Data, made: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_index, "PATIENCE", -1.0)
     progress = Watch()
-    assert prepare.prepare(data, SIDE, progress) == made
+    assert prepare.prepare_dataset(data, SIDE, progress) == made
     assert progress.tasks == ["check the cache"]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.helpers.twins import SAVED_AGAIN, TURNED, halved, jpeg, twins
-from tledge.data.duplicates import Twin, duplicates, near_duplicate_groups
-from tledge.preprocessing.image import prepare
+from tledge.data.duplicates import DuplicatePair, duplicates, near_duplicate_groups
+from tledge.preprocessing.image import preprocess
 
 Pixels = NDArray[np.uint8]
 
@@ -109,56 +109,56 @@ def photo(seed: int, size: tuple[int, int] = (300, 220)) -> Image.Image:
     return Image.fromarray(made.astype(np.uint8))
 
 
-def of_pixels(images: Pixels) -> list[Twin]:
+def of_pixels(images: Pixels) -> list[DuplicatePair]:
     """Twins of images whose files all differ."""
     return duplicates(images, [str(number) for number in range(len(images))])
 
 
 def test_same_bytes_are_twins() -> None:
     first, other = jpeg(photo(1)), jpeg(photo(2))
-    assert twins(other, first, first) == [Twin(1, 2, "same bytes")]
+    assert twins(other, first, first) == [DuplicatePair(1, 2, "same bytes")]
 
 
 @pytest.mark.parametrize("size", [48, 96, 100, 128, 224, 299])
 def test_saved_again_is_twin(size: int) -> None:
     image = photo(1)
     photos = [jpeg(photo(2)), jpeg(image), jpeg(image, 75), jpeg(halved(image), 75)]
-    assert twins(*photos, size=size) == [Twin(1, 2, SAVED_AGAIN), Twin(1, 3, SAVED_AGAIN)]
+    assert twins(*photos, size=size) == [DuplicatePair(1, 2, SAVED_AGAIN), DuplicatePair(1, 3, SAVED_AGAIN)]
 
 
 def test_other_format_is_twin() -> None:
     out = BytesIO()
     photo(1).save(out, "WEBP", quality=60)
-    assert twins(jpeg(photo(1)), out.getvalue()) == [Twin(0, 1, SAVED_AGAIN)]
+    assert twins(jpeg(photo(1)), out.getvalue()) == [DuplicatePair(0, 1, SAVED_AGAIN)]
 
 
 def test_turned_pixels_with_undoing_tag() -> None:
     turned = photo(1).transpose(Image.Transpose.ROTATE_90)
-    assert twins(jpeg(photo(1)), jpeg(turned, 75, orientation=6)) == [Twin(0, 1, SAVED_AGAIN)]
+    assert twins(jpeg(photo(1)), jpeg(turned, 75, orientation=6)) == [DuplicatePair(0, 1, SAVED_AGAIN)]
 
 
 @pytest.mark.parametrize("size", [96, 100, 224, 299])
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_other_tag_is_turned(orientation: int, size: int) -> None:
     first, second = jpeg(photo(1)), jpeg(halved(photo(1)), 75, orientation)
-    assert twins(first, second, size=size) == [Twin(0, 1, TURNED)]
+    assert twins(first, second, size=size) == [DuplicatePair(0, 1, TURNED)]
 
 
 def test_mirrored_is_twin() -> None:
     mirrored = photo(1).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    assert twins(jpeg(photo(1)), jpeg(mirrored, 80)) == [Twin(0, 1, TURNED)]
+    assert twins(jpeg(photo(1)), jpeg(mirrored, 80)) == [DuplicatePair(0, 1, TURNED)]
 
 
 def test_turned_in_oblong_images() -> None:
-    image = prepare(jpeg(photo(1)), (96, 128))
-    turned = prepare(jpeg(photo(1).transpose(Image.Transpose.ROTATE_90)), (96, 128))
-    assert of_pixels(np.stack([image, turned])) == [Twin(0, 1, TURNED)]
+    image = preprocess(jpeg(photo(1)), (96, 128))
+    turned = preprocess(jpeg(photo(1).transpose(Image.Transpose.ROTATE_90)), (96, 128))
+    assert of_pixels(np.stack([image, turned])) == [DuplicatePair(0, 1, TURNED)]
 
 
 def test_symmetric_picture_is_not_turned() -> None:
     half = np.asarray(photo(1))
     image = Image.fromarray(np.concatenate([half, half[:, ::-1]], axis=1))
-    assert twins(jpeg(image), jpeg(image, 75)) == [Twin(0, 1, SAVED_AGAIN)]
+    assert twins(jpeg(image), jpeg(image, 75)) == [DuplicatePair(0, 1, SAVED_AGAIN)]
 
 
 def test_different_photos_are_no_twins() -> None:
@@ -193,7 +193,7 @@ def test_plain_colours_stay_apart() -> None:
 def test_equal_plain_pictures_are_twins() -> None:
     plain = np.full((3, 64, 64, 3), 120, np.uint8)
     plain[2] += 1
-    assert of_pixels(plain)[0] == Twin(0, 1, SAVED_AGAIN)
+    assert of_pixels(plain)[0] == DuplicatePair(0, 1, SAVED_AGAIN)
 
 
 def moved(pixels: int) -> Pixels:
@@ -209,40 +209,42 @@ def test_frames_with_motion_are_no_twins() -> None:
 
 def test_still_frames_are_twins() -> None:
     film = noisy(np.stack([moved(0)] * 3), 3)
-    assert of_pixels(film) == [Twin(0, 1, SAVED_AGAIN), Twin(0, 2, SAVED_AGAIN)]
+    assert of_pixels(film) == [DuplicatePair(0, 1, SAVED_AGAIN), DuplicatePair(0, 2, SAVED_AGAIN)]
 
 
 def test_cluster_gives_pairs_to_first() -> None:
     found = of_pixels(noisy(scenes(2)[[0] * 300 + [1] * 200], 2))
-    assert found == [Twin(0 if row < 300 else 300, row, SAVED_AGAIN) for row in range(1, 500) if row != 300]
+    assert found == [
+        DuplicatePair(0 if row < 300 else 300, row, SAVED_AGAIN) for row in range(1, 500) if row != 300
+    ]
 
 
 def test_each_image_repeats_one() -> None:
     """Same bytes go before same pixels, and a copy is compared through its first."""
     first, again = jpeg(photo(1)), jpeg(photo(1), 75)
     assert twins(first, again, first, again) == [
-        Twin(0, 1, SAVED_AGAIN),
-        Twin(0, 2, "same bytes"),
-        Twin(1, 3, "same bytes"),
+        DuplicatePair(0, 1, SAVED_AGAIN),
+        DuplicatePair(0, 2, "same bytes"),
+        DuplicatePair(1, 3, "same bytes"),
     ]
 
 
 def test_rows_count_copies_too() -> None:
     first, again = jpeg(photo(1)), jpeg(photo(1), 75)
     other = jpeg(photo(2))
-    assert twins(other, other, first, again)[1:] == [Twin(2, 3, SAVED_AGAIN)]
+    assert twins(other, other, first, again)[1:] == [DuplicatePair(2, 3, SAVED_AGAIN)]
 
 
 def test_twins_across_blocks() -> None:
     photos = scenes(300)
     found = of_pixels(np.concatenate([photos, noisy(photos, 3)[:, ::-1]]))
-    assert found == [Twin(number, number + 300, TURNED) for number in range(300)]
+    assert found == [DuplicatePair(number, number + 300, TURNED) for number in range(300)]
 
 
 def test_twins_of_mapped_images(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", scenes(4)[[0, 1, 0, 2]])
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
-    assert of_pixels(mapped) == [Twin(0, 2, SAVED_AGAIN)]
+    assert of_pixels(mapped) == [DuplicatePair(0, 2, SAVED_AGAIN)]
 
 
 @pytest.mark.parametrize("count", [0, 1])

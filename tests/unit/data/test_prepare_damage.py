@@ -92,7 +92,7 @@ def test_skip_is_told_in_words(recipe: Callable[[str], str], tmp_path: Path, cli
 
 
 def test_skip_keeps_the_rest(recipe: Callable[[str], str], bad: dict[str, str]) -> None:
-    made = prepare.prepare(load(Path(recipe("skip"))).data, 16)
+    made = prepare.prepare_dataset(load(Path(recipe("skip"))).data, 16)
     assert len(made.skipped) == len(bad)
     kept = {row.id for row in made.rows if row.label == "dog"}
     assert kept == {f"dog/{name}" for name in (*damaged.FINE, *(f"{number}.jpg" for number in range(5)))}

@@ -57,7 +57,7 @@ def stop(*arguments, **options):
 
 setattr(owner, name, stop)
 cache_writer.BLOCK, prepare.AHEAD = {block}, 1
-prepare.prepare(Data(source=f"folder:{folder}", on_bad="skip"), {side})
+prepare.prepare_dataset(Data(source=f"folder:{folder}", on_bad="skip"), {side})
 """.replace("{block}", str(BLOCK)).replace("{side}", str(SIDE))
 
 
@@ -83,20 +83,20 @@ def whole(data: Data, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """The cache as an uninterrupted command makes it, elsewhere."""
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("TLEDGE_CACHE", str(tmp_path / "elsewhere"))
-        return tree(prepare.prepare(data, SIDE).folder)
+        return tree(prepare.prepare_dataset(data, SIDE).folder)
 
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Photos that this process decodes, from now on."""
     seen: list[bytes] = []
-    before = image.examine
+    before = image.preprocess_with_facts
 
     def counted(encoded: bytes, size: tuple[int, int]) -> object:
         seen.append(encoded)
         return before(encoded, size)
 
-    monkeypatch.setattr(image, "examine", counted)
+    monkeypatch.setattr(image, "preprocess_with_facts", counted)
     return seen
 
 
@@ -105,7 +105,7 @@ def child(data: Data, place: str, number: int, *more: str) -> list[str]:
 
 
 def killed(
-    data: Data, root: Path, place: str = "tledge.preprocessing.image:examine", number: int = 14
+    data: Data, root: Path, place: str = "tledge.preprocessing.image:preprocess_with_facts", number: int = 14
 ) -> Path:
     """Kill a command at its `number`th call of `place`; gives the partial folder."""
     done = subprocess.run(child(data, place, number), capture_output=True, text=True, check=False)
@@ -122,9 +122,9 @@ def lines_of(partial: Path) -> int:
 @pytest.mark.parametrize(
     ("place", "number", "least"),
     [
-        ("tledge.preprocessing.image:examine", 1, 0),
-        ("tledge.preprocessing.image:examine", BLOCK + 1, BLOCK),
-        ("tledge.preprocessing.image:examine", 14, 2 * BLOCK),
+        ("tledge.preprocessing.image:preprocess_with_facts", 1, 0),
+        ("tledge.preprocessing.image:preprocess_with_facts", BLOCK + 1, BLOCK),
+        ("tledge.preprocessing.image:preprocess_with_facts", 14, 2 * BLOCK),
         ("tledge.data.cache_writer:CacheWriter._keep_original", 11, 2 * BLOCK),
         ("tledge.data.cache_writer:CacheWriter._flush", 3, 2 * BLOCK),
         ("tledge.data.cache_writer:CacheWriter.finish", 1, 5 * BLOCK),
@@ -141,7 +141,7 @@ def test_killed_command_goes_on(
     partial = killed(data, root, place, number)
     done = lines_of(partial)
     assert done >= least
-    made = prepare.prepare(data, SIDE)
+    made = prepare.prepare_dataset(data, SIDE)
     assert tree(made.folder) == whole
     assert len(decoded) == PHOTOS - done
     assert not partial.exists()
@@ -152,7 +152,7 @@ def test_killed_at_the_last_moment(
 ) -> None:
     """Everything is there but for the folder's name."""
     killed(data, root, "os:replace", 2)
-    assert tree(prepare.prepare(data, SIDE).folder) == whole
+    assert tree(prepare.prepare_dataset(data, SIDE).folder) == whole
     assert decoded == []
 
 
@@ -161,7 +161,7 @@ def test_killed_twice(data: Data, root: Path, whole: dict[str, bytes], decoded: 
     partial = killed(data, root, number=7)
     assert lines_of(partial) > BLOCK
     done = lines_of(partial)
-    assert tree(prepare.prepare(data, SIDE).folder) == whole
+    assert tree(prepare.prepare_dataset(data, SIDE).folder) == whole
     assert len(decoded) == PHOTOS - done
 
 
@@ -222,7 +222,7 @@ def test_half_written_end_is_cut_off(
     data: Data, root: Path, whole: dict[str, bytes], decoded: list[bytes], damage: Callable[[Path], None]
 ) -> None:
     damage(killed(data, root))
-    assert tree(prepare.prepare(data, SIDE).folder) == whole
+    assert tree(prepare.prepare_dataset(data, SIDE).folder) == whole
     assert len(decoded) <= PHOTOS
 
 
@@ -237,7 +237,7 @@ def test_interrupted_command_goes_on(
     error: type[BaseException],
     seen: type[BaseException],
 ) -> None:
-    before, calls = image.examine, []
+    before, calls = image.preprocess_with_facts, []
 
     def interrupted(encoded: bytes, size: tuple[int, int]) -> object:
         calls.append(encoded)
@@ -245,30 +245,30 @@ def test_interrupted_command_goes_on(
             raise error
         return before(encoded, size)
 
-    monkeypatch.setattr(image, "examine", interrupted)
+    monkeypatch.setattr(image, "preprocess_with_facts", interrupted)
     with pytest.raises(seen):
-        prepare.prepare(data, SIDE)
+        prepare.prepare_dataset(data, SIDE)
     done = lines_of(next(root.glob(".*.partial")))
     assert done >= 2 * BLOCK
     calls.clear()
     calls.extend([b""] * 14)
-    assert tree(prepare.prepare(data, SIDE).folder) == whole
+    assert tree(prepare.prepare_dataset(data, SIDE).folder) == whole
     assert len(calls) - 14 == PHOTOS - done
 
 
 def test_another_size_starts_afresh(data: Data, root: Path) -> None:
     partial = killed(data, root)
-    made = prepare.prepare(data, SIDE + 1)
+    made = prepare.prepare_dataset(data, SIDE + 1)
     assert partial.exists() and made.images().shape[1:3] == (SIDE + 1, SIDE + 1)
 
 
 def test_second_command_is_refused(data: Data, root: Path, whole: dict[str, bytes]) -> None:
-    command = child(data, "tledge.preprocessing.image:examine", 9, "wait")
+    command = child(data, "tledge.preprocessing.image:preprocess_with_facts", 9, "wait")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdin is not None and first.stdout is not None
         assert first.stdout.readline() == "waiting\n"
         with pytest.raises(RunError, match="another command is preparing these photos"):
-            prepare.prepare(data, SIDE)
+            prepare.prepare_dataset(data, SIDE)
         first.communicate("go on\n", timeout=60)
     assert first.returncode == 0
     (made,) = root.iterdir()
@@ -283,11 +283,11 @@ def test_cache_made_meanwhile_is_used(
 
     def slow(folder: Path, *, wait: bool) -> AbstractContextManager[bool]:
         monkeypatch.setattr(prepare, "hold_lock", before)
-        prepare.prepare(data, SIDE)
+        prepare.prepare_dataset(data, SIDE)
         return before(folder, wait=wait)
 
     monkeypatch.setattr(prepare, "hold_lock", slow)
-    assert tree(prepare.prepare(data, SIDE).folder) == whole
+    assert tree(prepare.prepare_dataset(data, SIDE).folder) == whole
     assert len(decoded) == PHOTOS
 
 
@@ -300,7 +300,7 @@ def test_small_disk_is_refused(data: Data, root: Path, monkeypatch: pytest.Monke
     with pytest.raises(
         ResourceError, match=r"22 photos at 16x16 take .* free\. Make room, point TLEDGE_CACHE"
     ):
-        prepare.prepare(data, SIDE)
+        prepare.prepare_dataset(data, SIDE)
     assert not root.exists() or list(root.iterdir()) == []
 
 
@@ -308,7 +308,7 @@ def test_disk_only_for_what_is_missing(data: Data, root: Path, monkeypatch: pyte
     """What the partial cache holds already needs no place a second time."""
     done = lines_of(killed(data, root))
     disk(monkeypatch, (PHOTOS - done) * SIDE * SIDE * 3 + 1000)
-    assert len(prepare.prepare(data, SIDE).rows) == PHOTOS - 2
+    assert len(prepare.prepare_dataset(data, SIDE).rows) == PHOTOS - 2
 
 
 def test_small_disk_keeps_what_is_done(data: Data, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +316,7 @@ def test_small_disk_keeps_what_is_done(data: Data, root: Path, monkeypatch: pyte
     done = lines_of(partial)
     disk(monkeypatch, 100)
     with pytest.raises(ResourceError, match="TLEDGE_CACHE"):
-        prepare.prepare(data, SIDE)
+        prepare.prepare_dataset(data, SIDE)
     assert lines_of(partial) == done > 0
 
 
@@ -336,9 +336,9 @@ def test_full_disk_is_gone_on_from(
         before = CacheWriter._keep_original
         full.setattr(CacheWriter, "_keep_original", refused)
         with pytest.raises(ResourceError, match=r"cache: the disk is full"):
-            prepare.prepare(data, SIDE)
+            prepare.prepare_dataset(data, SIDE)
     assert lines_of(next(root.glob(".*.partial"))) >= 2 * BLOCK
-    assert tree(prepare.prepare(data, SIDE).folder) == whole
+    assert tree(prepare.prepare_dataset(data, SIDE).folder) == whole
 
 
 @pytest.mark.parametrize("count", [0, 3, 1000])
@@ -348,24 +348,24 @@ def test_wrong_count_does_no_harm(
     scan = folder_source.scan
     monkeypatch.setattr(folder_source, "scan", lambda options: replace(scan(options), count=lambda: count))
     killed(data, root)
-    assert tree(prepare.prepare(data, SIDE).folder) == whole
+    assert tree(prepare.prepare_dataset(data, SIDE).folder) == whole
 
 
 def test_lock_does_not_outlive_its_command(data: Data, root: Path) -> None:
     killed(data, root)
     assert list(root.glob(".*.lock"))
-    made = prepare.prepare(data, SIDE).folder
+    made = prepare.prepare_dataset(data, SIDE).folder
     assert os.listdir(root) == [made.name]
 
 
 def test_cache_loads_as_numpy(data: Data, root: Path) -> None:
     killed(data, root)
-    made = prepare.prepare(data, SIDE)
+    made = prepare.prepare_dataset(data, SIDE)
     loaded = np.load(made.folder / "images.npy", allow_pickle=False)
     assert loaded.shape == (PHOTOS - 2, SIDE, SIDE, 3) and loaded.dtype == np.uint8
     photos = Path(data.source.partition(":")[2])
     for row, found in zip(made.rows, loaded, strict=True):
-        assert np.array_equal(found, image.prepare(photos / row.id, (SIDE, SIDE)))
+        assert np.array_equal(found, image.preprocess(photos / row.id, (SIDE, SIDE)))
 
 
 @pytest.mark.parametrize("bad", [False, True])
@@ -378,7 +378,7 @@ def test_pixels_have_the_hash_that_was_noted(data: Data, root: Path, cut: bool, 
         photo_file.unlink()
     if cut:
         killed(data, root)
-    made = prepare.prepare(data, SIDE)
+    made = prepare.prepare_dataset(data, SIDE)
     noted = json.loads((made.folder / "index.json").read_bytes())["pixels"]
     assert noted == files.sha256(made.folder / "images.npy")
     assert len(made.images()) == PHOTOS - 2 and len(made.skipped) == 2 * bad

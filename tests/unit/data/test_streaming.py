@@ -22,7 +22,7 @@ from tledge.config import Data
 from tledge.data import cache_writer, duplicates, prepare, splits, streaming
 from tledge.data.cache import Prepared
 from tledge.data.sources import folder as folder_source
-from tledge.data.streaming import OneHot, Streamed, in_batches
+from tledge.data.streaming import OneHot, StreamedImages, in_batches
 from tledge.errors import DataError, RecipeError
 from tledge.preprocessing import image
 
@@ -39,13 +39,13 @@ def data(photos: Path) -> Data:
 
 @pytest.fixture
 def streamed(data: Data) -> Prepared:
-    return prepare.prepare(data, SIDE)
+    return prepare.prepare_dataset(data, SIDE)
 
 
 @pytest.fixture
 def pixels(data: Data) -> Any:
     """What a cache of the same photos holds."""
-    return np.array(prepare.prepare(replace(data, cache=True), SIDE).images())
+    return np.array(prepare.prepare_dataset(replace(data, cache=True), SIDE).images())
 
 
 def from_folder(tmp_path: Path) -> Data:
@@ -77,12 +77,12 @@ def test_only_index_and_originals_are_written(streamed: Prepared) -> None:
 
 def test_disk_too_small_for_a_cache(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1000))
-    assert len(prepare.prepare(data, SIDE).rows) == 18
+    assert len(prepare.prepare_dataset(data, SIDE).rows) == 18
 
 
 def test_index_is_used_again(data: Data, streamed: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "examine", None)
-    assert prepare.prepare(data, SIDE) == streamed
+    monkeypatch.setattr(image, "preprocess_with_facts", None)
+    assert prepare.prepare_dataset(data, SIDE) == streamed
 
 
 @pytest.mark.parametrize(
@@ -127,16 +127,16 @@ def test_changed_photo_is_refused(streamed: Prepared, photos: Path) -> None:
 
 def test_changed_photo_makes_another_index(data: Data, streamed: Prepared, photos: Path) -> None:
     (photos / streamed.rows[4].id).write_bytes(fake_data.photo(1, 999))
-    again = prepare.prepare(data, SIDE)
+    again = prepare.prepare_dataset(data, SIDE)
     assert again.folder != streamed.folder
-    assert np.array_equal(again.images()[4], image.prepare(photos / again.rows[4].id, (SIDE, SIDE)))
+    assert np.array_equal(again.images()[4], image.preprocess(photos / again.rows[4].id, (SIDE, SIDE)))
 
 
 def test_bad_photo_is_found_before_streaming(data: Data, photos: Path) -> None:
     (photos / "train" / "cat" / "bad.jpg").write_bytes(b"no photo")
     with pytest.raises(DataError, match=r"train/cat/bad\.jpg"):
-        prepare.prepare(data, SIDE)
-    made = prepare.prepare(replace(data, on_bad="skip"), SIDE)
+        prepare.prepare_dataset(data, SIDE)
+    made = prepare.prepare_dataset(replace(data, on_bad="skip"), SIDE)
     assert (len(made.rows), len(made.skipped), len(made.images())) == (18, 1, 18)
 
 
@@ -144,11 +144,11 @@ def test_interrupted_index_goes_on(
     data: Data, photos: Path, cache_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted at a certain photo, and not at so many calls: threads take photos in any order."""
-    made = prepare.prepare(data, SIDE)
+    made = prepare.prepare_dataset(data, SIDE)
     whole, count, last = tree(made.folder), len(made.rows), (photos / made.rows[13].id).read_bytes()
     shutil.rmtree(cache_root)
     monkeypatch.setattr(cache_writer, "BLOCK", 4)
-    before, seen = image.examine, []
+    before, seen = image.preprocess_with_facts, []
 
     def stopped(encoded: bytes, size: tuple[int, int]) -> object:
         if encoded == last:
@@ -159,18 +159,18 @@ def test_interrupted_index_goes_on(
         seen.append(encoded)
         return before(encoded, size)
 
-    monkeypatch.setattr(image, "examine", stopped)
+    monkeypatch.setattr(image, "preprocess_with_facts", stopped)
     with pytest.raises(KeyboardInterrupt):
-        prepare.prepare(data, SIDE)
-    monkeypatch.setattr(image, "examine", counted)
-    assert tree(prepare.prepare(data, SIDE).folder) == whole
+        prepare.prepare_dataset(data, SIDE)
+    monkeypatch.setattr(image, "preprocess_with_facts", counted)
+    assert tree(prepare.prepare_dataset(data, SIDE).folder) == whole
     assert len(seen) == count - 12  # three blocks of four were kept
 
 
 def test_cut_index_is_rebuilt(data: Data, streamed: Prepared) -> None:
     path = streamed.folder / "index.json"
     os.truncate(path, path.stat().st_size // 2)
-    assert prepare.prepare(data, SIDE) == streamed
+    assert prepare.prepare_dataset(data, SIDE) == streamed
 
 
 def test_compressed_records_are_refused(cache_root: Path, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_compressed_records_are_refused(cache_root: Path, tmp_path: Path) -> Non
     with pytest.raises(
         RecipeError, match=r"cache = false: photos in files of compression 'GZIP'.*leave cache out"
     ):
-        prepare.prepare(data, SIDE)
+        prepare.prepare_dataset(data, SIDE)
 
 
 class Counted:
@@ -198,7 +198,7 @@ class Counted:
 
 def test_expected_photos_are_decoded_once(streamed: Prepared, photos: Path, pixels: Any) -> None:
     read = Counted(photos)
-    made = Streamed(streamed.rows, read, SIDE)
+    made = StreamedImages(streamed.rows, read, SIDE)
     order = np.random.default_rng(0).permutation(18)
     found = list(in_batches(made, order, 5))
     assert [len(part) for part in found] == [5, 5, 5, 3]
@@ -209,8 +209,8 @@ def test_expected_photos_are_decoded_once(streamed: Prepared, photos: Path, pixe
 
 def test_expected_photos_are_decoded_before_asked(streamed: Prepared, photos: Path) -> None:
     read = Counted(photos)
-    made = Streamed(streamed.rows, read, SIDE)
-    made.expect(np.array([3, 4]))
+    made = StreamedImages(streamed.rows, read, SIDE)
+    made.decode_ahead(np.array([3, 4]))
     for one in list(made._ahead.values()):
         one.result()
     assert read.read_ids == [streamed.rows[3].id, streamed.rows[4].id] or len(read.read_ids) == 2
@@ -219,9 +219,9 @@ def test_expected_photos_are_decoded_before_asked(streamed: Prepared, photos: Pa
 
 
 def test_false_expectation_is_dropped(streamed: Prepared, photos: Path, pixels: Any) -> None:
-    made = Streamed(streamed.rows, Counted(photos), SIDE)
-    made.expect(np.arange(6))
-    made.expect(np.arange(6, 8))
+    made = StreamedImages(streamed.rows, Counted(photos), SIDE)
+    made.decode_ahead(np.arange(6))
+    made.decode_ahead(np.arange(6, 8))
     assert len(made._ahead) == 2
     assert np.array_equal(made[:], pixels) and made._ahead == {}
 
@@ -314,12 +314,13 @@ def test_whole_split_in_memory_is_caught() -> None:
 def test_near_duplicates_and_sheets_of_streamed(data: Data, streamed: Prepared, tmp_path: Path) -> None:
     from tledge.data import inspection
 
-    cached = prepare.prepare(replace(data, cache=True), SIDE)
+    cached = prepare.prepare_dataset(replace(data, cache=True), SIDE)
     assert np.array_equal(splits.near_duplicates(streamed), splits.near_duplicates(cached))
     rows = splits.split(streamed, data, 0)
-    assert inspection.take(streamed, rows) == inspection.take(cached, rows)
+    assert inspection.summarize(streamed, rows) == inspection.summarize(cached, rows)
     first, second = (
-        inspection.sheets(one, rows, tmp_path / str(n), 0) for n, one in enumerate((streamed, cached))
+        inspection.write_contact_sheets(one, rows, tmp_path / str(n), 0)
+        for n, one in enumerate((streamed, cached))
     )
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 

@@ -118,7 +118,7 @@ def test_prepares_as_tledge_does(classify: ModuleType, odd_photos: Path) -> None
     found = sorted(odd_photos.iterdir())
     assert len(found) == 40
     for photo in found:
-        mine, theirs = classify.read(photo, (32, 48)), image.prepare(photo, (32, 48))
+        mine, theirs = classify.read(photo, (32, 48)), image.preprocess(photo, (32, 48))
         assert mine.dtype == np.uint8 and np.array_equal(mine, theirs), photo.name
 
 
@@ -127,7 +127,7 @@ def test_refuses_what_tledge_refuses(classify: ModuleType, tmp_path: Path) -> No
     damaged.build(tmp_path / "photos")
     for photo in sorted(path for path in (tmp_path / "photos").rglob("*") if path.is_file()):
         try:
-            wanted = image.prepare(photo, (16, 16))
+            wanted = image.preprocess(photo, (16, 16))
         except Exception:
             with pytest.raises(classify.Problem, match="cannot be read"):
                 classify.read(photo, (16, 16))

@@ -14,7 +14,7 @@ from tests.helpers.app_variants import SIZES, noise
 from tests.helpers.oriented_photos import UPRIGHT, encoded, photo, turned
 from tledge.errors import DataError
 from tledge.preprocessing import app_variants, image
-from tledge.preprocessing.app_variants import WAYS, EncodedPhoto
+from tledge.preprocessing.app_variants import APP_VARIANTS, EncodedPhoto
 
 Pixels = NDArray[np.uint8]
 
@@ -44,7 +44,7 @@ def slow_bilinear(source: Pixels, size: tuple[int, int]) -> Pixels:
 def test_reference_is_the_contract(size: tuple[int, int]) -> None:
     for data in (encoded(photo()), turned(6), turned(5)):
         made = app_variants.reference(app_variants.read(data), size)
-        assert np.array_equal(made, image.prepare(data, size))
+        assert np.array_equal(made, image.preprocess(data, size))
 
 
 def test_bilinear_worked_example() -> None:
@@ -52,7 +52,7 @@ def test_bilinear_worked_example() -> None:
     row = [10, 20, 30, 50, 60, 70, 90, 255]
     made = app_variants.bilinear(EncodedPhoto(grey([row])), (1, 2))
     assert made[0, :, 0].tolist() == [25, 80]
-    assert image.prepare(grey([row]), (1, 2))[0, :, 0].tolist() != [25, 80]
+    assert image.preprocess(grey([row]), (1, 2))[0, :, 0].tolist() != [25, 80]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -103,7 +103,7 @@ def test_crop_is_the_middle(shape: tuple[int, int], rows: tuple[int, int], colum
     side = min(shape)
     assert np.array_equal(app_variants.centre_crop(EncodedPhoto(source), (side, side)), middle)
     assert np.array_equal(
-        app_variants.centre_crop(EncodedPhoto(source), (5, 5)), image.prepare(middle, (5, 5))
+        app_variants.centre_crop(EncodedPhoto(source), (5, 5)), image.preprocess(middle, (5, 5))
     )
 
 
@@ -117,10 +117,10 @@ def test_jpeg_is_of_the_whole_photo() -> None:
     out = io.BytesIO()
     Image.fromarray(source).save(out, "JPEG", quality=75)
     with Image.open(out) as again:
-        wanted = image.prepare(np.asarray(again), (16, 16))
+        wanted = image.preprocess(np.asarray(again), (16, 16))
     made = app_variants.encoded_again(EncodedPhoto(source), (16, 16))
     assert np.array_equal(made, wanted)
-    assert not np.array_equal(made, image.prepare(source, (16, 16)))
+    assert not np.array_equal(made, image.preprocess(source, (16, 16)))
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
@@ -128,31 +128,31 @@ def test_stored_pixels_are_found_again(orientation: int) -> None:
     """Decoded without looking at the tag, by another way than turning back."""
     data = turned(orientation)
     with Image.open(io.BytesIO(data)) as stored:
-        wanted = image.prepare(np.asarray(stored.convert("RGB")), (16, 16))
+        wanted = image.preprocess(np.asarray(stored.convert("RGB")), (16, 16))
     found = app_variants.read(data)
     assert found.orientation == orientation
     assert np.array_equal(app_variants.not_turned(found, (16, 16)), wanted)
     assert np.array_equal(app_variants.reference(found, (16, 16)), wanted) is (orientation == 1)
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+@pytest.mark.parametrize("way", APP_VARIANTS, ids=lambda way: way.name)
 def test_way_keeps_size_and_type(way: app_variants.AppVariant) -> None:
     for data in (encoded(noise(30, 50)), encoded(noise(9, 9)), turned(8)):
-        made = way.prepare(app_variants.read(data), (16, 16))
+        made = way.preprocess(app_variants.read(data), (16, 16))
         assert made.shape == (16, 16, 3) and made.dtype == np.uint8
 
 
-@pytest.mark.parametrize("way", WAYS[1:], ids=lambda way: way.name)
+@pytest.mark.parametrize("way", APP_VARIANTS[1:], ids=lambda way: way.name)
 def test_way_differs_from_the_contract(way: app_variants.AppVariant) -> None:
     read: Callable[[bytes], EncodedPhoto] = app_variants.read
     found = read(turned(6))
-    assert not np.array_equal(way.prepare(found, (10, 10)), app_variants.reference(found, (10, 10)))
+    assert not np.array_equal(way.preprocess(found, (10, 10)), app_variants.reference(found, (10, 10)))
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way.resizes], ids=lambda way: way.name)
+@pytest.mark.parametrize("way", [way for way in APP_VARIANTS if way.resizes], ids=lambda way: way.name)
 def test_resizing_leaves_the_size_alone(way: app_variants.AppVariant) -> None:
     source = noise(16, 16)
-    assert np.array_equal(way.prepare(EncodedPhoto(source), (16, 16)), source)
+    assert np.array_equal(way.preprocess(EncodedPhoto(source), (16, 16)), source)
 
 
 def test_damaged_photo_is_refused() -> None:

@@ -29,8 +29,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 def test_copy_looks_like_the_photo(kind: str) -> None:
     """But for what it loses: colour, or what is laid on white."""
     _suffix, data = encodings.encode(photo(), kind)
-    found = image.prepare(data, SIZE).astype(int)
-    wanted = image.prepare(photo(), SIZE).astype(int)
+    found = image.preprocess(data, SIZE).astype(int)
+    wanted = image.preprocess(photo(), SIZE).astype(int)
     if kind == "grey":
         wanted = np.broadcast_to(
             np.asarray(Image.fromarray(wanted.astype(np.uint8)).convert("L"))[..., None], wanted.shape
@@ -65,7 +65,7 @@ def test_tag_is_needed(kind: str) -> None:
         pytest.skip("no tag")
     _suffix, data = encodings.encode(photo(), kind)
     without = np.asarray(Image.open(BytesIO(data)).resize(SIZE[::-1])).astype(int)
-    assert np.abs(without - image.prepare(photo(), SIZE)).mean() > 20
+    assert np.abs(without - image.preprocess(photo(), SIZE)).mean() > 20
 
 
 def test_equal_photos_give_equal_files(kind: str) -> None:

@@ -18,24 +18,24 @@ from tests.helpers.oriented_photos import UPRIGHT, encoded, exif, photo, turned
 from tledge.config import Data
 from tledge.data import prepare as data_prepare
 from tledge.errors import DataError, MissingError
-from tledge.preprocessing.image import FORMATS, HEIC_BRANDS, ImageFacts, examine, prepare
+from tledge.preprocessing.image import FORMATS, HEIC_BRANDS, ImageFacts, preprocess, preprocess_with_facts
 
 Pixels = NDArray[np.uint8]
 
 
 def only_color(data: bytes) -> list[int]:
     """The one colour of an image."""
-    pixels = prepare(data, (8, 8)).reshape(-1, 3)
+    pixels = preprocess(data, (8, 8)).reshape(-1, 3)
     assert (pixels == pixels[0]).all()
     return [int(value) for value in pixels[0]]
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
 def test_turned_photo_equals_upright(orientation: int) -> None:
-    stored = prepare(encoded(photo(), "JPEG"), (24, 40))
+    stored = preprocess(encoded(photo(), "JPEG"), (24, 40))
     twin = encoded(np.ascontiguousarray(UPRIGHT[orientation](stored)))
     for size in ((24, 40), (40, 24), (16, 16)):
-        assert np.array_equal(prepare(turned(orientation), size), prepare(twin, size))
+        assert np.array_equal(preprocess(turned(orientation), size), preprocess(twin, size))
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
@@ -58,7 +58,7 @@ def test_every_format_turns_once(
     data = encoded(photo(), kind, exif=exif(orientation), **options)
     upright = UPRIGHT[orientation](photo())
     height, width = upright.shape[:2]
-    found, facts = examine(data, (height, width))
+    found, facts = preprocess_with_facts(data, (height, width))
     assert np.abs(found.astype(int) - upright).max() <= tolerance
     assert np.abs(found.astype(int) - upright[::-1]).max() > 100
     assert facts == ImageFacts(kind, "RGB", width, height, orientation, len(data))
@@ -73,16 +73,16 @@ def test_turned_photo_in_a_folder(orientation: int, tmp_path: Path, monkeypatch:
     }.items():
         (tmp_path / "photos" / name).mkdir(parents=True)
         (tmp_path / "photos" / name / "a photo.png").write_bytes(data)
-    made = data_prepare.prepare(Data(source=f"folder:{tmp_path / 'photos'}"), 16)
+    made = data_prepare.prepare_dataset(Data(source=f"folder:{tmp_path / 'photos'}"), 16)
     assert [row.label for row in made.rows] == ["turned", "upright"]
     assert np.array_equal(made.images()[0], made.images()[1])
-    assert np.array_equal(made.images()[0], prepare(tmp_path / "photos/turned/a photo.png", (16, 16)))
+    assert np.array_equal(made.images()[0], preprocess(tmp_path / "photos/turned/a photo.png", (16, 16)))
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
 def test_unknown_orientation_is_ignored(orientation: int) -> None:
-    assert np.array_equal(prepare(turned(orientation), (24, 40)), prepare(turned(1), (24, 40)))
-    assert examine(turned(orientation), (8, 8))[1].orientation == 1
+    assert np.array_equal(preprocess(turned(orientation), (24, 40)), preprocess(turned(1), (24, 40)))
+    assert preprocess_with_facts(turned(orientation), (8, 8))[1].orientation == 1
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_transparent_color_on_white() -> None:
 
 def test_grey_fills_three_channels() -> None:
     grey = photo()[..., 0]
-    found = prepare(encoded(Image.fromarray(grey)), grey.shape)
+    found = preprocess(encoded(Image.fromarray(grey)), grey.shape)
     assert np.array_equal(found, np.repeat(grey[..., None], 3, axis=2))
 
 
@@ -136,7 +136,7 @@ def test_cmyk_becomes_rgb() -> None:
     assert b"Adobe" in cmyk(red)
     assert near(cmyk(red), (255, 0, 0))
     assert near(encoded(Image.new("CMYK", (8, 8), red), "TIFF"), (255, 0, 0))
-    assert examine(cmyk(red), (8, 8))[1].mode == "CMYK"
+    assert preprocess_with_facts(cmyk(red), (8, 8))[1].mode == "CMYK"
 
 
 def test_plain_cmyk_is_read_alike() -> None:
@@ -159,7 +159,7 @@ def test_ycck_becomes_rgb() -> None:
 def test_sixteen_bits_become_eight(kind: str) -> None:
     grey = np.arange(256, dtype=np.uint16).reshape(16, 16)
     data = encoded(Image.fromarray(grey * 257), kind)
-    found, facts = examine(data, (16, 16))
+    found, facts = preprocess_with_facts(data, (16, 16))
     assert np.array_equal(found, np.repeat(grey[..., None], 3, axis=2))
     assert facts.mode == "I;16"
 
@@ -190,17 +190,17 @@ def test_multi_picture_jpeg_is_jpeg() -> None:
     data = encoded(photo(), "MPO", save_all=True, append_images=[second], exif=exif(6))
     with Image.open(BytesIO(data)) as image:
         assert image.format == "MPO"
-    found, facts = examine(data, (40, 24))
-    assert np.array_equal(found, prepare(turned(6), (40, 24)))
+    found, facts = preprocess_with_facts(data, (40, 24))
+    assert np.array_equal(found, preprocess(turned(6), (40, 24)))
     assert facts == ImageFacts("JPEG", "RGB", 24, 40, 6, len(data))
     with pytest.raises(DataError, match="truncated"):
-        prepare(data[: len(data) // 3], (8, 8))
+        preprocess(data[: len(data) // 3], (8, 8))
 
 
 def test_progressive_equals_baseline() -> None:
     assert np.array_equal(
-        prepare(encoded(photo(), "JPEG", progressive=True), (24, 40)),
-        prepare(encoded(photo(), "JPEG"), (24, 40)),
+        preprocess(encoded(photo(), "JPEG", progressive=True), (24, 40)),
+        preprocess(encoded(photo(), "JPEG"), (24, 40)),
     )
 
 
@@ -210,13 +210,13 @@ def test_progressive_equals_baseline() -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_color_profile_is_ignored(kind: str, profile: bytes) -> None:
     tagged = encoded(photo(), kind, icc_profile=profile)
-    assert np.array_equal(prepare(tagged, (8, 8)), prepare(encoded(photo(), kind), (8, 8)))
+    assert np.array_equal(preprocess(tagged, (8, 8)), preprocess(encoded(photo(), kind), (8, 8)))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 20_000), (20_000, 1)])
 def test_thin_photos(shape: tuple[int, int]) -> None:
     data = encoded(np.full((*shape, 3), 77, np.uint8))
-    found, facts = examine(data, (8, 8))
+    found, facts = preprocess_with_facts(data, (8, 8))
     assert np.array_equal(found, np.full((8, 8, 3), 77))
     assert (facts.height, facts.width) == shape
 
@@ -225,13 +225,13 @@ def test_thin_photos(shape: tuple[int, int]) -> None:
 def test_facts_know_the_mode(mode: str) -> None:
     kind = "TIFF" if mode in ("CMYK", "LAB", "F", "PA") else "PNG"
     data = encoded(Image.new(mode, (6, 5)), kind)
-    found, facts = examine(data, (4, 4))
+    found, facts = preprocess_with_facts(data, (4, 4))
     assert facts == ImageFacts(kind, mode, 6, 5, 1, len(data))
-    assert np.array_equal(found, prepare(data, (4, 4)))
+    assert np.array_equal(found, preprocess(data, (4, 4)))
 
 
 def test_right_size_stays_exact() -> None:
-    found = prepare(encoded(photo()), (24, 40))
+    found = preprocess(encoded(photo()), (24, 40))
     assert found.dtype == np.uint8
     assert np.array_equal(found, photo())
 
@@ -239,7 +239,7 @@ def test_right_size_stays_exact() -> None:
 @pytest.mark.parametrize("size", [(12, 20), (7, 5), (48, 80), (24, 20)])
 def test_resize_equals_pillow_bilinear(size: tuple[int, int]) -> None:
     wanted = Image.fromarray(photo()).resize(size[::-1], Image.Resampling.BILINEAR)
-    found = prepare(encoded(photo()), size)
+    found = preprocess(encoded(photo()), size)
     assert found.shape == (*size, 3)
     assert np.array_equal(found, np.asarray(wanted))
 
@@ -249,7 +249,7 @@ def test_bytes_path_array_agree(tmp_path: Path) -> None:
     path = tmp_path / "ein schönes Foto – 写真 (1).png"
     path.write_bytes(data)
     for source in (data, path):
-        assert np.array_equal(prepare(source, (16, 16)), prepare(photo(), (16, 16)))
+        assert np.array_equal(preprocess(source, (16, 16)), preprocess(photo(), (16, 16)))
 
 
 @pytest.mark.parametrize(
@@ -264,26 +264,26 @@ def test_unusable_photo_is_named(tmp_path: Path, data: bytes, message: str) -> N
     path = tmp_path / "bad.jpg"
     path.write_bytes(data)
     with pytest.raises(DataError, match=rf"bad\.jpg: .*{message}"):
-        prepare(path, (8, 8))
+        preprocess(path, (8, 8))
     with pytest.raises(DataError, match=rf"^{len(data)} bytes: .*{message}"):
-        prepare(data, (8, 8))
+        preprocess(data, (8, 8))
 
 
 @pytest.mark.parametrize("side", [11_000, 60_000])
 def test_huge_photo_says_shrink(side: int) -> None:
     with pytest.raises(DataError, match=rf"too large, {side}x{side} pixels.*smaller copy"):
-        prepare(png(side, side), (8, 8))
+        preprocess(png(side, side), (8, 8))
 
 
 def test_missing_path_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        prepare(tmp_path / "nothing.jpg", (8, 8))
+        preprocess(tmp_path / "nothing.jpg", (8, 8))
 
 
 def prepared_or_refused(data: bytes) -> bool:
     """True for pixels, False for DataError; anything else is raised."""
     try:
-        return prepare(data, (8, 8)).shape == (8, 8, 3)
+        return preprocess(data, (8, 8)).shape == (8, 8, 3)
     except DataError:
         return False
 
@@ -309,7 +309,7 @@ def test_heic_turns_once(orientation: int, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delitem(Image.OPEN, "HEIF")  # so that `examine` has to teach Pillow
     upright = UPRIGHT[orientation](photo())
     height, width = upright.shape[:2]
-    found, facts = examine(data, (height, width))
+    found, facts = preprocess_with_facts(data, (height, width))
     assert np.abs(found.astype(int) - upright).max() <= 3
     assert facts == ImageFacts("HEIF", "RGB", width, height, orientation, len(data))
 
@@ -318,7 +318,7 @@ def test_heic_follows_its_own_turn() -> None:
     """The container says how the picture lies; EXIF beside it is a remark (ISO/IEC 23008-12)."""
     data = heic(photo(), exif=exif(6))
     assert b"irot" not in data
-    found, facts = examine(data, (24, 40))
+    found, facts = preprocess_with_facts(data, (24, 40))
     assert np.abs(found.astype(int) - photo()).max() <= 3
     assert (facts.width, facts.height) == (40, 24)
 
@@ -332,7 +332,7 @@ def test_huge_heic_says_shrink() -> None:
     at = data.index(b"ispe") + 8
     data = data[:at] + struct.pack(">II", 30_000, 30_000) + data[at + 8 :]
     with pytest.raises(DataError, match="too large, 30000x30000"):
-        prepare(data, (8, 8))
+        preprocess(data, (8, 8))
 
 
 @pytest.mark.parametrize("brand", HEIC_BRANDS)
@@ -342,13 +342,13 @@ def test_heic_without_its_library(brand: bytes, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(
         MissingError, match=r"^120 bytes: a HEIC photo; pip install 'tledge\[heic\]', or export"
     ):
-        prepare(data, (8, 8))
+        preprocess(data, (8, 8))
 
 
 def test_video_needs_no_heic_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(DataError, match="looks like a video"):
-        prepare(b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", (8, 8))
+        preprocess(b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", (8, 8))
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
@@ -357,6 +357,6 @@ def test_avif_needs_no_heic_library(brand: bytes, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     data = encoded(photo(), "AVIF")
     assert data[8:12] == b"avif" and b"avif" in data[16:40]
-    found, facts = examine(data[:8] + brand + data[12:], (24, 40))
+    found, facts = preprocess_with_facts(data[:8] + brand + data[12:], (24, 40))
     assert facts.format == "AVIF"
-    assert np.array_equal(found, prepare(data, (24, 40)))
+    assert np.array_equal(found, preprocess(data, (24, 40)))

@@ -19,7 +19,7 @@ from PIL import Image, ImageFile
 from tests.helpers import damaged
 from tledge.errors import DataError
 from tledge.preprocessing import image as preprocessing_image
-from tledge.preprocessing.image import examine, prepare
+from tledge.preprocessing.image import preprocess, preprocess_with_facts
 
 
 def refusal(data: bytes) -> str:
@@ -27,7 +27,7 @@ def refusal(data: bytes) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(DataError) as refused:
-            prepare(data, (8, 8))
+            preprocess(data, (8, 8))
     return str(refused.value)
 
 
@@ -39,7 +39,7 @@ def test_damaged_photo_is_explained(name: str, tmp_path: Path) -> None:
     assert time.monotonic() - start < 2
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DataError, match=word) as refused:
-        prepare(tmp_path / name, (8, 8))
+        preprocess(tmp_path / name, (8, 8))
     assert str(refused.value).startswith(f"{tmp_path / name}: ")
 
 
@@ -48,26 +48,26 @@ def test_reason_is_one_clean_line(name: str) -> None:
     reason = refusal(damaged.files()[name][1])
     assert reason.isprintable() and reason.endswith(".") and len(reason) < 160
     with pytest.raises(DataError) as refused:
-        examine(damaged.files()[name][1], (8, 8))
+        preprocess_with_facts(damaged.files()[name][1], (8, 8))
     assert str(refused.value) == reason
 
 
 def test_whole_twins_decode() -> None:
     """What the damaged files are made of is refused for its damage alone."""
     for kind in ("JPEG", "PNG", "WEBP", "GIF", "TIFF"):
-        assert prepare(damaged.encoded(kind), (8, 8)).shape == (8, 8, 3)
+        assert preprocess(damaged.encoded(kind), (8, 8)).shape == (8, 8, 3)
     whole = damaged.png(2, 3, (b"\0" + b"\x01\x02\x03" * 3) * 2)
-    assert np.array_equal(prepare(whole, (2, 3)), np.full((2, 3, 3), [1, 2, 3]))
+    assert np.array_equal(preprocess(whole, (2, 3)), np.full((2, 3, 3), [1, 2, 3]))
     grey = damaged.tiff(200) + bytes(200) + b"\x80" * 10_000
-    assert (prepare(grey, (100, 100))[50:90] == 128).all()
+    assert (preprocess(grey, (100, 100))[50:90] == 128).all()
     dark = damaged.bmp(4, 4) + bytes(48)
-    assert not prepare(dark, (4, 4)).any()
+    assert not preprocess(dark, (4, 4)).any()
 
 
 def test_wrong_ending_simply_decodes(tmp_path: Path) -> None:
     damaged.build(tmp_path)
-    found = prepare(tmp_path / damaged.FINE[0], (16, 16))
-    assert np.array_equal(found, prepare(damaged.encoded("PNG"), (16, 16)))
+    found = preprocess(tmp_path / damaged.FINE[0], (16, 16))
+    assert np.array_equal(found, preprocess(damaged.encoded("PNG"), (16, 16)))
 
 
 @pytest.mark.parametrize("name", ["bomb.png", "bomb.bmp"])
@@ -100,7 +100,7 @@ def test_decoder_error_is_explained(error: Exception, reason: str, monkeypatch: 
 def test_folder_is_no_photo(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x\.jpg: cannot be read \(.*directory"):
         (tmp_path / "x.jpg").mkdir()
-        prepare(tmp_path / "x.jpg", (8, 8))
+        preprocess(tmp_path / "x.jpg", (8, 8))
 
 
 def test_unreadable_photo_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_unreadable_photo_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(preprocessing_image, "_opened_at_once", locked)
     with pytest.raises(DataError, match=r"mine\.jpg: cannot be read \(Permission denied\)"):
-        prepare(tmp_path / "mine.jpg", (8, 8))
+        preprocess(tmp_path / "mine.jpg", (8, 8))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="such files are not everywhere")
@@ -121,9 +121,9 @@ def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
         file.truncate(1 << 40)
     for path in (tmp_path / "pipe.jpg", tmp_path / "link.jpg", Path("/dev/zero")):
         with pytest.raises(DataError, match=f"{path}: neither a file nor a link to one"):
-            prepare(path, (8, 8))
+            preprocess(path, (8, 8))
     with pytest.raises(DataError, match=r"large\.jpg: too large, 1048576 MiB; at most 512 are read"):
-        prepare(tmp_path / "large.jpg", (8, 8))
+        preprocess(tmp_path / "large.jpg", (8, 8))
 
 
 def test_endless_scans_are_refused() -> None:
@@ -131,15 +131,15 @@ def test_endless_scans_are_refused() -> None:
     whole = damaged.encoded("JPEG", progressive=True)
     last = whole[whole.rindex(b"\xff\xda") : -2]
     assert "more than 100 scans" in refusal(whole[:-2] + last * 100 + whole[-2:])
-    assert np.array_equal(prepare(whole + last * 500, (8, 8)), prepare(whole, (8, 8)))
+    assert np.array_equal(preprocess(whole + last * 500, (8, 8)), preprocess(whole, (8, 8)))
     inside = whole[:2] + b"\xff\xe5\x07\xd2" + b"\xff\xda" * 1000 + whole[2:]
-    assert np.array_equal(prepare(inside, (8, 8)), prepare(whole, (8, 8)))
+    assert np.array_equal(preprocess(inside, (8, 8)), preprocess(whole, (8, 8)))
 
 
 @pytest.mark.parametrize("big", [False, True])
 def test_endless_tiles_are_refused(big: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     strips = damaged.encoded("TIFF", big_tiff=big)
-    assert prepare(strips, (8, 8)).shape == (8, 8, 3)
+    assert preprocess(strips, (8, 8)).shape == (8, 8, 3)
     monkeypatch.setattr(preprocessing_image, "MAX_PIECES", 0)
     assert "more than 0 strips or tiles" in refusal(strips)
 
@@ -163,7 +163,7 @@ def test_large_photos_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(preprocessing_image, "LARGE", limit)
         most.clear()
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda _n: prepare(data, (8, 8)), range(16)))
+            list(pool.map(lambda _n: preprocess(data, (8, 8)), range(16)))
         assert (max(most) > 1) == together
 
 
@@ -186,7 +186,7 @@ def test_bands_are_the_whole(mode: str, monkeypatch: pytest.MonkeyPatch) -> None
 def test_dangling_link_is_missing(tmp_path: Path) -> None:
     damaged.build(tmp_path)
     with pytest.raises(FileNotFoundError):
-        prepare(tmp_path / damaged.DANGLING, (8, 8))
+        preprocess(tmp_path / damaged.DANGLING, (8, 8))
 
 
 def test_permissive_pillow_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,13 +195,13 @@ def test_permissive_pillow_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> 
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
     assert "truncated" in refusal(half)
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-    assert prepare(half, (8, 8)).shape == (8, 8, 3)
+    assert preprocess(half, (8, 8)).shape == (8, 8, 3)
 
 
 def outcome(data: bytes) -> str:
     """Decoded, or refused; whatever else is raised fails the test."""
     try:
-        pixels, facts = examine(data, (8, 8))
+        pixels, facts = preprocess_with_facts(data, (8, 8))
     except DataError as error:
         assert str(error).startswith(f"{len(data)} bytes: ")
         return "refused"

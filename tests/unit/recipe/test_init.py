@@ -111,7 +111,7 @@ def test_only_headers_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def refuse(*_ignored: object) -> None:
         raise AssertionError("a photo was decoded")
 
-    monkeypatch.setattr(image, "examine", refuse)
+    monkeypatch.setattr(image, "preprocess_with_facts", refuse)
     assert look(labelled(tmp_path)).unreadable == ()
 
 
@@ -530,7 +530,7 @@ def test_recipe_fits_its_folder(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (32, 32), (number * 37 % 256, number * 91 % 256, number * 53 % 256)).save(path)
     made = read(look(tmp_path / "pets"))
-    prepared = prepare.prepare(made.data, made.model.image_size)
+    prepared = prepare.prepare_dataset(made.data, made.model.image_size)
     rows = splits.split(prepared, made.data, made.meta.seed)
     planned = init._plan(look(tmp_path / "pets")).sizes
     for name, wanted in planned.items():

@@ -45,7 +45,7 @@ def test_defaults_are_filled_in() -> None:
     made = parse(SMALL, "small.toml")
     assert (made.meta.version, made.meta.seed) == ("1", 0)
     assert made.data.splits == config.Splits()
-    assert made.data.splits.validation == config.Take("train", 0.15)
+    assert made.data.splits.validation == config.SplitPart("train", 0.15)
     assert made.model.image_size == 224
     assert made.augment == config.Augment()
     assert made.export.calibration.images == 200
@@ -57,7 +57,7 @@ def test_full_recipe_is_read() -> None:
     made = parse(FULL, "other.toml")
     assert made.meta == config.About("hands", "2.1", 7)
     assert made.data.options == {"size": 64}
-    assert made.data.splits.validation == config.Take("train", 0.25)
+    assert made.data.splits.validation == config.SplitPart("train", 0.25)
     assert made.model.head == (64, 32)
     assert made.export.variants == ("tflite-int8",)
     assert made.export.calibration == config.Calibration(50)
@@ -162,20 +162,20 @@ def test_settings_are_checked_too() -> None:
 @pytest.mark.parametrize(
     ("text", "take"),
     [
-        ('"train"', config.Take("train")),
-        ('"train[:90%]"', config.Take("train", stop="90%")),
-        ('" train[10%:90%] "', config.Take("train", start="10%", stop="90%")),
-        ('"train[-50:]"', config.Take("train", start="-50")),
-        ('"train[:]"', config.Take("train")),
-        ('"a+b[:5]"', config.Take("a", also=(config.Take("b", stop="5"),))),
-        ('{from = "train", fraction = 0.25}', config.Take("train", fraction=0.25)),
-        ('{from = "train", count = 7}', config.Take("train", count=7)),
-        ('{from = "train", files = 0.19}', config.Take("train", files=0.19)),
-        ('{from = "train", pattern = "*_val_*"}', config.Take("train", pattern="*_val_*")),
-        ('{from = "train[:50%]", count = 7}', config.Take("train", count=7, stop="50%")),
+        ('"train"', config.SplitPart("train")),
+        ('"train[:90%]"', config.SplitPart("train", stop="90%")),
+        ('" train[10%:90%] "', config.SplitPart("train", start="10%", stop="90%")),
+        ('"train[-50:]"', config.SplitPart("train", start="-50")),
+        ('"train[:]"', config.SplitPart("train")),
+        ('"a+b[:5]"', config.SplitPart("a", also=(config.SplitPart("b", stop="5"),))),
+        ('{from = "train", fraction = 0.25}', config.SplitPart("train", fraction=0.25)),
+        ('{from = "train", count = 7}', config.SplitPart("train", count=7)),
+        ('{from = "train", files = 0.19}', config.SplitPart("train", files=0.19)),
+        ('{from = "train", pattern = "*_val_*"}', config.SplitPart("train", pattern="*_val_*")),
+        ('{from = "train[:50%]", count = 7}', config.SplitPart("train", count=7, stop="50%")),
     ],
 )
-def test_split_forms_are_read(text: str, take: config.Take) -> None:
+def test_split_forms_are_read(text: str, take: config.SplitPart) -> None:
     made = parse(SMALL, "x.toml", [f"data.splits.validation={text}"]).data.splits
     assert made == config.Splits(validation=take)
     assert take.is_slice == ("[" in text and "[:]" not in text and not take.also)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tledge.data.inspection import Duplicate, Inventory
+from tledge.data.inspection import DatasetSummary, Duplicate
 from tledge.training import scoring
 from tledge.visualization import plots
 
-FINE = Inventory(20, 0, (1, 1), (1, 1), (1, 1), {}, {}, {}, (), 1.0, (), (), ())
+FINE = DatasetSummary(20, 0, (1, 1), (1, 1), (1, 1), {}, {}, {}, (), 1.0, (), (), ())
 LABELS = np.array([0, 1, 0, 1])
 RIGHT = np.eye(2, dtype=np.float32)[LABELS]
 NAMES = ("cat", "dog")
@@ -40,7 +40,7 @@ def test_nothing_is_said_of_what_is_well() -> None:
         ),
     ],
 )
-def test_doubt_is_said(found: Inventory, answers: np.ndarray, epochs: int, said: str) -> None:
+def test_doubt_is_said(found: DatasetSummary, answers: np.ndarray, epochs: int, said: str) -> None:
     (line,) = scoring.of_training(found, LABELS, answers, NAMES, epochs)
     assert said in line
 

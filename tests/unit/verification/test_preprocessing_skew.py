@@ -66,7 +66,7 @@ def photos(root: Path, draw: Callable[[int, int], Image.Image], turned: int) -> 
 
 
 def write_golden(folder: RunFolder, root: Path, paths: list[Path]) -> None:
-    pixels = np.stack([image.prepare(path, (SIZE, SIZE)) for path in paths])
+    pixels = np.stack([image.preprocess(path, (SIZE, SIZE)) for path in paths])
     labels = np.arange(len(paths)) % 3
     ids = tuple(path.relative_to(root).as_posix() for path in paths)
     golden_set.save(
@@ -110,7 +110,7 @@ def test_contract_differs_by_nothing(made: Made) -> None:
 
 def test_every_way_has_a_row(made: Made) -> None:
     report = made.report()
-    assert [row.preparation for row in report.rows] == [way.name for way in app_variants.WAYS]
+    assert [row.preparation for row in report.rows] == [way.name for way in app_variants.APP_VARIANTS]
     assert (report.variant, report.images, report.kernels) == ("tflite-fp32", EACH * 3, "xnnpack")
     assert all(row.max_difference > 0 for row in report.rows[1:])
 
@@ -142,8 +142,10 @@ def test_differences_are_grey_levels(made: Made) -> None:
     pixels = [app_variants.read(path.read_bytes()) for path in made.paths]
     reference = golden_set.load(made.folder.golden).images.astype(int)
     rows = by_name(made.report())
-    for way in app_variants.WAYS:
-        apart = np.abs(np.stack([way.prepare(one, (SIZE, SIZE)) for one in pixels]).astype(int) - reference)
+    for way in app_variants.APP_VARIANTS:
+        apart = np.abs(
+            np.stack([way.preprocess(one, (SIZE, SIZE)) for one in pixels]).astype(int) - reference
+        )
         row = rows[way.name]
         assert row.mean_difference == pytest.approx(apart.mean())
         assert row.max_difference == apart.max()

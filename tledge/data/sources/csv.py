@@ -40,7 +40,7 @@ def scan(options: Mapping[str, object]) -> Scan:
         fingerprint=lambda: _fingerprint(content, lines),
         count=lambda: len(lines),
         records=lambda: (
-            Record(line.photo, line.label, line.split, partial(image.content, line.path)) for line in lines
+            Record(line.photo, line.label, line.split, partial(image.read_photo, line.path)) for line in lines
         ),
     )
 
@@ -54,7 +54,7 @@ def _fingerprint(content: bytes, lines: list[_Line]) -> str:
 def reader(options: Mapping[str, object]) -> Reader:
     """Reads the file that the id names, from the folder of the CSV file."""
     root = _table(options).parent
-    return lambda name, _offset, _size: image.content(root / name)
+    return lambda name, _offset, _size: image.read_photo(root / name)
 
 
 @dataclass(frozen=True)

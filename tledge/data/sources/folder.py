@@ -47,14 +47,14 @@ def _records(root: Path, listed: list[Photo]) -> Iterator[Record]:
     _check_depths(root, [parts for parts, _path in listed])
     for parts, path in listed:
         *split, label, _name = parts
-        read = partial(image.content, Path(path))
+        read = partial(image.read_photo, Path(path))
         yield Record("/".join(parts), label, split[0] if split else "train", read)
 
 
 def reader(options: Mapping[str, object]) -> Reader:
     """Reads the file that the id names."""
     root = _root(options)
-    return lambda name, _offset, _size: image.content(root / name)
+    return lambda name, _offset, _size: image.read_photo(root / name)
 
 
 def photos(root: Path) -> Iterator[Photo]:

@@ -38,8 +38,8 @@ def test_csv_lists_photos(table: Path) -> None:
 
 def test_csv_reads_nothing_early(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Path] = []
-    whole = image.content
-    monkeypatch.setattr(image, "content", lambda path: opened.append(path) or whole(path))  # type: ignore[func-returns-value]
+    whole = image.read_photo
+    monkeypatch.setattr(image, "read_photo", lambda path: opened.append(path) or whole(path))  # type: ignore[func-returns-value]
     found = list(csv.scan(options(csv, path=str(table))).records())
     assert opened == []
     assert found[0].read() and opened == [table.parent / "a.jpg"]
