@@ -184,7 +184,7 @@ def export(
     and, unless `unverified` bundles what did not pass as well, ParityFailed or ArtifactError with the
     reasons: `parity.json` in the run holds all figures then.
     """
-    folder, recipe = lookup.finished_run(_path(run))
+    folder, recipe = lookup.open_finished_run(_path(run))
     wanted = recipe.export.variants if variants is None else tuple(variants)
     require_variants(wanted, "variants")
     signer = None if sign is None else signing.signer(Path(sign))
@@ -213,7 +213,7 @@ def verify(
         return verification_verify.verify_bundle(path, key=_public(key), kernels=kernels, progress=watch)
     if key is not None:
         raise RecipeError(f"{path}: a key checks the signature of a bundle, and this is none.")
-    folder, recipe = lookup.finished_run(path)
+    folder, recipe = lookup.open_finished_run(path)
     return verification_verify.verify_run(folder, recipe.parity, kernels=kernels, progress=watch)
 
 
@@ -229,7 +229,7 @@ def compare(
 
     Raises RecipeError where the two have nothing in common.
     """
-    limits, _whose = lookup.limits(Path(a), Path(b))
+    limits, _whose = lookup.comparison_gates(Path(a), Path(b))
     return compare_models.compare(
         Path(a), Path(b), limits, variants=variants, kernels=kernels, progress=watch
     )

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from tledge.cli.options import (
-    common,
+    common_options,
     example,
-    keep_alone,
-    next_step,
-    plain,
+    json_fields,
+    lock_until_exit,
     print_json,
+    print_next_step,
     shell_path,
     write_report,
 )
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this artifact.")
 @click.option("--out", type=click.Path(path_type=Path), help="Plot, a PNG [bench.png of a run].")
-@common
+@common_options
 def bench(
     path: Path | None,
     official: bool,
@@ -61,8 +61,8 @@ def bench(
     counts = stage.parse_threads(threads) if threads is not None else ()
     _check_plot(path, out)
     if folder.is_run(path):
-        keep_alone(folder.RunFolder(path))
-    with console.watching(quiet) as progress:
+        lock_until_exit(folder.RunFolder(path))
+    with console.progress_shown(quiet) as progress:
         report = stage.bench(
             path,
             threads=counts,
@@ -74,7 +74,7 @@ def bench(
     if folder.is_run(path):
         files.write_json(path / "bench.json", report)
     if as_json:
-        print_json(plain(report))
+        print_json(json_fields(report))
     else:
         _show(report)
     for line in _drawn(report, path, out):
@@ -82,7 +82,7 @@ def bench(
     if folder.is_run(path):
         write_report(folder.RunFolder(path), as_json)
     _end(report)
-    next_step(
+    print_next_step(
         f"tledge predict {shell_path(path)} PHOTO.jpg"
         if official
         else f"tledge bench {shell_path(path)} --official",
@@ -117,7 +117,7 @@ def _show(report: BenchReport) -> None:
     from tledge.cli import console, tables
     from tledge.environment import machine
 
-    out = console.stdout()
+    out = console.result_console()
     table, hidden = tables.bench_table(report, out)
     out.print(table)
     if hidden:

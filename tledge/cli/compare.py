@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.cli.options import common, example, kernels, next_step, plain, print_json, shell_path
+from tledge.cli.options import (
+    common_options,
+    example,
+    json_fields,
+    kernels_option,
+    print_json,
+    print_next_step,
+    shell_path,
+)
 from tledge.errors import ArtifactError, MissingError, ParityFailed, TledgeError
 
 if TYPE_CHECKING:
@@ -18,8 +26,8 @@ if TYPE_CHECKING:
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this artifact.")
-@kernels
-@common
+@kernels_option
+@common_options
 def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bool, as_json: bool) -> None:
     """May B take the place of A? Each is a bundle (folder or zip) or a run.
 
@@ -33,16 +41,16 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
     from tledge.run import folder
     from tledge.verification import compare_models as stage
 
-    limits, whose = lookup.limits(a, b)
-    with console.watching(quiet) as progress:
+    limits, whose = lookup.comparison_gates(a, b)
+    with console.progress_shown(quiet) as progress:
         report = stage.compare(a, b, limits, variants=variants, kernels=kernels, progress=progress)
     if as_json:
-        print_json(plain(report))
+        print_json(json_fields(report))
     else:
         _show(report, whose)
     if report.verdict not in (stage.FINE, stage.SAME):
         raise _failure(report)
-    next_step(
+    print_next_step(
         f"tledge bundle {shell_path(b)}" if folder.is_run(b) else f"tledge verify {shell_path(b)}", as_json
     )
 
@@ -54,7 +62,7 @@ def _show(report: ComparedReport, whose: str) -> None:
 
     for letter, one in (("A", report.a), ("B", report.b)):
         click.echo(f"{letter}: {one.path} ({one.name} {one.version})")
-    out = console.stdout()
+    out = console.result_console()
     table, hidden = tables.compared_table(report, out)
     out.print(table)
     if hidden:

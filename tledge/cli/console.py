@@ -52,7 +52,7 @@ class RichProgress:
 
 
 @contextmanager
-def watching(quiet: bool) -> Iterator[Progress]:
+def progress_shown(quiet: bool) -> Iterator[Progress]:
     """A `Progress` for one command: bars on a terminal, plain lines elsewhere, nothing if quiet."""
     if quiet:
         yield SILENT
@@ -72,12 +72,22 @@ def watching(quiet: bool) -> Iterator[Progress]:
         yield RichProgress(bars)
 
 
-def stdout() -> Console:
+def result_console() -> Console:
     """The console that results go to: as wide as the terminal, 120 columns in a pipe."""
     from rich.console import Console
 
     probe = Console()
     return probe if probe.is_terminal else Console(width=120)
+
+
+def print_table(table: Any) -> None:
+    """Print a table on stdout."""
+    result_console().print(table)
+
+
+def print_rows(rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows on stdout as a table without header."""
+    print_table(headless_table(rows))
 
 
 def training_rows(run: TrainedRun) -> list[tuple[str, str]]:
@@ -112,7 +122,7 @@ def photo_rows(found: DatasetSummary) -> list[tuple[str, str]]:
     ]
 
 
-def columns(rows: Sequence[tuple[str, ...]]) -> Any:
+def headless_table(rows: Sequence[tuple[str, ...]]) -> Any:
     """A plain table without header."""
     from rich.table import Table
     from rich.text import Text
@@ -125,16 +135,16 @@ def columns(rows: Sequence[tuple[str, ...]]) -> Any:
     return table
 
 
-def facts(found: Mapping[str, Any], within: str = "") -> list[tuple[str, str]]:
+def fact_rows(found: Mapping[str, Any], within: str = "") -> list[tuple[str, str]]:
     """Nested facts as rows of a dotted name and a value; what is empty or absent is left out."""
     rows: list[tuple[str, str]] = []
     for name, value in found.items():
         key = f"{within}{name}"
         if isinstance(value, Mapping):
-            rows += facts(value, f"{key}.")
+            rows += fact_rows(value, f"{key}.")
         elif isinstance(value, (list, tuple)) and value and isinstance(value[0], Mapping):
             for one in value:
-                rows += facts(one, f"{key}.")
+                rows += fact_rows(one, f"{key}.")
         elif isinstance(value, (list, tuple)):
             rows += [(key, ", ".join(map(str, value)))] if value else []
         elif value not in (None, ""):

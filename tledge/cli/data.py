@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from tledge._process import signals
-from tledge.cli.options import common, example, keep_alone, next_step, print_json, read_recipe, shell_path
+from tledge.cli.options import (
+    common_options,
+    example,
+    lock_until_exit,
+    print_json,
+    print_next_step,
+    read_recipe,
+    shell_path,
+)
 from tledge.errors import MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -45,7 +53,7 @@ def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
     for split, counts in found.splits.items():
         click.echo(f"{split}: " + ", ".join(f"{label} {count}" for label, count in counts.items()))
     click.echo(f"Recipe: {path}, with the reason for each choice in it.")
-    next_step(f"tledge data {shell_path(path)}")
+    print_next_step(f"tledge data {shell_path(path)}")
 
 
 @click.command(epilog=example("tledge data recipes/rps.toml"))
@@ -53,7 +61,7 @@ def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a recipe key.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the sheets [runs/<name>-data].")
 @click.option("--pack", type=click.Path(path_type=Path), help="Write the prepared photos as a zip as well.")
-@common
+@common_options
 def data(
     recipe_name: str,
     settings: tuple[str, ...],
@@ -78,8 +86,8 @@ def data(
         raise RecipeError(f"--out {out}: the folder of the sheets. The prepared photos go to --pack {out}.")
     signals.advice.append(_going_on)
     folder = out or Path("runs") / f"{recipe.meta.name}-data"
-    keep_alone(run_folder.RunFolder(folder))
-    with console.watching(quiet) as progress:
+    lock_until_exit(run_folder.RunFolder(folder))
+    with console.progress_shown(quiet) as progress:
         prepared = prepare.prepare_dataset(recipe.data, recipe.model.image_size, progress)
         splits.require_labels(prepared)
         rows = splits.split(prepared, recipe.data, recipe.meta.seed)
@@ -103,7 +111,7 @@ def data(
     _show(prepared, counts, found)
     click.echo(f"Sheets: {folder}/ ({', '.join(path.name for path in sheets)}), all of this in report.json")
     click.echo(f"Cache: {prepared.folder}" + (f", packed into {pack}" if pack else ""))
-    next_step(
+    print_next_step(
         " ".join(
             ["tledge train", shell_path(recipe_name), *(f"--set {shlex.quote(one)}" for one in settings)]
         )
@@ -118,11 +126,11 @@ def _show(prepared: Prepared, counts: dict[str, dict[str, int]], found: DatasetS
     from tledge.cli import console
     from tledge.data import inspection
 
-    out = console.stdout()
+    out = console.result_console()
     body = [(label, *(str(one[label]) for one in counts.values())) for label in prepared.labels]
     totals = ("all", *(str(sum(one.values())) for one in counts.values()))
-    out.print(console.columns([("", *counts), *body, totals]))
-    out.print(console.columns(console.photo_rows(found)))
+    out.print(console.headless_table([("", *counts), *body, totals]))
+    out.print(console.headless_table(console.photo_rows(found)))
     for line in found.skipped:
         click.echo(f"skipped {line}")
     lines = inspection.problems(found)

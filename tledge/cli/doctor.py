@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.cli.options import common, example, next_step, plain, print_json
+from tledge.cli.options import common_options, example, json_fields, print_json, print_next_step
 
 if TYPE_CHECKING:
     from tledge.doctor import Ability, Backend, Checkup
 
 
 @click.command(epilog=example("tledge doctor"))
-@common
+@common_options
 def doctor(quiet: bool, as_json: bool) -> None:
     """What can be done here and, for each thing that cannot, the one command that changes it.
 
@@ -24,15 +24,15 @@ def doctor(quiet: bool, as_json: bool) -> None:
     from tledge import doctor as stage
     from tledge.cli import console
 
-    with console.watching(quiet) as progress:
+    with console.progress_shown(quiet) as progress:
         found = stage.examine(progress)
     if as_json:
-        print_json(plain(found))
+        print_json(json_fields(found))
         return
     _show_machine(found)
     _show_abilities(found)
     trains = any(found.tasks[f"train with {one.name}"].possible for one in found.backends)
-    next_step("tledge train quickstart" if trains else "tledge predict BUNDLE PHOTO.jpg")
+    print_next_step("tledge train quickstart" if trains else "tledge predict BUNDLE PHOTO.jpg")
 
 
 def _show_machine(found: Checkup) -> None:
@@ -52,7 +52,7 @@ def _show_machine(found: Checkup) -> None:
         ("packages", f"{len(found.packages) - len(other)} in the version that tledge was tested with"),
         *((f"  {package.name}", f"{package.version}, tested with {package.tested}") for package in other),
     ]
-    console.stdout().print(console.columns(rows))
+    console.print_rows(rows)
 
 
 def _gib(mib: int) -> str:
@@ -78,11 +78,11 @@ def _show_abilities(found: Checkup) -> None:
     for one in found.variants:
         words = map(_said, (one.made, one.opened, one.inspected))
         table.add_row(Text(one.variant), *map(Text, words))
-    out = console.stdout()
+    out = console.result_console()
     out.print()
     out.print(table)
     out.print()
-    out.print(console.columns([(name, _said(able)) for name, able in found.tasks.items()]))
+    out.print(console.headless_table([(name, _said(able)) for name, able in found.tasks.items()]))
     for line in found.remarks:
         click.echo(line)
 

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from tledge.cli.options import (
-    common,
+    common_options,
     example,
-    keep_alone,
-    kernels,
-    next_step,
-    own_run,
-    plain,
+    json_fields,
+    kernels_option,
+    key_option,
+    lock_until_exit,
+    open_run_for_writing,
     print_json,
-    public_key,
+    print_next_step,
+    read_public_key,
+    read_signer,
     shell_path,
-    signer,
+    sign_option,
     write_report,
 )
-from tledge.cli.options import key as key_option
-from tledge.cli.options import sign as sign_option
 from tledge.errors import RecipeError, TledgeError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--variant", "named", multiple=True, metavar="NAME", help="Add one variant by name.")
 @click.option("--unverified", is_flag=True, help="Bundle what did not pass too, marked as such.")
 @sign_option
-@common
+@common_options
 def export(
     run: Path | None,
     int8: bool,
@@ -65,19 +65,19 @@ def export(
     from tledge.conversion.export import export as export_run
     from tledge.recipe.loader import with_repair
 
-    folder, recipe = own_run(run)
-    signing = signer(sign)  # before anything takes time
+    folder, recipe = open_run_for_writing(run)
+    signing = read_signer(sign)  # before anything takes time
     if mixed and not repair:
         raise RecipeError("--mixed says what --repair may do: give both, or --variant tflite-mixed.")
     if repair:
         recipe = with_repair(recipe, integer_only=recipe.export.int8.integer_only and not mixed)
     flags = {"tflite-int8": int8 or repair, "tflite-fp16": fp16, "tflite-dynamic": dynamic}
     wanted = _variants(recipe, [name for name, on in flags.items() if on], named, everything)
-    with console.watching(quiet) as progress:
+    with console.progress_shown(quiet) as progress:
         made = export_run(folder, recipe, wanted, progress)
     for artifact in made if not as_json else ():
         if rungs := artifact.details.get("rungs"):
-            console.stdout().print(tables.repair_table(artifact.variant, rungs, artifact.details["repair"]))
+            console.print_table(tables.repair_table(artifact.variant, rungs, artifact.details["repair"]))
     report = _verify_run(folder, recipe, "xnnpack", quiet)
     culprits = _culprits(folder, recipe, report, quiet)
     _show_and_bundle(folder, report, unverified, signing, quiet, as_json, culprits)
@@ -92,7 +92,7 @@ def _culprits(folder: RunFolder, recipe: Recipe, report: ParityReport, quiet: bo
     if not rows or rows[0].verdict != "failed" or rows[0].structural:
         return ()
     try:
-        with console.watching(quiet) as progress:
+        with console.progress_shown(quiet) as progress:
             return culprits(folder, recipe, progress)
     except TledgeError as error:  # the verdict stands without it
         return (f"no layers named: {error}",)
@@ -131,18 +131,18 @@ def _show_and_bundle(
         page = write_report(folder, as_json)
         if as_json:
             paths = {"run": str(folder.path), "bundle": None, "report": page}
-            print_json({**paths, "culprits": culprits, **plain(report)})
+            print_json({**paths, "culprits": culprits, **json_fields(report)})
         _fail(report)
-    with console.watching(quiet) as progress:
+    with console.progress_shown(quiet) as progress:
         made = bundle_run(folder, unverified=unverified, sign=signing, progress=progress)
     if as_json:
         paths = {"run": str(folder.path), "bundle": str(made.folder), "zip": str(made.zip)}
         paths["report"] = write_report(folder, as_json)
-        print_json({**paths, "sha256": made.sha256, "signed_by": made.signed_by, **plain(report)})
+        print_json({**paths, "sha256": made.sha256, "signed_by": made.signed_by, **json_fields(report)})
         return
     _show_bundle(made)
     write_report(folder)
-    next_step(f"tledge predict {shell_path(made.folder)} PHOTO.jpg")
+    print_next_step(f"tledge predict {shell_path(made.folder)} PHOTO.jpg")
 
 
 def _show_bundle(made: Bundled) -> None:
@@ -155,7 +155,7 @@ def _show(report: ParityReport, path: Path) -> None:
     from tledge._io import encoding
     from tledge.cli import console, tables
 
-    console.stdout().print(tables.parity_table(report))
+    console.print_table(tables.parity_table(report))
     for line in (*tables.differences(report, path), *tables.reasons(report)):
         click.echo(encoding.printable(line))
 
@@ -172,8 +172,8 @@ def _fail(report: ParityReport) -> NoReturn:
 @click.option("--skew", is_flag=True, help="Measure instead what photos prepared otherwise cost an artifact.")
 @click.option("--variant", metavar="NAME", help="With --skew: the artifact [the smallest of integers].")
 @key_option
-@kernels
-@common
+@kernels_option
+@common_options
 def verify(
     path: Path | None,
     skew: bool,
@@ -204,16 +204,16 @@ def verify(
         return
     if key:
         raise RecipeError(f"--key checks the signature of a bundle, and {path or 'a run'} is none.")
-    folder, recipe = own_run(path)
+    folder, recipe = open_run_for_writing(path)
     report = _verify_run(folder, recipe, kernels, quiet)
     if as_json:
-        print_json(plain(report))
+        print_json(json_fields(report))
     else:
         _show(report, folder.path)
     write_report(folder, as_json)
     if not report.passed:
         _fail(report)
-    next_step(f"tledge bundle {shell_path(folder.path)}", as_json)
+    print_next_step(f"tledge bundle {shell_path(folder.path)}", as_json)
 
 
 def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
@@ -223,18 +223,18 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
     from tledge.verification.verify import contradictions_named, verify_opened
 
     with contradictions_named(path):
-        opened = reader.open_bundle(path, public_key(key))
-    with console.watching(quiet) as progress:
+        opened = reader.open_bundle(path, read_public_key(key))
+    with console.progress_shown(quiet) as progress:
         report = verify_opened(opened, kernels=kernels, progress=progress)
     if as_json:
-        print_json({"signed_by": opened.signed_by, "signature_checked": bool(key), **plain(report)})
+        print_json({"signed_by": opened.signed_by, "signature_checked": bool(key), **json_fields(report)})
     else:
         _show(report, path)
         if opened.signed_by:
             click.echo(opened.signature_told)
     if not report.passed:
         _fail(report)
-    next_step(f"tledge predict {shell_path(path)} PHOTO.jpg", as_json)
+    print_next_step(f"tledge predict {shell_path(path)} PHOTO.jpg", as_json)
 
 
 def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_json: bool) -> None:
@@ -243,34 +243,34 @@ def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_
     from tledge.cli import console, tables
     from tledge.verification.preprocessing_skew import skew_bundle, skew_run
 
-    with console.watching(quiet) as progress:
+    with console.progress_shown(quiet) as progress:
         if path is not None and reader.is_bundle(path):
             following = f"tledge predict {shell_path(path)} PHOTO.jpg"
             report = skew_bundle(
                 reader.open_bundle(path), variant=variant, kernels=kernels, progress=progress
             )
         else:
-            folder, recipe = own_run(path)
+            folder, recipe = open_run_for_writing(path)
             following = f"tledge bundle {shell_path(folder.path)}"
             report = skew_run(folder, recipe.data, variant=variant, kernels=kernels, progress=progress)
     if as_json:
-        print_json(plain(report))
+        print_json(json_fields(report))
         return
     click.echo(
         f"{report.variant} ({report.kernels}) on {report.images} photos, beside its own answers to the"
     )
     click.echo("contract's pixels: grey levels apart, and what becomes of accuracy and answers.")
-    console.stdout().print(tables.skew_table(report))
+    console.print_table(tables.skew_table(report))
     for line in (*report.remarks, report.summary):
         click.echo(line)
-    next_step(following)
+    print_next_step(following)
 
 
 def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) -> ParityReport:
     from tledge.cli import console
     from tledge.verification.verify import verify_run
 
-    with console.watching(quiet) as progress:
+    with console.progress_shown(quiet) as progress:
         return verify_run(folder, recipe.parity, kernels=kernels, progress=progress)
 
 
@@ -281,7 +281,7 @@ def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) ->
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Its folder [RUN/NAME].")
 @sign_option
 @key_option
-@common
+@common_options
 def bundle(
     path: Path | None,
     unverified: bool,
@@ -309,13 +309,13 @@ def bundle(
         raise RecipeError(
             "--key checks the signature of a ready BUNDLE; a run's own is made anew, see --sign."
         )
-    signing, signed_by = signer(sign), public_key(key)
+    signing, signed_by = read_signer(sign), read_public_key(key)
     if out and not target:
         raise RecipeError("--out names the folder of a device project: say which with --target NAME.")
-    home = ready.parent if ready else own_run(path)[0].path
+    home = ready.parent if ready else open_run_for_writing(path)[0].path
     place = out or home / (target or "")
     if target and ready and run_folder.is_run(home):  # the project goes there
-        keep_alone(RunFolder(home))
+        lock_until_exit(RunFolder(home))
     if target:  # before a bundle is made
         projects.find(target)
         projects.require_new(place)
@@ -326,7 +326,7 @@ def bundle(
         following = f"cd {shlex.quote(facts['project'])} && {facts['self_test']}"
     if as_json:
         print_json(facts)
-    next_step(following, as_json)
+    print_next_step(following, as_json)
 
 
 def _bundled(
@@ -337,13 +337,13 @@ def _bundled(
     from tledge.cli import console
     from tledge.run.folder import RunFolder
 
-    with console.watching(quiet) as progress:
+    with console.progress_shown(quiet) as progress:
         made = bundle_run(RunFolder(run), unverified=unverified, sign=signing, progress=progress)
     for name in made.left_out if not as_json else ():
         click.echo(f"left out: {name} did not pass")
     if not as_json:
         _show_bundle(made)
-    return {**plain(made), "folder": str(made.folder), "zip": str(made.zip)}
+    return {**json_fields(made), "folder": str(made.folder), "zip": str(made.zip)}
 
 
 def _project(target: str, bundle: Path, out: Path, key: PublicKey | None, as_json: bool) -> dict[str, str]:

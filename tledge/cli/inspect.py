@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import click
 
 from tledge.cli.options import (
-    common,
+    common_options,
     example,
-    kernels,
-    next_step,
-    own_run,
-    plain,
+    json_fields,
+    kernels_option,
+    key_option,
+    open_run_for_writing,
     print_json,
-    public_key,
+    print_next_step,
+    read_public_key,
     shell_path,
     write_report,
 )
-from tledge.cli.options import key as key_option
 from tledge.errors import TledgeError
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Answers a photo.")
 @click.option("--variant", metavar="NAME", help="Artifact of a bundle [tflite-int8 where there is one].")
 @key_option
-@kernels
-@common
+@kernels_option
+@common_options
 def predict(
     model: Path,
     photos: tuple[Path, ...],
@@ -54,13 +54,13 @@ def predict(
     from tledge.inference.predictor import open_predictor
     from tledge.progress import track
 
-    predictor = open_predictor(model, variant, kernels, public_key(key))
+    predictor = open_predictor(model, variant, kernels, read_public_key(key))
     for remark in predictor.remarks if not quiet else ():
         click.echo(remark, err=True)
-    with console.watching(quiet or len(photos) < 20) as progress:
+    with console.progress_shown(quiet or len(photos) < 20) as progress:
         found = list(track(progress, answers(predictor, photos, top), "predict", len(photos)))
     if as_json:
-        print_json([{k: v for k, v in plain(one).items() if v or k != "error"} for one in found])
+        print_json([{k: v for k, v in json_fields(one).items() if v or k != "error"} for one in found])
     for one in found if not as_json else ():
         best = "  ".join(f"{two.label} {two.confidence:.3f}" for two in one.predictions)
         if one.abstained and predictor.confidence:
@@ -85,16 +85,16 @@ def list_(what: str, as_json: bool) -> None:
     if as_json:
         print_json({name: facts for name, *facts in rows})
         return
-    console.stdout().print(console.columns(rows))
+    console.print_rows(rows)
 
 
 def _show_runs(lines: list[RunLine], as_json: bool) -> None:
     from tledge.cli import console, tables
 
     if as_json:
-        print_json({one.path: {**plain(one), "path": one.path} for one in lines})
+        print_json({one.path: {**json_fields(one), "path": one.path} for one in lines})
     elif lines:
-        console.stdout().print(tables.runs_table(lines))
+        console.print_table(tables.runs_table(lines))
     else:
         click.echo("No runs in runs/.")
 
@@ -102,7 +102,7 @@ def _show_runs(lines: list[RunLine], as_json: bool) -> None:
 @click.command(epilog=example("tledge inspect runs/rps/artifacts/tflite-int8.tflite"))
 @click.argument("file", metavar="FILE|RUN", type=click.Path(path_type=Path))
 @click.option("--quantization", is_flag=True, help="What 8 bits cost every layer of RUN, measured.")
-@common
+@common_options
 def inspect(file: Path, quantization: bool, quiet: bool, as_json: bool) -> None:
     """What is inside a .tflite or .onnx file or a SavedModel folder, read without running it.
 
@@ -120,22 +120,22 @@ def inspect(file: Path, quantization: bool, quiet: bool, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    console.stdout().print(console.columns(console.facts(found)))
+    console.print_rows(console.fact_rows(found))
 
 
 def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
     from tledge.cli import console, tables
     from tledge.conversion.layer_diagnosis import PLOT, TABLE, diagnose
 
-    folder, recipe = own_run(run)
-    with console.watching(quiet) as progress:
+    folder, recipe = open_run_for_writing(run)
+    with console.progress_shown(quiet) as progress:
         made = diagnose(folder, recipe, progress)
     if as_json:
         write_report(folder, as_json)
-        print_json(plain(made))
+        print_json(json_fields(made))
         return
     found = made.found
-    console.stdout().print(tables.layers_table(found.by_cost))
+    console.print_table(tables.layers_table(found.by_cost))
     if len(found.layers) > tables.SHOWN:
         click.echo(f"and {len(found.layers) - tables.SHOWN} more in {folder.path / TABLE}")
     for line in made.remarks:
@@ -153,11 +153,13 @@ def _inspect_run(path: Path, as_json: bool) -> None:
 
     run, risk = RunFolder(path).read_run(), RunFolder(path).read_risk()
     if as_json:
-        print_json({**plain(run), "risk_coverage": {split: plain(one) for split, one in risk.items()}})
+        print_json(
+            {**json_fields(run), "risk_coverage": {split: json_fields(one) for split, one in risk.items()}}
+        )
         return
-    console.stdout().print(console.columns(console.training_rows(run)))
+    console.print_rows(console.training_rows(run))
     if risk:
-        console.stdout().print(tables.risk_table(risk))
+        console.print_table(tables.risk_table(risk))
 
 
 @click.command(epilog=example("tledge report runs/rps"))
@@ -172,15 +174,15 @@ def report(run: Path | None, as_json: bool) -> None:
     """
     from tledge.report.write import write
 
-    folder, _recipe = own_run(run)
+    folder, _recipe = open_run_for_writing(run)
     made = write(folder)
     if as_json:
         print_json({"html": str(made.html), "text": str(made.text), "verdict": made.verdict})
         return
     click.echo(f"Report: {made.html}\n  Text: {made.text}")
     if made.verdict == "passed":
-        next_step(f"tledge bundle {shell_path(folder.path)}")
+        print_next_step(f"tledge bundle {shell_path(folder.path)}")
     else:
-        next_step(
+        print_next_step(
             f"tledge export {shell_path(folder.path)} {'--int8' if made.verdict == 'trained' else '--repair'}"
         )

@@ -16,7 +16,7 @@ from tledge._io.encoding import printable
 from tledge._process import signals
 from tledge._version import __version__
 from tledge.cli import bench, compare, completion, data, doctor, export, inspect, preview, train
-from tledge.cli.options import tell
+from tledge.cli.options import print_on_stderr
 from tledge.errors import TledgeError
 
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     encoding.allow(sys.stdout, sys.stderr)
     words = sys.argv[1:] if arguments is None else list(arguments)
     signals.advice[:] = [signals.start_again]
-    last_words = cache(lambda: tell(signals.advice[-1](words)))  # at most once
+    last_words = cache(lambda: print_on_stderr(signals.advice[-1](words)))  # at most once
     if arguments is None:
         signals.install_handlers(last_words)
     try:

@@ -15,7 +15,7 @@ import click
 
 from tledge._process import signals
 from tledge.errors import TledgeError
-from tledge.recipe.lookup import finished_run as finished_run  # noqa: PLC0414
+from tledge.recipe.lookup import open_finished_run as open_finished_run  # noqa: PLC0414
 from tledge.recipe.lookup import read_recipe as read_recipe  # noqa: PLC0414
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ def example(text: str) -> str:
     return f"\b\nExample:\n  {text}"
 
 
-def common(command: F) -> F:
+def common_options(command: F) -> F:
     """Options of every command that computes."""
     command = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
     return click.option("--quiet", is_flag=True, help="No progress.")(command)
 
 
-kernels = click.option(
+kernels_option = click.option(
     "--kernels",
     type=click.Choice(["xnnpack", "builtin", "reference"]),
     default="xnnpack",
@@ -48,14 +48,14 @@ kernels = click.option(
 )
 
 
-sign = click.option(
+sign_option = click.option(
     "--sign",
     metavar="KEY",
     type=click.Path(path_type=Path),
     help="Sign the bundle with this Ed25519 private key, a PEM file.",
 )
 
-key = click.option(
+key_option = click.option(
     "--key",
     metavar="PUBLIC",
     type=click.Path(path_type=Path),
@@ -63,7 +63,7 @@ key = click.option(
 )
 
 
-def signer(path: Path | None) -> Signer | None:
+def read_signer(path: Path | None) -> Signer | None:
     """The key of --sign, if one was given; warns where others may read it."""
     from tledge.bundle import signing
 
@@ -73,7 +73,7 @@ def signer(path: Path | None) -> Signer | None:
     return found
 
 
-def public_key(path: Path | None) -> PublicKey | None:
+def read_public_key(path: Path | None) -> PublicKey | None:
     """The key of --key, if one was given."""
     from tledge.bundle import signing
 
@@ -89,7 +89,7 @@ def print_json(value: object) -> None:
     click.echo(encoding.as_json(value, sys.stdout.encoding))
 
 
-def plain(value: DataclassInstance) -> dict[str, Any]:
+def json_fields(value: DataclassInstance) -> dict[str, Any]:
     """Return the fields of a record as JSON takes them, under their JSON keys."""
     from tledge._io.json_records import to_json
 
@@ -102,13 +102,13 @@ def shell_path(path: object) -> str:
     return signals.quoted(f"./{path}" if str(path).startswith("-") else str(path))
 
 
-def next_step(command: str, as_json: bool = False) -> None:
+def print_next_step(command: str, as_json: bool = False) -> None:
     """Name the next command to type."""
     if not as_json:
         click.echo(f"Next: {command}")
 
 
-def tell(line: str) -> None:
+def print_on_stderr(line: str) -> None:
     """Print a line on stderr, also while another thread loads a library that is kept quiet there."""
     if signals.stderr:
         os.write(signals.stderr[0], f"{line}\n".encode())
@@ -116,14 +116,14 @@ def tell(line: str) -> None:
         click.echo(line, err=True)
 
 
-def own_run(path: Path | None) -> tuple[RunFolder, Recipe]:
+def open_run_for_writing(path: Path | None) -> tuple[RunFolder, Recipe]:
     """A finished run, which only this command writes into until it ends."""
-    folder, recipe = finished_run(path)
-    keep_alone(folder)
+    folder, recipe = open_finished_run(path)
+    lock_until_exit(folder)
     return folder, recipe
 
 
-def keep_alone(folder: RunFolder) -> None:
+def lock_until_exit(folder: RunFolder) -> None:
     """Let only this command write into a folder until it ends."""
     click.get_current_context().with_resource(folder.alone())
 

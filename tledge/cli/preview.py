@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.cli.options import common, example, print_json, public_key, tell
-from tledge.cli.options import key as key_option
+from tledge.cli.options import (
+    common_options,
+    example,
+    key_option,
+    print_json,
+    print_on_stderr,
+    read_public_key,
+)
 from tledge.errors import RecipeError, RunError
 
 if TYPE_CHECKING:
@@ -32,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--no-browser", is_flag=True, help="Open no browser window.")
 @key_option
-@common
+@common_options
 def preview(
     path: Path | None,
     port: int | None,
@@ -51,7 +57,7 @@ def preview(
     """
     from tledge.preview import server
 
-    site = _site(path, feedback, public_key(key))
+    site = _site(path, feedback, read_public_key(key))
     with server.start(site, port=port, lan=lan) as serving:
         url = _url(serving, "127.0.0.1")
         if as_json:
@@ -63,7 +69,7 @@ def preview(
         try:
             serving.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
-            tell("\nStopped.")
+            print_on_stderr("\nStopped.")
         finally:
             if site.panel:
                 site.panel.close()
@@ -118,7 +124,7 @@ def _announce(serving: PreviewServer, url: str) -> None:
         )
     if serving.key and not _lan_urls(serving):
         click.echo("This machine is in no network that others could reach it by.")
-    tell("Ctrl-C ends it.")
+    print_on_stderr("Ctrl-C ends it.")
 
 
 def _qr(text: str) -> str:

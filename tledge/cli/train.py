@@ -9,11 +9,11 @@ import click
 
 from tledge._process import signals
 from tledge.cli.options import (
-    common,
+    common_options,
     example,
-    next_step,
-    plain,
+    json_fields,
     print_json,
+    print_next_step,
     read_recipe,
     shell_path,
     write_report,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--coordinator", metavar="HOST:PORT", help="Several hosts: where process 0 listens.")
 @click.option("--processes", type=int, metavar="N", help="Several hosts: how many processes, one a host.")
 @click.option("--process", type=int, metavar="I", help="Several hosts: number of this one, 0 to N-1.")
-@common
+@common_options
 def train(
     recipe_name: str,
     settings: tuple[str, ...],
@@ -58,7 +58,7 @@ def train(
     recipe, text = read_recipe(recipe_name, settings)
     folder = out or Path("runs") / recipe.meta.name
     signals.advice.append(lambda words: _going_on(words, folder, force))
-    with multi_host.joined(hosts) as scratch, console.watching(quiet) as progress:
+    with multi_host.joined(hosts) as scratch, console.progress_shown(quiet) as progress:
         run = train_run(
             recipe, text, folder if hosts.writes else scratch / "run",
             settings=settings, resume=resume, force=force, cache=cache, hosts=hosts, progress=progress,
@@ -69,16 +69,18 @@ def train(
     for line in run.skipped:
         click.echo(f"skipped {line}", err=True)
     if as_json:
-        print_json({"path": str(folder), "report": write_report(RunFolder(folder), as_json), **plain(run)})
+        print_json(
+            {"path": str(folder), "report": write_report(RunFolder(folder), as_json), **json_fields(run)}
+        )
         return
-    console.stdout().print(console.columns(console.training_rows(run)))
+    console.print_rows(console.training_rows(run))
     for line in run.remarks:
         click.echo(f"Mind: {line}.")
     if run.test.accuracy < run.expected:
         click.echo(f"Below the recipe's own expectation of {run.expected:.4f} on the test split.")
     click.echo(f"Run: {folder}")
     write_report(RunFolder(folder))
-    next_step(f"tledge export {shell_path(folder)} --int8")
+    print_next_step(f"tledge export {shell_path(folder)} --int8")
 
 
 def _going_on(words: list[str], folder: Path, force: bool) -> str:

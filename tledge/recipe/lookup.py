@@ -31,7 +31,7 @@ def read_recipe(name: str, settings: Sequence[str]) -> tuple[Recipe, str]:
     return loader.parse(text, path.name, settings), text
 
 
-def finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
+def open_finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
     """A finished run (the newest in runs/ without a path), and the recipe it was made with."""
     from tledge.recipe import loader
     from tledge.run import folder as run_folder
@@ -43,12 +43,12 @@ def finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
     return folder, loader.of_run(folder)
 
 
-def limits(a: Path, b: Path) -> tuple[Parity, str]:
+def comparison_gates(a: Path, b: Path) -> tuple[Parity, str]:
     """The gates to compare B with A under, and whose: those of B's recipe, of A's, else the defaults."""
     from tledge import config
     from tledge.run import folder as run_folder
 
     for path in (b, a):
         if run_folder.is_run(path):
-            return finished_run(path)[1].parity, f"[parity] of {path}"
+            return open_finished_run(path)[1].parity, f"[parity] of {path}"
     return config.Parity(), "tledge's own"
