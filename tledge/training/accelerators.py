@@ -136,35 +136,34 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (text is not None and bool(re.search(text, str(error))))
 
 
-def aborted(stage: Stage, split: BatchPartition) -> str:
-    """What to say where native code ends the process within a step, with what to set instead."""
+def aborted(stage: Stage, partition: BatchPartition) -> str:
+    """Return what to say, with what to set instead, where native code ends the process within a step."""
+    size = partition.images_per_step
     return (
-        f"stage {stage.name}: native code gave up at batch_size = {split.piece}, most often because memory "
+        f"stage {stage.name}: native code gave up at batch_size = {size}, most often because memory "
         "ran out where it cannot be told of it: see the line above. Set "
-        f"batch_size = {max(1, split.piece // 2)} or a smaller [model] image_size, or raise the limit on "
+        f"batch_size = {max(1, size // 2)} or a smaller [model] image_size, or raise the limit on "
         "memory; --force starts over."
     )
 
 
-def halved(table: Hardware, stage: Stage, split: BatchPartition, progress: Progress) -> int:
-    """Twice the gradients to an update, said aloud, after `split` was too much for the memory.
+def halved(table: Hardware, stage: Stage, partition: BatchPartition, progress: Progress) -> int:
+    """Return twice the steps to an update, after `partition` was too much for the memory; say so.
 
     Raises RunError, with what to set instead, where the recipe does not allow it or nothing is left.
     """
-    where = f"stage {stage.name}: the device ran out of memory at batch_size = {split.piece}."
-    if split.piece <= split.replicas:
+    size = partition.images_per_step
+    where = f"stage {stage.name}: the device ran out of memory at batch_size = {size}."
+    if size <= partition.replicas:
         raise RunError(f"{where} Set a smaller [model] image_size, or take a smaller backbone.")
     if not table.halve_batch:
         other = "" if table.precision != "float32" else '[hardware] precision = "bfloat16", '
         raise RunError(
-            f"{where} Set batch_size = {max(1, split.piece // 2)}, {other}or [hardware] halve_batch = true."
+            f"{where} Set batch_size = {max(1, size // 2)}, {other}or [hardware] halve_batch = true."
         )
-    smaller = replace(split, accumulate=split.accumulate * 2)
+    smaller = replace(partition, accumulate=partition.accumulate * 2)
     progress.say(
-        f"{where} The stage begins again with {smaller.piece} images at a time, "
+        f"{where} The stage begins again with {smaller.images_per_step} images at a time, "
         f"{smaller.accumulate} times for an update."
     )
     return smaller.accumulate
-
-
-# Optimizers

@@ -1,4 +1,17 @@
-"""Divide a batch over steps, devices and processes."""
+"""Divide the images of an update over steps, devices and processes.
+
+An update of `size` images is computed in `accumulate` steps. Each step takes one batch, which
+`replicas` devices share, and of `processes` each makes its own part of that batch:
+
+    update of 10 images, accumulate = 2, replicas = 4, processes = 2 (. is padding)
+
+                    process 0   process 1
+        step 0      0 1 2 3     4 5 6 7
+        step 1      8 9 . .     . . . .
+
+All batches of an update have one length, so some of its images may come twice. Such padding has
+no label and no weight.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +26,48 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class BatchPartition:
-    """How the images of one update reach the devices: in `accumulate` pieces, each for all `replicas`.
+class Batch:
+    """One batch: images [M, ...], one-hot labels float32[M, classes] and, unless all are 1, weights [M]."""
 
-    `size` is the images of an update. Pieces are of one length; where an update has too few images
-    for that (at the end of an epoch), some come twice, with no label and no weight. Of several
-    `processes`, number `process` takes its part of every piece for its part of the replicas.
+    images: NDArray[Any]
+    labels: NDArray[np.float32]
+    weights: NDArray[np.float32] | None
+
+    def for_keras(self) -> tuple[NDArray[Any], ...]:
+        """Return the tuple that Keras takes from a dataset."""
+        pair = (self.images, self.labels)
+        return pair if self.weights is None else (*pair, self.weights)
+
+
+@dataclass(frozen=True)
+class BatchRows:
+    """Which examples a batch holds: `positions` int64[M], and how much each counts in the mean.
+
+    `weights` float32[M] is 0 for padding, and None where there is no padding and all count alike.
+    """
+
+    positions: NDArray[np.int64]
+    weights: NDArray[np.float32] | None
+
+    def batch(
+        self,
+        images: NDArray[Any],
+        labels: NDArray[np.float32],
+        class_weights: NDArray[np.float32] | None = None,
+    ) -> Batch:
+        """Return the batch of these images and labels; `class_weights` [M] are those of its labels."""
+        if self.weights is None:
+            return Batch(images, labels, class_weights)
+        is_image = self.weights > 0
+        weights = self.weights if class_weights is None else self.weights * class_weights
+        return Batch(images, labels * is_image[:, None], weights)
+
+
+@dataclass(frozen=True)
+class BatchPartition:
+    """The batches of training: `size` images to an update, in `accumulate` steps for `replicas` devices.
+
+    Of `processes`, this is number `process`, which makes its own part of every batch.
     """
 
     size: int
@@ -28,67 +77,80 @@ class BatchPartition:
     process: int = 0
 
     @property
-    def is_whole(self) -> bool:
+    def is_undivided(self) -> bool:
         """True where an update is one batch on one device."""
         return self.accumulate == self.replicas == 1
 
     @property
-    def piece(self) -> int:
-        """Images in a whole piece."""
-        return self.replicas * ceil(self.size / (self.accumulate * self.replicas))
+    def images_per_step(self) -> int:
+        """Images in a full batch of all processes together."""
+        return self._length(self.size) // self.accumulate
 
     def count(self, images: int) -> int:
-        """Pieces that so many images come to."""
+        """Return the number of steps for so many images."""
         return ceil(images / self.size) * self.accumulate
 
-    def take(self, order: NDArray[np.int64], number: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Piece `number` of `order`, and what its images weigh in the mean over their update.
+    def rows(self, order: NDArray[np.int64], step: int) -> BatchRows:
+        """Return this process's batch of a step, taken from `order`.
 
-        The weights float32 of the pieces are such that the mean of the pieces' means is the mean over
-        the update's images.
+        With the weights, the mean over an update's batches is the mean over its images.
         """
         import numpy as np
 
-        update, piece = divmod(number, self.accumulate)
+        update, number = divmod(step, self.accumulate)
         images = order[update * self.size : (update + 1) * self.size]
-        each = self.replicas * ceil(len(images) / (self.accumulate * self.replicas))
-        padded = np.resize(images, each * self.accumulate)
-        real = np.arange(len(padded)) < len(images)
-        part = each // self.processes
-        own = slice(piece * each + self.process * part, piece * each + (self.process + 1) * part)
-        return padded[own], (real[own] * (len(padded) / len(images))).astype(np.float32)
+        if self.is_undivided:
+            return BatchRows(images, None)
+        length = self._length(len(images))
+        padded = np.resize(images, length)
+        weights = np.where(np.arange(length) < len(images), length / len(images), 0.0).astype(np.float32)
+        per_process = length // (self.accumulate * self.processes)
+        first = (number * self.processes + self.process) * per_process
+        own = slice(first, first + per_process)
+        return BatchRows(padded[own], weights[own])
 
-    def weighed(
-        self,
-        images: NDArray[Any],
-        labels: NDArray[np.float32],
-        weights: NDArray[np.float32] | None,
-        share: NDArray[np.float32],
-        even: float,
-    ) -> tuple[NDArray[Any], ...]:
-        """A piece for Keras: images, labels, and weights where there are any or the split needs them.
+    def _length(self, images: int) -> int:
+        """Return the length of an update with its padding: the same for every device in every step."""
+        parts = self.accumulate * self.replicas
+        return parts * ceil(images / parts)
 
-        `weights` are the images' own, `share` what `take` gave; `even` replaces the latter where not 0.
-        """
+
+@dataclass(frozen=True)
+class ValidationPartition:
+    """The batches of `images` validation images: as long as those of `training`, and without updates.
+
+    Keras takes the mean over batches by their length. With the weights here, that is the mean over
+    the images, however much padding the last batch holds.
+    """
+
+    training: BatchPartition
+    images: int
+
+    @property
+    def _batches(self) -> BatchPartition:
+        return replace(self.training, size=self.training.images_per_step, accumulate=1)
+
+    def count(self, images: int) -> int:
+        """Return the number of batches for so many images."""
+        return self._batches.count(images)
+
+    def rows(self, order: NDArray[np.int64], step: int) -> BatchRows:
+        """Return this process's batch of a step, taken from `order`."""
         import numpy as np
 
-        if self.is_whole:
-            return (images, labels) if weights is None else (images, labels, weights)
-        real = (share > 0).astype(np.float32)
-        made = share if not even else real * np.float32(even)
-        return images, labels * real[:, None], made if weights is None else made * weights
-
-    def for_validation(self, images: int) -> tuple[BatchPartition, float]:
-        """Pieces of the same length for no update; what each of `images` weighs for the mean of all."""
-        padded = self.replicas * ceil(images / self.replicas)
-        return replace(self, size=self.piece, accumulate=1), padded / images
+        taken = self._batches.rows(order, step)
+        if taken.weights is None:
+            return taken
+        replicas = self.training.replicas
+        weight = replicas * ceil(self.images / replicas) / self.images
+        return BatchRows(taken.positions, np.where(taken.weights > 0, weight, 0.0).astype(np.float32))
 
 
 def without_padding(metrics: Sequence[Any]) -> list[Any]:
-    """The same metrics of one-hot labels, for which rows of zeros (padding) do not count."""
+    """Return the same metrics of one-hot labels, for which rows of zeros (padding) do not count."""
     import keras
 
-    def counted(metric: Any) -> Any:
+    def without(metric: Any) -> Any:
         class Counted(type(metric)):  # type: ignore[misc]
             def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
                 del sample_weight  # weights of classes are for the loss
@@ -96,4 +158,4 @@ def without_padding(metrics: Sequence[Any]) -> list[Any]:
 
         return Counted.from_config(metric.get_config())
 
-    return [counted(metric) for metric in metrics]
+    return [without(metric) for metric in metrics]

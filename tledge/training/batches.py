@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tledge.config import Stage
 from tledge.data.streaming import Images, OneHot
 from tledge.errors import TledgeError
-from tledge.training import batch_partition
+from tledge.training.batch_partition import Batch, BatchPartition, ValidationPartition
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +61,82 @@ class Examples:
         return np.asarray(self.images[self.rows[positions]])
 
 
+@dataclass(frozen=True)
+class BatchMaker:
+    """Make the batches of `examples` that `partition` says, in an order that depends on (seed, epoch) alone.
+
+    Without a `seed` they come in their own order. `class_weights` float32[classes] weigh labels.
+    """
+
+    examples: Examples
+    partition: BatchPartition | ValidationPartition
+    seed: int | None = None
+    mixup: float = 0.0
+    class_weights: NDArray[np.float32] | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of batches in an epoch."""
+        return self.partition.count(len(self.examples.rows))
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Return the positions of all examples in the order of an epoch."""
+        import numpy as np
+
+        rows = len(self.examples.rows)
+        if self.seed is None:
+            return np.arange(rows)
+        return np.random.default_rng([self.seed, epoch]).permutation(rows)
+
+    def make(self, number: int, order: NDArray[np.int64], epoch: int) -> Batch:
+        """Return batch `number` of an epoch, whose `order` is given."""
+        import numpy as np
+
+        rows = self.partition.rows(order, number)
+        images = self.examples.take(rows.positions, epoch)
+        labels = self.examples.labels[self.examples.rows[rows.positions]]
+        if self.seed is not None and self.mixup:
+            rng = np.random.default_rng([self.seed, epoch, number])
+            images, labels = mixed(images.astype(np.float32), labels, self.mixup, rng)
+        return rows.batch(images, labels, None if self.class_weights is None else labels @ self.class_weights)
+
+
+class BatchReader:
+    """Hand out the batches of one epoch after the other, the next one made ahead by a thread.
+
+    JAX is fed by the thread that starts its steps, and a fast device would wait for it. (TensorFlow
+    reads ahead itself.) Feature vectors are not made ahead: copying them takes no time.
+    """
+
+    def __init__(self, maker: BatchMaker, epoch: int) -> None:
+        self.maker, self.epoch = maker, epoch
+        self.order = maker.order(epoch)
+        self.error: TledgeError | None = None
+        self.ahead: dict[tuple[int, int], Future[Batch]] = {}
+
+    def next_epoch(self) -> None:
+        """Go to the next epoch, which has an order of its own."""
+        self.epoch += 1
+        self.order = self.maker.order(self.epoch)
+
+    def read(self, number: int) -> Batch:
+        """Return batch `number`; keep a TledgeError in `error`, because backends reword what they catch."""
+        ready = self.ahead.pop((self.epoch, number), None)
+        if number + 1 < self.maker.count and not self.maker.examples.are_vectors:
+            coming = _thread().submit(self.maker.make, number + 1, self.order, self.epoch)
+            self.ahead = {(self.epoch, number + 1): coming}
+        try:
+            return ready.result() if ready else self.maker.make(number, self.order, self.epoch)
+        except TledgeError as error:
+            self.error = error
+            raise
+
+
+@cache
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "batch")
+
+
 def batches(
     examples: Examples,
     stage: Stage,
@@ -69,85 +144,44 @@ def batches(
     epoch: int,
     *,
     train: bool,
-    split: batch_partition.BatchPartition | None = None,
+    partition: BatchPartition | None = None,
 ) -> Any:
-    """A `keras.utils.PyDataset` over examples; train order depends on (seed, epoch) alone.
+    """Return a `keras.utils.PyDataset` over examples, beginning with `epoch`.
 
-    With a `split` that is not whole, every batch has weights: see `hardware.Split`.
+    Args:
+        examples: What is trained on or validated with.
+        stage: Says batch size, mixup and class weights.
+        seed: Decides the order of training, together with the epoch.
+        epoch: The epoch that comes first.
+        train: Whether to shuffle, mix and weigh examples; validation takes them as they are.
+        partition: How batches are divided; without one, an update is one batch.
     """
-    weights = examples.class_weights() if train and stage.class_weights == "balanced" else None
-    pieces, even = split or batch_partition.BatchPartition(stage.batch_size), 0.0
+    partition = partition or BatchPartition(stage.batch_size)
     if not train:
-        pieces, even = pieces.for_validation(len(examples.rows))
-
-    def made(number: int, order: NDArray[np.int64], epoch: int) -> tuple[NDArray[Any], ...]:
-        import numpy as np
-
-        part, share = pieces.take(order, number)
-        images, labels = examples.take(part, epoch), examples.labels[examples.rows[part]]
-        if train and stage.mixup:
-            rng = np.random.default_rng([seed, epoch, number])
-            images, labels = mixed(images.astype(np.float32), labels, stage.mixup, rng)
-        return pieces.weighed(images, labels, None if weights is None else labels @ weights, share, even)
-
-    chosen = seed if train else None
-    return _dataset(len(examples.rows), chosen, epoch, pieces, made, ahead=not examples.are_vectors)
+        return _dataset(BatchMaker(examples, ValidationPartition(partition, len(examples.rows))), epoch)
+    weights = examples.class_weights() if stage.class_weights == "balanced" else None
+    return _dataset(BatchMaker(examples, partition, seed, stage.mixup, weights), epoch)
 
 
-def _dataset(
-    rows: int,
-    seed: int | None,
-    epoch: int,
-    pieces: batch_partition.BatchPartition,
-    made: Callable[[int, NDArray[np.int64], int], tuple[NDArray[Any], ...]],
-    *,
-    ahead: bool,
-) -> Any:
-    """A `keras.utils.PyDataset` of what `made` gives for (number, order, epoch); in order without a seed.
-
-    With `ahead`, a thread makes the batch after the one that is asked for: JAX is fed by the thread
-    that starts its steps, and a fast device would wait for it. (TensorFlow reads ahead itself.)
-    """
+def _dataset(maker: BatchMaker, epoch: int) -> Any:
+    """Return a `keras.utils.PyDataset` that reads batches; its `reader` is the `BatchReader`."""
     import keras
-    import numpy as np
 
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__(workers=1)
-            self.epoch = epoch
-            self.order = self._shuffled()
-            self.error: TledgeError | None = None
-            self.ahead: dict[tuple[int, int], Future[tuple[NDArray[Any], ...]]] = {}
-
-        def _shuffled(self) -> NDArray[np.int64]:
-            if seed is None:
-                return np.arange(rows)
-            return np.random.default_rng([seed, self.epoch]).permutation(rows)
-
-        def on_epoch_end(self) -> None:
-            self.epoch += 1
-            self.order = self._shuffled()
+            self.reader = BatchReader(maker, epoch)
 
         def __len__(self) -> int:
-            return pieces.count(rows)
+            return maker.count
 
         def __getitem__(self, number: int) -> tuple[NDArray[Any], ...]:
-            ready = self.ahead.pop((self.epoch, number), None)
-            if ahead and number + 1 < len(self):
-                coming = _thread().submit(made, number + 1, self.order, self.epoch)
-                self.ahead = {(self.epoch, number + 1): coming}
-            try:
-                return ready.result() if ready else made(number, self.order, self.epoch)
-            except TledgeError as error:  # backends would tell of it in words of their own
-                self.error = error
-                raise
+            return self.reader.read(number).for_keras()
+
+        def on_epoch_end(self) -> None:
+            self.reader.next_epoch()
 
     return Batches()
-
-
-@cache
-def _thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, "batch")
 
 
 def mixed(

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tledge.config import Stage
 from tledge.errors import RunError
 from tledge.progress import Progress, Task
-from tledge.training.checkpoint import State, load_checkpoint, save_checkpoint, values
+from tledge.training import checkpoint
+from tledge.training.batches import BatchReader
+from tledge.training.checkpoint import State, values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,12 +58,12 @@ def _no_number(stage: Stage, state: State, where: str, precision: str) -> str:
 
 
 @contextmanager
-def own_error(*data: Any) -> Iterator[None]:
-    """Raise what making a batch raised, and not what the backend makes of it."""
+def own_error(*readers: BatchReader) -> Iterator[None]:
+    """Re-raise the data-loading error of a reader instead of the backend's wrapper."""
     try:
         yield
     except Exception:
-        if error := next((one.error for one in data if one.error), None):
+        if error := next((reader.error for reader in readers if reader.error), None):
             raise error from None
         raise
 
@@ -90,7 +92,7 @@ def report_progress(task: Task, stage: Stage, progress: Progress) -> Any:
 
 
 def keep_best(
-    train_model: Any, stage: Stage, state: State, checkpoint: Path, observers: Sequence[Observer] = ()
+    train_model: Any, stage: Stage, state: State, path: Path, observers: Sequence[Observer] = ()
 ) -> Any:
     """The callback that notes history, finds the best epoch, stops early and writes checkpoints."""
     import keras
@@ -112,12 +114,12 @@ def keep_best(
             if update_best_epoch(stage, state, figures, epoch + 1) or not stage.restore_best:
                 self.kept = [values(variable) for variable in train_model.weights]
             self.model.stop_training = state.stopped
-            save_checkpoint(checkpoint, train_model, state, self.kept or [])
+            checkpoint.save_checkpoint(path, train_model, state, self.kept or [])
             for tell in observers:
                 tell(state.history)
 
         def restore(self) -> None:
-            self.kept = load_checkpoint(checkpoint, train_model)
+            self.kept = checkpoint.load_checkpoint(path, train_model)
 
         def finish(self) -> None:
             if self.kept:

@@ -33,6 +33,16 @@ class State:
     first_stage_validation: Score | None = field(default=None, metadata=stored_as("frozen"))
     history: list[dict[str, Any]] = field(default_factory=list)
 
+    def begin_stage(self, number: int, accumulate: int = 1) -> None:
+        """Stand at the beginning of stage `number`."""
+        self.stage, self.epoch, self.best, self.best_epoch, self.wait = number, 0, None, 0, 0
+        self.stopped, self.accumulate = False, accumulate
+
+    def restart_stage(self, accumulate: int) -> None:
+        """Forget the epochs of the running stage: with `accumulate`, its optimizer has other variables."""
+        self.history = self.history[: len(self.history) - self.epoch]
+        self.begin_stage(self.stage, accumulate)
+
 
 def values(variable: Any) -> NDArray[Any]:
     """A copy of a Keras variable that later steps do not change."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from tledge.config import Stage
 from tledge.training import batch_partition, distillation
+from tledge.training.batch_partition import BatchPartition
 
 
 def optimizer(stage: Stage, steps: int, accumulate: int = 1) -> Any:
@@ -53,22 +54,21 @@ def loss(stage: Stage) -> Any:
     return keras.losses.CategoricalCrossentropy(label_smoothing=stage.label_smoothing)
 
 
-def metrics(
-    classes: int, split: batch_partition.BatchPartition | None = None, *, distilled: bool = False
-) -> list[Any]:
+def metrics(classes: int, partition: BatchPartition | None = None, *, distilled: bool = False) -> list[Any]:
     """Accuracy, and top-5 accuracy where there are more than five classes; padding does not count."""
     import keras
 
+    has_padding = partition is not None and not partition.is_undivided
     if distilled:
-        made = distillation.metrics()
-        return made if split is None or split.is_whole else batch_partition.without_padding(made)
-    if split is None or split.is_whole:
+        pair = distillation.metrics()
+        return batch_partition.without_padding(pair) if has_padding else pair
+    if not has_padding:
         top5 = keras.metrics.TopKCategoricalAccuracy(5, name="top5")
         return ["accuracy", top5] if classes > 5 else ["accuracy"]
-    made = [keras.metrics.CategoricalAccuracy(name="accuracy")]
+    counted = [keras.metrics.CategoricalAccuracy(name="accuracy")]
     if classes > 5:
-        made.append(keras.metrics.TopKCategoricalAccuracy(5, name="top5"))
-    return batch_partition.without_padding(made)
+        counted.append(keras.metrics.TopKCategoricalAccuracy(5, name="top5"))
+    return batch_partition.without_padding(counted)
 
 
 def accumulating(options: dict[str, Any], steps: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,9 @@ from tledge._process import native_output
 from tledge.config import Stage
 from tledge.errors import RunError
 from tledge.progress import Progress, start_task
-from tledge.training import accelerators, batch_partition, multi_host
+from tledge.training import accelerators, multi_host
+from tledge.training.accelerators import Engine
+from tledge.training.batch_partition import BatchPartition
 from tledge.training.batches import Examples, batches
 from tledge.training.callbacks import Observer, guard_numbers, keep_best, own_error, report_progress
 from tledge.training.checkpoint import State
@@ -33,6 +35,49 @@ HEAD_STEPS = 32
 """Steps at once of a head on features that lie ready: enough to forget Python, few for a progress bar."""
 
 
+@dataclass(frozen=True)
+class StageFit:
+    """One stage's training: of which network, on what, and where its checkpoint goes."""
+
+    network: Any
+    stage: Stage
+    state: State
+    train: Examples
+    validation: Examples
+    seed: int
+    checkpoint: Path
+    progress: Progress
+    engine: Engine
+    observers: Sequence[Observer]
+
+    def fits_into_memory(self, partition: BatchPartition) -> bool:
+        """Train with batches divided like this; return False where the device has no memory for them."""
+        try:
+            with self.engine.training():
+                network = self.engine.rebuild_in_scope(self.network)
+                _compile(self, network, partition)
+                _train_epochs(self, network, partition)
+        except Exception as error:  # the classes are the backend's
+            if not accelerators.is_out_of_memory(error):
+                raise
+            return False
+        return True
+
+    @property
+    def stage_seed(self) -> int:
+        """The seed of this stage's order of images and random layers."""
+        return self.seed + 1000 * (self.state.stage + 1)
+
+    def batches(self, partition: BatchPartition) -> tuple[Any, Any]:
+        """Return the Keras datasets of training and validation."""
+        train = batches(
+            self.train, self.stage, self.stage_seed, self.state.epoch, train=True, partition=partition
+        )
+        return train, batches(
+            self.validation, self.stage, self.stage_seed, 0, train=False, partition=partition
+        )
+
+
 def fit(
     train_model: Any,
     stage: Stage,
@@ -43,124 +88,119 @@ def fit(
     seed: int,
     checkpoint: Path,
     progress: Progress,
-    engine: accelerators.Engine = accelerators.PLAIN,
+    engine: Engine = accelerators.PLAIN,
     hosts: Hosts = ALONE,
     observers: Sequence[Observer] = (),
 ) -> None:
-    """Run one stage from where `state` stands; leaves its best (or last) weights in the model.
+    """Train one stage from where `state` stands; leave its best (or last) weights in the model.
 
-    A stage that does not fit into memory begins again in smaller pieces where the recipe allows it.
-    Raises RunError where it does not, and where the loss is no longer a number: the checkpoint then
-    still holds the last whole epoch.
+    A stage that does not fit into memory starts again with smaller batches where the recipe allows it.
+
+    Args:
+        train_model: The Keras network to train.
+        stage: The recipe's table of this stage.
+        state: Where training stands; changes with every epoch.
+        train: The images to train on.
+        validation: The images that decide which epoch is the best.
+        seed: The recipe's seed.
+        checkpoint: The file that is written after every epoch.
+        progress: Receives the figures of every epoch.
+        engine: Precision and devices.
+        hosts: The processes that train together.
+        observers: Called after every epoch with the history.
+
+    Raises:
+        RunError: The stage does not fit into memory, or the loss is no longer a number; the
+            checkpoint then still holds the last complete epoch.
     """
-    begin = train_model.get_weights()
-    _require_numbers(stage, begin)
-    replicas = engine.replicas if hosts.is_alone else multi_host.devices()
-    split = batch_partition.BatchPartition(
-        stage.batch_size, state.accumulate, replicas, hosts.processes, hosts.process
+    fitting = StageFit(
+        train_model, stage, state, train, validation, seed, checkpoint, progress, engine, observers
     )
-    with _last_words(lambda: accelerators.aborted(stage, split), hosts):
-        while True:
-            try:
-                with engine.training():
-                    here = engine.rebuild_in_scope(train_model)
-                    _run(
-                        here,
-                        stage,
-                        state,
-                        train,
-                        validation,
-                        seed,
-                        checkpoint,
-                        progress,
-                        engine,
-                        split,
-                        observers,
-                    )
-                return
-            except Exception as error:  # the classes are the backend's
-                if not accelerators.is_out_of_memory(error):
-                    raise
-            gc.collect()  # what the error's frames still held: whoever is told of it needs some memory, too
-            split = replace(split, accumulate=accelerators.halved(engine.table, stage, split, progress))
-            _begin_again(state, split.accumulate)
-            state.halved[stage.name] = split.piece
-            train_model.set_weights(begin)
+    first_weights = train_model.get_weights()
+    _require_numbers(stage, first_weights)
+    replicas = engine.replicas if hosts.is_alone else multi_host.devices()
+    partition = BatchPartition(stage.batch_size, state.accumulate, replicas, hosts.processes, hosts.process)
+    with _exit_message(lambda: accelerators.aborted(stage, partition), hosts):
+        while not fitting.fits_into_memory(partition):
+            gc.collect()  # frees what the failed step still held
+            partition = replace(
+                partition, accumulate=accelerators.halved(engine.table, stage, partition, progress)
+            )
+            state.restart_stage(partition.accumulate)
+            state.halved[stage.name] = partition.images_per_step
+            train_model.set_weights(first_weights)
 
 
-def _last_words(words: Callable[[], str], hosts: Hosts) -> AbstractContextManager[None]:
-    """Say what to set where native code aborts; several processes have last words already."""
-    return native_output.exit_message_on_abort(words) if hosts.is_alone else nullcontext()
+def _exit_message(message: Callable[[], str], hosts: Hosts) -> AbstractContextManager[None]:
+    """Say what to set where native code aborts; several processes have such a message already."""
+    return native_output.exit_message_on_abort(message) if hosts.is_alone else nullcontext()
 
 
-def _begin_again(state: State, accumulate: int) -> None:
-    """Forget the running stage. Its checkpoints are of another optimizer, with other variables."""
-    state.history = state.history[: len(state.history) - state.epoch]
-    state.epoch, state.best, state.best_epoch, state.wait = 0, None, 0, 0
-    state.stopped, state.accumulate = False, accumulate
-
-
-def _run(
-    train_model: Any,
-    stage: Stage,
-    state: State,
-    train: Examples,
-    validation: Examples,
-    seed: int,
-    checkpoint: Path,
-    progress: Progress,
-    engine: accelerators.Engine,
-    split: batch_partition.BatchPartition,
-    observers: Sequence[Observer],
-) -> None:
-    """One try of `fit`."""
-    import keras
-
-    stage_seed = seed + 1000 * (state.stage + 1)
-    data = batches(train, stage, stage_seed, state.epoch, train=True, split=split)
-    steps = len(data)
-    train_model.compile(
-        optimizer=engine.scaled(optimizer(stage, stage.epochs * steps // split.accumulate, split.accumulate)),
+def _compile(fitting: StageFit, network: Any, partition: BatchPartition) -> None:
+    """Give the network its optimizer, loss and metrics, and its random layers the seed of the stage."""
+    stage, engine, steps = fitting.stage, fitting.engine, partition.count(len(fitting.train.rows))
+    updates = stage.epochs * steps // partition.accumulate
+    network.compile(
+        optimizer=engine.scaled(optimizer(stage, updates, partition.accumulate)),
         loss=loss(stage),
         jit_compile=accelerators.JIT[engine.table.jit_compile],
         auto_scale_loss=False,
-        steps_per_execution=_steps_at_once(train, split),
-        metrics=metrics(train.labels.shape[1], split, distilled=stage.quantize_aware),
+        steps_per_execution=_steps_at_once(fitting.train, partition),
+        metrics=metrics(fitting.train.labels.shape[1], partition, distilled=stage.quantize_aware),
     )
-    train_model.optimizer.build(train_model.trainable_variables)
-    _reset_generators(train_model, stage_seed)
-    keeper = keep_best(train_model, stage, state, checkpoint, observers)
+    network.optimizer.build(network.trainable_variables)
+    _reset_generators(network, fitting.stage_seed)
+
+
+def _train_epochs(fitting: StageFit, network: Any, partition: BatchPartition) -> None:
+    """Train the epochs that are left, and put the best weights into the network."""
+    stage, state = fitting.stage, fitting.state
+    keeper = keep_best(network, stage, state, fitting.checkpoint, fitting.observers)
     if state.epoch:
         keeper.restore()
     if state.epoch < stage.epochs and not state.stopped:
-        with start_task(progress, stage.name, (stage.epochs - state.epoch) * steps) as task:
-            extra = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if stage.ema else []
-            for swap in extra if state.epoch else ():
-                swap._ema_weights_in_model = True  # checkpoints are written while swapped in
-            held_out = batches(validation, stage, stage_seed, 0, train=False, split=split)
-            guard = guard_numbers(stage, state, engine.table.precision)
-            reporter = report_progress(task, replace(stage, batch_size=split.piece), progress)
-            with own_error(data, held_out):
-                train_model.fit(
-                    data,
-                    validation_data=held_out,
-                    initial_epoch=state.epoch,
-                    epochs=stage.epochs,
-                    shuffle=False,
-                    verbose=0,
-                    callbacks=[guard, *extra, keeper, reporter],
-                )
+        train, validation = fitting.batches(partition)
+        epochs = stage.epochs - state.epoch
+        with (
+            start_task(fitting.progress, stage.name, epochs * len(train)) as task,
+            own_error(train.reader, validation.reader),
+        ):
+            reporter = report_progress(
+                task, replace(stage, batch_size=partition.images_per_step), fitting.progress
+            )
+            guard = guard_numbers(stage, state, fitting.engine.table.precision)
+            network.fit(
+                train,
+                validation_data=validation,
+                initial_epoch=state.epoch,
+                epochs=stage.epochs,
+                shuffle=False,
+                verbose=0,
+                callbacks=[guard, *_weight_averages(stage, state), keeper, reporter],
+            )
     keeper.finish()
 
 
-def _steps_at_once(train: Examples, split: batch_partition.BatchPartition) -> int:
+def _weight_averages(stage: Stage, state: State) -> list[Any]:
+    """The Keras callback that validates with averaged weights, where the stage averages them."""
+    import keras
+
+    if not stage.ema:
+        return []
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    if state.epoch:
+        swap._ema_weights_in_model = True  # checkpoints are written while swapped in
+    return [swap]
+
+
+def _steps_at_once(train: Examples, partition: BatchPartition) -> int:
     """Steps between two returns to Python, which on TensorFlow take longer than a head's step.
 
     The weights are the same, bit for bit.
     """
     import keras
 
-    is_plain = keras.backend.backend() == "tensorflow" and split.is_whole
+    is_plain = keras.backend.backend() == "tensorflow" and partition.is_undivided
     return HEAD_STEPS if is_plain and train.are_vectors else 1
 
 

@@ -210,7 +210,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tledge.training import accelerators as hardware, callbacks, checkpoint, pipeline as training
+from tledge.training import accelerators, checkpoint, pipeline
 from tledge.config import Hardware, Stage
 
 sys.path.insert(0, ROOT)
@@ -221,9 +221,9 @@ if keras.backend.backend() == "tensorflow":
 
     one = tf.config.LogicalDeviceConfiguration
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [one(), one()])
-    hardware._devices = lambda: ["CPU:0", "CPU:1"]
-training._seed(0, Hardware())
-engine = hardware.engine(Hardware(devices="all", precision=PRECISION))
+    accelerators._devices = lambda: ["CPU:0", "CPU:1"]
+pipeline._seed(0, Hardware())
+engine = accelerators.engine(Hardware(devices="all", precision=PRECISION))
 assert engine.replicas == 2
 stage, out = replace(HALVING, optimizer="adam"), Path(OUT)
 
@@ -236,14 +236,14 @@ def made():
 
 single, double = built(engine.table), made()
 assert double.predict_on_batch(examples(5).images).shape == (5, 3)
-first = fit(single, stage, out / "single", hardware.Engine(engine.table))
+first = fit(single, stage, out / "single", accelerators.Engine(engine.table))
 second = fit(double, stage, out / "double", engine)
 assert near(single, double, TOLERANCE)
 for one, other in zip(first.history, second.history):
     for name in ("loss", "val_loss", "val_accuracy"):
         assert abs(one[name] - other[name]) < 5e-3, (name, one, other)
 
-state, saved = checkpoint.State(), callbacks.save_checkpoint
+state, saved = checkpoint.State(), checkpoint.save_checkpoint
 
 
 def dies(*rest):
@@ -252,11 +252,11 @@ def dies(*rest):
         raise KeyboardInterrupt
 
 
-callbacks.save_checkpoint = dies
+checkpoint.save_checkpoint = dies
 try:
     fit(made(), stage, out / "killed", engine, state)
 except KeyboardInterrupt:
-    callbacks.save_checkpoint = saved
+    checkpoint.save_checkpoint = saved
 resumed = made()
 fit(resumed, stage, out / "killed", engine, checkpoint.read_state(out / "killed" / "state.npz"))
 assert near(resumed, double, 0)

@@ -193,12 +193,12 @@ def test_photos_are_wanted(teacher: Any) -> None:
 
 DIES = """
 import os, sys
-from tledge.training import callbacks
-whole = callbacks.save_checkpoint
+from tledge.training import checkpoint
+save = checkpoint.save_checkpoint
 def last(path, model, state, kept):
-    whole(path, model, state, kept)
+    save(path, model, state, kept)
     (state.stage, state.epoch) == (1, 5) and os._exit(9)
-callbacks.save_checkpoint = last
+checkpoint.save_checkpoint = last
 from tledge.cli.main import main
 main(sys.argv[1:])
 """

@@ -52,14 +52,14 @@ def test_message_says_what_to_set() -> None:
 
 
 def test_halving_ends_at_one() -> None:
-    listener, table, split = Listener(), Hardware(halve_batch=True), BatchPartition(6)
+    listener, table, partition = Listener(), Hardware(halve_batch=True), BatchPartition(6)
     pieces = []
-    while split.piece > 1:
-        split = replace(split, accumulate=accelerators.halved(table, Stage(), split, listener))
-        pieces.append(split.piece)
+    while partition.images_per_step > 1:
+        partition = replace(partition, accumulate=accelerators.halved(table, Stage(), partition, listener))
+        pieces.append(partition.images_per_step)
     assert pieces == [3, 2, 1] and len(listener.lines) == 3
     with pytest.raises(RunError, match="smaller backbone"):
-        accelerators.halved(table, Stage(), split, listener)
+        accelerators.halved(table, Stage(), partition, listener)
 
 
 def test_abort_names_what_to_set() -> None:

@@ -57,10 +57,10 @@ def test_next_batch_is_made_while_this_one_is_used() -> None:
     made = batches.batches(examples(images), STAGE, 3, 0, train=True)
     made[0]
     wait(images, 2)  # nobody has asked for the second
-    assert {rows for _, rows in images.asked} == {tuple(made.order[:4]), tuple(made.order[4:8])}
+    assert {rows for _, rows in images.asked} == {tuple(made.reader.order[:4]), tuple(made.reader.order[4:8])}
     made[1]
     wait(images, 1)
-    assert images.asked[-1][1] == tuple(made.order[8:12])
+    assert images.asked[-1][1] == tuple(made.reader.order[8:12])
     assert len(images.asked) == 3, "none twice"
     assert images.asked[-1][0] != threading.current_thread().name
 
@@ -71,7 +71,7 @@ def test_batches_made_ahead_are_those_asked_for() -> None:
     made = batches.batches(examples(images), stage, 3, 0, train=True)
     for numbers in ((0, 1, 0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 4, 5), (5, 0, 4, 1)):
         for number in numbers:
-            alone = batches.batches(examples(Watched()), stage, 3, made.epoch, train=True)[number]
+            alone = batches.batches(examples(Watched()), stage, 3, made.reader.epoch, train=True)[number]
             for one, other in zip(made[number], alone, strict=True):
                 np.testing.assert_array_equal(one, other)
         made.on_epoch_end()
@@ -83,10 +83,10 @@ def test_error_in_a_batch_made_ahead_is_told_when_it_is_asked_for() -> None:
     last = len(made) - 1
     made[last - 1]
     wait(images, 2)
-    assert made.error is None
+    assert made.reader.error is None
     with pytest.raises(DataError, match="photo-7"):
         made[last]
-    assert isinstance(made.error, DataError)
+    assert isinstance(made.reader.error, DataError)
 
 
 def test_features_are_not_made_ahead() -> None:
@@ -94,7 +94,7 @@ def test_features_are_not_made_ahead() -> None:
     views = np.zeros((1, COUNT, 8), np.float32)
     made = batches.batches(examples(Watched(), views), STAGE, 3, 0, train=True)
     made[0]
-    assert made.ahead == {}
+    assert made.reader.ahead == {}
 
 
 def test_class_weights_by_worked_example() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.helpers.processes import splits
+from tests.helpers.processes import partitions
 from tledge import config
 from tledge.training import batches
 from tledge.training.batch_partition import BatchPartition, without_padding
@@ -19,12 +19,12 @@ def test_shares_make_the_batch() -> None:
     examples = batches.Examples(images, np.eye(4, dtype=np.float32)[np.arange(14) % 4], np.arange(14))
     stage = config.Stage(batch_size=6, class_weights="balanced")
 
-    def data(split: BatchPartition | None) -> Any:
-        return batches.batches(examples, stage, seed=1, epoch=2, train=True, split=split)
+    def data(partition: BatchPartition | None) -> Any:
+        return batches.batches(examples, stage, seed=1, epoch=2, train=True, partition=partition)
 
     for number, count in enumerate((6, 6, 2)):
         wanted = data(None)[number]
-        parts = [data(one)[number] for one in splits(6)]
+        parts = [data(one)[number] for one in partitions(6)]
         for kind, one in enumerate(wanted):
             found = np.concatenate([part[kind] for part in parts])[:count]
             scale = len(np.concatenate([part[2] for part in parts])) / count if kind == 2 else 1
