@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from tledge.conversion.worker_client import Conversion
-from tledge.formats.base import ConversionJob
+from tledge.formats.jobs import ConversionTarget, UncalibratedJob
 
 
 def conversion(folder: Path, timeout: int = 20) -> Conversion:
-    job = ConversionJob("model.keras", str(folder / "artifacts" / "out"), "fp32", "net", "1", "", ("a", "b"))
-    return Conversion("tflite-fp32", job, folder / "logs" / "tflite-fp32.log", timeout)
+    out = str(folder / "artifacts" / "out")
+    target = ConversionTarget("model.keras", out, "fp32", "net", "1", "", ("a", "b"))
+    return Conversion("tflite-fp32", UncalibratedJob(target), folder / "logs" / "tflite-fp32.log", timeout)

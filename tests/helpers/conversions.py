@@ -7,24 +7,23 @@ from typing import Any
 from tests.helpers.small_run import record
 
 
-def converted(run: Path, variant: str, change: Callable[[Any], None], **job: Any) -> None:
+def converted(
+    run: Path, variant: str, change: Callable[[Any], None], labels: tuple[str, ...] | None = None
+) -> None:
     """Convert the run's model again after `change`, as if the export had made it so."""
-    from tledge.formats.base import ConversionJob
+    from tledge.formats.jobs import CalibratedJob, ConversionTarget, UncalibratedJob
     from tledge.formats.registry import VARIANTS
     from tledge.models import classifier
     from tledge.run.folder import RunFolder
 
-    trained = RunFolder(run).read_run()
     keras_model = classifier.load(run / "model.keras")
     change(keras_model)
     faulty = run / "faulty.keras"
     classifier.save(keras_model, faulty)
     chosen = VARIANTS[variant]
-    facts: dict[str, Any] = {
-        "labels": trained.labels,
-        "calibration": str(run / "evidence" / "calibration.npy"),
-        **job,
-    }
     out = str(run / "artifacts" / chosen.filename)
-    chosen.format.convert(ConversionJob(str(faulty), out, chosen.mode_name, "small", "1", "", **facts))
+    labels = RunFolder(run).read_run().labels if labels is None else labels
+    target = ConversionTarget(str(faulty), out, chosen.mode_name, "small", "1", "", labels)
+    calibrated = CalibratedJob(target, str(run / "evidence" / "calibration.npy"))
+    chosen.format.convert(calibrated if chosen.mode.calibrated else UncalibratedJob(target))
     record(run, variant)

@@ -51,8 +51,8 @@ def test_opening_takes_no_more_than_it_says(small_run: Path, name: str) -> None:
 
 
 CONVERT = """
-from tledge.formats.registry.base import Job
-job = Job(**json.loads(Path({job!r}).read_text()))
+from tledge.formats.jobs import job_from_json
+job = job_from_json(json.loads(Path({job!r}).read_text()))
 VARIANTS[{name!r}].format.convert(job)
 """
 
@@ -63,13 +63,11 @@ def job(run: Path, name: str, out: Path) -> Path:
         (run / "logs" / f"{'tflite-int8' if name == 'onnx-int8' else name}.job.json").read_text()
     )
     raw.pop("variant")
-    changed = {
-        "out": str(out / VARIANTS[name].filename),
-        "mode": VARIANTS[name].mode_name,
-        "uncorrected": None,
-    }
+    raw["target"] |= {"out": str(out / VARIANTS[name].filename), "mode": VARIANTS[name].mode_name}
+    if VARIANTS[name].mode.calibrated:
+        raw["uncorrected"] = None
     path = out / "job.json"
-    path.write_text(json.dumps({**raw, **changed}))
+    path.write_text(json.dumps(raw))
     return path
 
 
@@ -94,10 +92,11 @@ def test_making_takes_all_that_it_says(
     own_run: Path, name: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tledge.errors import TledgeError
-    from tledge.formats.base import ConversionJob
+    from tledge.formats.jobs import job_from_json
 
     raw = json.loads(job(own_run, name, tmp_path).read_text())
-    raw["model"] = shutil.copy(own_run / "model.keras", tmp_path / "other.keras")  # in no process' memory
+    model = shutil.copy(own_run / "model.keras", tmp_path / "other.keras")  # in no process' memory
+    raw["target"]["model"] = str(model)
     block(monkeypatch, {module})
     with pytest.raises((TledgeError, ImportError), match=module):
-        VARIANTS[name].format.convert(ConversionJob(**raw))
+        VARIANTS[name].format.convert(job_from_json(raw))

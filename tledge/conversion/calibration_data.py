@@ -6,6 +6,7 @@ None of them verifies: calibration takes train photos, the rest validation photo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from tledge.data import cache, prepare, sampling, splits
 from tledge.errors import DataError
 from tledge.progress import SILENT, Progress
 from tledge.quantization import calibration_set, selection_images
+from tledge.quantization.calibration_set import CalibrationEntry, CalibrationRecord
 from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 from tledge.run.records import Artifact, TrainedRun
@@ -26,119 +28,156 @@ CALIBRATION = "evidence/calibration.npy"
 """Where in a run the images lie that ranges are measured on."""
 
 HELD_OUT = "evidence/held_out.npz"
-"""Where in a run the images lie that remedies are chosen by."""
+"""Where in a run the images lie that quantization repairs are chosen by."""
 
 
-def calibration(folder: RunFolder, recipe: Recipe, run: TrainedRun, progress: Progress = SILENT) -> Path:
-    """Write the calibration images and `calibration.json`; gives the path of the images.
+@dataclass(frozen=True)
+class WrittenCalibration:
+    """Calibration images that were written: the path of their `.npy` file, and their record."""
 
-    None of them is an image that verifies: a train photo that equals a test photo is left out, and
-    named. Raises DataError where they cannot serve, or where none is left.
+    path: Path
+    record: CalibrationRecord
+
+
+def write_calibration_images(
+    folder: RunFolder,
+    recipe: Recipe,
+    run: TrainedRun,
+    prepared: cache.Prepared,
+    progress: Progress = SILENT,
+) -> WrittenCalibration:
+    """Write the calibration images and `calibration.json`.
+
+    None of them is an image that verifies: a train photo that equals an image of the golden set, pixel
+    by pixel, is left out, and named.
+
+    Raises:
+        DataError: the images cannot calibrate, or all of them are test photos.
     """
     import numpy as np
 
-    prepared, rows = _drawn(recipe, run, progress)
+    images, entries = _choose_images(recipe, run, prepared)
+    golden = folder.read_golden()
+    test_ids = calibration_set.digests(golden)
+    copies = calibration_set.copies(entries, test_ids)
+    if copies:
+        progress.say(f"warning: {calibration_set.left_out(entries, copies)}")
+    disjoint = {
+        "file": folder.golden.name,
+        "images": len(golden.ids),
+        "left_out": [f"{entries[place].id} is {test_id}" for place, test_id in copies.items()],
+    }
+    kept = [place for place in range(len(entries)) if place not in copies]
+    images, entries = images[kept], [entries[place] for place in kept]
+    assert not calibration_set.copies(entries, test_ids), "a calibration image must not verify"
+    path = folder.path / CALIBRATION
+    with atomic.replacing(path) as new_path:
+        np.save(new_path, images)
+    facts = {"path": CALIBRATION, "sha256": files.sha256(path), "seed": run.seed, "split": "train"}
+    record = calibration_set.record(images, entries, disjoint, **facts)
+    files.write_json(folder.calibration, record)
+    return WrittenCalibration(path, record)
+
+
+def _choose_images(
+    recipe: Recipe, run: TrainedRun, prepared: cache.Prepared
+) -> tuple[NDArray[np.uint8], list[CalibrationEntry]]:
+    """Choose train photos, and return their pixels uint8[N, H, W, 3] and an entry for each."""
+    rows = _calibration_rows(recipe, run, prepared)
     images = prepared.images()[rows]
     calibration_set.require_usable(images)
     entries = [
-        calibration_set.CalibrationEntry(
-            row, prepared.rows[row].id, prepared.rows[row].label, calibration_set.digest(image)
-        )
+        CalibrationEntry(row, prepared.rows[row].id, prepared.rows[row].label, calibration_set.digest(image))
         for row, image in zip(rows.tolist(), images, strict=True)
     ]
-    reference = folder.read_golden()
-    tested = calibration_set.digests(reference)
-    if copies := calibration_set.copies(entries, tested):
-        progress.say(f"warning: {calibration_set.left_out(entries, copies)}")
-    kept = [place for place in range(len(entries)) if place not in copies]
-    disjoint = {
-        "file": folder.golden.name,
-        "images": len(reference.ids),
-        "left_out": [f"{entries[place].id} is {name}" for place, name in copies.items()],
-    }
-    entries, images = [entries[place] for place in kept], images[kept]
-    assert not calibration_set.copies(entries, tested), "what verifies must not have calibrated"
-    path = folder.path / CALIBRATION
-    with atomic.replacing(path) as made:
-        np.save(made, images)
-    facts = {"path": CALIBRATION, "sha256": files.sha256(path), "seed": run.seed, "split": "train"}
-    files.write_json(folder.calibration, calibration_set.record(images, entries, disjoint, **facts))
-    return path
+    return images, entries
 
 
-def _drawn(recipe: Recipe, run: TrainedRun, progress: Progress) -> tuple[cache.Prepared, NDArray[np.int64]]:
-    """The prepared photos, and the rows to calibrate on: train photos, classes in turn."""
+def _calibration_rows(recipe: Recipe, run: TrainedRun, prepared: cache.Prepared) -> NDArray[np.int64]:
+    """Return the rows int64[N] of the cache to calibrate on: train photos, one class after the other."""
     count = recipe.export.calibration.images
     if count < 1:
         raise DataError(
             "[export.calibration] images = 0: the calibration set is empty. An int8 model needs "
             "at least one image, 100 to 500 are usual."
         )
-    prepared = photos(recipe, run, progress)
     rows = splits.split(prepared, recipe.data, run.seed)["train"]
-    return prepared, rows[sampling.by_class_in_turn(prepared.label_indices[rows], count, run.seed)]
+    return rows[sampling.by_class_in_turn(prepared.label_indices[rows], count, run.seed)]
 
 
-def note_stability(folder: RunFolder, artifacts: Sequence[Artifact], progress: Progress = SILENT) -> None:
-    """Add to `calibration.json` how steady the ranges of a conversion were; say if they were not."""
-    found = [one.details["stability"] for one in artifacts if "stability" in one.details]
-    if not found:
+def note_stability(
+    folder: RunFolder,
+    record: CalibrationRecord,
+    artifacts: Sequence[Artifact],
+    progress: Progress = SILENT,
+) -> None:
+    """Add to `calibration.json` how stable the ranges of a conversion were; warn where they were not."""
+    reports = [artifact.details["stability"] for artifact in artifacts if "stability" in artifact.details]
+    if not reports:
         return
-    known = files.read_json(folder.calibration, "a calibrated run", "Export again.")
-    files.write_json(folder.calibration, {**known, "stability": found[0]})
-    if found[0]["warning"]:
-        progress.say(f"warning: {found[0]['warning']}")
+    files.write_json(folder.calibration, replace(record, stability=reports[0]))
+    if reports[0]["warning"]:
+        progress.say(f"warning: {reports[0]['warning']}")
 
 
 def calibration_images(
     folder: RunFolder, recipe: Recipe, run: TrainedRun, progress: Progress = SILENT
 ) -> NDArray[np.uint8]:
-    """The images uint8[N, H, W, 3] that an export calibrated on, or would; blanks are not among them."""
+    """Return the images uint8[N, H, W, 3] that an export calibrated on, or would; without the blank ones."""
     import numpy as np
 
     path = folder.path / CALIBRATION
     if path.is_file():
         images: NDArray[np.uint8] = np.load(path, allow_pickle=False)
     else:
-        prepared, rows = _drawn(recipe, run, progress)
-        images = prepared.images()[rows]
+        prepared = open_photos(recipe, run, progress)
+        images = prepared.images()[_calibration_rows(recipe, run, prepared)]
     calibration_set.require_usable(images)
     return images
 
 
-def photos(recipe: Recipe, run: TrainedRun, progress: Progress = SILENT) -> cache.Prepared:
-    """The prepared photos that the run was trained on."""
-    cached = Path(run.cache)
-    # A run that was trained on another machine knows the cache by the same name, elsewhere.
-    here = [
-        folder for folder in (cached, cache.cache_root() / cached.name) if (folder / "index.json").is_file()
-    ]
-    if here:
-        return cache.open_cache(here[0])
+def open_photos(recipe: Recipe, run: TrainedRun, progress: Progress = SILENT) -> cache.Prepared:
+    """Open the cache of photos that the run was trained on; decode them again where it is gone.
+
+    Raises:
+        DataError: the cache is gone and the source has other photos now.
+    """
+    trained_cache = Path(run.cache)
+    # A run that was trained on another machine has a cache of the same name in another folder.
+    for folder in (trained_cache, cache.cache_root() / trained_cache.name):
+        if (folder / "index.json").is_file():
+            return cache.open_cache(folder)
     prepared = prepare.prepare_dataset(recipe.data, recipe.model.image_size, progress)
-    if prepared.folder.name != cached.name:
+    if prepared.folder.name != trained_cache.name:
         raise DataError(
-            f"{cached}: the prepared photos of this run are gone, and the source has other photos "
+            f"{trained_cache}: the cached photos of this run are gone, and the source has other photos "
             "now. Calibration would see photos that training did not. Train again."
         )
     return prepared
 
 
-def held_out_images(
-    recipe: Recipe, run: TrainedRun, most: int, progress: Progress = SILENT
+def selection_set(
+    recipe: Recipe, run: TrainedRun, prepared: cache.Prepared, most: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Validation photos, classes in turn, and changed copies of them, `most` in all; and their labels."""
-    prepared = photos(recipe, run, progress)
+    """Return validation photos, followed by changed copies of them, and the label of each.
+
+    Args:
+        recipe: recipe of the run.
+        run: the trained run; its seed decides the split and the choice.
+        prepared: the cache of photos that the run was trained on.
+        most: number of images to return at most, copies included.
+
+    Returns:
+        Images uint8[N, H, W, 3] and label indices int64[N].
+    """
     rows = splits.split(prepared, recipe.data, run.seed)["validation"]
     labels = prepared.label_indices
-    chosen = rows[
-        sampling.by_class_in_turn(labels[rows], most // (1 + len(selection_images.CHANGES)), run.seed)
-    ]
+    count = most // (1 + len(selection_images.CHANGES))
+    chosen = rows[sampling.by_class_in_turn(labels[rows], count, run.seed)]
     return selection_images.varied(prepared.images()[chosen], labels[chosen])
 
 
-def write_held_out(folder: RunFolder, recipe: Recipe, run: TrainedRun, progress: Progress = SILENT) -> None:
-    """Write held-out images and labels, to choose remedies by."""
-    selection_images.save(
-        folder.path / HELD_OUT, *held_out_images(recipe, run, selection_images.MOST, progress)
-    )
+def write_selection_set(folder: RunFolder, recipe: Recipe, run: TrainedRun, prepared: cache.Prepared) -> None:
+    """Write the images and labels that quantization repairs are chosen by."""
+    images, labels = selection_set(recipe, run, prepared, selection_images.MOST)
+    selection_images.save(folder.path / HELD_OUT, images, labels)

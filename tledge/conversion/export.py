@@ -1,6 +1,6 @@
 """The export stage: convert a run's Keras model into artifacts, in processes of their own.
 
-TFLite modes share a float graph, so one process makes them all; the other formats are made beside it.
+TFLite modes share a float graph, so one process makes all of them; a second one makes the other formats.
 """
 
 from __future__ import annotations
@@ -10,15 +10,24 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tledge._io import files
 from tledge.conversion import calibration_data
+from tledge.conversion.calibration_data import WrittenCalibration
 from tledge.conversion.worker_client import Conversion, Converter
 from tledge.environment import packages
-from tledge.formats.base import MODE, ConversionJob
+from tledge.formats.jobs import (
+    CalibratedJob,
+    ConversionJob,
+    ConversionTarget,
+    MixedPrecisionJob,
+    QuantizationAwareJob,
+    RepairJob,
+    UncalibratedJob,
+)
 from tledge.formats.registry import VARIANTS
 from tledge.progress import SILENT, Progress, start_task
 from tledge.recipe.definition import Recipe
@@ -28,8 +37,18 @@ from tledge.run.records import Artifact, TrainedRun
 
 INT8, MIXED = "tflite-int8", "tflite-mixed"
 
-LONE = "tflite"
+TFLITE = "tflite"
 """The format whose modes get a process to themselves."""
+
+
+@dataclass(frozen=True)
+class ExportInputs:
+    """What all conversions of an export share; `calibration` is None where no variant is calibrated."""
+
+    folder: RunFolder
+    recipe: Recipe
+    run: TrainedRun
+    calibration: WrittenCalibration | None = None
 
 
 @run_folder.alone
@@ -39,141 +58,174 @@ def export(
     variants: Sequence[str],
     progress: Progress = SILENT,
 ) -> list[Artifact]:
-    """Make `variants` of the run's model; gives one Artifact each, in the order of the table.
+    """Convert the run's model into `variants`; artifacts made before stay.
 
-    Raises ConversionError where a converter fails, crashes or takes too long (its log is kept in
-    `logs/`), DataError for a calibration set that cannot serve. Artifacts made before stay.
+    Args:
+        folder: folder of a finished run.
+        recipe: recipe of the run, with the `[export]` and `[parity]` tables that apply.
+        variants: names of `VARIANTS` to make.
+        progress: shows what is being made.
+
+    Returns:
+        An artifact for each variant, with its hash, in the order of `VARIANTS`.
+
+    Raises:
+        ConversionError: a converter failed, crashed or took too long; its log is kept in `logs/`.
+        DataError: the calibration images cannot serve.
     """
-    run = folder.read_run()
-    plain = [name for name in variants if not _student(folder, name)]
-    calibrated = any(VARIANTS[name].mode.calibrated for name in plain)
-    calibration = calibration_data.calibration(folder, recipe, run, progress) if calibrated else None
-    if any(_is_repaired(name, recipe) for name in plain):
-        calibration_data.write_held_out(folder, recipe, run, progress)
     wanted = [name for name in VARIANTS if name in variants]
-    made: dict[str, Artifact] = {}
+    inputs = _export_inputs(folder, recipe, wanted, progress)
+    (folder.path / "evidence").mkdir(exist_ok=True)
+    artifacts: dict[str, Artifact] = {}
 
-    def make(converter: Converter, name: str) -> None:
-        artifact = _one(converter, folder, recipe, run, name, calibration)
+    def convert(converter: Converter, name: str) -> None:
+        artifact = _convert_variant(converter, inputs, name)
         files.write_json(folder.artifacts / f"{artifact.variant}.json", artifact)
         progress.say(f"{artifact.variant:16} {artifact.bytes / 1024:8.0f} KiB  {artifact.seconds:5.1f} s")
         task.advance(1)
-        made[name] = artifact
+        artifacts[name] = artifact
 
     with start_task(progress, "export", len(wanted)) as task:
-        _side_by_side([lane for lane in _lanes(wanted) if lane], make, recipe.export.memory_mib)
-    done = [made[name] for name in wanted]
-    calibration_data.note_stability(folder, done, progress)
-    return done
+        _convert_in_parallel(_queues_of_processes(wanted), convert, recipe.export.memory_mib)
+    in_order = [artifacts[name] for name in wanted]
+    if inputs.calibration:
+        calibration_data.note_stability(folder, inputs.calibration.record, in_order, progress)
+    return in_order
 
 
-def _is_repaired(name: str, recipe: Recipe) -> bool:
-    """Whether held-out images decide how a variant is made."""
+def _export_inputs(
+    folder: RunFolder, recipe: Recipe, wanted: Sequence[str], progress: Progress
+) -> ExportInputs:
+    """Write the images that these variants need, and return what their conversions share."""
+    run = folder.read_run()
+    from_model = [name for name in wanted if not _quantization_aware_model(folder, name)]
+    if not any(VARIANTS[name].mode.calibrated for name in from_model):
+        return ExportInputs(folder, recipe, run)
+    prepared = calibration_data.open_photos(recipe, run, progress)
+    calibration = calibration_data.write_calibration_images(folder, recipe, run, prepared, progress)
+    if any(_is_chosen_by_trial(name, recipe) for name in from_model):
+        calibration_data.write_selection_set(folder, recipe, run, prepared)
+    return ExportInputs(folder, recipe, run, calibration)
+
+
+def _is_chosen_by_trial(name: str, recipe: Recipe) -> bool:
+    """Tell whether validation images decide how a variant is made."""
     return name == MIXED or (name == INT8 and recipe.export.int8.repair)
 
 
-def _lanes(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What each of two processes makes, in order."""
-    alone = [name for name in wanted if name.startswith(LONE)]
-    return alone, [name for name in wanted if name not in alone]
+def _quantization_aware_model(folder: RunFolder, name: str) -> Path | None:
+    """Return the quantization-aware model where the run has one and this variant is made of it."""
+    return folder.student if name == INT8 and folder.student.is_file() else None
 
 
-def _side_by_side(
-    lanes: Sequence[Sequence[str]], make: Callable[[Converter, str], None], memory_mib: int
+def _queues_of_processes(wanted: Sequence[str]) -> list[list[str]]:
+    """Return what each process converts, in order: TFLite modes, and all else."""
+    tflite = [name for name in wanted if name.startswith(TFLITE)]
+    others = [name for name in wanted if name not in tflite]
+    return [queue for queue in (tflite, others) if queue]
+
+
+def _convert_in_parallel(
+    queues: Sequence[Sequence[str]], convert: Callable[[Converter, str], None], memory_mib: int
 ) -> None:
-    """Work off all lanes at once; after a failure in one, the others end with what they have in hand.
+    """Work off all queues at once, each in its own process.
 
-    An interrupt waits for none of them.
+    After a failure in one queue, the others finish the conversion that they are at. After an interrupt
+    all processes are killed.
     """
     failed = threading.Event()
 
-    def work(converter: Converter, lane: Sequence[str]) -> None:
+    def work_off(converter: Converter, queue: Sequence[str]) -> None:
         try:
             with converter:
-                for name in lane:
+                for name in queue:
                     if not failed.is_set():
-                        make(converter, name)
+                        convert(converter, name)
         except BaseException:
             failed.set()
             raise
 
-    converters = [Converter(memory_mib) for _lane in lanes]
-    with ThreadPoolExecutor(max(1, len(lanes))) as pool:
+    converters = [Converter(memory_mib) for _queue in queues]
+    with ThreadPoolExecutor(max(1, len(queues))) as pool:
         try:
-            for done in [pool.submit(work, *one) for one in zip(converters, lanes, strict=True)]:
-                done.result()
+            pairs = zip(converters, queues, strict=True)
+            for future in [pool.submit(work_off, converter, queue) for converter, queue in pairs]:
+                future.result()
         except KeyboardInterrupt:
             for converter in converters:
                 converter.kill()
             raise
 
 
-def _one(
-    converter: Converter,
-    folder: RunFolder,
-    recipe: Recipe,
-    run: TrainedRun,
-    name: str,
-    calibration: Path | None,
-) -> Artifact:
+def _convert_variant(converter: Converter, inputs: ExportInputs, name: str) -> Artifact:
+    """Convert one variant, and return the artifact, which a repair may have made of another mode."""
     started = time.monotonic()
-    job = _job(folder, recipe, run, name, calibration)
-    details = converter.convert(Conversion(name, job, folder.logs / f"{name}.log", recipe.export.timeout))
-    name = _filed(folder, name, details)
-    out = folder.artifacts / VARIANTS[name].filename
-    if job.uncorrected:
-        details[UNCORRECTED] = Path(job.uncorrected).relative_to(folder.path.resolve()).as_posix()
-    if job.ranges and recipe.export.int8.repair:
-        details["repair"] = "none: the network was trained in 8 bits"
+    folder, recipe = inputs.folder, inputs.recipe
+    job = conversion_job(inputs, name)
+    written = converter.convert(Conversion(name, job, folder.logs / f"{name}.log", recipe.export.timeout))
+    if written.mode != job.target.mode:
+        name = _rename_to_variant_of(folder, name, written.mode)
+    path = folder.artifacts / VARIANTS[name].filename
     return Artifact(
         variant=name,
-        path=out.relative_to(folder.path).as_posix(),
-        sha256=folder.sha256(out),
-        bytes=files.size_of(out),
+        path=path.relative_to(folder.path).as_posix(),
+        sha256=folder.sha256(path),
+        bytes=files.size_of(path),
         seconds=round(time.monotonic() - started, 1),
-        details=details,
+        details={**written.details, **_details_of_job(job, inputs)},
         made_with=packages.made_with(),
     )
 
 
-def _job(
-    folder: RunFolder, recipe: Recipe, run: TrainedRun, name: str, calibration: Path | None
-) -> ConversionJob:
-    variant, student = VARIANTS[name], _student(folder, name)
-    repair = _is_repaired(name, recipe) and not student
-    correct = variant.mode.calibrated and recipe.export.int8.bias_correction and name != MIXED and not student
-    uncorrected = folder.path / "evidence" / f"{name}-uncorrected{variant.format.suffix}"
-    uncorrected.parent.mkdir(exist_ok=True)
-    return ConversionJob(
-        model=str((student or folder.model).resolve()),
-        out=str((folder.artifacts / variant.filename).resolve()),
+def _details_of_job(job: ConversionJob, inputs: ExportInputs) -> dict[str, Any]:
+    """Return what an artifact's details hold beside what its converter reports."""
+    if isinstance(job, CalibratedJob | RepairJob) and job.uncorrected:
+        path = Path(job.uncorrected).relative_to(inputs.folder.path.resolve())
+        return {UNCORRECTED: path.as_posix()}
+    if isinstance(job, QuantizationAwareJob) and inputs.recipe.export.int8.repair:
+        return {"repair": "none: the model was trained quantization-aware"}
+    return {}
+
+
+def conversion_job(inputs: ExportInputs, name: str) -> ConversionJob:
+    """Return the job that makes one variant."""
+    folder, settings, variant = inputs.folder, inputs.recipe.export.int8, VARIANTS[name]
+    if trained_model := _quantization_aware_model(folder, name):
+        return QuantizationAwareJob(
+            _conversion_target(inputs, name, trained_model), str(folder.student_ranges.resolve())
+        )
+    target = _conversion_target(inputs, name, folder.model)
+    if not variant.mode.calibrated:
+        return UncalibratedJob(target)
+    assert inputs.calibration is not None, f"{name} is calibrated"
+    calibration = str(inputs.calibration.path.resolve())
+    # The conversion without bias correction is kept, so that the report can compare both.
+    uncorrected = str((folder.path / "evidence" / f"{name}-uncorrected{variant.format.suffix}").resolve())
+    if not _is_chosen_by_trial(name, inputs.recipe):
+        kept = uncorrected if settings.bias_correction else None
+        return CalibratedJob(target, calibration, settings.bias_correction, kept)
+    selection, limits = str((folder.path / calibration_data.HELD_OUT).resolve()), inputs.recipe.parity
+    if name == MIXED:
+        return MixedPrecisionJob(target, calibration, selection, limits)
+    return RepairJob(target, calibration, selection, limits, settings.integer_only, uncorrected)
+
+
+def _conversion_target(inputs: ExportInputs, name: str, model: Path) -> ConversionTarget:
+    run, variant = inputs.run, VARIANTS[name]
+    return ConversionTarget(
+        model=str(model.resolve()),
+        out=str((inputs.folder.artifacts / variant.filename).resolve()),
         mode=variant.mode_name,
         name=run.name,
         version=run.version,
         description=run.description or f"Image classifier {run.name}",
         labels=run.labels,
-        calibration=str(calibration.resolve()) if calibration and variant.mode.calibrated else None,
-        bias_correction=correct,
-        # The converter's own result, so that the report can show both.
-        uncorrected=str(uncorrected.resolve()) if correct or (repair and name == INT8) else None,
-        held_out=str((folder.path / calibration_data.HELD_OUT).resolve()) if repair else None,
-        limits=asdict(recipe.parity) if repair else {},
-        integer_only=recipe.export.int8.integer_only,
-        ranges=str(folder.student_ranges.resolve()) if student else None,
     )
 
 
-def _filed(folder: RunFolder, name: str, details: dict[str, Any]) -> str:
-    """Give a conversion's file the name of the variant that it turned out to be, and tell that."""
-    if MODE not in details:
-        return name
-    found = f"{LONE}-{details[MODE]}"
-    if found != name:
-        (folder.artifacts / f"{name}.json").unlink(missing_ok=True)
-        os.replace(folder.artifacts / VARIANTS[name].filename, folder.artifacts / VARIANTS[found].filename)
-    return found
-
-
-def _student(folder: RunFolder, name: str) -> Path | None:
-    """The quantize-aware network where the run has one and a variant is made of it."""
-    return folder.student if name == INT8 and folder.student.is_file() else None
+def _rename_to_variant_of(folder: RunFolder, name: str, mode: str) -> str:
+    """Rename a converted file to the variant of the mode that was actually produced; return that variant."""
+    produced = f"{TFLITE}-{mode}"
+    (folder.artifacts / f"{name}.json").unlink(missing_ok=True)
+    os.replace(folder.artifacts / VARIANTS[name].filename, folder.artifacts / VARIANTS[produced].filename)
+    return produced

@@ -1,7 +1,7 @@
-"""The diagnosis stage: which layers lose most by 8 bits, from a run's float `.tflite`, without TensorFlow.
+"""The diagnosis stage: which layers lose most by int8, from a run's float `.tflite`, without TensorFlow.
 
-Costs are measured on validation photos and changed copies of them, and so order layers; they are no
-claim about test photos.
+Costs are measured on validation photos and changed copies of them. They put layers in an order; they say
+nothing about test photos.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tledge.quantization.sensitivity import CORRECTED, OUTPUT, ROUNDED, Cost, La
 from tledge.recipe.definition import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
-from tledge.run.records import Artifact
+from tledge.run.records import Artifact, TrainedRun
 from tledge.visualization import plots
 
 if TYPE_CHECKING:
@@ -27,32 +27,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FLOAT = "tflite-fp32"
-"""The artifact that is taken apart."""
+"""The artifact whose layers are measured."""
 
 IMAGES = 125
-"""Held-out images, copies included, that answers are compared on: 25 photos and four copies of each."""
+"""Selection images, copies included, that predictions are compared on: 25 photos and four copies of each."""
 
-MOST = 200
+MOST_CALIBRATION_IMAGES = 200
 """Calibration images that are measured at most: a thousand values of every tensor are kept of each."""
 
-FEW = 60
-"""Held-out images, and calibration images, where layers are to be named and not measured in earnest."""
+QUICK_IMAGES = 60
+"""Selection images, and calibration images, of the quick search for the costliest layers."""
 
 NOTABLE = 0.01
-"""Loss of agreement that is worth a sentence: half of what the default gate allows a whole model."""
+"""Loss of agreement that is reported: half of what the default gate allows a whole model."""
 
-NAMED = 3
-"""Layers that get a sentence."""
+MOST_REPORTED = 3
+"""Layers that are reported at most."""
 
 WIDE = 10
-"""Ratio of the widest to the middle channel of outputs that leaves the middle one under 5 of 8 bits."""
+"""Ratio of the widest to the median output channel that leaves the median one less than 5 of 8 bits."""
 
 TABLE, PLOT = "evidence/quantization.json", "evidence/quantization.png"
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """`evidence/quantization.json`: what was taken apart (path and SHA-256), the layers, in sentences."""
+    """`evidence/quantization.json`: path and SHA-256 of the measured artifact, its layers, and remarks."""
 
     run: str
     model: str
@@ -63,70 +63,67 @@ class Diagnosis:
 
 @run_folder.alone
 def diagnose(folder: RunFolder, recipe: Recipe, progress: Progress = SILENT) -> Diagnosis:
-    """Quantize one layer after the other; writes table and plot into the run's evidence.
+    """Quantize one layer after the other; write table and plot into the run's evidence.
 
-    Raises RunError where `tflite-fp32` was not exported, MissingError without matplotlib.
+    Raises:
+        RunError: `tflite-fp32` was not exported.
+        ArtifactError: it is gone, or was changed after the export.
+        MissingError: matplotlib is not installed.
     """
     plots.check()
     run, artifact = folder.read_run(), _float_artifact(folder)
-    calibration = _some(calibration_data.calibration_images(folder, recipe, run, progress), MOST)
-    images, _ = calibration_data.held_out_images(recipe, run, IMAGES, progress)
-    found = sensitivity(_model(folder, artifact), calibration, images, progress)
-    made = Diagnosis(
-        str(folder.path), artifact.path, artifact.sha256, found, remarks(found, str(folder.path))
-    )
-    files.write_json(folder.path / TABLE, made)
+    calibration, images = _images(folder, recipe, run, MOST_CALIBRATION_IMAGES, IMAGES, progress)
+    layers = sensitivity(_model(folder, artifact), calibration, images, progress)
+    diagnosis = _diagnosis(folder, artifact, layers)
+    files.write_json(folder.path / TABLE, diagnosis)
     with atomic.replacing(folder.path / PLOT) as path:
         title = f"{run.name}: one layer at a time in 8 bits, {len(images)} held-out images"
-        plots.layers([one.name for one in found.layers], _panels(found.layers), path, title)
-    return made
-
-
-def _panels(layers: Sequence[Layer]) -> dict[str, dict[str, list[float | None]]]:
-    """What is drawn: unit, legend, figures."""
-    costs = {
-        "outputs": [one.output for one in layers],
-        "weights": [one.rounded for one in layers],
-        "weights, biases corrected": [one.corrected for one in layers],
-    }
-    return {
-        "agreement lost, points": {
-            name: [100 * one.lost if one else None for one in some] for name, some in costs.items()
-        },
-        "mean largest |Δp|": {
-            name: [one.moved if one else None for one in some] for name, some in costs.items()
-        },
-        "signal to noise, dB": {
-            "outputs": [one.output_db for one in layers],
-            "weights": [one.weights_db for one in layers],
-            "weights, worst channel": [one.worst_channel_db for one in layers],
-        },
-    }
+        plots.layers([layer.name for layer in layers.layers], _panels(layers.layers), path, title)
+    return diagnosis
 
 
 @run_folder.alone
 def culprits(folder: RunFolder, recipe: Recipe, progress: Progress = SILENT) -> tuple[str, ...]:
-    """Sentences on the layers that cost an int8 artifact most, quickly: a third of what `diagnose` does.
+    """Name the layers that cost an int8 artifact most, quickly: in a third of the time of `diagnose`.
 
-    What they rest on is kept in `evidence/culprits.json`, as a Diagnosis.
+    The figures are kept in `evidence/culprits.json`, as a Diagnosis.
 
-    Raises what `diagnose` raises for a run that cannot be taken apart.
+    Args:
+        folder: folder of the run.
+        recipe: recipe of the run.
+        progress: shows what is being measured.
+
+    Returns:
+        Sentences, the costliest layer first.
+
+    Raises:
+        RunError, ArtifactError: as `diagnose`.
     """
     run, artifact = folder.read_run(), _float_artifact(folder)
-    some = _some(calibration_data.calibration_images(folder, recipe, run, progress), FEW)
-    images, _ = calibration_data.held_out_images(recipe, run, FEW, progress)
-    weights = CORRECTED if recipe.export.int8.bias_correction or recipe.export.int8.repair else ROUNDED
-    found = sensitivity(_model(folder, artifact), some, images, progress, kinds=(weights, OUTPUT))
-    said = remarks(found, str(folder.path))
-    files.write_json(
-        folder.culprits, Diagnosis(str(folder.path), artifact.path, artifact.sha256, found, said)
-    )
-    return said
+    calibration, images = _images(folder, recipe, run, QUICK_IMAGES, QUICK_IMAGES, progress)
+    int8 = recipe.export.int8
+    weights = CORRECTED if int8.bias_correction or int8.repair else ROUNDED
+    model = _model(folder, artifact)
+    layers = sensitivity(model, calibration, images, progress, kinds=(weights, OUTPUT))
+    diagnosis = _diagnosis(folder, artifact, layers)
+    files.write_json(folder.culprits, diagnosis)
+    return diagnosis.remarks
 
 
-def _some(photos: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:
-    """At most so many of the photos, evenly chosen, and the blanks that the conversion adds."""
-    return calibration_set.with_blanks(photos[:: -(-len(photos) // most)])
+def _diagnosis(folder: RunFolder, artifact: Artifact, layers: Sensitivity) -> Diagnosis:
+    run = str(folder.path)
+    return Diagnosis(run, artifact.path, artifact.sha256, layers, remarks(layers, run))
+
+
+def _images(
+    folder: RunFolder, recipe: Recipe, run: TrainedRun, most_calibration: int, most: int, progress: Progress
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return calibration images with the blank ones, and the images to compare predictions on."""
+    photos = calibration_data.calibration_images(folder, recipe, run, progress)
+    evenly_chosen = photos[:: -(-len(photos) // most_calibration)]
+    prepared = calibration_data.open_photos(recipe, run, progress)
+    images, _labels = calibration_data.selection_set(recipe, run, prepared, most)
+    return calibration_set.with_blanks(evenly_chosen), images
 
 
 def _float_artifact(folder: RunFolder) -> Artifact:
@@ -134,60 +131,90 @@ def _float_artifact(folder: RunFolder) -> Artifact:
         if artifact.variant == FLOAT:
             return artifact
     raise RunError(
-        f"{folder.path}: {FLOAT} is not exported, and it is what is taken apart. "
+        f"{folder.path}: {FLOAT} is not exported; its layers are what is measured. "
         f"Run `tledge export {folder.path} --variant {FLOAT}`."
     )
 
 
 def _model(folder: RunFolder, artifact: Artifact) -> bytes:
+    """Read the artifact's file, and check its hash."""
     path = folder.path / artifact.path
     if not path.is_file() or folder.sha256(path) != artifact.sha256:
-        raise ArtifactError(f"{path}: gone, or changed after it was exported. Export again.")
+        raise ArtifactError(f"{path}: missing, or changed after the export. Export again.")
     return path.read_bytes()
 
 
-def remarks(found: Sensitivity, run: str) -> tuple[str, ...]:
-    """What the figures say, as far as they do: the costliest layers, and all of them together."""
-    notable = [one for one in found.by_cost if one.cost[0] >= NOTABLE][:NAMED]
-    lines = [line for one in notable for line in _of_layer(one)]
+def _panels(layers: Sequence[Layer]) -> dict[str, dict[str, list[float | None]]]:
+    """Return what to plot: by unit, by legend, a figure for each layer."""
+    costs = {
+        "outputs": [layer.output for layer in layers],
+        "weights": [layer.rounded for layer in layers],
+        "weights, biases corrected": [layer.corrected for layer in layers],
+    }
+    return {
+        "agreement lost, points": {
+            legend: [100 * cost.lost if cost else None for cost in column] for legend, column in costs.items()
+        },
+        "mean largest |Δp|": {
+            legend: [cost.moved if cost else None for cost in column] for legend, column in costs.items()
+        },
+        "signal to noise, dB": {
+            "outputs": [layer.output_db for layer in layers],
+            "weights": [layer.weights_db for layer in layers],
+            "weights, worst channel": [layer.worst_channel_db for layer in layers],
+        },
+    }
+
+
+def remarks(layers: Sensitivity, run: str) -> tuple[str, ...]:
+    """Return sentences on the costliest layers, and on all layers together.
+
+    Args:
+        layers: the measured layers.
+        run: path of the run folder, for the command that the last sentence names.
+    """
+    notable = [layer for layer in layers.by_cost if layer.cost[0] >= NOTABLE][:MOST_REPORTED]
+    lines = [line for layer in notable for line in _layer_remarks(layer)]
     if not lines:
-        worst = found.by_cost[0]
-        lines = [f"No layer alone costs a point of agreement; {worst.name} changes answers most."]
-    lines += _together(found.together)
+        worst = layers.by_cost[0]
+        lines = [f"No layer alone costs a point of agreement; {worst.name} changes predictions most."]
+    lines += _total_remarks(layers.together)
     if notable:
-        lines.append(f"`tledge export {run} --repair` tries remedies one after the other and measures them.")
+        lines.append(f"`tledge export {run} --repair` tries quantization repairs one by one.")
     return tuple(lines)
 
 
-def _of_layer(layer: Layer) -> list[str]:
-    lines = []
+def _layer_remarks(layer: Layer) -> list[str]:
+    return [*_weight_remarks(layer), *_output_remarks(layer)]
+
+
+def _weight_remarks(layer: Layer) -> list[str]:
     if layer.rounded and layer.rounded.lost >= NOTABLE:
-        after = f", {_points(layer.corrected)} with its biases corrected" if layer.corrected else ""
-        lines.append(
-            f"{layer.name}: rounding its weights costs {_points(layer.rounded)} of agreement{after}."
-        )
-    elif layer.corrected and layer.corrected.lost >= NOTABLE:
-        lines.append(
-            f"{layer.name}: rounding its weights costs {_points(layer.corrected)} of agreement, "
-            "with its biases corrected."
-        )
-    if layer.output and layer.output.lost >= NOTABLE:
-        wide = layer.output_channels >= WIDE
-        why = f"; its widest channel is {layer.output_channels:.0f} times the middle one" if wide else ""
-        span = f"({layer.low:.3g} to {layer.high:.3g})"
-        lines.append(
-            f"{layer.name}: outputs in 8 bits {span} cost {_points(layer.output)} of agreement{why}."
-        )
-    return lines
+        corrected = f", {_points(layer.corrected)} with bias correction" if layer.corrected else ""
+        return [f"{layer.name}: rounding its weights costs {_points(layer.rounded)} of agreement{corrected}."]
+    if layer.corrected and layer.corrected.lost >= NOTABLE:
+        cost = _points(layer.corrected)
+        return [f"{layer.name}: rounding its weights costs {cost} of agreement, with bias correction."]
+    return []
 
 
-def _together(costs: dict[str, Cost]) -> list[str]:
+def _output_remarks(layer: Layer) -> list[str]:
+    if not layer.output or layer.output.lost < NOTABLE:
+        return []
+    ratio = f"{layer.output_channels:.0f} times as wide as the median channel"
+    reason = f"; its widest channel is {ratio}" if layer.output_channels >= WIDE else ""
+    value_range = f"({layer.low:.3g} to {layer.high:.3g})"
+    cost = _points(layer.output)
+    return [f"{layer.name}: outputs in 8 bits {value_range} cost {cost} of agreement{reason}."]
+
+
+def _total_remarks(costs: dict[str, Cost]) -> list[str]:
     names = {
         ROUNDED: "all weights rounded",
-        CORRECTED: "all weights rounded and biases corrected",
+        CORRECTED: "all weights rounded, with bias correction",
         OUTPUT: "all outputs in 8 bits",
     }
-    parts: Sequence[str] = [f"{names[what]} {_points(cost)}" for what, cost in costs.items()]
+    parts = [f"{names[kind]} {_points(cost)}" for kind, cost in costs.items()]
     return [f"Together: {', '.join(parts)}."]
 
 

@@ -7,16 +7,15 @@ import selectors
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from tledge import errors
 from tledge._io import files
 from tledge._process import subprocesses
 from tledge.errors import ConversionError, RecipeError
-from tledge.formats.base import ConversionJob
+from tledge.formats.jobs import ConversionJob, WrittenArtifact, job_to_json
 
 COMMAND = tuple(subprocesses.worker_command("formats.worker"))
 """What does the jobs."""
@@ -75,8 +74,8 @@ class Converter:
         """End the process at once, with what it has in hand."""
         self._process.kill()
 
-    def convert(self, conversion: Conversion) -> dict[str, Any]:
-        """Do one conversion; gives the format's details.
+    def convert(self, conversion: Conversion) -> WrittenArtifact:
+        """Do one conversion, and return what the converter reports on the artifact.
 
         Raises ConversionError where the converter fails, crashes or takes too long, and what the
         format itself raises.
@@ -84,10 +83,10 @@ class Converter:
         log, job = conversion.log, conversion.log.with_suffix(".job.json")
         result_path = log.with_suffix(".result.json")
         log.parent.mkdir(parents=True, exist_ok=True)
-        Path(conversion.job.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(conversion.job.target.out).parent.mkdir(parents=True, exist_ok=True)
         result_path.unlink(missing_ok=True)
         log.write_bytes(b"")
-        files.write_json(job, {"variant": conversion.variant, **asdict(conversion.job)})
+        files.write_json(job, {"variant": conversion.variant, **job_to_json(conversion.job)})
         answer = self._ask([str(job.resolve()), str(result_path.resolve()), str(log.resolve())], conversion)
         if not (answer or result_path.is_file()):
             raise ConversionError(_crash(conversion, self._process.wait()))
@@ -95,8 +94,7 @@ class Converter:
         if "error" in result:
             failure = errors.kind_of(result, ConversionError)
             raise failure(f"{conversion.variant}: {result['error']} Log: {log}")
-        details: dict[str, Any] = result["details"]
-        return details
+        return WrittenArtifact(result["mode"], result["details"])
 
     def _ask(self, line: list[str], conversion: Conversion) -> bytes:
         """Hand over a job and wait for its answer, b"" where the process ended first."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge._process.optional_imports import Needs
+from tledge.formats.jobs import ConversionJob, ConversionResult
 from tledge.runtime.sessions import Session
 
 if TYPE_CHECKING:
@@ -19,36 +20,6 @@ if TYPE_CHECKING:
 
 KERNEL_SIZE = 9
 """Constants with fewer values are paddings and axes, not kernels."""
-
-MODE = "mode"
-"""Key in what a conversion tells: the mode of what it made, where remedies ended in another."""
-
-
-@dataclass(frozen=True)
-class ConversionJob:
-    """One conversion, as plain values, so that another process can do it.
-
-    `calibration` is an `.npy` of uint8[N, H, W, 3] for modes that want one; `uncorrected` names a
-    second file for the same conversion without bias correction. Where `held_out` names an `.npz` of
-    images and labels, remedies are tried on it until they pass `limits`, the gates by name; those
-    that leave floats in the model only without `integer_only`. Where
-    `ranges` names a JSON of them, `model` is quantize-aware and needs neither images nor remedies.
-    """
-
-    model: str
-    out: str
-    mode: str
-    name: str
-    version: str
-    description: str
-    labels: tuple[str, ...]
-    calibration: str | None = None
-    bias_correction: bool = False
-    uncorrected: str | None = None
-    held_out: str | None = None
-    limits: dict[str, float] = field(default_factory=dict)
-    integer_only: bool = True
-    ranges: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +82,7 @@ class Format:
 
     suffix: str
     modes: dict[str, Mode]
-    convert: Callable[[ConversionJob], dict[str, Any]]
+    convert: Callable[[ConversionJob], ConversionResult]
     open: Callable[[Path, str], Session]
     inspect: Callable[[Path], Structure]
     to_convert: Needs

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +17,15 @@ from tledge._io import atomic, files
 from tledge._process import optional_imports
 from tledge._version import __version__
 from tledge.errors import ConversionError
-from tledge.formats.base import KERNEL_SIZE, ConversionJob
+from tledge.formats.base import KERNEL_SIZE
+from tledge.formats.jobs import (
+    CalibratedJob,
+    CalibrationResult,
+    ConversionJob,
+    ConversionResult,
+    ConversionTarget,
+    UncalibratedJob,
+)
 from tledge.formats.keras_freezing import keras_model, tensorflow
 from tledge.quantization import calibration_set
 from tledge.quantization.onnx_int8 import correct_biases, folded, quantize
@@ -26,50 +33,42 @@ from tledge.quantization.onnx_int8 import correct_biases, folded, quantize
 OPSET = 17
 
 
-def convert(job: ConversionJob) -> dict[str, Any]:
-    """Write the ONNX file `job.out` with canonical names, so that equal models give equal bytes.
+def convert(job: ConversionJob) -> ConversionResult:
+    """Write the ONNX file `job.target.out` with canonical names, so that equal models give equal bytes.
 
-    Raises DataError for calibration images that are missing or empty, and ConversionError where
-    the quantizer gives up or the result is no valid ONNX.
+    Raises:
+        DataError: calibration images are empty or no pixels.
+        ConversionError: the quantizer gives up, the result is no valid ONNX, or ONNX has no such job.
     """
-    make: dict[str, Callable[[ConversionJob], dict[str, Any]]] = {
-        "fp32": _full,
-        "fp16": _half,
-        "int8": _eight,
-    }
-    return {"opset": OPSET, **make[job.mode](job)}
+    if isinstance(job, CalibratedJob):
+        return ConversionResult(job.target.mode, _convert_to_int8(job), opset=OPSET)
+    if not isinstance(job, UncalibratedJob):
+        raise ConversionError(f"ONNX has no {type(job).__name__}; expected UncalibratedJob or CalibratedJob.")
+    model = _float_model(job.target)
+    if job.target.mode == "fp16":
+        model = folded(model)
+        halve(model)
+    _write(job.target, job.target.out, model)
+    return ConversionResult(job.target.mode, opset=OPSET)
 
 
-def _full(job: ConversionJob) -> dict[str, Any]:
-    _write(job, job.out, _float(job))
-    return {}
-
-
-def _half(job: ConversionJob) -> dict[str, Any]:
-    made = folded(_float(job))
-    halve(made)
-    _write(job, job.out, made)
-    return {}
-
-
-def _eight(job: ConversionJob) -> dict[str, Any]:
-    images = calibration_set.load(job.calibration, job.mode)
-    made = folded(_float(job))
-    details: dict[str, Any] = {"calibration_images": len(images)}
+def _convert_to_int8(job: CalibratedJob) -> CalibrationResult:
+    images = calibration_set.load(job.calibration_images, job.target.mode)
+    model = folded(_float_model(job.target))
+    corrections = None
     if job.bias_correction:
         if job.uncorrected:
-            _write(job, job.uncorrected, quantize(made, images))
-        details["bias_correction"] = [
-            asdict(one) for one in correct_biases(made, images[: -calibration_set.BLANKS])
-        ]
-    _write(job, job.out, quantize(made, images))
-    return details
+            _write(job.target, job.uncorrected, quantize(model, images))
+        corrections = tuple(correct_biases(model, images[: -calibration_set.BLANKS]))
+    _write(job.target, job.target.out, quantize(model, images))
+    return CalibrationResult(len(images), corrections=corrections)
 
 
-def _float(job: ConversionJob) -> Any:
-    """A copy of the float32 model with canonical names."""
+def _float_model(target: ConversionTarget) -> Any:
+    """Return a copy of the float32 model with canonical names."""
     onnx = optional_imports.load("onnx", "export")
-    return onnx.ModelProto.FromString(_converted(Path(job.model), files.sha256(Path(job.model))))
+    path = Path(target.model)
+    return onnx.ModelProto.FromString(_converted(path, files.sha256(path)))
 
 
 @lru_cache(maxsize=1)
@@ -111,10 +110,10 @@ def halve(model: Any) -> None:
     _replace(model.graph.node, [*casts, *model.graph.node])
 
 
-def _write(job: ConversionJob, out: str, made: Any) -> None:
+def _write(target: ConversionTarget, out: str, made: Any) -> None:
     onnx = optional_imports.load("onnx", "export")
     _rename(made.graph)
-    _describe(onnx, made, job)
+    _describe(onnx, made, target)
     try:
         onnx.checker.check_model(made, full_check=True)
     except onnx.checker.ValidationError as error:
@@ -172,10 +171,10 @@ def _contract(port: Any) -> str:
     return json.dumps({"input": taken, "output": contract.OUTPUT_NAME}, sort_keys=True)
 
 
-def _describe(onnx: Any, made: Any, job: ConversionJob) -> None:
+def _describe(onnx: Any, made: Any, target: ConversionTarget) -> None:
     made.producer_name = "tledge"
     made.producer_version = ""
-    made.doc_string = job.description
+    made.doc_string = target.description
     made.graph.doc_string = ""
     # ONNX Runtime's tools name every domain they know; all operators here are of the standard one.
     _replace(made.opset_import, [onnx.helper.make_opsetid("", OPSET)])
@@ -185,9 +184,9 @@ def _describe(onnx: Any, made: Any, job: ConversionJob) -> None:
     onnx.helper.set_model_props(
         made,
         {
-            "name": job.name,
-            "version": job.version,
-            "labels": json.dumps(list(job.labels), ensure_ascii=False),
+            "name": target.name,
+            "version": target.version,
+            "labels": json.dumps(list(target.labels), ensure_ascii=False),
             "input": "RGB bytes 0..255, stretched to size with antialiased bilinear resizing",
             "contract": _contract(made.graph.input[0]),
             "tledge": __version__,

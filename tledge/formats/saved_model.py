@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from tledge import contract
 from tledge._io import atomic, files
 from tledge._process.optional_imports import Needs, install_command
-from tledge.errors import ArtifactError
-from tledge.formats.base import ConversionJob, Format, Mode, Port, Structure, is_zeroed
+from tledge.errors import ArtifactError, ConversionError
+from tledge.formats.base import Format, Mode, Port, Structure, is_zeroed
+from tledge.formats.jobs import ConversionJob, ConversionResult, UncalibratedJob
 from tledge.formats.keras_freezing import keras_model, tensorflow
 from tledge.runtime.sessions import Session
 
@@ -20,17 +21,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def convert(job: ConversionJob) -> dict[str, Any]:
-    """Write the SavedModel folder `job.out`; equal models give equal bytes."""
-    tf = tensorflow()
-    net = keras_model(Path(job.model))
-    with atomic.replacing(Path(job.out)) as made, tempfile.TemporaryDirectory() as scratch:
+def convert(job: ConversionJob) -> ConversionResult:
+    """Write the SavedModel folder `job.target.out`; equal models give equal bytes."""
+    if not isinstance(job, UncalibratedJob):
+        raise ConversionError(f"a SavedModel is not quantized; expected an UncalibratedJob, not {job!r}.")
+    tf, target = tensorflow(), job.target
+    model = keras_model(Path(target.model))
+    with atomic.replacing(Path(target.out)) as folder, tempfile.TemporaryDirectory() as scratch:
         labels = Path(scratch) / "labels.txt"
-        labels.write_text(contract.labels_text(job.labels), encoding="utf-8")
-        module, signatures = _module(tf, net, labels)
-        tf.saved_model.save(module, str(made), signatures=signatures)
-        _make_canonical(tf, made)
-    return {"signatures": sorted(signatures)}
+        labels.write_text(contract.labels_text(target.labels), encoding="utf-8")
+        module, signatures = _module(tf, model, labels)
+        tf.saved_model.save(module, str(folder), signatures=signatures)
+        _make_canonical(folder)
+    return ConversionResult(target.mode, signatures=tuple(sorted(signatures)))
 
 
 def _module(tf: Any, net: Any, labels: Path) -> tuple[Any, dict[str, Any]]:
@@ -60,11 +63,10 @@ def _module(tf: Any, net: Any, labels: Path) -> tuple[Any, dict[str, Any]]:
     return module, signatures
 
 
-def _make_canonical(tf: Any, folder: Path) -> None:
+def _make_canonical(folder: Path) -> None:
     """Serialize the graph in one fixed order; drop the fingerprint, which holds a random number."""
     from tensorflow.core.protobuf import saved_model_pb2
 
-    del tf
     (folder / "fingerprint.pb").unlink(missing_ok=True)
     path = folder / "saved_model.pb"
     proto = saved_model_pb2.SavedModel()

@@ -9,15 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge._io import atomic
-from tledge.config import Parity
-from tledge.errors import ConversionError, DataError
+from tledge.errors import ConversionError
 from tledge.formats import tflite_metadata
-from tledge.formats.base import MODE, ConversionJob
+from tledge.formats.jobs import (
+    CalibratedJob,
+    CalibrationResult,
+    ConversionJob,
+    ConversionResult,
+    ConversionTarget,
+    MixedPrecisionJob,
+    QuantizationAwareJob,
+    QuantizationAwareResult,
+    RepairJob,
+    RepairResult,
+    UncalibratedJob,
+)
 from tledge.formats.keras_freezing import float_tflite, quantize_aware_tflite, tensorflow
 from tledge.quantization import calibration_set, selection_images
 from tledge.quantization.activation_statistics import Measured, Wanted, measure
@@ -38,104 +48,109 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def convert(job: ConversionJob) -> dict[str, Any]:
-    """Write the `.tflite` file `job.out` with metadata and labels inside.
+def convert(job: ConversionJob) -> ConversionResult:
+    """Write the `.tflite` file `job.target.out` with metadata and labels inside.
 
-    Raises DataError for calibration images that are missing, empty or out of range, and
-    ConversionError where the converter gives up.
+    Raises:
+        DataError: calibration images are empty, no pixels or out of range.
+        ConversionError: the converter gives up.
     """
-    if job.ranges:
-        return _quantize_aware(job, Path(job.ranges))
-    if job.mode == "mixed" or job.held_out:
-        return _repaired(job)
-    if job.mode in ("int8", "int16x8"):
-        return _integer(job)
-    _write(job, job.out, with_bytes(float_tflite(Path(job.model), job.mode)))
-    return {}
+    match job:
+        case UncalibratedJob(target):
+            _write(target, target.out, with_bytes(float_tflite(Path(target.model), target.mode)))
+            return ConversionResult(target.mode)
+        case CalibratedJob(target):
+            return ConversionResult(target.mode, _convert_to_integers(job))
+        case QuantizationAwareJob(target, ranges):
+            # The model learned with these ranges in 8 bits: nothing is measured or corrected.
+            _write(target, target.out, quantize_aware_tflite(Path(target.model), Path(ranges)))
+            return ConversionResult(target.mode, QuantizationAwareResult())
+        case RepairJob() | MixedPrecisionJob():
+            return _convert_with_trials(job)
 
 
-def _integer(job: ConversionJob) -> dict[str, Any]:
-    images = calibration_set.load(job.calibration, job.mode)
-    graph = FloatGraph(float_tflite(Path(job.model)))
+def _convert_to_integers(job: CalibratedJob) -> CalibrationResult:
+    target = job.target
+    images = calibration_set.load(job.calibration_images, target.mode)
+    graph = FloatGraph(float_tflite(Path(target.model)))
     inputs = graph.linear_inputs if job.bias_correction else ()
     measured = measure(graph.pack(), images, Wanted(graph.activations, inputs))
-    details: dict[str, Any] = {"calibration_images": len(images), **_stability(graph, measured)}
+    stability, corrections = _stability(graph, measured), None
     if job.bias_correction:
         if job.uncorrected:
-            _write(job, job.uncorrected, _quantized(graph, measured, images, job.mode))
-        details["bias_correction"] = [asdict(one) for one in correct_biases(graph, measured.means)]
+            _write(target, job.uncorrected, _quantized(graph, measured, images, target.mode))
+        corrections = tuple(correct_biases(graph, measured.means))
         measured = measure(graph.pack(), images, Wanted(graph.activations))
-    _write(job, job.out, _quantized(graph, measured, images, job.mode))
-    return details
+    _write(target, target.out, _quantized(graph, measured, images, target.mode))
+    return CalibrationResult(len(images), stability, corrections)
 
 
-def _quantize_aware(job: ConversionJob, ranges: Path) -> dict[str, Any]:
-    """The network that was trained in 8 bits: ranges from training, and no correction on top of it."""
-    _write(job, job.out, quantize_aware_tflite(Path(job.model), ranges))
-    return {"quantize_aware": True}
+def _convert_with_trials(job: RepairJob | MixedPrecisionJob) -> ConversionResult:
+    """Write the first candidate that passes the gates, or the best; it may be of another mode."""
+    target = job.target
+    model = float_tflite(Path(target.model))
+    images = calibration_set.load(job.calibration_images, target.mode)
+    graph, selection = FloatGraph(model), _selection(job)
+    measured = measure(model, images, Wanted(graph.activations, graph.linear_inputs))
+    inputs = RepairInputs(model, images, measured, _to_int8)
+    candidates, trials, taken = search_repairs(_candidates(job, inputs, selection), model, selection)
+    if isinstance(job, RepairJob):
+        _write(target, job.uncorrected, candidates[0].data)
+    _write(target, target.out, candidates[taken].data)
+    result = RepairResult(
+        calibration_images=len(images),
+        selection_images=len(selection.images),
+        stability=_stability(graph, measured),
+        trials=tuple(trials),
+        taken=taken,
+    )
+    return ConversionResult(candidates[taken].mode, result)
 
 
-def _repaired(job: ConversionJob) -> dict[str, Any]:
-    """Climb the ladder; what it ends in may be of another mode, which the caller files it under."""
-    model, images = float_tflite(Path(job.model)), calibration_set.load(job.calibration, job.mode)
-    graph, held_out = FloatGraph(model), _held_out(job)
-    seen = measure(model, images, Wanted(graph.activations, graph.linear_inputs))
-    given = RepairInputs(model, images, seen, _to_int8)
-    made, rungs, taken = search_repairs(_remedies(job, given, held_out), given.model, held_out)
-    if job.uncorrected:
-        _write(job, job.uncorrected, made[0].data)
-    _write(job, job.out, made[taken].data)
-    return {
-        MODE: made[taken].mode,
-        **_stability(graph, seen),
-        "calibration_images": len(given.calibration),
-        "held_out_images": len(held_out.images),
-        "repair": rungs[taken].name,
-        "rungs": [asdict(one) for one in rungs],
-    }
-
-
-def _held_out(job: ConversionJob) -> HeldOut:
+def _selection(job: RepairJob | MixedPrecisionJob) -> HeldOut:
+    """Read the images that candidates are compared on."""
     import numpy as np
 
-    if job.held_out is None:
-        raise DataError(f"{job.mode}: no held-out images; what to leave in float is chosen by them.")
-    with np.load(job.held_out, allow_pickle=False) as packed:
+    with np.load(job.selection_images, allow_pickle=False) as packed:
         images, labels = packed["images"], packed["labels"]
-    photos = len(images) // (1 + len(selection_images.CHANGES))  # copies of them follow
+    photos = len(images) // (1 + len(selection_images.CHANGES))  # changed copies of them follow
     between = selection_images.between(images[:photos], labels[:photos])
-    return HeldOut(images, labels, job.labels, Parity(**job.limits), between)
+    return HeldOut(images, labels, job.target.labels, job.limits, between)
 
 
-def _remedies(job: ConversionJob, given: RepairInputs, held_out: HeldOut) -> Iterator[QuantizationCandidate]:
-    if job.mode == "mixed":
-        yield from mixed_precision_candidates(given, held_out.images)
+def _candidates(
+    job: RepairJob | MixedPrecisionJob, inputs: RepairInputs, selection: HeldOut
+) -> Iterator[QuantizationCandidate]:
+    """Yield what to try for a job, cheapest first."""
+    if isinstance(job, MixedPrecisionJob):
+        yield from mixed_precision_candidates(inputs, selection.images)
         return
-    yield from integer_candidates(given)
+    yield from integer_candidates(inputs)
     if job.integer_only:
         return
-    yield from mixed_precision_candidates(given, held_out.images)
+    path = Path(job.target.model)
+    yield from mixed_precision_candidates(inputs, selection.images)
     yield from other_mode_candidates(
         {
-            "dynamic": lambda: with_bytes(float_tflite(Path(job.model), "dynamic")),
-            "int16x8": lambda: _sixteen_bit(given),
-            "fp16": lambda: with_bytes(float_tflite(Path(job.model), "fp16")),
+            "dynamic": lambda: with_bytes(float_tflite(path, "dynamic")),
+            "int16x8": lambda: _to_int16x8(inputs),
+            "fp16": lambda: with_bytes(float_tflite(path, "fp16")),
         }
     )
 
 
-def _sixteen_bit(given: RepairInputs) -> bytes:
-    graph = FloatGraph(given.model)
-    correct_biases(graph, given.statistics.means)
-    measured = measure(graph.pack(), given.calibration, Wanted(graph.activations))
-    return _quantized(graph, measured, given.calibration, "int16x8")
+def _to_int16x8(inputs: RepairInputs) -> bytes:
+    graph = FloatGraph(inputs.model)
+    correct_biases(graph, inputs.statistics.means)
+    measured = measure(graph.pack(), inputs.calibration, Wanted(graph.activations))
+    return _quantized(graph, measured, inputs.calibration, "int16x8")
 
 
-def _stability(graph: FloatGraph, measured: Measured) -> dict[str, Any]:
-    """How steady the ranges are, under the name it has in an artifact's details."""
-    names = {one: graph.name(one) for one in graph.activations}
-    found = calibration_set.stability(measured.spans, names, measured.images - calibration_set.BLANKS)
-    return {"stability": found} if found else {}
+def _stability(graph: FloatGraph, measured: Measured) -> dict[str, Any] | None:
+    """Compare the ranges of two halves of the calibration images; None for fewer than two images."""
+    names = {tensor: graph.name(tensor) for tensor in graph.activations}
+    photos = measured.images - calibration_set.BLANKS
+    return calibration_set.stability(measured.spans, names, photos)
 
 
 def _quantized(graph: FloatGraph, measured: Measured, images: NDArray[np.uint8], mode: str) -> bytes:
@@ -193,9 +208,14 @@ def _wide(model: bytes, images: NDArray[np.uint8]) -> bytes:
     return graph.pack()
 
 
-def _write(job: ConversionJob, out: str, data: bytes) -> None:
-    data = tflite_metadata.write_metadata(
-        data, name=job.name, description=job.description, version=job.version, labels=job.labels
+def _write(target: ConversionTarget, out: str, model: bytes) -> None:
+    """Write a model with the target's texts and labels inside."""
+    described = tflite_metadata.write_metadata(
+        model,
+        name=target.name,
+        description=target.description,
+        version=target.version,
+        labels=target.labels,
     )
-    with atomic.replacing(Path(out)) as made:
-        made.write_bytes(data)
+    with atomic.replacing(Path(out)) as path:
+        path.write_bytes(described)

@@ -1,9 +1,9 @@
-"""Conversions in a process of their own: `python -m tledge.formats.registry`, which reads jobs from stdin.
+"""Conversions in a process of their own: `python -m tledge.formats.worker`, which reads jobs from stdin.
 
-Converters leak memory, print from native code and may crash; the exporting process only reads
-result files. A line names a job file, its result file and its log, as a JSON list; the answer to
-each is one line on stdout, when the result is written, or as JSON why it could not be. Jobs of one
-process share what they have in common: TensorFlow, the loaded model, the frozen graph.
+Converters leak memory, print from native code and may crash; the exporting process only reads result
+files. Each line is a JSON list: path of a job file, of its result file, of its log. The worker replies
+with one line on stdout: `done` when the result is written, or as JSON why it could not be written. Jobs
+of one process share TensorFlow, the loaded model and the frozen graph.
 """
 
 from __future__ import annotations
@@ -11,54 +11,55 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tledge._io import files, resource_errors
-from tledge._io.json_records import from_json
 from tledge._process import subprocesses
 from tledge.errors import TledgeError, told
-from tledge.formats.base import ConversionJob
+from tledge.formats.jobs import WrittenArtifact, job_from_json
 from tledge.formats.registry import VARIANTS
 
-UNWANTED = ("jax", "matplotlib")
-"""What TensorFlow and Keras import where it is there, and converting never uses: half a second each."""
+UNUSED = ("jax", "matplotlib")
+"""Packages that TensorFlow and Keras import where they are installed, half a second each, for nothing."""
 
 
 def main() -> None:
-    """Do the jobs that stdin names, until it ends or the exporting process does."""
+    """Do the jobs that stdin names, until stdin ends or the exporting process does."""
     subprocesses.end_with_starter()
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    for name in UNWANTED:
+    for name in UNUSED:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     for line in sys.stdin:
         job, result, log = json.loads(line)
         with Path(log).open("ab") as out:
             os.dup2(out.fileno(), 1)
             os.dup2(out.fileno(), 2)
-        print(answered(Path(job), Path(result)), file=answers, flush=True)
+        print(reply(Path(job), Path(result)), file=replies, flush=True)
 
 
-def answered(job: Path, result: Path) -> str:
-    """Do a job and write its result; the line to answer with, where that failed the failure itself."""
+def reply(job_path: Path, result_path: Path) -> str:
+    """Do a job and write its result; return the line to reply with."""
     try:
-        files.write_json(result, done(job))
+        files.write_json(result_path, result_of(job_path))
     except TledgeError as error:
         return json.dumps(told(error))
     return "done"
 
 
-def done(job_path: Path) -> dict[str, Any]:
-    """Do one job; its details, or a failure that tledge can explain."""
-    raw = json.loads(job_path.read_text(encoding="utf-8"))
-    variant = VARIANTS[raw.pop("variant")]
-    job = from_json(ConversionJob, raw)
+def result_of(job_path: Path) -> dict[str, Any]:
+    """Do a job; return its `WrittenArtifact` as JSON, or a failure that tledge can explain."""
+    fields = json.loads(job_path.read_text(encoding="utf-8"))
+    variant = VARIANTS[fields.pop("variant")]
+    job = job_from_json(fields)
     try:
         with resource_errors.resource_errors_explained():
-            return {"details": variant.format.convert(job)}
+            result = variant.format.convert(job)
     except TledgeError as error:
         return {**told(error)}
+    return asdict(WrittenArtifact(result.mode, result.details()))
 
 
 if __name__ == "__main__":

@@ -331,17 +331,15 @@ def saved(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
      ("tflite-int8", 0.03), ("onnx-int8", 0.03)],
 )  # fmt: skip
 def test_converted_model_agrees(variant: str, limit: float, saved: tuple[Path, Any], tmp_path: Path) -> None:
-    from tledge.formats.base import ConversionJob
+    from tledge.formats.jobs import CalibratedJob, ConversionTarget, UncalibratedJob
     from tledge.formats.registry import VARIANTS
 
     one, (path, wanted) = VARIANTS[variant], saved
     np.save(tmp_path / "calibration.npy", photos(32))
     out = tmp_path / one.filename
-    job = ConversionJob(
-        model=str(path), out=str(out), mode=one.mode_name, name="net", version="1", description="",
-        labels=("a", "b", "c"), calibration=str(tmp_path / "calibration.npy"), bias_correction=True,
-    )  # fmt: skip
-    one.format.convert(job)
+    target = ConversionTarget(str(path), str(out), one.mode_name, "net", "1", "", ("a", "b", "c"))
+    calibrated = CalibratedJob(target, str(tmp_path / "calibration.npy"), bias_correction=True)
+    one.format.convert(calibrated if one.mode.calibrated else UncalibratedJob(target))
     found = one.format.open(out, "reference").run(photos(32))
     assert np.abs(found - wanted).max() < limit and wanted.std(axis=0).max() > 1e-4
     assert one.format.inspect(out).zeroed == ()

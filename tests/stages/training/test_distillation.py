@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tests.helpers.fake_models import calibrate, small_net
 from tests.helpers.recipes import drawn, tiny_recipe
 from tledge._io import files
 from tledge.errors import DataError, RecipeError
+from tledge.formats.jobs import CalibratedJob, ConversionJob, ConversionTarget, QuantizationAwareJob
 from tledge.models import classifier
 from tledge.progress import SILENT
 from tledge.quantization import quantization_aware
@@ -113,27 +115,29 @@ def learn(made: distillation.DistillationSetup, folder: Path, **keys: Any) -> ch
     return state
 
 
-def integers(net: Any, folder: Path, **job: Any) -> NDArray[np.float32]:
+def integers(net: Any, folder: Path, job: Callable[[ConversionTarget], ConversionJob]) -> NDArray[np.float32]:
     """What the int8 file of a net answers to images that were never learned from."""
-    from tledge.formats.base import ConversionJob
     from tledge.formats.tflite import convert
     from tledge.runtime.sessions import run_on_all_cores
 
     classifier.save(net, folder / "net.keras")
     out = folder / "net.tflite"
-    convert(ConversionJob(str(folder / "net.keras"), str(out), "int8", "n", "1", "", ("a", "b", "c"), **job))
+    model = str(folder / "net.keras")
+    convert(job(ConversionTarget(model, str(out), "int8", "n", "1", "", ("a", "b", "c"))))
     return run_on_all_cores(out.read_bytes(), "net", gradients(400, 3))
 
 
 def test_student_agrees_more_than_calibrated(teacher: Any, tmp_path: Path) -> None:
     """On photos that neither saw, against the teacher, as the plain conversion of the teacher does."""
     wanted = np.asarray(teacher.predict_on_batch(gradients(400, 3).astype(np.float32)))
-    np.save(tmp_path / "images.npy", gradients(256, 1)[:200])
-    calibrated = integers(teacher, tmp_path, calibration=str(tmp_path / "images.npy"))
+    images = str(tmp_path / "images.npy")
+    np.save(images, gradients(256, 1)[:200])
+    calibrated = integers(teacher, tmp_path, lambda target: CalibratedJob(target, images))
     made = lesson(teacher, examples(256, 1))
     state = learn(made, tmp_path, epochs=16, batch_size=16)
     quantization_aware.save_ranges(tmp_path / "ranges.json", made.ranges)
-    found = integers(made.student, tmp_path, ranges=str(tmp_path / "ranges.json"))
+    ranges = str(tmp_path / "ranges.json")
+    found = integers(made.student, tmp_path, lambda target: QuantizationAwareJob(target, ranges))
     assert state.best is not None and state.best < 0.9 * state.history[0]["val_loss"]
     assert np.unique(wanted.argmax(1)).size == 3
     same = [float((one.argmax(1) == wanted.argmax(1)).mean()) for one in (found, calibrated)]
@@ -227,7 +231,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_run_says_how_int8_was_made(run: Path) -> None:
     facts = json.loads((run / "artifacts" / "tflite-int8.json").read_text())["details"]
-    assert facts == {"quantize_aware": True, "repair": "none: the network was trained in 8 bits"}
+    assert facts == {"quantize_aware": True, "repair": "none: the model was trained quantization-aware"}
     assert not (run / "evidence" / "calibration.npy").exists()
     assert not list((run / "evidence").glob("*uncorrected*"))
     rows = {row["variant"]: row for row in json.loads((run / "parity.json").read_text())["rows"]}

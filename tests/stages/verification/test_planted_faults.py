@@ -133,7 +133,7 @@ def test_calibration_on_scaled_images(own_run: Path, cli: Cli, monkeypatch: pyte
 
 def test_augmentation_left_in_graph(own_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from tledge.formats import saved_model
-    from tledge.formats.base import ConversionJob
+    from tledge.formats.jobs import ConversionTarget, UncalibratedJob
     from tledge.models import classifier
 
     tf = saved_model.tensorflow()
@@ -151,9 +151,8 @@ def test_augmentation_left_in_graph(own_run: Path, cli: Cli, monkeypatch: pytest
 
     monkeypatch.setattr(saved_model, "keras_model", lambda path: Leaky())
     labels = ("paper", "rock", "scissors")
-    saved_model.convert(
-        ConversionJob("", str(own_run / "artifacts" / "saved_model"), "", "s", "1", "", labels)
-    )
+    target = ConversionTarget("", str(own_run / "artifacts" / "saved_model"), "", "s", "1", "", labels)
+    saved_model.convert(UncalibratedJob(target))
     record(own_run, "saved_model")
     done = cli("verify", own_run)
     assert done.code == 4

@@ -14,6 +14,7 @@ from tledge._io import files
 from tledge.conversion import calibration_data
 from tledge.data import cache, prepare, splits
 from tledge.errors import DataError
+from tledge.progress import SILENT, Progress
 from tledge.quantization import calibration_set
 from tledge.recipe.definition import Recipe
 from tledge.recipe.loader import parse
@@ -58,8 +59,16 @@ def write_golden(folder: RunFolder, prepared: cache.Prepared, rows: Any) -> None
     golden_set.save(folder.golden, golden_set.Golden(prepared.images()[rows], labels, answers, ids, {}))
 
 
+def written(
+    folder: RunFolder, recipe: Recipe, progress: Progress = SILENT
+) -> calibration_data.WrittenCalibration:
+    run = folder.read_run()
+    prepared = calibration_data.open_photos(recipe, run)
+    return calibration_data.write_calibration_images(folder, recipe, run, prepared, progress)
+
+
 def made(folder: RunFolder, recipe: Recipe) -> tuple[Any, dict[str, Any]]:
-    images = np.load(calibration_data.calibration(folder, recipe, folder.read_run()))
+    images = np.load(written(folder, recipe).path)
     return images, json.loads(folder.calibration.read_text())
 
 
@@ -96,7 +105,7 @@ def test_test_photos_are_left_out_and_named(drawn: tuple[RunFolder, Recipe, cach
     write_golden(folder, prepared, planted)
     name = found["images"][2]["id"]
     progress = Heard()
-    images = np.load(calibration_data.calibration(folder, recipe, folder.read_run(), progress))
+    images = np.load(written(folder, recipe, progress).path)
     assert np.array_equal(images, np.delete(before, 2, axis=0))
     assert f"1 train photos are test photos too ({name} is {name}), and were left out" in progress.lines[0]
     noted = json.loads(folder.calibration.read_text())
@@ -138,11 +147,12 @@ def test_images_that_were_used_are_read_again(drawn: tuple[RunFolder, Recipe, ca
 
 def test_stability_joins_the_record(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     folder, recipe, _ = drawn
-    made(folder, recipe)
+    record = written(folder, recipe).record
     heard, artifact = Heard(), folder.read_artifacts()[0]
-    calibration_data.note_stability(folder, [artifact], heard)
+    calibration_data.note_stability(folder, record, [artifact], heard)
     assert json.loads(folder.calibration.read_text())["stability"] is None
     planted = {"largest": 0.6, "warning": "calibrate on more"}
-    calibration_data.note_stability(folder, [replace(artifact, details={"stability": planted})], heard)
+    unstable = replace(artifact, details={"stability": planted})
+    calibration_data.note_stability(folder, record, [unstable], heard)
     assert json.loads(folder.calibration.read_text())["stability"] == planted
     assert heard.lines == ["warning: calibrate on more"]

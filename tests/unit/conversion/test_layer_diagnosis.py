@@ -18,7 +18,7 @@ def found(*layers: Layer, together: dict[str, Cost] | None = None) -> Sensitivit
 def test_costly_weights_get_a_sentence() -> None:
     costs = {"rounded": Cost(0.067, 0.2), "corrected": Cost(0.008, 0.01), "output": Cost(0.0, 0.01)}
     lines = remarks(found(layer("a"), layer("stem", **costs)), "runs/x")
-    wanted = "stem: rounding its weights costs 6.7 points of agreement, 0.8 points with its biases corrected."
+    wanted = "stem: rounding its weights costs 6.7 points of agreement, 0.8 points with bias correction."
     assert lines[0] == wanted and "all weights rounded 2.0 points" in lines[1]
     assert lines[-1].startswith("`tledge export runs/x --repair`") and len(lines) == 3
 
@@ -28,22 +28,22 @@ def test_costly_outputs_tell_their_channels() -> None:
     lines = remarks(found(wide, layer("even", output=Cost(0.03, 0.1))), "r")
     assert lines[0] == (
         "deep: outputs in 8 bits (-1 to 6) cost 40.0 points of agreement; "
-        "its widest channel is 312 times the middle one."
+        "its widest channel is 312 times as wide as the median channel."
     )
     assert lines[1] == "even: outputs in 8 bits (-1 to 6) cost 3.0 points of agreement."
 
 
 def test_corrected_weights_alone_get_a_sentence() -> None:
     lines = remarks(found(layer("a", corrected=Cost(0.05, 0.1))), "r")
-    assert lines[0] == "a: rounding its weights costs 5.0 points of agreement, with its biases corrected."
+    assert lines[0] == "a: rounding its weights costs 5.0 points of agreement, with bias correction."
 
 
 def test_nothing_is_claimed_of_sound_layers() -> None:
     together = {ROUNDED: Cost(0.0, 0.1), CORRECTED: Cost(0.0, 0.1), OUTPUT: Cost(0.03, 0.1)}
     lines = remarks(found(layer("a", output=Cost(0.005, 0.2)), layer("b"), together=together), "r")
     assert lines == (
-        "No layer alone costs a point of agreement; a changes answers most.",
-        "Together: all weights rounded 0.0 points, all weights rounded and biases corrected 0.0 points, "
+        "No layer alone costs a point of agreement; a changes predictions most.",
+        "Together: all weights rounded 0.0 points, all weights rounded, with bias correction 0.0 points, "
         "all outputs in 8 bits 3.0 points.",
     )
 

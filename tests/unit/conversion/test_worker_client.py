@@ -19,10 +19,10 @@ def program(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
 
 
 def test_one_process_does_many_jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    write = "open(result, 'w').write(json.dumps({'details': {'process': os.getpid()}}))"
+    write = "open(result, 'w').write(json.dumps({'mode': 'fp32', 'details': {'process': os.getpid()}}))"
     program(monkeypatch, f"{write}; print('done', flush=True)")
     with Converter() as converter:
-        found = [converter.convert(conversion(tmp_path))["process"] for _ in range(3)]
+        found = [converter.convert(conversion(tmp_path)).details["process"] for _ in range(3)]
     assert len(set(found)) == 1
 
 
@@ -90,7 +90,7 @@ def test_result_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, 
 def test_result_of_an_earlier_job_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     old = tmp_path / "logs" / "tflite-fp32.result.json"
     old.parent.mkdir()
-    old.write_text('{"details": {"old": true}}')
+    old.write_text('{"mode": "fp32", "details": {"old": true}}')
     program(monkeypatch, "os._exit(1)")
     with Converter() as converter, pytest.raises(ConversionError, match="exit code 1"):
         converter.convert(conversion(tmp_path))

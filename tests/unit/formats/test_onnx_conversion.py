@@ -13,7 +13,7 @@ from tests.helpers.onnx_graphs import SIDE, answers, constants, graph, photos
 from tledge._version import __version__
 from tledge.contract import InputSpec
 from tledge.formats import onnx, onnx_conversion
-from tledge.formats.base import ConversionJob
+from tledge.formats.jobs import CalibratedJob, CalibrationResult, ConversionTarget, UncalibratedJob
 from tledge.quantization.onnx_int8 import correct_biases, folded
 from tledge.runtime.sessions import OnnxSession
 
@@ -44,14 +44,15 @@ def test_names_are_canonical() -> None:
 
 def test_blank_images_span_the_range_and_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """They are no photos: in the means that biases are corrected by they would weigh as such."""
-    monkeypatch.setattr(onnx_conversion, "_float", lambda _job: graph())
+    monkeypatch.setattr(onnx_conversion, "_float_model", lambda _target: graph())
     np.save(tmp_path / "calibration.npy", photos()[:-2])
     out, plain = (str(tmp_path / name) for name in ("net.onnx", "plain.onnx"))
-    facts = {"calibration": str(tmp_path / "calibration.npy"), "bias_correction": True, "uncorrected": plain}
-    details = onnx_conversion.convert(
-        ConversionJob("", out, "int8", "net", "1", "", ("a", "b", "c"), **facts)
+    target = ConversionTarget("", out, "int8", "net", "1", "", ("a", "b", "c"))
+    result = onnx_conversion.convert(
+        CalibratedJob(target, str(tmp_path / "calibration.npy"), bias_correction=True, uncorrected=plain)
     )
-    found = [one["largest"] for one in details["bias_correction"]]
+    assert isinstance(result.quantization, CalibrationResult)
+    found = [correction.largest for correction in result.quantization.corrections or ()]
     wanted, other = (correct_biases(folded(graph()), some) for some in (photos()[:-2], photos()))
     assert found == pytest.approx([one.largest for one in wanted], rel=1e-3)
     assert found != pytest.approx([one.largest for one in other], rel=1e-3)
@@ -64,9 +65,10 @@ def test_blank_images_span_the_range_and_no_more(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("mode", ["fp32", "fp16"])
 def test_a_file_says_what_it_is(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Alone, without its bundle: names, classes, how photos are prepared for it, and any batch."""
-    monkeypatch.setattr(onnx_conversion, "_float", lambda _job: graph("own_"))
+    monkeypatch.setattr(onnx_conversion, "_float_model", lambda _target: graph("own_"))
     out = tmp_path / "net.onnx"
-    onnx_conversion.convert(ConversionJob("", str(out), mode, "net", "1", "three things", ("a", "b", "c")))
+    target = ConversionTarget("", str(out), mode, "net", "1", "three things", ("a", "b", "c"))
+    onnx_conversion.convert(UncalibratedJob(target))
     made = lib.load(out)
     lib.checker.check_model(made, full_check=True)
     assert made.opset_import[0].version == 17 and made.doc_string == "three things"

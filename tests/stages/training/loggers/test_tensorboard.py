@@ -92,7 +92,7 @@ def test_augmented_photos_are_shown(small_run: Path) -> None:
     from tledge.conversion import calibration_data
 
     made = loader.parse(SMALL + '[augment]\nflip = "horizontal"\n', "small.toml")
-    prepared = calibration_data.photos(made, RunFolder(small_run).read_run())
+    prepared = calibration_data.open_photos(made, RunFolder(small_run).read_run())
     sheet = tensorboard._augmented(made, prepared, np.arange(30))
     assert Image.open(io.BytesIO(sheet)).width > 300
     assert tensorboard._augmented(loader.parse(SMALL, "small.toml"), prepared, np.arange(30)) == b""
