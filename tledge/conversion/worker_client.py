@@ -13,6 +13,7 @@ from types import TracebackType
 
 from tledge import errors
 from tledge._io import files
+from tledge._io.json_records import from_json
 from tledge._process import subprocesses
 from tledge.errors import ConversionError, RecipeError
 from tledge.formats.jobs import ConversionJob, WrittenArtifact, job_to_json
@@ -32,7 +33,7 @@ class Conversion:
 
 
 class Converter:
-    """Runs `python -m tledge.formats.registry`; a context manager that ends the process.
+    """Runs `python -m tledge.formats.worker`; a context manager that ends the process.
 
     Its temporary files lie in a folder that goes with it: one that is killed cannot tidy up itself.
     `memory_mib` limits its address space where that is above 0. Raises RecipeError on systems without
@@ -94,7 +95,7 @@ class Converter:
         if "error" in result:
             failure = errors.kind_of(result, ConversionError)
             raise failure(f"{conversion.variant}: {result['error']} Log: {log}")
-        return WrittenArtifact(result["mode"], result["details"])
+        return from_json(WrittenArtifact, result)
 
     def _ask(self, line: list[str], conversion: Conversion) -> bytes:
         """Hand over a job and wait for its answer, b"" where the process ended first."""
