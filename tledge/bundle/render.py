@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tledge.metrics.per_class import Recall
 from tledge.visualization import markdown, templates
-from tledge.visualization.text_format import kib, share, span, unsure
+from tledge.visualization.text_format import abstention, kib, share, span
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -16,7 +16,7 @@ def render_template(name: str, **values: object) -> str:
     environment = templates.environment(FOLDER)
     environment.globals["table"] = markdown.table
     environment.filters.update(
-        escape=markdown.escape, code=markdown.code, share=share, kib=kib, unsure=unsure, recall=_recall,
+        escape=markdown.escape, code=markdown.code, share=share, kib=kib, abstention=abstention, recall=_recall,
         count=lambda value: f"{value:,}", percent=lambda value: f"{value:.1%}",
     )  # fmt: skip
     return markdown.single_blank_lines(environment.get_template(name).render(values))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tledge._io.encoding import printable
 from tledge.progress import SILENT, Progress, Task
 from tledge.run.records import TrainedRun
-from tledge.visualization.text_format import interval, unsure
+from tledge.visualization.text_format import abstention, interval
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -100,7 +100,7 @@ def training_rows(run: TrainedRun) -> list[tuple[str, str]]:
         ("after the first stage", f"validation {interval(run.first_stage_validation)}"),
         ("validation", interval(run.validation)),
         ("test", interval(run.test)),
-        *([("unsure", unsure(run.confidence))] if run.confidence else []),
+        *([("confidence threshold", abstention(run.confidence))] if run.confidence else []),
     ]
 
 

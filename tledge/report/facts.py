@@ -10,10 +10,10 @@ from tledge._io import files as io_files
 from tledge._io import npy
 from tledge.bundle import run_summary
 from tledge.bundle.run_summary import Summary
-from tledge.report import answers, images, reproduce, training
 from tledge.report import artifacts as report_artifacts
-from tledge.report.answers import Answers
+from tledge.report import images, predictions, reproduce, training
 from tledge.report.artifacts import ArtifactLine, Flips, Latencies, Quantization, RepairTrials
+from tledge.report.predictions import Predictions
 from tledge.report.training import Training
 from tledge.run.folder import RunFolder
 from tledge.run.records import ParityReport, TrainedRun
@@ -67,7 +67,7 @@ class ReportFacts:
     figures: tuple[Figure, ...]
     samples: Mapping[str, tuple[Sample, ...]]
     training: Training | None
-    answers: Answers | None
+    answers: Predictions | None
     artifacts: tuple[ArtifactLine, ...]
     latencies: Latencies | None
     flips: tuple[Flips, ...]
@@ -96,7 +96,7 @@ def read(folder: RunFolder) -> ReportFacts:
         figures=_figures(known, lines),
         samples=_samples(folder),
         training=training.read(folder, known),
-        answers=answers.read(folder, known),
+        answers=predictions.read(folder, known),
         artifacts=lines,
         latencies=timed,
         flips=report_artifacts.flips(folder, known),

@@ -13,7 +13,7 @@ from tledge.report import charts
 from tledge.report.facts import ReportFacts
 from tledge.visualization import markdown as text_markdown
 from tledge.visualization import templates
-from tledge.visualization.text_format import NONE, interval, kib, point_span, points, share, span, unsure
+from tledge.visualization.text_format import NONE, abstention, interval, kib, point_span, points, share, span
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -75,7 +75,7 @@ def _environment(escape: bool) -> Environment:
     made.globals.update(fact=_fact, has=lambda value: value is not None, layout=charts)
     made.filters.update(
         shown=shown, span=lambda pair: span(*pair), points=points, point_span=lambda pair: point_span(*pair),
-        interval=interval, unsure=unsure, cell=text_markdown.escape,
+        interval=interval, abstention=abstention, cell=text_markdown.escape,
         shown_item=lambda row, key: row.get(key, NONE),
         ticked=_ticked, shown_of=lambda key, row: shown(row.get(key)), total=lambda row: sum(row.values()),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Figures in words: how shares, intervals, changes and sizes are written wherever a person reads them."""
+"""Format figures for people: shares, intervals, changes and sizes."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ if TYPE_CHECKING:  # the command line starts with this module
     from tledge.run.records import Score
 
 NONE = "–"
-"""Stands where there is no figure."""
+"""Text in place of a figure that does not exist."""
 
 
 def share(value: float | None) -> str:
-    """A share in 0..1 with four digits, a dash where there is none."""
+    """Return a share in 0..1 with four decimals, a dash for None."""
     return NONE if value is None else f"{value:.4f}"
 
 
 def span(low: float | None, high: float | None) -> str:
-    """An interval of shares; empty where there is none."""
+    """Return an interval of shares; empty where a bound is None."""
     return "" if low is None or high is None else f"{low:.4f}–{high:.4f}"
 
 
 def interval(score: Score) -> str:
-    """`.9650 (.9410–.9790, 372 images)`, with top-5 where there is one."""
+    """Return `.9650 (.9410–.9790, 372 images)`, with top-5 accuracy where it was measured."""
     top5 = "" if score.top5 is None else f", top-5 {score.top5:.4f}"
     return f"{score.accuracy:.4f} ({span(score.low, score.high)}, {score.images} images{top5})"
 
 
 def points(change: float | None, low: float | None = None, high: float | None = None) -> str:
-    """A change in percentage points, with its 95 % interval where there is one."""
+    """Return a change in percentage points, with its 95 % interval where it was measured."""
     if change is None:
         return NONE
-    within = "" if low is None or high is None else f" ({point_span(low, high)})"
-    return f"{100 * change:+.2f} pp{within}"
+    bounds = "" if low is None or high is None else f" ({point_span(low, high)})"
+    return f"{100 * change:+.2f} pp{bounds}"
 
 
 def point_span(low: float, high: float) -> str:
-    """An interval of a change in percentage points."""
+    """Return the interval of a change in percentage points."""
     return f"{100 * low:+.1f}…{100 * high:+.1f}"
 
 
 def kib(size: float) -> str:
-    """Bytes in whole KiB."""
+    """Return a size in bytes as whole KiB."""
     return f"{size / 1024:.0f}"
 
 
-def unsure(fitted: AbstentionPolicy) -> str:
-    """When a model does not answer, in words."""
-    if not fitted.threshold:
-        return "never, it answers every photo"
+def abstention(policy: AbstentionPolicy) -> str:
+    """Return a confidence threshold with its coverage and selective accuracy on the validation photos."""
+    if not policy.threshold:
+        return "none, no prediction is rejected"
     return (
-        f"below a confidence of {fitted.threshold:.4f}: answers {fitted.coverage:.1%} of the validation "
-        f"photos, {fitted.error:.1%} of these wrong"
+        f"{policy.threshold:.3f}, coverage {policy.coverage:.1%}, "
+        f"selective accuracy {1 - policy.error:.1%} (validation)"
     )

@@ -17,7 +17,7 @@ def test_export_wrote_the_report(small_run: Path) -> None:
     assert contradictions(small_run) == []
     variants = ("saved_model", "tflite-fp32", "tflite-int8", "onnx-fp32")
     assert page.verdicts == dict.fromkeys(variants, "passed")
-    assert "synthetic" in page.text and "Ranges were measured on" in page.text
+    assert "synthetic" in page.text and "Calibration ranges were measured on" in page.text
     stated = {name for name, _value, _text in page.figures}
     assert "parity.tflite-int8.without_bias_correction.accuracy" in stated
     assert "tledge export runs/small --int8" in page.text

@@ -96,7 +96,9 @@ def test_card_tells_data_contract_and_versions(shared_report_run: Path) -> None:
     assert "CC BY 2.0" in section(text, "Data")
     assert "`uint8[N, 8, 8, 3]`, NHWC, RGB bytes 0 to 255" in section(text, "Contract")
     assert "keras 3.15.1" in section(text, "Versions") and "tledge 0.1.0" in section(text, "Versions")
-    assert "Unsure: below a confidence of 0.4000" in section(text, "Limits")
+    assert "Confidence threshold: 0.400, coverage 95.0%, selective accuracy 98.0% (validation)" in section(
+        text, "Limits"
+    )
 
 
 def test_what_nobody_measured_is_a_gap(shared_report_run: Path) -> None:
@@ -106,7 +108,7 @@ def test_what_nobody_measured_is_a_gap(shared_report_run: Path) -> None:
         "who made this model",
         "what the model is for",
         "who took the photos",
-        "goes wrong",
+        "what harm a wrong prediction can do",
     ):
         assert any(words in one for one in found), words
 
@@ -180,12 +182,15 @@ def weak_of(shared_report_run: Path, *rows: ParityRow) -> str:
 def test_weak_classes_are_named_of_each_model(shared_report_run: Path) -> None:
     recalls = {"cat": (100, 0.5, 0.4), "dog": (100, 0.99, 0.99), "owl": (5, 0.2, 0.2)}
     text = weak_of(shared_report_run, row(recalls, accuracy=0.85))
-    assert "Keras model: recall is below its accuracy by more than chance explains in cat 0.5000" in text
-    assert "`tflite-int8`: recall is below its accuracy by more than chance explains in cat 0.4000" in text
-    assert "Too few test images to tell (under 20): owl." in text
+    assert "Keras model: recall is significantly below its accuracy for cat 0.5000" in text
+    assert "`tflite-int8`: recall is significantly below its accuracy for cat 0.4000" in text
+    assert "Too few test images to decide (fewer than 20): owl." in text
 
 
 def test_no_class_stands_out(shared_report_run: Path) -> None:
     text = weak_of(shared_report_run, row({"cat": (100, 0.9, 0.9), "dog": (100, 0.95, 0.95)}, accuracy=0.9))
-    assert "none stands out" in text and "lowest recall is that of cat, 0.9000" in text
-    assert "The same recall in every class: `tflite-int8`." in text
+    assert (
+        "no class has a recall significantly below its accuracy" in text
+        and "lowest recall is that of cat, 0.9000" in text
+    )
+    assert "Same recall as the Keras model in every class: `tflite-int8`." in text

@@ -32,7 +32,9 @@ def test_manifest_holds_the_policy(manifest: Manifest) -> None:
 
 
 def test_readme_explains_the_threshold(manifest: Manifest, run: TrainedRun) -> None:
-    assert "Where the largest is below 0.62, the model is unsure." in readme.text(manifest, run, None)
+    assert 'Predictions with a confidence below 0.62 are treated as "unsure".' in readme.text(
+        manifest, run, None
+    )
     never_unsure = replace(manifest, confidence=replace(FITTED, threshold=0.0))
     assert "unsure" not in readme.text(never_unsure, run, None)
 

@@ -13,7 +13,7 @@ from tests.helpers.fake_artifacts import run
 def test_inspect_shows_a_run(cli: Cli, tmp_path: Path) -> None:
     done = cli("inspect", risky(tmp_path / "run"))
     assert done.code == 0
-    assert "below a confidence of 0.6200: answers 95.0% of the validation photos, 1.0% of these" in done.out
+    assert "0.620, coverage 95.0%, selective accuracy 99.0% (validation)" in done.out
     assert done.out.splitlines()[-1].split() == ["90.0%", "0.7500", "0.4%"] * 2
 
 

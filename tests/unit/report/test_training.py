@@ -29,7 +29,7 @@ def test_curves_are_the_history(page: Page) -> None:
 def test_after_training_alone(tmp_path: Path) -> None:
     path = fake_report.run(tmp_path / "tiny", exported=False)
     found = rewritten(path)
-    assert "Nothing is exported yet." in found.text and "Keras against every artifact" not in found.text
+    assert "Nothing is exported yet." in found.text and "Keras and every artifact" not in found.text
     assert contradictions(path) == [] and found.verdicts == {}
     assert write.write(RunFolder(path)).verdict == "trained"
 

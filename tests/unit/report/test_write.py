@@ -60,9 +60,9 @@ def test_page_says_what_a_person_asks(page: Page) -> None:
         "The least agreement with the Keras model is 0.9850",
         "CC BY 2.0",
         "head", "all of it",
-        "3 of 200 answers are not Keras'",
+        "3 of 200 predictions differ from Keras",
         "tledge export run --repair",
-        "the costliest 2 of 2 layers",
+        "the 2 costliest of 2 layers",
         "tledge train recipe.toml --set stage.0.epochs=2 --out runs/tiny",
         "tledge export runs/tiny --variant onnx-fp32",
         "keras", "3.15.1",
@@ -82,7 +82,9 @@ def test_run_of_an_earlier_version(own: Path) -> None:
     for name in ("evidence/photos.json", "evidence/photos.npz", "history.csv", "recipe.toml", "bench.json"):
         (own / name).unlink()
     found = rewritten(own)
-    assert "The run kept no more about its photos" in found.text and "kept no history" in found.text
+    assert (
+        "The run recorded nothing else about its photos" in found.text and "recorded no history" in found.text
+    )
     assert found.series == {} and "All 2 artifacts passed." in found.text
 
 

@@ -6,5 +6,5 @@ from tledge.contract import AbstentionPolicy
 from tledge.visualization import text_format
 
 
-def test_training_says_that_it_always_answers() -> None:
-    assert text_format.unsure(AbstentionPolicy(1.2, 0.0)) == "never, it answers every photo"
+def test_policy_without_threshold_rejects_nothing() -> None:
+    assert text_format.abstention(AbstentionPolicy(1.2, 0.0)) == "none, no prediction is rejected"

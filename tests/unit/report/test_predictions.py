@@ -37,6 +37,6 @@ def test_many_classes_make_a_heat_map(own: Path) -> None:
     found = rewritten(own)
     (heat,) = [one for one in found.named("img") if one.get("class") == "heat"]
     assert heat["src"].startswith("data:image/png") and "30 classes" in heat["alt"]
-    assert "answered as breed" in found.text
+    assert "predicted as breed" in found.text
     assert contradictions(own) == []
     assert [text for name, _value, text in found.figures if name == "answers.class.breed 29.precision"] == []

@@ -50,7 +50,7 @@ class Class:
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """Keras' answers to the golden set, which keeps all test images unless they are very many."""
 
     images: int
@@ -68,7 +68,7 @@ class Answers:
     reliability: charts.Reliability
 
 
-def read(folder: RunFolder, known: Summary) -> Answers | None:
+def read(folder: RunFolder, known: Summary) -> Predictions | None:
     """Keras' answers; None where the run has no golden set. Raises RunError for a damaged one."""
     if not folder.golden.is_file():
         return None
@@ -77,7 +77,7 @@ def read(folder: RunFolder, known: Summary) -> Answers | None:
     return _answers(reference, known.run.labels, [row for row in rows if row.recall])
 
 
-def _answers(reference: golden_set.Golden, labels: Sequence[str], rows: Sequence[ParityRow]) -> Answers:
+def _answers(reference: golden_set.Golden, labels: Sequence[str], rows: Sequence[ParityRow]) -> Predictions:
     probabilities, truth = reference.probabilities, reference.labels
     counts = statistics.confusion(truth, probabilities.argmax(1), len(labels))
     others = tuple(row.variant for row in rows if any(two != one for _n, one, two in row.recall.values()))
@@ -86,7 +86,7 @@ def _answers(reference: golden_set.Golden, labels: Sequence[str], rows: Sequence
     accuracy = float(counts.trace() / counts.sum())
     bins = statistics.reliability(probabilities, truth)
     ece = statistics.calibration_error(probabilities, truth)
-    return Answers(
+    return Predictions(
         images=len(truth),
         accuracy=accuracy,
         counts=tuple(tuple(row) for row in counts.tolist()),
