@@ -16,8 +16,8 @@ def render_template(name: str, **values: object) -> str:
     environment = templates.environment(FOLDER)
     environment.globals["table"] = markdown.table
     environment.filters.update(
-        escape=markdown.escape, code=markdown.code, share=share, kib=kib, abstention=abstention, recall=_recall,
-        count=lambda value: f"{value:,}", percent=lambda value: f"{value:.1%}",
+        escape=markdown.escape, code=markdown.code, share=share, kib=kib, abstention=abstention,
+        recall=_recall, count=lambda value: f"{value:,}", percent=lambda value: f"{value:.1%}",
     )  # fmt: skip
     return markdown.single_blank_lines(environment.get_template(name).render(values))
 
