@@ -1,10 +1,12 @@
-"""A lock file that names its owner, so that two commands do not write into one place.
+"""Hold a lock file that names its owner, so that two commands do not write into one folder.
 
-What decides is the system's own lock on the file (flock). It ends with its process, however that
-ends: what a kill, a crash or a reboot leaves is taken over without a word, and a process number in use
-again means nothing. What the file says is for people, and for disks where the system's lock does not
-reach: where there is none, the process must still be there to count; and a lock of another machine
-stands until someone removes it, because from here nobody can tell. On Windows there are none.
+The operating system's own lock on the file (flock) decides. It ends with its process, however that process
+ends: a lock file left by a killed process or by a reboot is taken over silently, and a recycled process ID
+does not count. The content of the file is for people, and for disks on which flock does not work: there a
+lock counts while its process runs. A lock of another machine counts until someone removes it, because its
+process cannot be checked from here. Windows has no such locks.
+
+This is own code because the usual library, filelock, does not say who holds a lock.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import json
 import os
 import shlex
 import socket
+import stat
 import sys
 import threading
 import time
@@ -27,13 +30,13 @@ from tledge._io.json_records import from_json
 from tledge.errors import ResourceError, RunError
 
 POLL = 0.2
-"""Seconds between two looks whether another command has finished."""
+"""Seconds between two checks whether another command has finished."""
 
-NAMELESS = 1.0
-"""Seconds in which the owner of a lock may still be about to write who it is."""
+NAMING_TIME = 1.0
+"""Seconds that the owner of a new lock may take to write its name into the file."""
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
-"""Linux' name for this boot of this machine, the same in all its containers."""
+"""File with Linux' identifier of this boot of the machine, the same in all its containers."""
 
 _HELD: set[tuple[Path, int]] = set()
 """Lock files held by threads of this process."""
@@ -41,7 +44,7 @@ _HELD: set[tuple[Path, int]] = set()
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds a lock: `boot` names the boot of its machine, "" where that has no name."""
+    """The process that holds a lock; `boot` identifies the boot of its machine, "" where that is unknown."""
 
     pid: int
     command: str
@@ -54,15 +57,15 @@ class Owner:
 
 
 @dataclass(frozen=True)
-class _Rival:
-    """Another who has a lock; not `certain` where nobody can tell whether it still does."""
+class _OtherOwner:
+    """Another owner of a lock; `certain` is False where its process cannot be checked from here."""
 
     owner: Owner | None
     certain: bool
 
 
 def current_owner() -> Owner:
-    """This process."""
+    """Describe this process as the owner of a lock."""
     boot = ""
     with suppress(OSError):
         boot = BOOT.read_text(encoding="ascii").strip()
@@ -71,7 +74,7 @@ def current_owner() -> Owner:
 
 
 def _command() -> str:
-    """What was typed, near enough."""
+    """Return the command line of this process, as it was typed as far as that is known."""
     program = Path(sys.argv[0])
     name = program.parent.name if program.name == "__main__.py" else program.name
     return shlex.join([name or "python", *sys.argv[1:]])
@@ -79,16 +82,22 @@ def _command() -> str:
 
 @contextmanager
 def hold(path: Path, refusal: str, *, wait: bool = False) -> Iterator[bool]:
-    """Hold the lock file `path` for a block; gives False where this thread holds it already.
+    """Hold the lock file `path` for a block; yield False where this thread holds it already.
 
-    Raises RunError where another has it, beginning with `refusal` and naming the owner; with `wait`
-    only where nobody can tell whether it still has. ResourceError where the file cannot be written.
+    Args:
+        path: the lock file; it is created, and removed at the end.
+        refusal: the beginning of the message where another process or thread holds the lock.
+        wait: wait until the other process ends, as long as it can be checked from here.
+
+    Raises:
+        RunError: another process or thread holds the lock; the message names it.
+        ResourceError: the lock file cannot be written, or is a symbolic link or a pipe.
     """
     key = path.parent.resolve() / path.name, threading.get_ident()
     if sys.platform == "win32" or key in _HELD:
         yield key not in _HELD
         return
-    file = _acquired(path, refusal, wait)
+    file = _acquire(path, refusal, wait)
     _HELD.add(key)
     try:
         yield True
@@ -100,68 +109,79 @@ def hold(path: Path, refusal: str, *, wait: bool = False) -> Iterator[bool]:
         os.close(file)
 
 
-def _acquired(path: Path, refusal: str, wait: bool) -> int:
-    """The lock file, open and locked, with this process as its owner."""
-    patience = time.monotonic() + NAMELESS
+def _acquire(path: Path, refusal: str, wait: bool) -> int:
+    """Open and lock the lock file, and write this process into it as its owner."""
+    naming_deadline = time.monotonic() + NAMING_TIME
     while True:
-        file = _opened(path)
-        rival = _rival(file)
-        if rival is None and _is_at(file, path):
+        file = _open(path)
+        other = _other_owner(file)
+        if other is None and _is_at(file, path):
             os.ftruncate(file, 0)
             os.pwrite(file, json.dumps(asdict(current_owner())).encode(), 0)
             return file
         os.close(file)
-        if rival is None:  # given back, and removed, in between
+        if other is None:  # released and removed in the meantime
             continue
-        is_nameless = rival.owner is None and time.monotonic() < patience
-        if not (is_nameless or (wait and rival.certain)):
-            raise RunError(f"{refusal}: {_told(rival, path)}")
+        is_about_to_write = other.owner is None and time.monotonic() < naming_deadline
+        if not (is_about_to_write or (wait and other.certain)):
+            raise RunError(f"{refusal}: {_owner_and_advice(other, path)}")
         time.sleep(POLL)
 
 
-def _opened(path: Path) -> int:
+def _open(path: Path) -> int:
+    """Open the lock file, or create it; never through a symbolic link, whose target would be overwritten."""
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
+        if path.is_symlink():
+            raise ResourceError(
+                f"{path}: the lock file is a symbolic link to {os.readlink(path)}, whose target would be "
+                f"overwritten. Remove the link: rm {shlex.quote(str(path))}"
+            ) from error
         raise ResourceError(resource_errors.refused(error, path.parent)) from error
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        advice = f"Remove it: rm {shlex.quote(str(path))}"
+        raise ResourceError(f"{path}: the lock file is not a regular file but a pipe or a device. {advice}")
+    return file
 
 
 def _is_at(file: int, path: Path) -> bool:
-    """Whether an open file is the one that stands at `path`."""
+    """Tell whether an open file is still the one at `path`."""
     try:
-        return os.path.samestat(os.fstat(file), path.stat())
+        return os.path.samestat(os.fstat(file), path.lstat())
     except FileNotFoundError:
         return False
 
 
-def _rival(file: int) -> _Rival | None:
-    """Who else has the lock; None where nobody does, and then it is locked if the system can."""
-    locked, owner, me = _locked(file), _owner(file), current_owner()
+def _other_owner(file: int) -> _OtherOwner | None:
+    """Return who else holds the lock; None if nobody does, and then this process has locked the file."""
+    locked, owner, me = _lock(file), _read_owner(file), current_owner()
     if locked is False:
-        return _Rival(owner, certain=True)
+        return _OtherOwner(owner, certain=True)
     if owner is None:
         return None
     if owner.host == me.host or (me.boot and owner.boot == me.boot):
         runs = locked is None and owner.boot == me.boot and _is_running(owner.pid)
-        return _Rival(owner, certain=True) if runs else None
-    return _Rival(owner, certain=False)
+        return _OtherOwner(owner, certain=True) if runs else None
+    return _OtherOwner(owner, certain=False)
 
 
-def _locked(file: int) -> bool | None:
-    """Whether the system gave the lock; None where it has none for this disk."""
+def _lock(file: int) -> bool | None:
+    """Ask the system for its lock on a file; None where this disk supports no such locks."""
     import fcntl
 
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # some disks of other machines
+    except OSError:  # some network disks
         return None
     return True
 
 
-def _owner(file: int) -> Owner | None:
-    """What the file says; None where a kill left it empty or torn."""
+def _read_owner(file: int) -> Owner | None:
+    """Read the owner from a lock file; None where a killed process left it empty or incomplete."""
     try:
         return from_json(Owner, json.loads(os.pread(file, 1 << 16, 0)))
     except (ValueError, RecursionError):
@@ -171,16 +191,15 @@ def _owner(file: int) -> Owner | None:
 def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except PermissionError:  # another user's
+    except PermissionError:  # a process of another user
         return True
     except (OSError, OverflowError):
         return False
     return True
 
 
-def _told(rival: _Rival, path: Path) -> str:
-    """The owner, and what to do."""
-    who = str(rival.owner or "it has not said who it is")
-    if rival.certain:
-        return f"{who}. Wait for it, or end it."
-    return f"{who}. That is another machine: if the command is no longer there, remove {path}."
+def _owner_and_advice(other: _OtherOwner, path: Path) -> str:
+    name = str(other.owner or "its process has not written its name yet")
+    if other.certain:
+        return f"{name}. Wait until it ends, or end it."
+    return f"{name}. That is another machine: if the command no longer runs there, remove {path}."

@@ -144,6 +144,27 @@ def _lock_of_another_machine(workspace: Workspace) -> Observation:
     return Observation("refused with the name of its file, and let in without it", tuple(shortfalls))
 
 
+def _lock_behind_link(workspace: Workspace) -> Observation:
+    """Put a symbolic link in the lock's place, to a file and to nothing: nothing is written through it."""
+    run = workspace.own_run("locks-link")
+    lock, target = run / ".lock", workspace.folder("locks-target") / "somebody.txt"
+    shortfalls: list[str] = []
+    for content in ("of somebody else\n", None):
+        target.unlink(missing_ok=True)
+        if content is not None:
+            target.write_text(content)
+        lock.symlink_to(target)
+        result = workspace.tledge("report", run)
+        says = "symbolic link" in result.err and f"rm {lock}" in result.err
+        shortfalls += [f"not refused as it should be: {result.tail}"] * (result.code != 1 or not says)
+        after = target.read_text() if target.exists() else None
+        shortfalls += [f"written through the link: {after!r}"] * (after != content)
+        lock.unlink(missing_ok=True)
+    result = workspace.tledge("report", run)
+    shortfalls += [f"after the link was removed: {result.tail}"] * bool(result.code)
+    return Observation("2 links refused with what to remove, their targets as before", tuple(shortfalls))
+
+
 def _simultaneous_commands(workspace: Workspace) -> Observation:
     """Run many commands at once: each works or is refused, and no lock or leftover stays."""
     run = workspace.own_run("locks-at-once")
@@ -179,5 +200,6 @@ CASES = (
     ),
     Case("stale locks", "a lock whose owner is gone stops nobody", _stale_locks),
     Case("another machine", "its lock is refused, with what to remove", _lock_of_another_machine),
+    Case("lock behind a link", "nothing is written through it", _lock_behind_link),
     Case("at once", "many commands at one moment leave whole files and no lock", _simultaneous_commands),
 )

@@ -58,7 +58,7 @@ def test_lock_is_given_back_after_an_error(lock: Path) -> None:
 
 def test_second_process_is_refused_by_name(lock: Path) -> None:
     host = lockfile.current_owner().host
-    told = rf"^taken: process \d+ on {host} \(-c .*\), since \d{{4}}-.*\. Wait for it, or end it\.$"
+    told = rf"^taken: process \d+ on {host} \(-c .*\), since \d{{4}}-.*\. Wait until it ends, or end it\.$"
     with held(lock) as other, pytest.raises(RunError, match=told) as refused, hold(lock, "taken"):
         pytest.fail("held twice")
     assert f"process {other.pid} " in str(refused.value)
@@ -180,7 +180,7 @@ def test_owner_that_is_about_to_say_its_name(lock: Path) -> None:
 def test_owner_without_a_name(lock: Path) -> None:
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(RunError, match="it has not said who it is"), hold(lock, "taken"):
+        with pytest.raises(RunError, match="its process has not written its name yet"), hold(lock, "taken"):
             pytest.fail("held twice")
 
 
@@ -206,6 +206,34 @@ def test_unwritable_lock_is_named(tmp_path: Path) -> None:
     told = r"cannot be written \(Is a directory\)"
     with pytest.raises(ResourceError, match=told), hold(tmp_path / ".lock", "taken"):
         pytest.fail("a lock that cannot be")
+
+
+@pytest.mark.parametrize("text", ["of somebody else\n", None])
+def test_nothing_is_written_through_a_link(tmp_path: Path, lock: Path, text: str | None) -> None:
+    target = tmp_path / "somebody's"
+    if text is not None:
+        target.write_text(text)
+    lock.symlink_to(target)
+    message = rf"^{lock}: the lock file is a symbolic link to {target}.*Remove the link: rm {lock}$"
+    with pytest.raises(ResourceError, match=message), hold(lock, "taken"):
+        pytest.fail("a lock behind a link")
+    assert (target.read_text() if target.exists() else None) == text
+    assert lock.is_symlink()
+
+
+def test_lock_that_becomes_a_link_meanwhile_stays(lock: Path) -> None:
+    target = lock.with_name("moved")
+    with hold(lock, "taken"):
+        lock.rename(target)
+        lock.symlink_to(target)
+    assert lock.is_symlink() and target.exists()
+
+
+def test_lock_that_is_no_regular_file_is_named(lock: Path) -> None:
+    os.mkfifo(lock)
+    message = rf"^{lock}: the lock file is not a regular file.*rm {lock}$"
+    with pytest.raises(ResourceError, match=message), hold(lock, "taken"):
+        pytest.fail("a lock in a pipe")
 
 
 def test_command_is_told_as_typed(monkeypatch: pytest.MonkeyPatch) -> None:
