@@ -1,7 +1,7 @@
-"""What a model takes and returns, and the manifest that says so to every runner.
+"""Define what every model takes and returns: input, output, labels, tolerances, confidence threshold.
 
-Every artifact takes RGB bytes `uint8[N, H, W, 3]` and returns class probabilities. The scaling
-that the backbone wants lives inside the model, so no runner knows a mean or a deviation.
+Every artifact takes RGB bytes `uint8[N, H, W, 3]` and returns class probabilities. The scaling that
+the backbone needs is part of the model, so no app has to know a mean or a standard deviation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ INPUT_NAME = "image"
 class InputSpec:
     """The input: RGB bytes 0 to 255, `[N, height, width, 3]`, stretched to size.
 
-    `resize` names the one preparation: Pillow's BILINEAR, which antialiases when it shrinks.
+    `resize` names the preprocessing: Pillow's BILINEAR, which antialiases when it shrinks.
     """
 
     height: int
@@ -35,20 +35,23 @@ class InputSpec:
 
 
 TOLERANCES = {"float": 1e-4, "fp16": 1e-4, "int8": 2.5 / 256}
-"""Largest probability difference from the answers recorded at export, by gate.
+"""Largest difference of a probability from the predictions recorded at export, by gate.
 
-Float kernels differ in the order of their sums; two int8 steps cover another processor's kernels.
+Float kernels differ in the order of their sums; two int8 steps cover the kernels of another processor.
 """
 
 
 @dataclass(frozen=True)
 class AbstentionPolicy:
-    """How sure an answer is, and from when on it counts; fitted on validation photos.
+    """When a prediction is rejected as unsure: a temperature and a threshold, fitted on validation images.
 
     The confidence of a class is its probability `p^(1 / temperature)`, divided by the sum of these
-    over all classes. Where the largest is below `threshold` (0..1) the model is unsure, and what
-    it answers is not to be taken. `coverage` is the share of `images` validation photos that it
-    answers, `error` the share wrong among these. Raises ValueError for numbers that make no sense.
+    over all classes. A prediction whose largest confidence is below `threshold` (0..1) is rejected.
+    `coverage` is the share of `images` validation images that are not rejected, `error` the share of
+    wrong predictions among these.
+
+    Raises:
+        ValueError: `temperature` is not above 0 or not finite, or `threshold` is not from 0 to 1.
     """
 
     temperature: float
@@ -63,20 +66,20 @@ class AbstentionPolicy:
 
 
 def labels_text(labels: tuple[str, ...]) -> str:
-    """The text of `labels.txt`: one name a line, in index order."""
+    """Return the text of `labels.txt`: one label a line, in the order of the output."""
     return "".join(f"{label}\n" for label in labels)
 
 
 def parse_labels(text: str) -> tuple[str, ...]:
-    """The names in the text of a labels file; empty lines at its end are ignored."""
+    """Return the labels in the text of a labels file; empty lines at its end are ignored."""
     return tuple(text.rstrip("\n").split("\n")) if text.strip() else ()
 
 
 def checked_labels(labels: Sequence[str], where: str) -> tuple[str, ...]:
-    """The labels; raises ArtifactError for one with control characters, which would rule a terminal."""
+    """Return the labels; raise ArtifactError if one holds control characters, which a terminal would obey."""
     for label in labels:
         if CONTROL.search(label):
-            raise ArtifactError(f"{where}: the label {label[:80]!r} holds control characters.")
+            raise ArtifactError(f"{where}: the label {label[:80]!r} contains control characters.")
     return tuple(labels)
 
 

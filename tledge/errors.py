@@ -1,16 +1,16 @@
-"""What can go wrong, as one tree. The command line turns each class into text and an exit code.
+"""The errors that tledge raises, as one tree. The command line turns each into a message and an exit code.
 
-    TledgeError                 exit 1   anything tledge knows how to explain
-    ├── RecipeError             exit 2   the recipe or the arguments ask for something that cannot be
-    ├── ParityFailed            exit 3   an artifact does not answer as the Keras model does
-    ├── ArtifactError           exit 4   an artifact is structurally wrong or will not load
-    ├── MissingError            exit 5   a dependency, weights or data are not here
-    ├── DataError               exit 1   photos or labels cannot be used as they are
+    TledgeError                 exit 1   base class: an error that tledge explains
+    ├── RecipeError             exit 2   invalid recipe or command-line arguments
+    ├── ParityFailed            exit 3   an artifact does not predict as the Keras model does
+    ├── ArtifactError           exit 4   an artifact is structurally wrong or does not load
+    ├── MissingError            exit 5   a dependency, weights or data are missing on this machine
+    ├── DataError               exit 1   images or labels cannot be used as they are
     ├── ConversionError         exit 1   a converter failed, crashed or ran out of time
     ├── RunError                exit 1   a run folder is not in the state that a command needs
-    └── ResourceError           exit 1   disk, memory or rights of this machine do not suffice
+    └── ResourceError           exit 1   too little disk or memory, or missing permissions
 
-Messages say what is wrong, where, what was expected and what to do.
+A message says what is wrong, where, what was expected and what to type.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from collections.abc import Mapping
 
 
 class TledgeError(Exception):
-    """Anything tledge knows how to explain; `exit_code` is what the command line ends with."""
+    """An error that tledge explains; the command line ends with its `exit_code`."""
 
     exit_code = 1
 
 
 class RecipeError(TledgeError):
-    """The recipe or the arguments ask for something that cannot be."""
+    """Invalid recipe or command-line arguments."""
 
     exit_code = 2
 
 
 class ParityFailed(TledgeError):
-    """An artifact loads and runs, and does not answer as the Keras model does."""
+    """An artifact loads and runs, but does not predict as the Keras model does."""
 
     exit_code = 3
 
 
 class ArtifactError(TledgeError):
-    """An artifact is structurally wrong, damaged or will not load."""
+    """An artifact is structurally wrong, damaged or does not load."""
 
     exit_code = 4
 
 
 class MissingError(TledgeError):
-    """A dependency, weights or data are not on this machine and could not be had."""
+    """A dependency, weights or data are missing on this machine and could not be downloaded."""
 
     exit_code = 5
 
 
 class DataError(TledgeError):
-    """Photos or labels cannot be used as they are."""
+    """Images or labels cannot be used as they are."""
 
 
 class ConversionError(TledgeError):
@@ -61,15 +61,15 @@ class RunError(TledgeError):
 
 
 class ResourceError(TledgeError):
-    """Disk, memory or rights of this machine do not suffice."""
+    """Too little disk or memory on this machine, or missing permissions."""
 
 
-def told(error: TledgeError) -> dict[str, str]:
-    """A failure in words that go to JSON, for another process to raise."""
+def error_to_json(error: TledgeError) -> dict[str, str]:
+    """Return an error's message and class name, for the process that reads the JSON to raise again."""
     return {"error": str(error), "kind": type(error).__name__}
 
 
-def kind_of(result: Mapping[str, str], otherwise: type[TledgeError]) -> type[TledgeError]:
-    """The class of a failure that was `told`; `otherwise` where its name is unknown."""
-    found = globals().get(result["kind"])
-    return found if isinstance(found, type) and issubclass(found, TledgeError) else otherwise
+def error_class(result: Mapping[str, str], default: type[TledgeError]) -> type[TledgeError]:
+    """Return the class of an error that `error_to_json` wrote; `default` where its name is unknown."""
+    named = globals().get(result["kind"])
+    return named if isinstance(named, type) and issubclass(named, TledgeError) else default

@@ -1,6 +1,6 @@
-"""The seam between a stage that takes time and whoever watches it.
+"""Report the progress of long work: the command line draws it, tests and scripts ignore it.
 
-Stages report through a `Progress`; the command line draws it, tests and scripts ignore it.
+Every stage takes a `Progress` and reports through it; nothing below the command line prints.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ T = TypeVar("T")
 
 
 class Task(Protocol):
-    """One thing that advances in steps."""
+    """A piece of work that advances in steps."""
 
     def advance(self, steps: int = 1, **figures: object) -> None:
-        """Move on by `steps`, showing `figures` beside the bar."""
+        """Advance by `steps`, and show `figures` beside the bar."""
 
 
 class Progress(Protocol):
-    """Shows tasks, and lines that should stay."""
+    """Receives tasks and lines; whoever calls tledge from Python can pass an object of their own."""
 
     def start(self, what: str, total: int | None = None) -> Task:
-        """Open a task of `total` steps (None: unknown) and return it."""
+        """Start a task of `total` steps (None: unknown) called `what`, and return it."""
 
     def finish(self, task: Task) -> None:
-        """Close a task."""
+        """End a task."""
 
     def say(self, line: str) -> None:
-        """Print one line that stays."""
+        """Show one line permanently."""
 
 
 class _SilentTask:
@@ -56,17 +56,17 @@ SILENT = Silent()
 
 @contextmanager
 def start_task(progress: Progress, what: str, total: int | None = None) -> Iterator[Task]:
-    """Open a task and close it again whatever happens."""
-    opened = progress.start(what, total)
+    """Start a task for a block, and end it also where the block raises."""
+    task = progress.start(what, total)
     try:
-        yield opened
+        yield task
     finally:
-        progress.finish(opened)
+        progress.finish(task)
 
 
 def track(progress: Progress, items: Iterable[T], what: str, total: int | None) -> Generator[T]:
-    """Yield `items`, advancing a task by one for each."""
-    with start_task(progress, what, total) as opened:
+    """Yield `items` and advance a task by one step for each."""
+    with start_task(progress, what, total) as task:
         for item in items:
             yield item
-            opened.advance()
+            task.advance()

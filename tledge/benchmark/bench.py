@@ -238,7 +238,7 @@ def _apart(job: MeasurementJob, scratch: Path) -> Reading:
         raise ArtifactError(crashed)
     result = json.loads(result_path.read_text(encoding="utf-8"))
     if "error" in result:
-        raise errors.kind_of(result, ArtifactError)(result["error"])
+        raise errors.error_class(result, ArtifactError)(result["error"])
     if done.returncode:
         raise ArtifactError(crashed)
     return from_json(Reading, result["reading"])

@@ -142,7 +142,7 @@ def main(job_path: str, result_path: str) -> int:
     try:
         result["reading"] = asdict(measure(job))
     except TledgeError as error:
-        result = errors.told(error)
+        result = errors.error_to_json(error)
     files.write_json(Path(result_path), result)
     return 1 if "error" in result else 0
 

@@ -115,7 +115,6 @@ def _check_plot(path: Path, out: Path | None) -> None:
 def _show(report: BenchReport) -> None:
     from tledge._io import encoding
     from tledge.cli import console, tables
-    from tledge.environment import machine
 
     out = console.result_console()
     table, hidden = tables.bench_table(report, out)
@@ -126,7 +125,7 @@ def _show(report: BenchReport) -> None:
         if row.status != "measured":
             kernels = f" {row.kernels} x {row.threads}" if row.kernels else ""
             click.echo(encoding.printable(f"{row.variant}{kernels} {row.status}: {row.reason}"))
-    for line in (*report.remarks, machine.machine_line(report.machine), report.note):
+    for line in (*report.remarks, report.machine.describe(), report.note):
         click.echo(line)
 
 

@@ -58,7 +58,6 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
 def _show(report: ComparedReport, whose: str) -> None:
     from tledge._io import encoding
     from tledge.cli import console, tables
-    from tledge.environment import machine
 
     for letter, one in (("A", report.a), ("B", report.b)):
         click.echo(f"{letter}: {one.path} ({one.name} {one.version})")
@@ -81,7 +80,7 @@ def _show(report: ComparedReport, whose: str) -> None:
         f"Gates ({whose}): B may lose {limits.max_drop:.1%} of the images, a class "
         f"{limits.max_class_drop:.1%} of its recall, and keeps {limits.int8_accuracy:.0%} of A's accuracy."
     )
-    for line in (*report.remarks, machine.machine_line(report.machine)):
+    for line in (*report.remarks, report.machine.describe()):
         click.echo(line)
 
 

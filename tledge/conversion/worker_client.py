@@ -93,7 +93,7 @@ class Converter:
             raise ConversionError(_crash(conversion, self._process.wait()))
         result = json.loads(result_path.read_text(encoding="utf-8") if result_path.is_file() else answer)
         if "error" in result:
-            failure = errors.kind_of(result, ConversionError)
+            failure = errors.error_class(result, ConversionError)
             raise failure(f"{conversion.variant}: {result['error']} Log: {log}")
         return from_json(WrittenArtifact, result)
 

@@ -89,7 +89,7 @@ def micro_run(path: Path, inputs: NDArray[Any], arena: int = 0) -> MicroRun:
             raise ArtifactError(f"{path.name}: tflite-micro {ended}")
         told = json.loads(result.read_text(encoding="utf-8"))
         if "error" in told:
-            kind = errors.kind_of(told, ArtifactError)
+            kind = errors.error_class(told, ArtifactError)
             last = "" if kind is MissingError else f"\n{done.stderr.strip()[-400:]}"
             raise kind(f"{path.name}: {told['error']}{last}")
         return MicroRun(int(told["arena"]), np.load(answers, allow_pickle=False))

@@ -1,1 +1,1 @@
-"""What this machine is: CPU, memory, installed packages, GPUs."""
+"""Describe this machine: processor, memory, installed packages, GPUs."""

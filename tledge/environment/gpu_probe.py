@@ -1,9 +1,7 @@
-"""One library loaded in a process of its own, and the GPUs it sees.
+"""Load one library in a process of its own and print the GPUs it sees.
 
-Run as `python -m tledge.environment.gpu_probe jax`.
-
-Loading may take half a minute, take a GPU's memory, or end the process: none of that is to happen
-to whoever asks. Prints a JSON list of the GPUs' names as its last line.
+Run as `python -m tledge.environment.gpu_probe jax`; the last line of its output is a JSON list of names.
+Loading may take half a minute, allocate a GPU's memory or end the process, so no other process does it.
 """
 
 from __future__ import annotations
@@ -15,33 +13,34 @@ import sys
 from collections.abc import Callable
 
 MODULES = {"ai_edge_litert": "ai_edge_litert.interpreter"}
-"""What to import of a package whose native library its top does not load."""
+"""The module to import of a package whose top module does not load its native library."""
 
 
 def tensorflow() -> list[str]:
-    """Names of the GPUs that TensorFlow sees."""
+    """Return the names of the GPUs that TensorFlow sees."""
     import tensorflow as tf
 
-    found = tf.config.list_physical_devices("GPU")
-    return [str(tf.config.experimental.get_device_details(one).get("device_name", one.name)) for one in found]
+    details = tf.config.experimental.get_device_details
+    devices = tf.config.list_physical_devices("GPU")
+    return [str(details(device).get("device_name", device.name)) for device in devices]
 
 
 def jax() -> list[str]:
-    """Names of the accelerators that JAX sees."""
+    """Return the names of the accelerators that JAX sees."""
     import jax as library
 
-    return [str(one.device_kind) for one in library.devices() if one.platform != "cpu"]
+    return [str(device.device_kind) for device in library.devices() if device.platform != "cpu"]
 
 
 GPUS: dict[str, Callable[[], list[str]]] = {"tensorflow": tensorflow, "jax": jax}
 
 
 def main(name: str) -> None:
-    """Load the library `name`, and say which GPUs it sees; none for what is no backend of training."""
+    """Load the library `name` and print the GPUs it sees; none if it is no training backend."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     importlib.import_module(MODULES.get(name, name))
-    found = GPUS[name]() if name in GPUS else []
-    print(f"\n{json.dumps(found)}", flush=True)
+    names = GPUS[name]() if name in GPUS else []
+    print(f"\n{json.dumps(names)}", flush=True)
 
 
 if __name__ == "__main__":

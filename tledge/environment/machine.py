@@ -1,4 +1,4 @@
-"""The machine that measures: what must stand beside every figure of time or memory."""
+"""Describe the machine that measures: every latency and memory figure is reported together with it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RUNTIMES = ("ai-edge-litert", "onnxruntime", "numpy")
-"""Packages whose version decides how fast an artifact runs."""
+"""Packages whose version affects how fast an artifact runs."""
 
-_NAMES = (
+_PROCESSOR_FILES = (
     (Path("/proc/cpuinfo"), re.compile(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", re.M)),
     (Path("/sys/firmware/devicetree/base/model"), re.compile(r"^([^\0]+)")),
 )
-"""Where Linux names the processor, or the board that it sits on."""
+"""Files in which Linux names the processor or the board, with the pattern of the name."""
 
-_MEMORY = Path("/proc/meminfo")
+_MEMORY_FILE = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What measured. Memory in MiB, None where the system does not tell.
+    """The machine that measured. Memory is in MiB, None where the system does not report it.
 
-    `cores` counts the logical cores that this process may use; `load` is the system's average of
-    running processes over the last minute, taken before measuring.
+    `cores` counts the logical cores that this process may use; `load` is the average number of
+    running processes over the last minute, read before measuring.
     """
 
     processor: str
@@ -41,7 +41,7 @@ class Machine:
 
     @property
     def busy(self) -> str:
-        """What to say of latencies where something else was running; empty where nothing was."""
+        """Return a warning that other programs were running; empty where none were."""
         if self.load is None or self.load <= self.cores / 2:
             return ""
         return (
@@ -49,9 +49,18 @@ class Machine:
             "latencies may be too long."
         )
 
+    def describe(self) -> str:
+        """Name the processor, memory, system and versions in one sentence."""
+        memory = "" if self.memory_mib is None else f", {self.memory_mib / 1024:.0f} GiB"
+        packages = ", ".join(f"{name} {version}" for name, version in self.packages.items())
+        return (
+            f"Measured on {self.processor} ({self.architecture}, {self.cores} cores{memory}), {self.system}, "
+            f"Python {self.python}, {packages}."
+        )
+
 
 def current_machine(packages: Sequence[str] = RUNTIMES) -> Machine:
-    """This machine, with the versions of those `packages` that are installed."""
+    """Describe this machine, with the versions of those `packages` that are installed."""
     return Machine(
         processor=processor(),
         architecture=platform.machine(),
@@ -65,30 +74,30 @@ def current_machine(packages: Sequence[str] = RUNTIMES) -> Machine:
 
 
 def cores() -> int:
-    """Logical cores that this process may use; at least 1."""
+    """Count the logical cores that this process may use; at least 1."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def processor() -> str:
-    """The processor's name, or that of its board; at worst the architecture's."""
-    for path, pattern in _NAMES:
+    """Return the processor's name, else that of its board, else the architecture."""
+    for path, pattern in _PROCESSOR_FILES:
         try:
-            found = pattern.search(path.read_text(encoding="utf-8", errors="replace"))
+            match = pattern.search(path.read_text(encoding="utf-8", errors="replace"))
         except OSError:
             continue
-        if found:
-            return found[1].strip()
+        if match:
+            return match[1].strip()
     if platform.system() == "Darwin":
         command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return done.stdout.strip() or platform.machine()
+        completed = subprocess.run(command, capture_output=True, text=True, check=False)
+        return completed.stdout.strip() or platform.machine()
     return platform.processor() or platform.machine()
 
 
 def memory_mib() -> int | None:
-    """All memory in MiB; None where the system does not tell."""
+    """Return the total memory in MiB; None where the system does not report it."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
     except (AttributeError, ValueError, OSError):  # not on Windows
@@ -96,32 +105,22 @@ def memory_mib() -> int | None:
 
 
 def free_memory_mib() -> int | None:
-    """Memory in MiB that programs can still have without swapping; None where the system does not tell."""
+    """Return the MiB that programs can use without swapping; None where the system does not report it."""
     try:
-        found = re.search(r"^MemAvailable:\s*(\d+) kB", _MEMORY.read_text(encoding="utf-8"), re.M)
+        match = re.search(r"^MemAvailable:\s*(\d+) kB", _MEMORY_FILE.read_text(encoding="utf-8"), re.M)
     except OSError:  # not Linux
         return None
-    return int(found[1]) >> 10 if found else None
+    return int(match[1]) >> 10 if match else None
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Versions of those of the packages that are installed."""
-    from importlib import metadata  # slow to load, and seldom wanted
+    """Return the versions of those `packages` that are installed."""
+    from importlib import metadata  # slow to load, and rarely needed
 
-    found = {}
+    installed = {}
     for name in packages:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
-
-
-def machine_line(one: Machine) -> str:
-    """What measured, in one sentence."""
-    memory = "" if one.memory_mib is None else f", {one.memory_mib / 1024:.0f} GiB"
-    packages = ", ".join(f"{name} {version}" for name, version in one.packages.items())
-    return (
-        f"Measured on {one.processor} ({one.architecture}, {one.cores} cores{memory}), {one.system}, "
-        f"Python {one.python}, {packages}."
-    )
+    return installed

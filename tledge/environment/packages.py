@@ -1,4 +1,4 @@
-"""What is installed of all that tledge and its extras ask for: what runs and artifacts are made with."""
+"""List the installed packages that tledge and its extras require; runs and artifacts record them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tledge._version import __version__
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-ASIDE = {"dev", "docs", "all"}
-"""Extras of tledge with which nothing is made, and what only repeats others."""
+IGNORED_EXTRAS = {"dev", "docs", "all"}
+"""Extras of tledge that make no artifact, and the one that repeats the others."""
 
 
 def made_with() -> dict[str, Any]:
-    """Versions of tledge and Python, and of the packages that are installed; JSON takes it."""
+    """Return the versions of tledge, Python and the installed packages, as values for JSON."""
     return {"tledge": __version__, "python": platform.python_version(), "packages": dict(installed())}
 
 
 @cache
 def installed() -> dict[str, str]:
-    """Versions of the installed packages that tledge, its extras and these in turn ask for, by name.
+    """Return the versions of the installed packages that tledge, its extras and these in turn require.
 
-    Empty where tledge itself is not installed, for then nothing says what it asks for.
+    Empty where tledge itself is not installed, because its requirements are then unknown.
     """
     from importlib import metadata
 
@@ -34,42 +34,42 @@ def installed() -> dict[str, str]:
         extras = metadata.metadata("tledge").get_all("Provides-Extra") or ()
     except metadata.PackageNotFoundError:
         return {}
-    wanted = [extra for extra in ("", *extras) if extra not in ASIDE]
-    return closure(one for extra in wanted for one in _asked("tledge", extra))
+    used_extras = [extra for extra in ("", *extras) if extra not in IGNORED_EXTRAS]
+    return closure(required for extra in used_extras for required in _requirements("tledge", extra))
 
 
 def closure(roots: Iterable[Requirement]) -> dict[str, str]:
-    """Versions of those of the packages that are installed, and of what they ask for, by `package_key`."""
+    """Return the versions of the installed `roots` and of all that they require, by `package_key`."""
     from importlib import metadata
 
-    found: dict[str, str] = {}
+    found_versions: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
-    waiting = [one for root in roots for one in _parts(root)]
+    waiting = [pair for root in roots for pair in _name_and_extras(root)]
     while waiting:
         name, extra = waiting.pop()
         if (name, extra) in seen or name == "tledge":
             continue
         seen.add((name, extra))
         try:
-            found[name] = metadata.version(name)
+            found_versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-        waiting += [one for asked in _asked(name, extra) for one in _parts(asked)]
-    return dict(sorted(found.items()))
+        waiting += [pair for required in _requirements(name, extra) for pair in _name_and_extras(required)]
+    return dict(sorted(found_versions.items()))
 
 
-def _parts(asked: Requirement) -> list[tuple[str, str]]:
-    """A package by itself, and with each extra that is asked for."""
-    return [(package_key(asked.name), extra) for extra in ("", *sorted(asked.extras))]
+def _name_and_extras(requirement: Requirement) -> list[tuple[str, str]]:
+    """Pair a package's name with "" and with each extra that is required."""
+    return [(package_key(requirement.name), extra) for extra in ("", *sorted(requirement.extras))]
 
 
-def _asked(name: str, extra: str) -> Iterator[Requirement]:
-    """What an installed package requires on this machine with one of its extras, "" for none."""
+def _requirements(name: str, extra: str) -> Iterator[Requirement]:
+    """Yield what an installed package requires on this machine with one of its extras, "" for none."""
     from importlib import metadata
 
     from packaging.requirements import Requirement
 
     for line in metadata.requires(name) or ():
-        asked = Requirement(line)
-        if asked.marker is None or asked.marker.evaluate({"extra": extra}):
-            yield asked
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            yield requirement

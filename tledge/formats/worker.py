@@ -17,7 +17,7 @@ from typing import Any
 
 from tledge._io import files, resource_errors
 from tledge._process import subprocesses
-from tledge.errors import TledgeError, told
+from tledge.errors import TledgeError, error_to_json
 from tledge.formats.jobs import WrittenArtifact, job_from_json
 from tledge.formats.registry import VARIANTS
 
@@ -45,7 +45,7 @@ def reply(job_path: Path, result_path: Path) -> str:
     try:
         files.write_json(result_path, result_of(job_path))
     except TledgeError as error:
-        return json.dumps(told(error))
+        return json.dumps(error_to_json(error))
     return "done"
 
 
@@ -58,7 +58,7 @@ def result_of(job_path: Path) -> dict[str, Any]:
         with resource_errors.resource_errors_explained():
             result = variant.format.convert(job)
     except TledgeError as error:
-        return {**told(error)}
+        return dict(error_to_json(error))
     return asdict(WrittenArtifact(result.mode, result.details()))
 
 

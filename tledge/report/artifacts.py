@@ -11,7 +11,7 @@ from tledge._io import files
 from tledge._io.json_records import from_json
 from tledge.bundle import model_card
 from tledge.bundle.run_summary import Summary
-from tledge.environment.machine import Machine, machine_line
+from tledge.environment.machine import Machine
 from tledge.quantization.sensitivity import Layer
 from tledge.report import images as report_images
 from tledge.run import golden_set
@@ -117,7 +117,7 @@ def latencies(folder: RunFolder, known: Summary) -> Latencies | None:
     with files.complete(folder.bench, "Run `tledge bench` again."):
         figures = {row.variant: best for row in known.parity.rows if (best := _latency(raw["rows"], row))}
         here = from_json(Machine, raw["machine"], "machine")
-        said = (machine_line(here), here.busy, raw["note"])
+        said = (here.describe(), here.busy, raw["note"])
         return Latencies(figures, " ".join(line for line in said if line)) if figures else None
 
 

@@ -58,7 +58,7 @@ def _raise(name: str, code: int, out: bytes, err: bytes) -> None:
     if code == 0 and lines and lines[-1].startswith("{"):
         told = json.loads(lines[-1])
         if "error" in told:
-            raise errors.kind_of(told, ArtifactError)(told["error"])
+            raise errors.error_class(told, ArtifactError)(told["error"])
         return
     if code < 0:
         ending = f"crashes the runtime that opens it ({signal.Signals(-code).name})"

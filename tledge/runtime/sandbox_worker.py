@@ -29,7 +29,7 @@ def main(name: str, kernels: str) -> None:
     try:
         _try(model, name, kernels)
     except TledgeError as error:
-        told = errors.told(error)
+        told = errors.error_to_json(error)
     print(f"\n{json.dumps(told)}", flush=True)
 
 
