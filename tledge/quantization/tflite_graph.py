@@ -1,15 +1,17 @@
-"""A float32 `.tflite` model as objects that can be read and changed: layers, biases, ranges.
+"""Read and change a float32 `.tflite` model: its layers, biases and ranges.
 
 Quantization works here rather than in Keras, because here batch norm is folded, every layer has
 its bias, and what is changed is what the quantizer sees. Field names are those of the public
-`schema.fbs` of TensorFlow Lite, through the classes that LiteRT ships for it.
+`schema.fbs` of TensorFlow Lite, through the classes that LiteRT ships for it; LiteRT's `flatbuffer_utils`
+parses and packs. Its `read_model_from_bytearray` is not used: it renumbers empty buffers, which would
+change the bytes of every artifact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +22,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
-"""Operators whose weights are rounded, and the axis of the weights with a scale per entry."""
+"""Operators whose weights are rounded; the axis of the weights that has one scale per entry."""
 
 INPUT, WEIGHTS, BIAS = 0, 1, 2
 
 
 @dataclass(frozen=True)
 class Linear:
-    """One linear operator: numbers of its tensors, and how its kernel moves over the input.
+    """One linear operator: the numbers of its tensors, and how its kernel moves over the input.
 
-    `name` is that of its output; `strides` and `dilations` are (down, right).
+    `name` is the name of its output tensor; `strides` and `dilations` are (vertical, horizontal).
     """
 
     name: str
@@ -44,83 +46,86 @@ class Linear:
 
     @property
     def channel_axis(self) -> int:
-        """Axis of the weights that has one scale per entry."""
+        """The axis of the weights that has one scale per entry."""
         return CHANNEL_AXIS[self.kind]
 
 
 class FloatGraph:
-    """The one subgraph of a float `.tflite`; raises ConversionError where there are more."""
+    """The only subgraph of a float `.tflite`; raises ConversionError where there are several."""
 
     def __init__(self, data: bytes) -> None:
         from ai_edge_litert import schema_py_generated
+        from ai_edge_litert.tools import flatbuffer_utils
 
         self._schema: Any = schema_py_generated
-        self.model = self._schema.ModelT.InitFromPackedBuf(data, 0)
+        self.model: Any = flatbuffer_utils.convert_bytearray_to_object(data)
         if len(self.model.subgraphs) != 1:
             raise ConversionError(f"the float graph has {len(self.model.subgraphs)} subgraphs, expected one.")
         self.graph = self.model.subgraphs[0]
 
     def copy(self) -> FloatGraph:
-        """Another graph like this one; changing either leaves the other as it is."""
-        made = FloatGraph.__new__(FloatGraph)
-        made._schema, made.model = self._schema, deepcopy(self.model)
-        made.graph = made.model.subgraphs[0]
-        return made
+        """Copy the graph; changing either copy leaves the other unchanged."""
+        other = FloatGraph.__new__(FloatGraph)
+        other._schema, other.model = self._schema, deepcopy(self.model)
+        other.graph = other.model.subgraphs[0]
+        return other
 
     def pack(self) -> bytes:
-        """The flatbuffer of the graph as it is now."""
-        import flatbuffers
+        """Serialize the graph as it is now; equal graphs give equal bytes."""
+        from ai_edge_litert.tools import flatbuffer_utils
 
-        builder = flatbuffers.Builder(1 << 20)
-        builder.Finish(self.model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        return bytes(flatbuffer_utils.convert_object_to_bytearray(self.model))
 
     def drop_unused(self) -> None:
-        """Remove tensors that no operator reads or writes, and what they hold.
+        """Remove tensors that no operator reads or writes, and the contents of their buffers.
 
         A quantizer that writes new biases leaves the old ones behind: floats that nothing computes with.
         """
-        operators = self.graph.operators
-        ports = [self.graph.inputs, self.graph.outputs]
-        used = {int(one) for port in (*ports, *(p for op in operators for p in _ports(op))) for one in port}
+        used = {int(tensor) for holder in (self.graph, *self.graph.operators) for tensor in _tensors(holder)}
         kept = sorted(used - {-1})
-        place = {-1: -1, **{old: new for new, old in enumerate(kept)}}
+        self._renumber({-1: -1, **{old: new for new, old in enumerate(kept)}})
         self.graph.tensors = [self.graph.tensors[old] for old in kept]
-        self.graph.inputs, self.graph.outputs = ([place[int(one)] for one in port] for port in ports)
-        for one in operators:
-            one.inputs, one.outputs = ([place[int(number)] for number in port] for port in _ports(one))
+        holders = (*self.graph.tensors, *(self.model.metadata or ()))
+        in_use = {holder.buffer for holder in holders}
+        for number, buffer in enumerate(self.model.buffers):
+            if number not in in_use:
+                buffer.data = None
+
+    def _renumber(self, numbers: Mapping[int, int]) -> None:
+        """Give tensors other numbers (old → new) wherever the graph and its signatures name them."""
+        for holder in (self.graph, *self.graph.operators):
+            holder.inputs = [numbers[int(tensor)] for tensor in holder.inputs]
+            holder.outputs = [numbers[int(tensor)] for tensor in holder.outputs]
         for signature in self.model.signatureDefs or ():
             for port in (*signature.inputs, *signature.outputs):
-                port.tensorIndex = place[int(port.tensorIndex)]
-        held = {one.buffer for one in self.graph.tensors} | {one.buffer for one in self.model.metadata or ()}
-        for number, buffer in enumerate(self.model.buffers):
-            if number not in held:
-                buffer.data = None
+                port.tensorIndex = numbers[int(port.tensorIndex)]
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """Numbers of the tensors that the graph takes."""
-        return tuple(int(one) for one in self.graph.inputs)
+        """Numbers of the graph's input tensors."""
+        return tuple(int(tensor) for tensor in self.graph.inputs)
 
     @cached_property
     def activations(self) -> tuple[int, ...]:
-        """Numbers of the float tensors that are computed."""
-        kind = self._schema.TensorType.FLOAT32
+        """Numbers of the float tensors that are computed, not constant."""
+        float32 = self._schema.TensorType.FLOAT32
         return tuple(
             number
             for number, tensor in enumerate(self.graph.tensors)
-            if tensor.type == kind and not self._has_data(number)
+            if tensor.type == float32 and not self._has_data(number)
         )
 
     def operators(self) -> list[tuple[str, Any]]:
-        """Every operator and the name of its kind, in the order of computing."""
-        names = {code: name for name, code in vars(self._schema.BuiltinOperator).items()}
-        codes = [max(one.builtinCode, one.deprecatedBuiltinCode) for one in self.model.operatorCodes]
-        return [(names[codes[operator.opcodeIndex]], operator) for operator in self.graph.operators]
+        """List all operators as (kind, operator), in the order of execution; a kind is e.g. `CONV_2D`."""
+        from ai_edge_litert.tools import flatbuffer_utils
+
+        codes = range(len(self.model.operatorCodes))
+        kinds = [str(flatbuffer_utils.opcode_to_name(self.model, code)) for code in codes]
+        return [(kinds[operator.opcodeIndex], operator) for operator in self.graph.operators]
 
     @cached_property
     def linears(self) -> tuple[Linear, ...]:
-        """Every operator with weights of its own, in the order of computing."""
+        """The operators that have constant weights, in the order of execution."""
         return tuple(
             self._linear(kind, operator)
             for kind, operator in self.operators()
@@ -129,42 +134,40 @@ class FloatGraph:
 
     @property
     def linear_inputs(self) -> tuple[int, ...]:
-        """Numbers of the tensors that operators with weights read, each once."""
-        return tuple(dict.fromkeys(one.input for one in self.linears))
+        """Numbers of the tensors that linear operators read, each once."""
+        return tuple(dict.fromkeys(linear.input for linear in self.linears))
 
     def _linear(self, kind: str, operator: Any) -> Linear:
-        inputs, output = [int(one) for one in operator.inputs], int(operator.outputs[0])
-        place = (self.name(output), kind, inputs[INPUT], inputs[WEIGHTS])
+        inputs, output = [int(tensor) for tensor in operator.inputs], int(operator.outputs[0])
         bias = inputs[BIAS] if len(inputs) > BIAS else -1
-        options = operator.builtinOptions
+        linear = Linear(self.name(output), kind, inputs[INPUT], inputs[WEIGHTS], bias, output)
         if kind == "FULLY_CONNECTED":
-            return Linear(*place, bias, output)
-        return Linear(
-            *place,
-            bias,
-            output,
-            (options.strideH, options.strideW),
-            (options.dilationHFactor, options.dilationWFactor),
-            options.padding == self._schema.Padding.SAME,
+            return linear
+        options = operator.builtinOptions
+        return replace(
+            linear,
+            strides=(options.strideH, options.strideW),
+            dilations=(options.dilationHFactor, options.dilationWFactor),
+            same_padding=options.padding == self._schema.Padding.SAME,
         )
 
     def name(self, tensor: int) -> str:
-        """A tensor's name."""
+        """Return the name of a tensor, given its number."""
         return str(self.graph.tensors[tensor].name.decode())
 
     def _has_data(self, tensor: int) -> bool:
         return self.model.buffers[self.graph.tensors[tensor].buffer].data is not None
 
     def values(self, tensor: int) -> NDArray[np.float32]:
-        """A copy of a constant's values, float32 in the tensor's own shape."""
+        """Copy the values of a constant tensor, float32 in the tensor's own shape."""
         import numpy as np
 
-        found = self.graph.tensors[tensor]
-        raw = np.asarray(self.model.buffers[found.buffer].data, np.uint8).tobytes()
-        return np.frombuffer(raw, np.float32).reshape(found.shape).copy()
+        constant = self.graph.tensors[tensor]
+        raw = np.asarray(self.model.buffers[constant.buffer].data, np.uint8).tobytes()
+        return np.frombuffer(raw, np.float32).reshape(constant.shape).copy()
 
     def set_values(self, tensor: int, values: NDArray[np.float32]) -> None:
-        """Give a constant other values of the same shape, in a buffer that no other tensor shares."""
+        """Replace the values of a constant tensor, same shape, in a buffer that no other tensor shares."""
         import numpy as np
 
         buffer = self._schema.BufferT()
@@ -173,14 +176,14 @@ class FloatGraph:
         self.graph.tensors[tensor].buffer = len(self.model.buffers) - 1
 
     def bias(self, linear: Linear) -> NDArray[np.float32]:
-        """An operator's bias float32[channels], zeros where it has none."""
+        """Return the bias of a linear operator, float32[channels]; zeros where it has none."""
         import numpy as np
 
         channels = self.graph.tensors[linear.weights].shape[linear.channel_axis]
         return self.values(linear.bias) if linear.bias >= 0 else np.zeros(channels, np.float32)
 
     def set_bias(self, linear: Linear, values: NDArray[np.float32]) -> None:
-        """Give an operator a bias of its own, float32[channels]; others may have shared the old one."""
+        """Give a linear operator its own bias, float32[channels]; the old one may be shared by others."""
         tensor = self._schema.TensorT()
         tensor.name = f"{linear.name}/bias".encode()
         tensor.type, tensor.shape = self._schema.TensorType.FLOAT32, list(values.shape)
@@ -190,17 +193,17 @@ class FloatGraph:
         for operator in self.graph.operators:
             if int(operator.outputs[0]) == linear.output:
                 operator.inputs = [*operator.inputs[:BIAS], number]
-        self.__dict__.pop("linears", None)  # the cached property names the old bias
+        self.__dict__.pop("linears", None)  # the cached property holds the number of the old bias
 
     def set_ranges(self, ranges: Mapping[int, tuple[float, float]]) -> None:
-        """Note the least and largest value of computed tensors, as the quantizer reads them."""
+        """Set the (least, largest) value of computed tensors, by number, where the quantizer reads them."""
         for tensor, (low, high) in ranges.items():
-            found = self._schema.QuantizationParametersT()
-            found.min, found.max = [low], [high]
-            self.graph.tensors[tensor].quantization = found
+            parameters = self._schema.QuantizationParametersT()
+            parameters.min, parameters.max = [low], [high]
+            self.graph.tensors[tensor].quantization = parameters
 
     def take_bytes(self) -> None:
-        """Put a cast in front, so that the model takes uint8 pixels."""
+        """Insert a cast before the first operator, so that the model takes uint8 pixels."""
         schema, graph = self._schema, self.graph
         number = int(graph.inputs[0])
         image = schema.TensorT()
@@ -209,12 +212,12 @@ class FloatGraph:
         image.buffer = self._empty_buffer()
         graph.tensors[number].name = image.name + b"/float32"
         graph.tensors.append(image)
-        made = len(graph.tensors) - 1
-        graph.operators.insert(0, self._cast(made, number))
-        graph.inputs = [made]
+        image_number = len(graph.tensors) - 1
+        graph.operators.insert(0, self._cast(image_number, number))
+        graph.inputs = [image_number]
         for signature in self.model.signatureDefs or ():
             for port in signature.inputs:
-                port.tensorIndex = made if port.tensorIndex == number else port.tensorIndex
+                port.tensorIndex = image_number if port.tensorIndex == number else port.tensorIndex
 
     def _empty_buffer(self) -> int:
         self.model.buffers.append(self._schema.BufferT())
@@ -222,34 +225,39 @@ class FloatGraph:
 
     def _cast(self, source: int, target: int) -> Any:
         options = self._schema.CastOptionsT()
-        kinds = self._schema.TensorType
-        options.inDataType, options.outDataType = kinds.UINT8, kinds.FLOAT32
+        types = self._schema.TensorType
+        options.inDataType, options.outDataType = types.UINT8, types.FLOAT32
         return self._operator("CAST", options, source, target)
 
     def fake_quantize(self, tensor: int, low: float, high: float) -> None:
-        """Let whatever reads a computed tensor see it in 8 bits over the range low..high, which holds 0."""
+        """Make all readers of a computed tensor read it in 8 bits over low..high, widened to include 0."""
         graph, number = self.graph, len(self.graph.tensors)
-        seen, source = self._schema.TensorT(), graph.tensors[tensor]
-        seen.name, seen.type, seen.buffer = source.name + b"/8bit", source.type, self._empty_buffer()
-        seen.shape, seen.shapeSignature = source.shape, source.shapeSignature
-        graph.tensors.append(seen)
+        quantized, source = self._schema.TensorT(), graph.tensors[tensor]
+        quantized.name, quantized.type = source.name + b"/8bit", source.type
+        quantized.buffer = self._empty_buffer()
+        quantized.shape, quantized.shapeSignature = source.shape, source.shapeSignature
+        graph.tensors.append(quantized)
 
-        def instead(numbers: Any) -> list[int]:
-            return [number if int(one) == tensor else int(one) for one in numbers]
+        def redirected(numbers: Any) -> list[int]:
+            return [number if int(old) == tensor else int(old) for old in numbers]
 
         for operator in graph.operators:
-            operator.inputs = instead(operator.inputs)
-        graph.outputs = instead(graph.outputs)
+            operator.inputs = redirected(operator.inputs)
+        graph.outputs = redirected(graph.outputs)
         for signature in self.model.signatureDefs or ():
             for port in signature.outputs:
                 port.tensorIndex = number if port.tensorIndex == tensor else port.tensorIndex
         options = self._schema.FakeQuantOptionsT()
         options.min, options.max, options.numBits = min(low, 0.0), max(high, 0.0), 8
-        made = [place for place, one in enumerate(graph.operators) if tensor in map(int, one.outputs)]
-        graph.operators.insert(made[0] + 1, self._operator("FAKE_QUANT", options, tensor, number))
+        writers = [
+            position
+            for position, operator in enumerate(graph.operators)
+            if tensor in map(int, operator.outputs)
+        ]
+        graph.operators.insert(writers[0] + 1, self._operator("FAKE_QUANT", options, tensor, number))
 
     def _operator(self, kind: str, options: Any, source: int, target: int) -> Any:
-        """An operator from one tensor to another; `options` is of the class that its kind has."""
+        """Make an operator from one tensor to another, with the options of its kind."""
         schema = self._schema
         code = schema.OperatorCodeT()
         code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, kind)
@@ -264,6 +272,6 @@ class FloatGraph:
         return operator
 
 
-def _ports(operator: Any) -> tuple[Any, Any]:
-    """Numbers of the tensors that an operator reads, and of those that it writes."""
-    return operator.inputs, operator.outputs
+def _tensors(holder: Any) -> list[Any]:
+    """List the numbers of the tensors that an operator, or the whole graph, reads and writes."""
+    return [*holder.inputs, *holder.outputs]
