@@ -19,7 +19,7 @@ from tledge.data.streaming import OneHot
 from tledge.errors import MissingError, RunError
 from tledge.models import augmentation, classifier
 from tledge.progress import SILENT, Progress, track
-from tledge.quantization import quantization_aware
+from tledge.quantization import layer_rebuilding
 from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 from tledge.run.records import TrainedRun
@@ -111,7 +111,7 @@ def _train(
     for stage in recipe.stage:
         classifier.first_trainable(core, stage)  # a misspelt layer ends here, before anything is written
         if stage.quantize_aware:
-            quantization_aware.require_known(core)
+            layer_rebuilding.require_known(core)
     if force:
         folder.empty()
     facts = {**environment(recipe.meta.seed, settings), "cache": prepared.folder.name}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tests.helpers.fake_models import calibrate, images, small_net
 from tledge.errors import RecipeError, RunError
-from tledge.quantization import quantization_aware
+from tledge.quantization import layer_rebuilding, quantization_aware
 from tledge.quantization.bias_correction import round_weights
 
 
@@ -103,7 +103,7 @@ def test_gradients_pass_rounding_and_range() -> None:
     values = tf.Variable([-1.0, 0.3, 0.7, 2.0])
     with tf.GradientTape() as tape:
         made = tf.reduce_sum(quantization_aware.rounded(kernel, "Dense") * 2.0)
-        made += tf.reduce_sum(quantization_aware._clipped(values, 0.0, 1.0))
+        made += tf.reduce_sum(quantization_aware._fake_quantize_with_gradient(values, 0.0, 1.0))
     of_kernel, of_values = tape.gradient(made, [kernel, values])
     assert np.array_equal(of_kernel, np.full((5, 3), 2.0))
     assert of_values.numpy().tolist() == [0, 1, 1, 0]
@@ -111,7 +111,7 @@ def test_gradients_pass_rounding_and_range() -> None:
 
 def test_steps_make_the_whole(net: Any) -> None:
     """Without rounding and ranges the steps answer as the layers do."""
-    plain = quantization_aware._rebuilt(net, lambda _name, x: x, rounds=False)
+    plain = layer_rebuilding.rebuild(net, quantization_aware.RangeRecorder())
     assert np.ptp(answers(net, noise()), axis=0).min() > 0.2
     assert np.abs(answers(plain, noise()) - answers(net, noise())).max() < 1e-4
 
@@ -186,20 +186,20 @@ def test_unknown_layer_is_named() -> None:
         keras.layers.Conv2D(3, 1, activation="gelu", name="odd"),
     ):
         net = keras.Model(image, keras.layers.Flatten()(layer(image)))
-        with pytest.raises(RecipeError, match=r"layer odd is .* not known here as integers"):
-            quantization_aware.require_known(net)
-    quantization_aware.require_known(small_net())
+        with pytest.raises(RecipeError, match=r"layer odd is .* cannot be trained as integers"):
+            layer_rebuilding.require_known(net)
+    layer_rebuilding.require_known(small_net())
 
 
 def test_ranges_of_another_network_are_refused(ranges: dict[str, quantization_aware.Range]) -> None:
-    with pytest.raises(RunError, match="no range of scale/scaled is known"):
+    with pytest.raises(RunError, match="no range is stored for tensor scale/scaled"):
         quantization_aware.build(small_net(), ranges)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"a": ["b", 1]}'])
 def test_damaged_ranges_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(text)
-    with pytest.raises(RunError, match="no readable ranges"):
+    with pytest.raises(RunError, match="cannot read the activation ranges"):
         quantization_aware.load_ranges(tmp_path / "r.json")
 
 
