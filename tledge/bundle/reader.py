@@ -16,7 +16,8 @@ from tledge.bundle import signing
 from tledge.bundle.manifest import Manifest, Shipped
 from tledge.bundle.signing import PublicKey
 from tledge.errors import ArtifactError, MissingError, RecipeError
-from tledge.runtime import sandbox
+from tledge.runtime import sandbox, sessions
+from tledge.runtime.model_file import ModelFile
 from tledge.runtime.sessions import LiteRTSession, OnnxSession
 
 if TYPE_CHECKING:
@@ -230,11 +231,9 @@ def bundle_session(bundle: Bundle, entry: Shipped, kernels: str = "xnnpack") -> 
     SavedModel.
     """
     if entry.path.endswith((".tflite", ".onnx")):
-        data = model_bytes(bundle, entry)
-        sandbox.require(data, entry.path, kernels)
-        if entry.path.endswith(".tflite"):
-            return LiteRTSession(data, entry.path, kernels)
-        return OnnxSession(data, entry.path)
+        model = ModelFile(entry.path, model_bytes(bundle, entry))
+        sandbox.try_model(model, kernels)
+        return sessions.open_session(model, kernels)
     raise MissingError(
         f"{entry.path}: a SavedModel; serve it with TensorFlow, or predict with another variant."
     )

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge._process.optional_imports import Needs
 from tledge.formats.jobs import ConversionJob, ConversionResult
+from tledge.runtime.model_file import ModelSource
 from tledge.runtime.sessions import Session
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ class Format:
     suffix: str
     modes: dict[str, Mode]
     convert: Callable[[ConversionJob], ConversionResult]
-    open: Callable[[Path, str], Session]
-    inspect: Callable[[Path], Structure]
+    open: Callable[[ModelSource, str], Session]
+    inspect: Callable[[ModelSource], Structure]
     to_convert: Needs
     to_open: Needs
     to_inspect: Needs

@@ -12,30 +12,33 @@ from tledge._process.optional_imports import Needs, install_command
 from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Mode, Port, Structure, is_zeroed
 from tledge.formats.onnx_conversion import convert
-from tledge.runtime.sessions import OnnxSession, Session, SessionPool
+from tledge.runtime.model_file import ModelSource, read_model
+from tledge.runtime.session_pool import SessionPool
+from tledge.runtime.sessions import OnnxSession, Session
 
 CARRIERS = ("Cast", "Transpose")
 """Operators that hand bytes on as the numbers they are."""
 
 
-def open_model(path: Path, kernels: str) -> Session:
+def open_model(source: ModelSource, kernels: str) -> Session:
     """Open in ONNX Runtime, to be run from a thread for every processor; `kernels` is for LiteRT."""
     del kernels
-    return SessionPool([OnnxSession(path.read_bytes(), path.name)] * (os.cpu_count() or 1))
+    model = read_model(source)
+    return SessionPool([OnnxSession(model.content, model.name)] * (os.cpu_count() or 1))
 
 
-def inspect(path: Path) -> Structure:
+def inspect(source: ModelSource) -> Structure:
     """What is in an ONNX file, read with `onnx` and not run; raises ArtifactError where damaged."""
     onnx = optional_imports.load("onnx", "export")
     try:
-        loaded = onnx.load(str(path))
+        loaded = _load(onnx, source)
         onnx.checker.check_model(loaded)
         graph = loaded.graph
         arrays = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
         inputs = tuple(_port(onnx, port, *_first_step(graph, arrays, port.name)) for port in graph.input)
         outputs = tuple(_port(onnx, port) for port in graph.output)
     except Exception as error:  # protobuf and onnx raise classes of their own
-        raise ArtifactError(f"{path.name}: not a readable ONNX file ({error}).") from error
+        raise ArtifactError(f"{source.name}: not a readable ONNX file ({error}).") from error
     weights: dict[str, int] = {}
     for array in arrays.values():
         weights[array.dtype.name] = weights.get(array.dtype.name, 0) + array.nbytes
@@ -47,9 +50,20 @@ def inspect(path: Path) -> Structure:
         activations=(),
         operators=tuple(sorted({node.op_type for node in graph.node})),
         zeroed=tuple(name for name, array in arrays.items() if is_zeroed(array)),
-        labels=_labels(metadata.get("labels"), path),
+        labels=_labels(metadata.get("labels"), source.name),
         metadata={**metadata, "opset": max(one.version for one in loaded.opset_import)},
     )
+
+
+def _load(onnx: Any, source: ModelSource) -> Any:
+    """Parse the file; of a file that was read already, refuse weights that are in another one."""
+    if isinstance(source, Path):
+        return onnx.load(str(source))
+    loaded = onnx.load_model_from_string(source.content)
+    for weights in loaded.graph.initializer:
+        if weights.data_location == onnx.TensorProto.EXTERNAL:
+            raise ValueError(f"the weights {weights.name} are in another file")
+    return loaded
 
 
 def _port(onnx: Any, port: Any, scale: float = 0.0, zero_point: int = 0) -> Port:
@@ -70,7 +84,7 @@ def _first_step(graph: Any, arrays: dict[str, Any], name: str) -> tuple[float, i
     return scale, zero_point[0] if zero_point else 0
 
 
-def _labels(text: str | None, path: Path) -> tuple[str, ...] | None:
+def _labels(text: str | None, name: str) -> tuple[str, ...] | None:
     if text is None:
         return None
     try:
@@ -78,7 +92,7 @@ def _labels(text: str | None, path: Path) -> tuple[str, ...] | None:
         if not isinstance(found, list):
             raise ValueError(f"{text[:80]!r}")
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path.name}: its labels property is no JSON list ({error}).") from error
+        raise ArtifactError(f"{name}: its labels property is no JSON list ({error}).") from error
     return tuple(str(label) for label in found)
 
 

@@ -14,6 +14,7 @@ from tledge.errors import ArtifactError, ConversionError
 from tledge.formats.base import Format, Mode, Port, Structure, is_zeroed
 from tledge.formats.jobs import ConversionJob, ConversionResult, UncalibratedJob
 from tledge.formats.keras_freezing import keras_model, tensorflow
+from tledge.runtime.model_file import ModelSource
 from tledge.runtime.sessions import Session
 
 if TYPE_CHECKING:
@@ -117,14 +118,21 @@ def _loaded(path: Path, sha256: str) -> Any:
         raise ArtifactError(f"{path}: TensorFlow does not load it ({error}).") from error
 
 
-def open_model(path: Path, kernels: str) -> Session:
+def open_model(source: ModelSource, kernels: str) -> Session:
     """Open a SavedModel folder; `kernels` is for LiteRT and ignored."""
     del kernels
-    return SavedModelSession(path)
+    return SavedModelSession(_folder(source))
 
 
-def inspect(path: Path) -> Structure:
+def _folder(source: ModelSource) -> Path:
+    if isinstance(source, Path):
+        return source
+    raise ArtifactError(f"{source.name}: a file; expected the folder of a SavedModel.")
+
+
+def inspect(source: ModelSource) -> Structure:
     """What is in a SavedModel: signatures, variables, operators, the labels asset."""
+    path = _folder(source)
     loaded = _load(path)
     try:
         serve = loaded.signatures["serve"]

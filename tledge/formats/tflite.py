@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from tledge._process.optional_imports import Needs, install_command
@@ -13,22 +12,26 @@ from tledge.errors import ArtifactError, MissingError
 from tledge.formats import tflite_metadata
 from tledge.formats.base import KERNEL_SIZE, Format, Mode, Port, Structure
 from tledge.formats.tflite_conversion import convert
-from tledge.runtime.sessions import LiteRTSession, Session, SessionPool, check_tflite
+from tledge.runtime.model_file import ModelSource, read_model
+from tledge.runtime.session_pool import SessionPool
+from tledge.runtime.sessions import LiteRTSession, Session, check_tflite
 
 
-def open_model(path: Path, kernels: str) -> Session:
+def open_model(source: ModelSource, kernels: str) -> Session:
     """Open in LiteRT with the named kernels, once for every processor."""
-    data = path.read_bytes()
-    return SessionPool([LiteRTSession(data, path.name, kernels) for _ in range(os.cpu_count() or 1)])
+    model = read_model(source)
+    sessions = [LiteRTSession(model.content, model.name, kernels) for _ in range(os.cpu_count() or 1)]
+    return SessionPool(sessions)
 
 
-def inspect(path: Path) -> Structure:
+def inspect(source: ModelSource) -> Structure:
     """What is in a `.tflite` file, read from its flatbuffer and not run.
 
     Raises ArtifactError where the file is truncated or damaged.
     """
-    data = path.read_bytes()
-    check_tflite(data, path.name)
+    model = read_model(source)
+    data = model.content
+    check_tflite(data, model.name)
     schema = _schema()
     try:
         parsed = schema.Model.GetRootAs(data, 0)
@@ -36,7 +39,7 @@ def inspect(path: Path) -> Structure:
     except ArtifactError:
         raise
     except Exception as error:  # flatbuffers follows wild offsets into struct, index and type errors
-        raise ArtifactError(f"{path.name}: truncated or damaged flatbuffer ({error!r}).") from error
+        raise ArtifactError(f"{model.name}: truncated or damaged flatbuffer ({error!r}).") from error
 
 
 def _schema() -> Any:

@@ -14,17 +14,24 @@ from tledge.contract import AbstentionPolicy
 from tledge.errors import ArtifactError, RecipeError
 from tledge.formats import tflite_metadata
 from tledge.runtime import sandbox, sessions
+from tledge.runtime.model_file import ModelFile, read_model
 from tledge.runtime.sessions import LiteRTSession, OnnxSession, Session
 
 PREFERRED = ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic")
+"""Variants of a bundle in the order they are chosen in; then any other."""
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """An opened model with its labels and its input size (height, width).
+    """An opened model with its labels.
 
-    `remarks` are what its user should know: synthetic photos, not verified. `confidence` is the
-    bundle's; a loose file has none.
+    Attributes:
+        session: The model in its runtime.
+        labels: The name of each class, in the order of the model's output.
+        size: Height and width in pixels of the images it takes.
+        variant: The artifact's variant; the file's name without its suffix for a loose file.
+        remarks: What the user should know: synthetic images, not verified, the signature.
+        confidence: The bundle's temperature and confidence threshold; None for a loose file.
     """
 
     session: Session
@@ -38,88 +45,106 @@ class Predictor:
 def open_predictor(
     path: Path, variant: str | None = None, kernels: str = "xnnpack", key: PublicKey | None = None
 ) -> Predictor:
-    """Open a bundle's artifact (int8 first, or the named variant) or a loose `.tflite`/`.onnx`.
+    """Open an artifact of a bundle, or a loose `.tflite` or `.onnx` file, after trying it in a sandbox.
 
-    Raises RecipeError for a variant that is not there, ArtifactError for damaged files and, with a
-    `key`, for a bundle that its owner did not sign.
+    Args:
+        path: A bundle (folder or zip), a run folder that has one, or a model file.
+        variant: The artifact of a bundle; int8 first without it.
+        kernels: LiteRT's kernel family: "xnnpack", "builtin" or "reference".
+        key: The public key that the bundle must be signed with.
+
+    Returns:
+        The opened model; each file is read once.
+
+    Raises:
+        RecipeError: there is no such path or variant, or `variant` or `key` was passed with a loose file.
+        ArtifactError: a file is damaged, or the owner of `key` did not sign the bundle.
+        MissingError: the runtime is not installed.
     """
     if path.is_dir() and not is_bundle(path) and (path / "bundle" / "manifest.json").is_file():
         path = path / "bundle"
     if is_bundle(path):
-        return _from_bundle(open_bundle(path, key), variant, kernels)
+        return _open_bundled(open_bundle(path, key), variant, kernels)
     if not path.is_file():
         raise RecipeError(f"{path}: no such model, bundle or run.")
     if variant:
         raise RecipeError(f"{path}: --variant chooses within a bundle, and this is a single file.")
     if key:
         raise RecipeError(f"{path}: --key checks the signature of a bundle, and this is a single file.")
-    return _loose(path, kernels)
+    return _open_loose(path, kernels)
 
 
-def _from_bundle(bundle: Bundle, variant: str | None, kernels: str) -> Predictor:
+def _open_bundled(bundle: Bundle, variant: str | None, kernels: str) -> Predictor:
+    manifest = bundle.manifest
     entry = _choose(bundle, variant)
     session = bundle_session(bundle, entry, kernels)
-    spec = bundle.manifest.input
-    size = (spec.height, spec.width)
+    size = (manifest.input.height, manifest.input.width)
     classes = session.classes
-    if session.image_size != size or classes not in (None, len(bundle.manifest.labels)):
+    if session.image_size != size or classes not in (None, len(manifest.labels)):
         raise ArtifactError(
-            f"{bundle.path}: the manifest tells of {len(bundle.manifest.labels)} labels and images of "
-            f"{spec.height} x {spec.width}, {entry.path} of {classes} and {session.image_size}: "
-            "not its manifest."
+            f"{bundle.path}: manifest.json does not match the model: it lists {len(manifest.labels)} labels "
+            f"and images of {size}, {entry.path} has {classes} outputs and takes {session.image_size}."
         )
+    remarks = tuple(_remarks(bundle, entry))
+    return Predictor(session, manifest.labels, size, entry.variant, remarks, manifest.confidence)
+
+
+def _remarks(bundle: Bundle, entry: Shipped) -> list[str]:
     remarks = []
     if bundle.manifest.synthetic:
         remarks.append("This model was trained on synthetic photos.")
     if entry.verdict != "passed":
         remarks.append(f"{entry.path} was bundled without passing verification ({entry.verdict}).")
-    if told := bundle.signature_told:
-        remarks.append(told)
-    fitted = bundle.manifest.confidence
-    return Predictor(session, bundle.manifest.labels, size, entry.variant, tuple(remarks), fitted)
+    if signature := bundle.signature_told:
+        remarks.append(signature)
+    return remarks
 
 
 def _choose(bundle: Bundle, variant: str | None) -> Shipped:
-    entries = {one.variant: one for one in bundle.manifest.artifacts}
+    entries = {entry.variant: entry for entry in bundle.manifest.artifacts}
     for name in (variant,) if variant else (*PREFERRED, *entries):
         if name in entries:
             return entries[name]
-    raise RecipeError(f"{bundle.path}: has no artifact {variant}. It has {', '.join(entries) or 'none'}.")
+    raise RecipeError(
+        f"{bundle.path}: has no artifact {variant}. Its artifacts: {', '.join(entries) or 'none'}."
+    )
 
 
-def _loose(path: Path, kernels: str) -> Predictor:
-    if path.suffix in (".tflite", ".onnx"):
-        sandbox.require(path.read_bytes(), path.name, kernels)
-    session = sessions.open_session(path, kernels)
-    labels = _labels(session, path)
+def _open_loose(path: Path, kernels: str) -> Predictor:
+    """Read the file once, try those bytes in the sandbox, and open the same bytes."""
+    sessions.check_suffix(path)
+    model = read_model(path)
+    sandbox.try_model(model, kernels)
+    session = sessions.open_session(model, kernels)
+    labels = _labels(session, model, path)
     if session.classes not in (None, len(labels)):
-        raise ArtifactError(f"{path}: gives {session.classes} values and carries {len(labels)} labels.")
+        raise ArtifactError(f"{path}: returns {session.classes} values but has {len(labels)} labels.")
     return Predictor(session, contract.checked_labels(labels, str(path)), session.image_size, path.stem)
 
 
-def _labels(session: LiteRTSession | OnnxSession, path: Path) -> tuple[str, ...]:
-    """Those that the file carries, else those beside it."""
+def _labels(session: LiteRTSession | OnnxSession, model: ModelFile, path: Path) -> tuple[str, ...]:
+    """Return the labels that the file carries, else those of the `labels.txt` beside it."""
     if isinstance(session, OnnxSession):
-        found: object = _listed(session.metadata.get("labels", "null"), path)
+        labels: object = _parse_label_list(session.metadata.get("labels", "null"), path)
     else:
-        found = tflite_metadata.read_metadata(path.read_bytes()).get("labels")
-    if isinstance(found, (list, tuple)) and found:
-        return tuple(found)
+        labels = tflite_metadata.read_metadata(model.content).get("labels")
+    if isinstance(labels, (list, tuple)) and labels:
+        return tuple(labels)
     if session.classes is None:
-        raise ArtifactError(f"{path}: says neither its labels nor how many values it gives.")
+        raise ArtifactError(f"{path}: states neither its labels nor how many values it returns.")
     return _neighbour_labels(path, session.classes)
 
 
-def _listed(text: str, path: Path) -> list[str] | None:
+def _parse_label_list(text: str, path: Path) -> list[str] | None:
     try:
-        found = json.loads(text)
+        labels = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: its labels property is no JSON list ({error}).") from error
-    return [str(one) for one in found] if isinstance(found, list) else None
+    return [str(label) for label in labels] if isinstance(labels, list) else None
 
 
 def _neighbour_labels(path: Path, classes: int) -> tuple[str, ...]:
-    """`labels.txt` beside the file, else numbers: a model made elsewhere may carry no names."""
+    """Read `labels.txt` beside the file; without it number the classes, for other tools store no names."""
     beside = path.with_name("labels.txt")
     if beside.is_file():
         try:

@@ -12,7 +12,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from tledge._io import files
 from tledge.contract import InputSpec
 from tledge.errors import RunError, TledgeError
 from tledge.formats.registry import VARIANTS
@@ -20,6 +19,7 @@ from tledge.models import classifier
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.run.records import Artifact
+from tledge.runtime.model_file import read_model
 from tledge.runtime.sessions import Session
 from tledge.verification import flips
 
@@ -121,15 +121,14 @@ class _KerasSession:
 
 
 def _opener(run: Path, artifact: Artifact) -> Callable[[], Session]:
-    def opened() -> Session:
+    def open_artifact() -> Session:
         path = run / artifact.path
-        if (
-            not path.is_file() or files.sha256(path) != artifact.sha256
-        ):  # a damaged one could crash the server
+        model = read_model(path) if path.is_file() else None
+        if model is None or model.sha256 != artifact.sha256:  # a damaged one could crash the server
             raise RunError(f"{artifact.path}: gone or changed since it was exported. Export again.")
-        return VARIANTS[artifact.variant].format.open(path, "xnnpack")
+        return VARIANTS[artifact.variant].format.open(model, "xnnpack")
 
-    return opened
+    return open_artifact
 
 
 def _predict(name: str, opened: Future[Session], pixels: NDArray[np.uint8]) -> PanelPrediction:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tledge.quantization.tflite_graph import FloatGraph
-from tledge.runtime.sessions import run_on_all_cores
+from tledge.runtime.session_pool import run_on_all_cores
 
 if TYPE_CHECKING:
     import numpy as np

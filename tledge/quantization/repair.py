@@ -21,7 +21,8 @@ from tledge.config import Parity
 from tledge.metrics import parity_gates
 from tledge.quantization.repair_candidates import QuantizationCandidate, with_bytes
 from tledge.runtime.latency import Minimum, percentiles, stream
-from tledge.runtime.sessions import LiteRTSession, run_on_all_cores
+from tledge.runtime.session_pool import run_on_all_cores
+from tledge.runtime.sessions import LiteRTSession
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,7 +18,7 @@ from tledge.quantization.bias_correction import correct_biases
 from tledge.quantization.equalization import equalize
 from tledge.quantization.gptq import covariances, round_together
 from tledge.quantization.tflite_graph import FloatGraph
-from tledge.runtime.sessions import run_on_all_cores
+from tledge.runtime.session_pool import run_on_all_cores
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,4 +1,4 @@
-"""Time a model: images in a stream, and the percentiles of their latencies."""
+"""Measure latency: run single images in a loop and compute percentiles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Minimum:
-    """How long a stream goes on: until both are reached, and one query at the least."""
+    """The least that is measured: a stream ends when both numbers are reached, after at least one query.
+
+    Attributes:
+        queries: Number of images.
+        seconds: Time in seconds.
+    """
 
     queries: int
     seconds: float
@@ -24,23 +29,35 @@ class Minimum:
 def stream(
     session: Session, images: NDArray[np.uint8], minimum: Minimum, clock: Callable[[], int]
 ) -> list[int]:
-    """Latencies in nanoseconds of single images uint8[N, H, W, 3] in turn, until `minimum` is met."""
+    """Run single images one after the other until `minimum` is reached, and time each.
+
+    Args:
+        session: The opened model.
+        images: uint8[N, H, W, 3] RGB; fed in order, and again from the first one after the last.
+        minimum: When to stop.
+        clock: Returns nanoseconds, such as `time.perf_counter_ns`.
+
+    Returns:
+        The latency of each query in nanoseconds.
+
+    Raises:
+        ArtifactError: the model does not run.
+    """
     latencies: list[int] = []
-    begun = clock()
-    end = begun + round(minimum.seconds * 1e9)
+    end = clock() + round(minimum.seconds * 1e9)
     while True:
-        index = len(latencies) % len(images)
-        one = images[index : index + 1]
+        row = len(latencies) % len(images)
+        image = images[row : row + 1]
         start = clock()
-        session.run(one)
-        done = clock()
-        latencies.append(done - start)
-        if done >= end and len(latencies) >= minimum.queries:
+        session.run(image)
+        stop = clock()
+        latencies.append(stop - start)
+        if stop >= end and len(latencies) >= minimum.queries:
             return latencies
 
 
 def percentiles(latencies: list[int]) -> tuple[float, float, float]:
-    """p50, p90 and p99 in milliseconds of latencies in nanoseconds, by nearest rank.
+    """Compute p50, p90 and p99 in milliseconds of latencies in nanoseconds, by nearest rank.
 
     The nearest rank is the inverse of the empirical distribution (Hyndman and Fan's type 1), so
     every figure is a latency that was measured.

@@ -1,13 +1,11 @@
-"""A model file tried in a process of its own before this one opens it.
+"""Try a model file in another process before this process opens it.
 
-Native runtimes check much of a file and not all: one that was damaged, or made to do harm, can crash
-them. What a trial shows is that the file opens and answers to an image of zeros. It does not show that
-no other image crashes it.
+Native runtimes validate a file only in part: a damaged or malicious one can crash them. The other process
+opens the file and predicts one image of zeros. This does not prove that no other image crashes the runtime.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import signal
 import subprocess
@@ -16,52 +14,62 @@ import sys
 from tledge import errors
 from tledge._process import optional_imports, subprocesses
 from tledge.errors import ArtifactError
+from tledge.runtime.model_file import ModelFile
 
-PATIENCE = 60.0
-"""Seconds that a model may take to open and answer once."""
+TIMEOUT = 60.0
+"""Seconds that a model may take to open and to predict one image."""
 
-_tried: set[str] = set()
-"""Models that did, in this process, by hash and kernels."""
+_passed: set[str] = set()
+"""Models that passed in this process, by SHA-256 and kernel family."""
 
 
-def require(model: bytes, name: str, kernels: str = "xnnpack") -> None:
-    """Let another process open the `.tflite` or `.onnx` file `model`, called `name`, and answer to zeros.
+def try_model(model: ModelFile, kernels: str = "xnnpack") -> None:
+    """Open a model in another process and let it predict one image of zeros.
 
-    Raises ArtifactError where that crashes, takes too long or too much memory, and whatever opening the
-    file raises.
+    Content that passed before in this process is not tried again.
+
+    Args:
+        model: The `.tflite` or `.onnx` file. Open the same value afterwards, not its path.
+        kernels: LiteRT's kernel family: "xnnpack", "builtin" or "reference".
+
+    Raises:
+        ArtifactError: the process crashes, exceeds its time or memory, or the file does not load.
+        MissingError: the runtime is not installed.
     """
-    key = f"{hashlib.sha256(model).hexdigest()} {kernels}"
-    if key in _tried or not sys.executable:  # "": Python inside another program, which cannot be started
+    key = f"{model.sha256} {kernels}"
+    if key in _passed or not sys.executable:  # "": Python embedded in a program that cannot be started
         return
     pipe = subprocess.PIPE
     process = subprocess.Popen(
-        subprocesses.worker_command("runtime.sandbox_worker", name, kernels),
+        subprocesses.worker_command("runtime.sandbox_worker", model.name, kernels),
         stdin=pipe, stdout=pipe, stderr=pipe, env=subprocesses.child_environment(),
     )  # fmt: skip
     try:
-        optional_imports.import_runtime(name)  # what this process needs next, while the other one starts
-        out, err = process.communicate(model, timeout=PATIENCE)
+        optional_imports.import_runtime(model.name)  # this process needs it next; meanwhile the other starts
+        out, err = process.communicate(model.content, timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
         raise ArtifactError(
-            f"{name}: does not open and answer within {PATIENCE:g} s; damaged, or made to do harm."
+            f"{model.name}: does not open and predict within {TIMEOUT:g} s; the file is damaged or malicious."
         ) from None
     finally:
         process.kill()
         process.communicate()
-    _raise(name, process.returncode, out, err)
-    _tried.add(key)
+    _raise_failure(model.name, process.returncode, out, err)
+    _passed.add(key)
 
 
-def _raise(name: str, code: int, out: bytes, err: bytes) -> None:
-    """Raise what the other process ended with; nothing where it did well."""
+def _raise_failure(name: str, code: int, out: bytes, err: bytes) -> None:
+    """Raise the failure of a process that ended; return where it succeeded."""
     lines = out.decode("utf-8", "replace").splitlines()
     if code == 0 and lines and lines[-1].startswith("{"):
-        told = json.loads(lines[-1])
-        if "error" in told:
-            raise errors.error_class(told, ArtifactError)(told["error"])
+        result = json.loads(lines[-1])
+        if "error" in result:
+            raise errors.error_class(result, ArtifactError)(result["error"])
         return
     if code < 0:
-        ending = f"crashes the runtime that opens it ({signal.Signals(-code).name})"
-        raise ArtifactError(f"{name}: {ending}; damaged, or made to do harm. Get it again from who made it.")
-    last = err.decode("utf-8", "replace").strip().splitlines()[-1:]
-    raise ArtifactError(f"{name}: could not be tried (exit code {code}). {' '.join(last)[:300]}".rstrip())
+        raise ArtifactError(
+            f"{name}: crashes the runtime that opens it ({signal.Signals(-code).name}); the file is damaged "
+            "or malicious. Get it again from its author."
+        )
+    last_line = " ".join(err.decode("utf-8", "replace").strip().splitlines()[-1:])[:300]
+    raise ArtifactError(f"{name}: could not be tried (exit code {code}). {last_line}".rstrip())

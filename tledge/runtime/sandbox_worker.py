@@ -1,8 +1,8 @@
-"""One model opened, and one image of zeros answered.
+"""Open one model and predict one image of zeros.
 
 Run as `python -m tledge.runtime.sandbox_worker NAME KERNELS < FILE`.
 
-Prints `{}` as its last line, or the failure as JSON; native code that crashes ends this process alone.
+The last line of the output is `{}`, or the failure as JSON. Native code that crashes ends only this process.
 """
 
 from __future__ import annotations
@@ -14,46 +14,50 @@ from contextlib import suppress
 from tledge import errors
 from tledge._process import subprocesses
 from tledge.errors import ArtifactError, TledgeError
-from tledge.runtime.sessions import LiteRTSession, OnnxSession
+from tledge.runtime import sessions
+from tledge.runtime.model_file import ModelFile
 
 MEMORY = 2 << 30
-"""Bytes of address space, beside eight times the file's size: far more than a classifier takes."""
+"""Bytes of address space in addition to eight times the file's size; a classifier needs far less."""
 
 
 def main(name: str, kernels: str) -> None:
-    """Try the model on stdin and say how it went."""
+    """Try the model on stdin and print the result."""
     subprocesses.end_with_starter()
-    model = sys.stdin.buffer.read()
-    _limit(MEMORY + 8 * len(model))
-    told: dict[str, str] = {}
+    content = sys.stdin.buffer.read()
+    limit_memory(MEMORY + 8 * len(content))
+    failure: dict[str, str] = {}
     try:
-        _try(model, name, kernels)
+        predict_zeros(ModelFile(name, content), kernels)
     except TledgeError as error:
-        told = errors.error_to_json(error)
-    print(f"\n{json.dumps(told)}", flush=True)
+        failure = errors.error_to_json(error)
+    print(f"\n{json.dumps(failure)}", flush=True)
 
 
-def _try(model: bytes, name: str, kernels: str) -> None:
+def predict_zeros(model: ModelFile, kernels: str) -> None:
+    """Open the model in this process and predict one image of zeros.
+
+    Raises ArtifactError where it does not load or does not return one row of probabilities.
+    """
     import numpy as np
 
-    session: LiteRTSession | OnnxSession
-    session = OnnxSession(model, name) if name.endswith(".onnx") else LiteRTSession(model, name, kernels)
+    session = sessions.open_session(model, kernels)
     height, width = session.image_size
-    found = session.run(np.zeros((1, height, width, 3), np.uint8))
-    if found.ndim != 2 or len(found) != 1:
+    probabilities = session.run(np.zeros((1, height, width, 3), np.uint8))
+    if probabilities.ndim != 2 or len(probabilities) != 1:
         raise ArtifactError(
-            f"{name}: gives values {list(found.shape)} for an image, expected one for each label."
+            f"{model.name}: returns shape {list(probabilities.shape)} for one image, expected [1, classes]."
         )
 
 
-def _limit(memory: int) -> None:
-    """Limit this process' address space, and leave no core files; Windows cannot."""
+def limit_memory(limit: int) -> None:
+    """Limit this process' address space to `limit` bytes and write no core files; no effect on Windows."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        soft = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+        soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def causes(reference: Golden, found: NDArray[np.float32], names: tuple[str, ...]) -> tuple[str, ...]:
+def likely_causes(reference: Golden, found: NDArray[np.float32], names: tuple[str, ...]) -> tuple[str, ...]:
     """What most likely went wrong with an artifact whose answers `found` do not fit."""
     import numpy as np
 

@@ -1,13 +1,7 @@
-"""The two models of a comparison, and the images that both of them answer.
+"""Open the two models of a comparison, and choose the images that both of them predict.
 
-Only test images count, and only those whose label both models know. Which images there are depends
-on what is compared; `shown` takes the first of these that it can have:
-
-1. The prepared test images of a run, B's before A's, where both models take images prepared alike. B's
-   come first because A, if it was trained on some of them, only looks better than it is: what is then
-   said of B errs on the safe side.
-2. The test images that two runs have in common, each prepared for its own model.
-3. The few encoded photos that come with both, prepared for each.
+Only test images are used, and only those with a label that both models have. `ImageKind` lists which
+images these can be, in the order of preference; `choose_images` takes the first kind that is available.
 """
 
 from __future__ import annotations
@@ -15,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +21,7 @@ from tledge.bundle.reader import is_bundle, open_bundle
 from tledge.contract import InputSpec
 from tledge.errors import ArtifactError, DataError, RecipeError
 from tledge.preprocessing import image
-from tledge.run import folder as run_folder
-from tledge.run.folder import RunFolder
+from tledge.run.folder import RunFolder, is_run
 from tledge.run.golden_set import Golden
 
 if TYPE_CHECKING:
@@ -35,13 +29,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 THUMBNAIL = 8
-"""Side in pixels of what two preparations of one photo are compared by."""
+"""Side in pixels of the thumbnails that tell whether two prepared images show the same photo."""
 
-ALIKE = 1.0
-"""Grey levels by which thumbnails of the same photo may differ on average. Measured on 70 photos: 0.7
-at the most between 32 and 224 px, 0.2 between 48 and 64; different photos 13 at the least."""
+MAX_THUMBNAIL_DIFFERENCE = 1.0
+"""Grey levels by which thumbnails of the same photo may differ on average. Measured on 70 photos: at most
+0.7 between 32 and 224 px, 0.2 between 48 and 64; different photos differ by at least 13."""
 
-APART = "The photos of each come from its own test split: the other model may have been trained on them."
+SEPARATE_SPLITS = (
+    "The photos of each model are from its own test split: the other model may have been trained on them."
+)
+
+
+class ImageKind(Enum):
+    """Which images two models are compared on, the preferred kind first.
+
+    Both models take equal images in the first two kinds. B's test set is preferred to A's: if A was trained
+    on some of these images, it only looks better than it is, so the verdict on B errs on the safe side.
+    """
+
+    TEST_SET_OF_B = "the preprocessed test images of run B"
+    TEST_SET_OF_A = "the preprocessed test images of run A, where B is a bundle"
+    COMMON_TEST_IMAGES = "the test images that both runs have, each preprocessed for its own model"
+    BUNDLED_PHOTOS = "the few encoded photos that come with both, preprocessed for each"
 
 
 @dataclass(frozen=True)
@@ -54,9 +63,9 @@ class ComparedPhoto:
 
 @dataclass(frozen=True)
 class ModelSide:
-    """A model: what it takes and gives, its artifacts, and the test images that came with it.
+    """One of the two models: its contract, its artifacts, and the test images that come with it.
 
-    `golden` holds a run's prepared test images, None for a bundle; `photos` are a few encoded ones.
+    `golden` holds the preprocessed test images of a run, None for a bundle; `photos` are a few encoded ones.
     """
 
     path: Path
@@ -73,128 +82,149 @@ class ModelSide:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """The same images as both models take them: `a` and `b` uint8[N, H, W, 3], `labels` N names.
+    """The same images as each model takes them.
 
-    `origin` says whose images they are, `left_out` how many have a label that only one model
-    knows, `few` that they are but the photos of the bundles, `cautions` what makes them less than fair.
+    Attributes:
+        kind: Which images these are.
+        a: The images for model A, uint8[N, H, W, 3].
+        b: The images for model B, uint8[N, H, W, 3].
+        labels: The N label names.
+        origin: Whose images they are, for a sentence.
+        left_out: How many images were left out because only one model has their label.
+        cautions: What makes the comparison less than fair.
     """
 
+    kind: ImageKind
     a: NDArray[np.uint8]
     b: NDArray[np.uint8]
     labels: tuple[str, ...]
     origin: str
-    few: bool = False
     left_out: int = 0
     cautions: tuple[str, ...] = ()
 
+    @property
+    def few(self) -> bool:
+        """True for the photos of the bundles: too few for a reliable verdict."""
+        return self.kind is ImageKind.BUNDLED_PHOTOS
+
 
 def open_side(path: Path, scratch: Path) -> ModelSide:
-    """The run or bundle at `path`; what must be unpacked is put into the new folder `scratch`.
+    """Open the run or bundle at `path`; what must be unpacked is put into the new folder `scratch`.
 
     Raises RecipeError where it is neither, ArtifactError for a damaged bundle, RunError for a run
     that is damaged or has no artifacts.
     """
     if not path.exists():
         raise RecipeError(f"{path}: no such run or bundle.")
-    if not run_folder.is_run(path) and not is_bundle(path):
+    if not is_run(path) and not is_bundle(path):
         raise RecipeError(f"{path}: expected a finished run, or a bundle (folder or zip).")
     scratch.mkdir()
     artifacts = model_files.find(path, scratch).artifacts
-    return _of_run(RunFolder(path), artifacts) if run_folder.is_run(path) else _of_bundle(path, artifacts)
+    return _open_run(RunFolder(path), artifacts) if is_run(path) else _open_bundle(path, artifacts)
 
 
-def _of_run(folder: RunFolder, artifacts: tuple[Subject, ...]) -> ModelSide:
+def _open_run(folder: RunFolder, artifacts: tuple[Subject, ...]) -> ModelSide:
     run = folder.read_run()
     reference = folder.read_golden()
     return ModelSide(
         folder.path, run.name, run.version, run.labels, run.input, contract.OUTPUT_NAME, run.synthetic,
-        artifacts, _photos_of_run(folder, run.labels, reference), reference,
+        artifacts, _run_photos(folder, run.labels, reference), reference,
     )  # fmt: skip
 
 
-def _photos_of_run(
-    folder: RunFolder, labels: tuple[str, ...], reference: Golden
-) -> tuple[ComparedPhoto, ...]:
+def _run_photos(folder: RunFolder, labels: tuple[str, ...], reference: Golden) -> tuple[ComparedPhoto, ...]:
     index = folder.photos / "photos.json"
     if not index.is_file():
         return ()
     with files.complete(index, "Train again."):
         return tuple(
             ComparedPhoto(
-                (folder.photos / one["photo"]).read_bytes(), labels[int(reference.labels[one["row"]])]
+                (folder.photos / photo["photo"]).read_bytes(), labels[int(reference.labels[photo["row"]])]
             )
-            for one in json.loads(index.read_text(encoding="utf-8"))
+            for photo in json.loads(index.read_text(encoding="utf-8"))
         )
 
 
-def _of_bundle(path: Path, artifacts: tuple[Subject, ...]) -> ModelSide:
-    opened = open_bundle(path)
-    one = opened.manifest
+def _open_bundle(path: Path, artifacts: tuple[Subject, ...]) -> ModelSide:
+    bundle = open_bundle(path)
+    manifest = bundle.manifest
     photos = tuple(
-        ComparedPhoto(opened.files.read(f"golden/{case.photo}"), case.label) for case in one.photos
+        ComparedPhoto(bundle.files.read(f"golden/{case.photo}"), case.label) for case in manifest.photos
     )
     return ModelSide(
-        path, one.name, one.version, one.labels, one.input, one.output, one.synthetic, artifacts, photos
-    )
+        path, manifest.name, manifest.version, manifest.labels, manifest.input, manifest.output,
+        manifest.synthetic, artifacts, photos,
+    )  # fmt: skip
 
 
 def choose_images(a: ModelSide, b: ModelSide) -> ImageSet:
-    """The images to compare the two on, as the module's text says.
+    """Choose the images to compare two models on: the first kind of `ImageKind` that is available.
 
-    Raises RecipeError where no label is in both, and where there is no image of such a label.
+    Raises RecipeError where the models have no label in common, and where no image has such a label.
     """
-    if not set(a.labels) & set(b.labels):
+    labels = set(a.labels) & set(b.labels)
+    if not labels:
         raise RecipeError(
-            f"{a.path} and {b.path} have no label in common ({_some(a.labels)}; {_some(b.labels)}): "
-            "they answer different questions."
+            f"{a.path} and {b.path} have no label in common ({_first_few(a.labels)}; "
+            f"{_first_few(b.labels)}): they classify different things."
         )
-    made = _known(_chosen(a, b), set(a.labels) & set(b.labels))
-    if not made.labels:
+    images = _keep_labels(_available_images(a, b), labels)
+    if not images.labels:
         raise RecipeError(
-            f"{a.path} and {b.path}: there is no test image with a label of both. Name the run folders."
+            f"{a.path} and {b.path}: no test image has a label that both models have. Name the run folders."
         )
-    return made
+    return images
 
 
-def _some(labels: tuple[str, ...]) -> str:
+def _first_few(labels: tuple[str, ...]) -> str:
     return ", ".join(labels[:3]) + (" …" if len(labels) > 3 else "")
 
 
-def _chosen(a: ModelSide, b: ModelSide) -> ImageSet:
-    if a.input == b.input and (b.golden or a.golden):
-        return _of_one(b, a) if b.golden else _of_one(a, b)
-    pairs = _of_both(a, b)
-    return pairs if pairs and len(pairs.labels) > len(a.photos) + len(b.photos) else _of_photos(a, b)
+def _available_images(a: ModelSide, b: ModelSide) -> ImageSet:
+    """Return the images of the first kind that is available.
+
+    Two runs of different input have common test images; they count only where they outnumber the photos
+    of both models.
+    """
+    if a.input == b.input and b.golden:
+        return _test_set(ImageKind.TEST_SET_OF_B, b, a)
+    if a.input == b.input and a.golden:
+        return _test_set(ImageKind.TEST_SET_OF_A, a, b)
+    rows = _common_rows(a, b)
+    if len(rows) > len(a.photos) + len(b.photos):
+        return _common_test_images(a, b, rows)
+    return _bundled_photos(a, b)
 
 
-def _known(made: ImageSet, labels: set[str]) -> ImageSet:
-    """Without the images whose label only one model knows."""
-    rows = [row for row, label in enumerate(made.labels) if label in labels]
-    left_out = len(made.labels) - len(rows)
-    names = tuple(made.labels[row] for row in rows)
-    return replace(made, a=made.a[rows], b=made.b[rows], labels=names, left_out=left_out)
+def _keep_labels(images: ImageSet, labels: set[str]) -> ImageSet:
+    """Leave out the images whose label only one model has."""
+    rows = [row for row, label in enumerate(images.labels) if label in labels]
+    return replace(
+        images, a=images.a[rows], b=images.b[rows], labels=tuple(images.labels[row] for row in rows),
+        left_out=len(images.labels) - len(rows),
+    )  # fmt: skip
 
 
-def _of_one(owner: ModelSide, other: ModelSide) -> ImageSet:
-    """All test images of the run `owner`."""
+def _test_set(kind: ImageKind, owner: ModelSide, other: ModelSide) -> ImageSet:
+    """Take all test images of the run `owner` for both models."""
     assert owner.golden
     pixels = owner.golden.images
     labels = tuple(owner.labels[label] for label in owner.golden.labels)
-    caution = _caution(owner, other)
+    caution = _unshared_caution(owner, other)
     origin = f"{len(labels)} test images of {owner.path}"
-    return ImageSet(pixels, pixels, labels, origin, cautions=(caution,) if caution else ())
+    return ImageSet(kind, pixels, pixels, labels, origin, cautions=(caution,) if caution else ())
 
 
-def _caution(owner: ModelSide, other: ModelSide) -> str:
-    """What to say where known test images of `other` are not among those of `owner`."""
+def _unshared_caution(owner: ModelSide, other: ModelSide) -> str:
+    """Warn where known test images of `other` are not among those of `owner`; return "" otherwise."""
     assert owner.golden
-    used = {_digest(one) for one in owner.golden.images}
-    known = list(other.golden.images) if other.golden else [_prepared(one, other) for one in other.photos]
-    found = sum(_digest(one) in used for one in known)
-    if known and found == len(known):
+    used = {_digest(pixels) for pixels in owner.golden.images}
+    known = list(other.golden.images) if other.golden else [_prepare(photo, other) for photo in other.photos]
+    shared = sum(_digest(pixels) in used for pixels in known)
+    if known and shared == len(known):
         return ""
     return (
-        f"{found} of the {len(known)} test images known of {other.path} are among these: it may have been "
+        f"{shared} of the {len(known)} test images known of {other.path} are among these: it may have been "
         "trained on others of them, and would look better than it is."
     )
 
@@ -203,30 +233,34 @@ def _digest(pixels: NDArray[np.uint8]) -> bytes:
     return hashlib.sha256(pixels.tobytes()).digest()
 
 
-def _of_both(a: ModelSide, b: ModelSide) -> ImageSet | None:
-    """The test images that two runs have in common, by id and label, where they show the same."""
-    import numpy as np
-
+def _common_rows(a: ModelSide, b: ModelSide) -> list[tuple[int, int]]:
+    """Pair the rows of two golden sets that have the same id and label and show the same photo."""
     if not a.golden or not b.golden:
-        return None
-    where = {name: row for row, name in enumerate(b.golden.ids)}
-    pairs = [(row, where[name]) for row, name in enumerate(a.golden.ids) if name in where]
-    pairs = [(one, two) for one, two in pairs if _is_same(a, one, b, two)]
-    rows = np.array(pairs, int).reshape(-1, 2)
-    labels = tuple(a.labels[a.golden.labels[row]] for row in rows[:, 0])
-    origin = f"{len(labels)} test images that both runs have, each prepared for its model"
-    return ImageSet(a.golden.images[rows[:, 0]], b.golden.images[rows[:, 1]], labels, origin)
+        return []
+    rows_b = {image_id: row for row, image_id in enumerate(b.golden.ids)}
+    pairs = [(row, rows_b[name]) for row, name in enumerate(a.golden.ids) if name in rows_b]
+    return [(row_a, row_b) for row_a, row_b in pairs if _is_same_photo(a, row_a, b, row_b)]
 
 
-def _is_same(a: ModelSide, one: int, b: ModelSide, two: int) -> bool:
-    """True where row `one` of A and row `two` of B show one photo: drawn ids repeat across seeds."""
+def _common_test_images(a: ModelSide, b: ModelSide, rows: list[tuple[int, int]]) -> ImageSet:
+    """Take the paired rows, each side in its own preprocessing."""
+    assert a.golden and b.golden
+    rows_a, rows_b = (list(column) for column in zip(*rows, strict=True))
+    labels = tuple(a.labels[a.golden.labels[row]] for row in rows_a)
+    origin = f"{len(labels)} test images that both runs have, each preprocessed for its model"
+    kind = ImageKind.COMMON_TEST_IMAGES
+    return ImageSet(kind, a.golden.images[rows_a], b.golden.images[rows_b], labels, origin)
+
+
+def _is_same_photo(a: ModelSide, row_a: int, b: ModelSide, row_b: int) -> bool:
+    """Compare label and thumbnail: ids of synthetic photos repeat across seeds."""
     import numpy as np
 
     assert a.golden and b.golden
-    if a.labels[a.golden.labels[one]] != b.labels[b.golden.labels[two]]:
+    if a.labels[a.golden.labels[row_a]] != b.labels[b.golden.labels[row_b]]:
         return False
-    apart = _thumbnail(a.golden.images[one]) - _thumbnail(b.golden.images[two])
-    return float(np.abs(apart).mean()) <= ALIKE
+    difference = _thumbnail(a.golden.images[row_a]) - _thumbnail(b.golden.images[row_b])
+    return float(np.abs(difference).mean()) <= MAX_THUMBNAIL_DIFFERENCE
 
 
 def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -237,27 +271,28 @@ def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(small, np.float32)
 
 
-def _of_photos(a: ModelSide, b: ModelSide) -> ImageSet:
-    """The encoded photos that came with both, each once."""
+def _bundled_photos(a: ModelSide, b: ModelSide) -> ImageSet:
+    """Take the encoded photos that come with both models, each once."""
     import numpy as np
 
-    every = {hashlib.sha256(one.data).hexdigest(): one for one in (*a.photos, *b.photos)}
-    photos = list(every.values())
+    photos = list(
+        {hashlib.sha256(photo.data).hexdigest(): photo for photo in (*a.photos, *b.photos)}.values()
+    )
     if not photos:
         raise RecipeError(f"{a.path} and {b.path}: no test photos came with them. Name the run folders.")
-    apart = {one.data for one in a.photos} != {one.data for one in b.photos}
+    differ = {photo.data for photo in a.photos} != {photo.data for photo in b.photos}
     return ImageSet(
-        np.stack([_prepared(one, a) for one in photos]),
-        np.stack([_prepared(one, b) for one in photos]),
-        tuple(one.label for one in photos),
+        ImageKind.BUNDLED_PHOTOS,
+        np.stack([_prepare(photo, a) for photo in photos]),
+        np.stack([_prepare(photo, b) for photo in photos]),
+        tuple(photo.label for photo in photos),
         f"{len(photos)} photos that came with A and B",
-        few=True,
-        cautions=(APART,) if apart else (),
+        cautions=(SEPARATE_SPLITS,) if differ else (),
     )
 
 
-def _prepared(photo: ComparedPhoto, side: ModelSide) -> NDArray[np.uint8]:
-    """The photo as `side` takes it, uint8[H, W, 3]."""
+def _prepare(photo: ComparedPhoto, side: ModelSide) -> NDArray[np.uint8]:
+    """Preprocess the photo for one model: uint8[H, W, 3]."""
     try:
         return image.preprocess(photo.data, (side.input.height, side.input.width))
     except DataError as error:

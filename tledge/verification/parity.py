@@ -1,4 +1,4 @@
-"""One artifact against the golden set: structure, answers, verdict, and the cause of a failure."""
+"""Compare one artifact with Keras on the golden set: structure, predictions, verdict, likely cause."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from tledge.run.folder import RunFolder
 from tledge.run.golden_set import Golden
 from tledge.run.records import Artifact, ParityRow
 from tledge.runtime import sandbox
+from tledge.runtime.model_file import ModelFile, ModelSource, read_model
 from tledge.runtime.sessions import Session, runtime_errors_as
-from tledge.verification import causes, flips
-from tledge.verification import structure as verification_structure
+from tledge.verification import causes, flips, structure
+from tledge.verification.reasons import Reasons
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +33,7 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class Standard:
-    """What every artifact of a run is held to."""
+    """What every artifact of a run must match: labels, input, size, gates, and the abstention policy."""
 
     labels: tuple[str, ...]
     input: InputSpec
@@ -50,96 +51,104 @@ def check(
     kernels: str = "xnnpack",
     progress: Progress = SILENT,
 ) -> ParityRow:
-    """Verify one artifact of a run, and list there the answers that are not Keras'.
+    """Verify one artifact of a run, and list there the predictions that differ from Keras'.
 
-    Raises MissingError where its runtime is not here.
+    The file is read once: what is hashed and inspected is what is opened. Raises MissingError where its
+    runtime is not installed.
     """
     variant = VARIANTS[artifact.variant]
     path = folder.path / artifact.path
     if not path.exists():
-        return _broken(artifact, [f"{artifact.path} is missing; export again"])
+        row = ParityRow(artifact.variant, artifact.path, artifact.sha256, artifact.bytes, "failed")
+        return Reasons((f"{artifact.path} is missing; export again",)).put_into(row)
+    source = read_model(path) if path.is_file() else path
+    sha256 = source.sha256 if isinstance(source, ModelFile) else folder.sha256(path)
     row = ParityRow(
-        artifact.variant, artifact.path, folder.sha256(path), files.size_of(path), "failed",
-        gate=variant.mode.gate,
-    )  # fmt: skip
-    reasons: list[str] = []
-    if row.sha256 != artifact.sha256:
-        reasons.append("the file changed after it was exported (SHA-256 differs)")
-    reasons += inspected(path, row.variant, standard)
+        artifact.variant, artifact.path, sha256, _size_of(source), "failed", gate=variant.mode.gate
+    )
+    reasons = _file_reasons(row, artifact, source, standard)
     try:
-        if reasons and path.is_file():  # no file that an export made: who knows what it does to a runtime
-            sandbox.require(path.read_bytes(), path.name, kernels)
-        session = variant.format.open(path, kernels)
-        found = answers(session, golden.images, artifact.variant, progress)
+        if reasons.structural_reasons and isinstance(source, ModelFile):  # not what an export made
+            sandbox.try_model(source, kernels)
+        session = variant.format.open(source, kernels)
+        predictions = predict_all(session, golden.images, artifact.variant, progress)
     except ArtifactError as error:
-        return replace(row, structural=True, reasons=(*reasons, str(error)))
-    row = _compared(row, session, found, golden, standard)
+        return (reasons + Reasons((str(error),))).put_into(row)
+    row, prediction_reasons = _compare(row, session, predictions, golden, standard)
     if row.images:
-        row = replace(row, flips=flips.write(folder.path, row.variant, golden, found, standard.labels))
-    reasons += row.reasons
-    if not _repeats(session, golden.images):
-        reasons.append("answers differently to the same image: something random is in the graph")
-    structural = row.structural or len(reasons) > len(row.reasons)
-    if structural:
-        row = replace(row, verdict="failed", images_needed=None)
-    row = replace(row, structural=structural, reasons=tuple(dict.fromkeys(reasons)))
-    return _in_budget(row, path, standard.limits)
+        row = replace(row, flips=flips.write(folder.path, row.variant, golden, predictions, standard.labels))
+    reasons += prediction_reasons + _repeat_reasons(session, golden.images)
+    return _check_memory(row, reasons, path, standard.limits)
 
 
-def _in_budget(row: ParityRow, path: Path, limits: Parity) -> ParityRow:
-    """Hold the variant that microcontrollers run to their memory; what cannot be told is undecided."""
+def hash_of(source: ModelSource) -> str:
+    """Return the SHA-256 of a file that was read, or of the folder of a SavedModel."""
+    return source.sha256 if isinstance(source, ModelFile) else files.sha256(source)
+
+
+def _size_of(source: ModelSource) -> int:
+    return len(source.content) if isinstance(source, ModelFile) else files.size_of(source)
+
+
+def _file_reasons(row: ParityRow, artifact: Artifact, source: ModelSource, standard: Standard) -> Reasons:
+    """Compare the file with its record and its structure with the standard, without running it."""
+    changed = ["the file changed after it was exported (SHA-256 differs)"]
+    is_same = row.sha256 == artifact.sha256
+    return Reasons((*([] if is_same else changed), *structural_reasons(source, row.variant, standard)))
+
+
+def _check_memory(row: ParityRow, reasons: Reasons, path: Path, limits: Parity) -> ParityRow:
+    """Put the reasons into the row, with those of the memory limits for the variant of microcontrollers.
+
+    A limit that this machine cannot check makes a verdict "passed" undecided.
+    """
     if row.variant != "tflite-int8":
-        return row
-    over, unknown = mcu_budget.shortfalls(path, limits)
-    row = replace(row, reasons=(*row.reasons, *over, *unknown))
-    if over:
-        return replace(row, verdict="failed", structural=True, images_needed=None)
-    return replace(row, verdict="undecided") if unknown and row.verdict == "passed" else row
+        return reasons.put_into(row)
+    exceeded, unchecked = mcu_budget.shortfalls(path, limits)
+    row = (reasons + Reasons(exceeded)).put_into(row)
+    row = replace(row, reasons=(*row.reasons, *unchecked))
+    return replace(row, verdict="undecided") if unchecked and row.verdict == "passed" else row
 
 
-def inspected(path: Path, variant_name: str, standard: Standard) -> list[str]:
-    """What is structurally wrong with the file at `path`, as reasons."""
+def structural_reasons(source: ModelSource, variant_name: str, standard: Standard) -> list[str]:
+    """Inspect an artifact without running it, and list what breaks the standard."""
     variant = VARIANTS[variant_name]
     try:
-        structure = variant.format.inspect(path)
+        content = variant.format.inspect(source)
     except ArtifactError as error:
         return [str(error)]
-    return verification_structure.structure_reasons(
-        structure,
+    return structure.structure_reasons(
+        content,
         variant.mode,
         labels=standard.labels,
         spec=standard.input,
         parameters=standard.parameters,
-        file_bytes=files.size_of(path),
+        file_bytes=_size_of(source),
     )
 
 
-def _broken(artifact: Artifact, reasons: list[str]) -> ParityRow:
-    return ParityRow(
-        artifact.variant, artifact.path, artifact.sha256, artifact.bytes, "failed",
-        structural=True, reasons=tuple(reasons),
-    )  # fmt: skip
-
-
-def _compared(
+def _compare(
     row: ParityRow,
     session: Session,
-    found: NDArray[np.float32],
+    predictions: NDArray[np.float32],
     golden: Golden,
     standard: Standard,
-) -> ParityRow:
+) -> tuple[ParityRow, Reasons]:
+    """Fill in the figures of the predictions, and the verdict of their gates."""
     import numpy as np
 
-    if found.shape != golden.probabilities.shape:
-        return replace(row, structural=True, reasons=(f"gives {found.shape[1:]} values an image",))
-    if not np.isfinite(found).all():
-        return replace(row, reasons=causes.causes(golden, found, standard.labels))
-    result = parity_gates.compare_predictions(golden.labels, golden.probabilities, found, standard.labels)
+    if predictions.shape != golden.probabilities.shape:
+        return row, Reasons((f"returns {predictions.shape[1:]} values for an image",))
+    if not np.isfinite(predictions).all():
+        return row, Reasons((), causes.likely_causes(golden, predictions, standard.labels))
+    result = parity_gates.compare_predictions(
+        golden.labels, golden.probabilities, predictions, standard.labels
+    )
     verdict, reasons = parity_gates.check_parity(result, row.gate, standard.limits)
     needed = parity_gates.images_needed(result, row.gate, standard.limits)
-    likely = causes.causes(golden, found, standard.labels) if verdict == "failed" else ()
-    return replace(
-        _abstaining(row, found, golden, standard.confidence),
+    likely = causes.likely_causes(golden, predictions, standard.labels) if verdict == "failed" else ()
+    row = replace(
+        _with_coverage(row, predictions, golden, standard.confidence),
         verdict=verdict,
         images=result.images,
         accuracy=result.accuracy,
@@ -152,7 +161,6 @@ def _compared(
         agreement_high=result.agreement_high,
         max_abs_dp=result.max_abs_dp,
         kernels=session.kernels,
-        reasons=(*likely, *reasons),
         images_needed=needed if verdict == "undecided" and result.images < needed else None,
         ece=result.ece,
         lost=result.regressions,
@@ -162,50 +170,56 @@ def _compared(
         worst_class_change=result.worst_class_change if result.worst_class else None,
         recall=result.recall,
     )
+    return row, Reasons((), (*likely, *reasons))
 
 
-def _abstaining(
-    row: ParityRow, found: NDArray[np.float32], golden: Golden, fitted: AbstentionPolicy | None
+def _with_coverage(
+    row: ParityRow, predictions: NDArray[np.float32], golden: Golden, policy: AbstentionPolicy | None
 ) -> ParityRow:
-    """Add how much of the golden set it answers by the run's threshold, and how much of that is wrong."""
-    if fitted is None:
+    """Add the coverage at the run's confidence threshold, and the error among the predictions it keeps."""
+    if policy is None:
         return row
-    before = abstention.answered(golden.probabilities, golden.labels, fitted)
-    after = abstention.answered(found, golden.labels, fitted)
-    remarks = abstention.remarks(before, after, len(found))
-    return replace(row, coverage=after[0], answered_error=after[1], remarks=remarks)
+    reference = abstention.answered(golden.probabilities, golden.labels, policy)
+    coverage, error = abstention.answered(predictions, golden.labels, policy)
+    remarks = abstention.remarks(reference, (coverage, error), len(predictions))
+    return replace(row, coverage=coverage, answered_error=error, remarks=remarks)
 
 
-def answers(
+def predict_all(
     session: Session,
     images: NDArray[np.uint8],
-    what: str,
+    name: str,
     progress: Progress = SILENT,
 ) -> NDArray[np.float32]:
-    """Probabilities float32[N, classes] of all images, in chunks, with progress.
+    """Predict all images in chunks with progress; return probabilities float32[N, classes].
 
-    Raises ArtifactError where the artifact loads and then does not run.
+    Raises ArtifactError where the artifact loads but does not run.
     """
     import numpy as np
 
     starts = range(0, len(images), CHUNK)
-    with runtime_errors_as(f"{what}: loads but does not run"):
-        parts = [
+    with runtime_errors_as(f"{name}: loads but does not run"):
+        chunks = [
             session.run(images[start : start + CHUNK])
-            for start in track(progress, starts, f"verify {what}", len(starts))
+            for start in track(progress, starts, f"verify {name}", len(starts))
         ]
-    return np.concatenate(parts)
+    return np.concatenate(chunks)
 
 
-def _repeats(session: Session, images: NDArray[np.uint8]) -> bool:
+def _repeat_reasons(session: Session, images: NDArray[np.uint8]) -> Reasons:
+    """Predict a few images twice: the same image must give the same probabilities."""
     import numpy as np
 
     few = images[:4]
-    return bool(np.array_equal(session.run(few), session.run(few), equal_nan=True))
+    if np.array_equal(session.run(few), session.run(few), equal_nan=True):
+        return Reasons()
+    return Reasons(("predicts differently for the same image: a random operator is in the graph",))
 
 
-def figures(session: Session, golden: Golden, standard: Standard) -> dict[str, Any]:
-    """Accuracy and agreement of an artifact that is shown for comparison and not shipped."""
-    found = answers(session, golden.images, "for comparison")
-    result = parity_gates.compare_predictions(golden.labels, golden.probabilities, found, standard.labels)
+def comparison_figures(session: Session, golden: Golden, standard: Standard) -> dict[str, Any]:
+    """Compute accuracy and agreement of an artifact that is shown for comparison and not shipped."""
+    predictions = predict_all(session, golden.images, "for comparison")
+    result = parity_gates.compare_predictions(
+        golden.labels, golden.probabilities, predictions, standard.labels
+    )
     return {"accuracy": result.accuracy, "agreement": result.agreement, "max_abs_dp": result.max_abs_dp}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tledge._io import files
@@ -32,6 +33,7 @@ from tledge.run import folder as run_folder
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.run.records import ParityRow
+from tledge.runtime.model_file import ModelFile, ModelSource, read_model
 from tledge.runtime.sessions import Session, runtime_errors_as
 
 if TYPE_CHECKING:
@@ -144,11 +146,10 @@ def skew_run(
     run = folder.read_run()
     entry = _chosen(folder.read_parity().rows, variant, str(folder.path))
     path = folder.path / entry.path
-    if not path.exists() or folder.sha256(path) != entry.sha256:
-        raise RunError(f"{path}: changed or gone since it was verified. Run `tledge verify {folder.path}`.")
+    source = _unchanged(folder, path, entry.sha256)
     reference = folder.read_golden()
     cases = _test_photos(reference, data, run.seed, progress)
-    session = VARIANTS[entry.variant].format.open(path, kernels)
+    session = VARIANTS[entry.variant].format.open(source, kernels)
     found = _measured(cases, session, progress)
     remarks = ["Figures are on synthetic photos, drawn by tledge."] * run.synthetic
     if len(cases) < len(reference.labels):
@@ -156,6 +157,16 @@ def skew_run(
     report = _report(run.name, run.labels, entry, session, cases, found, len(reference.labels), remarks)
     files.write_json(folder.path / EVIDENCE, report)
     return report
+
+
+def _unchanged(folder: RunFolder, path: Path, sha256: str) -> ModelSource:
+    """Read the artifact; raise RunError where it is not the one that was verified."""
+    source = read_model(path) if path.is_file() else path
+    if path.is_dir() and folder.sha256(path) == sha256:
+        return source
+    if isinstance(source, ModelFile) and source.sha256 == sha256:
+        return source
+    raise RunError(f"{path}: changed or gone since it was verified. Run `tledge verify {folder.path}`.")
 
 
 def skew_bundle(

@@ -26,8 +26,10 @@ from tledge.run import golden_set
 from tledge.run.folder import UNCORRECTED, RunFolder
 from tledge.run.records import Artifact, ParityReport, ParityRow, Reference
 from tledge.runtime import sandbox
+from tledge.runtime.model_file import ModelFile, ModelSource
 from tledge.verification import flips, parity
 from tledge.verification.parity import Standard
+from tledge.verification.reasons import Reasons
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,7 +130,7 @@ def _with_uncorrected(
         return row
     try:
         session = VARIANTS[artifact.variant].format.open(path, row.kernels or "xnnpack")
-        found = parity.figures(session, reference, standard)
+        found = parity.comparison_figures(session, reference, standard)
     except TledgeError:
         return row  # evidence only: a damaged extra file must not fail the shipped one
     return replace(row, without_bias_correction=found)
@@ -210,28 +212,29 @@ def _shipped_row(
         return replace(row, reasons=(f"no such variant: {entry.variant}",))
     variant = VARIANTS[entry.variant]
     row = replace(row, gate=variant.mode.gate)
-    wanted = expected.get(f"{entry.variant}.{kernels}", expected.get(entry.variant))
-    if wanted is None:
-        return replace(row, reasons=("the bundle holds no answers for it",))
+    golden = expected.get(f"{entry.variant}.{kernels}", expected.get(entry.variant))
+    if golden is None:
+        return replace(row, reasons=("the bundle holds no golden predictions of it",))
     manifest = bundle.manifest
     standard = Standard(manifest.labels, manifest.input, manifest.parameters, Parity())
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            path = _put(bundle, entry, Path(scratch))
-            if path.is_file():
-                sandbox.require(path.read_bytes(), entry.path, kernels)
-            reasons = parity.inspected(path, entry.variant, standard)
-            session = variant.format.open(path, kernels)
-            found = parity.answers(session, expected["pixels"], entry.variant)
+            source = _extract(bundle, entry, Path(scratch))
+            if isinstance(source, ModelFile):
+                sandbox.try_model(source, kernels)
+            structural = parity.structural_reasons(source, entry.variant, standard)
+            session = variant.format.open(source, kernels)
+            predictions = parity.predict_all(session, expected["pixels"], entry.variant)
     except MissingError as error:
         return replace(row, verdict=SKIPPED, structural=False, reasons=(str(error),))
     except ArtifactError as error:
         return replace(row, reasons=(str(error),))
-    return _answered(row, session.kernels, found, wanted, reasons)
+    row = replace(row, kernels=session.kernels)
+    return _compare_with_golden(row, predictions, golden, Reasons(tuple(structural)))
 
 
-def _put(bundle: Bundle, entry: Shipped, scratch: Path) -> Path:
-    """Write an artifact's file or folder below `scratch`: formats inspect paths.
+def _extract(bundle: Bundle, entry: Shipped, scratch: Path) -> ModelSource:
+    """Read an artifact's file, or write the folder of a SavedModel below `scratch`.
 
     Raises ArtifactError where it is not in the bundle or not what the manifest names.
     """
@@ -239,35 +242,32 @@ def _put(bundle: Bundle, entry: Shipped, scratch: Path) -> Path:
     path = (scratch / entry.path).resolve()
     if not path.is_relative_to(scratch.resolve()) or not path.exists():
         raise ArtifactError(f"{bundle.path}: {entry.path} is not in the bundle.")
-    if files.sha256(path) != entry.sha256:
+    source = ModelFile(entry.path, path.read_bytes()) if path.is_file() else path
+    if parity.hash_of(source) != entry.sha256:
         raise ArtifactError(f"{entry.path}: not the file that manifest.json names (SHA-256 differs).")
-    return path
+    return source
 
 
-def _answered(
+def _compare_with_golden(
     row: ParityRow,
-    kernels: str,
-    found: NDArray[np.float32],
-    wanted: NDArray[np.float32],
-    reasons: list[str],
+    predictions: NDArray[np.float32],
+    golden: NDArray[np.float32],
+    reasons: Reasons,
 ) -> ParityRow:
+    """Hold the predictions of this machine to those recorded at export, within the gate's tolerance."""
     import numpy as np
 
-    if found.shape != wanted.shape:
-        shapes = f"values {list(found.shape)} where {list(wanted.shape)} were recorded at export"
-        return replace(row, reasons=(*reasons, f"gives {shapes}"))
-    worst = float(np.abs(found - wanted).max())
-    same = float((found.argmax(1) == wanted.argmax(1)).mean())
-    structural = bool(reasons)
+    if predictions.shape != golden.shape:
+        shapes = f"{list(predictions.shape)} where {list(golden.shape)} were recorded at export"
+        return (reasons + Reasons((f"returns values {shapes}",))).put_into(row)
+    worst = float(np.abs(predictions - golden).max())
     if not worst <= contract.TOLERANCES[row.gate]:  # NaN too
-        reasons.append(f"answers differ from those recorded at export by {worst:.2g}")
-    return replace(
+        reasons += Reasons((), (f"predictions differ from those recorded at export by {worst:.2g}",))
+    row = replace(
         row,
-        verdict="failed" if reasons else "passed",
-        structural=structural,
-        images=len(found),
-        agreement=same,
+        verdict="failed" if reasons.prediction_reasons else "passed",
+        images=len(predictions),
+        agreement=float((predictions.argmax(1) == golden.argmax(1)).mean()),
         max_abs_dp=worst,
-        kernels=kernels,
-        reasons=tuple(reasons),
     )
+    return reasons.put_into(row)

@@ -24,6 +24,7 @@ from tledge.inference.predict import predict
 from tledge.inference.predictor import open_predictor
 from tledge.models import classifier
 from tledge.runtime import sandbox, sandbox_worker
+from tledge.runtime.model_file import read_model
 from tledge.verification import verify as verification_verify
 
 PATIENCE = 60
@@ -37,7 +38,7 @@ VARIANTS = {".tflite": "tflite-int8", ".onnx": "onnx-fp32"}
 
 def zeros(file: Path, photo: Path, bundle: Path) -> None:
     """Run the model on zeros, as a trial does."""
-    sandbox_worker._try(file.read_bytes(), file.name, "xnnpack")
+    sandbox_worker.predict_zeros(read_model(file), "xnnpack")
 
 
 def answers(file: Path, photo: Path, bundle: Path) -> None:
@@ -102,7 +103,7 @@ def main(photo: Path, bundle: Path, results: Path, files: list[Path]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY[files[0].suffix],) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    sandbox.require = lambda *_given: None  # type: ignore[assignment]
+    sandbox.try_model = lambda *_given: None  # type: ignore[assignment]
     with results.open("a", encoding="utf-8") as out:
 
         def say(**facts: Any) -> None:

@@ -153,7 +153,7 @@ def test_file_holds_integers_only(file: bytes, tmp_path: Path) -> None:
 
 def test_file_answers_as_the_twin(file: bytes, net: Any, ranges: dict[str, quantization_aware.Range]) -> None:
     """What training sees is mostly what the device does: their errors go together."""
-    from tledge.runtime.sessions import run_on_all_cores
+    from tledge.runtime.session_pool import run_on_all_cores
 
     plain = answers(net, noise())
     twin = answers(quantization_aware.build(net, ranges), noise()) - plain
@@ -168,7 +168,7 @@ def test_wide_range_is_seen_in_the_file(
     """A range hundred times too wide leaves hardly a level: the file takes ranges from the graph."""
     from tledge.formats import keras_freezing
     from tledge.models import classifier
-    from tledge.runtime.sessions import run_on_all_cores
+    from tledge.runtime.session_pool import run_on_all_cores
 
     name = next(one for one in ranges if one.startswith("conv2d"))
     classifier.save(net, tmp_path / "net.keras")

@@ -118,7 +118,7 @@ def learn(made: distillation.DistillationSetup, folder: Path, **keys: Any) -> ch
 def integers(net: Any, folder: Path, job: Callable[[ConversionTarget], ConversionJob]) -> NDArray[np.float32]:
     """What the int8 file of a net answers to images that were never learned from."""
     from tledge.formats.tflite import convert
-    from tledge.runtime.sessions import run_on_all_cores
+    from tledge.runtime.session_pool import run_on_all_cores
 
     classifier.save(net, folder / "net.keras")
     out = folder / "net.tflite"

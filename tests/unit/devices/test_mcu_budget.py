@@ -21,8 +21,10 @@ from tledge.devices import mcu_budget, vela
 from tledge.devices.vela import Estimate
 from tledge.errors import ArtifactError, MissingError
 from tledge.run import golden_set
+from tledge.run.folder import RunFolder
 from tledge.run.records import Artifact, ParityRow
 from tledge.verification import parity
+from tledge.verification.reasons import Reasons
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def judged(path: Path, monkeypatch: pytest.MonkeyPatch, arena: Any, **limits: fl
 
     monkeypatch.setattr(mcu_budget, "measure_arena", measure)
     row = ParityRow("tflite-int8", "", "", 0, "passed")
-    return parity._in_budget(row, path, Parity(**limits))
+    return parity._check_memory(row, Reasons(), path, Parity(**limits))
 
 
 @pytest.mark.parametrize(("arena", "verdict"), [(20 * 1024, "passed"), (20 * 1024 + 16, "failed")])
@@ -113,14 +115,14 @@ def test_verification_holds_to_the_gate(model: Path, limit: int, told: int) -> N
     artifact = Artifact("tflite-int8", model.name, files.sha256(model), len(MODEL), 1.0)
     limits = Parity(max_flash_kib=limit)
     standard = parity.Standard(fake_integer.LABELS, InputSpec(8, 8), 500, limits)
-    row = parity.check(model.parent, artifact, known, standard, kernels="reference")
+    row = parity.check(RunFolder(model.parent), artifact, known, standard, kernels="reference")
     assert sum("max_flash_kib allows 1" in reason for reason in row.reasons) == told
     assert row.agreement == 1.0
 
 
 def test_gates_are_for_int8_alone(model: Path) -> None:
     row = ParityRow("tflite-fp32", "", "", 0, "passed")
-    assert parity._in_budget(row, model, Parity(max_flash_kib=1)) == row
+    assert parity._check_memory(row, Reasons(), model, Parity(max_flash_kib=1)) == row
 
 
 def planted(folder: Path, name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:

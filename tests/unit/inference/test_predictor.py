@@ -40,7 +40,7 @@ def test_bundle_brings_its_confidence(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_manifest_of_another_model_is_refused(edit: Callable[[dict[str, Any]], Any], bundle: Path) -> None:
     change(bundle, edit)
-    with pytest.raises(ArtifactError, match="not its manifest"):
+    with pytest.raises(ArtifactError, match=r"manifest\.json does not match the model"):
         inference_predictor.open_predictor(bundle)
 
 

@@ -108,7 +108,7 @@ def test_verify_without_jinja_says_so_and_goes_on(
 ) -> None:
     from tledge.verification import parity
 
-    monkeypatch.setattr(parity, "inspected", lambda *_rest: [])
+    monkeypatch.setattr(parity, "structural_reasons", lambda *_rest: [])
     recipe = own / "recipe.toml"
     recipe.write_text(recipe.read_text() + "[parity]\nfloat_agreement = 0.9\nfloat_max_dp = 1\n")
     without_jinja(monkeypatch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tledge.errors import ArtifactError
 from tledge.inference import predictor
 from tledge.run import folder
 from tledge.runtime import sandbox
+from tledge.runtime.model_file import ModelFile
 
 CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 
@@ -28,7 +30,7 @@ CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was tried before does not count."""
-    monkeypatch.setattr(sandbox, "_tried", set())
+    monkeypatch.setattr(sandbox, "_passed", set())
 
 
 def as_worker(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
@@ -37,9 +39,9 @@ def as_worker(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 
 
 def test_good_models_pass() -> None:
-    sandbox.require(fake_artifacts.tflite(), "m.tflite")
-    sandbox.require(fake_artifacts.onnx(), "m.onnx")
-    assert len(sandbox._tried) == 2
+    sandbox.try_model(ModelFile("m.tflite", fake_artifacts.tflite()))
+    sandbox.try_model(ModelFile("m.onnx", fake_artifacts.onnx()))
+    assert len(sandbox._passed) == 2
 
 
 def test_trying_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,16 +50,16 @@ def test_trying_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(tempfile, "mkstemp", full)
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    sandbox.require(fake_artifacts.tflite(), "m.tflite")
+    sandbox.try_model(ModelFile("m.tflite", fake_artifacts.tflite()))
 
 
 def test_model_larger_than_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     count = "import sys; print(len(sys.stdin.buffer.read()) == 3_000_000 and '{}')"
     as_worker(monkeypatch, count)
-    sandbox.require(bytes(3_000_000), "m.tflite")
+    sandbox.try_model(ModelFile("m.tflite", bytes(3_000_000)))
     as_worker(monkeypatch, CRASH)  # reads nothing
     with pytest.raises(ArtifactError, match="SIGSEGV"):
-        sandbox.require(bytes(3_000_001), "m.tflite")
+        sandbox.try_model(ModelFile("m.tflite", bytes(3_000_001)))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its starter's end cannot be seen there")
@@ -73,11 +75,11 @@ def test_worker_does_not_outlive_who_waits_for_it() -> None:
 
 def test_model_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model = fake_artifacts.tflite()
-    sandbox.require(model, "m.tflite")
+    sandbox.try_model(ModelFile("m.tflite", model))
     as_worker(monkeypatch, CRASH)
-    sandbox.require(model, "m.tflite")
+    sandbox.try_model(ModelFile("m.tflite", model))
     with pytest.raises(ArtifactError):
-        sandbox.require(model, "m.tflite", "reference")
+        sandbox.try_model(ModelFile("m.tflite", model), "reference")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_model_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_ending_is_told(code: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     as_worker(monkeypatch, code)
     try:
-        sandbox.require(b"model", "m.tflite")
+        sandbox.try_model(ModelFile("m.tflite", b"model"))
     except Exception as error:
         assert words and words in str(error)
         assert type(error).__name__ == ("MissingError" if words == "no such" else "ArtifactError")
@@ -104,19 +106,19 @@ def test_every_ending_is_told(code: str, words: str, monkeypatch: pytest.MonkeyP
 
 def test_endless_model_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     as_worker(monkeypatch, "import time; time.sleep(60)")
-    monkeypatch.setattr(sandbox, "PATIENCE", 0.3)
-    with pytest.raises(ArtifactError, match="does not open and answer within"):
-        sandbox.require(b"model", "m.tflite")
+    monkeypatch.setattr(sandbox, "TIMEOUT", 0.3)
+    with pytest.raises(ArtifactError, match="does not open and predict within"):
+        sandbox.try_model(ModelFile("m.tflite", b"model"))
 
 
 def test_memory_is_limited() -> None:
     code = (
-        "from tledge.runtime import sandbox_worker as trial_worker; trial_worker._limit(2 << 30)\n"
+        "from tledge.runtime import sandbox_worker; sandbox_worker.limit_memory(2 << 30)\n"
         "try:\n    bytearray(3 << 30)\nexcept MemoryError:\n    print('{}')"
     )
     with pytest.MonkeyPatch.context() as patched:
         as_worker(patched, code)
-        sandbox.require(b"model", "m.tflite")
+        sandbox.try_model(ModelFile("m.tflite", b"model"))
 
 
 def test_model_that_is_none_is_told() -> None:
@@ -126,7 +128,7 @@ def test_model_that_is_none_is_told() -> None:
         (fake_artifacts.tflite()[:300], "m.tflite"),
     ):
         with pytest.raises(ArtifactError, match=name):
-            sandbox.require(model, name)
+            sandbox.try_model(ModelFile(name, model))
 
 
 def crashing() -> bytes:
@@ -158,6 +160,23 @@ def test_loose_file_is_tried(tmp_path: Path, cli: Cli, monkeypatch: pytest.Monke
     assert done.code == 4 and "m.tflite: crashes the runtime that opens it (SIGSEGV)" in done.err
 
 
+def test_bytes_that_were_tried_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loose file that is exchanged after it was tried is not read again."""
+    file = tmp_path / "m.tflite"
+    file.write_bytes(fake_artifacts.tflite())
+    monkeypatch.setattr(sandbox, "try_model", lambda *_: file.write_bytes(b"exchanged"))
+    assert predictor.open_predictor(file).session.run(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 3)
+    assert file.read_bytes() == b"exchanged"
+
+
+def test_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[Path] = []
+    monkeypatch.setattr(Path, "read_bytes", lambda path, own=Path.read_bytes: reads.append(path) or own(path))
+    (tmp_path / "m.tflite").write_bytes(fake_artifacts.tflite())
+    predictor.open_predictor(tmp_path / "m.tflite")
+    assert reads == [tmp_path / "m.tflite"]
+
+
 def test_bundle_is_tried(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = fake_device_bundle.make(tmp_path / "bundle")
     photo = next((bundle / "golden").glob("*.png"))
@@ -180,7 +199,7 @@ def copy_of(bundle: Path, tmp_path: Path) -> Path:
 def test_predict_needs_an_answer_for_every_label(tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_bytes(fake_artifacts.tflite())
     (tmp_path / "labels.txt").write_text("a\nb\n")
-    with pytest.raises(ArtifactError, match="gives 3 values and carries 2 labels"):
+    with pytest.raises(ArtifactError, match="returns 3 values but has 2 labels"):
         predictor.open_predictor(tmp_path / "m.tflite")
 
 
@@ -194,6 +213,24 @@ def test_changed_artifact_of_a_run_is_not_previewed(tmp_path: Path) -> None:
     (run / artifact.path).write_bytes(b"TFL3")
     with pytest.raises(Exception, match="gone or changed since it was exported"):
         _opener(run, artifact)()
+
+
+def test_artifact_that_is_exchanged_meanwhile_is_not_previewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was hashed is what is opened, even if the file changes in between."""
+    from tledge.preview.panel import _opener
+
+    run = fake_artifacts.run(tmp_path / "run")
+    artifact = next(one for one in folder.RunFolder(run).read_artifacts() if one.variant == "tflite-fp32")
+
+    def exchange(model: ModelFile) -> str:
+        (run / artifact.path).write_bytes(b"exchanged")
+        return hashlib.sha256(model.content).hexdigest()
+
+    monkeypatch.setattr(ModelFile, "sha256", property(exchange))
+    assert _opener(run, artifact)().run(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 3)
+    assert (run / artifact.path).read_bytes() == b"exchanged"
 
 
 def test_workers_import_nothing_from_where_one_is() -> None:

@@ -1,59 +1,15 @@
-"""Sessions: images divided over several come back in order; ONNX Runtime is asked for exact products."""
+"""Sessions: which files and kernel families they take, and how ONNX Runtime computes."""
 
 from __future__ import annotations
 
-from threading import Barrier
+from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from tledge.runtime.sessions import OnnxSession, SessionPool
-
-
-class Brightness:
-    """Answers with each image's first byte, and notes how many it was given."""
-
-    kernels = "none"
-
-    def __init__(self) -> None:
-        self.given = 0
-
-    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        self.given += len(images)
-        return images[:, 0, 0, :1].astype(np.float32)
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 7])
-def test_order_is_kept(count: int) -> None:
-    images = np.arange(count * 3, dtype=np.uint8).reshape(count, 1, 1, 3)
-    sessions = [Brightness() for _ in range(3)]
-    found = SessionPool(sessions).run(images)
-    assert np.array_equal(found, images[:, 0, 0, :1])
-    assert sum(one.given for one in sessions) == count
-
-
-def test_work_is_shared() -> None:
-    """Each session waits for the other: one alone would wait for ever."""
-    meeting = Barrier(2, timeout=20)
-
-    class Waiting(Brightness):
-        def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-            meeting.wait()
-            return super().run(images)
-
-    sessions = [Waiting(), Waiting()]
-    SessionPool(sessions).run(np.zeros((4, 1, 1, 3), np.uint8))
-    assert [one.given for one in sessions] == [2, 2]
-
-
-def test_failure_in_one_is_raised() -> None:
-    class Broken(Brightness):
-        def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-            raise RuntimeError("no such tensor")
-
-    with pytest.raises(RuntimeError, match="no such tensor"):
-        SessionPool([Broken(), Broken()]).run(np.zeros((4, 1, 1, 3), np.uint8))
+from tests.helpers import fake_artifacts
+from tledge.errors import ArtifactError, RecipeError
+from tledge.runtime.sessions import LiteRTSession, OnnxSession, open_session
 
 
 def test_session_asks_for_exact_products() -> None:
@@ -62,3 +18,28 @@ def test_session_asks_for_exact_products() -> None:
 
     session = OnnxSession(graph().SerializeToString(), "net")._session
     assert session.get_session_options().get_session_config_entry("session.x64quantprecision") == "1"
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    """The name decides before anything is read: a photo in the place of the model."""
+    with pytest.raises(ArtifactError, match=r"not a \.tflite or \.onnx model\. Is the order MODEL IMAGE"):
+        open_session(tmp_path / "photo.jpg")
+
+
+def test_unknown_kernel_family_is_refused() -> None:
+    with pytest.raises(RecipeError, match="Expected one of xnnpack, builtin, reference"):
+        LiteRTSession(fake_artifacts.tflite(), "m.tflite", "gpu")
+
+
+@pytest.mark.parametrize("kernels", ["xnnpack", "builtin", "reference"])
+def test_every_kernel_family_predicts(kernels: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(fake_artifacts.tflite())
+    session = open_session(path, kernels)
+    assert (session.kernels, session.image_size, session.classes) == (kernels, (8, 8), 3)
+    assert session.run(fake_artifacts.pixels()).shape == (5, 3)
+
+
+def test_images_of_another_size_are_refused() -> None:
+    with pytest.raises(ArtifactError, match=r"takes images \(8, 8, 3\), got \(9, 9, 3\)"):
+        LiteRTSession(fake_artifacts.tflite(), "m.tflite").run(np.zeros((1, 9, 9, 3), np.uint8))

@@ -43,20 +43,20 @@ def test_known_fault_is_named(fault: str, message: str) -> None:
     reference = golden()
     noise = np.random.default_rng(1).normal(0, 0.01, (80, 4)).astype(np.float32)
     found = np.concatenate([reference.faults[fault], reference.probabilities[64:]]) + noise
-    (cause,) = causes.causes(reference, found, NAMES)
+    (cause,) = causes.likely_causes(reference, found, NAMES)
     assert re.search(message, cause)
 
 
 def test_shuffled_labels_are_named() -> None:
     reference = golden()
-    (cause,) = causes.causes(reference, reference.probabilities[:, [1, 0, 2, 3]], NAMES)
+    (cause,) = causes.likely_causes(reference, reference.probabilities[:, [1, 0, 2, 3]], NAMES)
     assert cause == "labels are shuffled: it answers cat → dog, dog → cat"
 
 
 def test_constant_answers_are_named() -> None:
     reference = golden()
     found = np.broadcast_to(reference.probabilities[:1], (80, 4))
-    (cause,) = causes.causes(reference, found, NAMES)
+    (cause,) = causes.likely_causes(reference, found, NAMES)
     assert "answers the same to every image" in cause
 
 
@@ -64,13 +64,13 @@ def test_constant_answers_are_named() -> None:
 def test_missing_numbers_are_named(value: float) -> None:
     found = golden().probabilities.copy()
     found[3, 1] = value
-    (cause,) = causes.causes(golden(), found, NAMES)
+    (cause,) = causes.likely_causes(golden(), found, NAMES)
     assert "not numbers" in cause
 
 
 def test_unknown_cause_is_not_guessed() -> None:
     reference = golden()
-    assert causes.causes(reference, reference.probabilities, NAMES) == ()
-    assert causes.causes(reference, golden(seed=9).probabilities, NAMES) == ()
+    assert causes.likely_causes(reference, reference.probabilities, NAMES) == ()
+    assert causes.likely_causes(reference, golden(seed=9).probabilities, NAMES) == ()
     bare = replace(reference, faults={})
-    assert causes.causes(bare, reference.faults["channels-swapped"].repeat(2, 0)[:80], NAMES) == ()
+    assert causes.likely_causes(bare, reference.faults["channels-swapped"].repeat(2, 0)[:80], NAMES) == ()

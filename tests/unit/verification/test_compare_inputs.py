@@ -14,7 +14,7 @@ from tledge.errors import ArtifactError, RunError
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.verification import compare_inputs
-from tledge.verification.compare_inputs import ImageSet, ModelSide
+from tledge.verification.compare_inputs import ImageKind, ImageSet, ModelSide
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_partly_shared_splits_are_warned_of(old: Path, tmp_path: Path) -> None:
 def test_runs_of_two_sizes_share_their_test_images(old: Path, tmp_path: Path) -> None:
     new = fake_pairs.enlarged(fake_pairs.run(tmp_path / "new"))
     made = pair(old, new, tmp_path)
-    assert made.origin == f"{COUNT} test images that both runs have, each prepared for its model"
+    assert made.origin == f"{COUNT} test images that both runs have, each preprocessed for its model"
     assert made.a.shape[1:3] == (8, 8) and made.b.shape[1:3] == (16, 16)
     assert np.abs(made.a.mean((1, 2)) - made.b.mean((1, 2))).max() < 1
     assert made.cautions == () and not made.few
@@ -127,7 +127,7 @@ def test_photos_of_both_are_taken_once(old: Path, tmp_path: Path) -> None:
     new = fake_pairs.bundle(fake_pairs.run(tmp_path / "new", seed=1))
     made = pair(fake_pairs.bundle(old), new, tmp_path)
     assert len(made.labels) == 2 * PHOTOS
-    assert made.cautions == (compare_inputs.APART,)
+    assert made.cautions == (compare_inputs.SEPARATE_SPLITS,)
     assert len(pair(new, new, tmp_path).labels) == PHOTOS
 
 
@@ -175,3 +175,41 @@ def test_ids_stand_for_their_rows(old: Path) -> None:
     index = json.loads((old / "golden" / "photos.json").read_text())
     assert len(set(kept.ids)) == COUNT and [one["row"] for one in index] == list(range(COUNT - PHOTOS, COUNT))
     assert len({one.tobytes() for one in kept.images}) == COUNT
+
+
+def kind_of(a: Path, b: Path, scratch: Path) -> ImageKind:
+    return pair(a, b, scratch).kind
+
+
+def test_kind_test_set_of_b(old: Path, tmp_path: Path) -> None:
+    new = fake_pairs.run(tmp_path / "new", seed=1)
+    assert kind_of(old, new, tmp_path) is ImageKind.TEST_SET_OF_B
+    assert kind_of(fake_pairs.bundle(old), new, tmp_path) is ImageKind.TEST_SET_OF_B
+
+
+def test_kind_test_set_of_a(old: Path, tmp_path: Path) -> None:
+    """B is a bundle, which has no test set of its own."""
+    new = fake_pairs.bundle(fake_pairs.run(tmp_path / "new", seed=1))
+    assert kind_of(old, new, tmp_path) is ImageKind.TEST_SET_OF_A
+
+
+def test_kind_common_test_images(old: Path, tmp_path: Path) -> None:
+    new = fake_pairs.enlarged(fake_pairs.run(tmp_path / "new"))
+    assert kind_of(old, new, tmp_path) is ImageKind.COMMON_TEST_IMAGES
+
+
+@pytest.mark.parametrize("case", ["two bundles", "other input", "few in common"])
+def test_kind_bundled_photos(old: Path, tmp_path: Path, case: str) -> None:
+    new = fake_pairs.run(tmp_path / "new")
+    if case != "two bundles":
+        fake_pairs.enlarged(new)
+    if case == "few in common":  # no more than the photos of both
+        path = RunFolder(new).golden
+        kept = golden_set.load(path)
+        renamed = COUNT - 2 * PHOTOS
+        ids = (*(f"x{name}" for name in kept.ids[:renamed]), *kept.ids[renamed:])
+        golden_set.save(path, golden_set.Golden(kept.images, kept.labels, kept.probabilities, ids, {}))
+    a = fake_pairs.bundle(old) if case == "two bundles" else old
+    b = new if case == "few in common" else fake_pairs.bundle(new)
+    made = pair(a, b, tmp_path)
+    assert made.kind is ImageKind.BUNDLED_PHOTOS and made.few

@@ -182,8 +182,8 @@ def test_same_file_under_other_labels_is_not_the_same(tmp_path: Path, old: Path)
     [
         ("cat dog", "cat dog", []),
         ("cat dog", "dog cat", ["2 moved: output 0 is cat in A and dog in B"]),
-        ("cat dog", "cat dog owl", ["B adds owl, which A does not know"]),
-        ("cat dog owl", "cat dog", ["B lacks owl and can never answer it"]),
+        ("cat dog", "cat dog owl", ["B adds owl, which A does not have"]),
+        ("cat dog owl", "cat dog", ["B lacks owl and can never predict it"]),
         ("cat dog owl", "owl cat", ["B lacks dog", "2 moved: output 0 is cat in A and owl in B"]),
         ("dog cat", "cat", ["B lacks dog", "1 moved: output 1 is cat in A and nothing in B"]),
     ],
@@ -265,7 +265,7 @@ def test_two_bundles_decide_little(cli: Cli, old: Path, tmp_path: Path) -> None:
     done = cli("compare", *pair, "--quiet")
     assert done.code == 3
     assert f"undecided: tflite-fp32, onnx-fp32. Compared on {fake_pairs.PHOTOS} photos" in done.out
-    assert "So few images decide little. Name the run folder in the place of a bundle" in done.out
+    assert "Too few images for a reliable verdict. Name the run folder instead of a bundle" in done.out
     assert "detecting a 1-point accuracy drop needs at least 100 images, there are 6" in done.out
     assert "Gates (tledge's own)" in done.out
 
@@ -295,14 +295,14 @@ def test_not_numbers_is_four(cli: Cli, old: Path, tmp_path: Path) -> None:
     new = fake_pairs.run(tmp_path / "new", lambda weights: weights * np.float32("nan"))
     done = cli("compare", old, new, "--quiet", "--variant", "tflite-fp32")
     assert done.code == 4
-    assert "B's artifacts/tflite-fp32.tflite: its answers are not numbers." in done.out
+    assert "B's artifacts/tflite-fp32.tflite: its predictions are not numbers." in done.out
 
 
 def test_more_outputs_than_labels_is_four(cli: Cli, old: Path, tmp_path: Path) -> None:
     new = fake_pairs.run(tmp_path / "new")
     changed_json(new / "run.json", lambda facts: facts.update(labels=["cat", "dog", "owl", "fox"]))
     done = cli("compare", old, new, "--quiet")
-    assert done.code == 4 and "gives [3] values for 4 labels" in done.out
+    assert done.code == 4 and "returns [3] values for 4 labels" in done.out
 
 
 def test_damaged_zip_is_four(cli: Cli, old: Path, tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_incomparable_answers_are_no_flips(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: NDArray[np.float64]
 ) -> None:
     folder, _report = verified(tmp_path / "run", changed=3)
-    monkeypatch.setattr(parity, "answers", lambda *_rest: answer.astype(np.float32))
+    monkeypatch.setattr(parity, "predict_all", lambda *_rest: answer.astype(np.float32))
     (row,) = verify_run(folder, Parity()).rows
     assert (row.verdict, row.lost, row.flips) == ("failed", None, "")
 
@@ -196,7 +196,7 @@ def test_undecided_row_names_images(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     limits = Parity(float_agreement=0.99, float_max_dp=1.0)
     (broken,) = verify_run(folder, limits).rows
     assert (broken.verdict, broken.images_needed) == ("failed", None)
-    monkeypatch.setattr(parity, "inspected", lambda *_rest: [])
+    monkeypatch.setattr(parity, "structural_reasons", lambda *_rest: [])
     (row,) = verify_run(folder, limits).rows
     assert (row.verdict, row.images_needed) == ("undecided", 100)
     (row,) = verify_run(folder, replace(limits, float_agreement=0.975)).rows

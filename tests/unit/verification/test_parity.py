@@ -19,9 +19,11 @@ def reference(count: int = 100) -> golden_set.Golden:
 
 def test_artifact_is_held_to_keras_doubt() -> None:
     known = reference()
-    same = parity._abstaining(row("a", None), known.probabilities + 1e-6, known, AbstentionPolicy(1.0, 0.8))
+    same = parity._with_coverage(
+        row("a", None), known.probabilities + 1e-6, known, AbstentionPolicy(1.0, 0.8)
+    )
     assert (same.coverage, same.answered_error, same.remarks) == (0.5, 0.0, ())
-    earlier = parity._abstaining(row("a", None), known.probabilities, known, None)
+    earlier = parity._with_coverage(row("a", None), known.probabilities, known, None)
     assert earlier.coverage is None
 
 
@@ -29,6 +31,6 @@ def test_artifact_that_is_surer_is_remarked() -> None:
     """Planted: agreement is whole, and what Keras is unsure of is now answered."""
     known = reference()
     surer = np.array([[0.96, 0.04], [0.9, 0.1]] * 50, np.float32)
-    found = parity._abstaining(row("a", None), surer, known, AbstentionPolicy(1.0, 0.8))
+    found = parity._with_coverage(row("a", None), surer, known, AbstentionPolicy(1.0, 0.8))
     assert found.coverage == 1.0 and found.verdict == "passed"
     assert found.remarks == ("answers 100.0% of the photos, being sure enough; Keras 50.0%",)
