@@ -46,7 +46,7 @@ WORDS = {
 
 
 def recipe() -> str:
-    """Every table of a recipe and every key, from the dataclasses of `tledge/tables.py`."""
+    """Every table of a recipe and every key, from the dataclasses of `tledge/config.py`."""
     parts = [
         "# The recipe\n\nA TOML file. `[data]`, `[model]` and one `[[stage]]` or more have to be there; all "
         "else has a default. An unknown key or name ends with exit code 2 and the nearest spelling. "
@@ -185,7 +185,7 @@ def exit_codes() -> str:
     return _page([
         "# Exit codes",
         table(("code", "when"), rows),
-        "`tledge compare` ends with 3 where B cannot take A's place or the images are too few to tell.",
+        "`tledge compare` ends with 3 where B cannot replace A or there are too few images to tell.",
         "## Errors",
         "Messages say what is wrong, where, what was expected and what to do. In Python each is a class of "
         "`tledge.errors`:",

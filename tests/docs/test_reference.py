@@ -213,7 +213,8 @@ def test_help_names_the_same_exit_codes() -> None:
 
 
 def test_run_folder_names_are_explained() -> None:
-    paths = [path for path in vars(folder.RunFolder(Path("run"))).values() if path != Path("run")]
+    values = vars(folder.RunFolder(Path("run"))).values()
+    paths = [value for value in values if isinstance(value, Path) and value != Path("run")]
     assert len(paths) > 10 and unknown_files({path.parts[1] for path in paths}) == set()
     assert unknown_files({"run.json", "small-1.zip", "surprise.txt"}) == {"surprise.txt"}
     page = generate.run_folder()

@@ -1,4 +1,4 @@
-"""`tledge bench`: what an artifact costs on this machine."""
+"""`tledge bench`: measure the latency and the memory of artifacts on this machine."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @click.command(epilog=example("tledge bench runs/rps/bundle --threads 1,4"))
 @click.argument("path", metavar="[BUNDLE|RUN|FILE]", required=False, type=click.Path(path_type=Path))
-@click.option("--official", is_flag=True, help="At least 1024 queries and 60 s each, as MLPerf asks.")
+@click.option("--official", is_flag=True, help="At least 1024 queries and 60 s each, as MLPerf requires.")
 @click.option("--threads", metavar="N,N", help="Thread counts [1, 2, 4 … and all cores].")
 @click.option(
     "--kernels",
     multiple=True,
     type=click.Choice(["xnnpack", "builtin", "reference"]),
-    help="LiteRT's kernels, may be repeated [xnnpack and reference].",
+    help="LiteRT kernel family, may be repeated [xnnpack and reference].",
 )
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this artifact.")
 @click.option("--out", type=click.Path(path_type=Path), help="Plot, a PNG [bench.png of a run].")
@@ -48,9 +48,9 @@ def bench(
 ) -> None:
     """Measure load time, latency and memory of every artifact on this machine.
 
-    Takes a bundle (folder or zip), a run (the newest finished one if left out) or a loose .tflite
-    or .onnx file. A query is one image; decoding photos is not in it. A run gets bench.json and
-    bench.png, anything else only the plot that --out names.
+    Takes a bundle (folder or zip), a run (the newest finished one if left out) or a single .tflite
+    or .onnx file. A query is one image; decoding the photo is not part of it. A run gets bench.json
+    and bench.png, anything else only the plot that --out names.
     """
     from tledge._io import files
     from tledge.benchmark import bench as stage
@@ -77,7 +77,7 @@ def bench(
         print_json(json_fields(report))
     else:
         _show(report)
-    for line in _drawn(report, path, out):
+    for line in _draw_plot(report, path, out):
         click.echo(line, err=as_json)
     if folder.is_run(path):
         write_report(folder.RunFolder(path), as_json)
@@ -91,7 +91,7 @@ def bench(
 
 
 def _check_plot(path: Path, out: Path | None) -> None:
-    """Refuse, before minutes are spent, a plot that could not be drawn or written."""
+    """Refuse a plot that could not be drawn or written, before measuring takes minutes."""
     from tledge.bundle import reader
     from tledge.run import folder
     from tledge.visualization import plots
@@ -99,15 +99,15 @@ def _check_plot(path: Path, out: Path | None) -> None:
     if out is None:
         return
     if out.suffix.lower() != ".png" or out.is_dir():
-        raise RecipeError(f"--out {out}: the plot is a PNG file; name it such as bench.png.")
+        raise RecipeError(f"--out {out}: expected a PNG file, such as bench.png.")
     if path.is_file() and not reader.is_bundle(path):
         raise RecipeError(
             f"--out {out}: the plot shows accuracy against latency, and {path} is a single file "
-            "without a known accuracy. Measure its bundle or run, or leave --out away."
+            "without a known accuracy. Measure its bundle or run, or leave --out out."
         )
     if reader.is_bundle(path) and not folder.is_run(path) and out.resolve().is_relative_to(path.resolve()):
         raise RecipeError(
-            f"--out {out}: a bundle holds what SHA256SUMS names, nothing else. Write elsewhere."
+            f"--out {out}: a bundle holds only what SHA256SUMS names. Choose a path outside the bundle."
         )
     plots.check()
 
@@ -120,7 +120,7 @@ def _show(report: BenchReport) -> None:
     table, hidden = tables.bench_table(report, out)
     out.print(table)
     if hidden:
-        click.echo(f"Not shown for want of width, and in --json: {', '.join(hidden)}.")
+        click.echo(f"Columns hidden in this narrow window (see --json): {', '.join(hidden)}.")
     for row in report.rows:
         if row.status != "measured":
             kernels = f" {row.kernels} x {row.threads}" if row.kernels else ""
@@ -129,8 +129,8 @@ def _show(report: BenchReport) -> None:
         click.echo(line)
 
 
-def _drawn(report: BenchReport, path: Path, out: Path | None) -> list[str]:
-    """Draw the plot where it belongs, if anywhere; gives what to say about the files written."""
+def _draw_plot(report: BenchReport, path: Path, out: Path | None) -> list[str]:
+    """Draw the plot, if there is a file for it, and return the lines about the files written."""
     from tledge._io import atomic
     from tledge.run import folder
     from tledge.visualization import plots
@@ -158,7 +158,7 @@ def _drawn(report: BenchReport, path: Path, out: Path | None) -> list[str]:
 
 
 def _origin(report: BenchReport) -> str:
-    """What stands below a plot's title: which machine, under which rules."""
+    """Return the subtitle of a plot: the machine, and the rules of measuring."""
     one = report.machine
     rules = "official" if report.official else "quick"
     return (
@@ -167,11 +167,11 @@ def _origin(report: BenchReport) -> str:
 
 
 def _end(report: BenchReport) -> None:
-    """Exit code 4 where an artifact did not load, run or match its record; 5 where none could be tried."""
+    """Raise exit code 4 if an artifact did not load, run or match its record; 5 if none could be tried."""
     failed = list(dict.fromkeys(row.variant for row in report.rows if row.status == "failed"))
     if failed:
         raise ArtifactError(f"could not be measured: {', '.join(failed)}. The reasons are above.")
     if not report.rows:
-        raise ArtifactError("it names no artifact, so there is nothing to measure.")
+        raise ArtifactError("it lists no artifact, so there is nothing to measure.")
     if not any(row.status == "measured" for row in report.rows):
         raise MissingError("No artifact could be measured here; the reasons above say what is missing.")

@@ -1,4 +1,4 @@
-"""`tledge compare`: may one model take the place of another?"""
+"""`tledge compare`: check whether one model can replace another."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 @kernels_option
 @common_options
 def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bool, as_json: bool) -> None:
-    """May B take the place of A? Each is a bundle (folder or zip) or a run.
+    """Check whether model B can replace model A. Each is a bundle (folder or zip) or a run.
 
-    Every artifact that both have answers the same test images: accuracy, lost and won images, size and
-    latency, and what an app built for A would find changed: labels, input, output. Ends with 0 where B is
-    not worse, and with 3 where it is worse beyond the [parity] gates, where the images are too few to
-    tell, or where labels or contract differ.
+    Every artifact that both have predicts the same test images. Shows accuracy, regressions and fixes,
+    size and latency, and what changes for an app built for A: labels, input, output. Exit code 0: B is not
+    worse. Exit code 3: B is worse beyond the [parity] gates, there are too few images to tell, or labels
+    or contract differ.
     """
     from tledge.cli import console
     from tledge.recipe import lookup
@@ -59,13 +59,13 @@ def _show(report: ComparedReport, whose: str) -> None:
     from tledge._io import encoding
     from tledge.cli import console, tables
 
-    for letter, one in (("A", report.a), ("B", report.b)):
-        click.echo(f"{letter}: {one.path} ({one.name} {one.version})")
+    for letter, side in (("A", report.a), ("B", report.b)):
+        click.echo(f"{letter}: {side.path} ({side.name} {side.version})")
     out = console.result_console()
     table, hidden = tables.compared_table(report, out)
     out.print(table)
     if hidden:
-        click.echo(f"Not shown for want of width, and in --json: {', '.join(hidden)}.")
+        click.echo(f"Columns hidden in this narrow window (see --json): {', '.join(hidden)}.")
     click.echo(report.summary)
     for line in (*report.labels, *report.contract):
         click.echo(line)
@@ -77,19 +77,19 @@ def _show(report: ComparedReport, whose: str) -> None:
             click.echo(f"Only in {letter}: {', '.join(names)}.")
     limits = report.limits
     click.echo(
-        f"Gates ({whose}): B may lose {limits.max_drop:.1%} of the images, a class "
-        f"{limits.max_class_drop:.1%} of its recall, and keeps {limits.int8_accuracy:.0%} of A's accuracy."
+        f"Gates ({whose}): B's accuracy may drop by {limits.max_drop:.1%}, a class' recall by "
+        f"{limits.max_class_drop:.1%}, and B keeps {limits.int8_accuracy:.0%} of A's accuracy."
     )
     for line in (*report.remarks, report.machine.describe()):
         click.echo(line)
 
 
 def _failure(report: ComparedReport) -> TledgeError:
-    """Exit code 4 for a damaged artifact, 5 where none could be compared, else 3."""
+    """Choose the error: exit code 4 for a damaged artifact, 5 where none could be compared, else 3."""
     from tledge.verification import compare_models as stage
 
     if report.verdict == stage.BROKEN:
-        return ArtifactError(f"nothing is said of B where a file is damaged. {report.summary}")
+        return ArtifactError(f"No verdict: a file is damaged. {report.summary}")
     if report.verdict == stage.SKIPPED:
         return MissingError(f"{report.summary} The reasons are above.")
-    return ParityFailed(f"B cannot take A's place ({report.verdict}). The reasons are above.")
+    return ParityFailed(f"B cannot replace A ({report.verdict}). The reasons are above.")

@@ -1,4 +1,4 @@
-"""`tledge init` and `tledge data`: look at the photos before anything is trained."""
+"""`tledge init` and `tledge data`: write a recipe for photos, and inspect them before training."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from tledge.data.inspection import DatasetSummary
 
 SHOWN = 25
-"""Lines about duplicates and the like that are printed; the JSON file has all."""
+"""How many lines about problems are printed; the JSON file has all."""
 
 
 @click.command(epilog=example("tledge init photos --out flowers.toml"))
 @click.argument("photos", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Recipe to write [<name of the folder>.toml].")
-@click.option("--force", is_flag=True, help="Replace the recipe that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing recipe.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
-    """Look at a folder of PHOTOS (by label, or by split and label) and write a recipe for it."""
+    """Write a recipe for a folder of PHOTOS, sorted by label, or by split and label."""
     from tledge._io import files
     from tledge.recipe import init as recipe_init
 
@@ -42,7 +42,7 @@ def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
     if path.is_dir():
         raise RunError(f"{path}: a folder; --out takes a file, such as {path / 'recipe.toml'}.")
     if path.exists() and not force:
-        raise RunError(f"{path}: exists already. Write another with --out, or replace it with --force.")
+        raise RunError(f"{path}: exists already. Choose another file with --out, or replace it with --force.")
     found = recipe_init.look(photos)
     files.write_text(
         path, recipe_init.recipe_text(found, recipe_init.default_name(Path(path.stem)), str(path))
@@ -52,15 +52,15 @@ def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
         return
     for split, counts in found.splits.items():
         click.echo(f"{split}: " + ", ".join(f"{label} {count}" for label, count in counts.items()))
-    click.echo(f"Recipe: {path}, with the reason for each choice in it.")
+    click.echo(f"Recipe: {path}. Its comments give the reason for each choice.")
     print_next_step(f"tledge data {shell_path(path)}")
 
 
 @click.command(epilog=example("tledge data recipes/rps.toml"))
 @click.argument("recipe_name", metavar="RECIPE")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a recipe key.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the sheets [runs/<name>-data].")
-@click.option("--pack", type=click.Path(path_type=Path), help="Write the prepared photos as a zip as well.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of contact sheets [runs/<name>-data].")
+@click.option("--pack", type=click.Path(path_type=Path), help="Also write the prepared photos as a zip.")
 @common_options
 def data(
     recipe_name: str,
@@ -70,10 +70,10 @@ def data(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Prepare the photos of RECIPE once, count them, and name what is wrong with them.
+    """Prepare the photos of RECIPE, count them, and report problems such as duplicates.
 
-    Writes a contact sheet of each split, one with the augmentations applied, and report.json. With
-    --pack cache.zip another machine can `tledge train RECIPE --cache cache.zip` without the photos.
+    Writes a contact sheet of each split, one of augmented photos, and report.json. With --pack
+    cache.zip another machine can `tledge train RECIPE --cache cache.zip` without the photos.
     """
     from tledge._io import files
     from tledge.cli import console
@@ -83,8 +83,10 @@ def data(
 
     recipe, _text = read_recipe(recipe_name, settings)
     if out and out.suffix == ".zip" and not out.is_dir():
-        raise RecipeError(f"--out {out}: the folder of the sheets. The prepared photos go to --pack {out}.")
-    signals.advice.append(_going_on)
+        raise RecipeError(
+            f"--out {out}: expected a folder, for contact sheets. A zip of the photos: --pack {out}."
+        )
+    signals.advice.append(_resume_advice)
     folder = out or Path("runs") / f"{recipe.meta.name}-data"
     lock_until_exit(run_folder.RunFolder(folder))
     with console.progress_shown(quiet) as progress:
@@ -101,7 +103,7 @@ def data(
                 prepared, rows["train"], recipe.augment, folder, recipe.meta.seed
             )
         except MissingError as error:
-            progress.say(f"no sheet of augmentations: {error}")
+            progress.say(f"no contact sheet of augmented photos: {error}")
         if pack:
             cache_archive.pack(prepared, recipe.data, recipe.model.image_size, pack, progress)
     if as_json:
@@ -109,7 +111,7 @@ def data(
         print_json({**facts, "sheets": [str(path) for path in sheets], **packed})
         return
     _show(prepared, counts, found)
-    click.echo(f"Sheets: {folder}/ ({', '.join(path.name for path in sheets)}), all of this in report.json")
+    click.echo(f"Sheets: {folder}/ ({', '.join(path.name for path in sheets)}), all figures in report.json")
     click.echo(f"Cache: {prepared.folder}" + (f", packed into {pack}" if pack else ""))
     print_next_step(
         " ".join(
@@ -118,8 +120,9 @@ def data(
     )
 
 
-def _going_on(words: list[str]) -> str:
-    return f"Interrupted. The photos prepared so far are kept; go on with: {signals.shell_command(words)}"
+def _resume_advice(words: list[str]) -> str:
+    """Say how to continue an interrupted command: by the same command."""
+    return f"Interrupted. The photos prepared so far are kept; resume with: {signals.shell_command(words)}"
 
 
 def _show(prepared: Prepared, counts: dict[str, dict[str, int]], found: DatasetSummary) -> None:

@@ -1,4 +1,4 @@
-"""`tledge doctor`: what can be done on this machine."""
+"""`tledge doctor`: report what this machine can do."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 @click.command(epilog=example("tledge doctor"))
 @common_options
 def doctor(quiet: bool, as_json: bool) -> None:
-    """What can be done here and, for each thing that cannot, the one command that changes it.
+    """Report what this machine can do, and the command that adds each missing capability.
 
-    Python and the packages beside the versions that tledge was tested with, the GPUs that each backend
-    sees, disk and memory, and for every variant whether it can be made, opened and inspected. TensorFlow,
-    JAX and the runtimes are loaded in processes of their own for that. Ends with 0 whatever is missing.
+    Shows Python and the packages beside the versions that tledge was tested with, the GPUs that each
+    backend sees, disk and memory, and for every variant whether it can be made, opened and inspected.
+    Loads TensorFlow, JAX and the runtimes in separate processes. The exit code is always 0.
     """
     from tledge import doctor as stage
     from tledge.cli import console

@@ -1,9 +1,9 @@
-"""`tledge predict`, `list`, `inspect` and `report`: what there is and what it answers."""
+"""`tledge predict`, `list`, `inspect` and `report`: read models, runs and tables."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,13 +24,17 @@ from tledge.errors import TledgeError
 
 if TYPE_CHECKING:
     from tledge.cli.listing import RunLine
+    from tledge.contract import AbstentionPolicy
+    from tledge.inference.predict import Answer
 
 
 @click.command(epilog=example("tledge predict runs/rps/bundle photo.jpg"))
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("photos", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Answers a photo.")
-@click.option("--variant", metavar="NAME", help="Artifact of a bundle [tflite-int8 where there is one].")
+@click.option(
+    "--top", default=3, show_default=True, type=click.IntRange(1), help="Number of top predictions."
+)
+@click.option("--variant", metavar="NAME", help="Artifact of a bundle [tflite-int8 if there is one].")
 @key_option
 @kernels_option
 @common_options
@@ -44,13 +48,12 @@ def predict(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Classify photos with a bundle, a run or a loose .tflite or .onnx file; needs no TensorFlow.
+    """Classify photos with a bundle, a run or a single .tflite or .onnx file; needs no TensorFlow.
 
-    A bundle knows how sure an answer has to be; a photo that stays below is marked with a "?".
+    A bundle has a confidence threshold; a prediction below it is marked with a "?".
     """
-    from tledge._io.encoding import printable
     from tledge.cli import console
-    from tledge.inference.predict import predict as answers
+    from tledge.inference.predict import predict as predict_all
     from tledge.inference.predictor import open_predictor
     from tledge.progress import track
 
@@ -58,24 +61,36 @@ def predict(
     for remark in predictor.remarks if not quiet else ():
         click.echo(remark, err=True)
     with console.progress_shown(quiet or len(photos) < 20) as progress:
-        found = list(track(progress, answers(predictor, photos, top), "predict", len(photos)))
+        answers = list(track(progress, predict_all(predictor, photos, top), "predict", len(photos)))
     if as_json:
-        print_json([{k: v for k, v in json_fields(one).items() if v or k != "error"} for one in found])
-    for one in found if not as_json else ():
-        best = "  ".join(f"{two.label} {two.confidence:.3f}" for two in one.predictions)
-        if one.abstained and predictor.confidence:
-            best = f"? {best}  (unsure: below {predictor.confidence.threshold:.3f})"
-        click.echo(printable(f"{one.image}: {one.error or best}"))
-    bad = [one for one in found if one.error]
-    if bad:
-        raise TledgeError(f"{len(bad)} of {len(found)} photos could not be read.")
+        print_json([_answer_as_json(answer) for answer in answers])
+    for answer in answers if not as_json else ():
+        click.echo(_answer_line(answer, predictor.confidence))
+    unread = [answer for answer in answers if answer.error]
+    if unread:
+        raise TledgeError(f"{len(unread)} of {len(answers)} photos could not be read.")
+
+
+def _answer_as_json(answer: Answer) -> dict[str, Any]:
+    """Return an answer for --json: `error` is there only where there is one."""
+    return {name: value for name, value in json_fields(answer).items() if value or name != "error"}
+
+
+def _answer_line(answer: Answer, policy: AbstentionPolicy | None) -> str:
+    """Return the line for one photo: its best predictions, marked where they are unsure, or its error."""
+    from tledge._io.encoding import printable
+
+    best = "  ".join(f"{guess.label} {guess.confidence:.3f}" for guess in answer.predictions)
+    if answer.abstained and policy:
+        best = f"? {best}  (unsure: below {policy.threshold:.3f})"
+    return printable(f"{answer.image}: {answer.error or best}")
 
 
 @click.command("list", epilog=example("tledge list recipes"))
 @click.argument("what", type=click.Choice(["recipes", "runs", "variants", "backbones", "sources", "targets"]))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_(what: str, as_json: bool) -> None:
-    """What there is: recipes, runs in runs/, variants, backbones, data sources, device projects."""
+    """List recipes, runs in runs/, variants, backbones, data sources or device projects."""
     from tledge.cli import console, listing
 
     rows = listing.TABLES[what]()
@@ -101,12 +116,12 @@ def _show_runs(lines: list[RunLine], as_json: bool) -> None:
 
 @click.command(epilog=example("tledge inspect runs/rps/artifacts/tflite-int8.tflite"))
 @click.argument("file", metavar="FILE|RUN", type=click.Path(path_type=Path))
-@click.option("--quantization", is_flag=True, help="What 8 bits cost every layer of RUN, measured.")
+@click.option("--quantization", is_flag=True, help="Measure the accuracy cost of int8 for each layer of RUN.")
 @common_options
 def inspect(file: Path, quantization: bool, quiet: bool, as_json: bool) -> None:
-    """What is inside a .tflite or .onnx file or a SavedModel folder, read without running it.
+    """Show what is inside a .tflite or .onnx file or a SavedModel folder, without running it.
 
-    Of a run: its scores, when it is unsure, and what another threshold would cost and save.
+    For a run: show its scores, and coverage and error at each confidence threshold.
     """
     from tledge.cli import console, listing
 
@@ -166,11 +181,10 @@ def _inspect_run(path: Path, as_json: bool) -> None:
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def report(run: Path | None, as_json: bool) -> None:
-    """Write what RUN is (the newest finished one if left out) into report.html and report.md.
+    """Write an HTML and a Markdown report of RUN (the newest finished one if left out).
 
-    One file to look at, and the same as Markdown for a repository: the verdict, data, training, what
-    Keras and every artifact answer, and how to make it again. Train, export, verify and bench write
-    them too.
+    report.html and report.md show the verdict, the data, the training, the predictions of Keras and of
+    every artifact, and how to reproduce the run. Train, export, verify and bench write them too.
     """
     from tledge.report.write import write
 

@@ -24,28 +24,28 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code; without `arguments`, those that this process got."""
     encoding.open_streams()
     encoding.allow(sys.stdout, sys.stderr)
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    given_arguments = sys.argv[1:] if arguments is None else list(arguments)
     signals.advice[:] = [signals.start_again]
-    last_words = cache(lambda: print_on_stderr(signals.advice[-1](words)))  # at most once
+    print_advice = cache(lambda: print_on_stderr(signals.advice[-1](given_arguments)))  # at most once
     if arguments is None:
-        signals.install_handlers(last_words)
+        signals.install_handlers(print_advice)
     try:
-        code = _run(words)
+        code = _run(given_arguments)
     except BaseException as error:
         # Libraries turn an interrupt into errors of their own.
         if not (signals.asked or isinstance(error, KeyboardInterrupt)):
             raise
-        last_words()
+        print_advice()
         code = signals.exit_code()
     signals.restore_handlers()
     _exit(code)
 
 
-def _run(words: list[str]) -> int:
-    """Run a command; its exit code, after saying what went wrong."""
+def _run(arguments: list[str]) -> int:
+    """Run a command, print its error if it fails, and return its exit code."""
     try:
         with resource_errors.resource_errors_explained():
-            tledge.main(args=words, standalone_mode=False)
+            tledge.main(args=arguments, standalone_mode=False)
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.Abort as error:
@@ -59,21 +59,25 @@ def _run(words: list[str]) -> int:
     except (TledgeError, OSError) as error:
         if signals.asked:
             raise
-        click.echo(f"tledge: {printable(_said(error))}", err=True)
+        click.echo(f"tledge: {printable(_message(error))}", err=True)
         return error.exit_code if isinstance(error, TledgeError) else 1
     return 0
 
 
-def _said(error: TledgeError | OSError) -> str:
+def _message(error: TledgeError | OSError) -> str:
+    """Return the text of an error, with the path where the system names one."""
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}."
     return str(error)
 
 
 def _exit(code: int) -> NoReturn:
-    """Exit; at once where JAX would first wait for other processes, or threads for what nobody wants now."""
-    distribution = sys.modules.get("tledge.training.multi_host")  # loaded where there may be others
-    if signals.asked or (distribution and distribution.is_joined()):
+    """Exit the process.
+
+    Exit at once where JAX would wait for other processes, or where threads still do work after an interrupt.
+    """
+    multi_host = sys.modules.get("tledge.training.multi_host")  # loaded only by training
+    if signals.asked or (multi_host and multi_host.is_joined()):
         with suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()

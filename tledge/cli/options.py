@@ -1,7 +1,7 @@
-"""The command line's commands, by what a person does; here what they share.
+"""Options and steps that several commands share.
 
-Commands import what they need when they run, so that `tledge --help` loads no heavy library. They
-and `cli` are the only places that print.
+Commands import what they need when they run, so that `tledge --help` loads no heavy library. Only the
+package `cli` prints.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def example(text: str) -> str:
-    """The last lines of a command's help."""
+    """Return the last lines of a command's help: an example."""
     return f"\b\nExample:\n  {text}"
 
 
 def common_options(command: F) -> F:
-    """Options of every command that computes."""
+    """Add the options of every command that computes: `--json` and `--quiet`."""
     command = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
-    return click.option("--quiet", is_flag=True, help="No progress.")(command)
+    return click.option("--quiet", is_flag=True, help="Show no progress.")(command)
 
 
 kernels_option = click.option(
@@ -44,7 +44,7 @@ kernels_option = click.option(
     type=click.Choice(["xnnpack", "builtin", "reference"]),
     default="xnnpack",
     show_default=True,
-    help="LiteRT's kernels.",
+    help="LiteRT kernel family.",
 )
 
 
@@ -64,24 +64,24 @@ key_option = click.option(
 
 
 def read_signer(path: Path | None) -> Signer | None:
-    """The key of --sign, if one was given; warns where others may read it."""
+    """Read the private key of --sign, if given; warn where other users may read the file."""
     from tledge.bundle import signing
 
-    found = None if path is None else signing.signer(path)
-    for remark in found.remarks if found else ():
+    signer = None if path is None else signing.signer(path)
+    for remark in signer.remarks if signer else ():
         click.echo(f"warning: {remark}", err=True)
-    return found
+    return signer
 
 
 def read_public_key(path: Path | None) -> PublicKey | None:
-    """The key of --key, if one was given."""
+    """Read the public key of --key, if given."""
     from tledge.bundle import signing
 
     return None if path is None else signing.public_key(path)
 
 
 def print_json(value: object) -> None:
-    """Print the one JSON object of a command, in letters that stdout can take."""
+    """Print the one JSON object of a command, in characters that stdout can encode."""
     import sys
 
     from tledge._io import encoding
@@ -98,18 +98,18 @@ def json_fields(value: DataclassInstance) -> dict[str, Any]:
 
 
 def shell_path(path: object) -> str:
-    """A path as it is typed in a shell, also one with spaces or that begins like an option."""
+    """Quote a path for a shell, also one with spaces or one that begins like an option."""
     return signals.quoted(f"./{path}" if str(path).startswith("-") else str(path))
 
 
 def print_next_step(command: str, as_json: bool = False) -> None:
-    """Name the next command to type."""
+    """Print the next command to type, except with --json."""
     if not as_json:
         click.echo(f"Next: {command}")
 
 
 def print_on_stderr(line: str) -> None:
-    """Print a line on stderr, also while another thread loads a library that is kept quiet there."""
+    """Print a line on stderr, also while another thread has silenced stderr to load a library."""
     if signals.stderr:
         os.write(signals.stderr[0], f"{line}\n".encode())
     else:
@@ -117,29 +117,29 @@ def print_on_stderr(line: str) -> None:
 
 
 def open_run_for_writing(path: Path | None) -> tuple[RunFolder, Recipe]:
-    """A finished run, which only this command writes into until it ends."""
+    """Open a finished run, and lock it so that only this command writes into it until it ends."""
     folder, recipe = open_finished_run(path)
     lock_until_exit(folder)
     return folder, recipe
 
 
 def lock_until_exit(folder: RunFolder) -> None:
-    """Let only this command write into a folder until it ends."""
+    """Lock a folder until the command ends, so that no other command writes into it."""
     click.get_current_context().with_resource(folder.alone())
 
 
 def write_report(folder: RunFolder, as_json: bool = False) -> str | None:
-    """Write a run's report at the end of a command; gives its path.
+    """Write a run's report at the end of a command, and return its path.
 
-    What it cannot be written for is said in a line, and fails nothing: the command did its work.
+    If it cannot be written, print the reason and return None: the command itself succeeded.
     """
     from tledge.report.write import write
 
     try:
-        made = write(folder)
+        written = write(folder)
     except TledgeError as error:
         click.echo(f"No report: {error}", err=True)
         return None
     if not as_json:
-        click.echo(f"Report: {made.html}")
-    return str(made.html)
+        click.echo(f"Report: {written.html}")
+    return str(written.html)

@@ -1,4 +1,4 @@
-"""`tledge preview`: see the shipped model think."""
+"""`tledge preview`: try the bundled model in the browser."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 @click.option(
     "--port", type=click.IntRange(1, 65535), metavar="N", help="Port to listen on [8765 or a free one]."
 )
-@click.option("--lan", is_flag=True, help="Let phones in this network in, by an address with a key.")
+@click.option("--lan", is_flag=True, help="Also listen on the local network; the URL contains an access key.")
 @click.option(
     "--feedback",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where pictures are kept [RUN/feedback].",
+    help="Folder for kept photos [RUN/feedback].",
 )
 @click.option("--no-browser", is_flag=True, help="Open no browser window.")
 @key_option
@@ -49,11 +49,11 @@ def preview(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Open a page where the bundled model itself classifies photos and what the webcam sees.
+    """Try the bundled model in the browser, on photos and on the webcam.
 
-    Of a RUN (the newest finished one if left out), Keras and the other artifacts answer beside it, test
-    photos that an artifact answers otherwise are shown, and pictures can be kept with their right
-    label. Ends with Ctrl-C. A bundle's `preview.html` is the same page without a server.
+    For a RUN (the newest finished one if left out), the page also shows the predictions of Keras and of the
+    other artifacts, shows test photos on which an artifact differs, and can keep photos with their
+    right label. Ends with Ctrl-C. A bundle's `preview.html` is the same page without a server.
     """
     from tledge.preview import server
 
@@ -76,7 +76,7 @@ def preview(
 
 
 def _site(path: Path | None, feedback: Path | None, key: PublicKey | None) -> Site:
-    """What is served: a bundle alone, or a run's bundle with its other models."""
+    """Choose what to serve: a bundle alone, or a run's bundle with its other models."""
     from tledge.bundle import reader
     from tledge.preview.panel import Panel
     from tledge.preview.site import Site
@@ -93,13 +93,13 @@ def _site(path: Path | None, feedback: Path | None, key: PublicKey | None) -> Si
 
 
 def _usable(path: Path, key: PublicKey | None) -> Bundle:
-    """The bundle at `path`; RecipeError where it has nothing that a browser runs."""
+    """Open the bundle at `path`; raise RecipeError where no browser can run any of its artifacts."""
     from tledge.bundle import preview_page, reader
 
     bundle = reader.open_bundle(path, key)
     if preview_page.choose(bundle.manifest) is None:
         known = ", ".join(preview_page.RUNNABLE)
-        raise RecipeError(f"{path}: holds no model that a browser can run ({known}). Export one of these.")
+        raise RecipeError(f"{path}: no artifact that a browser can run; export {known}.")
     return bundle
 
 
@@ -114,21 +114,19 @@ def _lan_urls(serving: PreviewServer) -> list[str]:
 
 
 def _announce(serving: PreviewServer, url: str) -> None:
-    """Say where the page is, and to phones as a picture."""
+    """Print the addresses of the page, for phones also as QR codes."""
     click.echo(f"Preview: {url}")
     for one in _lan_urls(serving):
-        click.echo(f"In this network: {one}")
+        click.echo(f"On the local network: {one}")
         click.echo(_qr(one))
-        click.echo(
-            "A phone can choose and take photos there. Its live webcam needs https, which this is not."
-        )
+        click.echo("A phone can choose and take photos there. Its live webcam would need https.")
     if serving.key and not _lan_urls(serving):
-        click.echo("This machine is in no network that others could reach it by.")
-    print_on_stderr("Ctrl-C ends it.")
+        click.echo("This machine has no address on a local network.")
+    print_on_stderr("Stop with Ctrl-C.")
 
 
 def _qr(text: str) -> str:
-    """A QR code for a terminal."""
+    """Draw a QR code with characters of a terminal."""
     from io import StringIO
 
     import segno

@@ -1,4 +1,4 @@
-"""`tledge train`: from a recipe to a run."""
+"""`tledge train`: train a recipe into a run folder."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 @click.argument("recipe_name", metavar="RECIPE")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a recipe key.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder [runs/<name of the recipe>].")
-@click.option("--resume", is_flag=True, help="Go on with an unfinished run.")
-@click.option("--force", is_flag=True, help="Replace what is in the run folder.")
-@click.option("--cache", type=click.Path(path_type=Path), help="Photos that `tledge data --pack` wrote.")
-@click.option("--coordinator", metavar="HOST:PORT", help="Several hosts: where process 0 listens.")
-@click.option("--processes", type=int, metavar="N", help="Several hosts: how many processes, one a host.")
-@click.option("--process", type=int, metavar="I", help="Several hosts: number of this one, 0 to N-1.")
+@click.option("--resume", is_flag=True, help="Resume an interrupted run.")
+@click.option("--force", is_flag=True, help="Replace the run in the run folder.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Zip that `tledge data --pack` wrote.")
+@click.option("--coordinator", metavar="HOST:PORT", help="Several hosts: address of process 0.")
+@click.option("--processes", type=int, metavar="N", help="Several hosts: number of processes, one per host.")
+@click.option("--process", type=int, metavar="I", help="Several hosts: index of this process, 0 to N-1.")
 @common_options
 def train(
     recipe_name: str,
@@ -57,7 +57,7 @@ def train(
     hosts = _hosts(coordinator, processes, process)
     recipe, text = read_recipe(recipe_name, settings)
     folder = out or Path("runs") / recipe.meta.name
-    signals.advice.append(lambda words: _going_on(words, folder, force))
+    signals.advice.append(lambda words: _resume_advice(words, folder, force))
     with multi_host.joined(hosts) as scratch, console.progress_shown(quiet) as progress:
         run = train_run(
             recipe, text, folder if hosts.writes else scratch / "run",
@@ -75,28 +75,31 @@ def train(
         return
     console.print_rows(console.training_rows(run))
     for line in run.remarks:
-        click.echo(f"Mind: {line}.")
+        click.echo(f"Note: {line}.")
     if run.test.accuracy < run.expected:
-        click.echo(f"Below the recipe's own expectation of {run.expected:.4f} on the test split.")
+        click.echo(f"Test accuracy is below the {run.expected:.4f} that the recipe expects.")
     click.echo(f"Run: {folder}")
     write_report(RunFolder(folder))
     print_next_step(f"tledge export {shell_path(folder)} --int8")
 
 
-def _going_on(words: list[str], folder: Path, force: bool) -> str:
-    """What an interrupted training says: with --force only where the run that it replaces still stands."""
+def _resume_advice(words: list[str], folder: Path, force: bool) -> str:
+    """Say how to continue an interrupted training.
+
+    The advice is --resume; with --force it is the same command again while the run to replace is still there.
+    """
     if force and (folder / "run.json").is_file():
         return signals.start_again(words)
-    resumed = [one for one in words if one not in ("--force", "--resume")] + ["--resume"]
-    return f"Interrupted. The epochs trained so far are kept; go on with: {signals.shell_command(resumed)}"
+    resumed = [word for word in words if word not in ("--force", "--resume")] + ["--resume"]
+    return f"Interrupted. The epochs trained so far are kept; resume with: {signals.shell_command(resumed)}"
 
 
 def _hosts(coordinator: str | None, processes: int | None, process: int | None) -> Hosts:
-    """The three options that go together; none means one process."""
+    """Combine the three options for several hosts; none of them means one process."""
     from tledge.training.multi_host import ALONE, Hosts
 
     if coordinator is None and processes is None and process is None:
         return ALONE
     if coordinator is None or processes is None or process is None:
-        raise RecipeError("--coordinator, --processes and --process go together: give all three or none.")
+        raise RecipeError("--coordinator, --processes and --process belong together: give all three or none.")
     return Hosts(coordinator, processes, process)

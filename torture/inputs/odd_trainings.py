@@ -10,7 +10,7 @@ from torture.inputs import photo_sets
 
 TWO_LABELS: photo_sets.Counts = {"train": {"a": 20, "b": 20}, "test": {"a": 10, "b": 10}}
 VALIDATION_SPLIT = "data.splits.validation=validation"
-NOTE = "Mind: "
+NOTE = "Note: "
 
 
 @dataclass(frozen=True)

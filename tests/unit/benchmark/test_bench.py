@@ -425,7 +425,7 @@ def test_plot_is_a_png_file(
 ) -> None:
     (tmp_path / "folder.png").mkdir()
     done = cli("bench", bundle, "--out", tmp_path / name)
-    assert done.code == 2 and "the plot is a PNG file" in done.err and jobs == []
+    assert done.code == 2 and "expected a PNG file" in done.err and jobs == []
 
 
 def test_plot_of_a_loose_file_is_refused(cli: Cli, tmp_path: Path, jobs: list[MeasurementJob]) -> None:
@@ -467,5 +467,5 @@ def test_nothing_named_is_no_missing_library() -> None:
     from tledge.cli.bench import _end
 
     machine = Machine(**dict.fromkeys((one.name for one in fields(Machine)), ""))  # type: ignore[arg-type]
-    with pytest.raises(ArtifactError, match="names no artifact"):
+    with pytest.raises(ArtifactError, match="lists no artifact"):
         _end(BenchReport("x", "x", machine, False, Minimum(1, 0.0), (), ()))

@@ -24,7 +24,7 @@ def test_other_things_are_named(cli: Cli, shared_bundle: Path, tmp_path: Path) -
     only = Path(shutil.copytree(shared_bundle, tmp_path / "other"))
     fake_device_bundle.change(only, lambda raw: raw["artifacts"].clear())
     done = cli("preview", only, "--no-browser")
-    assert done.code == 2 and "holds no model that a browser can run" in done.err
+    assert done.code == 2 and "no artifact that a browser can run" in done.err
     (tmp_path / "run.json").write_text("{}")
     done = cli("preview", tmp_path, "--no-browser")
     assert done.code == 1 and "has no bundle yet" in done.err

@@ -35,11 +35,11 @@ RECIPE = '[recipe]\nname = "tiny"\n' + tiny_recipe(drawn(30_000, 60, 64))
     [
         (
             ["data", "my tiny.toml"],
-            "The photos prepared so far are kept; go on with: tledge data 'my tiny.toml'",
+            "The photos prepared so far are kept; resume with: tledge data 'my tiny.toml'",
         ),
         (
             ["train", "my tiny.toml", "--force"],
-            "The epochs trained so far are kept; go on with: tledge train 'my tiny.toml' --resume",
+            "The epochs trained so far are kept; resume with: tledge train 'my tiny.toml' --resume",
         ),
     ],
 )
@@ -59,10 +59,10 @@ def test_command_says_how_to_go_on(tmp_path: Path, words: list[str], line: str) 
 
 
 def test_run_that_force_would_replace_still_stands(tmp_path: Path) -> None:
-    from tledge.cli.train import _going_on
+    from tledge.cli.train import _resume_advice
 
     words = ["train", "a.toml", "--force"]
-    assert _going_on(words, tmp_path, force=True).endswith("tledge train a.toml --resume")
+    assert _resume_advice(words, tmp_path, force=True).endswith("tledge train a.toml --resume")
     (tmp_path / "run.json").touch()
-    assert _going_on(words, tmp_path, force=True).endswith("tledge train a.toml --force")
-    assert _going_on(["train", "a.toml", "--resume"], tmp_path, force=False).endswith("a.toml --resume")
+    assert _resume_advice(words, tmp_path, force=True).endswith("tledge train a.toml --force")
+    assert _resume_advice(["train", "a.toml", "--resume"], tmp_path, force=False).endswith("a.toml --resume")

@@ -112,7 +112,7 @@ def test_worse_is_three(cli: Cli, old: Path, tmp_path: Path) -> None:
     assert done.code == 3
     assert "B is worse than A beyond the gates: tflite-fp32, onnx-fp32." in done.out
     assert "accuracy 83.5%, A 89.0%: a drop of 5.5 points; at most 1 allowed" in done.out
-    assert "B cannot take A's place (worse)" in done.err and "Next:" not in done.out
+    assert "B cannot replace A (worse)" in done.err and "Next:" not in done.out
     assert cli("compare", new, old, "--quiet").code == 0  # the other way round it is better
 
 
@@ -138,7 +138,7 @@ def test_gates_are_those_of_b(cli: Cli, old: Path, tmp_path: Path) -> None:
     assert cli("compare", old, new, "--quiet").code == 3
     (new / "recipe.toml").write_text(lax)
     done = cli("compare", old, new, "--quiet")
-    assert done.code == 0 and f"Gates ([parity] of {new}): B may lose 20.0%" in done.out
+    assert done.code == 0 and f"Gates ([parity] of {new}): B's accuracy may drop by 20.0%" in done.out
     bundled = fake_pairs.bundle(new)
     assert f"Gates ([parity] of {old})" in cli("compare", old, bundled, "--quiet").out
 
