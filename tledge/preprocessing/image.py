@@ -7,14 +7,12 @@ antialiases) → uint8[H, W, 3]. Change nothing here without a new `PREPROCESSIN
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import re
 import stat
 import struct
-import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
@@ -23,6 +21,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tledge.errors import DataError, MissingError
+from tledge.preprocessing.pillow_open import open_image, pillow_warnings_ignored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -227,41 +226,48 @@ def _sized(image: Image, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 _one_large = Lock()
-_pillow = logging.getLogger("PIL")
 
 
 def _decoded(data: bytes, what: str, use: Callable[[Image], T]) -> tuple[T, ImageFacts]:
     """What `use` makes of upright RGB of an encoded photo, and its facts; `what` names it in errors."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
+    from PIL.Image import DecompressionBombError
 
     if not data:
         raise DataError(f"{what}: empty, expected a photo.")
-    Image.MAX_IMAGE_PIXELS = None  # its own limit warns on stderr; ours is below
-    # Pillow warns of odd metadata without naming the file; what spoils the picture raises.
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-    if not _pillow.handlers:
-        _pillow.addHandler(logging.NullHandler())
     formats = _formats(data, what)
     try:
-        if _pieces(data) > MAX_PIECES:
-            raise DataError(f"{what}: damaged (a TIFF of more than {MAX_PIECES} strips or tiles).")
-        image = Image.open(BytesIO(data), formats=formats)
-        if image.width * image.height > MAX_PIXELS:
-            raise DataError(
-                f"{what}: too large, {image.width}x{image.height} pixels; at most {MAX_PIXELS} are read. "
-                "Make a smaller copy."
-            )
-        if image.format in ("JPEG", "MPO") and _scans(data) > MAX_SCANS:
-            raise DataError(f"{what}: damaged (more than {MAX_SCANS} scans, where ten are usual).")
-        with _one_large if image.width * image.height > LARGE else nullcontext():
-            upright, facts = _loaded(image, len(data))
-            return use(upright), facts
+        # Pillow warns of odd metadata without naming the file; what spoils the image raises.
+        with pillow_warnings_ignored():
+            image = _opened(data, formats, what)
+            with _one_large if image.width * image.height > LARGE else nullcontext():
+                upright, facts = _loaded(image, len(data))
+                return use(upright), facts
     except UnidentifiedImageError as error:
         raise DataError(f"{what}: {_unknown(data)}.") from error
+    except DecompressionBombError as error:  # some formats are checked against the limit of the program
+        pixels = "".join(re.findall(r"\((\d+ pixels)\)", str(error))) or "more pixels than Pillow allows"
+        raise DataError(_too_large(what, pixels)) from error
     except MemoryError as error:
         raise DataError(f"{what}: too large for this machine's memory. Make a smaller copy.") from error
     except _DAMAGE as error:
         raise DataError(f"{what}: damaged{_damage(data, error)}.") from error
+
+
+def _opened(data: bytes, formats: Sequence[str], what: str) -> Image:
+    """Open an encoded photo without decoding its pixels; raises DataError for what would take too much."""
+    if _pieces(data) > MAX_PIECES:
+        raise DataError(f"{what}: damaged (a TIFF of more than {MAX_PIECES} strips or tiles).")
+    image = open_image(BytesIO(data), formats)
+    if image.width * image.height > MAX_PIXELS:
+        raise DataError(_too_large(what, f"{image.width}x{image.height} pixels"))
+    if image.format in ("JPEG", "MPO") and _scans(data) > MAX_SCANS:
+        raise DataError(f"{what}: damaged (more than {MAX_SCANS} scans, where ten are usual).")
+    return image
+
+
+def _too_large(what: str, pixels: str) -> str:
+    return f"{what}: too large, {pixels}; at most {MAX_PIXELS} are read. Make a smaller copy."
 
 
 def _loaded(image: Image, size: int) -> tuple[Image, ImageFacts]:
