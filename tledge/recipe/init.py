@@ -13,7 +13,6 @@ import shlex
 import statistics
 import textwrap
 import unicodedata
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from tledge.config import SplitPart, Stage
 from tledge.data.sources import folder as source
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image as preprocessing_image
+from tledge.preprocessing.pillow_open import open_image, pillow_warnings_ignored
 from tledge.recipe.init_template import COMMANDS, REASONS, TEMPLATE
 
 ROLES = {
@@ -147,30 +147,24 @@ def _roles(root: Path, splits: Mapping[str, object]) -> dict[str, str]:
 
 
 def _headers(root: Path, names: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Short sides of the photos, and "name: reason" of those that cannot be read."""
-    from PIL import Image
-
-    Image.MAX_IMAGE_PIXELS = None  # its own limit warns; that of `images` is checked
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        warnings.simplefilter("ignore")  # Pillow warns of EXIF that it cannot read
+    """Return the short sides of the photos, and "name: reason" of those that cannot be read."""
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         sides = list(pool.map(_short_side, (root / name for name in names)))
     bad = [f"{name}: {side}" for name, side in zip(names, sides, strict=True) if isinstance(side, str)]
     return [side for side in sides if isinstance(side, int)], bad
 
 
 def _short_side(path: Path) -> int | str:
-    """The short side in pixels, or why the photo cannot be read."""
+    """Return the short side in pixels, or why the photo cannot be read."""
     from PIL import Image
 
-    formats = (
-        *preprocessing_image.FORMATS,
-        *["HEIF"] * ("HEIF" in Image.OPEN),
-    )  # from the first HEIC photo on
+    heif = ("HEIF",) if "HEIF" in Image.OPEN else ()  # from the first HEIC photo on
     try:
-        with Image.open(path, formats=formats) as image:
+        with path.open("rb") as file, pillow_warnings_ignored():
+            image = open_image(file, (*preprocessing_image.FORMATS, *heif))
             if image.width * image.height <= preprocessing_image.MAX_PIXELS:
                 return min(image.size)
-    except Exception:  # damaged headers raise all kinds of errors; `examine` says what is wrong
+    except Exception:  # damaged headers raise all kinds of errors; `preprocess_with_facts` says what is wrong
         pass
     try:
         facts = preprocessing_image.preprocess_with_facts(preprocessing_image.read_photo(path), (1, 1))[1]
