@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from tledge._io import atomic
 from tledge.errors import ConversionError
-from tledge.formats import tflite_metadata
 from tledge.formats.jobs import (
     CalibratedJob,
     CalibrationResult,
@@ -29,6 +28,7 @@ from tledge.formats.jobs import (
     UncalibratedJob,
 )
 from tledge.formats.keras_freezing import float_tflite, quantize_aware_tflite, tensorflow
+from tledge.formats.tflite_metadata_writer import write_metadata
 from tledge.quantization import calibration_set, selection_images
 from tledge.quantization.activation_statistics import Measured, Wanted, measure
 from tledge.quantization.bias_correction import correct_biases
@@ -210,7 +210,7 @@ def _wide(model: bytes, images: NDArray[np.uint8]) -> bytes:
 
 def _write(target: ConversionTarget, out: str, model: bytes) -> None:
     """Write a model with the target's texts and labels inside."""
-    described = tflite_metadata.write_metadata(
+    described = write_metadata(
         model,
         name=target.name,
         description=target.description,

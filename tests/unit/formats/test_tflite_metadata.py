@@ -12,7 +12,8 @@ import pytest
 
 from tests.helpers.command_line import Done
 from tledge.errors import ArtifactError
-from tledge.formats.tflite_metadata import read_metadata, write_metadata
+from tledge.formats.tflite_metadata import read_metadata
+from tledge.formats.tflite_metadata_writer import write_metadata
 
 flatbuffers = pytest.importorskip("flatbuffers")
 np = pytest.importorskip("numpy")
@@ -140,6 +141,18 @@ def test_everything_else_in_the_model_is_kept() -> None:
     assert new.BuffersLength() == old.BuffersLength()
     assert bytes(new.Buffers(1).DataAsNumpy()) == bytes(old.Buffers(1).DataAsNumpy())
     assert model.rstrip(b"\0") in made and made.index(model[:64]) % 64 == 0
+
+
+def test_layout_is_the_documented_one() -> None:
+    """New root, identifier, mark, length of the new part; then the old model, byte for byte."""
+    model = build()
+    made = write_metadata(model, **TEXTS, labels=LABELS)
+    assert (made[4:8], made[8:12]) == (b"TFL3", b"TLEP")
+    start = int.from_bytes(made[12:16], "little")
+    assert start % 64 == 0 and int.from_bytes(made[:4], "little") < start
+    assert made[start : start + len(model)] == model
+    archive = start + len(model) + -len(model) % 64
+    assert made[archive:].startswith(b"PK")
 
 
 def test_the_same_bytes_every_time() -> None:
