@@ -33,8 +33,12 @@ def load(path: Path, settings: Sequence[str] = ()) -> Recipe:
 def of_run(folder: RunFolder) -> Recipe:
     """The recipe that a run was made with, its `--set` included; raises RunError where there is none."""
     settings = folder.read_environment().get("settings", [])
-    text = folder.once.get(folder.recipe, "text", lambda: toml_reader.read_text(folder.recipe))
-    return parse(text, folder.recipe.name, settings)
+    return parse(text_of_run(folder), folder.recipe.name, settings)
+
+
+def text_of_run(folder: RunFolder) -> str:
+    """Read the recipe file that a run keeps; raises RecipeError where it cannot be read."""
+    return folder.once.get(folder.recipe, "text", lambda: toml_reader.read_text(folder.recipe))
 
 
 def parse(text: str, where: str, settings: Sequence[str] = ()) -> Recipe:

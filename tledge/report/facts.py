@@ -10,6 +10,7 @@ from tledge._io import files as io_files
 from tledge._io import npy
 from tledge.bundle import run_summary
 from tledge.bundle.run_summary import Summary
+from tledge.recipe import loader
 from tledge.report import artifacts as report_artifacts
 from tledge.report import images, predictions, reproduce, training
 from tledge.report.artifacts import ArtifactLine, Flips, Latencies, Quantization, RepairTrials
@@ -104,7 +105,7 @@ def read(folder: RunFolder) -> ReportFacts:
         ladders=report_artifacts.repair_trials(known),
         calibration=_calibration(folder),
         commands=reproduce.commands(known),
-        recipe=folder.recipe.read_text(encoding="utf-8") if has_recipe else "",
+        recipe=loader.text_of_run(folder) if has_recipe else "",
         files=tuple(name for name in FILES if (folder.path / name).is_file()),
     )
 
