@@ -13,7 +13,7 @@ from tledge.data.sources.registry import SOURCES
 class Recipe:
     """Everything that a recipe says, defaults filled in."""
 
-    meta: config.About
+    meta: config.Meta
     data: config.Data
     model: config.Model
     augment: config.Augment

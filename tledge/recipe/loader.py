@@ -75,7 +75,7 @@ def _recipe(raw: dict[str, Any]) -> Recipe:
     if len(stages) > MOST_STAGES:
         raise RecipeError(f"[[stage]]: {len(stages)} of them, at most {MOST_STAGES} are taken.")
     return Recipe(
-        meta=_table(config.About, raw.get("recipe", {}), "[recipe]"),
+        meta=_table(config.Meta, raw.get("recipe", {}), "[recipe]"),
         data=_data(raw["data"]),
         model=_table(config.Model, raw["model"], "[model]"),
         augment=_table(config.Augment, raw.get("augment", {}), "[augment]"),

@@ -235,7 +235,7 @@ def settings_ending_well(chosen: list[tuple[str, str, str]]) -> None:
 KEYS = [
     (where, field, typing.get_type_hints(cls)[field.name])
     for where, cls in (
-        ("recipe", config.About), ("data", config.Data), ("model", config.Model), ("augment", config.Augment),
+        ("recipe", config.Meta), ("data", config.Data), ("model", config.Model), ("augment", config.Augment),
         ("stage.0", config.Stage), ("hardware", config.Hardware), ("log", config.Log),
         ("export", config.Export), ("export.int8", config.Int8), ("export.calibration", config.Calibration),
         ("parity", config.Parity), ("abstain", config.Abstain), ("expect", config.Expect),

@@ -55,7 +55,7 @@ def test_defaults_are_filled_in() -> None:
 
 def test_full_recipe_is_read() -> None:
     made = parse(FULL, "other.toml")
-    assert made.meta == config.About("hands", "2.1", 7)
+    assert made.meta == config.Meta("hands", "2.1", 7)
     assert made.data.options == {"size": 64}
     assert made.data.splits.validation == config.SplitPart("train", 0.25)
     assert made.model.head == (64, 32)
