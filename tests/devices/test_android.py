@@ -314,7 +314,7 @@ class TestSteps:
             order, sure = line.split(";")
             names = [str(number) for number in range(len(row))]
             assert order.split() == [label for label, _share in sessions.top_k(row, names, 3)]
-            wanted = abstention.scaled(row, heat)
+            wanted = abstention.temperature_scaled(row, heat)
             assert np.allclose([float(one) for one in sure.split()], wanted, rtol=1e-12, atol=1e-300)
 
     def test_quantizing_is_tledges(self, classes: Path) -> None:

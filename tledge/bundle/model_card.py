@@ -107,7 +107,7 @@ def _recall_section(known: Summary, rows: Sequence[ParityRow]) -> RecallSection 
     """Return recall by class of rows that have it; None where there is none."""
     if not rows:
         return None
-    keras = [per_class.recall_of(label, n, keras) for label, (n, keras, _) in rows[0].recall.items()]
+    keras = [per_class.class_recall(label, n, keras) for label, (n, keras, _) in rows[0].recall.items()]
     accuracy = known.parity.reference.accuracy if known.parity else known.run.test.accuracy
     changed = [row for row in rows if _recall_differs(row)]
     return RecallSection(
@@ -122,13 +122,13 @@ def _recall_differs(row: ParityRow) -> bool:
 
 
 def _artifact_recall(row: ParityRow) -> ModelRecall:
-    recalls = [per_class.recall_of(label, images, own) for label, (images, _, own) in row.recall.items()]
+    recalls = [per_class.class_recall(label, images, own) for label, (images, _, own) in row.recall.items()]
     return _model_recall(f"`{row.variant}`", recalls, row.accuracy or 0.0)
 
 
 def _model_recall(name: str, recalls: list[Recall], accuracy: float) -> ModelRecall:
     lowest = min(recalls, key=lambda recall: recall.recall)
-    return ModelRecall(name, tuple(per_class.weak(recalls, accuracy)), lowest)
+    return ModelRecall(name, tuple(per_class.weak_classes(recalls, accuracy)), lowest)
 
 
 def _file_row(row: ParityRow) -> tuple[str, str, str, str]:

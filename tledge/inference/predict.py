@@ -99,6 +99,6 @@ def _answer(photo: str, predictor: Predictor, probabilities: NDArray[np.float32]
     fitted = predictor.confidence
     if fitted is None:
         return Answer(photo, tuple(Prediction(label, share, share) for label, share in best))
-    sure = sorted(abstention.scaled(probabilities, fitted.temperature).tolist(), reverse=True)
+    sure = sorted(abstention.temperature_scaled(probabilities, fitted.temperature).tolist(), reverse=True)
     found = (Prediction(label, share, one) for (label, share), one in zip(best, sure, strict=False))
     return Answer(photo, tuple(found), abstained=sure[0] < fitted.threshold)

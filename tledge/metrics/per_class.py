@@ -1,7 +1,8 @@
-"""Recall of every class, and the classes that are recalled least."""
+"""Compute the recall of every class, and find the classes that are recalled least."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tledge.metrics import statistics
@@ -10,7 +11,7 @@ from tledge.metrics.parity_gates import MIN_CLASS_IMAGES
 
 @dataclass(frozen=True)
 class Recall:
-    """How many images of a class there are, and the share answered right, with its 95 % Wilson interval."""
+    """Recall of a class: its images, the share predicted right, and its 95 % Wilson interval (low, high)."""
 
     label: str
     images: int
@@ -19,15 +20,16 @@ class Recall:
     high: float
 
 
-def recall_of(label: str, images: int, recall: float) -> Recall:
-    """A class's recall, 0..1, with its interval; `images` is at least 1."""
+def class_recall(label: str, images: int, recall: float) -> Recall:
+    """Add the 95 % Wilson interval to a recall in 0..1 on so many images, at least 1."""
     return Recall(label, images, recall, *statistics.wilson(round(recall * images), images))
 
 
-def weak(classes: list[Recall], accuracy: float) -> list[Recall]:
-    """Classes that a model knows worse than the rest by more than chance explains, the worst first.
+def weak_classes(recalls: Iterable[Recall], accuracy: float) -> list[Recall]:
+    """Find the classes that are worse than the rest by more than chance explains, the worst first.
 
-    Their whole interval lies below the accuracy over all classes. Fewer than 20 images say nothing.
+    Their whole interval lies below `accuracy`, that over all classes. Classes of fewer than 20 images do
+    not count.
     """
-    found = [one for one in classes if one.images >= MIN_CLASS_IMAGES and one.high < accuracy]
-    return sorted(found, key=lambda one: one.recall)
+    weak = [recall for recall in recalls if recall.images >= MIN_CLASS_IMAGES and recall.high < accuracy]
+    return sorted(weak, key=lambda recall: recall.recall)

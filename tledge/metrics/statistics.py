@@ -1,4 +1,7 @@
-"""The statistics behind verdicts, in plain Python and numpy, each with its source."""
+"""Compute the statistics behind verdicts, each with its source.
+
+In plain Python and numpy, without SciPy: a device install has numpy only.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,17 @@ Z95 = 1.959963984540054
 """Two-sided 95 % quantile of the normal distribution."""
 
 BINS = 15
-"""Bins of confidence, as many as Guo et al. 2017 report with."""
+"""Number of confidence bins, that of Guo et al. 2017."""
 
 
 def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion (Wilson 1927), as (low, high) in 0..1.
+    """Compute the score interval of a proportion (Wilson 1927), as (low, high) in 0..1.
 
+    With p = successes / trials and n = trials: (p + z²/2n ± z sqrt(p (1 - p) / n + z²/4n²)) / (1 + z²/n).
     Raises ValueError where `trials` is not positive or `successes` not within 0..trials.
     """
     if trials <= 0 or not 0 <= successes <= trials:
-        raise ValueError(f"{successes} successes of {trials} trials is no proportion")
+        raise ValueError(f"{successes} successes of {trials} trials are no proportion")
     share = successes / trials
     scale = 1 + z * z / trials
     middle = share + z * z / (2 * trials)
@@ -33,39 +37,41 @@ def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
     return low, high
 
 
-def mcnemar(lost: int, won: int) -> float:
-    """Exact two-sided p of McNemar's test: binomial on the discordant pairs (McNemar 1947).
+def mcnemar(regressions: int, fixes: int) -> float:
+    """Compute the exact two-sided p of McNemar's test: binomial on the discordant pairs (McNemar 1947).
 
-    `lost`: right before and wrong now; `won`: wrong before and right now.
+    `regressions` are images right before and wrong now, `fixes` wrong before and right now. With n of both
+    and k the smaller count: p = min(1, 2 * sum of C(n, i) / 2^n over i = 0..k); 1 for n = 0.
     """
-    discordant = lost + won
+    discordant = regressions + fixes
     if discordant == 0:
         return 1.0
-    tail = sum(comb(discordant, k) for k in range(min(lost, won) + 1)) / 2**discordant
+    tail = sum(comb(discordant, k) for k in range(min(regressions, fixes) + 1)) / 2**discordant
     return float(min(1.0, 2 * tail))
 
 
 def paired_interval(
     before: NDArray[np.bool_], after: NDArray[np.bool_], *, seed: int = 0, rounds: int = 2000
 ) -> tuple[float, float]:
-    """95 % percentile-bootstrap interval of `accuracy(after) - accuracy(before)`.
+    """Compute the 95 % percentile-bootstrap interval of `accuracy(after) - accuracy(before)`.
 
-    `before` and `after` are bool[N], right or wrong for the same images, which are resampled in
-    pairs (Efron and Tibshirani 1993, chapter 13). Deterministic for a seed.
+    `before` and `after` are bool[N], right or wrong for the same images, which are resampled in pairs
+    `rounds` times (Efron and Tibshirani 1993, chapter 13). Returns (low, high) in -1..1, reproducible for
+    a seed.
     """
     import numpy as np
 
     change = after.astype(np.int8) - before.astype(np.int8)
     counts = np.array([(change == value).sum() for value in (-1, 0, 1)])
-    drawn = np.random.default_rng(seed).multinomial(len(change), counts / len(change), rounds)
-    changes = (drawn[:, 2] - drawn[:, 0]) / len(change)
+    resampled = np.random.default_rng(seed).multinomial(len(change), counts / len(change), rounds)
+    changes = (resampled[:, 2] - resampled[:, 0]) / len(change)
     low, high = np.quantile(changes, [0.025, 0.975])
     return float(low), float(high)
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Answers whose confidence lies in (low, high]: how many, their mean confidence, the share right."""
+    """Predictions with a confidence in (low, high]: how many, their mean confidence, the share right."""
 
     low: float
     high: float
@@ -77,44 +83,45 @@ class Bin:
 def reliability(
     probabilities: NDArray[np.float32], labels: NDArray[np.int64], bins: int = BINS
 ) -> tuple[Bin, ...]:
-    """Answers by confidence, in equally wide bins, each with its upper edge; empty bins are left out.
+    """Group predictions by confidence in equally wide bins, each with its upper edge.
 
-    `probabilities` are [N, classes], `labels` int64[N]. Raises ValueError where there is no image.
+    Empty bins are left out. `probabilities` is float32[N, classes], `labels` int64[N]. Raises ValueError
+    without images.
     """
     import numpy as np
 
     if not len(labels):
-        raise ValueError("no image to tell confidence by")
+        raise ValueError("no images to measure confidence on")
     confidence = probabilities.max(1).astype(np.float64)
-    right = probabilities.argmax(1) == labels
-    place = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
+    is_right = probabilities.argmax(1) == labels
+    numbers = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
     return tuple(
         Bin(
             number / bins,
             (number + 1) / bins,
-            int((place == number).sum()),
-            float(confidence[place == number].mean()),
-            float(right[place == number].mean()),
+            int((numbers == number).sum()),
+            float(confidence[numbers == number].mean()),
+            float(is_right[numbers == number].mean()),
         )
-        for number in np.unique(place).tolist()
+        for number in np.unique(numbers).tolist()
     )
 
 
 def calibration_error(
     probabilities: NDArray[np.float32], labels: NDArray[np.int64], bins: int = BINS
 ) -> float:
-    """Expected calibration error in 0..1 (Guo et al. 2017): how far confidence is from accuracy.
+    """Compute the expected calibration error in 0..1 (Guo et al. 2017): how far confidence is from accuracy.
 
-    The mean over the bins of `reliability` of |accuracy - mean confidence|, weighted by images.
+    The mean over the bins of `reliability` of |accuracy - mean confidence|, weighted by their images.
     """
-    found = reliability(probabilities, labels, bins)
-    return sum(one.images * abs(one.accuracy - one.confidence) for one in found) / len(labels)
+    filled = reliability(probabilities, labels, bins)
+    return sum(group.images * abs(group.accuracy - group.confidence) for group in filled) / len(labels)
 
 
-def confusion(labels: NDArray[np.int64], answers: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """How often each label (row) got each answer (column): int64[classes, classes]."""
+def confusion(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Count how often each label (row) was predicted as each class (column): int64[classes, classes]."""
     import numpy as np
 
     counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (labels, answers), 1)
+    np.add.at(counts, (labels, predicted), 1)
     return counts

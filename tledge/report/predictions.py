@@ -95,7 +95,7 @@ def _answers(reference: golden_set.Golden, labels: Sequence[str], rows: Sequence
         classes=classes,
         others=others,
         same=tuple(row.variant for row in rows if row.variant not in others),
-        weak=tuple(per_class.weak(recalls, accuracy)),
+        weak=tuple(per_class.weak_classes(recalls, accuracy)),
         ece=ece,
         reliability=charts.reliability(bins, ece),
     )
@@ -110,7 +110,7 @@ def _classes(
         images, answered, right = (
             int(counts[number].sum()), int(counts[:, number].sum()), int(counts[number, number]),
         )  # fmt: skip
-        recall = per_class.recall_of(label, images, right / images) if images else None
+        recall = per_class.class_recall(label, images, right / images) if images else None
         artifacts = {row.variant: row.recall[label][2] for row in rows if label in row.recall}
         precision = right / answered if answered else None
         made.append(Class(label, images, recall, precision, answered, artifacts))

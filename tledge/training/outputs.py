@@ -70,7 +70,7 @@ def finish(
     seen = predict(core, pixels, rows["validation"], progress), known[rows["validation"]]
     labels = known[rows["test"]]
     probabilities = predict(core, pixels, rows["test"], progress)
-    fitted = abstention.fit(*seen, recipe.abstain.give_up)
+    fitted = abstention.fit_abstention(*seen, recipe.abstain.give_up)
     risk = {"validation": abstention.risk_coverage(*seen, fitted.temperature)}
     risk["test"] = abstention.risk_coverage(probabilities, labels, fitted.temperature)
     files.write_json(folder.risk, {split: asdict(one) for split, one in risk.items()})

@@ -179,9 +179,9 @@ def _with_coverage(
     """Add the coverage at the run's confidence threshold, and the error among the predictions it keeps."""
     if policy is None:
         return row
-    reference = abstention.answered(golden.probabilities, golden.labels, policy)
-    coverage, error = abstention.answered(predictions, golden.labels, policy)
-    remarks = abstention.remarks(reference, (coverage, error), len(predictions))
+    reference = abstention.coverage_and_error(golden.probabilities, golden.labels, policy)
+    coverage, error = abstention.coverage_and_error(predictions, golden.labels, policy)
+    remarks = abstention.coverage_remarks(reference, (coverage, error), len(predictions))
     return replace(row, coverage=coverage, answered_error=error, remarks=remarks)
 
 

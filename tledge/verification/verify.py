@@ -74,7 +74,7 @@ def _of_keras(reference: golden_set.Golden, fitted: AbstentionPolicy | None) -> 
     found = Reference(float(right.mean()), len(right), ece)
     if fitted is None:
         return found
-    coverage, error = abstention.answered(reference.probabilities, reference.labels, fitted)
+    coverage, error = abstention.coverage_and_error(reference.probabilities, reference.labels, fitted)
     return replace(found, coverage=coverage, answered_error=error)
 
 

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from tledge.contract import AbstentionPolicy
 from tledge.metrics import abstention
-from tledge.metrics.abstention import fit, remarks, risk_coverage, scaled, temperature, threshold
+from tledge.metrics.abstention import (
+    coverage_remarks,
+    fit_abstention,
+    fit_temperature,
+    fit_threshold,
+    risk_coverage,
+    temperature_scaled,
+)
 
 P = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.5, 0.3, 0.2], [0.34, 0.33, 0.33]], np.float32)
 """Four answers, 0, 1, 0 and 0, ever less sure."""
@@ -47,19 +54,19 @@ def calibration_error(probabilities: NDArray[Any], labels: NDArray[np.int64]) ->
 def test_scaling_is_that_of_logits() -> None:
     logits = np.random.default_rng(0).normal(0, 3, (50, 7))
     for heat in (0.5, 1.0, 2.5):
-        assert np.allclose(scaled(softmax(logits), heat), softmax(logits / heat), atol=1e-5)
+        assert np.allclose(temperature_scaled(softmax(logits), heat), softmax(logits / heat), atol=1e-5)
 
 
 def test_scaling_by_hand() -> None:
     # Roots of .64, .32 and .04 are .8, .5657 and .2.
-    assert scaled(np.array([0.64, 0.32, 0.04], np.float32), 2).tolist() == pytest.approx(
+    assert temperature_scaled(np.array([0.64, 0.32, 0.04], np.float32), 2).tolist() == pytest.approx(
         [0.8 / 1.56569, 0.56569 / 1.56569, 0.2 / 1.56569], abs=1e-5
     )
 
 
 def test_int8_zeros_are_scaled() -> None:
     steps = (np.array([[255, 0, 0], [254, 2, 0], [0, 0, 0]]) / 256).astype(np.float32)
-    found = scaled(steps, 3.0)
+    found = temperature_scaled(steps, 3.0)
     assert np.isfinite(found).all() and np.allclose(found.sum(1), 1)
     assert found[0, 0] == pytest.approx(1, abs=1e-6) and found[2].tolist() == pytest.approx([1 / 3] * 3)
     assert 0 < found[1, 2] < found[1, 1] < found[1, 0] < 1
@@ -67,7 +74,7 @@ def test_int8_zeros_are_scaled() -> None:
 
 @pytest.mark.parametrize(("sharpness", "wanted"), [(3.0, 3.0), (1.0, 1.0), (0.5, 0.5)])
 def test_temperature_finds_the_sharpness(sharpness: float, wanted: float) -> None:
-    assert temperature(*drawn(sharpness)) == pytest.approx(wanted, rel=0.06)
+    assert fit_temperature(*drawn(sharpness)) == pytest.approx(wanted, rel=0.06)
 
 
 @pytest.mark.parametrize("sharpness", [0.4, 1.0, 2.0, 4.0])
@@ -83,14 +90,14 @@ def test_temperature_equals_scipy(sharpness: float) -> None:
         return -float((targets * special.log_softmax(logits / heat, axis=1)).mean())
 
     wanted = optimize.minimize_scalar(loss, bounds=(0.1, 10), method="bounded", options={"xatol": 1e-7}).x
-    assert temperature(probabilities, labels) == pytest.approx(wanted, rel=1e-4)
+    assert fit_temperature(probabilities, labels) == pytest.approx(wanted, rel=1e-4)
 
 
 def test_too_sure_answers_are_cooled_down() -> None:
     """Fitted on one half, better on the other."""
     probabilities, labels = drawn(3.0)
-    heat = temperature(probabilities[:2000], labels[:2000])
-    before, after = probabilities[2000:].astype(float), scaled(probabilities[2000:], heat)
+    heat = fit_temperature(probabilities[:2000], labels[:2000])
+    before, after = probabilities[2000:].astype(float), temperature_scaled(probabilities[2000:], heat)
     assert heat > 2.5
     assert likelihood(after, labels[2000:]) < likelihood(before, labels[2000:]) - 0.1
     assert calibration_error(after, labels[2000:]) < 0.05 < 0.15 < calibration_error(before, labels[2000:])
@@ -103,14 +110,16 @@ def test_split_without_mistake_keeps_its_doubt() -> None:
     logits[np.arange(300), labels] += rng.normal(8, 2, 300)
     probabilities = softmax(logits)
     assert (probabilities.argmax(1) == labels).all()
-    assert likelihood(scaled(probabilities, 0.2), labels) < likelihood(scaled(probabilities, 0.4), labels)
-    assert temperature(probabilities, labels) == pytest.approx(0.9, abs=0.15)
+    assert likelihood(temperature_scaled(probabilities, 0.2), labels) < likelihood(
+        temperature_scaled(probabilities, 0.4), labels
+    )
+    assert fit_temperature(probabilities, labels) == pytest.approx(0.9, abs=0.15)
 
 
 def test_temperature_stays_within_bounds() -> None:
     wrong = np.array([[0.999, 0.001]] * 20, np.float32)
-    assert temperature(wrong, np.ones(20, np.int64)) == pytest.approx(abstention.HOTTEST, rel=1e-4)
-    assert temperature(np.eye(2, dtype=np.float32), np.arange(2)) <= abstention.HOTTEST
+    assert fit_temperature(wrong, np.ones(20, np.int64)) == pytest.approx(abstention.HOTTEST, rel=1e-4)
+    assert fit_temperature(np.eye(2, dtype=np.float32), np.arange(2)) <= abstention.HOTTEST
 
 
 @pytest.mark.parametrize(
@@ -119,25 +128,25 @@ def test_temperature_stays_within_bounds() -> None:
 def test_threshold_is_the_kth_right_answer(give_up: float, wanted: float) -> None:
     sure = np.arange(1, 100) / 100  # 99 right ones: k is give_up of 100
     right = np.ones(99, bool)
-    assert threshold(sure, right, give_up) == pytest.approx(wanted, abs=1e-9)
+    assert fit_threshold(sure, right, give_up) == pytest.approx(wanted, abs=1e-9)
 
 
 def test_threshold_leaves_wrong_answers_out() -> None:
     sure = np.array([0.1, 0.2, 0.3, 0.9, 0.8, 0.7])
     right = np.array([False, False, False, True, True, True])
-    assert threshold(sure, right, 0.05) == pytest.approx(0.7)
-    assert threshold(sure, ~right, 0.5) == pytest.approx(0.2)
+    assert fit_threshold(sure, right, 0.05) == pytest.approx(0.7)
+    assert fit_threshold(sure, ~right, 0.5) == pytest.approx(0.2)
 
 
 def test_nothing_right_answers_everything() -> None:
-    assert threshold(np.array([0.5, 0.9]), np.zeros(2, bool), 0.05) == 0
+    assert fit_threshold(np.array([0.5, 0.9]), np.zeros(2, bool), 0.05) == 0
 
 
 def test_threshold_never_passes_its_answer() -> None:
     """Rounded down, so that the answer that gave it is answered."""
     sure = np.array([0.123456789, 0.99999])
-    assert threshold(sure, np.ones(2, bool), 0.05) == 0.1234
-    assert threshold(sure[1:], np.ones(1, bool), 0.05) <= 0.99999
+    assert fit_threshold(sure, np.ones(2, bool), 0.05) == 0.1234
+    assert fit_threshold(sure[1:], np.ones(1, bool), 0.05) <= 0.99999
 
 
 def test_new_right_answers_keep_the_promise() -> None:
@@ -146,7 +155,7 @@ def test_new_right_answers_keep_the_promise() -> None:
     lost = []
     for _ in range(2000):
         known = rng.beta(8, 2, 60)
-        lost.append((rng.beta(8, 2, 50) < threshold(known, np.ones(60, bool), 0.1)).mean())
+        lost.append((rng.beta(8, 2, 50) < fit_threshold(known, np.ones(60, bool), 0.1)).mean())
     assert 0.08 < np.mean(lost) <= 0.1
 
 
@@ -175,9 +184,9 @@ def test_useful_doubt_lowers_the_error() -> None:
 
 def test_fit_says_what_it_costs() -> None:
     probabilities, labels = drawn(2.0)
-    found = fit(probabilities, labels, 0.05)
+    found = fit_abstention(probabilities, labels, 0.05)
     right = probabilities.argmax(1) == labels
-    answered = scaled(probabilities, found.temperature).max(1) >= found.threshold
+    answered = temperature_scaled(probabilities, found.temperature).max(1) >= found.threshold
     assert found.images == 4000 and found.temperature == round(found.temperature, 4)
     assert (right & ~answered).sum() / right.sum() == pytest.approx(0.05, abs=0.002)
     assert found.coverage == pytest.approx(answered.mean())
@@ -186,14 +195,14 @@ def test_fit_says_what_it_costs() -> None:
 
 def test_nothing_given_up_answers_all() -> None:
     probabilities, labels = drawn(2.0, count=200)
-    found = fit(probabilities, labels, 0.0)
+    found = fit_abstention(probabilities, labels, 0.0)
     assert (found.threshold, found.coverage) == (0.0, 1.0)
     assert found.error == pytest.approx((probabilities.argmax(1) != labels).mean())
 
 
 def test_unsure_of_everything_has_no_error() -> None:
-    assert abstention.answered(P, np.zeros(4, np.int64), AbstentionPolicy(1.0, 0.9)) == (0.0, 0.0)
-    assert abstention.answered(P, np.zeros(4, np.int64), AbstentionPolicy(1.0, 0.55)) == (0.5, 0.5)
+    assert abstention.coverage_and_error(P, np.zeros(4, np.int64), AbstentionPolicy(1.0, 0.9)) == (0.0, 0.0)
+    assert abstention.coverage_and_error(P, np.zeros(4, np.int64), AbstentionPolicy(1.0, 0.55)) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -201,18 +210,18 @@ def test_unsure_of_everything_has_no_error() -> None:
     [
         ((0.95, 0.02), (0.95, 0.02), 300, ""),
         ((0.95, 0.02), (0.91, 0.035), 300, ""),
-        ((0.95, 0.02), (0.85, 0.0), 300, "answers 85.0% of the photos"),
+        ((0.95, 0.02), (0.85, 0.0), 300, "coverage at the confidence threshold 85.0%"),
         ((0.85, 0.02), (0.95, 0.02), 300, "Keras 85.0%"),
-        ((0.95, 0.02), (0.95, 0.05), 300, "5.0% is wrong"),
+        ((0.95, 0.02), (0.95, 0.05), 300, "selective error 5.0%"),
         ((0.95, 0.05), (0.95, 0.0), 300, ""),
         ((1.0, 0.0), (0.9, 0.1), 10, ""),  # one image
-        ((1.0, 0.0), (0.8, 0.0), 10, "answers 80.0%"),
+        ((1.0, 0.0), (0.8, 0.0), 10, "threshold 80.0%"),
     ],
 )  # fmt: skip
-def test_other_doubt_is_remarked(
+def test_other_coverage_is_remarked(
     before: tuple[float, float], after: tuple[float, float], images: int, word: str
 ) -> None:
-    found = remarks(before, after, images)
+    found = coverage_remarks(before, after, images)
     assert word in " ".join(found) and bool(found) == bool(word)
 
 
@@ -220,10 +229,12 @@ def test_coarse_steps_are_noticed() -> None:
     """Planted: probabilities in steps of an eighth, far coarser than int8's."""
     probabilities, labels = drawn(4.0, count=600)
     coarse = (np.floor(probabilities * 8) / 8).astype(np.float32)
-    fitted = AbstentionPolicy(2.0, float(np.quantile(scaled(probabilities, 2.0).max(1), 0.2)))
-    before, after = (abstention.answered(one, labels, fitted) for one in (probabilities, coarse))
-    assert math.isfinite(after[1]) and remarks(before, after, 600)
-    assert not remarks(before, abstention.answered(probabilities + 1e-7, labels, fitted), 600)
+    fitted = AbstentionPolicy(2.0, float(np.quantile(temperature_scaled(probabilities, 2.0).max(1), 0.2)))
+    before, after = (abstention.coverage_and_error(one, labels, fitted) for one in (probabilities, coarse))
+    assert math.isfinite(after[1]) and coverage_remarks(before, after, 600)
+    assert not coverage_remarks(
+        before, abstention.coverage_and_error(probabilities + 1e-7, labels, fitted), 600
+    )
 
 
 def blobs(count: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -242,10 +253,10 @@ def test_points_of_no_class_are_called_unsure() -> None:
     for _ in range(300):
         weights -= points.T @ (softmax(points @ weights) - np.eye(3)[labels]) / len(points)
     held, known = blobs(400, seed=2)
-    fitted = fit(softmax(held @ weights), known, 0.05)
+    fitted = fit_abstention(softmax(held @ weights), known, 0.05)
     new, wanted = blobs(2000, seed=3)
-    coverage, error = abstention.answered(softmax(new @ weights), wanted, fitted)
+    coverage, error = abstention.coverage_and_error(softmax(new @ weights), wanted, fitted)
     middle = np.random.default_rng(4).normal(0, 0.5, (500, 3)) * [1, 1, 0] + [0, 0, 1]
-    strange = abstention.answered(softmax(middle @ weights), np.zeros(500, np.int64), fitted)[0]
+    strange = abstention.coverage_and_error(softmax(middle @ weights), np.zeros(500, np.int64), fitted)[0]
     assert coverage > 0.9 and error < (softmax(new @ weights).argmax(1) != wanted).mean()
     assert strange < 0.4

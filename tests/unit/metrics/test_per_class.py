@@ -7,7 +7,7 @@ from tledge.metrics.per_class import Recall
 
 
 def recall(label: str, images: int, share: float) -> Recall:
-    return per_class.recall_of(label, images, share)
+    return per_class.class_recall(label, images, share)
 
 
 def test_weak_is_more_than_chance() -> None:
@@ -17,7 +17,7 @@ def test_weak_is_more_than_chance() -> None:
         recall("few", 10, 0.1),
         recall("best", 90, 1),
     ]
-    assert [one.label for one in per_class.weak(classes, 0.9)] == ["sure"]
-    assert per_class.weak(classes, 0.5) == []
+    assert [one.label for one in per_class.weak_classes(classes, 0.9)] == ["sure"]
+    assert per_class.weak_classes(classes, 0.5) == []
     low = [recall("worse", 100, 0.3), recall("worst", 100, 0.1)]
-    assert [one.label for one in per_class.weak(low, 0.9)] == ["worst", "worse"]
+    assert [one.label for one in per_class.weak_classes(low, 0.9)] == ["worst", "worse"]

@@ -36,7 +36,7 @@ def test_wilson_takes_another_quantile() -> None:
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 0), (1, -1), (3, 2), (-1, 2)])
 def test_wilson_refuses_no_proportion(successes: int, trials: int) -> None:
-    with pytest.raises(ValueError, match="is no proportion"):
+    with pytest.raises(ValueError, match="are no proportion"):
         wilson(successes, trials)
 
 

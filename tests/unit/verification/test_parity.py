@@ -33,4 +33,4 @@ def test_artifact_that_is_surer_is_remarked() -> None:
     surer = np.array([[0.96, 0.04], [0.9, 0.1]] * 50, np.float32)
     found = parity._with_coverage(row("a", None), surer, known, AbstentionPolicy(1.0, 0.8))
     assert found.coverage == 1.0 and found.verdict == "passed"
-    assert found.remarks == ("answers 100.0% of the photos, being sure enough; Keras 50.0%",)
+    assert found.remarks == ("coverage at the confidence threshold 100.0%; Keras 50.0%",)
