@@ -1,6 +1,6 @@
-"""Finding what ships with tledge: the folders `recipes/` and `export/`, and `constraints.txt`.
+"""Find what ships with tledge: the folders `recipes/` and `export/`, and `constraints.txt`.
 
-In a wheel they lie inside the package (hatchling's `force-include`), in a checkout beside it.
+In a wheel they lie in `tledge/_resources` (hatchling's `force-include`), in a checkout beside the package.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from tledge.errors import RecipeError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
+_INSTALLED = {"export": "devices", "recipes": "recipes", "constraints.txt": "constraints.txt"}
+"""Names in `tledge/_resources`, by the names in a checkout."""
+
 
 def folder(name: str) -> Path:
-    """Path of the shipped folder `recipes` or `export`."""
-    return _place(name)
+    """Return the path of the shipped folder `recipes` or `export`."""
+    return _path(name)
 
 
-def _place(name: str) -> Path:
-    inside = _PACKAGE / name
-    return inside if inside.exists() else _PACKAGE.parent / name
+def _path(name: str) -> Path:
+    installed = _PACKAGE / "_resources" / _INSTALLED[name]
+    return installed if installed.exists() else _PACKAGE.parent / name
 
 
 def recipes() -> dict[str, Path]:
@@ -30,7 +33,7 @@ def recipes() -> dict[str, Path]:
 
 def tested() -> dict[str, str]:
     """Versions of the packages that tledge was tested with, by `package_key`; from `constraints.txt`."""
-    lines = _place("constraints.txt").read_text(encoding="utf-8").splitlines()
+    lines = _path("constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = (line.partition("==") for line in lines if "==" in line and not line.startswith("#"))
     return {package_key(name): version for name, _, version in pins}
 
