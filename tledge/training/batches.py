@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tledge._io import files
 from tledge.config import Stage
 from tledge.data.streaming import Images, OneHot
 from tledge.errors import TledgeError
@@ -23,19 +25,24 @@ class Examples:
 
     `labels[rows]` is float32[rows, classes]: an array, or `OneHot` that makes it when asked.
 
-    `views` holds augmented copies uint8[views, rows, H, W, 3], or what frozen layers make of them
-    as float32[views, rows, ...]; epochs take them in turn.
+    `copies` holds augmentation copies uint8[copies, rows, H, W, 3], or what frozen layers make of them
+    as float32[copies, rows, ...]; epochs take them in turn.
     """
 
     images: Images
     labels: NDArray[np.float32] | OneHot
     rows: NDArray[np.int64]
-    views: NDArray[np.uint8] | NDArray[np.float32] | None = None
+    copies: NDArray[np.uint8] | NDArray[np.float32] | None = None
 
     @property
     def are_vectors(self) -> bool:
-        """Whether these are what a frozen base gave, and only a head is left to train."""
-        return self.views is not None and self.views.ndim == 3
+        """Whether these are frozen features as vectors, so that only a head is left to train."""
+        return self.copies is not None and self.copies.ndim == 3
+
+    @cached_property
+    def copies_sha256(self) -> str:
+        """The SHA-256 of the file that holds the copies, computed once; empty without copies."""
+        return "" if self.copies is None else files.sha256(Path(self.copies.filename))  # type: ignore[union-attr]
 
     def class_weights(self) -> NDArray[np.float32]:
         """Weights float32[classes] that make every class of `rows` count alike, 1 on average.
@@ -56,8 +63,8 @@ class Examples:
         """
         import numpy as np
 
-        if self.views is not None:
-            return np.asarray(self.views[epoch % len(self.views)][positions])
+        if self.copies is not None:
+            return np.asarray(self.copies[epoch % len(self.copies)][positions])
         return np.asarray(self.images[self.rows[positions]])
 
 

@@ -20,15 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from tledge._io import atomic, files, npy
 from tledge.config import Stage
-from tledge.data import cache
 from tledge.data.streaming import Images, in_batches
 from tledge.models import augmentation, classifier
 from tledge.progress import SILENT, Progress, track
-from tledge.recipe.definition import Recipe
-from tledge.run.folder import RunFolder
-from tledge.training import batches as training_batches
 from tledge.training import multi_host
-from tledge.training.multi_host import ALONE, Hosts
+from tledge.training.batches import Examples
+from tledge.training.session import StageInput, TrainingSession
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,77 +148,63 @@ def _compute(
     out.flush()  # type: ignore[attr-defined]
 
 
-def stage_input(
-    recipe: Recipe,
-    stage: Stage,
-    core: Any,
-    prepared: cache.Prepared,
-    parts: dict[str, training_batches.Examples],
-    folder: RunFolder,
-    progress: Progress,
-    hosts: Hosts = ALONE,
-) -> tuple[Any, training_batches.Examples, training_batches.Examples]:
-    """What a stage trains and on what: the network on pixels, or its rest on what the front gives.
+def stage_input(session: TrainingSession, stage: Stage) -> StageInput:
+    """Return the network on pixels, or its trainable part on frozen features where these are worth it.
 
-    On several `hosts` each computes all of what the front gives, and all do so or none.
+    On several hosts each computes all frozen features, and all hosts do so or none.
     """
-    seed, table = recipe.meta.seed, recipe.augment
-    is_fresh = not table.is_off and not table.views
-    halves = None if is_fresh or stage.mixup or not stage.reuse_frozen else cut(core)
-    if halves is None or not multi_host.agreed(hosts, _is_worth(halves, parts, prepared, folder, progress)):
-        whole = augmentation.with_augmentation(core, table, seed) if is_fresh else core
-        return whole, parts["train"], parts["validation"]
-    made = {name: _through(halves, part, prepared, folder, progress) for name, part in parts.items()}
-    return halves.rest, made["train"], made["validation"]
+    table = session.recipe.augment
+    draws_anew = not table.is_off and not table.views
+    halves = None if draws_anew or stage.mixup or not stage.reuse_frozen else cut(session.core)
+    if halves is None or not multi_host.agreed(session.hosts, _is_worth(session, halves)):
+        network = session.core
+        if draws_anew:
+            network = augmentation.with_augmentation(network, table, session.seed)
+        return StageInput(stage, network, session.examples["train"], session.examples["validation"])
+    train = _with_features(session, halves, session.examples["train"])
+    validation = _with_features(session, halves, session.examples["validation"])
+    return StageInput(stage, halves.rest, train, validation)
 
 
-def _is_worth(
-    halves: Cut,
-    parts: dict[str, training_batches.Examples],
-    prepared: cache.Prepared,
-    folder: RunFolder,
-    progress: Progress,
-) -> bool:
-    """Whether the front gives no more values than an image has, and the disk holds them."""
-    images = sum(len(part.rows) * (1 if part.views is None else len(part.views)) for part in parts.values())
-    disk = prepared.folder if _is_lasting(halves, parts["train"], prepared) else folder.path
+def _is_worth(session: TrainingSession, halves: Cut) -> bool:
+    """Whether the features of an image are no more values than its pixels, and the disk holds them."""
+    train = session.examples["train"]
+    images = sum(len(part.rows) * _copies(part) for part in session.examples.values())
+    disk = session.prepared.folder if _is_lasting(session, halves, train) else session.folder.path
     wanted, free = 4 * halves.width * images, shutil.disk_usage(disk).free
-    if halves.width > math.prod(parts["train"].images.shape[1:]):
+    if halves.width > math.prod(train.images.shape[1:]):
         return False
     if wanted > free:
-        progress.say(
+        session.progress.say(
             f"{wanted / 1e9:.1f} GB to keep what frozen layers give, {free / 1e9:.1f} GB free: computed anew"
         )
     return wanted <= free
 
 
-def _through(
-    halves: Cut,
-    part: training_batches.Examples,
-    prepared: cache.Prepared,
-    folder: RunFolder,
-    progress: Progress,
-) -> training_batches.Examples:
-    """The same examples with the front's outputs in place of pixels.
+def _copies(part: Examples) -> int:
+    """Return how often the front sees an image."""
+    return 1 if part.copies is None else len(part.copies)
 
-    Vectors of the photos themselves are small and serve other runs too: they are kept beside the
-    prepared photos. Feature maps, and whatever views give, go with the run's checkpoints.
+
+def _with_features(session: TrainingSession, halves: Cut, part: Examples) -> Examples:
+    """Return the same examples with the front's outputs in place of pixels.
+
+    Vectors of the images themselves are small and serve other runs too: they are kept beside the
+    prepared images. Feature maps, and the features of augmentation copies, go with the run's checkpoints.
     """
     import numpy as np
 
-    views = part.views
-    drawn = "" if views is None else files.sha256(Path(views.filename))  # type: ignore[union-attr]
-    name = key(halves.front, prepared.folder.name, part.rows.tobytes(), drawn)
-    lasting = _is_lasting(halves, part, prepared)
-    path = (prepared.folder if lasting else folder.checkpoints) / "features" / f"{name}.npy"
-    if views is None:
-        found = outputs(halves.front, [part.images], part.rows, path, progress)
+    name = key(halves.front, session.prepared.folder.name, part.rows.tobytes(), part.copies_sha256)
+    folder = session.prepared.folder if _is_lasting(session, halves, part) else session.folder.checkpoints
+    path = folder / "features" / f"{name}.npy"
+    if part.copies is None:
+        features = outputs(halves.front, [part.images], part.rows, path, session.progress)
     else:
-        found = outputs(halves.front, views, np.arange(len(part.rows)), path, progress)
-    return replace(part, views=found)
+        features = outputs(halves.front, part.copies, np.arange(len(part.rows)), path, session.progress)
+    return replace(part, copies=features)
 
 
-def _is_lasting(halves: Cut, part: training_batches.Examples, prepared: cache.Prepared) -> bool:
-    """Whether what the front gives of a part is kept beside the prepared photos."""
-    vectors = part.views is None and len(halves.front.output_shape) == 2
-    return vectors and os.access(prepared.folder, os.W_OK)
+def _is_lasting(session: TrainingSession, halves: Cut, part: Examples) -> bool:
+    """Whether the features of a part are kept beside the prepared images."""
+    are_vectors = part.copies is None and len(halves.front.output_shape) == 2
+    return are_vectors and os.access(session.prepared.folder, os.W_OK)

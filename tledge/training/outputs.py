@@ -13,22 +13,16 @@ from typing import TYPE_CHECKING, Any
 from tledge._io import atomic, files
 from tledge._process import optional_imports
 from tledge.contract import InputSpec
-from tledge.data import cache as data_cache
 from tledge.data import inspection
 from tledge.environment import machine, packages
 from tledge.metrics import abstention, statistics
 from tledge.models import classifier
-from tledge.progress import Progress
-from tledge.recipe.definition import Recipe
-from tledge.run.folder import RunFolder
 from tledge.run.records import TrainedRun
-from tledge.training import (
-    checkpoint,
-    golden_set_writer,
-    scoring,
-)
+from tledge.training import golden_set_writer, scoring
+from tledge.training.checkpoint import State
 from tledge.training.loggers import tensorboard
 from tledge.training.scoring import predict, score
+from tledge.training.session import TrainingSession
 from tledge.visualization import plots
 
 if TYPE_CHECKING:
@@ -53,49 +47,38 @@ def environment(seed: int, settings: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def finish(
-    recipe: Recipe,
-    core: Any,
-    prepared: data_cache.Prepared,
-    rows: dict[str, NDArray[np.int64]],
-    found: inspection.DatasetSummary,
-    state: checkpoint.State,
-    folder: RunFolder,
-    progress: Progress,
-) -> TrainedRun:
-    """Write model, history, golden set and plots; gives the value of `run.json`."""
+def finish(session: TrainingSession, state: State) -> TrainedRun:
+    """Write model, history, golden set and plots; return the record of `run.json`."""
+    recipe, folder, prepared = session.recipe, session.folder, session.prepared
+    inventory = inspection.write_evidence(folder, prepared, session.rows, session.seed, session.progress)
+    core = session.engine.plain(session.core)
     classifier.save(core, folder.model)
     files.write_text(folder.history, _csv(state.history))
-    known, pixels = prepared.label_indices, prepared.images()
-    seen = predict(core, pixels, rows["validation"], progress), known[rows["validation"]]
-    labels = known[rows["test"]]
-    probabilities = predict(core, pixels, rows["test"], progress)
-    fitted = abstention.fit_abstention(*seen, recipe.abstain.give_up)
-    risk = {"validation": abstention.risk_coverage(*seen, fitted.temperature)}
-    risk["test"] = abstention.risk_coverage(probabilities, labels, fitted.temperature)
-    files.write_json(folder.risk, {split: asdict(one) for split, one in risk.items()})
-    golden_set_writer.write(folder, prepared, rows["test"], probabilities, core, recipe.meta.seed)
-    title = recipe.meta.name + (" (synthetic photos)" if recipe.synthetic else "")
-    with atomic.replacing(folder.path / "curves.png") as path:
-        plots.curves(state.history, path, title)
-    with atomic.replacing(folder.path / "confusion.png") as path:
-        counts = statistics.confusion(labels, probabilities.argmax(1), len(prepared.labels))
-        plots.confusion(counts, prepared.labels, path, f"{title}, test split")
+    validation, test = (_predict(session, core, split) for split in ("validation", "test"))
+    fitted = abstention.fit_abstention(*validation, recipe.abstain.give_up)
+    risk = {
+        split: asdict(abstention.risk_coverage(*predicted, fitted.temperature))
+        for split, predicted in (("validation", validation), ("test", test))
+    }
+    files.write_json(folder.risk, risk)
+    probabilities, labels = test
+    golden_set_writer.write(folder, prepared, session.rows["test"], probabilities, core, session.seed)
+    _write_plots(session, state, probabilities, labels)
     if recipe.log.tensorboard:
-        tensorboard.write(folder, recipe, core, prepared, rows["train"], state.history)
+        tensorboard.write(folder, recipe, core, prepared, session.rows["train"], state.history)
     assert state.first_stage_validation is not None
     return TrainedRun(
         name=recipe.meta.name,
         version=recipe.meta.version,
-        seed=recipe.meta.seed,
+        seed=session.seed,
         description=recipe.meta.description,
         synthetic=recipe.synthetic,
         labels=prepared.labels,
         input=InputSpec(recipe.model.image_size, recipe.model.image_size),
         backbone=recipe.model.backbone,
         parameters=int(core.count_params()),
-        train_images=len(rows["train"]),
-        validation=score(*seen),
+        train_images=len(session.rows["train"]),
+        validation=score(*validation),
         test=score(probabilities, labels),
         first_stage_validation=state.first_stage_validation,
         seconds=0.0,
@@ -104,8 +87,33 @@ def finish(
         expected=recipe.expect.test_accuracy,
         halved=state.halved,
         confidence=fitted,
-        remarks=scoring.of_training(found, labels, probabilities, prepared.labels, len(state.history)),
+        remarks=scoring.of_training(inventory, labels, probabilities, prepared.labels, len(state.history)),
     )
+
+
+def _predict(
+    session: TrainingSession, core: Any, split: str
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the probabilities float32[N, classes] and the labels int64[N] of a split."""
+    rows = session.rows[split]
+    probabilities = predict(core, session.prepared.images(), rows, session.progress)
+    return probabilities, session.prepared.label_indices[rows]
+
+
+def _write_plots(
+    session: TrainingSession,
+    state: State,
+    probabilities: NDArray[np.float32],
+    labels: NDArray[np.int64],
+) -> None:
+    """Draw the curves of training and the confusion matrix of the test split."""
+    recipe, names = session.recipe, session.prepared.labels
+    title = recipe.meta.name + (" (synthetic photos)" if recipe.synthetic else "")
+    with atomic.replacing(session.folder.path / "curves.png") as path:
+        plots.curves(state.history, path, title)
+    with atomic.replacing(session.folder.path / "confusion.png") as path:
+        counts = statistics.confusion(labels, probabilities.argmax(1), len(names))
+        plots.confusion(counts, names, path, f"{title}, test split")
 
 
 def _csv(history: list[dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""Batches with weights, and views of photos."""
+"""Batches with weights, and augmentation copies of images."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def test_mixed_photos_have_mixed_weights() -> None:
     assert np.allclose(weights, (labels * [10 / 18, 10 / 9, 10 / 3]).sum(1), atol=1e-5)
 
 
-def test_views_are_drawn_once_in_turns(tmp_path: Path) -> None:
-    from tledge.training.pipeline import _with_views
+def test_augmentation_copies_are_drawn_once_in_turns(tmp_path: Path) -> None:
+    from tledge.training.augmentation_copies import with_copies
 
     made = loader.parse(BARE, "views.toml")
     made = replace(made, augment=config.Augment(flip="horizontal", rotation=0.2, views=2))
     plain = batches.Examples(images(), one_hot(), np.arange(4, 12))
-    first, again = (_with_views(plain, made, tmp_path / name / "views.npy", SILENT) for name in ("a", "b"))
-    assert first.views is not None and first.views.shape == (2, 8, 32, 32, 3)
-    assert np.array_equal(first.views, again.views)
-    assert np.array_equal(first.views[0], images()[4:12])
+    first, again = (with_copies(plain, made, tmp_path / name / "views.npy", SILENT) for name in ("a", "b"))
+    assert first.copies is not None and first.copies.shape == (2, 8, 32, 32, 3)
+    assert np.array_equal(first.copies, again.copies)
+    assert np.array_equal(first.copies[0], images()[4:12])
     changed = replace(made, augment=replace(made.augment, keep_photo=False))
-    others = _with_views(plain, changed, tmp_path / "c" / "views.npy", SILENT).views
-    assert others is not None and not any(np.array_equal(view, images()[4:12]) for view in others)
+    others = with_copies(plain, changed, tmp_path / "c" / "views.npy", SILENT).copies
+    assert others is not None and not any(np.array_equal(copy, images()[4:12]) for copy in others)
     taken = [first.take(np.arange(8), epoch) for epoch in range(3)]
     assert np.array_equal(taken[0], taken[2]) and not np.array_equal(taken[0], taken[1])
