@@ -122,7 +122,7 @@ class Classifier:
 
         Raises DataError for a photo that cannot be read, FileNotFoundError for a path where none is.
         """
-        return predicting.answer(self._predictor, _photo(photo), top)
+        return predicting.predict_image(self._predictor, _photo(photo), top)
 
     def predict_all(self, photos: Iterable[Photo], top: int = 3) -> Iterator[Answer]:
         """Answers for many photos, in order; one that cannot be read has an `error` and no predictions."""

@@ -220,9 +220,9 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
     """Check a bundle here, and say who signed it and whether that was checked."""
     from tledge.bundle import reader
     from tledge.cli import console
-    from tledge.verification.verify import contradictions_named, verify_opened
+    from tledge.verification.verify import contradictions_explained, verify_opened
 
-    with contradictions_named(path):
+    with contradictions_explained(path):
         opened = reader.open_bundle(path, read_public_key(key))
     with console.progress_shown(quiet) as progress:
         report = verify_opened(opened, kernels=kernels, progress=progress)

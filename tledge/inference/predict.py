@@ -1,4 +1,4 @@
-"""Top-k of photos with a bundle or a loose model, without TensorFlow."""
+"""Predict images with a bundle or a loose model, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer: a label, its probability in 0..1 as the artifact gives it, and its confidence.
+    """One class that a model predicts for an image.
 
-    Confidence is the probability at the bundle's temperature; a loose file's is its probability.
+    Attributes:
+        label: The name of the class.
+        probability: Its probability in 0..1 as the artifact returns it.
+        confidence: The probability at the bundle's temperature; the probability itself for a loose file.
     """
 
     label: str
@@ -35,10 +38,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Answer:
-    """The best predictions for one photo, or why it could not be read.
+    """The most probable predictions for one image, or why it could not be read.
 
-    `image` is its path, empty for a photo that came as bytes or pixels.
-    `abstained`: the best one's confidence is below the bundle's threshold, so it is no answer.
+    Attributes:
+        image: Its path; empty for an image that was passed as bytes or pixels.
+        predictions: The most probable first; empty where the image could not be read.
+        error: Why it could not be read; empty otherwise.
+        abstained: True where the best prediction is rejected: its confidence is below the bundle's threshold.
     """
 
     image: str
@@ -48,57 +54,84 @@ class Answer:
 
     @property
     def best(self) -> Prediction:
-        """The most probable answer; raises DataError where the photo could not be read."""
+        """The most probable prediction; raises DataError where the image could not be read."""
         if not self.predictions:
             raise DataError(self.error)
         return self.predictions[0]
 
 
 def predict(predictor: Predictor, photos: Iterable[Photo], top: int) -> Iterator[Answer]:
-    """Answer for every photo, in order; one that does not decode gets its error instead."""
+    """Predict every image, in order; one that cannot be read gets its error instead.
+
+    Args:
+        predictor: The opened model.
+        photos: Paths, encoded photos, or pixels uint8[H, W, 3] in RGB of any size.
+        top: How many predictions to return for an image at most.
+
+    Yields:
+        One `Answer` for each image.
+
+    Raises:
+        ArtifactError: the model does not run, or returns no probability for each label.
+    """
     for photo in photos:
         try:
-            yield answer(predictor, photo, top)
+            yield predict_image(predictor, photo, top)
         except FileNotFoundError:
-            yield Answer(_name(photo), (), f"{photo!s}: no such file.")
+            yield Answer(_path_of(photo), (), f"{photo!s}: no such file.")
         except (DataError, OSError) as error:
-            yield Answer(_name(photo), (), str(error))
+            yield Answer(_path_of(photo), (), str(error))
 
 
-def answer(predictor: Predictor, photo: Photo, top: int) -> Answer:
-    """Answer for one photo; raises what `image.preprocess` raises where it cannot be read.
+def predict_image(predictor: Predictor, photo: Photo, top: int) -> Answer:
+    """Predict one image.
 
-    Raises ArtifactError where the model gives other than a number for each label.
+    Args:
+        predictor: The opened model.
+        photo: A path, an encoded photo, or pixels uint8[H, W, 3] in RGB of any size.
+        top: How many predictions to return at most.
+
+    Raises:
+        ArtifactError: the model does not run, or returns no probability for each label.
+        DataError: the photo cannot be decoded.
+        OSError: the file cannot be read.
     """
     pixels = preprocessing_image.preprocess(photo, predictor.size)
-    return _answer(_name(photo), predictor, _probabilities(predictor, pixels), top)
+    return _answer(_path_of(photo), predictor, _probabilities(predictor, pixels), top)
 
 
 def _probabilities(predictor: Predictor, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What the model says to uint8[H, W, 3]; raises ArtifactError where that is no number for each label."""
+    """Run the model on uint8[H, W, 3] and check that it returns float32[labels] of finite numbers."""
     import numpy as np
 
-    found = predictor.session.run(pixels[None])
-    wanted = (1, len(predictor.labels))
-    if found.shape != wanted:
+    outputs = predictor.session.run(pixels[None])
+    expected = (1, len(predictor.labels))
+    if outputs.shape != expected:
         raise ArtifactError(
-            f"{predictor.variant}: gives values {found.shape} for an image, expected {wanted}."
+            f"{predictor.variant}: returns shape {outputs.shape} for an image, expected {expected}."
         )
-    if not np.isfinite(found).all():
-        raise ArtifactError(f"{predictor.variant}: answers what is no number. Its weights are damaged.")
-    row: NDArray[np.float32] = found[0]
-    return row
+    if not np.isfinite(outputs).all():
+        raise ArtifactError(
+            f"{predictor.variant}: returns values that are not numbers. Its weights are damaged."
+        )
+    probabilities: NDArray[np.float32] = outputs[0]
+    return probabilities
 
 
-def _name(photo: Photo) -> str:
+def _path_of(photo: Photo) -> str:
     return str(photo) if isinstance(photo, Path) else ""
 
 
-def _answer(photo: str, predictor: Predictor, probabilities: NDArray[np.float32], top: int) -> Answer:
+def _answer(path: str, predictor: Predictor, probabilities: NDArray[np.float32], top: int) -> Answer:
     best = sessions.top_k(probabilities, predictor.labels, top)
-    fitted = predictor.confidence
-    if fitted is None:
-        return Answer(photo, tuple(Prediction(label, share, share) for label, share in best))
-    sure = sorted(abstention.temperature_scaled(probabilities, fitted.temperature).tolist(), reverse=True)
-    found = (Prediction(label, share, one) for (label, share), one in zip(best, sure, strict=False))
-    return Answer(photo, tuple(found), abstained=sure[0] < fitted.threshold)
+    policy = predictor.confidence
+    if policy is None:
+        return Answer(path, tuple(Prediction(label, share, share) for label, share in best))
+    confidences = sorted(
+        abstention.temperature_scaled(probabilities, policy.temperature).tolist(), reverse=True
+    )
+    predictions = tuple(
+        Prediction(label, share, confidence)
+        for (label, share), confidence in zip(best, confidences, strict=False)
+    )
+    return Answer(path, predictions, abstained=confidences[0] < policy.threshold)

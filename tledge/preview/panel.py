@@ -83,7 +83,7 @@ class Panel:
     def flips(self) -> list[dict[str, Any]]:
         """The answers that differ from Keras', of all artifacts, as the lists in `evidence/` have them."""
         paths = sorted((self._folder.path / "evidence").glob("*-flips.json"))
-        listings = map(flips.listed, paths)
+        listings = map(flips.read_listing, paths)
         return [{"variant": one.variant, **asdict(flip)} for one in listings for flip in one.flips]
 
     def flip_image(self, row: int) -> bytes | None:

@@ -17,7 +17,7 @@ from tledge.report import images as report_images
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.run.records import ParityRow
-from tledge.verification.flips import Flip, Listing, listed
+from tledge.verification.flips import Flip, Listing, read_listing
 
 MOST_FLIPS = 24
 """Pictures of answers that differ, of each artifact; its contact sheet has up to 60."""
@@ -144,7 +144,7 @@ def flips(folder: RunFolder, known: Summary) -> tuple[Flips, ...]:
 def _flips(folder: RunFolder, row: ParityRow, reference: golden_set.Golden) -> Flips:
     path = folder.path / row.flips
     with files.complete(path, "Run `tledge verify` again."):
-        listing = listed(path)
+        listing = read_listing(path)
         shown = listing.flips[:MOST_FLIPS]
         made = tuple(Picture(report_images.photo(reference.images[one.row]), one) for one in shown)
         return Flips(listing, made, row.flips, Path(row.flips).with_suffix(".png").as_posix())

@@ -13,49 +13,62 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def likely_causes(reference: Golden, found: NDArray[np.float32], names: tuple[str, ...]) -> tuple[str, ...]:
-    """What most likely went wrong with an artifact whose answers `found` do not fit."""
+def likely_causes(
+    reference: Golden, predictions: NDArray[np.float32], names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Name the most likely cause of predictions float32[N, classes] that do not match the golden set.
+
+    Returns one sentence, or none where no known cause fits.
+    """
     import numpy as np
 
-    if not np.isfinite(found).all():
-        return ("its answers are not numbers: the weights were dropped, or calibration saw NaN",)
-    if (np.ptp(found, axis=0) < CONSTANT_TOLERANCE).all():
-        return ("it answers the same to every image: weights dropped, or its input is crushed",)
-    fault = _nearest_fault(reference, found)
+    if not np.isfinite(predictions).all():
+        return ("its predictions are not numbers: the weights were dropped, or calibration saw NaN",)
+    if (np.ptp(predictions, axis=0) < CONSTANT_TOLERANCE).all():
+        return (
+            "it predicts the same for every image: weights were dropped, or the input scaling collapses "
+            "all values",
+        )
+    fault = _known_fault(reference, predictions)
     if fault:
         return (fault,)
-    renamed = _renaming(reference.probabilities.argmax(1), found.argmax(1), names)
-    return (renamed,) if renamed else ()
+    shuffled = _shuffled_labels(reference.probabilities.argmax(1), predictions.argmax(1), names)
+    return (shuffled,) if shuffled else ()
 
 
-def _nearest_fault(reference: Golden, found: NDArray[np.float32]) -> str | None:
-    """The known fault whose answers by Keras are far nearer than Keras' right ones."""
+def _known_fault(reference: Golden, predictions: NDArray[np.float32]) -> str | None:
+    """Return the message of the known preprocessing fault that the predictions match best.
+
+    The predictions must be three times nearer to Keras' with the fault than to Keras' without it.
+    """
     import numpy as np
 
-    best: tuple[float, str] | None = None
+    nearest: tuple[float, str] | None = None
     for fault in golden_set.FAULTS:
-        expected = reference.faults.get(fault.name)
-        if expected is None or not len(expected):
+        with_fault = reference.faults.get(fault.name)
+        if with_fault is None or not len(with_fault):
             continue
-        own = found[: len(expected)]
-        right = float(np.abs(own - reference.probabilities[: len(expected)]).mean())
-        wrong = float(np.abs(own - expected).mean())
-        if wrong < right / 3 and (best is None or wrong < best[0]):
-            best = (wrong, fault.message)
-    return best[1] if best else None
+        own = predictions[: len(with_fault)]
+        to_keras = float(np.abs(own - reference.probabilities[: len(with_fault)]).mean())
+        to_fault = float(np.abs(own - with_fault).mean())
+        if to_fault < to_keras / 3 and (nearest is None or to_fault < nearest[0]):
+            nearest = (to_fault, fault.message)
+    return nearest[1] if nearest else None
 
 
-def _renaming(before: NDArray[np.int64], after: NDArray[np.int64], names: tuple[str, ...]) -> str | None:
-    """A message where the answers are Keras' under other names: the labels are shuffled."""
+def _shuffled_labels(
+    keras: NDArray[np.int64], artifact: NDArray[np.int64], names: tuple[str, ...]
+) -> str | None:
+    """Return a message where 90 % of the predicted classes int64[N] are Keras' in another order of labels."""
     import numpy as np
 
     counts = np.zeros((len(names), len(names)), int)
-    np.add.at(counts, (before, after), 1)
-    seen = counts.sum(1) > 0
+    np.add.at(counts, (keras, artifact), 1)
+    occurs = counts.sum(1) > 0
     target = counts.argmax(1)
-    moved = [index for index in np.flatnonzero(seen) if target[index] != index]
-    is_one_to_one = len(set(target[seen].tolist())) == int(seen.sum())
-    if not moved or not is_one_to_one or counts.max(1).sum() < 0.9 * len(before):
+    moved = [index for index in np.flatnonzero(occurs) if target[index] != index]
+    is_one_to_one = len(set(target[occurs].tolist())) == int(occurs.sum())
+    if not moved or not is_one_to_one or counts.max(1).sum() < 0.9 * len(keras):
         return None
     pairs = ", ".join(f"{names[index]} → {names[target[index]]}" for index in moved[:5])
-    return f"labels are shuffled: it answers {pairs}"
+    return f"labels are shuffled: it predicts {pairs}"

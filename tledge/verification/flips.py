@@ -1,4 +1,4 @@
-"""Answers of an artifact that are not Keras': a list, and a contact sheet to look at them."""
+"""List the predictions of an artifact that differ from Keras', and draw a contact sheet of them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KINDS = ("lost", "won", "moved")
-"""Right by Keras alone, right by the artifact alone, wrong by both and differently."""
+"""The kinds in files: regression (only Keras is right), fix (only the artifact is right), and still wrong
+(both are wrong, and differently)."""
+
+
+KIND_WORDS = {
+    "lost": ("regression", "regressions"),
+    "won": ("fix", "fixes"),
+    "moved": ("still wrong", "still wrong"),
+}
+"""Each kind for a reader: of one image, and of several."""
 
 
 @dataclass(frozen=True)
 class Flip:
-    """One image that the artifact answers otherwise; `row` is its place in `golden.npz`.
+    """One image for which the artifact predicts another class than Keras.
 
-    `image` is the photo's name in its source, `label` what it shows; confidences are in 0..1.
+    `image` is its name in the data source, `row` its row in `golden.npz`, `kind` one of `KINDS`, `label` the
+    true one; `keras` and `artifact` are the predicted labels, confidences are in 0..1.
     """
 
     image: str
@@ -39,7 +49,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class Listing:
-    """What `write` lists of an artifact: how many of `images` are of each kind, and every one of them."""
+    """The list that `write` leaves of an artifact: how many of `images` are of each kind, and each flip."""
 
     variant: str
     images: int
@@ -49,75 +59,79 @@ class Listing:
     flips: tuple[Flip, ...]
 
 
-def find(golden: Golden, found: NDArray[np.float32], names: Sequence[str]) -> list[Flip]:
-    """Where `found`, float32[N, classes], answers otherwise than Keras; what Keras was surest of first."""
+def find(golden: Golden, predictions: NDArray[np.float32], names: Sequence[str]) -> list[Flip]:
+    """Find where predictions float32[N, classes] have another class than Keras'.
+
+    Sorted by Keras' confidence, the highest first.
+    """
     import numpy as np
 
     keras = golden.probabilities
-    before, after = keras.argmax(1), found.argmax(1)
-    rows = np.flatnonzero(before != after)
-    surest = rows[np.argsort(-keras[rows].max(1), kind="stable")]
+    classes_keras, classes_artifact = keras.argmax(1), predictions.argmax(1)
+    rows = np.flatnonzero(classes_keras != classes_artifact)
+    by_confidence = rows[np.argsort(-keras[rows].max(1), kind="stable")]
     return [
         Flip(
             golden.ids[row],
             row,
-            _kind(int(golden.labels[row]), int(before[row]), int(after[row])),
+            _kind(int(golden.labels[row]), int(classes_keras[row]), int(classes_artifact[row])),
             names[golden.labels[row]],
-            names[before[row]],
+            names[classes_keras[row]],
             round(float(keras[row].max()), 6),
-            names[after[row]],
-            round(float(found[row].max()), 6),
+            names[classes_artifact[row]],
+            round(float(predictions[row].max()), 6),
         )
-        for row in surest.tolist()
+        for row in by_confidence.tolist()
     ]
 
 
-def _kind(label: int, before: int, after: int) -> str:
-    return "lost" if before == label else "won" if after == label else "moved"
+def _kind(label: int, keras: int, artifact: int) -> str:
+    return "lost" if keras == label else "won" if artifact == label else "moved"
 
 
-def write(run: Path, variant: str, golden: Golden, found: NDArray[np.float32], names: Sequence[str]) -> str:
-    """List and draw in `evidence/` of a run what `variant` answers otherwise than Keras.
+def write(
+    run: Path, variant: str, golden: Golden, predictions: NDArray[np.float32], names: Sequence[str]
+) -> str:
+    """Write the flips of `variant` as a list and a contact sheet into `evidence/` of a run.
 
-    Gives the list's path within the run, "" where there is nothing to list.
+    Returns the list's path within the run, "" where there is nothing to list.
     """
-    flips = find(golden, found, names)
+    flips = find(golden, predictions, names)
     if not flips:
         return ""
     path = f"evidence/{variant}-flips.json"
-    counts = Counter(one.kind for one in flips)
+    counts = Counter(flip.kind for flip in flips)
     by_kind = {kind: counts[kind] for kind in KINDS}
     listing = Listing(variant, len(golden.labels), **by_kind, flips=tuple(flips))
     files.write_json(run / path, asdict(listing))
-    with atomic.replacing((run / path).with_suffix(".png")) as made:
-        _draw(made, variant, golden, flips, counts)
+    with atomic.replacing((run / path).with_suffix(".png")) as unfinished:
+        _draw(unfinished, variant, golden, flips, counts)
     return path
 
 
-def listed(path: Path) -> Listing:
-    """The list that `write` left at `path`; raises RunError where it is not there, or damaged."""
+def read_listing(path: Path) -> Listing:
+    """Read the list that `write` left at `path`; raise RunError where it is missing or damaged."""
     advice = "Run `tledge verify` again."
     return files.read_record(Listing, path, "a verified run", advice)
 
 
 def _draw(path: Path, variant: str, golden: Golden, flips: list[Flip], counts: Counter[str]) -> None:
-    shown = flips[: contact_sheet.MOST]
-    title = f"{variant}: " + ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
-    if len(shown) < len(flips):
-        title += f" (the {len(shown)} that Keras was surest of)"
-    before = [f"Keras {_sure(one.keras_confidence)} {one.keras}" for one in shown]
-    after = [f"now {_sure(one.artifact_confidence)} {one.artifact}" for one in shown]
-    labels = [f"{one.kind}: {one.label}" for one in shown]
-    contact_sheet.sheet(golden.images[[one.row for one in shown]], labels, path, title, (before, after))
+    drawn = flips[: contact_sheet.MOST]
+    title = f"{variant}: " + ", ".join(
+        f"{counts[kind]} {KIND_WORDS[kind][counts[kind] != 1]}" for kind in KINDS
+    )
+    if len(drawn) < len(flips):
+        title += f" (the {len(drawn)} that Keras was most confident of)"
+    keras_lines = [f"Keras {flip.keras_confidence:.0%} {flip.keras}" for flip in drawn]
+    artifact_lines = [f"now {flip.artifact_confidence:.0%} {flip.artifact}" for flip in drawn]
+    labels = [f"{KIND_WORDS[flip.kind][0]}: {flip.label}" for flip in drawn]
+    images = golden.images[[flip.row for flip in drawn]]
+    contact_sheet.sheet(images, labels, path, title, (keras_lines, artifact_lines))
 
 
-def _sure(confidence: float) -> str:
-    return f"{confidence:.0%}"
-
-
-def keep_only(run: Path, listed: Iterable[str]) -> None:
-    """Remove lists and sheets of earlier verifications; `listed` are those that `write` just gave."""
-    kept = {Path(path).stem for path in listed}
+def keep_only(run: Path, lists: Iterable[str]) -> None:
+    """Remove lists and sheets of earlier verifications; `lists` are the paths that `write` just returned."""
+    kept = {Path(path).stem for path in lists}
     for path in (run / "evidence").glob("*-flips.*"):
         if path.suffix in (".json", ".png") and path.stem not in kept:
             path.unlink()

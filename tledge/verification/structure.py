@@ -1,4 +1,4 @@
-"""Check an artifact's structure: types, shapes, operators, labels."""
+"""Check the structure of an artifact against the contract: dtypes, shapes, operators, weights, labels."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ if TYPE_CHECKING:
 
 
 MAX_REASONS = 3
-
+"""Kernels of zeros that are named."""
 
 WIDTHS = {"float64": 8, "float32": 4, "int32": 4, "int64": 8, "float16": 2, "int16": 2}
-"""Bytes a value takes, 1 where not listed."""
+"""Bytes of a value, 1 where not listed."""
 
-
-CHANCE = ("random", "bernoulli", "multinomial")
+RANDOM_OPERATORS = ("random", "bernoulli", "multinomial")
 """Parts of the names of operators that draw random numbers."""
 
 
@@ -30,7 +29,16 @@ def structure_reasons(
     parameters: int,
     file_bytes: int,
 ) -> list[str]:
-    """Everything about the file itself that breaks the contract; empty where nothing does."""
+    """List what breaks the contract in the file itself; empty where nothing does.
+
+    Args:
+        found: What inspection found in the file.
+        mode: The mode of the format that it should be in.
+        labels: The labels in the order of the outputs.
+        spec: The contract's input.
+        parameters: How many parameters the model has.
+        file_bytes: Size of the file.
+    """
     return [
         *_port_reasons(found, mode, labels, spec),
         *_operator_reasons(found.operators),
@@ -43,64 +51,66 @@ def structure_reasons(
 def _port_reasons(found: Structure, mode: Mode, labels: tuple[str, ...], spec: InputSpec) -> list[str]:
     if len(found.inputs) != 1 or len(found.outputs) != 1:
         return [f"has {len(found.inputs)} inputs and {len(found.outputs)} outputs, expected one each"]
-    taken, given = found.inputs[0], found.outputs[0]
+    model_input, output = found.inputs[0], found.outputs[0]
     batch = mode.batch or -1
     reasons = []
-    wanted = (batch, spec.height, spec.width, 3)
-    if taken.shape != wanted:
-        reasons.append(f"takes {taken.dtype}{list(taken.shape)}, the contract says {list(wanted)}")
-    if given.shape[-1] != len(labels):
-        reasons.append(f"gives {given.shape[-1]} values for {len(labels)} labels")
-    return reasons + _input_reasons(taken, mode)
+    expected = (batch, spec.height, spec.width, 3)
+    if model_input.shape != expected:
+        shape = f"{model_input.dtype}{list(model_input.shape)}"
+        reasons.append(f"takes {shape}, the contract says {list(expected)}")
+    if output.shape[-1] != len(labels):
+        reasons.append(f"returns {output.shape[-1]} values for {len(labels)} labels")
+    return reasons + _input_reasons(model_input, mode)
 
 
-def _input_reasons(taken: Port, mode: Mode) -> list[str]:
-    if taken.dtype != mode.input:
-        return [f"takes {taken.dtype} input, the contract says {mode.input}"]
+def _input_reasons(model_input: Port, mode: Mode) -> list[str]:
+    if model_input.dtype != mode.input:
+        return [f"takes {model_input.dtype} input, the contract says {mode.input}"]
     if mode.input == "int16":
         return []
-    if mode.calibrated and not taken.scale:
+    if mode.calibrated and not model_input.scale:
         return ["its input is not quantized: a float model, or one with integer weights alone"]
-    if mode.calibrated and (abs(taken.scale - 1) > 1e-6 or taken.zero_point != 0):
+    if mode.calibrated and (abs(model_input.scale - 1) > 1e-6 or model_input.zero_point != 0):
         cause = (
             "calibrated on images scaled to 0..1"
-            if abs(taken.scale * 255 - 1) < 0.01
-            else ("the calibration set does not span 0..255")
+            if abs(model_input.scale * 255 - 1) < 0.01
+            else "the calibration set does not span 0..255"
         )
-        return [f"input scale {taken.scale:.6g} and zero point {taken.zero_point}, expected 1 and 0: {cause}"]
+        quantization = f"input scale {model_input.scale:.6g} and zero point {model_input.zero_point}"
+        return [f"{quantization}, expected 1 and 0: {cause}"]
     return []
 
 
 def _operator_reasons(operators: tuple[str, ...]) -> list[str]:
     reasons = []
     flex = [name for name in operators if name.startswith("Flex")]
-    held = [name for name in operators if name in ("READ_VARIABLE", "VAR_HANDLE")]
-    chance = [name for name in operators if any(word in name.lower() for word in CHANCE)]
+    variables = [name for name in operators if name in ("READ_VARIABLE", "VAR_HANDLE")]
+    random = [name for name in operators if any(word in name.lower() for word in RANDOM_OPERATORS)]
     if flex:
         reasons.append(f"needs TensorFlow operators that LiteRT lacks: {', '.join(flex)}")
-    if held:
-        reasons.append(f"reads its weights from variables ({', '.join(held)}): the weights were dropped")
-    if chance:
-        reasons.append(f"has random operators ({', '.join(chance)}): augmentation was left in the graph")
+    if variables:
+        reasons.append(f"reads its weights from variables ({', '.join(variables)}): the weights were dropped")
+    if random:
+        reasons.append(f"has random operators ({', '.join(random)}): augmentation was left in the graph")
     return reasons
 
 
 def _weight_reasons(found: Structure, mode: Mode, parameters: int, file_bytes: int) -> list[str]:
     total = sum(found.weights.values())
-    counts = {name: held / WIDTHS.get(name, 1) for name, held in found.weights.items()}
+    counts = {name: size / WIDTHS.get(name, 1) for name, size in found.weights.items()}
     own = counts.get(mode.weights, 0)
     reasons = []
     floats = [name for name in ("float32", "float16") if name in (*found.weights, *found.activations)]
     if mode.integer_only and floats:
         share = sum(found.weights.get(name, 0) for name in floats) / max(1, total)
-        cause = ": a float model under an integer name, as an empty calibration set gives" * (share > 0.5)
+        cause = ": a float model under an integer name; was the calibration set empty?" * (share > 0.5)
         reasons.append(f"holds {' and '.join(floats)} tensors ({share:.0%} of the weights){cause}")
     elif not own or own < 0.5 * sum(counts.values()):
-        held = max(counts, key=lambda name: counts[name], default="no")
-        reasons.append(f"weights are {held}, expected {mode.weights}")
+        dtype = max(counts, key=lambda name: counts[name], default="no")
+        reasons.append(f"weights are {dtype}, expected {mode.weights}")
     low, high = (parameters * share for share in mode.size)
     if not low <= file_bytes <= high + mode.overhead:
-        cause = "the weights were dropped" if file_bytes < low else "it holds more than the model"
+        cause = "the weights were dropped" if file_bytes < low else "it contains more than the model"
         reasons.append(
             f"{file_bytes} bytes for {parameters} parameters, expected {low:.0f} to "
             f"{high + mode.overhead:.0f}: {cause}"

@@ -1,4 +1,4 @@
-"""The verification stage: a run's artifacts against its golden set, or a bundle against its own."""
+"""Verify artifacts: those of a run against its golden set, or those of a bundle against the bundle's own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SKIPPED = "skipped"
-"""Verdict of a row whose runtime is not on this machine: not checked, and said so."""
+"""Verdict of an artifact that was not checked because its runtime is not installed here."""
 
 
 @run_folder.alone
@@ -47,57 +47,64 @@ def verify_run(
     kernels: str = "xnnpack",
     progress: Progress = SILENT,
 ) -> ParityReport:
-    """Hold every artifact of a run to the golden set; write `parity.json` and which answers differ.
+    """Verify every artifact of a run against the golden set, and write `parity.json` and the flips.
 
     Raises RunError where there is nothing to verify.
     """
     run = folder.read_run()
     reference = folder.read_golden()
     standard = Standard(run.labels, run.input, run.parameters, limits, run.confidence)
-    artifacts = [one for one in folder.read_artifacts() if one.variant in VARIANTS]
+    artifacts = [artifact for artifact in folder.read_artifacts() if artifact.variant in VARIANTS]
     if not artifacts:
         raise RunError(f"{folder.path}: no artifacts to verify. Run `tledge export {folder.path}`.")
     order = list(VARIANTS)
     rows = []
-    for artifact in sorted(artifacts, key=lambda one: order.index(one.variant)):
+    for artifact in sorted(artifacts, key=lambda artifact: order.index(artifact.variant)):
         row = _row(folder, artifact, reference, standard, kernels, progress)
         rows.append(_with_uncorrected(folder, row, artifact, reference, standard))
     flips.keep_only(folder.path, [row.flips for row in rows])
-    report = _report(_of_keras(reference, run.confidence), rows)
+    report = _report(_reference_figures(reference, run.confidence), rows)
     files.write_json(folder.parity, report)
     return report
 
 
-def _of_keras(reference: golden_set.Golden, fitted: AbstentionPolicy | None) -> Reference:
+def _reference_figures(reference: golden_set.Golden, policy: AbstentionPolicy | None) -> Reference:
+    """Compute what Keras scores on the golden set."""
     right = reference.probabilities.argmax(1) == reference.labels
     ece = statistics.calibration_error(reference.probabilities, reference.labels)
-    found = Reference(float(right.mean()), len(right), ece)
-    if fitted is None:
-        return found
-    coverage, error = abstention.coverage_and_error(reference.probabilities, reference.labels, fitted)
-    return replace(found, coverage=coverage, answered_error=error)
+    figures = Reference(float(right.mean()), len(right), ece)
+    if policy is None:
+        return figures
+    coverage, error = abstention.coverage_and_error(reference.probabilities, reference.labels, policy)
+    return replace(figures, coverage=coverage, answered_error=error)
 
 
 def _report(reference: Reference, rows: Sequence[ParityRow]) -> ParityReport:
-    """Passed where something was checked and nothing that was checked fell short."""
+    """Build the report; it passes where something was checked and all that was checked passed."""
     checked = [row.verdict == "passed" for row in rows if row.verdict != SKIPPED]
     return ParityReport(passed=bool(checked) and all(checked), reference=reference, rows=tuple(rows))
 
 
 def failure(report: ParityReport, why: str = "") -> TledgeError:
-    """What a report that did not pass ends with; `why` stands for the reasons where they were shown.
+    """Build the error that a command ends with for a report that did not pass.
 
-    An ArtifactError where a file is wrong in itself, a MissingError where none could be checked, else
-    a ParityFailed.
+    Args:
+        report: The report.
+        why: Replaces the reasons, where they were shown before.
+
+    Returns:
+        An ArtifactError where any artifact has structural reasons, a MissingError where no artifact could
+        be checked, else a ParityFailed.
     """
     bad = [row for row in report.rows if row.verdict not in ("passed", SKIPPED)]
-    told = why or " ".join(f"{row.variant}: {reason}" for row in bad or report.rows for reason in row.reasons)
+    reasons = (f"{row.variant}: {reason}" for row in bad or report.rows for reason in row.reasons)
+    details = why or " ".join(reasons)
     if not bad:
-        return MissingError(f"No artifact could be checked here. {told}")
+        return MissingError(f"No artifact could be checked here. {details}")
     names = ", ".join(row.variant for row in bad)
     if any(row.structural for row in bad):
-        return ArtifactError(f"verification failed: {names}. {told}")
-    return ParityFailed(f"verification did not pass: {names}. {told}")
+        return ArtifactError(f"verification failed: {names}. {details}")
+    return ParityFailed(f"verification did not pass: {names}. {details}")
 
 
 def _row(
@@ -124,16 +131,16 @@ def _with_uncorrected(
     reference: golden_set.Golden,
     standard: Standard,
 ) -> ParityRow:
-    """Add what the converter alone would have given, where the export kept it."""
+    """Add the figures of the same conversion without bias correction, where the export kept its file."""
     path = folder.path / str(artifact.details.get(UNCORRECTED, ""))
     if UNCORRECTED not in artifact.details or not path.is_file():
         return row
     try:
         session = VARIANTS[artifact.variant].format.open(path, row.kernels or "xnnpack")
-        found = parity.comparison_figures(session, reference, standard)
+        figures = parity.comparison_figures(session, reference, standard)
     except TledgeError:
         return row  # evidence only: a damaged extra file must not fail the shipped one
-    return replace(row, without_bias_correction=found)
+    return replace(row, without_bias_correction=figures)
 
 
 def verify_bundle(
@@ -143,17 +150,17 @@ def verify_bundle(
     kernels: str = "xnnpack",
     progress: Progress = SILENT,
 ) -> ParityReport:
-    """Check a bundle on this machine: hashes, labels, preparation, structure, golden answers.
+    """Verify a bundle on this machine: hashes, labels, preprocessing, structure, golden predictions.
 
-    Raises ArtifactError for damage that concerns the bundle as a whole, and where the owner of `key`,
-    if that is given, did not sign it as it is.
+    Raises ArtifactError for damage that concerns the bundle as a whole, and where `key` is passed and its
+    owner did not sign the bundle as it is.
     """
-    with contradictions_named(path):
+    with contradictions_explained(path):
         return verify_opened(open_bundle(path, key), kernels=kernels, progress=progress)
 
 
 @contextmanager
-def contradictions_named(path: Path) -> Iterator[None]:
+def contradictions_explained(path: Path) -> Iterator[None]:
     """Raise an ArtifactError that names the bundle where its files do not fit together."""
     try:
         yield
@@ -162,8 +169,8 @@ def contradictions_named(path: Path) -> Iterator[None]:
 
 
 def verify_opened(bundle: Bundle, *, kernels: str = "xnnpack", progress: Progress = SILENT) -> ParityReport:
-    """Check a bundle that is open already, as `verify_bundle` does."""
-    with contradictions_named(bundle.path):
+    """Verify a bundle that is open already, as `verify_bundle` does."""
+    with contradictions_explained(bundle.path):
         return _verify_bundle(bundle, kernels, progress)
 
 
@@ -173,24 +180,24 @@ def _verify_bundle(bundle: Bundle, kernels: str, progress: Progress) -> ParityRe
         raise ArtifactError(f"{bundle.path}: the manifest names no artifact, so there is nothing to verify.")
     expected = bundle.golden()
     _check_labels(bundle)
-    _check_preparation(bundle, expected)
+    _check_preprocessing(bundle, expected)
     rows = []
     for entry in track(progress, bundle.manifest.artifacts, "verify", len(bundle.manifest.artifacts)):
         rows.append(_shipped_row(bundle, entry, expected, kernels))
-    answers = expected["keras"].argmax(1)
+    classes = expected["keras"].argmax(1)
     photos = bundle.manifest.photos
-    right = [int(answers[one.tensor]) == bundle.manifest.label_index(one.label) for one in photos]
+    right = [int(classes[photo.tensor]) == bundle.manifest.label_index(photo.label) for photo in photos]
     return _report(Reference(sum(right) / len(right) if right else 0.0, len(right)), rows)
 
 
 def _check_labels(bundle: Bundle) -> None:
-    listed = contract.parse_labels(bundle.files.read("labels.txt").decode("utf-8"))
-    if listed != bundle.manifest.labels:
-        raise ArtifactError(f"{bundle.path}: labels.txt and manifest.json name other labels.")
+    labels = contract.parse_labels(bundle.files.read("labels.txt").decode("utf-8"))
+    if labels != bundle.manifest.labels:
+        raise ArtifactError(f"{bundle.path}: labels.txt and manifest.json have different labels.")
 
 
-def _check_preparation(bundle: Bundle, expected: dict[str, NDArray[Any]]) -> None:
-    """The golden photos prepared here give the golden pixels, within 1 grey level."""
+def _check_preprocessing(bundle: Bundle, expected: dict[str, NDArray[Any]]) -> None:
+    """Check that preprocessing on this machine gives the golden pixels, within 1 grey level."""
     import numpy as np
 
     spec = bundle.manifest.input
@@ -199,8 +206,8 @@ def _check_preparation(bundle: Bundle, expected: dict[str, NDArray[Any]]) -> Non
         worst = int(np.abs(pixels.astype(int) - expected["pixels"][case.tensor]).max())
         if worst > 1:
             raise ArtifactError(
-                f"{bundle.path}: golden/{case.photo} prepared on this machine differs from the "
-                f"golden pixels by {worst} grey levels, at most 1 allowed. Another Pillow?"
+                f"{bundle.path}: golden/{case.photo} preprocessed on this machine differs from the "
+                f"golden pixels by {worst} grey levels, expected at most 1. Is the Pillow version another?"
             )
 
 

@@ -54,7 +54,7 @@ def test_large_file_is_not_read(bundle: Path) -> None:
 def test_answers_that_are_no_numbers_are_told(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = inference_predictor.open_predictor(shared_bundle)
     photo = next((shared_bundle / "golden").glob("*.png"))
-    for found, words_ in ((np.full((1, 3), np.nan), "no number"), (np.zeros((1, 4)), "expected")):
+    for found, words_ in ((np.full((1, 3), np.nan), "are not numbers"), (np.zeros((1, 4)), "expected")):
         monkeypatch.setattr(predictor.session, "run", lambda _images, found=found: found.astype(np.float32))
         with pytest.raises(ArtifactError, match=words_):
             list(predict(predictor, [photo], 3))

@@ -50,14 +50,14 @@ def test_known_fault_is_named(fault: str, message: str) -> None:
 def test_shuffled_labels_are_named() -> None:
     reference = golden()
     (cause,) = causes.likely_causes(reference, reference.probabilities[:, [1, 0, 2, 3]], NAMES)
-    assert cause == "labels are shuffled: it answers cat → dog, dog → cat"
+    assert cause == "labels are shuffled: it predicts cat → dog, dog → cat"
 
 
 def test_constant_answers_are_named() -> None:
     reference = golden()
     found = np.broadcast_to(reference.probabilities[:1], (80, 4))
     (cause,) = causes.likely_causes(reference, found, NAMES)
-    assert "answers the same to every image" in cause
+    assert "predicts the same for every image" in cause
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -94,20 +94,20 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int) -> dict[s
 
 def test_list_reads_back(tmp_path: Path) -> None:
     path = tmp_path / flips.write(tmp_path, "tflite-int8", reference(), FOUND, NAMES)
-    found = flips.listed(path)
+    found = flips.read_listing(path)
     assert (found.variant, found.images, found.lost, found.won, found.moved) == ("tflite-int8", 5, 1, 1, 1)
     assert list(found.flips) == flips.find(reference(), FOUND, NAMES)
     for damage in ('"flips": [1]', '"flips": [{"image": 3}]', '"won": 1'):
         path.write_text("{" + damage + "}")
         with pytest.raises(RunError, match=r"incomplete, or of another tledge.*tledge verify"):
-            flips.listed(path)
+            flips.read_listing(path)
 
 
 def test_sheet_shows_both_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen = drawn(monkeypatch, tmp_path, 5)
-    assert seen["title"] == "tflite-int8: 1 lost, 1 won, 1 moved"
+    assert seen["title"] == "tflite-int8: 1 regression, 1 fix, 1 still wrong"
     assert [int(one[0, 0, 0]) for one in seen["images"]] == [6, 0, 9]
-    assert seen["captions"] == ["won: cat", "lost: cat", "moved: dog"]
+    assert seen["captions"] == ["fix: cat", "regression: cat", "still wrong: dog"]
     before, after = seen["below"]
     assert before == ["Keras 99% owl", "Keras 90% cat", "Keras 80% cat"]
     assert after == ["now 70% cat", "now 50% dog", "now 45% owl"]
@@ -115,10 +115,10 @@ def test_sheet_shows_both_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def test_sheet_has_an_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen = drawn(monkeypatch, tmp_path, 100)
-    assert seen["title"].endswith("20 moved")
+    assert seen["title"].endswith("20 regressions, 20 fixes, 20 still wrong")
     seen = drawn(monkeypatch, tmp_path, 105)
     assert len(seen["images"]) == len(seen["captions"]) == contact_sheet.MOST
-    assert seen["title"].endswith("21 moved (the 60 that Keras was surest of)")
+    assert seen["title"].endswith("21 still wrong (the 60 that Keras was most confident of)")
     assert len(json.loads((tmp_path / "evidence/tflite-int8-flips.json").read_text())["flips"]) == 63
 
 

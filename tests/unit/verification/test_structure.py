@@ -88,7 +88,7 @@ def test_good_structure_has_no_reasons(found: Structure, variant: str, size: int
         ({"inputs": port(shape=(1, 3, 32, 48))}, "the contract says [1, 32, 48, 3]"),
         ({"inputs": port() * 2}, "has 2 inputs and 1 outputs, expected one each"),
         ({"outputs": ()}, "has 1 inputs and 0 outputs"),
-        ({"outputs": (replace(INT8.outputs[0], shape=(1, 5)),)}, "gives 5 values for 4 labels"),
+        ({"outputs": (replace(INT8.outputs[0], shape=(1, 5)),)}, "returns 5 values for 4 labels"),
         ({"operators": ("CONV_2D", "FlexErf")}, "operators that LiteRT lacks: FlexErf"),
         ({"operators": ("READ_VARIABLE", "VAR_HANDLE")}, "from variables (READ_VARIABLE, VAR_HANDLE)"),
         ({"operators": ("RANDOM_UNIFORM",)}, "random operators (RANDOM_UNIFORM)"),
@@ -139,7 +139,7 @@ def test_wrong_weight_dtype_is_named(found: Structure, variant: str, held: str, 
 def test_wrong_file_size_is_named(variant: str, found: Structure, small: int, large: int) -> None:
     assert faults(found, variant, small + 1) == []
     assert "the weights were dropped" in faults(found, variant, small)[0]
-    assert "holds more than the model" in faults(found, variant, large)[0]
+    assert "contains more than the model" in faults(found, variant, large)[0]
 
 
 def test_every_fault_is_told() -> None:
