@@ -140,7 +140,7 @@ def _model(folder: RunFolder, artifact: Artifact) -> bytes:
     """Read the artifact's file, and check its hash."""
     path = folder.path / artifact.path
     if not path.is_file() or folder.sha256(path) != artifact.sha256:
-        raise ArtifactError(f"{path}: missing, or changed after the export. Export again.")
+        raise ArtifactError(f"{path}: missing, or changed after it was exported. Export again.")
     return path.read_bytes()
 
 

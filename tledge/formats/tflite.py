@@ -4,145 +4,122 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from tledge._process.optional_imports import Needs, install_command
-from tledge.errors import ArtifactError, MissingError
-from tledge.formats import tflite_metadata
+from tledge.errors import ArtifactError
+from tledge.formats import tflite_metadata, tflite_model
 from tledge.formats.base import KERNEL_SIZE, Format, Mode, Port, Structure
 from tledge.formats.tflite_conversion import convert
 from tledge.runtime.model_file import ModelSource, read_model
 from tledge.runtime.session_pool import SessionPool
-from tledge.runtime.sessions import LiteRTSession, Session, check_tflite
+from tledge.runtime.sessions import LiteRTSession, Session
+
+BYTES_PER_VALUE = {"float32": 4, "float16": 2, "int32": 4, "int64": 8, "int16": 2, "int8": 1, "uint8": 1}
+"""Size of one value by dtype, of those that are whole bytes."""
 
 
 def open_model(source: ModelSource, kernels: str) -> Session:
-    """Open in LiteRT with the named kernels, once for every processor."""
+    """Open in LiteRT with the named kernel family, one session for each processor."""
     model = read_model(source)
     sessions = [LiteRTSession(model.content, model.name, kernels) for _ in range(os.cpu_count() or 1)]
     return SessionPool(sessions)
 
 
 def inspect(source: ModelSource) -> Structure:
-    """What is in a `.tflite` file, read from its flatbuffer and not run.
+    """Find the structure of a `.tflite` file from its flatbuffer, without running it.
 
-    Raises ArtifactError where the file is truncated or damaged.
+    Raises:
+        ArtifactError: the file is truncated or damaged.
     """
     model = read_model(source)
-    data = model.content
-    check_tflite(data, model.name)
-    schema = _schema()
-    try:
-        parsed = schema.Model.GetRootAs(data, 0)
-        return _structure(schema, parsed, data)
-    except ArtifactError:
-        raise
-    except Exception as error:  # flatbuffers follows wild offsets into struct, index and type errors
-        raise ArtifactError(f"{model.name}: truncated or damaged flatbuffer ({error!r}).") from error
+    parsed = tflite_model.parse(model.content, model.name)
+    with tflite_model.damage_explained(model.name):
+        return _structure(parsed, model.content)
 
 
-def _schema() -> Any:
-    try:
-        from ai_edge_litert import schema_py_generated
-    except ImportError as error:
-        raise MissingError(f"LiteRT is not installed ({error}): pip install ai-edge-litert") from error
-    return schema_py_generated
+@dataclass(frozen=True)
+class _Constant:
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    raw: bytes
+
+    @property
+    def is_zeroed_kernel(self) -> bool:
+        """True where all weights are zero: with symmetric weights, a zero byte is zero in every dtype."""
+        is_kernel = len(self.shape) > 1 and math.prod(self.shape) >= KERNEL_SIZE and self.dtype != "int32"
+        return is_kernel and not any(self.raw)
 
 
-def _structure(schema: Any, parsed: Any, data: bytes) -> Structure:
-    graphs = [parsed.Subgraphs(number) for number in range(parsed.SubgraphsLength())]
-    main = graphs[0]
-    constants = [found for graph in graphs for found in _constants(schema, parsed, graph)]
-    weights: dict[str, int] = {}
-    for _name, dtype, shape, raw in constants:
-        weights[dtype] = weights.get(dtype, 0) + len(raw)
-        if len(raw) < _expected_bytes(dtype, shape):
-            raise ArtifactError("a constant is shorter than its shape says: truncated file.")
-    # Symmetric weights: a zero byte is a zero weight in every dtype.
-    zeroed = tuple(
-        name
-        for name, dtype, shape, raw in constants
-        if len(shape) > 1 and math.prod(shape) >= KERNEL_SIZE and dtype != "int32" and not any(raw)
-    )
+def _structure(model: Any, data: bytes) -> Structure:
+    main = model.subgraphs[0]
+    constants = list(_constants(model))
     metadata = tflite_metadata.read_metadata(data)
     labels = metadata.get("labels")
     return Structure(
-        inputs=_ports(schema, main, main.InputsAsNumpy()),
-        outputs=_ports(schema, main, main.OutputsAsNumpy()),
-        weights=weights,
-        activations=_activations(schema, parsed, graphs),
-        operators=tuple(sorted(_operators(schema, parsed, graphs))),
-        zeroed=zeroed,
+        inputs=tuple(_port(main.tensors[number]) for number in main.inputs),
+        outputs=tuple(_port(main.tensors[number]) for number in main.outputs),
+        weights=_bytes_by_dtype(constants),
+        activations=_activations(model),
+        operators=tuple(sorted(_operators(model))),
+        zeroed=tuple(constant.name for constant in constants if constant.is_zeroed_kernel),
         labels=tuple(labels) if isinstance(labels, (list, tuple)) else None,
         metadata=metadata,
     )
 
 
-def _expected_bytes(dtype: str, shape: tuple[int, ...]) -> int:
-    width = {"float32": 4, "float16": 2, "int32": 4, "int64": 8, "int16": 2, "int8": 1, "uint8": 1}
-    return math.prod(shape) * width.get(dtype, 0)
+def _bytes_by_dtype(constants: Iterable[_Constant]) -> dict[str, int]:
+    """Add up the bytes of constants; raise ArtifactError where one has fewer than its shape says."""
+    weights: dict[str, int] = {}
+    for constant in constants:
+        weights[constant.dtype] = weights.get(constant.dtype, 0) + len(constant.raw)
+        if len(constant.raw) < math.prod(constant.shape) * BYTES_PER_VALUE.get(constant.dtype, 0):
+            raise ArtifactError("a constant is shorter than its shape says: truncated file.")
+    return weights
 
 
-def _dtype_names(schema: Any) -> dict[int, str]:
-    kinds = vars(schema.TensorType).items()
-    return {value: name.lower() for name, value in kinds if not name.startswith("_")}
+def _tensors(model: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each tensor of each subgraph with its buffer's content, None where it is computed."""
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            yield tensor, model.buffers[tensor.buffer].data
 
 
-def _tensors(graph: Any) -> Iterator[Any]:
-    for number in range(graph.TensorsLength()):
-        yield graph.Tensors(number)
+def _constants(model: Any) -> Iterator[_Constant]:
+    for tensor, content in _tensors(model):
+        if content is not None and len(content):
+            shape, raw = tflite_model.shape_of(tensor), content.tobytes()
+            yield _Constant(tensor.name.decode(), tflite_model.dtype_name(tensor), shape, raw)
 
 
-def _constants(schema: Any, parsed: Any, graph: Any) -> Iterator[tuple[str, str, tuple[int, ...], bytes]]:
-    names = _dtype_names(schema)
-    for tensor in _tensors(graph):
-        raw = parsed.Buffers(tensor.Buffer()).DataAsNumpy()
-        if not isinstance(raw, int) and len(raw):
-            shape = tuple(int(side) for side in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
-            yield tensor.Name().decode(), names[tensor.Type()], shape, raw.tobytes()
+def _activations(model: Any) -> tuple[str, ...]:
+    """Return the dtypes of computed tensors, each once, sorted."""
+    computed = [tensor for tensor, content in _tensors(model) if content is None]
+    return tuple(sorted({tflite_model.dtype_name(tensor) for tensor in computed}))
 
 
-def _activations(schema: Any, parsed: Any, graphs: list[Any]) -> tuple[str, ...]:
-    names = _dtype_names(schema)
-    return tuple(
-        sorted(
-            {
-                names[tensor.Type()]
-                for graph in graphs
-                for tensor in _tensors(graph)
-                if isinstance(parsed.Buffers(tensor.Buffer()).DataAsNumpy(), int)
-            }
-        )
-    )
-
-
-def _ports(schema: Any, graph: Any, numbers: Any) -> tuple[Port, ...]:
-    return tuple(_port(schema, graph.Tensors(int(number))) for number in numbers)
-
-
-def _port(schema: Any, tensor: Any) -> Port:
-    found = tensor.Quantization()
-    quantized = found is not None and found.ScaleLength() > 0
+def _port(tensor: Any) -> Port:
+    quantization = tensor.quantization
+    scales = quantization.scale if quantization is not None else None
+    zero_points = quantization.zeroPoint if quantization is not None else None
     return Port(
-        name=tensor.Name().decode(),
-        dtype=_dtype_names(schema)[tensor.Type()],
-        shape=tuple(int(side) for side in tensor.ShapeAsNumpy()),
-        scale=float(found.Scale(0)) if quantized else 0.0,
-        zero_point=int(found.ZeroPoint(0)) if quantized else 0,
+        name=tensor.name.decode(),
+        dtype=tflite_model.dtype_name(tensor),
+        shape=tflite_model.shape_of(tensor),
+        scale=float(scales[0]) if scales is not None and len(scales) else 0.0,
+        zero_point=int(zero_points[0]) if zero_points is not None and len(zero_points) else 0,
     )
 
 
-def _operators(schema: Any, parsed: Any, graphs: list[Any]) -> set[str]:
-    kinds = {value: name for name, value in vars(schema.BuiltinOperator).items()}
-    found = set()
-    for graph in graphs:
-        for number in range(graph.OperatorsLength()):
-            code = parsed.OperatorCodes(graph.Operators(number).OpcodeIndex())
-            builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-            custom = code.CustomCode()
-            found.add(custom.decode() if custom else kinds[builtin])
-    return found
+def _operators(model: Any) -> set[str]:
+    return {
+        tflite_model.operator_name(model, operator)
+        for graph in model.subgraphs
+        for operator in graph.operators or ()
+    }
 
 
 FORMAT = Format(
