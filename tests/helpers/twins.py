@@ -5,10 +5,13 @@ from __future__ import annotations
 from io import BytesIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from tledge.data.duplicates import DuplicatePair, duplicates
+from tledge.data.duplicates import DuplicatePair, find_duplicates
 from tledge.preprocessing.image import preprocess
+
+Pixels = NDArray[np.uint8]
 
 SAVED_AGAIN = "same picture"
 
@@ -30,4 +33,15 @@ def halved(image: Image.Image) -> Image.Image:
 def twins(*photos: bytes, size: int = 128) -> list[DuplicatePair]:
     """Twins of encoded photos; the bytes themselves serve as their digests."""
     prepared = np.stack([preprocess(one, (size, size)) for one in photos])
-    return duplicates(prepared, [one.hex() for one in photos])
+    return find_duplicates(prepared, [one.hex() for one in photos])
+
+
+def scenes(count: int, side: int = 32, seed: int = 0) -> Pixels:
+    """Different photos: coarse colour patches."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), np.uint8)
+    return coarse.repeat(side // 4, axis=1).repeat(side // 4, axis=2)
+
+
+def noisy(images: Pixels, level: int, seed: int = 0) -> Pixels:
+    noise = np.random.default_rng(seed).integers(-level, level + 1, images.shape)
+    return (images + noise).clip(0, 255).astype(np.uint8)

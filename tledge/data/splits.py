@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from tledge._io import atomic
 from tledge.config import Data, SplitPart, Splits
 from tledge.data.cache import Prepared
-from tledge.data.duplicates import GROUPING, near_duplicate_groups
+from tledge.data.near_duplicates import groups_of
 from tledge.errors import DataError
 
 if TYPE_CHECKING:
@@ -173,22 +171,8 @@ def _groups(prepared: Prepared, data: Data) -> Rows:
     if data.group == "none":
         return np.arange(len(prepared.rows))
     if data.group == "near-duplicates":
-        return near_duplicates(prepared)
+        return groups_of(prepared)
     return _groups_by_id(prepared, re.compile(data.group), {take.origin for _, take in _takes(data.splits)})
-
-
-def near_duplicates(prepared: Prepared) -> Rows:
-    """Near-duplicate groups of a cache int64[N], computed once and kept beside it if possible."""
-    import numpy as np
-
-    path = prepared.folder / f"groups-{GROUPING}.npy"
-    if not path.is_file():
-        if not os.access(prepared.folder, os.W_OK):
-            return near_duplicate_groups(prepared.images())
-        with atomic.replacing(path) as made:
-            np.save(made, near_duplicate_groups(prepared.images()))
-    found: Rows = np.load(path)
-    return found
 
 
 def _groups_by_id(prepared: Prepared, pattern: re.Pattern[str], origins: set[str]) -> Rows:

@@ -45,14 +45,14 @@ def test_head_learns_real_hands(rps: Path) -> None:
 
 
 def test_validation_holds_whole_groups(rps: Path) -> None:
-    from tledge.data import cache, splits
+    from tledge.data import cache, near_duplicates, splits
     from tledge.recipe import loader
 
     run = json.loads((rps / "run.json").read_text())
     made = loader.load(rps / "recipe.toml")
     prepared = cache.open_cache(Path(run["cache"]))
     rows = splits.split(prepared, made.data, made.meta.seed)
-    groups = splits.near_duplicates(prepared)
+    groups = near_duplicates.groups_of(prepared)
     train, validation = (set(groups[rows[name]].tolist()) for name in ("train", "validation"))
     assert len(validation) >= 3 and not train & validation
 

@@ -1,102 +1,22 @@
-"""Near-duplicate groups: noisy copies and slow films together, different photos apart; and twins."""
+"""Duplicates: photos that were copied, saved again, turned or mirrored, and none that only look alike."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
-from tests.helpers.twins import SAVED_AGAIN, TURNED, halved, jpeg, twins
-from tledge.data.duplicates import DuplicatePair, duplicates, near_duplicate_groups
+from tests.helpers.twins import SAVED_AGAIN, TURNED, Pixels, halved, jpeg, noisy, scenes, twins
+from tledge.data import duplicates
+from tledge.data.cache import Prepared
+from tledge.data.cache_index import Row
+from tledge.data.duplicates import DuplicatePair
 from tledge.preprocessing.image import preprocess
-
-Pixels = NDArray[np.uint8]
-
-
-def scenes(count: int, side: int = 32, seed: int = 0) -> Pixels:
-    """Different photos: coarse colour patches."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), np.uint8)
-    return coarse.repeat(side // 4, axis=1).repeat(side // 4, axis=2)
-
-
-def noisy(images: Pixels, level: int, seed: int = 0) -> Pixels:
-    noise = np.random.default_rng(seed).integers(-level, level + 1, images.shape)
-    return (images + noise).clip(0, 255).astype(np.uint8)
-
-
-def test_noisy_copies_are_one_group() -> None:
-    photos = scenes(10)
-    groups = near_duplicate_groups(np.concatenate([photos, noisy(photos, 12), noisy(photos, 20, seed=1)]))
-    assert groups.tolist() == [*range(10)] * 3
-
-
-def test_different_photos_stay_apart() -> None:
-    assert near_duplicate_groups(scenes(300)).tolist() == [*range(300)]
-
-
-def test_exposure_alone_is_duplicate() -> None:
-    photos = scenes(8)
-    brighter = (photos * 0.92 + 8).astype(np.uint8)
-    assert near_duplicate_groups(np.concatenate([photos, brighter])).tolist() == [*range(8)] * 2
-
-
-def test_slow_film_is_one_group() -> None:
-    first, last = (one.astype(float) for one in scenes(2, seed=5))
-    film = np.stack([first + (last - first) * share for share in np.linspace(0, 1, 40)]).astype(np.uint8)
-    groups = near_duplicate_groups(np.concatenate([film, scenes(20, seed=6)]))
-    assert groups.tolist() == [0] * 40 + [*range(1, 21)]
-
-
-def test_order_does_not_part_groups() -> None:
-    photos = scenes(30)
-    pairs = np.concatenate([photos, noisy(photos, 10)])
-    order = np.random.default_rng(3).permutation(60)
-    groups = near_duplicate_groups(pairs[order])
-    twins = {tuple(sorted(np.flatnonzero(order % 30 == photo))) for photo in range(30)}
-    assert {tuple(np.flatnonzero(groups == group)) for group in range(30)} == twins
-
-
-def test_groups_reach_across_blocks() -> None:
-    photos = scenes(300)
-    groups = near_duplicate_groups(np.concatenate([photos, noisy(photos, 8)]))
-    assert groups.tolist() == [*range(300)] * 2
-
-
-def test_groups_numbered_by_appearance() -> None:
-    first, second, third = scenes(3)
-    groups = near_duplicate_groups(np.stack([second, first, second, third, first]))
-    assert groups.tolist() == [0, 1, 0, 2, 1]
-
-
-@pytest.mark.parametrize("shape", [(16, 16), (17, 31), (96, 64)])
-def test_any_size_from_sixteen(shape: tuple[int, int]) -> None:
-    photos = np.random.default_rng(0).integers(0, 256, (4, 1, 1, 3), np.uint8)
-    images = np.broadcast_to(photos, (4, *shape, 3))
-    assert near_duplicate_groups(np.concatenate([images, images])).tolist() == [0, 1, 2, 3] * 2
-
-
-def test_one_image_is_one_group() -> None:
-    assert near_duplicate_groups(scenes(1)).tolist() == [0]
-
-
-def test_two_images_grouped_if_equal() -> None:
-    photos = scenes(2)
-    assert near_duplicate_groups(photos).tolist() == [0, 1]
-    assert near_duplicate_groups(photos[[0, 0]]).tolist() == [0, 0]
-
-
-def test_all_equal_is_one_group() -> None:
-    assert near_duplicate_groups(scenes(1).repeat(50, axis=0)).tolist() == [0] * 50
-
-
-def test_similar_set_is_not_one_group() -> None:
-    """In a set of one kind of scene, what is near is measured by what the set varies."""
-    calm = (scenes(60) * 0.1 + 100).astype(np.uint8)
-    assert near_duplicate_groups(calm).tolist() == [*range(60)]
 
 
 def photo(seed: int, size: tuple[int, int] = (300, 220)) -> Image.Image:
@@ -111,7 +31,7 @@ def photo(seed: int, size: tuple[int, int] = (300, 220)) -> Image.Image:
 
 def of_pixels(images: Pixels) -> list[DuplicatePair]:
     """Twins of images whose files all differ."""
-    return duplicates(images, [str(number) for number in range(len(images))])
+    return duplicates.find_duplicates(images, [str(number) for number in range(len(images))])
 
 
 def test_same_bytes_are_twins() -> None:
@@ -252,8 +172,41 @@ def test_too_few_for_twins(count: int) -> None:
     assert of_pixels(scenes(3)[:count]) == []
 
 
-@pytest.mark.parametrize("name", ["COARSE_LEVEL", "FINE_DETAIL"])
-def test_no_tolerance_finds_no_twin(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"tledge.data.duplicates.{name}", 0.0)
-    monkeypatch.setattr("tledge.data.duplicates.FLOOR", 0.0)
+@pytest.mark.parametrize("stage", ["COARSE", "FINE"])
+def test_no_tolerance_finds_no_twin(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    strict = replace(getattr(duplicates, stage), least=0.0, most=0.0)
+    monkeypatch.setattr(duplicates, stage, strict)
     assert twins(jpeg(photo(1)), jpeg(photo(1), 75)) == []
+
+
+def test_pairs_are_searched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second command reads the pairs that the first one found among the same rows."""
+    images = scenes(5)[[0, 1, 0, 2, 3, 4]]
+    np.save(tmp_path / "images.npy", images)
+    rows = tuple(Row(str(number), "cat", "train", str(number)) for number in range(6))
+    prepared = Prepared(tmp_path, ("cat",), rows, ())
+    announced: list[str] = []
+    searches = [
+        duplicates.duplicates_of(prepared, chosen, lambda: announced.append("search"))
+        for chosen in (np.arange(6), np.arange(6), np.arange(1, 6), np.arange(6))
+    ]
+    assert searches == [[DuplicatePair(0, 2, SAVED_AGAIN)]] * 2 + [[], [DuplicatePair(0, 2, SAVED_AGAIN)]]
+    assert len(announced) == 2
+    for kept in tmp_path.glob("duplicates-*.json"):
+        kept.write_text("[[0")
+    assert duplicates.duplicates_of(prepared, np.arange(6), lambda: announced.append("again")) == searches[0]
+    assert announced[-1] == "again"
+    monkeypatch.setattr(duplicates, "VERSION", duplicates.VERSION + 1)
+    duplicates.duplicates_of(prepared, np.arange(6), lambda: announced.append("other version"))
+    assert announced[-1] == "other version"
+
+
+def test_read_only_cache_is_searched_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "images.npy", scenes(2)[[0, 0]])
+    rows = tuple(Row(str(number), "cat", "train", str(number)) for number in range(2))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    prepared = Prepared(tmp_path, ("cat",), rows, ())
+    assert duplicates.duplicates_of(prepared, np.arange(2), lambda: None) == [
+        DuplicatePair(0, 1, SAVED_AGAIN)
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["images.npy"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.split_data import Rows, cache_of, data, lists, no_overlap, share
-from tledge.data import splits
+from tledge.data import near_duplicates, splits
 from tledge.data.cache import Prepared, Row
 from tledge.errors import DataError
 
@@ -57,9 +57,9 @@ def test_groups_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     cache = filmed(tmp_path, films=10, frames=3)
     wanted = data("all", share("all", 0.2), share("all", 0.2), "near-duplicates")
     first = splits.split(cache, wanted, seed=0)
-    monkeypatch.setattr(splits, "near_duplicate_groups", refuse)
+    monkeypatch.setattr(near_duplicates, "near_duplicate_groups", refuse)
     assert lists(splits.split(cache, wanted, seed=0)) == lists(first)
-    monkeypatch.setattr(splits, "GROUPING", splits.GROUPING + 1)
+    monkeypatch.setattr(near_duplicates, "GROUPING", near_duplicates.GROUPING + 1)
     with pytest.raises(AssertionError, match="grouped again"):
         splits.split(cache, wanted, seed=0)
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers.split_data import cache_of, data, lists, no_overlap, share
 from tledge.config import Data
-from tledge.data import splits
+from tledge.data import near_duplicates, splits
 from tledge.data.cache import Prepared, Row
 from tledge.errors import DataError
 
@@ -273,8 +273,8 @@ def test_halves_of_odd_classes() -> None:
 def test_read_only_cache_is_grouped_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What is computed is not kept where it cannot be."""
     monkeypatch.setattr(os, "access", lambda *_: False)
-    monkeypatch.setattr(splits, "near_duplicate_groups", lambda _images: np.arange(3))
+    monkeypatch.setattr(near_duplicates, "near_duplicate_groups", lambda _images: np.arange(3))
     monkeypatch.setattr(Prepared, "images", lambda _self: None)
     made = prepared({("train", "cat"): 3}, tmp_path)
-    assert splits.near_duplicates(made).tolist() == [0, 1, 2]
+    assert near_duplicates.groups_of(made).tolist() == [0, 1, 2]
     assert list(tmp_path.iterdir()) == []

@@ -19,10 +19,12 @@ from tests.helpers import fake_data
 from tests.helpers.photo_folders import tree
 from tests.helpers.streams import LABELS, SIDE, check_streamed_as_cached
 from tledge.config import Data
-from tledge.data import cache_writer, duplicates, prepare, splits, streaming
+from tledge.data import cache_writer, prepare, splits, streaming
 from tledge.data.cache import Prepared
+from tledge.data.near_duplicates import groups_of
 from tledge.data.sources import folder as folder_source
 from tledge.data.streaming import OneHot, StreamedImages, in_batches
+from tledge.data.thumbnails import box_means
 from tledge.errors import DataError, RecipeError
 from tledge.preprocessing import image
 
@@ -276,7 +278,7 @@ class Flushed(np.ndarray[Any, Any]):
 
 
 def thumbnails(count: int) -> None:
-    duplicates._thumbnails(Photos(count))
+    box_means(Photos(count), 16)
 
 
 def weigh(count: int) -> None:
@@ -315,7 +317,7 @@ def test_near_duplicates_and_sheets_of_streamed(data: Data, streamed: Prepared, 
     from tledge.data import inspection
 
     cached = prepare.prepare_dataset(replace(data, cache=True), SIDE)
-    assert np.array_equal(splits.near_duplicates(streamed), splits.near_duplicates(cached))
+    assert np.array_equal(groups_of(streamed), groups_of(cached))
     rows = splits.split(streamed, data, 0)
     assert inspection.summarize(streamed, rows) == inspection.summarize(cached, rows)
     first, second = (
