@@ -221,7 +221,7 @@ def self_test(asked: argparse.Namespace) -> Iterator[Check]:
     pixels = np.load(golden / "pixels.npy")[[case["tensor"] for case in cases]]
     mine = np.stack([read(golden / case["photo"], bundle.size) for case in cases])
     off = int(np.abs(mine.astype(int) - pixels).max())
-    yield off <= 1, 3, f"prepared here: {off} grey levels off (1 allowed)"
+    yield off <= 1, 3, f"preprocessing: {off} grey levels off (1 allowed)"
     for variant in bundle.models:
         yield from test_model(bundle, variant, pixels, asked.threads)
 

@@ -1,9 +1,9 @@
 "use strict";
-// The webcam: one picture after the other, always the newest.
+// Classify webcam frames one after the other, always the newest.
 
-/** A running webcam, shown in `video`. */
+/** A running webcam, displayed in `video`. */
 class Camera {
-  /** Starts one, by its id where given. Throws a Problem that says why there is no picture. */
+  /** Start a camera, by its id where given. Throws a Problem with the reason if there is no image. */
   static async start(video, id = "") {
     if (!navigator.mediaDevices?.getUserMedia) throw new Problem(say("insecure"));
     const wanted = id ? { deviceId: { exact: id } } : { facingMode: "environment" };
@@ -33,13 +33,13 @@ class Camera {
     return this.stream.getVideoTracks()[0].getSettings().deviceId ?? "";
   }
 
-  /** The webcams there are: their ids and names, which browsers tell once one is in use. */
+  /** Return the ids and names of the webcams; browsers reveal names once a camera is in use. */
   static async all() {
     const devices = await navigator.mediaDevices.enumerateDevices();
     return devices.filter((one) => one.kind === "videoinput");
   }
 
-  /** Calls `each()` for picture after picture until the camera is stopped. */
+  /** Call `each()` for every frame until the camera is stopped. */
   async watch(each) {
     while (this.on) {
       await this.#next();
@@ -52,7 +52,7 @@ class Camera {
     return new Promise((seen) => requestAnimationFrame(seen));
   }
 
-  /** What it sees now, as a PNG. */
+  /** Return the current frame as a PNG. */
   picture() {
     const canvas = document.createElement("canvas");
     canvas.width = this.video.videoWidth;
@@ -68,7 +68,7 @@ class Camera {
   }
 }
 
-/** The last durations in milliseconds of what is repeated, and how often it was. */
+/** Durations of the last repetitions in milliseconds, and their number. */
 class Pace {
   constructor(most = 30) {
     this.most = most;
@@ -85,7 +85,7 @@ class Pace {
     return sorted[sorted.length >> 1] ?? 0;
   }
 
-  /** Pictures a second. */
+  /** Frames per second. */
   get rate() {
     if (this.rows.length < 2) return 0;
     return (1000 * (this.rows.length - 1)) / (this.rows.at(-1).at - this.rows[0].at);

@@ -1,7 +1,7 @@
 "use strict";
-// Where the page's bundle comes from: inside this file, or beside the page on a server.
+// Read the page's bundle: inside this file, or beside the page on a server.
 
-/** The bundle that lies inside the page itself, as `preview.html` has it. */
+/** The bundle inside the page itself, as in `preview.html`. */
 class InsideFiles {
   constructor(data) {
     this.data = data;
@@ -27,7 +27,7 @@ class InsideFiles {
     return Boolean(document.getElementById(artifact.path));
   }
 
-  /** Golden photos to try: those that were put inside. */
+  /** Golden photos to try: those embedded in the page. */
   examples() {
     return this.data.examples;
   }
@@ -56,7 +56,7 @@ class ServedFiles {
     return (await this.#fetch(`bundle/golden/${name}`)).blob();
   }
 
-  /** Any file of the bundle, as bytes. */
+  /** Return a file of the bundle as bytes. */
   async bytes(path) {
     return new Uint8Array(await (await this.#fetch(`bundle/${path}`)).arrayBuffer());
   }
@@ -80,7 +80,7 @@ class ServedFiles {
   }
 }
 
-/** What the page was opened with. */
+/** The options in the page's address. */
 function openFiles() {
   const inside = document.getElementById("bundle");
   return inside ? new InsideFiles(JSON.parse(inside.textContent)) : new ServedFiles();

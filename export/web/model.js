@@ -1,16 +1,16 @@
 "use strict";
-// The bundle's own .tflite in LiteRT.js, and what its numbers mean.
+// Run the bundle's .tflite in LiteRT.js and interpret its output.
 
 const TINY = 1.17549435e-38; // what a probability of zero counts as
 const KNOWN_MANIFEST = 1;
 const RUNNABLE = ["tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic", "tflite-mixed"];
 
-/** A sentence for a person; anything else that is thrown is a mistake of the page. */
+/** An error with a sentence for the user; any other exception is a bug in the page. */
 class Problem extends Error {}
 
 let runtime; // a promise, once asked for
 
-/** Starts LiteRT.js with its unpacked WebAssembly, once. Throws a Problem where the browser has none. */
+/** Start LiteRT.js with its unpacked WebAssembly, once. Throws a Problem if the browser lacks WebAssembly. */
 function startRuntime(files) {
   runtime ??= (async () => {
     if (typeof WebAssembly !== "object" || typeof DecompressionStream !== "function") throw new Problem(say("noWasm"));
@@ -26,7 +26,7 @@ function startRuntime(files) {
   return runtime;
 }
 
-/** The artifacts that a browser can run, best first. Throws a Problem where there is none. */
+/** Return the artifacts that a browser can run, best first. Throws a Problem if there are none. */
 function runnable(manifest) {
   if (manifest.manifest_version > KNOWN_MANIFEST)
     throw new Problem(say("future", { found: manifest.manifest_version, known: KNOWN_MANIFEST }));
@@ -35,7 +35,7 @@ function runnable(manifest) {
   return found;
 }
 
-/** True where bytes have a SHA-256, and where the browser does not say. */
+/** Check the SHA-256 of bytes; true also where the browser cannot compute it. */
 async function isWhole(bytes, sha256) {
   return !self.crypto?.subtle || (await hash(bytes)) === sha256;
 }
@@ -87,18 +87,18 @@ class Model {
   }
 }
 
-/** The real value of an integer output: scale * (value - zero point), as float32. */
+/** Return the real value of an integer output: scale * (value - zero point), as float32. */
 function dequantize(value, scale, zeroPoint) {
   return Math.fround(scale * (value - zeroPoint));
 }
 
-/** Indices of the `count` most probable classes, best first; ties by label order. */
+/** Return the indices of the `count` most probable classes, best first; ties by label order. */
 function ranked(probabilities, count) {
   const order = Array.from(probabilities.keys());
   return order.sort((one, other) => probabilities[other] - probabilities[one] || one - other).slice(0, count);
 }
 
-/** How sure each class is: p^(1 / temperature), divided by the sum of these. */
+/** Return the confidence of each class: p^(1 / temperature), divided by the sum over all classes. */
 function confidence(probabilities, temperature) {
   const most = Math.max(TINY, ...probabilities);
   const powers = Array.from(probabilities, (one) => (Math.max(one, TINY) / most) ** (1 / temperature));
@@ -106,7 +106,7 @@ function confidence(probabilities, temperature) {
   return powers.map((one) => one / sum);
 }
 
-/** What an answer is to a person: its classes best first, and whether it counts. */
+/** Interpret a prediction for display: classes, best first, and whether it is rejected as unsure. */
 function judge(manifest, probabilities) {
   const { temperature, threshold } = manifest.confidence ?? { temperature: 1, threshold: 0 };
   const sure = confidence(probabilities, temperature);

@@ -1,5 +1,5 @@
 "use strict";
-// The page: what is shown, and what happens when something is dropped, chosen, pasted or filmed.
+// The page: display predictions, and react when a photo is dropped, chosen, pasted or filmed.
 
 const MOST_SEEN = 12; // pictures in the history
 const QUIET_MS = 1000; // a screen reader hears a new label at most so often
@@ -7,7 +7,7 @@ const QUIET_MS = 1000; // a screen reader hears a new label at most so often
 const at = (id) => document.getElementById(id);
 const page = { files: null, manifest: null, model: null, opening: null, camera: null, shown: null, pace: new Pace(), said: -Infinity };
 
-/** An element with attributes and children; a text is a child too. */
+/** Return an element with attributes and children; a text is a child too. */
 function make(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -23,7 +23,7 @@ function fillTexts() {
   for (const one of document.querySelectorAll("[data-label]")) one.setAttribute("aria-label", say(one.dataset.label));
 }
 
-/** Runs `work`; what goes wrong is said in a sentence, and the page goes on. */
+/** Run `work`; display the reason of a failure, and keep the page usable. */
 async function attempt(work) {
   at("problem").textContent = "";
   try {
@@ -59,7 +59,7 @@ async function useModel(variant) {
   if (page.shown) await answer(page.shown);
 }
 
-/** Prepares what can be drawn and asks the model; gives pixels, probabilities and the times that took. */
+/** Preprocess an image and run the model; returns pixels, probabilities and durations. */
 async function ask(source, columns, rows) {
   const { height, width } = page.manifest.input, started = performance.now();
   const pixels = await prepare(source, columns, rows, height, width), prepared = performance.now();
@@ -67,7 +67,7 @@ async function ask(source, columns, rows) {
   return { pixels, probabilities, prepare: prepared - started, invoke: done - prepared };
 }
 
-/** Shows an answer: the label in words, bars, and the pixels that the model saw. */
+/** Display a prediction: the label, bars, and the pixels that the model received. */
 function showAnswer(found) {
   const judged = judge(page.manifest, found.probabilities), { height, width } = page.manifest.input;
   const [best] = judged.classes;
@@ -100,7 +100,7 @@ function showBars(judged) {
   });
 }
 
-/** Says something to a screen reader, not too often and not twice. */
+/** Announce a text to screen readers, not too often and not twice. */
 function tell(words) {
   const now = performance.now(), label = words.split(",")[0];
   if (now - page.said < QUIET_MS || at("said").textContent.startsWith(label)) return;
@@ -108,7 +108,7 @@ function tell(words) {
   at("said").textContent = words;
 }
 
-/** Classifies a photo's file and shows it; `remember` puts it into the history. */
+/** Classify a photo's file and display it; `remember` adds it to the history. */
 function show(blob, name, remember = true) {
   return attempt(async () => {
     stopCamera();
@@ -154,7 +154,7 @@ function showPicture(blob) {
   at("stage").dataset.shows = "picture";
 }
 
-/** Puts a picture into the history, newest first. */
+/** Add a photo to the history, newest first. */
 function remembered(shown, judged) {
   const { height, width } = page.manifest.input, [best] = judged.classes;
   const canvas = make("canvas", { "aria-hidden": "true" });
@@ -168,7 +168,7 @@ function remembered(shown, judged) {
   at("past").hidden = false;
 }
 
-/** Classifies what the webcam sees until it is stopped. */
+/** Classify webcam frames until the webcam is stopped. */
 function startCamera(id) {
   return attempt(async () => {
     stopCamera();
@@ -277,7 +277,7 @@ async function start() {
   });
 }
 
-/** Reads the bundle and opens its best model. */
+/** Read the bundle and open its best model. */
 async function openBundle() {
   page.files = openFiles();
   page.manifest = await page.files.manifest();

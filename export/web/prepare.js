@@ -1,11 +1,11 @@
 "use strict";
-// The one preparation: upright RGB on white, stretched to size as Pillow's BILINEAR does, which antialiases.
+// The preprocessing: upright RGB on white, stretched to size like Pillow's BILINEAR, with antialiasing.
 // A port of Pillow's Resample.c in its own fixed-point arithmetic; golden photos hold it to one grey level.
 
 const WEIGHT_BITS = 22; // of a weight behind the point
 const STRIPE = 256; // rows decoded at a time: large photos neither need a large canvas nor block the page
 
-/** For every wanted pixel: where its share of the line starts, how long it is, and its weights. */
+/** For every output pixel: the start and length of its input range in a line, and the weights. */
 function weights(length, wanted) {
   const scale = length / wanted, support = Math.max(scale, 1), most = Math.ceil(support) * 2 + 1;
   const starts = new Int32Array(wanted), counts = new Int32Array(wanted), values = new Int32Array(wanted * most);
@@ -82,7 +82,7 @@ async function prepareRows(stripe, columns, rows, height, width, breathe = () =>
   return made;
 }
 
-/** RGB of RGBA rows that need no stretching. */
+/** Return the RGB of RGBA rows that need no resizing. */
 function copyRows(rgba, to, start) {
   for (let at = 0, target = start; at < rgba.length; at += 4) {
     to[target++] = rgba[at];
@@ -91,7 +91,7 @@ function copyRows(rgba, to, start) {
   }
 }
 
-/** The prepared pixels of a picture that can be drawn (ImageBitmap or video), `columns` x `rows` pixels. */
+/** Return the preprocessed pixels of an ImageBitmap or video, `columns` x `rows` pixels. */
 async function prepare(source, columns, rows, height, width) {
   const canvas = document.createElement("canvas");
   canvas.width = columns;
@@ -106,14 +106,14 @@ async function prepare(source, columns, rows, height, width) {
   return prepareRows(stripe, columns, rows, height, width, source instanceof ImageBitmap ? breathe : undefined);
 }
 
-/** A photo's file decoded as Pillow does: upright by EXIF, without colour management. Throws where it is none. */
+/** Decode a photo's file like Pillow: upright by EXIF, without colour management. Throws if it is not a photo. */
 function decode(blob) {
   return createImageBitmap(blob, {
     imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none",
   });
 }
 
-/** Prepared pixels as a picture of their own size, on a canvas. */
+/** Draw preprocessed pixels on a canvas of their size. */
 function paint(canvas, pixels, height, width) {
   canvas.width = width;
   canvas.height = height;

@@ -1,7 +1,7 @@
 "use strict";
-// Holds this browser to what was recorded when the bundle was made: open the page with ?self-test behind its address.
+// Compare this browser with the values recorded when the bundle was made: add ?self-test to the page's address.
 
-/** Runs all checks and shows them; the page's body says "passed" or "failed" in data-self-test. */
+/** Run all checks and display them; data-self-test of the page's body becomes "passed" or "failed". */
 async function selfTest() {
   at("testing").hidden = false;
   let failed = 0;
@@ -63,7 +63,7 @@ async function checkSums(files) {
   return [lines.length > 0 && !changed.length, say("testFiles", { count: lines.length, changed: changed.join(", ") || "none" })];
 }
 
-/** An `.npy` of uint8 or float32, by rows. Throws a Problem where it is something else. */
+/** Return the rows of an `.npy` of uint8 or float32. Throws a Problem for any other file. */
 function readNpy(bytes) {
   const end = bytes.indexOf(10) + 1, header = new TextDecoder("latin1").decode(bytes.subarray(0, end));
   const found = header.match(/'descr': '(\|u1|<f4)', 'fortran_order': False, 'shape': \(([\d, ]+)\)/);

@@ -1,12 +1,12 @@
 "use strict";
-// What `tledge preview` adds where it serves a run: the other models side by side, flips, and keeping pictures.
+// Features of `tledge preview` for a run: the other models side by side, flips, and keeping photos.
 
-/** What the server can do, null on any other: models, feedback (the folder), flips. */
+/** The server's features, null on any other server: models, feedback (the folder), flips. */
 const SERVER = JSON.parse(document.querySelector("meta[name=tledge-server]")?.content ?? "null");
 
 let agreed = false; // to keep pictures, until the page is closed
 
-/** Asks the server for JSON. Throws an Error with its words where it refuses. */
+/** Request JSON from the server. Throws an Error with the server's reason if it refuses. */
 async function call(path, body, type = "application/octet-stream") {
   const answer = await fetch(`api/${path}`, body === undefined ? {} : { method: "POST", body, headers: { "Content-Type": type } });
   const told = await answer.json();
@@ -29,7 +29,7 @@ function hideSides() {
   at("sides").hidden = at("keeping").hidden = true;
 }
 
-/** Shows what every model of the run answers to the same pixels. */
+/** Display the prediction of every model of the run for the same pixels. */
 async function compareSides(shown) {
   if (!SERVER) return;
   at("keeping").hidden = !SERVER.feedback;
@@ -86,7 +86,7 @@ async function showFlips() {
   }
 }
 
-/** Saves the shown picture with the label that a person chose, once they agreed. */
+/** Save the displayed photo with the label that the user chose, after they agreed. */
 async function keepPicture() {
   if (!page.shown || !(agreed ||= await consent())) return;
   const label = at("right").value;

@@ -176,7 +176,7 @@ def test_single_file_without_network(browser: Any, made: Path, tmp_path: Path) -
         for photo in photos(made):
             seen.choose(photo)
             holds(seen, made, photo)
-        assert "No picture leaves it" in seen.text("footer")
+        assert "No photo leaves it" in seen.text("footer")
         assert seen.errors == []
 
 
@@ -206,7 +206,7 @@ def test_webcam_is_followed(filming: Any, made: Path) -> None:
         for _round in range(2):
             for label in ("red", "green"):
                 seen.page.wait_for_selector(f"#headline:text-is('{label}')", timeout=15_000)
-        assert "pictures a second" in seen.text("#speed")
+        assert "frames per second" in seen.text("#speed")
         seen.page.evaluate("() => { self.tledge = undefined; }")
         seen.page.click("#keep")
         seen.settled()
@@ -242,7 +242,7 @@ def test_webcam_refused(made: Path) -> None:
         seen.wait()
         seen.page.click("#toggle")
         seen.page.wait_for_selector("#problem:not(:empty)")
-        assert "may not be used" in seen.text("#problem")
+        assert "was denied" in seen.text("#problem")
         seen.choose(photos(made)[0])  # and the page goes on
         assert seen.text("#headline") == "red" and seen.text("#problem") == ""
 

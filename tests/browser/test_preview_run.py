@@ -114,7 +114,7 @@ def test_disagreement_is_marked(seen: Seen, run: Path) -> None:
         "tflite-int8",
         "this page (tflite-int8)",
     }
-    assert "2 of 5 models answer otherwise than Keras" in seen.text("#sides-verdict")
+    assert "2 of 5 models predict another class than Keras" in seen.text("#sides-verdict")
     first = listed[0]
     assert f"{first['keras']} → {first['artifact']}" in flips.first.inner_text()
 

@@ -336,7 +336,7 @@ def forget_answers(bundle: Path) -> None:
 INT8, FP32 = "golden/tflite-int8.xnnpack.npy", "golden/tflite-fp32.xnnpack.npy"
 
 FAULTS: dict[str, tuple[Callable[[Path], object], int, str]] = {
-    "pixels": (lambda one: swap(one / "golden/pixels.npy", lambda old: old[..., ::-1]), 3, "prepared here"),
+    "pixels": (lambda one: swap(one / "golden/pixels.npy", lambda old: old[..., ::-1]), 3, "preprocessing:"),
     "answers": (
         lambda one: swap(one / INT8, lambda old: old + 0.02),
         3,
