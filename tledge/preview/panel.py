@@ -1,4 +1,4 @@
-"""All models of a run behind one question: what does each answer to the same pixels?"""
+"""Predict the same pixels with all models of a run: Keras and the exported artifacts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 KERAS = "Keras"
 
-SHOWN = (
+COMPARED_VARIANTS = (
     "tflite-fp32",
     "tflite-int8",
     "tflite-mixed",
@@ -38,12 +38,12 @@ SHOWN = (
     "onnx-fp32",
     "onnx-int8",
 )
-"""Variants that are asked, in this order, where the run has them. A SavedModel is Keras' graph once more."""
+"""Variants that predict, in this order, where the run has them. A SavedModel has the same graph as Keras."""
 
 
 @dataclass(frozen=True)
 class PanelPrediction:
-    """What a model said: `probabilities` of all classes after `milliseconds`, or why it did not."""
+    """A model's probabilities of all classes and its latency, or the error that prevented them."""
 
     model: str
     probabilities: tuple[float, ...] | None
@@ -52,9 +52,9 @@ class PanelPrediction:
 
 
 class Panel:
-    """The models of the run at `path`, opened in the background; Keras takes seconds.
+    """The models of the run at `path`, opened in the background, because Keras takes seconds.
 
-    Models that cannot be opened answer with the reason.
+    The prediction of a model that cannot be opened holds the reason.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,80 +62,85 @@ class Panel:
         run = self._folder.read_run()
         self.input: InputSpec = run.input
         openers: dict[str, Callable[[], Session]] = {KERAS: lambda: _KerasSession(self._folder.model)}
-        artifacts = {one.variant: one for one in self._folder.read_artifacts()}
-        for name in SHOWN:
+        artifacts = {artifact.variant: artifact for artifact in self._folder.read_artifacts()}
+        for name in COMPARED_VARIANTS:
             if name in artifacts:
                 openers[name] = _opener(path, artifacts[name])
-        self._pool = ThreadPoolExecutor(1)  # one after the other, so that milliseconds mean something
+        self._pool = ThreadPoolExecutor(1)  # one after the other, for comparable latencies
         self._sessions = {name: self._pool.submit(opener) for name, opener in openers.items()}
         self._lock = Lock()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the models are called, Keras first."""
+        """The names of the models, Keras first."""
         return tuple(self._sessions)
 
     def predict(self, pixels: NDArray[np.uint8]) -> list[PanelPrediction]:
-        """What every model answers to uint8[H, W, 3]; waits until all are open."""
+        """Return the prediction of every model for uint8[H, W, 3]; wait until all are open."""
         with self._lock:
-            return [_predict(name, opened, pixels) for name, opened in self._sessions.items()]
+            return [_predict(name, session, pixels) for name, session in self._sessions.items()]
 
     def flips(self) -> list[dict[str, Any]]:
-        """The answers that differ from Keras', of all artifacts, as the lists in `evidence/` have them."""
+        """Return all artifacts' predictions that differ from Keras, from the lists in `evidence/`."""
         paths = sorted((self._folder.path / "evidence").glob("*-flips.json"))
         listings = map(flips.read_listing, paths)
-        return [{"variant": one.variant, **asdict(flip)} for one in listings for flip in one.flips]
+        return [
+            {"variant": listing.variant, **asdict(flip)} for listing in listings for flip in listing.flips
+        ]
 
     def flip_image(self, row: int) -> bytes | None:
-        """The prepared test image of a flip as a PNG; None where `row` is no flip."""
+        """Return the preprocessed test image of a flip as a PNG; None where `row` is not a flip."""
         from PIL import Image
 
-        if row not in {one["row"] for one in self.flips()}:
+        if row not in {flip["row"] for flip in self.flips()}:
             return None
-        out = BytesIO()
-        Image.fromarray(self._tested.images[row]).save(out, "PNG")
-        return out.getvalue()
+        png = BytesIO()
+        Image.fromarray(self._golden.images[row]).save(png, "PNG")
+        return png.getvalue()
 
     @cached_property
-    def _tested(self) -> golden_set.Golden:
-        """The golden set, read once: a page asks for many pictures of it."""
+    def _golden(self) -> golden_set.Golden:
+        """The golden set, read once: a page requests many of its images."""
         return self._folder.read_golden()
 
     def close(self) -> None:
-        """Open nothing more."""
+        """Cancel models that are not open yet."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class _KerasSession:
-    """The trained model itself, behind the seam of the artifacts."""
+    """The Keras model with the interface of an artifact's session."""
 
     kernels = "keras"
 
     def __init__(self, path: Path) -> None:
-        self._net = classifier.load(path)
+        self._network = classifier.load(path)
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         import numpy as np
 
-        return np.asarray(self._net.predict_on_batch(images.astype(np.float32)), np.float32)
+        return np.asarray(self._network.predict_on_batch(images.astype(np.float32)), np.float32)
 
 
 def _opener(run: Path, artifact: Artifact) -> Callable[[], Session]:
+    """Return a function that opens an artifact; it raises RunError for a missing or changed file."""
+
     def open_artifact() -> Session:
         path = run / artifact.path
         model = read_model(path) if path.is_file() else None
-        if model is None or model.sha256 != artifact.sha256:  # a damaged one could crash the server
-            raise RunError(f"{artifact.path}: gone or changed since it was exported. Export again.")
+        if model is None or model.sha256 != artifact.sha256:  # a damaged file can crash the server
+            raise RunError(f"{artifact.path}: missing, or changed since it was exported. Export again.")
         return VARIANTS[artifact.variant].format.open(model, "xnnpack")
 
     return open_artifact
 
 
-def _predict(name: str, opened: Future[Session], pixels: NDArray[np.uint8]) -> PanelPrediction:
+def _predict(name: str, opening: Future[Session], pixels: NDArray[np.uint8]) -> PanelPrediction:
     try:
-        session = opened.result()
+        session = opening.result()
         started = time.perf_counter()
-        (found,) = session.run(pixels[None])
-        return PanelPrediction(name, tuple(found.tolist()), 1000 * (time.perf_counter() - started))
+        (probabilities,) = session.run(pixels[None])
+        milliseconds = 1000 * (time.perf_counter() - started)
+        return PanelPrediction(name, tuple(probabilities.tolist()), milliseconds)
     except TledgeError as error:
         return PanelPrediction(name, None, error=str(error))

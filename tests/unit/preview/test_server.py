@@ -205,7 +205,7 @@ def test_too_many_connections_are_closed(shared_bundle: Path, monkeypatch: pytes
 
 def test_full_folder_keeps_no_more(url: str, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(url, "/api/feedback?label=red", photo(0)).status == 200
-    monkeypatch.setattr(feedback, "MAX_KEPT", len(photo(0)) + 10)
+    monkeypatch.setattr(feedback, "MAX_FOLDER_BYTES", len(photo(0)) + 10)
     answer = ask(url, "/api/feedback?label=red", photo(3))
     assert answer.status == 422 and "full" in answer.json["error"]
     assert len([path for path in kept.rglob("*") if path.is_file()]) == 1

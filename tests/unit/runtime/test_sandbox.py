@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -20,7 +18,6 @@ from tests.helpers.fake_device_bundle import change, write_sums
 from tledge._process import subprocesses
 from tledge.errors import ArtifactError
 from tledge.inference import predictor
-from tledge.run import folder
 from tledge.runtime import sandbox
 from tledge.runtime.model_file import ModelFile
 
@@ -201,36 +198,6 @@ def test_predict_needs_an_answer_for_every_label(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("a\nb\n")
     with pytest.raises(ArtifactError, match="returns 3 values but has 2 labels"):
         predictor.open_predictor(tmp_path / "m.tflite")
-
-
-def test_changed_artifact_of_a_run_is_not_previewed(tmp_path: Path) -> None:
-    """Its hash is all that says that it is what an export made."""
-    from tledge.preview.panel import _opener
-
-    run = fake_artifacts.run(tmp_path / "run")
-    artifact = next(one for one in folder.RunFolder(run).read_artifacts() if one.variant == "tflite-fp32")
-    assert _opener(run, artifact)().run(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 3)
-    (run / artifact.path).write_bytes(b"TFL3")
-    with pytest.raises(Exception, match="gone or changed since it was exported"):
-        _opener(run, artifact)()
-
-
-def test_artifact_that_is_exchanged_meanwhile_is_not_previewed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was hashed is what is opened, even if the file changes in between."""
-    from tledge.preview.panel import _opener
-
-    run = fake_artifacts.run(tmp_path / "run")
-    artifact = next(one for one in folder.RunFolder(run).read_artifacts() if one.variant == "tflite-fp32")
-
-    def exchange(model: ModelFile) -> str:
-        (run / artifact.path).write_bytes(b"exchanged")
-        return hashlib.sha256(model.content).hexdigest()
-
-    monkeypatch.setattr(ModelFile, "sha256", property(exchange))
-    assert _opener(run, artifact)().run(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 3)
-    assert (run / artifact.path).read_bytes() == b"exchanged"
 
 
 def test_workers_import_nothing_from_where_one_is() -> None:

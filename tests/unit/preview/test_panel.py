@@ -1,0 +1,41 @@
+"""The models of a run beside the page: which files are opened."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers import fake_artifacts
+from tledge.errors import RunError
+from tledge.preview.panel import _opener
+from tledge.run.folder import RunFolder
+from tledge.runtime.model_file import ModelFile
+
+
+def test_changed_artifact_is_not_opened(tmp_path: Path) -> None:
+    """Its hash alone says that it is the file that was exported."""
+    run = fake_artifacts.run(tmp_path / "run")
+    artifact = next(entry for entry in RunFolder(run).read_artifacts() if entry.variant == "tflite-fp32")
+    assert _opener(run, artifact)().run(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 3)
+    (run / artifact.path).write_bytes(b"TFL3")
+    with pytest.raises(RunError, match="missing, or changed since it was exported"):
+        _opener(run, artifact)()
+
+
+def test_artifact_that_is_exchanged_meanwhile_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes that were hashed are those that are opened, even if the file changes in between."""
+    run = fake_artifacts.run(tmp_path / "run")
+    artifact = next(entry for entry in RunFolder(run).read_artifacts() if entry.variant == "tflite-fp32")
+
+    def exchange(model: ModelFile) -> str:
+        (run / artifact.path).write_bytes(b"exchanged")
+        return hashlib.sha256(model.content).hexdigest()
+
+    monkeypatch.setattr(ModelFile, "sha256", property(exchange))
+    assert _opener(run, artifact)().run(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 3)
+    assert (run / artifact.path).read_bytes() == b"exchanged"
