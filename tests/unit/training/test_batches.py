@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from tledge.errors import DataError
 from tledge.training import batches
 from tledge.training.batches import Examples
 
-pytest.importorskip("keras")
+# Not importorskip: every worker would load TensorFlow to collect the fast tests.
+pytestmark = pytest.mark.skipif(find_spec("keras") is None, reason="keras is not installed")
 
 PATIENCE = 20.0
 
