@@ -1,10 +1,11 @@
-"""Files and folders that stand under their final name whole, or not at all.
+"""Write atomically: a file or folder appears under its final name only when complete.
 
-They are made beside it, under a name that begins with a dot, put on the disk, and renamed. So they
-are whole after a kill at any moment, and after a power failure: without the wait for the disk,
-some file systems keep the new name and lose the content. That wait is a few milliseconds a file, and is
-for all of them alike, also for large ones that could be made again: what goes on from a checkpoint would
-not notice what is wrong in them.
+It is written beside its final place, under a name that begins with a dot, flushed to the disk and renamed.
+So it is complete after a kill at any moment and after a power failure: without the flush, some file systems
+keep the new name and lose the content. The flush takes a few milliseconds a file. It is done for all files,
+also for large ones that could be computed again, because a command that resumes would not notice the damage.
+
+This is own code because the usual library, atomicwrites, replaces files but no folders.
 """
 
 from __future__ import annotations
@@ -21,46 +22,51 @@ from tledge._io import resource_errors
 from tledge.errors import ResourceError
 
 UNFINISHED = ".tledge-"
-"""In temporary names, between the final name and what makes them unique."""
+"""Part of every temporary name, between the final name and a random part."""
 
 MANY = 300
-"""Files above which waiting for each takes longer than waiting for whatever the disk has to write."""
+"""Number of files above which one flush of the whole disk is faster than a flush of each file."""
 
 EXCHANGE = 2
-"""Linux' RENAME_EXCHANGE."""
+"""Linux' RENAME_EXCHANGE: swap two names."""
 
-HERE = -100
-"""Linux' AT_FDCWD: paths are meant as everywhere."""
+CURRENT_FOLDER = -100
+"""Linux' AT_FDCWD: relative paths start at the current folder."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`: if the block ends well, put on the disk and renamed; else removed.
+    """Yield a temporary path to write to; afterwards flush it to the disk and rename it to `path`.
 
-    Raises ResourceError where nothing can be written there, and where disk or memory run out.
+    Where the block raises, the temporary path is removed and `path` stays as it was.
+
+    Raises:
+        ResourceError: nothing can be written there, or disk or memory are too small.
     """
     folder = path.parent / f"{_prefix(path.name)}{os.urandom(8).hex()}"
     with resource_errors.resource_errors_explained(path):
         try:
-            _make(folder, path)
-            made = folder / path.name
-            yield made
-            settle(made)
-            if not (path.is_dir() and _exchanged(made, path)):
-                if path.is_dir():  # a folder cannot be renamed onto another; a kill in between is for `sweep`
+            _create_folder(folder, path)
+            temporary = folder / path.name
+            yield temporary
+            flush(temporary)
+            if not (path.is_dir() and _exchange(temporary, path)):
+                if (
+                    path.is_dir()
+                ):  # no folder is renamed onto another; `remove_leftovers` repairs a kill in between
                     os.replace(path, folder / "old")
-                os.replace(made, path)
-            _settle_names(path.parent)
+                os.replace(temporary, path)
+            _flush_names(path.parent)
         finally:
             try:
                 shutil.rmtree(folder, ignore_errors=True)
-            except BaseException:  # asked to end meanwhile, by whatever name: once more, from the start
+            except BaseException:  # interrupted meanwhile: start once more
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
 
 
-def _make(folder: Path, path: Path) -> None:
-    """A new folder beside `path`, whose own folder is made where it is not there."""
+def _create_folder(folder: Path, path: Path) -> None:
+    """Create the temporary folder beside `path`, and the folder of `path` if it is missing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(0o700)
@@ -69,12 +75,12 @@ def _make(folder: Path, path: Path) -> None:
 
 
 def _prefix(name: str) -> str:
-    """Of a temporary name: the beginning of the final one, which may be as long as a file system allows."""
+    """Begin a temporary name with part of the final one, which may be as long as a file system allows."""
     return f".{name[:32]}{UNFINISHED}"
 
 
-def _exchanged(one: Path, other: Path) -> bool:
-    """Swap what stands under two names, in one instant; False where the system or the disk cannot."""
+def _exchange(path: Path, other: Path) -> bool:
+    """Swap the contents of two names in one step; False where the system or the disk cannot."""
     if sys.platform != "linux":
         return False
     import ctypes
@@ -83,17 +89,17 @@ def _exchanged(one: Path, other: Path) -> bool:
         swap = ctypes.CDLL(None).renameat2
     except AttributeError:  # an old C library
         return False
-    failed: int = swap(HERE, os.fsencode(one), HERE, os.fsencode(other), EXCHANGE)
+    failed: int = swap(CURRENT_FOLDER, os.fsencode(path), CURRENT_FOLDER, os.fsencode(other), EXCHANGE)
     return not failed
 
 
-def settle(path: Path) -> None:
-    """Have a file, or a folder with all that is in it, on the disk before this returns.
+def flush(path: Path) -> None:
+    """Flush a file, or a folder and everything in it, to the disk.
 
-    For a folder of more than `MANY` files the system is asked for all of the disk at once.
+    For a folder of more than `MANY` files the whole disk is flushed at once.
     """
     if not path.is_dir():
-        _settle_file(path)
+        _flush_file(path)
         return
     tree = [(Path(folder), names) for folder, _folders, names in os.walk(path)]
     if sum(len(names) for _folder, names in tree) > MANY and hasattr(os, "sync"):
@@ -101,36 +107,35 @@ def settle(path: Path) -> None:
         return
     for folder, names in tree:
         for name in names:
-            _settle_file(folder / name)
-        _settle_names(folder)
+            _flush_file(folder / name)
+        _flush_names(folder)
 
 
-def _settle_file(path: Path) -> None:
-    if path.is_symlink():  # a link is a name, and may lead nowhere
+def _flush_file(path: Path) -> None:
+    if path.is_symlink():  # only a name, whose target may be missing
         return
     with path.open("r+b" if sys.platform == "win32" else "rb") as file:
         os.fsync(file.fileno())
 
 
-def _settle_names(folder: Path) -> None:
-    """Have the names in a folder on the disk, where the system does that for folders."""
+def _flush_names(folder: Path) -> None:
+    """Flush the names in a folder to the disk, where the system does that for folders."""
     with suppress(OSError):
-        opened = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(opened)
+            os.fsync(descriptor)
         finally:
-            os.close(opened)
+            os.close(descriptor)
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
-    """Put right what killed commands left in a folder, of one final name or of all.
+    """Clean up what killed commands left in a folder, of one final name or of all.
 
-    Only for whoever may be sure that nobody is writing there. A folder that was moved aside and not yet
-    replaced gets its new content; all else that is unfinished is removed.
+    Call it only while no other process writes there. A folder that was moved aside but not yet replaced
+    gets its new content; every other unfinished file or folder is removed.
     """
-    for left in folder.glob(f".*{UNFINISHED}*" if name is None else f"{escape(_prefix(name))}*"):
-        made = [one for one in left.iterdir() if name in (None, one.name) and one.name != "old"]
-        final = [folder / one.name for one in made]
-        if (left / "old").exists() and made and not final[0].exists():
-            os.replace(made[0], final[0])
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in folder.glob(f".*{UNFINISHED}*" if name is None else f"{escape(_prefix(name))}*"):
+        new = next((p for p in leftover.iterdir() if name in (None, p.name) and p.name != "old"), None)
+        if new and (leftover / "old").exists() and not (folder / new.name).exists():
+            os.replace(new, folder / new.name)
+        shutil.rmtree(leftover, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""What a machine runs short of: disk, memory, rights; how that is recognised, and said.
+"""Recognize errors caused by a full disk, too little memory or missing permissions, and explain them.
 
-Libraries say it in many ways: an errno, the same number in a text, a process that the system killed.
+Libraries report them in many ways: an errno, the same number in a text, a process that the system killed.
 """
 
 from __future__ import annotations
@@ -30,60 +30,67 @@ MEMORY_TEXT = re.compile(
 
 
 NEARLY_FULL = 1 << 20
-"""Free bytes below which a disk may be the one that an error without a name is about."""
+"""Free bytes below which a disk is assumed to be the full one, where the error names no file."""
 
-_AGAIN = (
-    "Nothing half-written is left, and what was finished is kept. Make room (TLEDGE_CACHE and TMPDIR name "
-    "other places for prepared photos and scratch), then run the command again; train goes on with --resume."
+_RETRY = (
+    "No half-written file is left, and finished work is kept. Make room (or set TLEDGE_CACHE and TMPDIR to "
+    "another disk: prepared images and temporary files), then run the command again; tledge train resumes "
+    "with --resume."
 )
-_GONE = "the current folder was removed. Change into one that exists (cd), then run the command again."
-_PLACES = "--out; TLEDGE_CACHE for prepared photos, TMPDIR for scratch"
-LESS = "Close other programs, raise a limit (ulimit -v, [export] memory_mib) or take a machine with more"
+_NO_CURRENT_FOLDER = (
+    "the current folder was removed. Change into a folder that exists (cd), then run the command again."
+)
+_OTHER_PLACES = "--out; TLEDGE_CACHE for prepared images, TMPDIR for temporary files"
+MORE_MEMORY = (
+    "Close other programs, raise the limit (ulimit -v, [export] memory_mib) or use a machine with more memory"
+)
 
 
 @contextmanager
 def resource_errors_explained(path: Path | None = None) -> Iterator[None]:
-    """Raise ResourceError for what a block fails with where disk, memory or rights were the cause.
+    """Raise ResourceError where a block fails because of disk, memory or permissions; also a decorator.
 
-    `path` is what is being written. Also a decorator.
+    `path` is the file or folder that the block writes.
     """
     try:
         yield
     except TledgeError:
         raise
     except Exception as error:
-        if (why := cause(error, path)) is None:
+        if (explanation := cause(error, path)) is None:
             raise
-        raise ResourceError(why) from error
+        raise ResourceError(explanation) from error
 
 
 def cause(error: BaseException, path: Path | None = None) -> str | None:
-    """The shortage behind an error in words, with what to do; None where it is none."""
+    """Explain an error caused by disk, memory or permissions, with what to do; None for other errors."""
     chain = list(_chain(error))
     if any(map(is_full, chain)):
-        return _full(chain, path)
-    if any(isinstance(one, MemoryError) or MEMORY_TEXT.search(str(one)) for one in chain):
+        return _explain_full_disk(chain, path)
+    if any(isinstance(linked, MemoryError) or MEMORY_TEXT.search(str(linked)) for linked in chain):
+        details = f" ({error})" if str(error) else ""
         return (
-            f"out of memory{_said(error)}. {LESS}, then run the command again; train goes on with --resume."
+            f"out of memory{details}. {MORE_MEMORY}, then run the command again; tledge train resumes "
+            "with --resume."
         )
     if isinstance(error, OSError) and error.errno in _DENIED:
         place = error.filename2 or error.filename or path
-        return f"{place}: {error.strerror}. Change its rights, or name another place ({_PLACES})."
+        return f"{place}: {error.strerror}. Change its permissions, or name another place ({_OTHER_PLACES})."
     if isinstance(error, OSError) and error.errno in _NO_PATH:
-        return f"{path or error.filename}: {error.strerror}. Name another place, or mend the link."
+        return f"{path or error.filename}: {error.strerror}. Name another place, or repair the link."
     if isinstance(error, FileNotFoundError) and not error.filename and not _has_folder():
-        return _GONE
+        return _NO_CURRENT_FOLDER
     return None
 
 
 def refused(error: OSError, path: Path) -> str:
-    """Why nothing can be written at `path`, and what to do."""
+    """Explain why nothing can be written at `path`, and what to do."""
     if is_full(error) or not (error.errno in _DENIED or _has_folder()):
-        return cause(error, path) or _GONE
-    advice = "Change its folder's rights"
+        return cause(error, path) or _NO_CURRENT_FOLDER
+    advice = "Change the permissions of its folder"
     if error.errno not in _DENIED:
-        advice = "Look whether a part of its path is a file or a link that leads nowhere, or is too long"
-    return f"{path}: cannot be written ({error.strerror}). {advice}, or name another place ({_PLACES})."
+        advice = "Check whether a part of its path is a file or a link that leads nowhere, or is too long"
+    return f"{path}: cannot be written ({error.strerror}). {advice}, or name another place ({_OTHER_PLACES})."
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -95,58 +102,57 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error says that a disk, or a quota, is full."""
+    """Tell whether an error means that a disk or a quota is full."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return True
     return bool(_FULL_TEXT.search(str(error)))
 
 
-def _said(error: BaseException) -> str:
-    return f" ({error})" if str(error) else ""
+def _explain_full_disk(chain: list[BaseException], path: Path | None) -> str:
+    named = [
+        Path(os.fsdecode(error.filename)) for error in chain if isinstance(error, OSError) and error.filename
+    ]
+    places = [path] if path else named[:1] or _nearly_full_disks()
+    disks = "; ".join(f"{place}: the disk is full, {free_space(place)}" for place in places)
+    return f"{disks or 'a disk or a quota is full'}. {_RETRY}"
 
 
-def _full(chain: list[BaseException], path: Path | None) -> str:
-    named = [Path(os.fsdecode(one.filename)) for one in chain if isinstance(one, OSError) and one.filename]
-    places = [path] if path else named[:1] or _nearly_full()
-    told = "; ".join(f"{one}: the disk is full, {room(one)}" for one in places)
-    return f"{told or 'a disk is full, or a quota used up'}. {_AGAIN}"
-
-
-def room(path: Path) -> str:
-    """How much is free of the disk that holds, or would hold, `path`."""
-    usage = shutil.disk_usage(next(one for one in (path, *path.absolute().parents) if one.exists()))
-    return f"{usage.free / 2**20:.1f} of {usage.total / 2**20:.0f} MiB free, and it takes more"
+def free_space(path: Path) -> str:
+    """Say how much is free on the disk that holds, or would hold, `path`."""
+    usage = shutil.disk_usage(next(place for place in (path, *path.absolute().parents) if place.exists()))
+    return f"{usage.free / 2**20:.1f} of {usage.total / 2**20:.0f} MiB free, and more is needed"
 
 
 def expanded(path: str) -> Path:
-    """A path whose "~" is the home folder; the home of an account that is not known stays as written.
+    """Replace "~" in a path by the home folder; "~name" of an unknown account stays as written.
 
-    Raises ResourceError for an account that has no home itself.
+    Raises ResourceError where this account has no home folder.
     """
-    found = os.path.expanduser(path)
-    if found == "~" or found.startswith("~/"):
+    absolute = os.path.expanduser(path)
+    if absolute == "~" or absolute.startswith("~/"):
         raise ResourceError(
-            f"{path}: this account has no home folder. Set HOME, or name a whole path (TLEDGE_CACHE for "
-            "prepared photos, TFDS_DATA_DIR for TensorFlow Datasets)."
+            f"{path}: this account has no home folder. Set HOME, or set an absolute path (TLEDGE_CACHE for "
+            "prepared images, TFDS_DATA_DIR for TensorFlow Datasets)."
         )
-    return Path(found)
+    return Path(absolute)
 
 
-def require_space(folder: Path, wanted: int, what: str, otherwise: str) -> None:
-    """Raise ResourceError, with what else can be done, where the disk of `folder` lacks `wanted` bytes."""
+def require_space(folder: Path, needed: int, what: str, alternative: str) -> None:
+    """Raise ResourceError, naming `what` needs the space and an `alternative`, unless `needed` bytes are "
+    "free."""
     free = shutil.disk_usage(folder).free
-    if wanted > free:
+    if needed > free:
         raise ResourceError(
-            f"{folder}: the disk is full: {what} take {wanted / 2**20:.1f} MiB more, "
-            f"{free / 2**20:.1f} MiB free. Make room, point TLEDGE_CACHE at a larger disk, {otherwise}."
+            f"{folder}: the disk is full: {what} take {needed / 2**20:.1f} MiB more, "
+            f"{free / 2**20:.1f} MiB free. Make room, point TLEDGE_CACHE at a larger disk, {alternative}."
         )
 
 
-def _nearly_full() -> list[Path]:
-    """Where tledge writes, of the places whose disk has next to nothing free."""
+def _nearly_full_disks() -> list[Path]:
+    """Return the first folder that tledge writes into whose disk is nearly full."""
     named = (os.environ.get("TLEDGE_CACHE"), tempfile.gettempdir(), Path("runs"), Path())
-    found = [Path(one) for one in named if one and Path(one).exists()]
-    return [one for one in found if shutil.disk_usage(one).free < NEARLY_FULL][:1]
+    folders = [Path(folder) for folder in named if folder and Path(folder).exists()]
+    return [folder for folder in folders if shutil.disk_usage(folder).free < NEARLY_FULL][:1]
 
 
 def _has_folder() -> bool:

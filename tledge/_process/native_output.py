@@ -1,4 +1,7 @@
-"""Last words where native code aborts the process: C++ that finds no memory, a runtime that gives up."""
+"""Silence native libraries, and print a message where native code aborts the process.
+
+Native libraries print to stderr before log settings apply; C++ aborts where it finds no memory.
+"""
 
 from __future__ import annotations
 
@@ -14,35 +17,35 @@ from tledge.errors import TledgeError
 
 
 @contextmanager
-def exit_message_on_abort(words: Callable[[], str]) -> Iterator[None]:
-    """Where the process is aborted in a block, say `words()` on stderr, and exit with 1.
+def exit_message_on_abort(message: Callable[[], str]) -> Iterator[None]:
+    """Print `message()` on stderr and exit with 1 where native code aborts the process in a block.
 
-    The signal's handler is set in C, since Python's own runs only when native code comes back. On
-    Windows, where it would be set otherwise, the block runs as it is.
+    The signal handler is set in C, because Python's own handlers run only after native code returns. On
+    Windows, which has no such handlers, the block runs unchanged.
     """
     if os.name == "nt":
         yield
         return
 
     def explain(_signal: int) -> None:
-        print(f"\ntledge: {words()}", file=sys.stderr, flush=True)
+        print(f"\ntledge: {message()}", file=sys.stderr, flush=True)
         os._exit(TledgeError.exit_code)
 
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(explain)
     set_handler = ctypes.CDLL(None).signal
     set_handler.restype, set_handler.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
-    before = set_handler(signal.SIGABRT, ctypes.cast(handler, ctypes.c_void_p))
+    previous = set_handler(signal.SIGABRT, ctypes.cast(handler, ctypes.c_void_p))
     try:
         yield
     finally:
-        set_handler(signal.SIGABRT, before)
+        set_handler(signal.SIGABRT, previous)
 
 
 class _Stderr:
-    """Threads that want the process' stderr closed, and where it goes again after the last of them."""
+    """Counts the threads that need the process' stderr closed, and reopens it after the last of them."""
 
     def __init__(self) -> None:
-        self._lock, self._holders, self._kept = threading.Lock(), 0, -1
+        self._lock, self._holders, self._original = threading.Lock(), 0, -1
 
     def close(self) -> None:
         with self._lock:
@@ -50,17 +53,17 @@ class _Stderr:
             if self._holders > 1:
                 return
             sys.stderr.flush()
-            self._kept = os.dup(2)
-            sink = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(sink, 2)
-            os.close(sink)
+            self._original = os.dup(2)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 2)
+            os.close(null)
 
     def open(self) -> None:
         with self._lock:
             self._holders -= 1
             if not self._holders:
-                os.dup2(self._kept, 2)
-                os.close(self._kept)
+                os.dup2(self._original, 2)
+                os.close(self._original)
 
 
 _STDERR = _Stderr()
@@ -68,7 +71,7 @@ _STDERR = _Stderr()
 
 @contextmanager
 def native_stderr_closed() -> Iterator[None]:
-    """Close off the process' stderr for a block, in any thread; Python exceptions pass as ever."""
+    """Close the process' stderr for a block, in any thread; Python exceptions are raised as usual."""
     _STDERR.close()
     try:
         yield
@@ -78,25 +81,25 @@ def native_stderr_closed() -> Iterator[None]:
 
 @contextmanager
 def native_output_closed() -> Iterator[None]:
-    """Close off what native code writes to stdout and stderr for a block; Python's own still appears."""
-    before = sys.stdout, sys.stderr
-    for stream in before:
+    """Discard what native code writes to stdout and stderr in a block; Python's own output still appears."""
+    streams = sys.stdout, sys.stderr
+    for stream in streams:
         stream.flush()
-    kept = os.dup(1), os.dup(2)
-    sink = os.open(os.devnull, os.O_WRONLY)
+    originals = os.dup(1), os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
     try:
         for number in (1, 2):
-            os.dup2(sink, number)
+            os.dup2(null, number)
         sys.stdout, sys.stderr = (
-            open(os.dup(one), "w", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115
-            for one in kept
+            open(os.dup(original), "w", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115
+            for original in originals
         )
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.close()
-        sys.stdout, sys.stderr = before
-        for number, one in zip((1, 2), kept, strict=True):
-            os.dup2(one, number)
-            os.close(one)
-        os.close(sink)
+        sys.stdout, sys.stderr = streams
+        for number, original in zip((1, 2), originals, strict=True):
+            os.dup2(original, number)
+            os.close(original)
+        os.close(null)

@@ -1,4 +1,4 @@
-"""What a thing needs that may not be installed: modules, and the one command that brings them."""
+"""Import optional libraries, and name the command that installs one that is missing."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tledge.errors import MissingError, ResourceError
 
 @dataclass(frozen=True)
 class Needs:
-    """Top-level `modules` that something imports, and the `command` to type where one is missing."""
+    """Top-level `modules` that a feature imports, and the `command` that installs them."""
 
     modules: tuple[str, ...]
     command: str
 
     def absent(self) -> tuple[str, ...]:
-        """Those of the modules that are not installed; none is imported for that."""
-        return tuple(name for name in self.modules if not _is_found(name))
+        """Return the modules that are not installed, without importing any."""
+        return tuple(name for name in self.modules if not _is_installed(name))
 
 
-def _is_found(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
     except (ImportError, ValueError):  # a finder that refuses; a module without a spec
@@ -36,40 +36,41 @@ def _is_found(name: str) -> bool:
 
 
 def install_command(name: str) -> str:
-    """The command that installs an extra of tledge."""
+    """Return the command that installs an extra of tledge."""
     return f"pip install 'tledge[{name}]'"
 
 
 def disable_telemetry() -> None:
-    """To be called before ONNX Runtime loads, whose builds otherwise tell their maker how they are used."""
+    """Disable ONNX Runtime's telemetry; to be called before it is imported."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def import_runtime(name: str) -> None:
-    """Import the library that opens the file `name`; where it is not there, opening the file explains it."""
+    """Import the library that opens the file `name`; if it is missing, opening the file explains it."""
     disable_telemetry()
     with suppress(ImportError):
         importlib.import_module("onnxruntime" if name.endswith(".onnx") else "ai_edge_litert.interpreter")
 
 
 def load(module: str, extra: str) -> Any:
-    """Import a heavy module without its greeting.
+    """Import a large module without the output that it prints when it loads.
 
-    Raises MissingError, naming the extra of tledge to install, where it is not there, and
-    ResourceError where memory does not suffice to load it.
+    Raises:
+        MissingError: the module does not load; the message names the extra of tledge to install.
+        ResourceError: memory is too small to load it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     disable_telemetry()
     if module in sys.modules:
         return sys.modules[module]
-    # TensorFlow announces its own deprecations through this logger.
+    # TensorFlow logs its own deprecations through this logger.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         with native_stderr_closed():
             return importlib.import_module(module)
     except ImportError as error:
-        if why := resource_errors.cause(error):
-            raise ResourceError(why) from error
+        if explanation := resource_errors.cause(error):
+            raise ResourceError(explanation) from error
         raise MissingError(
-            f"{module} is not installed or does not load ({error}): pip install 'tledge[{extra}]'"
+            f"{module} is not installed or does not load ({error}). Install it with: {install_command(extra)}"
         ) from error

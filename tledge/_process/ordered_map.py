@@ -1,4 +1,7 @@
-"""Work in several threads, with the results in the order of the items."""
+"""Apply a function in several threads and yield the results in the order of the items.
+
+This is own code because `ThreadPoolExecutor.map` reads all items at once.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +18,25 @@ R = TypeVar("R")
 def in_order(
     work: Callable[[T], R], items: Iterable[T], threads: int, ahead: int, together: int = 1
 ) -> Generator[R]:
-    """Yield work(item) for every item; up to `ahead` are begun while earlier results are used.
+    """Yield work(item) for every item; up to `ahead` items are started before their results are used.
 
-    Items are taken by the caller's own thread. What is begun and not wanted any more is cancelled. A
-    thread works on `together` items before it hands them over, which pays where an item takes about a
-    millisecond; where one fails, none of those is yielded.
+    The caller's own thread reads the items. Started work whose results are no longer needed is cancelled.
+    A thread works on `together` items before it returns them, which is faster where an item takes about a
+    millisecond; if one of them fails, none of them is yielded.
     """
-    coming: deque[Future[list[R]]] = deque()
+    pending: deque[Future[list[R]]] = deque()
 
-    def many(part: list[T]) -> list[R]:
-        return [work(item) for item in part]
+    def work_on(chunk: list[T]) -> list[R]:
+        return [work(item) for item in chunk]
 
     with ThreadPoolExecutor(threads) as pool:
         try:
-            left = iter(items)
-            while part := list(islice(left, together)):
-                coming.append(pool.submit(many, part))
-                if len(coming) * together >= ahead:
-                    yield from coming.popleft().result()
-            while coming:
-                yield from coming.popleft().result()
+            iterator = iter(items)
+            while chunk := list(islice(iterator, together)):
+                pending.append(pool.submit(work_on, chunk))
+                if len(pending) * together >= ahead:
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)

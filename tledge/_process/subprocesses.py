@@ -1,6 +1,6 @@
-"""Processes that tledge starts: they end with it, and leave Ctrl-C to it.
+"""Start processes that end together with tledge, and leave Ctrl-C to it.
 
-A process whose starter was killed would go on, and write into a folder that a later command works on.
+Otherwise a process whose parent was killed would continue, and write into a folder that a later command uses.
 """
 
 from __future__ import annotations
@@ -15,54 +15,54 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from subprocess import DEVNULL, CompletedProcess, TimeoutExpired, run
 
-from tledge._io.resource_errors import LESS, MEMORY_TEXT
+from tledge._io.resource_errors import MEMORY_TEXT, MORE_MEMORY
 from tledge.errors import ArtifactError
 
-STARTER = "TLEDGE_STARTER"
-"""Environment variable with the number of the process that started this one."""
+PARENT = "TLEDGE_STARTER"
+"""Environment variable with the ID of the process that started this one."""
 
 POLL = 0.2
-"""Seconds between two looks for the starter, where the system does not tell of its end."""
+"""Seconds between two checks of the parent, where the system does not report its end."""
 
 SET_DEATH_SIGNAL = 1
 """Linux' prctl option PR_SET_PDEATHSIG."""
 
 
 def child_environment() -> dict[str, str]:
-    """The environment of a process that calls `end_with_starter`."""
-    return {**os.environ, STARTER: str(os.getpid())}
+    """Return the environment for a process that calls `end_with_parent`."""
+    return {**os.environ, PARENT: str(os.getpid())}
 
 
-def end_with_starter() -> None:
-    """From now on, end this process at once when the one that started it ends, however that ends."""
-    starter = os.environ.get(STARTER)
-    if starter is None or sys.platform == "win32":  # where a starter's end cannot be seen like this
+def end_with_parent() -> None:
+    """From now on, end this process as soon as the process that started it ends for whatever reason."""
+    parent = os.environ.get(PARENT)
+    if parent is None or sys.platform == "win32":  # Windows does not show the end of a parent like this
         return
-    if not _told_by_kernel():
-        threading.Thread(target=_watch, args=(int(starter),), daemon=True).start()
-    elif os.getppid() != int(starter):  # it ended before the kernel was asked
+    if not _ends_by_kernel():
+        threading.Thread(target=_end_after, args=(int(parent),), daemon=True).start()
+    elif os.getppid() != int(parent):  # it ended before the kernel was asked
         os._exit(1)
 
 
-def _told_by_kernel() -> bool:
-    """Ask Linux for SIGKILL when the thread that started this process ends; False elsewhere."""
+def _ends_by_kernel() -> bool:
+    """Ask Linux to kill this process when the thread that started it ends; False on other systems."""
     if sys.platform != "linux":
         return False
     import ctypes
 
-    asked: int = ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-    return asked == 0
+    error_code: int = ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    return error_code == 0
 
 
-def _watch(starter: int) -> None:
-    while os.getppid() == starter:
+def _end_after(parent: int) -> None:
+    while os.getppid() == parent:
         time.sleep(POLL)
     os._exit(1)
 
 
 @contextmanager
 def ignore_interrupts() -> Iterator[None]:
-    """A process started in this block never sees Ctrl-C, which a terminal sends to all of them."""
+    """Start processes in this block that ignore Ctrl-C, which a terminal sends to every process."""
     if sys.platform == "win32":
         yield
         return
@@ -73,43 +73,48 @@ def ignore_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_FRAME = re.compile(r"\s*(@ +0x|\*{3} Check failure|#\d+ )")
-"""A line of a native stack trace, which says nothing to its reader."""
+_STACK_FRAME = re.compile(r"\s*(@ +0x|\*{3} Check failure|#\d+ )")
+"""A line of a native stack trace, which does not help a user."""
 
 
-TAIL = 4
-"""Last lines of a process that ended badly which are shown."""
+LAST_LINES = 4
+"""Number of last lines shown of a process that failed."""
 
 
-PATIENCE = 600.0
-"""Seconds that a process may take which usually takes a few."""
+TIMEOUT = 600.0
+"""Seconds after which a process is stopped that usually takes a few."""
 
 
-def describe_exit(code: int, said: str) -> str:
-    """How a process ended that should not have, by its exit code, and its last lines.
+def describe_exit(code: int, output: str) -> str:
+    """Say how a process failed, by its exit code and the last lines of its output.
 
-    `code` is negative after a signal, as `subprocess` has it.
+    `code` is negative after a signal, as in `subprocess`.
     """
-    last = [line for line in said.strip().splitlines() if not _FRAME.match(line)][-TAIL:]
+    last = [line for line in output.strip().splitlines() if not _STACK_FRAME.match(line)][-LAST_LINES:]
     if code == -9:
-        how = f"was killed (SIGKILL), often for want of memory. {LESS}."
+        ending = f"was killed (SIGKILL), usually because memory ran out. {MORE_MEMORY}."
     elif MEMORY_TEXT.search("\n".join(last)):
-        how = f"ran out of memory ({_code(code)}). {LESS}."
+        ending = f"ran out of memory ({_code(code)}). {MORE_MEMORY}."
     else:
-        how = f"{'crashed' if code < 0 else 'failed'} ({_code(code)})."
-    return how + ("" if not last else f" Its last words: {last[0]}" if len(last) == 1 else
-                  " Its last words:\n" + "\n".join(last))  # fmt: skip
+        ending = f"{'crashed' if code < 0 else 'failed'} ({_code(code)})."
+    if not last:
+        return ending
+    return (
+        f"{ending} Its last output: {last[0]}"
+        if len(last) == 1
+        else "\n".join((f"{ending} Its last output:", *last))
+    )
 
 
-def run_with_timeout(command: Sequence[str], what: str, patience: float = PATIENCE) -> CompletedProcess[str]:
-    """Run a process for at most `patience` seconds; raises ArtifactError, naming `what`, after these."""
+def run_with_timeout(command: Sequence[str], what: str, timeout: float = TIMEOUT) -> CompletedProcess[str]:
+    """Run a process; raise ArtifactError, which names `what`, if it takes more than `timeout` seconds."""
     try:
         return run(
             command, stdin=DEVNULL, capture_output=True, text=True, errors="replace", check=False,
-            timeout=patience,
+            timeout=timeout,
         )  # fmt: skip
     except TimeoutExpired as error:
-        raise ArtifactError(f"{what} took more than {patience:g} s and was stopped.") from error
+        raise ArtifactError(f"{what} took more than {timeout:g} s and was stopped.") from error
 
 
 def _code(code: int) -> str:
@@ -124,9 +129,9 @@ def _signal(number: int) -> str:
 
 
 def worker_command(module: str, *arguments: object) -> list[str]:
-    """The command line that runs `tledge.<module>`.
+    """Return the command that runs `tledge.<module>`.
 
-    With -P nothing is imported from the folder one happens to be in: that may be a stranger's bundle,
-    and a `numpy.py` in it would run.
+    With -P nothing is imported from the current folder: that may be a downloaded bundle, and a `numpy.py`
+    in it would be run.
     """
     return [sys.executable, "-P", "-m", f"tledge.{module}", *map(str, arguments)]

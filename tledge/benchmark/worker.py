@@ -148,6 +148,6 @@ def main(job_path: str, result_path: str) -> int:
 
 
 if __name__ == "__main__":
-    subprocesses.end_with_starter()
+    subprocesses.end_with_parent()
     gc.disable()  # its pauses are the interpreter's, not the model's
     sys.exit(main(*sys.argv[1:]))

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     encoding.open_streams()
     encoding.allow(sys.stdout, sys.stderr)
     given_arguments = sys.argv[1:] if arguments is None else list(arguments)
-    signals.advice[:] = [signals.start_again]
+    signals.advice[:] = [signals.restart_advice]
     print_advice = cache(lambda: print_on_stderr(signals.advice[-1](given_arguments)))  # at most once
     if arguments is None:
         signals.install_handlers(print_advice)
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _run(given_arguments)
     except BaseException as error:
         # Libraries turn an interrupt into errors of their own.
-        if not (signals.asked or isinstance(error, KeyboardInterrupt)):
+        if not (signals.received or isinstance(error, KeyboardInterrupt)):
             raise
         print_advice()
         code = signals.exit_code()
@@ -57,7 +57,7 @@ def _run(arguments: list[str]) -> int:
         sys.stderr.close()
         return 1
     except (TledgeError, OSError) as error:
-        if signals.asked:
+        if signals.received:
             raise
         click.echo(f"tledge: {printable(_message(error))}", err=True)
         return error.exit_code if isinstance(error, TledgeError) else 1
@@ -77,7 +77,7 @@ def _exit(code: int) -> NoReturn:
     Exit at once where JAX would wait for other processes, or where threads still do work after an interrupt.
     """
     multi_host = sys.modules.get("tledge.training.multi_host")  # loaded only by training
-    if signals.asked or (multi_host and multi_host.is_joined()):
+    if signals.received or (multi_host and multi_host.is_joined()):
         with suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()

@@ -89,7 +89,7 @@ def _resume_advice(words: list[str], folder: Path, force: bool) -> str:
     The advice is --resume; with --force it is the same command again while the run to replace is still there.
     """
     if force and (folder / "run.json").is_file():
-        return signals.start_again(words)
+        return signals.restart_advice(words)
     resumed = [word for word in words if word not in ("--force", "--resume")] + ["--resume"]
     return f"Interrupted. The epochs trained so far are kept; resume with: {signals.shell_command(resumed)}"
 

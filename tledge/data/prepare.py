@@ -106,7 +106,7 @@ def _make(
             shutil.rmtree(partial, ignore_errors=True)
             raise
         (partial / "rows.jsonl").unlink(missing_ok=True)
-        atomic.settle(partial)
+        atomic.flush(partial)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
 

@@ -27,7 +27,7 @@ UNUSED = ("jax", "matplotlib")
 
 def main() -> None:
     """Do the jobs that stdin names, until stdin ends or the exporting process does."""
-    subprocesses.end_with_starter()
+    subprocesses.end_with_parent()
     os.environ["KERAS_BACKEND"] = "tensorflow"
     for name in UNUSED:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]

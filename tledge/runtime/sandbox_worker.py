@@ -23,7 +23,7 @@ MEMORY = 2 << 30
 
 def main(name: str, kernels: str) -> None:
     """Try the model on stdin and print the result."""
-    subprocesses.end_with_starter()
+    subprocesses.end_with_parent()
     content = sys.stdin.buffer.read()
     limit_memory(MEMORY + 8 * len(content))
     failure: dict[str, str] = {}

@@ -62,7 +62,7 @@ def hit_converters(workspace: Workspace) -> Observation:
     rng = workspace.rng("struck converter")
     signals = {
         signal.SIGSEGV: ("crashed (SIGSEGV)", "Log: "),
-        signal.SIGKILL: ("was killed (SIGKILL), often for want of memory", "Log: "),
+        signal.SIGKILL: ("was killed (SIGKILL), usually because memory ran out", "Log: "),
         signal.SIGABRT: ("crashed (SIGABRT)", "Log: "),
         signal.SIGBUS: ("crashed (SIGBUS)", "Log: "),
         signal.SIGSTOP: ("took more than 4 s and was stopped", "Raise [export] timeout"),

@@ -19,7 +19,7 @@ import sys, time
 from tledge._process import subprocesses as children
 if sys.argv[1] == "asking":
     children._told_by_kernel = lambda: False
-children.end_with_starter()
+children.end_with_parent()
 print("working", flush=True)
 time.sleep(600)
 """
@@ -80,23 +80,23 @@ def test_worker_never_sees_an_interrupt() -> None:
 
 def test_starter_that_ended_first() -> None:
     """It was gone before the kernel could be asked."""
-    env = {**os.environ, subprocesses.STARTER: "1"}
+    env = {**os.environ, subprocesses.PARENT: "1"}
     command = [sys.executable, "-c", WORKER, "told"]
     done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=30)
     assert done.returncode == 1 and not done.stdout
 
 
 def test_process_that_nobody_started_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(subprocesses.STARTER, raising=False)
+    monkeypatch.delenv(subprocesses.PARENT, raising=False)
     monkeypatch.setattr(os, "_exit", lambda _code: pytest.fail("ended"))
-    subprocesses.end_with_starter()
+    subprocesses.end_with_parent()
 
 
 @pytest.mark.parametrize("module", ["tledge.formats.worker", "tledge.benchmark.worker"])
 def test_workers_know_of_this(module: str) -> None:
     """Their starter is gone, and they wait neither for jobs nor do one."""
     command = [sys.executable, "-m", module, "job.json", "result.json"]
-    env = {**os.environ, subprocesses.STARTER: "1"}
+    env = {**os.environ, subprocesses.PARENT: "1"}
     done = subprocess.run(command, env=env, input=b"", capture_output=True, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (1, b"")
 
@@ -104,12 +104,12 @@ def test_workers_know_of_this(module: str) -> None:
 @pytest.mark.parametrize(
     ("code", "said", "words"),
     [
-        (-9, "", "was killed (SIGKILL), often for want of memory. Close other programs"),
+        (-9, "", "was killed (SIGKILL), usually because memory ran out. Close other programs"),
         (-signal.SIGABRT, "terminate called: 'std::bad_alloc'", "ran out of memory (SIGABRT)"),
         (1, "Traceback\n  line\nMemoryError", "ran out of memory (exit code 1)"),
-        (-signal.SIGSEGV, "one\ntwo", "crashed (SIGSEGV). Its last words:\none\ntwo"),
+        (-signal.SIGSEGV, "one\ntwo", "crashed (SIGSEGV). Its last output:\none\ntwo"),
         (-signal.SIGABRT, "F00 failed: x\n    @     0x7f1a  f()\n    @ 0x1 g()", "words: F00 failed: x"),
-        (3, "only", "failed (exit code 3). Its last words: only"),
+        (3, "only", "failed (exit code 3). Its last output: only"),
         (-64, "", "crashed (SIGRTMAX)"),
     ],
 )  # fmt: skip

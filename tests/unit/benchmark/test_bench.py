@@ -148,7 +148,7 @@ def test_variant_chooses(bundle: Path, jobs: list[MeasurementJob]) -> None:
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "was killed (SIGKILL), often for want"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed (SIGSEGV)"),
         ("import os; print('last words'); os.abort()", "crashed (SIGABRT)"),
-        ("raise SystemExit('no room left')", "failed (exit code 1). Its last words: no room left"),
+        ("raise SystemExit('no room left')", "failed (exit code 1). Its last output: no room left"),
         ("pass", "failed (exit code 0)"),
     ],
 )

@@ -65,7 +65,7 @@ def test_worker_does_not_outlive_who_waits_for_it() -> None:
     """A model that never answers would keep it at work for ever."""
     command, env = (
         subprocesses.worker_command("runtime.sandbox_worker", "m.tflite", "xnnpack"),
-        {subprocesses.STARTER: "1"},
+        {subprocesses.PARENT: "1"},
     )
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | env) as worker:
         assert worker.wait(20) == 1
