@@ -1,6 +1,6 @@
-"""`tledge completion`, and what the shell is told of arguments that name a thing: runs, recipes, variants.
+"""`tledge completion`, and the names that a shell completes: runs, recipes, variants, targets.
 
-A shell that asks wants an answer at once and no message, so only folders and light tables are read.
+Completion has to be fast and silent, so it reads only folders and small tables.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ NAMES: dict[str, Callable[[], list[str]]] = {
     **dict.fromkeys(("variant", "variants", "named"), _variants),
     "target": _targets,
 }
-"""What parameters of a command may name, by the parameter's name in Python."""
+"""Python name of a parameter → the names that complete it."""
 
 
 class Named(_ParamType):
-    """A type of values that also completes names; paths are completed where no name fits."""
+    """A parameter type that also completes names; it completes paths if no name fits."""
 
     def __init__(self, plain: _ParamType, names: Callable[[], list[str]]) -> None:
         self.plain, self.names, self.name = plain, names, plain.name
@@ -70,13 +70,13 @@ class Named(_ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        found = [CompletionItem(name) for name in self.names() if name.startswith(incomplete)]
+        matches = [CompletionItem(name) for name in self.names() if name.startswith(incomplete)]
         is_path = param.name == "recipe_name" or isinstance(self.plain, click.Path)
-        return found or ([CompletionItem(incomplete, type="file")] if is_path else [])
+        return matches or ([CompletionItem(incomplete, type="file")] if is_path else [])
 
 
 def attach(group: click.Group) -> None:
-    """Let every parameter of the group's commands that stands in `NAMES` complete these names."""
+    """Make every parameter in `NAMES` of the group's commands complete its names."""
     for command in group.commands.values():
         for param in command.params:
             if param.name in NAMES and not isinstance(param.type, (click.Choice, Named)):

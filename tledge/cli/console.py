@@ -1,4 +1,4 @@
-"""What a person sees: progress on stderr, tables on stdout, drawn with rich."""
+"""Show progress on stderr and tables on stdout, drawn with rich."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _figures(figures: dict[str, object]) -> str:
 
 
 class RichProgress:
-    """Draws tasks as bars on stderr, and keeps said lines above them."""
+    """Draw tasks as bars on stderr, with messages above them."""
 
     def __init__(self, bars: Any) -> None:
         self._bars = bars
@@ -53,7 +53,7 @@ class RichProgress:
 
 @contextmanager
 def progress_shown(quiet: bool) -> Iterator[Progress]:
-    """A `Progress` for one command: bars on a terminal, plain lines elsewhere, nothing if quiet."""
+    """Give one command its `Progress`: bars on a terminal, plain lines elsewhere, nothing if quiet."""
     if quiet:
         yield SILENT
         return
@@ -73,7 +73,7 @@ def progress_shown(quiet: bool) -> Iterator[Progress]:
 
 
 def result_console() -> Console:
-    """The console that results go to: as wide as the terminal, 120 columns in a pipe."""
+    """Open the console for results: as wide as the terminal, 120 columns in a pipe."""
     from rich.console import Console
 
     probe = Console()
@@ -91,13 +91,13 @@ def print_rows(rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def training_rows(run: TrainedRun) -> list[tuple[str, str]]:
-    """Rows of the table after training: name and value."""
+    """Return the rows of the table after training: name and value."""
     synthetic = [("photos", "synthetic, drawn by tledge")] if run.synthetic else []
     return [
         *synthetic,
         ("labels", ", ".join(run.labels[:12]) + (" …" if len(run.labels) > 12 else "")),
         ("train", f"{run.train_images} images, {run.seconds:.0f} s"),
-        ("after the first stage", f"validation {interval(run.first_stage_validation)}"),
+        ("validation after stage 1", interval(run.first_stage_validation)),
         ("validation", interval(run.validation)),
         ("test", interval(run.test)),
         *([("confidence threshold", abstention(run.confidence))] if run.confidence else []),
@@ -105,7 +105,7 @@ def training_rows(run: TrainedRun) -> list[tuple[str, str]]:
 
 
 def photo_rows(found: DatasetSummary) -> list[tuple[str, str]]:
-    """Rows of the table about photos: name and value."""
+    """Return the rows of the table about photos: name and value."""
 
     def shares(counts: dict[str, int]) -> str:
         return ", ".join(f"{name} {count}" for name, count in counts.items())
@@ -123,28 +123,26 @@ def photo_rows(found: DatasetSummary) -> list[tuple[str, str]]:
 
 
 def headless_table(rows: Sequence[tuple[str, ...]]) -> Any:
-    """A plain table without header."""
+    """Draw rows as a table without header."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False)
     for row in rows:
-        table.add_row(
-            *(Text(printable(one)) for one in row)
-        )  # names of labels and files are text, not markup
+        table.add_row(*(Text(printable(cell)) for cell in row))  # labels and file names are text, not markup
     return table
 
 
-def fact_rows(found: Mapping[str, Any], within: str = "") -> list[tuple[str, str]]:
-    """Nested facts as rows of a dotted name and a value; what is empty or absent is left out."""
+def fact_rows(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Flatten nested facts into rows of a dotted name and a value; leave out what is empty or absent."""
     rows: list[tuple[str, str]] = []
-    for name, value in found.items():
-        key = f"{within}{name}"
+    for name, value in facts.items():
+        key = f"{prefix}{name}"
         if isinstance(value, Mapping):
             rows += fact_rows(value, f"{key}.")
         elif isinstance(value, (list, tuple)) and value and isinstance(value[0], Mapping):
-            for one in value:
-                rows += fact_rows(one, f"{key}.")
+            for item in value:
+                rows += fact_rows(item, f"{key}.")
         elif isinstance(value, (list, tuple)):
             rows += [(key, ", ".join(map(str, value)))] if value else []
         elif value not in (None, ""):

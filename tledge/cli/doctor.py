@@ -25,13 +25,13 @@ def doctor(quiet: bool, as_json: bool) -> None:
     from tledge.cli import console
 
     with console.progress_shown(quiet) as progress:
-        found = stage.examine(progress)
+        checkup = stage.examine(progress)
     if as_json:
-        print_json(json_fields(found))
+        print_json(json_fields(checkup))
         return
-    _show_machine(found)
-    _show_abilities(found)
-    trains = any(found.tasks[f"train with {one.name}"].possible for one in found.backends)
+    _show_machine(checkup)
+    _show_abilities(checkup)
+    trains = any(checkup.tasks[f"train with {backend.name}"].possible for backend in checkup.backends)
     print_next_step("tledge train quickstart" if trains else "tledge predict BUNDLE PHOTO.jpg")
 
 
@@ -76,17 +76,17 @@ def _show_abilities(found: Checkup) -> None:
     for name in ("variant", "make", "open", "inspect"):
         table.add_column(name, justify="left", overflow="fold")
     for one in found.variants:
-        words = map(_said, (one.made, one.opened, one.inspected))
+        words = map(_answer, (one.made, one.opened, one.inspected))
         table.add_row(Text(one.variant), *map(Text, words))
     out = console.result_console()
     out.print()
     out.print(table)
     out.print()
-    out.print(console.headless_table([(name, _said(able)) for name, able in found.tasks.items()]))
+    out.print(console.headless_table([(name, _answer(able)) for name, able in found.tasks.items()]))
     for line in found.remarks:
         click.echo(line)
 
 
-def _said(able: Ability) -> str:
-    """`yes`, or the command that would make it so."""
+def _answer(able: Ability) -> str:
+    """Return `yes`, or the command that adds the capability."""
     return "yes" if able.possible else able.command

@@ -1,4 +1,4 @@
-"""`tledge export`, `verify` and `bundle`: from a run to what leaves the house."""
+"""`tledge export`, `verify` and `bundle`: from a run to the files you ship."""
 
 from __future__ import annotations
 
@@ -40,10 +40,16 @@ if TYPE_CHECKING:
 @click.option("--fp16", is_flag=True, help="Add tflite-fp16: half the size.")
 @click.option("--dynamic", is_flag=True, help="Add tflite-dynamic: int8 weights, float activations.")
 @click.option("--all", "everything", is_flag=True, help="Add every variant.")
-@click.option("--repair", is_flag=True, help="Add tflite-int8, with remedies until its gates pass.")
-@click.option("--mixed", is_flag=True, help="With --repair, also remedies that leave floats in the model.")
+@click.option(
+    "--repair", is_flag=True, help="Add tflite-int8 and try quantization fixes until it passes the gates."
+)
+@click.option(
+    "--mixed", is_flag=True, help="With --repair, also allow mixed precision (some layers stay float)."
+)
 @click.option("--variant", "named", multiple=True, metavar="NAME", help="Add one variant by name.")
-@click.option("--unverified", is_flag=True, help="Bundle what did not pass too, marked as such.")
+@click.option(
+    "--unverified", is_flag=True, help="Also bundle artifacts that failed verification, marked as such."
+)
 @sign_option
 @common_options
 def export(
@@ -68,7 +74,7 @@ def export(
     folder, recipe = open_run_for_writing(run)
     signing = read_signer(sign)  # before anything takes time
     if mixed and not repair:
-        raise RecipeError("--mixed says what --repair may do: give both, or --variant tflite-mixed.")
+        raise RecipeError("--mixed needs --repair: give both, or --variant tflite-mixed.")
     if repair:
         recipe = with_repair(recipe, integer_only=recipe.export.int8.integer_only and not mixed)
     flags = {"tflite-int8": int8 or repair, "tflite-fp16": fp16, "tflite-dynamic": dynamic}
@@ -84,7 +90,7 @@ def export(
 
 
 def _culprits(folder: RunFolder, recipe: Recipe, report: ParityReport, quiet: bool) -> tuple[str, ...]:
-    """Which layers cost most, where int8 answers otherwise than Keras; why not, where they cannot be told."""
+    """Name the layers that cost most where int8 failed, or say why they cannot be named."""
     from tledge.cli import console
     from tledge.conversion.layer_diagnosis import culprits
 
@@ -161,7 +167,7 @@ def _show(report: ParityReport, path: Path) -> None:
 
 
 def _fail(report: ParityReport) -> NoReturn:
-    """End with exit code 4 where a file is wrong in itself, else 3."""
+    """End with exit code 4 if a file itself is faulty, else with 3."""
     from tledge.verification.verify import failure
 
     raise failure(report, "The reasons are above.")
@@ -169,8 +175,12 @@ def _fail(report: ParityReport) -> NoReturn:
 
 @click.command(epilog=example("tledge verify runs/rps"))
 @click.argument("path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path))
-@click.option("--skew", is_flag=True, help="Measure instead what photos prepared otherwise cost an artifact.")
-@click.option("--variant", metavar="NAME", help="With --skew: the artifact [the smallest of integers].")
+@click.option(
+    "--skew",
+    is_flag=True,
+    help="Instead, measure the accuracy lost when photos are preprocessed differently.",
+)
+@click.option("--variant", metavar="NAME", help="With --skew: the artifact [the smallest integer-only one].")
 @key_option
 @kernels_option
 @common_options
@@ -183,27 +193,26 @@ def verify(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Check a run's artifacts against Keras' golden set, or a bundle on this machine.
+    """Check a run's artifacts against Keras' golden set, or check a bundle on this machine.
 
-    With --skew, test photos are prepared as careless apps do (no antialiasing, nearest pixel, blue
-    first, EXIF ignored ...), to see what that costs an artifact. It informs and fails nothing.
+    With --skew, test photos are preprocessed as some apps do it (no antialiasing, nearest pixel, blue
+    first, EXIF ignored ...), to measure the accuracy lost. Informational: the exit
+    code does not depend on it.
     """
     from tledge.bundle import reader
 
     if skew and key:
-        raise RecipeError(
-            "--key checks who signed a bundle, --skew measures a model: ask for one of the two."
-        )
+        raise RecipeError("--key checks who signed a bundle, --skew measures a model: give one of the two.")
     if skew:
         _skew(path, variant, kernels, quiet, as_json)
         return
     if variant:
-        raise RecipeError("--variant chooses the artifact of --skew; without it, all are verified.")
+        raise RecipeError("--variant chooses the artifact of --skew; give --skew, or leave --variant out.")
     if path is not None and reader.is_bundle(path):
         _verify_bundle(path, key, kernels, quiet, as_json)
         return
     if key:
-        raise RecipeError(f"--key checks the signature of a bundle, and {path or 'a run'} is none.")
+        raise RecipeError(f"--key checks the signature of a bundle, and {path or 'a run'} is not a bundle.")
     folder, recipe = open_run_for_writing(path)
     report = _verify_run(folder, recipe, kernels, quiet)
     if as_json:
@@ -217,7 +226,7 @@ def verify(
 
 
 def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
-    """Check a bundle here, and say who signed it and whether that was checked."""
+    """Verify a bundle on this machine, and print who signed it and whether that was checked."""
     from tledge.bundle import reader
     from tledge.cli import console
     from tledge.verification.verify import contradictions_explained, verify_opened
@@ -238,7 +247,7 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
 
 
 def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_json: bool) -> None:
-    """Measure an artifact on photos prepared otherwise, and show it."""
+    """Measure an artifact on photos that are preprocessed differently, and print the table."""
     from tledge.bundle import reader
     from tledge.cli import console, tables
     from tledge.verification.preprocessing_skew import skew_bundle, skew_run
@@ -257,9 +266,9 @@ def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_
         print_json(json_fields(report))
         return
     click.echo(
-        f"{report.variant} ({report.kernels}) on {report.images} photos, beside its own answers to the"
+        f"{report.variant} ({report.kernels}) on {report.images} photos, compared with its own predictions on"
     )
-    click.echo("contract's pixels: grey levels apart, and what becomes of accuracy and answers.")
+    click.echo("the contract's pixels: difference in grey levels, accuracy and agreement.")
     console.print_table(tables.skew_table(report))
     for line in (*report.remarks, report.summary):
         click.echo(line)
@@ -276,9 +285,15 @@ def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) ->
 
 @click.command(epilog=example("tledge bundle runs/rps --target raspberry_pi"))
 @click.argument("path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path))
-@click.option("--unverified", is_flag=True, help="Take what did not pass too, marked as such.")
-@click.option("--target", metavar="NAME", help="Fill a device project with it; see `tledge list targets`.")
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Its folder [RUN/NAME].")
+@click.option(
+    "--unverified", is_flag=True, help="Also bundle artifacts that failed verification, marked as such."
+)
+@click.option(
+    "--target", metavar="NAME", help="Fill a device project with the bundle; see `tledge list targets`."
+)
+@click.option(
+    "--out", metavar="DIR", type=click.Path(path_type=Path), help="Folder of the device project [RUN/NAME]."
+)
 @sign_option
 @key_option
 @common_options
@@ -292,10 +307,10 @@ def bundle(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Put the artifacts of RUN that passed into a bundle folder and a zip.
+    """Put the artifacts of RUN that passed into a bundle: a folder and a zip.
 
-    With --target, then put that bundle into a project for a device, ready to build or run there. A
-    BUNDLE that was made before, a folder or a zip, serves as it is.
+    With --target, also put the bundle into a project for a device, ready to build or run there. An
+    existing BUNDLE, a folder or a zip, is used unchanged.
     """
     from tledge.bundle import reader
     from tledge.devices import projects
@@ -304,25 +319,25 @@ def bundle(
 
     ready = path if path is not None and reader.is_bundle(path) else None
     if ready and (unverified or sign or not target):
-        raise RecipeError(f"{ready}: a bundle already; what can be done with it is --target NAME.")
+        raise RecipeError(f"{ready}: already a bundle; put it into a device project with --target NAME.")
     if key and not ready:
         raise RecipeError(
-            "--key checks the signature of a ready BUNDLE; a run's own is made anew, see --sign."
+            "--key checks the signature of an existing BUNDLE; the bundle of a run is made now, see --sign."
         )
     signing, signed_by = read_signer(sign), read_public_key(key)
     if out and not target:
-        raise RecipeError("--out names the folder of a device project: say which with --target NAME.")
+        raise RecipeError("--out names the folder of a device project: choose one with --target NAME.")
     home = ready.parent if ready else open_run_for_writing(path)[0].path
-    place = out or home / (target or "")
+    project = out or home / (target or "")
     if target and ready and run_folder.is_run(home):  # the project goes there
         lock_until_exit(RunFolder(home))
     if target:  # before a bundle is made
         projects.find(target)
-        projects.require_new(place)
+        projects.require_new(project)
     facts = {"folder": str(ready)} if ready else _bundled(home, unverified, signing, quiet, as_json)
     following = f"tledge predict {shell_path(facts['folder'])} PHOTO.jpg"
     if target:
-        facts |= _project(target, Path(facts["folder"]), place, signed_by, as_json)
+        facts |= _project(target, Path(facts["folder"]), project, signed_by, as_json)
         following = f"cd {shlex.quote(facts['project'])} && {facts['self_test']}"
     if as_json:
         print_json(facts)
@@ -332,7 +347,7 @@ def bundle(
 def _bundled(
     run: Path, unverified: bool, signing: Signer | None, quiet: bool, as_json: bool
 ) -> dict[str, Any]:
-    """Bundle a run and say so; gives the facts for JSON."""
+    """Bundle a run and print where; return the facts for --json."""
     from tledge.bundle.build import bundle as bundle_run
     from tledge.cli import console
     from tledge.run.folder import RunFolder
@@ -340,14 +355,14 @@ def _bundled(
     with console.progress_shown(quiet) as progress:
         made = bundle_run(RunFolder(run), unverified=unverified, sign=signing, progress=progress)
     for name in made.left_out if not as_json else ():
-        click.echo(f"left out: {name} did not pass")
+        click.echo(f"not bundled: {name} did not pass")
     if not as_json:
         _show_bundle(made)
     return {**json_fields(made), "folder": str(made.folder), "zip": str(made.zip)}
 
 
 def _project(target: str, bundle: Path, out: Path, key: PublicKey | None, as_json: bool) -> dict[str, str]:
-    """Fill a device project and say so; gives the facts for JSON."""
+    """Fill a device project and print where; return the facts for --json."""
     from tledge.devices import projects
 
     made = projects.fill(target, bundle, out, key)

@@ -1,4 +1,4 @@
-"""The rows of `tledge list` and the facts of `tledge inspect`."""
+"""Collect the rows of `tledge list` and the facts of `tledge inspect`."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from tledge.run.records import Score
 
 
 def recipe_rows() -> list[tuple[str, ...]]:
-    """Name, source, backbone and description of every shipped recipe."""
+    """Return name, source, backbone and description of every shipped recipe."""
     rows: list[tuple[str, ...]] = []
     for name, path in resources.recipes().items():
-        made = loader.load(path)
-        rows.append((name, made.data.source, made.model.backbone, made.meta.description))
+        recipe = loader.load(path)
+        rows.append((name, recipe.data.source, recipe.model.backbone, recipe.meta.description))
     return rows
 
 
 @dataclass(frozen=True)
 class RunLine:
-    """A run at a glance. `state` is "unfinished", "trained", "exported" or "damaged", `problem` says why.
+    """One line about a run. `state` is "unfinished", "trained", "exported" or "damaged"; `problem` says why.
 
-    `when` is the time of day, here, at which `run.json` was written, or else the recipe; `verdicts`
-    are those of the artifacts by variant.
+    `when` is the local time at which `run.json` was written, or else the recipe; `verdicts` are those of the
+    artifacts, by variant.
     """
 
     path: str
@@ -46,9 +46,9 @@ class RunLine:
 
 
 def run_rows(root: Path = Path("runs")) -> list[RunLine]:
-    """Every run below `root`, the newest last."""
-    found = [RunFolder(path.parent) for path in root.glob("*/recipe.toml")]
-    return [_run(folder) for folder in sorted(found, key=lambda one: (_time(one), one.path))]
+    """Return every run below `root`, the newest last."""
+    folders = [RunFolder(path.parent) for path in root.glob("*/recipe.toml")]
+    return [_run(folder) for folder in sorted(folders, key=lambda folder: (_time(folder), folder.path))]
 
 
 def _time(folder: RunFolder) -> float:
@@ -72,31 +72,34 @@ def _run(folder: RunFolder) -> RunLine:
 
 
 def variant_rows() -> list[tuple[str, ...]]:
-    """Name and meaning of every variant."""
+    """Return name and meaning of every variant."""
     return [(name, variant.mode.summary) for name, variant in VARIANTS.items()]
 
 
 def backbone_rows() -> list[tuple[str, ...]]:
-    """Name, meaning, usual input size and width multipliers of every backbone."""
+    """Return name, meaning, usual input size and width multipliers of every backbone."""
     return [
         (
             name,
-            one.summary,
-            f"{one.default_size} px",
-            "alpha " + ", ".join(f"{alpha:g}" for alpha in one.alphas) if one.alphas else "",
+            backbone.summary,
+            f"{backbone.default_size} px",
+            "alpha " + ", ".join(f"{alpha:g}" for alpha in backbone.alphas) if backbone.alphas else "",
         )
-        for name, one in BACKBONES.items()
+        for name, backbone in BACKBONES.items()
     ]
 
 
 def source_rows() -> list[tuple[str, ...]]:
-    """Name, meaning and options of every source."""
-    return [(name, one.summary, ", ".join(one.module.OPTIONS)) for name, one in SOURCES.items()]
+    """Return name, meaning and options of every source."""
+    return [(name, source.summary, ", ".join(source.module.OPTIONS)) for name, source in SOURCES.items()]
 
 
 def target_rows() -> list[tuple[str, ...]]:
-    """Name, meaning, variants that serve there and self-test of every device project."""
-    return [(name, one.summary, ", ".join(one.variants), one.self_test) for name, one in TARGETS.items()]
+    """Return name, meaning, usable variants and self-test of every device project."""
+    return [
+        (name, target.summary, ", ".join(target.variants), target.self_test)
+        for name, target in TARGETS.items()
+    ]
 
 
 TABLES: dict[str, Callable[[], list[Any]]] = {
@@ -110,9 +113,9 @@ TABLES: dict[str, Callable[[], list[Any]]] = {
 
 
 def inspect(path: Path) -> dict[str, Any]:
-    """Facts about an artifact of any format, also one made elsewhere.
+    """Read facts about an artifact of any format, also one made elsewhere.
 
-    Raises RecipeError for what is no artifact, ArtifactError for a damaged one.
+    Raises RecipeError for a file that is not an artifact, ArtifactError for a damaged one.
     """
     if not path.exists():
         raise RecipeError(f"{path}: no such file or folder.")

@@ -1,4 +1,4 @@
-"""Tables and lines about what was measured: verdicts, remedies, layers, latency, comparisons."""
+"""Draw tables and lines about measurements: verdicts, repairs, layers, latency, comparisons."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ BENCH_COLUMNS = (
 
 
 BENCH_SPARE = ("model MiB", "p90 ms", "load ms", "KiB")
-"""Columns that a narrow window does without, the first first."""
+"""Columns that are hidden in a narrow window, in this order."""
 
 
 COMPARED_COLUMNS = (
-    "variant", "accuracy A → B", "change", "p", "agree", "lost", "won", "KiB A → B", "p50 ms A → B",
+    "variant", "accuracy A → B", "change", "p", "agree", "regressed", "fixed", "KiB A → B", "p50 ms A → B",
     "verdict",
 )  # fmt: skip
 
 
-COMPARED_SPARE = ("agree", "p", "won", "lost")
+COMPARED_SPARE = ("agree", "p", "fixed", "regressed")
+"""As `BENCH_SPARE`, for the table of a comparison."""
 
 
 STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "skipped": "dim"}
@@ -49,7 +50,7 @@ COMPARED_STYLES = {
 
 
 def _table(names: Sequence[str], left: Sequence[str], title: str | None = None) -> Any:
-    """A table with these columns, numbers to the right, those named in `left` to the left."""
+    """Create a table with these columns, aligned to the right except those named in `left`."""
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False, title=title)
@@ -58,39 +59,40 @@ def _table(names: Sequence[str], left: Sequence[str], title: str | None = None) 
     return table
 
 
-def risk_table(found: Mapping[str, RiskCoverage]) -> Any:
-    """Of each split: the share answered from a confidence on, and the share wrong among these."""
+def risk_table(curves: Mapping[str, RiskCoverage]) -> Any:
+    """Draw, for each split, coverage and error at every confidence threshold."""
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for split in found:
-        for name in ("answered", "from", "wrong"):
+    for split in curves:
+        for name in ("coverage", "threshold", "error"):
             table.add_column(f"{split}\n{name}", justify="right", no_wrap=True)
-    for line in zip(*(one.rows for one in found.values()), strict=False):
+    for points_of_splits in zip(*(curve.rows for curve in curves.values()), strict=False):
         table.add_row(
             *(
                 text
-                for one in line
-                for text in (f"{one.coverage:.1%}", f"{one.threshold:.4f}", f"{one.error:.1%}")
+                for point in points_of_splits
+                for text in (f"{point.coverage:.1%}", f"{point.threshold:.4f}", f"{point.error:.1%}")
             )
         )
     return table
 
 
 def runs_table(lines: Sequence[RunLine]) -> Any:
-    """Every run with its score and what verification said of its artifacts."""
+    """Draw every run with its test accuracy and the verdicts of its artifacts."""
     from rich.text import Text
 
     table = _table(("run", "when", "state", "test accuracy"), left=("run", "when", "state"))
     table.add_column("verdicts", overflow="fold")
-    for one in lines:
-        score = "" if one.test is None else share(one.test.accuracy) + (" synthetic" if one.synthetic else "")
-        table.add_row(Text(one.path), one.when, one.state, score, _verdicts(one))
+    for line in lines:
+        synthetic = " synthetic" if line.synthetic else ""
+        score = "" if line.test is None else share(line.test.accuracy) + synthetic
+        table.add_row(Text(line.path), line.when, line.state, score, _verdicts(line))
     return table
 
 
 def _verdicts(line: RunLine) -> Any:
-    """Variants by verdict: "passed: saved_model, tflite-fp32; failed: tflite-int8"."""
+    """Return the variants by verdict: "passed: saved_model, tflite-fp32; failed: tflite-int8"."""
     from rich.text import Text
 
     if line.problem:
@@ -106,7 +108,7 @@ def _verdicts(line: RunLine) -> Any:
 
 
 def parity_table(report: ParityReport) -> Any:
-    """The verdict table: Keras first, then a row for each artifact."""
+    """Draw the verdict table: Keras first, then a row for each artifact."""
     from rich.text import Text
 
     names = ("variant", "KiB", "accuracy", "change", "agreement", "max Δp", "kernels", "verdict")
@@ -119,47 +121,47 @@ def parity_table(report: ParityReport) -> Any:
             plain = row.without_bias_correction
             change = plain["accuracy"] - report.reference.accuracy
             table.add_row(
-                "  uncorrected", "", share(plain["accuracy"]), points(change),
-                share(plain["agreement"]), f"{plain['max_abs_dp']:.1e}", "", "not shipped",
+                "  without bias\n  correction", "", share(plain["accuracy"]), points(change),
+                share(plain["agreement"]), f"{plain['max_abs_dp']:.1e}", "", "for\ncomparison",
                 style="dim",
             )  # fmt: skip
     return table
 
 
-def repair_table(variant: str, rungs: Sequence[Mapping[str, Any]], taken: str) -> Any:
-    """Every remedy that was tried on the held-out images, and which was taken.
+def repair_table(variant: str, trials: Sequence[Mapping[str, Any]], chosen: str) -> Any:
+    """Draw every quantization repair that was tried on the held-out images, and which one was chosen.
 
-    `change` is that of accuracy, `between` the agreement on images between two classes. A star marks those
-    that no other one beats in agreement, size and latency at once.
+    `change` is the change of accuracy, `between` the agreement on images between two classes. A star
+    marks the repairs that no other one beats in agreement, size and latency at once.
     """
-
-    names = ("remedy", "mode", "change", "agreement", "between", "KiB", "ms", "tried in", "gates")
-    table = _table(names, left=("remedy", "mode", "gates"), title=f"{variant} on held-out images")
-    for rung in rungs:
-        name = rung["name"] + " *" * _is_best(rung, rungs) + " (taken)" * (rung["name"] == taken)
-        answers = (points(rung["accuracy_change"]), share(rung["agreement"]), share(rung["between"]))
-        costs = (f"{rung['bytes'] / 1024:.0f}", f"{rung['milliseconds']:.2f}", f"{rung['seconds']:.1f} s")
-        table.add_row(name, rung["mode"], *answers, *costs, rung["verdict"])
+    names = ("repair", "mode", "change", "agreement", "between", "KiB", "ms", "seconds", "gates")
+    table = _table(names, left=("repair", "mode", "gates"), title=f"{variant} on held-out images")
+    for trial in trials:
+        name = trial["name"] + " *" * _is_best(trial, trials) + " (chosen)" * (trial["name"] == chosen)
+        predictions = (points(trial["accuracy_change"]), share(trial["agreement"]), share(trial["between"]))
+        costs = (f"{trial['bytes'] / 1024:.0f}", f"{trial['milliseconds']:.2f}", f"{trial['seconds']:.1f}")
+        table.add_row(name, trial["mode"], *predictions, *costs, trial["verdict"])
     return table
 
 
-def _is_best(rung: Mapping[str, Any], rungs: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a rung is on the Pareto front."""
+def _is_best(trial: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> bool:
+    """Check whether a trial is on the Pareto front."""
 
-    def costs(one: Mapping[str, Any]) -> tuple[float, float, float]:
-        return -one["agreement"] - one["between"], one["bytes"], one["milliseconds"]
+    def costs(candidate: Mapping[str, Any]) -> tuple[float, float, float]:
+        agreement = candidate["agreement"] + candidate["between"]
+        return -agreement, candidate["bytes"], candidate["milliseconds"]
 
-    own = costs(rung)
-    others = [costs(one) for one in rungs if costs(one) != own]
-    return not any(all(a <= b for a, b in zip(one, own, strict=True)) for one in others)
+    own = costs(trial)
+    others = [costs(candidate) for candidate in trials if costs(candidate) != own]
+    return not any(all(a <= b for a, b in zip(other, own, strict=True)) for other in others)
 
 
 SHOWN = 15
-"""Layers in the table about quantization; the file has all."""
+"""How many layers the table shows; the file has all."""
 
 
 def layers_table(layers: Sequence[Layer]) -> Any:
-    """What 8 bits cost, the costliest layers first."""
+    """Draw the accuracy cost of int8 by layer, the costliest layers first."""
     from rich.table import Table
     from rich.text import Text
 
@@ -192,24 +194,25 @@ def _row_figures(row: ParityRow) -> list[str]:
 
 
 def differences(report: ParityReport, run: Path) -> list[str]:
-    """Two lines for each artifact with answers of its own; one where every answer is Keras'."""
+    """Return two lines for each artifact whose predictions differ from Keras; one line if all match."""
     lines = []
     for row in report.rows:
         if row.flips and row.lost is not None:
             count = f"{row.lost + (row.won or 0) + (row.moved or 0)} of {row.images}"
-            kinds = f"{row.lost} lost, {row.won} won, {row.moved} wrong as before"
+            regressions = f"{row.lost} regression{'s' * (row.lost != 1)}"
+            kinds = f"{regressions}, {row.won} fix{'es' * (row.won != 1)}, {row.moved} wrong both times"
             sheet = run / Path(row.flips).with_suffix(".png")
             lines += [
-                f"{row.variant}: {count} answers differ ({kinds}): {sheet}",
+                f"{row.variant}: {count} predictions changed ({kinds}): {sheet}",
                 f"{row.variant}: {_evidence(row, report.reference)}",
             ]
     if all(row.lost is not None and not row.flips for row in report.rows):
-        lines.append(f"Every answer is Keras', whose ECE is {share(report.reference.ece)}.")
+        lines.append(f"All predictions match Keras. Calibration error (ECE): {share(report.reference.ece)}.")
     return lines
 
 
 def _evidence(row: ParityRow, reference: Reference) -> str:
-    """The figures that the table has no room for; ECE is the expected calibration error."""
+    """Return the figures that the table has no room for; ECE is the expected calibration error."""
     parts = [
         f"agreement {share(row.agreement_low)}–{share(row.agreement_high)}",
         f"McNemar p {row.mcnemar_p:.3g}",
@@ -221,10 +224,9 @@ def _evidence(row: ParityRow, reference: Reference) -> str:
 
 
 def skew_table(report: SkewReport) -> Any:
-    """A line for each way to prepare photos: its pixels and the artifact's answers, beside the contract's."""
-
-    names = ("preparation", "mean Δ grey", "max", "accuracy", "change", "agreement", "max Δp")
-    table = _table(names, left=("preparation",))
+    """Draw a row for each preprocessing: its pixels and the predictions from them, beside the contract's."""
+    names = ("preprocessing", "mean Δ grey", "max", "accuracy", "change", "agreement", "max Δp")
+    table = _table(names, left=("preprocessing",))
     for row in report.rows:
         grey = (f"{row.mean_difference:.2f}", str(row.max_difference))
         change = points(row.accuracy_change, row.change_low, row.change_high)
@@ -234,32 +236,32 @@ def skew_table(report: SkewReport) -> Any:
 
 
 def reasons(report: ParityReport) -> list[str]:
-    """One line per reason of a row that did not pass, and what else is worth knowing."""
+    """Return one line per reason of a row that did not pass, then remarks, then the coverage."""
     lines = [f"{row.variant}: {line}" for row in report.rows for line in (*row.reasons, *row.remarks)]
-    return [printable(line) for line in lines] + _answered(report)
+    return [printable(line) for line in lines] + _coverage(report)
 
 
-def _answered(report: ParityReport) -> list[str]:
-    """How much Keras and every artifact answer, where that was measured."""
-    named: list[tuple[str, Reference | ParityRow]] = [("keras", report.reference)]
+def _coverage(report: ParityReport) -> list[str]:
+    """Return the coverage of Keras and of every artifact, where it was measured."""
+    named: list[tuple[str, Reference | ParityRow]] = [("Keras", report.reference)]
     named += [(row.variant, row) for row in report.rows]
     shares = [
-        f"{name} {one.coverage:.1%}, {one.answered_error:.1%} wrong"
-        for name, one in named
-        if one.coverage is not None and one.answered_error is not None
+        f"{name} {measured.coverage:.1%} (selective error {measured.answered_error:.1%})"
+        for name, measured in named
+        if measured.coverage is not None and measured.answered_error is not None
     ]
-    return [f"Sure enough to answer: {'; '.join(shares)}."] if shares else []
+    return [f"Coverage at the confidence threshold: {'; '.join(shares)}."] if shares else []
 
 
 def bench_table(report: BenchReport, console: Console) -> tuple[Any, tuple[str, ...]]:
-    """A line for each configuration, and the names of columns left out to fit the console's width."""
+    """Draw a row for each configuration; return the table and the columns hidden to fit."""
     return _fitting(lambda hidden: _bench_table(report, hidden), BENCH_SPARE, console)
 
 
 def _fitting(
     draw: Callable[[Sequence[str]], Any], spare: tuple[str, ...], console: Console
 ) -> tuple[Any, tuple[str, ...]]:
-    """What `draw` makes without as few of the `spare` columns as fits, and the names of those left out."""
+    """Draw a table, hiding as few of the `spare` columns as fits; return it and the hidden columns."""
     boundless = console.options.update(max_width=1000)
     for count in range(len(spare) + 1):
         hidden = spare[:count]
@@ -285,11 +287,11 @@ def _bench_row(row: Measure) -> list[str]:
     how = [row.kernels or row.status, "–" if row.threads is None else str(row.threads)]
     times = (row.load_ms, row.p50_ms, row.p90_ms, row.p99_ms, row.images_per_second)
     memory = (row.peak_mib, row.model_mib)
-    return [*head, *how, *map(_short, times), *("–" if one is None else f"{one:.1f}" for one in memory)]
+    return [*head, *how, *map(_short, times), *("–" if mib is None else f"{mib:.1f}" for mib in memory)]
 
 
 def _short(value: float | None) -> str:
-    """Three digits that matter, never an exponent."""
+    """Return a number with three significant digits, never with an exponent."""
     if value is None:
         return "–"
     digits = next((digits for top, digits in ((1, 3), (10, 2), (100, 1)) if value < top), 0)
@@ -297,7 +299,7 @@ def _short(value: float | None) -> str:
 
 
 def compared_table(report: ComparedReport, console: Console) -> tuple[Any, tuple[str, ...]]:
-    """A line for each variant of both models, and the names of columns left out to fit the width."""
+    """Draw a row for each variant of both models; return the table and the columns hidden to fit."""
     return _fitting(lambda hidden: _compared_table(report, hidden), COMPARED_SPARE, console)
 
 
@@ -314,8 +316,8 @@ def _compared_table(report: ComparedReport, hidden: Sequence[str]) -> Any:
 
 
 def _compared_row(row: ComparedRow) -> list[str]:
-    def pair(one: float | None, two: float | None, show: Callable[[float | None], str]) -> str:
-        return "–" if one is None else f"{show(one)} → {show(two)}"
+    def pair(a: float | None, b: float | None, text: Callable[[float | None], str]) -> str:
+        return "–" if a is None else f"{text(a)} → {text(b)}"
 
     return [
         row.variant,

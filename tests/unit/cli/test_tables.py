@@ -17,8 +17,8 @@ def test_verify_says_what_is_answered() -> None:
     report = ParityReport(True, Reference(0.9, 300, coverage=0.95, answered_error=0.01), rows)
     assert tables.reasons(report) == [
         "tflite-int8: answers 85.0% of the photos",
-        "Sure enough to answer: keras 95.0%, 1.0% wrong; tflite-int8 85.0%, 2.0% wrong; "
-        "onnx-fp32 95.0%, 2.0% wrong.",
+        "Coverage at the confidence threshold: Keras 95.0% (selective error 1.0%); "
+        "tflite-int8 85.0% (selective error 2.0%); onnx-fp32 95.0% (selective error 2.0%).",
     ]
 
 
@@ -44,4 +44,4 @@ def test_table_marks_what_nothing_beats(faked: HeldOut) -> None:
         console.print(repair_table("tflite-int8", rungs, "8 wrong"))
     lines = {line.split(" wrong")[0]: line for line in shown.get().splitlines() if " wrong" in line}
     assert all(word in shown.get() for word in ("change", "between", "gates", "failed"))
-    assert "*" in lines["40"] and "*" not in lines["20"] and "* (taken)" in lines["8"]
+    assert "*" in lines["40"] and "*" not in lines["20"] and "* (chosen)" in lines["8"]

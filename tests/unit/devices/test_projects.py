@@ -225,7 +225,7 @@ def test_run_becomes_bundle_and_project(cli: Cli, prepared: Path) -> None:
     done = cli("bundle", prepared, "--target", PI)
     assert done.code == 0, done.err
     assert tree(prepared / PI / "bundle") == tree(prepared / "bundle")
-    assert "left out: onnx-fp32" in done.out and f"Project: {prepared / PI}" in done.out
+    assert "not bundled: onnx-fp32" in done.out and f"Project: {prepared / PI}" in done.out
 
 
 def test_run_without_target_is_bundled_as_before(cli: Cli, prepared: Path) -> None:
@@ -243,7 +243,7 @@ def test_wrong_options_make_no_bundle(cli: Cli, prepared: Path, options: tuple[s
 @pytest.mark.parametrize("options", [(), ("--unverified", "--target", PI), ("--out", "x")])
 def test_ready_bundle_needs_a_target(cli: Cli, bundle: Path, options: tuple[str, ...]) -> None:
     done = cli("bundle", bundle, *options)
-    assert done.code == 2 and "a bundle already; what can be done with it is --target" in done.err
+    assert done.code == 2 and "already a bundle; put it into a device project with --target" in done.err
 
 
 def test_missing_zip_is_told(cli: Cli, tmp_path: Path) -> None:

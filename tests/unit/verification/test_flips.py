@@ -221,7 +221,7 @@ def differences(*rows: ParityRow, ece: float | None = 0.0281) -> list[str]:
 
 def test_flips_are_told_in_two_lines() -> None:
     assert differences(SAME, ROW) == [
-        "tflite-int8: 4 of 372 answers differ (2 lost, 1 won, 1 wrong as before): "
+        "tflite-int8: 4 of 372 predictions changed (2 regressions, 1 fix, 1 wrong both times): "
         "runs/rps/evidence/tflite-int8-flips.png",
         "tflite-int8: agreement 0.9727–0.9958, McNemar p 1, ECE 0.0312 (Keras 0.0281), "
         "worst class rock -1.61 pp of recall",
@@ -234,7 +234,7 @@ def test_class_that_won_is_not_worst() -> None:
 
 
 def test_equal_answers_are_told() -> None:
-    assert differences(SAME, SAME) == ["Every answer is Keras', whose ECE is 0.0281."]
+    assert differences(SAME, SAME) == ["All predictions match Keras. Calibration error (ECE): 0.0281."]
 
 
 def test_unmeasured_rows_tell_nothing() -> None:
@@ -251,6 +251,6 @@ def test_command_tells_where_sheet_lies(tmp_path: Path, cli: Any, changed: int) 
     files.write_json(folder.environment, {})
     done: Done = cli("verify", folder.path, "--quiet")
     sheet = folder.path / "evidence" / "tflite-fp32-flips.png"
-    assert (f"(0 lost, 3 won, 0 wrong as before): {sheet}\n" in done.out) == bool(changed)
-    assert ("Every answer is Keras'" in done.out) == (not changed)
+    assert (f"(0 regressions, 3 fixes, 0 wrong both times): {sheet}\n" in done.out) == bool(changed)
+    assert ("All predictions match Keras" in done.out) == (not changed)
     assert sheet.is_file() == bool(changed)
