@@ -1,7 +1,7 @@
-"""The measuring stage: how long each artifact takes here, and how much memory, beside its accuracy.
+"""Measure latency and memory of each artifact on this machine, next to its accuracy.
 
-Every configuration (artifact, kernels, threads) runs alone, one after the other, each in a process
-of its own; `tledge.benchmark.worker` says what the figures mean.
+Every configuration (artifact, kernel family, threads) runs alone, one after the other, each in its own
+process; `tledge.benchmark.worker` defines the figures.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from tledge.progress import SILENT, Progress, start_task
 from tledge.runtime.latency import Minimum
 
 WARM_UP = Minimum(queries=10, seconds=0.5)
-"""Queries before those that count: caches fill, threads start, the clock goes up."""
+"""Queries that are not measured: caches fill, threads start, the clock frequency rises."""
 
 QUICK = Minimum(queries=100, seconds=1.0)
-"""Seconds a configuration; the p99 is then the second largest of 100 latencies or better."""
+"""Time for a configuration; the p99 is then at least the second largest of 100 latencies."""
 
 OFFICIAL = Minimum(queries=1024, seconds=60.0)
-"""The least that MLPerf Mobile's rules accept of a single stream."""
+"""The minimum for a single stream in MLPerf Mobile's rules."""
 
 KERNELS = ("xnnpack", "reference")
 ONNX_KERNELS = "onnxruntime-cpu"
@@ -44,15 +44,15 @@ MAX_THREADS = 1024
 MEASURED, SKIPPED, FAILED = "measured", "skipped", "failed"
 
 CAUTION = (
-    "These figures hold for this machine alone. A desktop says little about a phone: other cores, "
-    "other kernels, less memory, and heat. Measure on the device that will run it."
+    "These figures are valid for this machine only. A phone differs from a desktop: other cores, "
+    "other kernels, less memory, and heat. Measure on the device that will run the model."
 )
-ONE_THREAD = "LiteRT's reference kernels use one thread, so they were measured with one."
+ONE_THREAD = "LiteRT's reference kernels use one thread, so they were measured with one thread."
 NO_XNNPACK = "{}: XNNPACK computes no int16 activations, so LiteRT's built-in kernels were measured."
-SERVER = "a server format that no device runtime opens; TensorFlow Serving measures it under its own load."
-SYNTHETIC = "Accuracy is on synthetic photos, drawn by tledge."
+SERVER = "a server format that no device runtime opens; measure it in TensorFlow Serving."
+SYNTHETIC = "The accuracy is on synthetic photos, drawn by tledge."
 OTHER_KERNELS = (
-    "Accuracy is verification's, found with {}: the other kernels above may differ by a few photos."
+    "The accuracy is from verification, found with {}: the other kernels above may differ by a few photos."
 )
 
 
@@ -60,9 +60,9 @@ OTHER_KERNELS = (
 class Measure:
     """One configuration of one artifact: times in ms, memory in MiB, accuracy in 0..1.
 
-    Figures are None where it was not measured, and `reason` says why; `status` is "measured",
-    "skipped" or "failed". `accuracy` is verification's, found with `accuracy_kernels`; `sha256` is
-    the file's, to know it again.
+    Figures are None where it was not measured, and `reason` tells why; `status` is "measured", "skipped" or
+    "failed". `accuracy` is from verification, with the kernel family `accuracy_kernels`; `sha256` identifies
+    the file.
     """
 
     variant: str
@@ -91,8 +91,8 @@ class Measure:
 class BenchReport:
     """`bench.json`: what was measured, on which machine, for how long.
 
-    `official` says that `minimum` is MLPerf's; `remarks` are what a reader of these rows should
-    know, `note` how far any such figures reach.
+    `official` is True where `minimum` is MLPerf's; `remarks` are what a reader of these rows should know,
+    `note` the limits of all such figures.
     """
 
     name: str
@@ -107,6 +107,8 @@ class BenchReport:
 
 @dataclass(frozen=True)
 class _Configuration:
+    """An artifact, a kernel family and a number of threads; `skip` tells why it is not measured."""
+
     subject: Subject
     kernels: str
     threads: int | None
@@ -114,13 +116,13 @@ class _Configuration:
 
 
 def default_threads(cores: int) -> list[int]:
-    """1, 2, 4 … below `cores`, and `cores` itself."""
+    """Return 1, 2, 4 … below `cores`, and `cores` itself."""
     powers = [1 << bit for bit in range(cores.bit_length())]
     return sorted({*(count for count in powers if count < cores), cores})
 
 
 def parse_threads(text: str) -> list[int]:
-    """Thread counts of a list such as `1,4`, in order, each once; raises RecipeError."""
+    """Parse a list of thread counts such as `1,4`: sorted, each once; raise RecipeError otherwise."""
     try:
         counts = [int(part) for part in text.split(",")]
     except ValueError:
@@ -139,28 +141,45 @@ def bench(
     official: bool = False,
     progress: Progress = SILENT,
 ) -> BenchReport:
-    """Measure the artifacts of a bundle, a run or a loose file; `threads` default to all cores' steps.
+    """Measure the artifacts of a bundle, a run or a loose file.
 
-    What cannot be measured gets a row with the reason. Raises RecipeError for a variant that is
-    not there and for a path with nothing to measure, ArtifactError for a damaged bundle.
+    An artifact that cannot be measured gets a row with the reason.
+
+    Args:
+        path: A bundle (folder or zip), a run folder, or a `.tflite` or `.onnx` file.
+        threads: Numbers of threads; `default_threads` of this machine without any.
+        kernels: LiteRT's kernel families: "xnnpack", "builtin", "reference".
+        variants: The artifacts to measure; all without any.
+        official: Measure as long as MLPerf Mobile's rules say.
+        progress: Receives the progress.
+
+    Returns:
+        A row for each configuration.
+
+    Raises:
+        RecipeError: there is no such variant, or nothing to measure at `path`.
+        ArtifactError: the bundle is damaged as a whole.
     """
     minimum = OFFICIAL if official else QUICK
-    here = machine.current_machine()
-    counts = list(threads) or default_threads(here.cores)
+    this_machine = machine.current_machine()
+    counts = list(threads) or default_threads(this_machine.cores)
     with tempfile.TemporaryDirectory(prefix="tledge-bench-") as scratch:
-        found = model_files.find(path, Path(scratch))
-        wanted = model_files.chosen(found.artifacts, variants)
-        plan = [one for subject in wanted for one in _configurations(subject, kernels, counts)]
-        images = str(found.images or "")
-        rows = list(_measured(plan, images, minimum, Path(scratch), progress))
-    remarks = ((SYNTHETIC,) if found.synthetic else ()) + _remarks(rows, counts, kernels, here)
-    return BenchReport(found.name, str(path), here, official, minimum, tuple(rows), remarks)
+        subjects = model_files.find(path, Path(scratch))
+        plan = [
+            configuration
+            for subject in model_files.chosen(subjects.artifacts, variants)
+            for configuration in _configurations(subject, kernels, counts)
+        ]
+        images = str(subjects.images or "")
+        rows = list(_measure_all(plan, images, minimum, Path(scratch), progress))
+    remarks = ((SYNTHETIC,) if subjects.synthetic else ()) + _remarks(rows, counts, kernels, this_machine)
+    return BenchReport(subjects.name, str(path), this_machine, official, minimum, tuple(rows), remarks)
 
 
 def _configurations(
     subject: Subject, kernels: Sequence[str], threads: Sequence[int]
 ) -> Iterator[_Configuration]:
-    """Every kernel and thread count that makes a difference to this artifact; at least one."""
+    """List every kernel family and thread count that makes a difference to this artifact; at least one."""
     suffix = Path(subject.path).suffix
     if suffix not in model_files.DEVICE_SUFFIXES:
         yield _Configuration(subject, "", None, SERVER)
@@ -175,87 +194,87 @@ def _configurations(
 
 
 def _kernels(file: Path, kernels: Sequence[str]) -> list[str]:
-    """`kernels`, with built-in in the place of XNNPACK where that would quietly be used instead."""
+    """Return `kernels`, with "builtin" instead of "xnnpack" where LiteRT would silently use it."""
     try:
-        wide = "int16" in FORMATS["tflite"].inspect(file).activations
-    except ArtifactError:  # opening it will say what is wrong with it
-        wide = False
-    return list(dict.fromkeys("builtin" if wide and name == "xnnpack" else name for name in kernels))
+        has_int16 = "int16" in FORMATS["tflite"].inspect(file).activations
+    except ArtifactError:  # the row's measurement will tell what is wrong with it
+        has_int16 = False
+    return list(dict.fromkeys("builtin" if has_int16 and name == "xnnpack" else name for name in kernels))
 
 
-def _measured(
+def _measure_all(
     plan: Sequence[_Configuration], images: str, minimum: Minimum, scratch: Path, progress: Progress
 ) -> Iterator[Measure]:
     if minimum == OFFICIAL:
         progress.say(f"configurations: {len(plan)}, each at least {minimum.seconds:g} s")
     with start_task(progress, "bench", len(plan)) as task:
-        for one in plan:
-            row = _row(one, images, minimum, scratch)
+        for configuration in plan:
+            row = _row(configuration, images, minimum, scratch)
             yield row
             figures = {"p50_ms": row.p50_ms} if row.p50_ms else {}
             task.advance(1, variant=row.variant, **figures)
 
 
-def _row(one: _Configuration, images: str, minimum: Minimum, scratch: Path) -> Measure:
-    subject = one.subject
-    facts: dict[str, Any] = {}
+def _row(configuration: _Configuration, images: str, minimum: Minimum, scratch: Path) -> Measure:
+    subject, kernels, threads = configuration.subject, configuration.kernels, configuration.threads
+    figures: dict[str, Any] = {}
     status = MEASURED
     try:
-        if one.skip:
-            raise MissingError(one.skip)
+        if configuration.skip:
+            raise MissingError(configuration.skip)
         if subject.fault:
             raise ArtifactError(subject.fault)
-        job = MeasurementJob(str(subject.file), images, one.kernels, one.threads or 1, WARM_UP, minimum)
-        facts = asdict(_apart(job, scratch))
+        job = MeasurementJob(str(subject.file), images, kernels, threads or 1, WARM_UP, minimum)
+        figures = asdict(_measure_in_worker(job, scratch))
     except MissingError as error:
-        status, facts = SKIPPED, {"reason": str(error)}
+        status, figures = SKIPPED, {"reason": str(error)}
     except TledgeError as error:
-        status, facts = FAILED, {"reason": str(error)}
+        status, figures = FAILED, {"reason": str(error)}
     return Measure(
-        subject.variant, subject.path, subject.bytes, one.kernels, one.threads, status,
-        subject.accuracy, subject.accuracy_kernels, subject.verdict, **facts, sha256=subject.sha256,
+        subject.variant, subject.path, subject.bytes, kernels, threads, status,
+        subject.accuracy, subject.accuracy_kernels, subject.verdict, **figures, sha256=subject.sha256,
     )  # fmt: skip
 
 
 def worker_command(job: Path, result: Path) -> list[str]:
-    """How the measuring process is started."""
+    """Return the command that starts the measuring process."""
     return subprocesses.worker_command("benchmark.worker", job, result)
 
 
-def _apart(job: MeasurementJob, scratch: Path) -> Reading:
-    """Measure in another process; raises what it raised, and ArtifactError where it crashed."""
+def _measure_in_worker(job: MeasurementJob, scratch: Path) -> Reading:
+    """Measure in another process; raise its error, and ArtifactError where it crashed."""
     job_path, result_path = scratch / "job.json", scratch / "result.json"
     result_path.unlink(missing_ok=True)
     files.write_json(job_path, job)
-    done = subprocess.run(
+    process = subprocess.run(
         worker_command(job_path, result_path), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, check=False, text=True, errors="replace",
         env=subprocesses.child_environment(),
     )  # fmt: skip
-    ending = subprocesses.describe_exit(done.returncode, done.stdout)
+    ending = subprocesses.describe_exit(process.returncode, process.stdout)
     crashed = f"{Path(job.model).name}: the measuring process {ending}"
     if not result_path.is_file():
         raise ArtifactError(crashed)
     result = json.loads(result_path.read_text(encoding="utf-8"))
     if "error" in result:
         raise errors.error_class(result, ArtifactError)(result["error"])
-    if done.returncode:
+    if process.returncode:
         raise ArtifactError(crashed)
     return from_json(Reading, result["reading"])
 
 
 def _remarks(
-    rows: Sequence[Measure], threads: Sequence[int], kernels: Sequence[str], here: Machine
+    rows: Sequence[Measure], threads: Sequence[int], kernels: Sequence[str], this_machine: Machine
 ) -> tuple[str, ...]:
-    wide = [row.variant for row in rows if row.kernels == "builtin"] if "builtin" not in kernels else []
-    found = [NO_XNNPACK.format(name) for name in dict.fromkeys(wide)]
+    replaced = [row.variant for row in rows if row.kernels == "builtin" and "builtin" not in kernels]
+    remarks = [NO_XNNPACK.format(name) for name in dict.fromkeys(replaced)]
     if any(row.kernels == "reference" for row in rows) and any(count > 1 for count in threads):
-        found.append(ONE_THREAD)
-    known = [row for row in rows if row.status == MEASURED and row.accuracy is not None]
-    others = sorted({row.accuracy_kernels for row in known if row.kernels != row.accuracy_kernels})
+        remarks.append(ONE_THREAD)
+    with_accuracy = [row for row in rows if row.status == MEASURED and row.accuracy is not None]
+    others = sorted({row.accuracy_kernels for row in with_accuracy if row.kernels != row.accuracy_kernels})
     if others:
-        found.append(OTHER_KERNELS.format(", ".join(others)))
-    found += [here.busy] if here.busy else []
-    unproven = {row.variant: row.verdict for row in rows if row.verdict not in ("", "passed")}
-    found += [f"{name} did not pass verification ({verdict})." for name, verdict in unproven.items()]
-    return tuple(found)
+        remarks.append(OTHER_KERNELS.format(", ".join(others)))
+    remarks += [this_machine.busy] if this_machine.busy else []
+    unverified = {row.variant: row.verdict for row in rows if row.verdict not in ("", "passed")}
+    remarks += [f"{name} did not pass verification ({verdict})." for name, verdict in unverified.items()]
+    return tuple(remarks)

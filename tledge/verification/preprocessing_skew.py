@@ -1,8 +1,8 @@
-"""The skew stage: what an artifact loses where a device prepares photos otherwise than the contract says.
+"""Measure preprocessing skew: the accuracy an artifact loses where an app preprocesses photos differently.
 
-Test photos are decoded once from their originals, prepared in every way of `preparations.APP_VARIANTS`, and
-answered by one artifact. It is compared with itself on the contract's pixels, so the figures are of
-the preparation alone. Nothing is judged: there is no way that should pass.
+Test photos are decoded once from their originals, preprocessed by every variant in `APP_VARIANTS`, and
+predicted by one artifact. Each variant is compared with the same artifact on the contract's pixels, so the
+figures show preprocessing alone. There is no verdict: no variant has to pass.
 """
 
 from __future__ import annotations
@@ -40,31 +40,31 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-
 Entry = TypeVar("Entry", ParityRow, Shipped)
 
-MOST = 400
-"""Test photos that are measured; with so many, a change of 5 points shows in its interval."""
+MAX_PHOTOS = 400
+"""Test photos that are measured; with this many, the interval shows a change of 5 points."""
 
 EVIDENCE = "evidence/skew.json"
-"""Where a run keeps the report."""
+"""The report's path in a run folder."""
 
 TOLERANCE = 1
-"""Grey levels between a photo prepared here and the golden set: JPEG decoders differ by one."""
+"""Grey levels that a photo may differ from the golden set: JPEG decoders differ by one."""
 
-_BUNDLE = (
-    "Only the bundle's {} golden photos were used, and so few say little: name the run, on the machine "
-    "that has its photos, for figures to go by."
+SYNTHETIC = "The figures are on synthetic photos, drawn by tledge."
+FEW_PHOTOS = (
+    "Only the bundle's {} golden photos were used, too few for a reliable figure; pass the run folder "
+    "instead, on the machine that has its photos."
 )
-_JITTER = "[augment] resize_jitter shows such differences to a model while it trains."
+ADVICE = "[augment] resize_jitter trains a model with such differences."
 
 
 @dataclass(frozen=True)
 class SkewRow:
-    """One way to prepare: grey levels from the contract's pixels, and what the answers become.
+    """One variant of preprocessing: the difference in grey levels, and how the predictions change.
 
-    `accuracy_change` and its 95 % interval are against the artifact's own accuracy on the contract's
-    pixels, `agreement` is with its own answers to them; shares in 0..1.
+    `preparation` is the variant's name, `does` what an app that uses it does. `accuracy_change`, its 95 %
+    interval and `agreement` compare with the same artifact on the contract's pixels; shares in 0..1.
     """
 
     preparation: str
@@ -81,10 +81,10 @@ class SkewRow:
 
 @dataclass(frozen=True)
 class SkewReport:
-    """`skew.json`: an artifact on photos prepared in every way.
+    """`skew.json`: an artifact on photos preprocessed by every variant.
 
-    `images` of the golden set's `test_images` were measured; `summary` names the worst way plainly, and
-    `remarks` say how far the figures reach.
+    `images` of the golden set's `test_images` were measured; `summary` names the worst variant, and
+    `remarks` the limits of these figures.
     """
 
     name: str
@@ -101,8 +101,8 @@ class SkewReport:
 
 
 @dataclass(frozen=True)
-class _Case:
-    """A photo to prepare: its label, the contract's pixels as recorded, and how to read it."""
+class _TestPhoto:
+    """A photo to preprocess: its label, the contract's pixels as recorded, and how to read its file."""
 
     name: str
     label: int
@@ -111,21 +111,26 @@ class _Case:
 
 
 @dataclass(frozen=True)
-class _Made:
-    """A photo in every way: uint8[1 + ways, H, W, 3], the contract's recorded pixels first."""
+class _PreprocessedPhoto:
+    """A photo by every variant: uint8[1 + variants, H, W, 3], the contract's recorded pixels first."""
 
     pixels: NDArray[np.uint8]
-    is_sized: bool
+    has_model_size: bool
 
 
 @dataclass(frozen=True)
-class _Found:
-    """Answers float32[1 + ways, N, classes], differences float64[ways, N] (mean) and int64 (largest)."""
+class _Measurements:
+    """What was measured of N photos by V variants.
 
-    answers: NDArray[np.float32]
-    means: NDArray[np.float64]
-    largest: NDArray[np.int64]
-    sized: int
+    `probabilities` float32[1 + V, N, classes], the contract's first; differences from the contract's pixels
+    in grey levels, `mean_differences` float64[V, N] and `max_differences` int64[V, N]; and how many photos
+    have the model's own size.
+    """
+
+    probabilities: NDArray[np.float32]
+    mean_differences: NDArray[np.float64]
+    max_differences: NDArray[np.int64]
+    of_model_size: int
 
 
 @run_folder.alone
@@ -139,28 +144,28 @@ def skew_run(
 ) -> SkewReport:
     """Measure an artifact of a verified run on its test photos, which are read from `data` again.
 
-    The artifact is the smallest of integers alone that passed, else tflite-fp32, or `variant`. Writes
+    Without `variant` it is the smallest integer-only artifact that passed, else tflite-fp32. Writes
     `evidence/skew.json`. Raises MissingError or DataError where the photos are gone or are not those
-    that the run was tested on, RunError where nothing passed, RecipeError for an unknown `variant`.
+    that the run was tested on, RunError where no artifact passed, RecipeError for an unknown `variant`.
     """
     run = folder.read_run()
-    entry = _chosen(folder.read_parity().rows, variant, str(folder.path))
-    path = folder.path / entry.path
-    source = _unchanged(folder, path, entry.sha256)
+    entry = _choose_artifact(folder.read_parity().rows, variant, str(folder.path))
+    source = _unchanged(folder, folder.path / entry.path, entry.sha256)
     reference = folder.read_golden()
-    cases = _test_photos(reference, data, run.seed, progress)
+    photos = _test_photos(reference, data, run.seed, progress)
     session = VARIANTS[entry.variant].format.open(source, kernels)
-    found = _measured(cases, session, progress)
-    remarks = ["Figures are on synthetic photos, drawn by tledge."] * run.synthetic
-    if len(cases) < len(reference.labels):
-        remarks.append(f"{len(cases)} of {len(reference.labels)} test photos were used, classes in turn.")
-    report = _report(run.name, run.labels, entry, session, cases, found, len(reference.labels), remarks)
+    measurements = _measure(photos, session, progress)
+    total = len(reference.labels)
+    remarks = [SYNTHETIC] * run.synthetic
+    if len(photos) < total:
+        remarks.append(f"{len(photos)} of {total} test photos were used, classes in turn.")
+    report = _report(run.name, run.labels, entry, session, photos, measurements, total, remarks)
     files.write_json(folder.path / EVIDENCE, report)
     return report
 
 
 def _unchanged(folder: RunFolder, path: Path, sha256: str) -> ModelSource:
-    """Read the artifact; raise RunError where it is not the one that was verified."""
+    """Read the artifact once; raise RunError where it is not the one that was verified."""
     source = read_model(path) if path.is_file() else path
     if path.is_dir() and folder.sha256(path) == sha256:
         return source
@@ -176,30 +181,30 @@ def skew_bundle(
     kernels: str = "xnnpack",
     progress: Progress = SILENT,
 ) -> SkewReport:
-    """Measure an artifact of a bundle on its golden photos; raises ArtifactError where it is damaged."""
+    """Measure an artifact of a bundle on its golden photos; raise ArtifactError where it is damaged."""
     manifest = bundle.manifest
-    entry = _chosen(manifest.artifacts, variant, str(bundle.path))
+    entry = _choose_artifact(manifest.artifacts, variant, str(bundle.path))
     session = reader.bundle_session(bundle, entry, kernels)
     try:
-        cases = _golden_photos(bundle)
-        found = _measured(cases, session, progress)
+        photos = _golden_photos(bundle)
+        measurements = _measure(photos, session, progress)
     except (KeyError, IndexError, ValueError, DataError) as error:
         raise ArtifactError(f"{bundle.path}: the bundle contradicts itself ({error!r}).") from error
-    remarks = ["Figures are on synthetic photos, drawn by tledge."] * manifest.synthetic
-    remarks.append(_BUNDLE.format(len(cases)))
-    return _report(manifest.name, manifest.labels, entry, session, cases, found, len(cases), remarks)
+    count = len(photos)
+    remarks = [*[SYNTHETIC] * manifest.synthetic, FEW_PHOTOS.format(count)]
+    return _report(manifest.name, manifest.labels, entry, session, photos, measurements, count, remarks)
 
 
-def _chosen(entries: Sequence[Entry], variant: str | None, where: str) -> Entry:
-    """The entry of `variant`; without one the smallest of integers that passed, else tflite-fp32."""
-    known = [one for one in entries if one.variant in VARIANTS]
+def _choose_artifact(entries: Sequence[Entry], variant: str | None, where: str) -> Entry:
+    """Choose the artifact of `variant`, else the smallest integer-only that passed, else tflite-fp32."""
+    known = [entry for entry in entries if entry.variant in VARIANTS]
     if variant:
-        for one in known:
-            if one.variant == variant:
-                return one
-        names = ", ".join(one.variant for one in known) or "none"
+        for entry in known:
+            if entry.variant == variant:
+                return entry
+        names = ", ".join(entry.variant for entry in known) or "none"
         raise RecipeError(f"--variant {variant}: not in {where}. There are {names}.")
-    passed = [one for one in known if one.verdict == "passed"]
+    passed = [entry for entry in known if entry.verdict == "passed"]
     if not passed:
         raise RunError(f"{where}: no artifact passed verification. Name the one to measure with --variant.")
     return min(passed, key=_preference)
@@ -210,18 +215,19 @@ def _preference(entry: ParityRow | Shipped) -> tuple[bool, bool, int]:
     return not is_integer, not is_integer and entry.variant != "tflite-fp32", entry.bytes
 
 
-def _test_photos(reference: golden_set.Golden, data: Data, seed: int, progress: Progress) -> list[_Case]:
-    """Up to `MOST` test photos, classes in turn, with how to read each from the recipe's source."""
-    rows = sampling.by_class_in_turn(reference.labels, MOST, seed).tolist()
-    records = _records(data, {reference.ids[row] for row in rows}, progress)
-    gone = [reference.ids[row] for row in rows if reference.ids[row] not in records]
-    if gone:
+def _test_photos(reference: golden_set.Golden, data: Data, seed: int, progress: Progress) -> list[_TestPhoto]:
+    """Take up to `MAX_PHOTOS` test photos, classes in turn, and find each in the recipe's source."""
+    rows = sampling.by_class_in_turn(reference.labels, MAX_PHOTOS, seed).tolist()
+    records = _find_records(data, {reference.ids[row] for row in rows}, progress)
+    missing = [reference.ids[row] for row in rows if reference.ids[row] not in records]
+    if missing:
         raise DataError(
-            f"{data.source}: {len(gone)} of {len(rows)} test photos are not there any more, such as "
-            f"{gone[0]}. --skew prepares them again from their originals: put them back, or train again."
+            f"{data.source}: {len(missing)} of {len(rows)} test photos are not there any more, such as "
+            f"{missing[0]}. --skew preprocesses them again from their originals: put them back, or train "
+            "again."
         )
     return [
-        _Case(
+        _TestPhoto(
             reference.ids[row], int(reference.labels[row]), reference.images[row],
             records[reference.ids[row]].read,
         )
@@ -229,71 +235,77 @@ def _test_photos(reference: golden_set.Golden, data: Data, seed: int, progress: 
     ]  # fmt: skip
 
 
-def _records(data: Data, wanted: set[str], progress: Progress) -> dict[str, Record]:
-    """The source's records of these ids, as far as they are there."""
+def _find_records(data: Data, ids: set[str], progress: Progress) -> dict[str, Record]:
+    """Find the source's records of these ids, as far as they exist."""
     name = data.source.partition(":")[0]
     try:
         records = SOURCES[name].module.scan(options.source_options(data)).records()
         listed = track(progress, records, "find the photos", None)
-        return {one.id: one for one in listed if one.id in wanted}
+        return {record.id: record for record in listed if record.id in ids}
     except (MissingError, DataError) as error:
         raise type(error)(
-            f"{error}\n--skew prepares the test photos again from their originals, which must be where the "
-            "recipe says. A bundle carries a few: tledge verify BUNDLE --skew."
+            f"{error}\n--skew preprocesses the test photos again from their originals, which must be where "
+            "the recipe says. A bundle contains a few: tledge verify BUNDLE --skew."
         ) from error
 
 
-def _golden_photos(bundle: Bundle) -> list[_Case]:
-    expected, manifest = bundle.golden(), bundle.manifest
+def _golden_photos(bundle: Bundle) -> list[_TestPhoto]:
+    arrays, manifest = bundle.golden(), bundle.manifest
     if not manifest.photos:
-        raise ArtifactError(f"{bundle.path}: the bundle has no golden photos to prepare.")
+        raise ArtifactError(f"{bundle.path}: the bundle has no golden photos to preprocess.")
 
-    def reading(name: str) -> Callable[[], bytes]:
+    def read_later(name: str) -> Callable[[], bytes]:
         return lambda: bundle.files.read(f"golden/{name}")
 
     return [
-        _Case(one.photo, manifest.label_index(one.label), expected["pixels"][one.tensor], reading(one.photo))
-        for one in manifest.photos
-    ]
+        _TestPhoto(
+            case.photo, manifest.label_index(case.label), arrays["pixels"][case.tensor],
+            read_later(case.photo),
+        )
+        for case in manifest.photos
+    ]  # fmt: skip
 
 
-def _measured(cases: Sequence[_Case], session: Session, progress: Progress) -> _Found:
-    """Prepare and answer every photo in every way; photos are prepared ahead by other threads."""
+def _measure(photos: Sequence[_TestPhoto], session: Session, progress: Progress) -> _Measurements:
+    """Preprocess every photo by every variant, in other threads ahead of time, and predict them."""
     import numpy as np
 
-    answers, means, largest, sized = [], [], [], 0
+    probabilities, means, largest, of_model_size = [], [], [], 0
     threads = os.cpu_count() or 1
-    made = in_order(_made, cases, threads, 2 * threads)
-    for one in track(progress, made, "prepare and answer", len(cases)):
+    preprocessed = in_order(_preprocess, photos, threads, 2 * threads)
+    for photo in track(progress, preprocessed, "preprocess and predict", len(photos)):
         with runtime_errors_as("the artifact loads but does not run"):
-            answers.append(session.run(one.pixels))
-        apart = np.abs(one.pixels[1:].astype(np.int16) - one.pixels[0]).reshape(len(APP_VARIANTS), -1)
-        means.append(apart.mean(1))
-        largest.append(apart.max(1))
-        sized += one.is_sized
-    found = _Found(np.stack(answers, 1), np.stack(means, 1), np.stack(largest, 1).astype(np.int64), sized)
-    return found
+            probabilities.append(session.run(photo.pixels))
+        difference = np.abs(photo.pixels[1:].astype(np.int16) - photo.pixels[0])
+        difference = difference.reshape(len(APP_VARIANTS), -1)
+        means.append(difference.mean(1))
+        largest.append(difference.max(1))
+        of_model_size += photo.has_model_size
+    return _Measurements(
+        np.stack(probabilities, 1), np.stack(means, 1), np.stack(largest, 1).astype(np.int64), of_model_size
+    )
 
 
-def _made(case: _Case) -> _Made:
+def _preprocess(photo: _TestPhoto) -> _PreprocessedPhoto:
+    """Preprocess a photo by every variant, and check that the contract's gives the recorded pixels."""
     import numpy as np
 
     try:
-        photo = app_variants.read(case.read())
+        decoded = app_variants.read(photo.read())
     except OSError as error:
-        raise DataError(f"{case.name}: cannot be read any more ({error}).") from error
+        raise DataError(f"{photo.name}: cannot be read any more ({error}).") from error
     except (DataError, MissingError) as error:
-        raise type(error)(f"{case.name}: {error}") from error
-    size = case.pixels.shape[0], case.pixels.shape[1]
-    made = [way.preprocess(photo, size) for way in APP_VARIANTS]
-    worst = int(np.abs(made[0].astype(np.int16) - case.pixels).max())
+        raise type(error)(f"{photo.name}: {error}") from error
+    size = photo.pixels.shape[0], photo.pixels.shape[1]
+    variants = [variant.preprocess(decoded, size) for variant in APP_VARIANTS]
+    worst = int(np.abs(variants[0].astype(np.int16) - photo.pixels).max())
     if worst > TOLERANCE:
         raise DataError(
-            f"{case.name}: not the photo that was tested, or another Pillow: prepared here it differs by "
-            f"{worst} grey levels from the golden set, at most {TOLERANCE} expected. Put the photo back that "
-            "it was, or train again."
+            f"{photo.name}: not the photo that was tested, or another Pillow: preprocessed here it differs "
+            f"from the golden set by {worst} grey levels, expected at most {TOLERANCE}. Put the original "
+            "photo back, or train again."
         )
-    return _Made(np.stack([case.pixels, *made]), photo.pixels.shape[:2] == size)
+    return _PreprocessedPhoto(np.stack([photo.pixels, *variants]), decoded.pixels.shape[:2] == size)
 
 
 def _report(
@@ -301,37 +313,40 @@ def _report(
     labels: tuple[str, ...],
     entry: ParityRow | Shipped,
     session: Session,
-    cases: Sequence[_Case],
-    found: _Found,
+    photos: Sequence[_TestPhoto],
+    measurements: _Measurements,
     total: int,
     remarks: Iterable[str],
 ) -> SkewReport:
     import numpy as np
 
-    truth = np.array([case.label for case in cases], np.int64)
-    rows = tuple(_row(number, truth, found, labels) for number in range(len(APP_VARIANTS)))
+    truth = np.array([photo.label for photo in photos], np.int64)
+    rows = tuple(_row(number, truth, measurements, labels) for number in range(len(APP_VARIANTS)))
     return SkewReport(
         name=name,
         variant=entry.variant,
         path=entry.path,
         sha256=entry.sha256,
         kernels=session.kernels,
-        images=len(cases),
+        images=len(photos),
         test_images=total,
-        accuracy=float((found.answers[0].argmax(1) == truth).mean()),
+        accuracy=float((measurements.probabilities[0].argmax(1) == truth).mean()),
         rows=rows,
-        summary=_summary(rows, len(cases)),
-        remarks=(*remarks, *_limits(rows, found, len(cases)), *_advice(rows)),
+        summary=_summary(rows, len(photos)),
+        remarks=(*remarks, *_limits(rows, measurements, len(photos)), *_advice(rows)),
     )
 
 
-def _row(number: int, truth: NDArray[np.int64], found: _Found, labels: tuple[str, ...]) -> SkewRow:
-    result = parity_gates.compare_predictions(truth, found.answers[0], found.answers[1 + number], labels)
+def _row(
+    number: int, truth: NDArray[np.int64], measurements: _Measurements, labels: tuple[str, ...]
+) -> SkewRow:
+    contract, variant = measurements.probabilities[0], measurements.probabilities[1 + number]
+    result = parity_gates.compare_predictions(truth, contract, variant, labels)
     return SkewRow(
         preparation=APP_VARIANTS[number].name,
         does=APP_VARIANTS[number].does,
-        mean_difference=float(found.means[number].mean()),
-        max_difference=int(found.largest[number].max()),
+        mean_difference=float(measurements.mean_differences[number].mean()),
+        max_difference=int(measurements.max_differences[number].max()),
         accuracy=result.accuracy,
         accuracy_change=result.accuracy_change,
         change_low=result.accuracy_change_low,
@@ -342,29 +357,31 @@ def _row(number: int, truth: NDArray[np.int64], found: _Found, labels: tuple[str
 
 
 def _summary(rows: Sequence[SkewRow], images: int) -> str:
-    """The worst way in plain words."""
+    """Name the worst variant and what it costs."""
     worst = min(rows[1:], key=lambda row: (row.accuracy_change, row.agreement))
-    otherwise = f"answers otherwise for {1 - worst.agreement:.1%} of {images} photos"
+    changed = f"predicts differently for {1 - worst.agreement:.1%} of {images} photos"
     if worst.accuracy_change >= 0:
-        return f"None of these costs accuracy here. An app that {worst.does} {otherwise}."
-    doubt = "" if worst.change_high < 0 else " That may be chance: the 95 % interval holds no loss as well."
+        return f"None of these costs accuracy here. An app that {worst.does} {changed}."
+    doubt = "" if worst.change_high < 0 else " That may be chance: the 95 % interval includes no loss."
     return (
         f"Worst: an app that {worst.does} loses {-100 * worst.accuracy_change:.1f} points of accuracy and "
-        f"{otherwise}.{doubt}"
+        f"{changed}.{doubt}"
     )
 
 
-def _limits(rows: Sequence[SkewRow], found: _Found, images: int) -> list[str]:
-    """What these photos cannot show."""
+def _limits(rows: Sequence[SkewRow], measurements: _Measurements, images: int) -> list[str]:
+    """Describe what these photos cannot show."""
     remarks = []
-    if found.sized:
-        remarks.append(f"{found.sized} of {images} photos have the model's size: nothing resizes them.")
+    if count := measurements.of_model_size:
+        remarks.append(f"{count} of {images} photos have the model's size: nothing resizes them.")
     if same := [row.preparation for row in rows[1:] if not row.max_difference]:
-        remarks.append(f"No pixel of these photos changes with {', '.join(same)}: they say nothing of it.")
+        remarks.append(
+            f"No pixel of these photos changes with {', '.join(same)}: the photos show nothing about these."
+        )
     return remarks
 
 
 def _advice(rows: Sequence[SkewRow]) -> list[str]:
-    resizing = {way.name for way in APP_VARIANTS if way.resizes}
-    lost = any(row.preparation in resizing and row.change_high < 0 for row in rows)
-    return [_JITTER] if lost else []
+    resizing = {variant.name for variant in APP_VARIANTS if variant.resizes}
+    loses = any(row.preparation in resizing and row.change_high < 0 for row in rows)
+    return [ADVICE] if loses else []

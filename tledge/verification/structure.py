@@ -103,7 +103,7 @@ def _weight_reasons(found: Structure, mode: Mode, parameters: int, file_bytes: i
     floats = [name for name in ("float32", "float16") if name in (*found.weights, *found.activations)]
     if mode.integer_only and floats:
         share = sum(found.weights.get(name, 0) for name in floats) / max(1, total)
-        cause = ": a float model under an integer name; was the calibration set empty?" * (share > 0.5)
+        cause = ": a float model under an integer name; an empty calibration set gives one" * (share > 0.5)
         reasons.append(f"holds {' and '.join(floats)} tensors ({share:.0%} of the weights){cause}")
     elif not own or own < 0.5 * sum(counts.values()):
         dtype = max(counts, key=lambda name: counts[name], default="no")

@@ -45,7 +45,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[MeasurementJob]:
         asked.append(job)
         return READING
 
-    monkeypatch.setattr(bench, "_apart", answer)
+    monkeypatch.setattr(bench, "_measure_in_worker", answer)
     monkeypatch.setattr(bench.machine, "current_machine", lambda: MACHINE)
     return asked
 
@@ -191,7 +191,7 @@ def test_crash_of_one_leaves_the_others(cli: Cli, bundle: Path, monkeypatch: pyt
             raise ArtifactError("the measuring process crashed (SIGILL).")
         return READING
 
-    monkeypatch.setattr(bench, "_apart", answer)
+    monkeypatch.setattr(bench, "_measure_in_worker", answer)
     done = cli("bench", bundle, "--threads", "1", "--quiet")
     assert done.code == 4 and "could not be measured: onnx-fp32." in done.err
     assert re.search(r"tflite-fp32 .* 2\.25 .* 400 ", done.out)
@@ -236,7 +236,7 @@ def test_missing_runtime_is_skipped(cli: Cli, bundle: Path, monkeypatch: pytest.
             raise MissingError("needs ONNX Runtime: pip install onnxruntime")
         return READING
 
-    monkeypatch.setattr(bench, "_apart", answer)
+    monkeypatch.setattr(bench, "_measure_in_worker", answer)
     done = cli("bench", bundle, "--threads", "1", "--quiet")
     assert done.code == 0 and "onnxruntime-cpu x 1 skipped: needs ONNX Runtime" in done.out
     done = cli("bench", bundle, "--variant", "onnx-fp32", "--quiet")
@@ -288,7 +288,7 @@ def test_table_names_machine_and_caution(cli: Cli, bundle: Path, jobs: list[Meas
     lines = done.out.splitlines()
     assert sum("xnnpack" in line and "2.25" in line for line in lines) == 3
     assert "Measured on Slow Chip 9 (z80, 4 cores, 2 GiB), CP/M 2.2, Python 3.11.7, numpy 2.0." in lines
-    assert any("A desktop says little about a phone" in line for line in lines)
+    assert any("A phone differs from a desktop" in line for line in lines)
     assert "found with xnnpack: the other kernels above may differ" in done.out
     assert lines[-1] == f"Next: tledge bench {bundle} --official"
     assert (

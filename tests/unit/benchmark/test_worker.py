@@ -54,12 +54,12 @@ def test_random_images_repeat_and_fit(tmp_path: Path) -> None:
     from tledge.runtime.sessions import LiteRTSession
 
     session = LiteRTSession(fake_artifacts.tflite(), "tiny.tflite")
-    first, second = random_images(session, "tiny.tflite"), random_images(session, "tiny.tflite")
+    first, second = random_images(session), random_images(session)
     assert first.shape[1:] == (8, 8, 3) and first.dtype == np.uint8 and first.std() > 50
     assert np.array_equal(first, second)
     session.input_shape = (1, 40)
-    with pytest.raises(ArtifactError, match=r"audio.tflite: takes \[1, 40\], expected one image"):
-        random_images(session, "audio.tflite")
+    with pytest.raises(ArtifactError, match=r"the model's input has shape \[1, 40\], expected an RGB image"):
+        random_images(session)
 
 
 def test_peak_is_of_this_process_alone() -> None:

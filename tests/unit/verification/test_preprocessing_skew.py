@@ -123,7 +123,7 @@ def test_blue_first_is_found_out(made: Made) -> None:
     assert row.accuracy_change == pytest.approx(-2 / 3) and row.change_high < -0.3
     assert report.summary == (
         "Worst: an app that hands over blue, green, red instead of red, green, blue loses 66.7 points of "
-        "accuracy and answers otherwise for 66.7% of 18 photos."
+        "accuracy and predicts differently for 66.7% of 18 photos."
     )
     assert not any("resize_jitter" in remark for remark in report.remarks)
 
@@ -158,7 +158,7 @@ def test_run_keeps_the_report(made: Made) -> None:
 
 
 def test_many_photos_are_sampled_by_class(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preprocessing_skew, "MOST", 9)
+    monkeypatch.setattr(preprocessing_skew, "MAX_PHOTOS", 9)
     report = made.report()
     assert (report.images, report.test_images) == (9, 18)
     assert report.remarks[0] == "9 of 18 test photos were used, classes in turn."
@@ -175,7 +175,7 @@ def test_square_upright_photos_say_so(tmp_path: Path, monkeypatch: pytest.Monkey
     report = Made(tmp_path, small, turned=0).report()
     said = "\n".join(report.remarks)
     assert "18 of 18 photos have the model's size:" in said
-    assert "changes with bilinear, nearest, area, canvas, centre-crop, exif-ignored: they" in said
+    assert "changes with bilinear, nearest, area, canvas, centre-crop, exif-ignored: the photos" in said
 
 
 def test_photos_that_went_are_named(made: Made) -> None:
@@ -238,13 +238,15 @@ def test_smallest_of_integers_is_preferred() -> None:
         return records.ParityRow(variant, variant, "", size, verdict)
 
     rows = [row("tflite-fp16", 50), row("tflite-fp32", 90), row("tflite-int16x8", 33), row("tflite-int8", 30)]
-    assert preprocessing_skew._chosen(rows, None, "here").variant == "tflite-int8"
-    assert preprocessing_skew._chosen(rows[:3], None, "here").variant == "tflite-int16x8"
+    assert preprocessing_skew._choose_artifact(rows, None, "here").variant == "tflite-int8"
+    assert preprocessing_skew._choose_artifact(rows[:3], None, "here").variant == "tflite-int16x8"
     assert (
-        preprocessing_skew._chosen([*rows[:2], row("tflite-int8", 30, "failed")], None, "here").variant
+        preprocessing_skew._choose_artifact(
+            [*rows[:2], row("tflite-int8", 30, "failed")], None, "here"
+        ).variant
         == "tflite-fp32"
     )
-    assert preprocessing_skew._chosen(rows[:1], None, "here").variant == "tflite-fp16"
+    assert preprocessing_skew._choose_artifact(rows[:1], None, "here").variant == "tflite-fp16"
 
 
 @pytest.fixture
@@ -267,7 +269,7 @@ def test_bundle_uses_its_golden_photos(bundle: Path) -> None:
     assert (report.variant, report.images, report.accuracy) == ("tflite-fp32", 6, 1)
     assert by_name(report)["bgr"].accuracy == pytest.approx(1 / 3)
     assert by_name(report)["reference"].max_difference == 0
-    assert "Only the bundle's 6 golden photos were used, and so few say little" in report.remarks[0]
+    assert "Only the bundle's 6 golden photos were used, too few for a reliable figure" in report.remarks[0]
 
 
 def test_bundle_without_photos_is_said(tmp_path: Path) -> None:
@@ -301,5 +303,6 @@ def test_small_loss_may_be_chance() -> None:
     assert "may be chance" in preprocessing_skew._summary([row, lost], 100)
     even = replace(lost, accuracy_change=0.0)
     assert preprocessing_skew._summary([row, even], 100) == (
-        "None of these costs accuracy here. An app that does this answers otherwise for 1.0% of 100 photos."
+        "None of these costs accuracy here. "
+        "An app that does this predicts differently for 1.0% of 100 photos."
     )
