@@ -58,10 +58,10 @@ def write_calibration_images(
 
     images, entries = _choose_images(recipe, run, prepared)
     golden = folder.read_golden()
-    test_ids = calibration_set.digests(golden)
-    copies = calibration_set.copies(entries, test_ids)
+    test_ids = calibration_set.ids_by_sha256(golden)
+    copies = calibration_set.find_copies(entries, test_ids)
     if copies:
-        progress.say(f"warning: {calibration_set.left_out(entries, copies)}")
+        progress.say(f"warning: {calibration_set.describe_copies(entries, copies)}")
     disjoint = {
         "file": folder.golden.name,
         "images": len(golden.ids),
@@ -69,12 +69,12 @@ def write_calibration_images(
     }
     kept = [place for place in range(len(entries)) if place not in copies]
     images, entries = images[kept], [entries[place] for place in kept]
-    assert not calibration_set.copies(entries, test_ids), "a calibration image must not verify"
+    assert not calibration_set.find_copies(entries, test_ids), "a calibration image must not verify"
     path = folder.path / CALIBRATION
     with atomic.replacing(path) as new_path:
         np.save(new_path, images)
     facts = {"path": CALIBRATION, "sha256": files.sha256(path), "seed": run.seed, "split": "train"}
-    record = calibration_set.record(images, entries, disjoint, **facts)
+    record = calibration_set.make_record(images, entries, disjoint, **facts)
     files.write_json(folder.calibration, record)
     return WrittenCalibration(path, record)
 
@@ -87,7 +87,9 @@ def _choose_images(
     images = prepared.images()[rows]
     calibration_set.require_usable(images)
     entries = [
-        CalibrationEntry(row, prepared.rows[row].id, prepared.rows[row].label, calibration_set.digest(image))
+        CalibrationEntry(
+            row, prepared.rows[row].id, prepared.rows[row].label, calibration_set.pixel_sha256(image)
+        )
         for row, image in zip(rows.tolist(), images, strict=True)
     ]
     return images, entries

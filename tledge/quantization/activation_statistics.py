@@ -1,7 +1,7 @@
-"""What a model's tensors hold on the calibration set: ranges, means, samples, channels.
+"""Measure a model's tensors on the calibration set: ranges, means, samples, channel magnitudes.
 
-The converter's own calibrator computes ranges in one thread of slow kernels; here LiteRT runs the
-images in several interpreters, and all that repairing quantization needs comes along.
+The converter's own calibrator measures ranges in one thread of slow kernels; here LiteRT runs the
+images in several interpreters, and measures all that quantization repair needs in the same run.
 """
 
 from __future__ import annotations
@@ -21,15 +21,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PARTS = 4
-"""Shares that the images are measured in: fixed, so that sums do not depend on the processors."""
+"""Parts that the images are split into: fixed, so that sums do not depend on the number of processors."""
 
 SAMPLES = 1024
-"""Values taken of a tensor for each image, evenly spaced."""
+"""Values that are sampled of a tensor for each image, evenly spaced."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Numbers of the tensors to measure: their ranges, means, samples of values, channels."""
+    """Numbers of the tensors to measure.
+
+    `ranged` for their ranges, `averaged` for their means, `sampled` for samples of their values, `spread`
+    for the largest magnitude of every channel.
+    """
 
     ranged: Sequence[int] = ()
     averaged: Sequence[int] = ()
@@ -39,11 +43,16 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Measured:
-    """By number of the tensor: (least, largest) value; float32 mean over the images; float32 sample
-    of the values; float32[channels] largest magnitude of every channel.
+    """What was measured, by number of the tensor.
 
-    `extremes` are the positions of images that hold the least or largest value of some tensor;
-    `spans` are the least and largest value of every image, float32[images, 2].
+    Attributes:
+        images: How many images were measured.
+        ranges: The (least, largest) value over all images.
+        means: The mean over the images, float32 in the shape of the tensor for one image.
+        samples: Sampled values, float32.
+        largest: Largest magnitude of every channel, float32[channels].
+        extremes: Positions of the images that hold the least or largest value of some tensor.
+        spans: The least and largest value in every image, float32[images, 2].
     """
 
     images: int
@@ -66,42 +75,53 @@ def measure(model: bytes, images: NDArray[np.uint8], wanted: Wanted) -> Measured
     shares = [range(first, len(images), PARTS) for first in range(min(PARTS, len(images)))]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         parts = list(pool.map(lambda share: _part(model, images, share, wanted), shares))
-    spans = {one: _in_order([part.spans[one] for part in parts], shares) for one in wanted.ranged}
-    ranges = {one: (float(span[:, 0].min()), float(span[:, 1].max())) for one, span in spans.items()}
-    if broken := [one for one, (low, high) in ranges.items() if not math.isfinite(high - low)]:
+    spans = {tensor: _in_order([part.spans[tensor] for part in parts], shares) for tensor in wanted.ranged}
+    ranges = {tensor: (float(span[:, 0].min()), float(span[:, 1].max())) for tensor, span in spans.items()}
+    if broken := [tensor for tensor, (low, high) in ranges.items() if not math.isfinite(high - low)]:
         raise ConversionError(f"{len(broken)} tensors of the float model hold NaN or infinity: train again.")
     return Measured(
-        len(images),
-        ranges,
-        {one: sum(part.sums[one] for part in parts) / len(images) for one in wanted.averaged},
-        {
-            one: np.concatenate([some for part in parts for some in part.samples[one]])
-            for one in wanted.sampled
+        images=len(images),
+        ranges=ranges,
+        means={tensor: sum(part.sums[tensor] for part in parts) / len(images) for tensor in wanted.averaged},
+        samples={
+            tensor: np.concatenate([values for part in parts for values in part.samples[tensor]])
+            for tensor in wanted.sampled
         },
-        {one: np.max([part.largest[one] for part in parts], axis=0) for one in wanted.spread},
-        tuple(sorted({int(at) for one in spans.values() for at in (one[:, 0].argmin(), one[:, 1].argmax())})),
-        spans,
+        largest={
+            tensor: np.max([part.largest[tensor] for part in parts], axis=0) for tensor in wanted.spread
+        },
+        extremes=_extremes(spans),
+        spans=spans,
     )
 
 
+def _extremes(spans: Mapping[int, NDArray[np.float32]]) -> tuple[int, ...]:
+    """Find the positions of the images that hold the least or largest value of some tensor."""
+    positions = {int(end) for span in spans.values() for end in (span[:, 0].argmin(), span[:, 1].argmax())}
+    return tuple(sorted(positions))
+
+
 def _in_order(parts: Sequence[Sequence[tuple[float, float]]], shares: Sequence[range]) -> NDArray[np.float32]:
-    """What was found in every share, in the order of the images."""
+    """Merge the spans that were measured in every share, in the order of the images."""
     import numpy as np
 
-    made = np.empty((sum(map(len, shares)), 2), np.float32)
+    merged = np.empty((sum(map(len, shares)), 2), np.float32)
     for part, share in zip(parts, shares, strict=True):
-        made[share] = part
-    return made
+        merged[share] = part
+    return merged
 
 
 def mean_outputs(
     model: bytes, images: NDArray[np.uint8], names: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
-    """Mean float32[channels] of named tensors over images and positions, integers as real values."""
-    details = {one["name"]: one for one in interpreter(model).get_tensor_details()}
-    known = [details[name] for name in names if name in details]
-    means = measure(model, images, Wanted(averaged=[int(one["index"]) for one in known])).means
-    return {one["name"]: _real_mean(one, means[int(one["index"])]) for one in known}
+    """Measure the mean float32[channels] of named tensors over images uint8[N, H, W, 3] and positions.
+
+    Integers count as the real values that they stand for. Names that the model lacks are left out.
+    """
+    all_details = {detail["name"]: detail for detail in interpreter(model).get_tensor_details()}
+    details = [all_details[name] for name in names if name in all_details]
+    means = measure(model, images, Wanted(averaged=[int(detail["index"]) for detail in details])).means
+    return {detail["name"]: _real_mean(detail, means[int(detail["index"])]) for detail in details}
 
 
 def _real_mean(detail: dict[str, Any], mean: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -114,7 +134,7 @@ def _real_mean(detail: dict[str, Any], mean: NDArray[np.float32]) -> NDArray[np.
 
 @dataclass(frozen=True)
 class _Part:
-    """Of one share: the least and largest value of every image, and the rest."""
+    """What was measured in one share of the images."""
 
     spans: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
     sums: dict[int, Any] = field(default_factory=dict)
@@ -123,44 +143,45 @@ class _Part:
 
 
 def _part(model: bytes, images: NDArray[np.uint8], share: range, wanted: Wanted) -> _Part:
-    made = interpreter(model)
-    entry = made.get_input_details()[0]
-    found = _Part()
-    for place in share:
-        made.set_tensor(entry["index"], images[place][None].astype(entry["dtype"]))
-        made.invoke()
-        _note(made, wanted, found)
-    return found
+    runtime = interpreter(model)
+    entry = runtime.get_input_details()[0]
+    part = _Part()
+    for position in share:
+        runtime.set_tensor(entry["index"], images[position][None].astype(entry["dtype"]))
+        runtime.invoke()
+        _add_image(runtime, wanted, part)
+    return part
 
 
-def _note(made: Any, wanted: Wanted, found: _Part) -> None:
-    """Add one image. Views of LiteRT's memory must be gone before the next invoke, so none is kept."""
+def _add_image(runtime: Any, wanted: Wanted, part: _Part) -> None:
+    """Add the image that ran last. No view of LiteRT's memory may be kept until the next invoke."""
     import numpy as np
 
-    for one in wanted.ranged:
-        span = float(made.tensor(one)().min()), float(made.tensor(one)().max())
-        found.spans.setdefault(one, []).append(span)
-    for one in wanted.averaged:
-        found.sums[one] = found.sums.get(one, 0) + made.tensor(one)()[0].astype(np.float32)
-    for one in wanted.sampled:
-        step = max(1, made.tensor(one)().size // SAMPLES)
-        found.samples.setdefault(one, []).append(made.tensor(one)().reshape(-1)[::step].copy())
-    for one in wanted.spread:
-        last = made.tensor(one)().shape[-1]
-        largest = np.abs(made.tensor(one)().reshape(-1, last)).max(0)
-        found.largest[one] = np.maximum(found.largest.get(one, 0), largest)
+    for tensor in wanted.ranged:
+        span = float(runtime.tensor(tensor)().min()), float(runtime.tensor(tensor)().max())
+        part.spans.setdefault(tensor, []).append(span)
+    for tensor in wanted.averaged:
+        values = runtime.tensor(tensor)()[0].astype(np.float32)
+        part.sums[tensor] = part.sums.get(tensor, 0) + values
+    for tensor in wanted.sampled:
+        step = max(1, runtime.tensor(tensor)().size // SAMPLES)
+        part.samples.setdefault(tensor, []).append(runtime.tensor(tensor)().reshape(-1)[::step].copy())
+    for tensor in wanted.spread:
+        channels = runtime.tensor(tensor)().shape[-1]
+        largest = np.abs(runtime.tensor(tensor)().reshape(-1, channels)).max(0)
+        part.largest[tensor] = np.maximum(part.largest.get(tensor, 0), largest)
 
 
 def interpreter(model: bytes) -> Any:
-    """LiteRT with one thread of builtin kernels, all computed tensors kept."""
+    """Open a model in LiteRT with one thread of builtin kernels, keeping all computed tensors."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     with native_stderr_closed():
-        made = Interpreter(
+        runtime = Interpreter(
             model_content=model,
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             experimental_preserve_all_tensors=True,
             num_threads=1,
         )
-        made.allocate_tensors()
-    return made
+        runtime.allocate_tensors()
+    return runtime

@@ -1,8 +1,8 @@
-"""Analytic bias correction: what rounding the weights does to the mean of a layer, undone.
+"""Correct biases analytically: undo the shift of a layer's mean output that rounding its weights causes.
 
 Rounding a kernel W to Wq shifts the mean output of channel c by
 delta_c = E[layer(x; Wq)]_c - E[layer(x; W)]_c, a bias and not noise where the inputs have a large
-mean (depthwise edge detectors, whose weights sum to about zero, suffer most). Taking delta off the
+mean (depthwise edge detectors, whose weights sum to about zero, suffer most). Subtracting delta from the
 layer's bias removes the shift. See Nagel et al. 2019, "Data-Free Quantization Through Weight
 Equalization and Bias Correction", section 4.2; here with measured instead of assumed input
 statistics. A linear layer's mean output follows from the mean of its input alone, so one mean
@@ -27,16 +27,17 @@ LEVELS = 127
 
 @dataclass(frozen=True)
 class Correction:
-    """What was done to one layer: the largest shift found, in units of its outputs."""
+    """The correction of one layer: the largest shift of a channel, in units of its outputs."""
 
     layer: str
     largest: float
 
 
 def round_weights(kernel: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    """The kernel as int8 stores it: symmetric, with a scale for every entry of `axis`.
+    """Round a kernel to the values that int8 stores: symmetric, with a scale for every entry of `axis`.
 
-    scale = max|W| / 127 over the other axes; the result is scale * round(W / scale), float32.
+    scale = max|W| / 127 over the other axes; the result is scale * round(W / scale), float32 in the shape
+    of the kernel.
     """
     import numpy as np
 
@@ -49,17 +50,17 @@ def round_weights(kernel: NDArray[np.float32], axis: int) -> NDArray[np.float32]
 def correct_biases(
     graph: FloatGraph, means: Mapping[int, NDArray[np.float32]], besides: Collection[str] = ()
 ) -> list[Correction]:
-    """Correct `graph` in place for 8-bit weights; gives one Correction per layer.
+    """Correct the biases of `graph` in place for 8-bit weights; returns one Correction per layer.
 
-    `means` holds the mean over the calibration images of every linear operator's input; layers named
-    in `besides` keep their biases.
+    `means` holds, by number of the tensor, the mean over the calibration images of every linear operator's
+    input; layers named in `besides` keep their biases.
     """
-    chosen = [one for one in graph.linears if one.name not in besides]
-    return [correct_bias(graph, one, means[one.input]) for one in chosen]
+    chosen = [layer for layer in graph.linears if layer.name not in besides]
+    return [correct_bias(graph, layer, means[layer.input]) for layer in chosen]
 
 
 def correct_bias(graph: FloatGraph, linear: Linear, mean: NDArray[np.float32]) -> Correction:
-    """Correct one layer's bias in place for what rounding its weights does to `mean`, its mean input."""
+    """Correct the bias of one layer in place, given its mean input: bias - shift of the rounded weights."""
     kernel = graph.values(linear.weights)
     change = shift(linear, round_weights(kernel, linear.channel_axis) - kernel, mean)
     graph.set_bias(linear, graph.bias(linear) - change)
@@ -67,9 +68,11 @@ def correct_bias(graph: FloatGraph, linear: Linear, mean: NDArray[np.float32]) -
 
 
 def shift(linear: Linear, error: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean change of the output float32[channels] where weights change by `error`.
+    """Compute the mean change of a layer's output, float32[channels], when its weights change by `error`.
 
-    `mean` is the mean input: float32[H, W, C] of a convolution, float32[features] of a dense layer.
+    `mean` is the mean input: float32[H, W, C] of a convolution, float32[features] of a dense layer. `error`
+    has the shape of the weights in the `.tflite`: [out, h, w, in], depthwise [1, h, w, out], dense
+    [out, in].
     """
     import numpy as np
 
@@ -86,33 +89,36 @@ def shift(linear: Linear, error: NDArray[np.float32], mean: NDArray[np.float32])
 
 
 def mean_patch(linear: Linear, kernel: tuple[int, int], mean: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What each place of a kernel sees on average over its positions: float64[h, w, C]."""
+    """Average the input float32[H, W, C] that each tap of a kernel (h, w) reads, over all positions.
+
+    Returns float64[h, w, C].
+    """
     import numpy as np
 
-    rows, columns = (_seen(linear, axis, mean.shape[axis], kernel[axis]) for axis in (0, 1))
+    rows, columns = (_coverage(linear, axis, mean.shape[axis], kernel[axis]) for axis in (0, 1))
     patch: NDArray[np.float64] = np.einsum("ay,yxc,bx->abc", rows, mean, columns, optimize=True)
     return patch
 
 
-def _seen(linear: Linear, axis: int, size: int, taps: int) -> NDArray[np.float64]:
-    """Share float64[taps, size] of the kernel's positions in which a tap lies on each input place."""
+def _coverage(linear: Linear, axis: int, size: int, taps: int) -> NDArray[np.float64]:
+    """Compute for how many of its positions a tap lies on each input element: shares float64[taps, size]."""
     import numpy as np
 
     stride, dilation = linear.strides[axis], linear.dilations[axis]
     before, after = paddings(linear, axis, size, taps)
     count = (size + before + after - (taps - 1) * dilation - 1) // stride + 1
-    seen = np.zeros((taps, size))
+    shares = np.zeros((taps, size))
     for tap in range(taps):
-        places = np.arange(count) * stride + tap * dilation - before
-        inside = places[(places >= 0) & (places < size)]
-        seen[tap, inside] = 1 / count
-    return seen
+        elements = np.arange(count) * stride + tap * dilation - before
+        inside = elements[(elements >= 0) & (elements < size)]
+        shares[tap, inside] = 1 / count
+    return shares
 
 
 def paddings(linear: Linear, axis: int, size: int, taps: int) -> tuple[int, int]:
-    """Zeros before and after an axis (0 down, 1 right) of an input of `size`.
+    """Count the zeros before and after an axis (0 vertical, 1 horizontal) of an input of `size`.
 
-    As TensorFlow's "SAME" has it: as few as cover the input, the odd one at the end.
+    TensorFlow's "SAME" padding: as few as cover the input, the odd one at the end.
     """
     if not linear.same_padding:
         return 0, 0

@@ -1,4 +1,4 @@
-"""The calibration set: what it is held to, how steady the ranges are that it gives, and its record."""
+"""Check the calibration set, measure how stable the ranges are that it gives, and record it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNSTEADY = 0.3
-"""Largest difference of a range between two halves above which more images are called for.
+"""Difference of a range between two halves of the images, as a share, above which there is a warning.
 
-Measured on MobileNetV2 0.35 at 224 px (hands, flowers, leaves; 20 draws each): 200 photos differ by .06
-to .18 at worst, 20 photos, which calibrate as well, by .10 to .26, and 2 to 4 photos by .13 to .43.
+Measured on MobileNetV2 0.35 at 224 px (hands, flowers, leaves; 20 draws each): 200 photos differ by at
+most .06 to .18, 20 photos, which calibrate as well, by .10 to .26, and 2 to 4 photos by .13 to .43.
 """
 
 BLANKS = 2
-"""Images that the conversion adds behind the photos."""
+"""Images that the conversion appends to the photos."""
 
 LISTED = 5
-"""Tensors, or images, that are named."""
+"""Largest number of tensors, or images, that a text names."""
 
 
 @dataclass(frozen=True)
 class CalibrationEntry:
-    """One calibration image: its row in the cache, the source's id, its label, SHA-256 of its pixels."""
+    """One calibration image: its row in the cache, its id in the source, its label, SHA-256 of its pixels."""
 
     row: int
     id: str
@@ -41,11 +41,11 @@ class CalibrationEntry:
 
 @dataclass(frozen=True)
 class CalibrationRecord:
-    """`calibration.json`: which images ranges were measured on, and what can be said of them.
+    """`calibration.json`: the images that ranges were measured on, and facts about them.
 
-    `path` and `sha256` are of the file with the pixels; `added` names images that the conversion
-    adds to it; `pixels` are the least, largest and mean value; `disjoint_from` says which images
-    were compared and found to be others. `stability` is there when a model was converted with it.
+    `path` and `sha256` are those of the file with the pixels; `added` names images that the conversion
+    appends; `pixels` are the least, largest and mean value; `disjoint_from` says with which images they
+    were compared and found to be different. `stability` is set once a model was converted with them.
     """
 
     path: str
@@ -62,16 +62,16 @@ class CalibrationRecord:
 
 
 def require_usable(images: NDArray[Any]) -> None:
-    """Raise DataError for what cannot calibrate: no pixels, not finite, out of range, all the same."""
+    """Raise DataError for images that cannot calibrate: no pixels, not finite, out of range, all the same."""
     if images.ndim != 4 or not len(images) or images.shape[-1] != 3:
         raise DataError(
-            f"the calibration set is empty or no set of RGB images: its shape is {images.shape}, expected "
-            "(images, height, width, 3). Set [export.calibration] images to 100 to 500."
+            f"the calibration set is empty or does not hold RGB images: its shape is {images.shape}, "
+            "expected (images, height, width, 3). Set [export.calibration] images to 100 to 500."
         )
     _require_bytes(images)
     if len(images) > 1 and (images == images[0]).all():
         raise DataError(
-            f"the {len(images)} calibration images are all the same: ranges would fit one picture. "
+            f"the {len(images)} calibration images are all the same: ranges would fit only one image. "
             "Expected photos of every class; check the photos."
         )
 
@@ -92,7 +92,7 @@ def _require_bytes(images: NDArray[Any]) -> None:
 
 
 def with_blanks(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The images, one of zeros and one of 255.
+    """Append an image of zeros and one of 255 to images uint8[N, H, W, 3].
 
     The two make the input range exactly 0..255, so that a byte is its own quantized value.
     """
@@ -103,10 +103,10 @@ def with_blanks(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def load(path: str | None, mode: str) -> NDArray[np.uint8]:
-    """The calibration images of a conversion's `.npy` file, and the blanks.
+    """Read the calibration images of a conversion from an `.npy` file, and append the blanks.
 
-    Raises DataError where there are none, and the converter would write a float model and say
-    nothing, and where they are no pixels.
+    Raises DataError where there are none (the converter would silently write a float model), or where they
+    are no pixels.
     """
     import numpy as np
 
@@ -117,50 +117,53 @@ def load(path: str | None, mode: str) -> NDArray[np.uint8]:
     return with_blanks(images)
 
 
-def digest(image: NDArray[np.uint8]) -> str:
-    """SHA-256 of an image's pixels."""
+def pixel_sha256(image: NDArray[np.uint8]) -> str:
+    """Hash the pixels of an image uint8[H, W, 3] with SHA-256."""
     return hashlib.sha256(image.tobytes()).hexdigest()
 
 
-def digests(reference: golden_set.Golden) -> dict[str, str]:
-    """The ids of the golden set's images by their pixels' SHA-256."""
-    return {digest(image): name for image, name in zip(reference.images, reference.ids, strict=True)}
+def ids_by_sha256(reference: golden_set.Golden) -> dict[str, str]:
+    """Map the SHA-256 of the pixels of the golden set's images to their ids."""
+    return {pixel_sha256(image): name for image, name in zip(reference.images, reference.ids, strict=True)}
 
 
-def copies(entries: Sequence[CalibrationEntry], tested: Mapping[str, str]) -> dict[int, str]:
-    """Entries, by place, that are pixel by pixel an image which verifies: its id of those in `tested`.
+def find_copies(entries: Sequence[CalibrationEntry], test_ids: Mapping[str, str]) -> dict[int, str]:
+    """Map the positions of entries that equal a test image, pixel by pixel, to the id of that image.
 
-    Near-duplicates are the split's matter: `[data] group`.
+    `test_ids` has the ids of test images by SHA-256. Near-duplicates are for the split to handle:
+    `[data] group`.
     """
-    return {place: tested[one.sha256] for place, one in enumerate(entries) if one.sha256 in tested}
+    return {
+        position: test_ids[entry.sha256] for position, entry in enumerate(entries) if entry.sha256 in test_ids
+    }
 
 
-def left_out(entries: Sequence[CalibrationEntry], found: Mapping[int, str]) -> str:
-    """What to say of train photos that are test photos too; raises DataError where there are no others."""
-    named = "; ".join(f"{entries[place].id} is {name}" for place, name in list(found.items())[:LISTED])
-    more = f", and {len(found) - LISTED} more" if len(found) > LISTED else ""
+def describe_copies(entries: Sequence[CalibrationEntry], copies: Mapping[int, str]) -> str:
+    """Describe the train photos that are test photos too; raises DataError where there are no others."""
+    named = "; ".join(f"{entries[position].id} is {name}" for position, name in list(copies.items())[:LISTED])
+    more = f", and {len(copies) - LISTED} more" if len(copies) > LISTED else ""
     advice = (
         'Remove the copies, or keep them on one side with [data] group = "near-duplicates", and train again.'
     )
-    if len(found) == len(entries):
-        raise DataError(f"all {len(found)} calibration images are test photos ({named}{more}). {advice}")
+    if len(copies) == len(entries):
+        raise DataError(f"all {len(copies)} calibration images are test photos ({named}{more}). {advice}")
     return (
-        f"{len(found)} train photos are test photos too ({named}{more}), and were left out of the "
+        f"{len(copies)} train photos are test photos too ({named}{more}), and were left out of the "
         f"calibration set. {advice}"
     )
 
 
-def record(
+def make_record(
     images: NDArray[np.uint8],
     entries: Sequence[CalibrationEntry],
     disjoint_from: dict[str, Any],
     **facts: Any,
 ) -> CalibrationRecord:
-    """The record of images uint8[N, H, W, 3] that `entries` name; `facts` are its other fields."""
+    """Make the record of images uint8[N, H, W, 3] that `entries` name; `facts` are its other fields."""
     pixels = {"least": int(images.min()), "largest": int(images.max()), "mean": round(images.mean(), 3)}
     return CalibrationRecord(
         count=len(images),
-        classes=dict(sorted(Counter(one.label for one in entries).items())),
+        classes=dict(sorted(Counter(entry.label for entry in entries).items())),
         pixels=pixels,
         added=("all 0", "all 255"),
         disjoint_from=disjoint_from,
@@ -171,7 +174,7 @@ def record(
 
 @dataclass(frozen=True)
 class Difference:
-    """A tensor whose range differs between the two halves; `share` is of the range's width."""
+    """How the range of a tensor differs between two halves; `share` is relative to the width of the range."""
 
     tensor: str
     first: tuple[float, float]
@@ -181,7 +184,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Stability:
-    """How far ranges from two disjoint halves of the photos differ, as shares of the ranges' widths."""
+    """How far the ranges of two disjoint halves of the photos differ, relative to the ranges' widths."""
 
     images: tuple[int, int]
     tensors: int
@@ -193,33 +196,40 @@ class Stability:
 def stability(
     spans: Mapping[int, NDArray[np.float32]], names: Mapping[int, str], photos: int
 ) -> dict[str, Any] | None:
-    """Compare the ranges of every second photo with those of the others; None for fewer than two.
+    """Compare the ranges of every second photo with those of the others; None for fewer than two photos.
 
-    `spans` are float32[images, 2], least and largest value a tensor holds for each image, of which
-    the first `photos` are no blanks. A range holds 0, as the quantizer's does.
+    Args:
+        spans: By number of the tensor, its least and largest value for each image, float32[images, 2].
+        names: Names of the tensors.
+        photos: How many of the images, the first ones, are photos and no blanks.
+
+    Returns:
+        A `Stability` as a dictionary. Ranges are widened to hold 0, as the quantizer's are.
     """
     if photos < 2 or not spans:
         return None
-    found = sorted((_difference(names[one], span[:photos]) for one, span in spans.items()), key=_by_share)
+    unsorted = [_difference(names[tensor], span[:photos]) for tensor, span in spans.items()]
+    differences = sorted(unsorted, key=_largest_first)
     halves = len(range(0, photos, 2)), len(range(1, photos, 2))
-    worst = found[0]
-    return asdict(Stability(halves, len(found), worst.share, tuple(found[:LISTED]), _warning(worst, photos)))
+    worst = differences[0]
+    listed = tuple(differences[:LISTED])
+    return asdict(Stability(halves, len(differences), worst.share, listed, _warning(worst, photos)))
 
 
-def _by_share(one: Difference) -> tuple[float, str]:
-    return -one.share, one.tensor
+def _largest_first(difference: Difference) -> tuple[float, str]:
+    return -difference.share, difference.tensor
 
 
 def _difference(name: str, span: NDArray[np.float32]) -> Difference:
-    """The larger move of either end, as a share of the wider range."""
+    """Compute the larger change of either end, as a share of the wider range."""
     halves = [
         (min(0.0, float(half[:, 0].min())), max(0.0, float(half[:, 1].max())))
         for half in (span[::2], span[1::2])
     ]
     (low, high), (other_low, other_high) = halves
     width = max(high - low, other_high - other_low)
-    moved = max(abs(low - other_low), abs(high - other_high))
-    return Difference(name, halves[0], halves[1], moved / width if width else 0.0)
+    change = max(abs(low - other_low), abs(high - other_high))
+    return Difference(name, halves[0], halves[1], change / width if width else 0.0)
 
 
 def _warning(worst: Difference, photos: int) -> str:
@@ -228,6 +238,6 @@ def _warning(worst: Difference, photos: int) -> str:
     (low, high), (other_low, other_high) = worst.first, worst.second
     return (
         f"the range of {worst.tensor} differs by {worst.share:.0%} between two halves of the {photos} "
-        f"calibration images ({low:.3g}…{high:.3g}, {other_low:.3g}…{other_high:.3g}): calibrate on more, "
-        "[export.calibration] images."
+        f"calibration images ({low:.3g}…{high:.3g}, {other_low:.3g}…{other_high:.3g}). Set "
+        "[export.calibration] images to more."
     )

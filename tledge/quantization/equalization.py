@@ -1,12 +1,12 @@
-"""Equalizing channels: what one layer multiplies, the next divides, so that 8 bits serve all channels.
+"""Equalize channels: one layer divides each channel, the next multiplies it, so that 8 bits serve all.
 
 A tensor has one scale for all channels; a channel a thousand times smaller than its neighbour is
 rounded away. Dividing channel c of a layer's output by s_c and multiplying the weights that read it
 by s_c changes nothing in exact arithmetic, as long as only linear operators and ReLU (which is
-positively homogeneous) lie in between. Behind ReLU6 a channel is then cut at the largest value that
-calibration saw in it instead of at 6, as 8 bits cut the tensor anyway. See Nagel et al. 2019,
+positively homogeneous) lie in between. Behind ReLU6 a channel is then clipped at the largest value
+that calibration measured in it instead of at 6, as 8 bits clip the tensor anyway. See Nagel et al. 2019,
 "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.1; here the
-spread of a channel is measured.
+magnitude of a channel is measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CARRIERS = {"ADD", "MEAN", "AVERAGE_POOL_2D", "MAX_POOL_2D", "RELU"}
-"""Operators that give s_c times as much where every input channel c is s_c times as large."""
+"""Operators whose output channel c scales by s_c when every input channel c does."""
 
 NONE, RELU, RELU6 = 0, 1, 3
 """Fused activations (schema.fbs, ActivationFunctionType)."""
@@ -41,102 +41,108 @@ class Stream:
 
 
 def streams(graph: FloatGraph) -> list[Stream]:
-    """Every set of tensors of `graph` that can be equalized."""
-    linears = {one.output: one for one in graph.linears}
-    root = _joined(graph)
-    found: dict[int, Stream] = {}
+    """Find every set of tensors of `graph` that can be equalized."""
+    linears = {layer.output: layer for layer in graph.linears}
+    root = _roots(graph)
+    by_root: dict[int, Stream] = {}
     for tensor, top in root.items():
-        found.setdefault(top, Stream()).tensors.add(tensor)
-    closed: set[int] = set()
+        by_root.setdefault(top, Stream()).tensors.add(tensor)
+    fixed: set[int] = set()
     for kind, operator in graph.operators():
-        given, out = [one for one in operator.inputs if one in root], int(operator.outputs[0])
-        linear = linears.get(out)
+        inputs, output = [tensor for tensor in operator.inputs if tensor in root], int(operator.outputs[0])
+        linear = linears.get(output)
         if linear is not None:
-            found[root[linear.input]].readers.append(linear)
-            found[root[out]].writers.append(linear)
+            by_root[root[linear.input]].readers.append(linear)
+            by_root[root[output]].writers.append(linear)
             if _activation(operator) not in (NONE, RELU, RELU6):
-                closed.add(root[out])
-        elif not _carries(graph, kind, operator, given):
-            closed.update(root[one] for one in [*given, out])
-    ends = [int(one) for one in [*graph.graph.inputs, *graph.graph.outputs]]
-    closed.update(root[one] for one in ends if one in root)
-    return [one for top, one in found.items() if top not in closed and one.writers and one.readers]
+                fixed.add(root[output])
+        elif not _passes_scales(graph, kind, operator, inputs):
+            fixed.update(root[tensor] for tensor in [*inputs, output])
+    ends = [int(tensor) for tensor in [*graph.graph.inputs, *graph.graph.outputs]]
+    fixed.update(root[tensor] for tensor in ends if tensor in root)
+    return [
+        stream for top, stream in by_root.items() if top not in fixed and stream.writers and stream.readers
+    ]
 
 
 def _activation(operator: Any) -> int:
     return int(getattr(operator.builtinOptions, "fusedActivationFunction", NONE))
 
 
-def _carries(graph: FloatGraph, kind: str, operator: Any, given: list[int]) -> bool:
-    """Whether the operator hands scaled channels on: all the same ones, and no constant added to them."""
+def _passes_scales(graph: FloatGraph, kind: str, operator: Any, inputs: list[int]) -> bool:
+    """Tell whether scaled inputs give scaled outputs: same channels, and no constant added to them."""
     if kind not in CARRIERS or _activation(operator) not in (NONE, RELU):
         return False
-    channels = {int(graph.graph.tensors[one].shape[-1]) for one in [*given, int(operator.outputs[0])]}
-    return len(channels) == 1 and (kind != "ADD" or len(given) == len(operator.inputs))
+    tensors = [*inputs, int(operator.outputs[0])]
+    channels = {int(graph.graph.tensors[tensor].shape[-1]) for tensor in tensors}
+    return len(channels) == 1 and (kind != "ADD" or len(inputs) == len(operator.inputs))
 
 
-def _joined(graph: FloatGraph) -> dict[int, int]:
-    """For every computed tensor, one that stands for all that must be scaled with it."""
-    parent = {one: one for one in graph.activations}
+def _roots(graph: FloatGraph) -> dict[int, int]:
+    """Map every computed tensor to one that represents all that must be scaled with it (union-find)."""
+    parent = {tensor: tensor for tensor in graph.activations}
 
-    def top(one: int) -> int:
-        while parent[one] != one:
-            one = parent[one]
-        return one
+    def root(tensor: int) -> int:
+        while parent[tensor] != tensor:
+            tensor = parent[tensor]
+        return tensor
 
     for kind, operator in graph.operators():
         if kind in CARRIERS:
-            for one in operator.inputs:
-                if one in parent:
-                    parent[top(int(one))] = top(int(operator.outputs[0]))
-    return {one: top(one) for one in parent}
+            for tensor in operator.inputs:
+                if tensor in parent:
+                    parent[root(int(tensor))] = root(int(operator.outputs[0]))
+    return {tensor: root(tensor) for tensor in parent}
 
 
 def equalize(graph: FloatGraph, largest: Mapping[int, NDArray[np.float32]]) -> list[str]:
-    """Equalize `graph` in place; gives the names of the layers whose outputs were.
+    """Equalize `graph` in place; returns the names of the layers whose outputs were equalized.
 
-    `largest` holds float32[channels], the largest magnitude of every channel of every layer's output.
+    `largest` holds, by number of the output tensor of every layer, the largest magnitude of every channel,
+    float32[channels].
     """
     import numpy as np
 
-    done = []
+    equalized = []
     for stream in streams(graph):
-        spread = np.max([largest[one.output] for one in stream.writers], axis=0)
-        factors = _factors(spread, _weight_spread(graph, stream.readers, len(spread)))
-        if factors.max() / factors.min() < 2:  # nothing worth the rounding of the weights
+        magnitudes = np.max([largest[layer.output] for layer in stream.writers], axis=0)
+        factors = _factors(magnitudes, _weight_magnitudes(graph, stream.readers, len(magnitudes)))
+        if factors.max() / factors.min() < 2:  # too little to gain: scaled weights are rounded anew
             continue
-        for one in stream.writers:
-            _scale_outputs(graph, one, np.float32(1) / factors)
-            done.append(one.name)
-        for one in stream.readers:
-            _scale_inputs(graph, one, factors)
-    return done
+        for layer in stream.writers:
+            _scale_outputs(graph, layer, np.float32(1) / factors)
+            equalized.append(layer.name)
+        for layer in stream.readers:
+            _scale_inputs(graph, layer, factors)
+    return equalized
 
 
-def _factors(spread: NDArray[np.float32], weights: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """s_c, such that the largest spread of a channel stays what it is.
+def _factors(magnitudes: NDArray[np.float32], weights: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """Compute the divisors s_c of the channels, such that the largest magnitude of all stays the same.
 
-    Where only depthwise layers read, whose weights have a scale a channel, all channels get the
-    same spread; else the weights that read a channel share what it is given.
+    Where only depthwise layers read, whose weights have a scale for each channel, all channels get the same
+    magnitude m: s_c = m_c / max m. Else the weights w that read a channel share the change: s_c is
+    proportional to sqrt(m_c / w_c).
     """
     import numpy as np
 
-    seen = np.maximum(spread, spread.max() / SPREAD)
+    bounded = np.maximum(magnitudes, magnitudes.max() / SPREAD)
     if weights is None:
-        return np.asarray(seen / seen.max(), np.float32)
-    factors = np.sqrt(seen / np.maximum(weights, weights.max() / SPREAD))
-    return np.asarray(factors * (seen / factors).max() / seen.max(), np.float32)
+        return np.asarray(bounded / bounded.max(), np.float32)
+    factors = np.sqrt(bounded / np.maximum(weights, weights.max() / SPREAD))
+    return np.asarray(factors * (bounded / factors).max() / bounded.max(), np.float32)
 
 
-def _weight_spread(graph: FloatGraph, readers: list[Linear], channels: int) -> NDArray[np.float32] | None:
-    """Largest magnitude float32[channels] of the weights on every channel, None for depthwise alone."""
+def _weight_magnitudes(graph: FloatGraph, readers: list[Linear], channels: int) -> NDArray[np.float32] | None:
+    """Find the largest relative weight on every channel, float32[channels]; None for only depthwise ones."""
     import numpy as np
 
-    dense = [one for one in readers if one.kind != "DEPTHWISE_CONV_2D"]
+    dense = [layer for layer in readers if layer.kind != "DEPTHWISE_CONV_2D"]
     if not dense:
         return None
-    kernels = [np.abs(graph.values(one.weights)).reshape(-1, channels).max(0) for one in dense]
-    return np.asarray(np.max([one / max(1e-30, one.max()) for one in kernels], axis=0), np.float32)
+    kernels = [np.abs(graph.values(layer.weights)).reshape(-1, channels).max(0) for layer in dense]
+    relative = [largest / max(1e-30, largest.max()) for largest in kernels]
+    return np.asarray(np.max(relative, axis=0), np.float32)
 
 
 def _scale_outputs(graph: FloatGraph, linear: Linear, factors: NDArray[np.float32]) -> None:
@@ -148,9 +154,9 @@ def _scale_outputs(graph: FloatGraph, linear: Linear, factors: NDArray[np.float3
 
 
 def _scale_inputs(graph: FloatGraph, linear: Linear, factors: NDArray[np.float32]) -> None:
-    """Input channels lie on the weights' last axis; a depthwise layer's, in blocks of its multiplier."""
+    """Scale the weights of every input channel: the last axis, depthwise in blocks of the multiplier."""
     import numpy as np
 
     kernel = graph.values(linear.weights)
-    times = kernel.shape[-1] // len(factors)
-    graph.set_values(linear.weights, kernel * np.repeat(factors, times))
+    multiplier = kernel.shape[-1] // len(factors)
+    graph.set_values(linear.weights, kernel * np.repeat(factors, multiplier))

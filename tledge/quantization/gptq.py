@@ -1,7 +1,7 @@
-"""Rounding weights with regard to one another, so that their errors cancel where inputs go together.
+"""Round weights jointly, so that their errors cancel where inputs are correlated (GPTQ).
 
 Rounding each weight to the nearest level ignores that inputs are correlated. Here weights are
-rounded one after the other, and what one loses is made up for by those still to come, weighed by
+rounded one after the other, and the error of each is compensated by those that follow, weighted by
 the covariance of the inputs: Frantar et al. 2022, "GPTQ", after the Optimal Brain Surgeon. Means
 are left to bias correction, hence covariance and not the second moment.
 """
@@ -20,39 +20,40 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST = 1024
-"""Inputs of an output channel up to which the covariance is kept; its inverse costs their cube."""
+"""Largest number of inputs of an output channel; inverting the covariance costs its cube."""
 
 DAMPING = 0.01
-"""Share of the mean variance added to each, as GPTQ has it; the covariance of few images is singular."""
+"""Share of the mean variance that is added to each, as in GPTQ; the covariance of few images is singular."""
 
 
 def covariances(
     model: bytes, images: NDArray[np.uint8], linears: Sequence[Linear], kernels: Mapping[str, tuple[int, ...]]
 ) -> dict[str, NDArray[np.float64]]:
-    """Covariance of what every layer's kernel sees: [K, K], of a depthwise layer [channels, K, K].
+    """Compute the covariance of the inputs of every layer's kernel over images uint8[N, H, W, 3].
 
-    `kernels` gives the shape of each layer's weights; layers with more than `LARGEST` inputs, or
-    with grouped kernels, are left out.
+    `kernels` gives the shape of each layer's weights. Returns, by name of the layer, float64[1, K, K] for K
+    inputs of an output channel, of a depthwise layer [channels, K, K]. Layers with more than `LARGEST`
+    inputs, or with grouped kernels, are left out.
     """
     import numpy as np
 
-    made = interpreter(model)
-    entry = made.get_input_details()[0]
+    runtime = interpreter(model)
+    entry = runtime.get_input_details()[0]
     sums: dict[str, list[NDArray[np.float64]]] = {}
     for image in images:
-        made.set_tensor(entry["index"], image[None].astype(entry["dtype"]))
-        made.invoke()
-        for one in linears:
-            seen = _patches(one, kernels[one.name], made.get_tensor(one.input)[0])
-            if seen is not None:
-                _add(sums.setdefault(one.name, [np.zeros(()), np.zeros(()), np.zeros(())]), seen)
-    return {name: _covariance(*parts) for name, parts in sums.items()}
+        runtime.set_tensor(entry["index"], image[None].astype(entry["dtype"]))
+        runtime.invoke()
+        for layer in linears:
+            patches = _patches(layer, kernels[layer.name], runtime.get_tensor(layer.input)[0])
+            if patches is not None:
+                _add(sums.setdefault(layer.name, [np.zeros(()), np.zeros(()), np.zeros(())]), patches)
+    return {name: _covariance(*moments) for name, moments in sums.items()}
 
 
 def _patches(
     linear: Linear, kernel: tuple[int, ...], values: NDArray[np.float32]
 ) -> NDArray[np.float32] | None:
-    """What the kernel sees at every position: [groups, positions, K]; None where it is too much."""
+    """Cut out the inputs of the kernel at every position: [groups, positions, K]; None for too large K."""
     import numpy as np
 
     if linear.kind == "FULLY_CONNECTED":
@@ -61,24 +62,24 @@ def _patches(
     size = kernel[1] * kernel[2] * (1 if depthwise else kernel[3])
     if size > LARGEST or (values.shape[2] != kernel[3]):
         return None
-    sides = [paddings(linear, axis, values.shape[axis], kernel[1 + axis]) for axis in (0, 1)]
-    padded = np.pad(values, [*sides, (0, 0)])
+    borders = [paddings(linear, axis, values.shape[axis], kernel[1 + axis]) for axis in (0, 1)]
+    padded = np.pad(values, [*borders, (0, 0)])
     spans = tuple((kernel[1 + axis] - 1) * linear.dilations[axis] + 1 for axis in (0, 1))
     windows = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=(0, 1))
-    down, right = linear.strides
-    windows = windows[::down, ::right, :, :: linear.dilations[0], :: linear.dilations[1]]
+    vertical, horizontal = linear.strides
+    windows = windows[::vertical, ::horizontal, :, :: linear.dilations[0], :: linear.dilations[1]]
     if depthwise:
         return windows.transpose(2, 0, 1, 3, 4).reshape(values.shape[2], -1, size)
     return windows.transpose(0, 1, 3, 4, 2).reshape(1, -1, size)
 
 
-def _add(sums: list[NDArray[np.float64]], seen: NDArray[np.float32]) -> None:
-    """Count, sum and sum of products, group by group."""
+def _add(sums: list[NDArray[np.float64]], patches: NDArray[np.float32]) -> None:
+    """Add patches to count, sum and sum of products, group by group."""
     import numpy as np
 
-    sums[0] = sums[0] + seen.shape[1]
-    sums[1] = sums[1] + seen.sum(1, dtype=np.float64)
-    sums[2] = sums[2] + np.matmul(seen.transpose(0, 2, 1), seen)
+    sums[0] = sums[0] + patches.shape[1]
+    sums[1] = sums[1] + patches.sum(1, dtype=np.float64)
+    sums[2] = sums[2] + np.matmul(patches.transpose(0, 2, 1), patches)
 
 
 def _covariance(
@@ -89,42 +90,46 @@ def _covariance(
 
 
 def round_together(graph: FloatGraph, covariance: Mapping[str, NDArray[np.float64]]) -> list[str]:
-    """Put the weights of `graph` on their int8 levels in place; gives the names of the layers done."""
+    """Round the weights of `graph` to int8 levels in place; returns the names of the rounded layers.
+
+    `covariance` is that of `covariances`; layers that it lacks keep their weights.
+    """
     import numpy as np
 
     done = []
-    for one in graph.linears:
-        if one.name not in covariance:
+    for layer in graph.linears:
+        if layer.name not in covariance:
             continue
-        kernel = graph.values(one.weights)
-        rows = np.moveaxis(kernel, one.channel_axis, 0)
-        flat = rows.reshape(len(rows), -1)
-        rounded = rounded_rows(flat, covariance[one.name])
-        graph.set_values(one.weights, np.moveaxis(rounded.reshape(rows.shape), 0, one.channel_axis))
-        done.append(one.name)
+        kernel = graph.values(layer.weights)
+        rows = np.moveaxis(kernel, layer.channel_axis, 0)
+        rounded = rounded_rows(rows.reshape(len(rows), -1), covariance[layer.name])
+        graph.set_values(layer.weights, np.moveaxis(rounded.reshape(rows.shape), 0, layer.channel_axis))
+        done.append(layer.name)
     return done
 
 
 def rounded_rows(weights: NDArray[np.float32], covariance: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Rows float32[channels, K] on int8 levels, scale = max|row| / 127 as the quantizer takes it.
+    """Round rows float32[channels, K] to int8 levels, with scale = max|row| / 127 as the quantizer takes it.
 
-    `covariance` is [1, K, K] for all rows, or [channels, K, K]. The largest weight of a row keeps
-    its level, so that rounding once more finds the same scale.
+    `covariance` is float64[1, K, K] for all rows, or [channels, K, K]. Weights are rounded in their order;
+    with the Cholesky factor U of the inverse covariance (Frantar et al. 2022, algorithm 1), the error e of
+    weight i changes the later weights j by e * U[i, j] / U[i, i]. The largest weight of a row keeps its
+    level, so that rounding once more finds the same scale.
     """
     import numpy as np
 
     largest = np.abs(weights).max(1, keepdims=True)
     scale = np.where(largest > 0, largest / LEVELS, 1.0)
     fixed = np.abs(weights) == largest
-    left = (weights / scale).astype(np.float64)
-    levels = np.round(left)
+    compensated = (weights / scale).astype(np.float64)
+    levels = np.round(compensated)
     factors = np.linalg.cholesky(np.linalg.inv(_damped(covariance))).transpose(0, 2, 1)
-    for place in range(weights.shape[1]):
-        level = np.clip(np.round(left[:, place]), -LEVELS, LEVELS)
-        level = np.where(fixed[:, place], levels[:, place], level)
-        lost = (left[:, place] - level) / factors[:, place, place]
-        left[:, place:] -= lost[:, None] * factors[:, place, place:]
-        levels[:, place] = level
+    for column in range(weights.shape[1]):
+        level = np.clip(np.round(compensated[:, column]), -LEVELS, LEVELS)
+        level = np.where(fixed[:, column], levels[:, column], level)
+        error = (compensated[:, column] - level) / factors[:, column, column]
+        compensated[:, column:] -= error[:, None] * factors[:, column, column:]
+        levels[:, column] = level
     return np.asarray(levels * scale, np.float32)
 
 
@@ -132,5 +137,5 @@ def _damped(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     import numpy as np
 
     size = covariance.shape[-1]
-    spread = np.trace(covariance, axis1=1, axis2=2) / size
-    return np.asarray(covariance + (DAMPING * spread + 1e-12)[:, None, None] * np.eye(size))
+    mean_variance = np.trace(covariance, axis1=1, axis2=2) / size
+    return np.asarray(covariance + (DAMPING * mean_variance + 1e-12)[:, None, None] * np.eye(size))

@@ -1,6 +1,6 @@
-"""Ranges that 8-bit activations get: all of what was seen, nearly all of it, or what loses least.
+"""Choose the ranges of 8-bit activations: a percentile of the measured values, or the least rounding error.
 
-A range (low, high) is cut into 255 steps and always holds 0, which LiteRT's zero point needs.
+A range (low, high) is divided into 255 steps and always holds 0, which LiteRT's zero point needs.
 """
 
 from __future__ import annotations
@@ -14,42 +14,46 @@ if TYPE_CHECKING:
 
 Range = tuple[float, float]
 Rule = Callable[["NDArray[np.float32]", Range], Range]
-"""Sampled values and the range that was seen → the range to use."""
+"""Sampled values float32[N] and the measured range → the range to use."""
 
 STEPS = 255
 SHARE = 0.9999
-"""Share of the values that a percentile range holds, half of the rest being cut at either end."""
+"""Share of the values that a percentile range holds; half of the rest is clipped at either end."""
 
 CUTS = 40
-"""Ranges that the search for the least error tries, from the whole down to a fifth of it."""
+"""Number of ranges that the search for the least error tries, from a fifth of the measured one up."""
 
 ENOUGH = 1 << 14
-"""Values that errors are averaged over, evenly taken of all."""
+"""Largest number of values that errors are averaged over, evenly spaced."""
 
 
-def percentile(values: NDArray[np.float32], seen: Range) -> Range:
-    """The range that holds `SHARE` of the sampled values, never wider than what was seen."""
+def percentile(values: NDArray[np.float32], measured: Range) -> Range:
+    """Return the range that holds `SHARE` of the values float32[N], never wider than the measured one."""
     import numpy as np
 
     rest = (1 - SHARE) / 2
-    low, high = (float(one) for one in np.quantile(values, [rest, 1 - rest]))
-    return min(0.0, max(seen[0], low)), max(0.0, min(seen[1], high))
+    low, high = (float(end) for end in np.quantile(values, [rest, 1 - rest]))
+    return min(0.0, max(measured[0], low)), max(0.0, min(measured[1], high))
 
 
-def least_error(values: NDArray[np.float32], seen: Range) -> Range:
-    """The range, a part of what was seen, that rounds the sampled values with the least squared error."""
+def least_error(values: NDArray[np.float32], measured: Range) -> Range:
+    """Return the part of the measured range that rounds the sampled values with the least squared error."""
     import numpy as np
 
     values = values[:: -(-len(values) // ENOUGH)]
-    low, high = min(seen[0], 0.0), max(seen[1], 0.0)
-    tried = [(low * part, high * part) for part in np.linspace(0.2, 1, CUTS)]
-    errors = [float(np.square(fake_quantize(values, one) - values).mean()) for one in tried]
-    best_low, best_high = tried[int(np.argmin(errors))]
+    low, high = min(measured[0], 0.0), max(measured[1], 0.0)
+    ranges = [(low * part, high * part) for part in np.linspace(0.2, 1, CUTS)]
+    errors = [float(np.square(fake_quantize(values, span) - values).mean()) for span in ranges]
+    best_low, best_high = ranges[int(np.argmin(errors))]
     return float(best_low), float(best_high)
 
 
 def fake_quantize(values: NDArray[np.float32], within: Range) -> NDArray[np.float32]:
-    """What 8 bits over a range keep of values: clipped, and rounded to the nearest of 256 levels."""
+    """Clip float32 values to a range, widened to hold 0, and round them to the nearest of 256 levels.
+
+    scale = (high - low) / 255, zero point z = round(-low / scale): (clip(round(x / scale) + z, 0, 255) - z) *
+    scale.
+    """
     import numpy as np
 
     low, high = min(within[0], 0.0), max(within[1], 0.0)
@@ -62,7 +66,10 @@ def fake_quantize(values: NDArray[np.float32], within: Range) -> NDArray[np.floa
 def chosen(
     rule: Rule,
     samples: Mapping[int, NDArray[np.float32]],
-    seen: Mapping[int, Range],
+    measured: Mapping[int, Range],
 ) -> dict[int, Range]:
-    """The range of every tensor by a rule; a tensor without samples keeps all that was seen."""
-    return {one: rule(samples[one], span) if one in samples else span for one, span in seen.items()}
+    """Choose the range of every tensor by a rule; a tensor without samples keeps its measured range."""
+    return {
+        tensor: rule(samples[tensor], span) if tensor in samples else span
+        for tensor, span in measured.items()
+    }

@@ -1,8 +1,9 @@
-"""Images to choose a remedy by: validation photos and changed copies of them, none of which is tested.
+"""Make the images that repair candidates are tried on: validation photos, and changed copies of them.
 
-On what it was trained for a model is right with margin, and every remedy looks perfect; changed
-copies have thinner margins, and images between two classes the thinnest, which is what quantization
-breaks. They are correlated, so shares of them are for comparing remedies and not for claims.
+None of them is a test photo. On photos like those it was trained on a model is right with margin, and
+every candidate looks perfect; changed copies have thinner margins, and images between two classes the
+thinnest, which is where quantization errors show. The images are correlated, so shares of them serve to
+compare candidates and not as claims.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST = 1500
-"""Images, copies included: one remedy is scored in seconds."""
+"""Largest number of images, copies included: a trial takes seconds."""
 
 CROP = 0.85
-"""Share of the side that the cropped copy keeps."""
+"""Share of the side length that the cropped copy keeps."""
 
 SHARES = (0.4, 0.5, 0.6)
-"""How much of the other photo there is in an image between two classes."""
+"""Weights of the other photo in an image between two classes."""
 
 LIGHT = (0.7, 1.3)
 """Factors of the darker and the brighter copy."""
@@ -48,8 +49,8 @@ def _cropped(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     edge = round(side * (1 - CROP) / 2)
     box = (edge, edge, side - edge, side - edge)
     bilinear = Image.Resampling.BILINEAR
-    made = [Image.fromarray(one).resize((side, side), bilinear, box=box) for one in images]
-    return np.stack([np.asarray(one) for one in made])
+    resized = [Image.fromarray(image).resize((side, side), bilinear, box=box) for image in images]
+    return np.stack([np.asarray(image) for image in resized])
 
 
 CHANGES: tuple[Callable[[NDArray[np.uint8]], NDArray[np.uint8]], ...] = (
@@ -63,7 +64,7 @@ CHANGES: tuple[Callable[[NDArray[np.uint8]], NDArray[np.uint8]], ...] = (
 def varied(
     images: NDArray[np.uint8], labels: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images uint8[N, H, W, 3] and labels int64[N], followed by one changed copy of all per change."""
+    """Append one changed copy of all images uint8[N, H, W, 3] and labels int64[N] for every change."""
     import numpy as np
 
     copies = [images, *(change(images) for change in CHANGES)]
@@ -71,12 +72,13 @@ def varied(
 
 
 def between(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Photos laid over photos of another class, in three shares: where answers are close, rounding shows.
+    """Blend photos with photos of another class, with three weights; there rounding errors show.
 
-    `images` uint8[N, H, W, 3] are photos without copies, `labels` int64[N]; gives uint8[3 N, H, W, 3], none
-    where there is one class. Measured on a rock-paper-scissors model that was right on .895 of other people's
-    hands: the plain conversion agreed on .9987 of held-out photos and copies, on .967 of images between
-    classes, and on .954 of the test photos; biases corrected layer by layer .9973, .972 and .989.
+    `images` uint8[N, H, W, 3] are photos without copies, `labels` int64[N]; returns uint8[3 M, H, W, 3], M of
+    the N photos having a partner of another class (all, unless one class has more than half of them).
+    Measured on a rock-paper-scissors model that was right on .895 of other people's hands: the plain
+    conversion agreed on .9987 of held-out photos and copies, on .967 of images between classes, and on .954
+    of the test photos; biases corrected layer by layer .9973, .972 and .989.
     """
     import numpy as np
 
@@ -84,13 +86,13 @@ def between(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.
         return images[:0]
     order = np.argsort(labels, kind="stable")
     partner = np.empty(len(labels), np.int64)
-    partner[order] = np.roll(order, -np.bincount(labels).max())  # as far on as the largest class is long
+    partner[order] = np.roll(order, -np.bincount(labels).max())  # shifted by the size of the largest class
     kept = labels[partner] != labels
     photos, others = images[kept].astype(np.float32), images[partner[kept]].astype(np.float32)
     return np.concatenate([np.round(photos + share * (others - photos)).astype(np.uint8) for share in SHARES])
 
 
 def save(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-    """Write held-out images and labels as `.npz`, equal content as equal bytes."""
-    with atomic.replacing(path) as made:
-        npy.write_npz(made, {"images": images, "labels": labels})
+    """Write held-out images and labels as `.npz`, reproducible byte for byte."""
+    with atomic.replacing(path) as partial_file:
+        npy.write_npz(partial_file, {"images": images, "labels": labels})

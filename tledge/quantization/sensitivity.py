@@ -1,7 +1,7 @@
-"""What 8 bits cost, layer by layer: noise that rounding adds, and answers that it changes.
+"""Measure the cost of 8 bits layer by layer: the rounding noise, and the predictions that it changes.
 
-Every layer is quantized alone in an otherwise float model, its weights and its outputs apart, and
-the model's answers on held-out images are compared with the float model's own.
+Every layer is quantized alone in an otherwise float model, its weights and its outputs separately, and
+the predictions on held-out images are compared with the float model's.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PASSED_ON = ("CAST", "RESHAPE", "SQUEEZE", "PAD", "MAX_POOL_2D", "QUANTIZE", "DEQUANTIZE")
-"""Operators whose outputs are their inputs' values: what 8 bits cost there was paid before."""
+"""Operators that pass on the values of their inputs: 8 bits add no cost there."""
 
 DEAD = 1e-3
-"""Channels whose largest magnitude is below this share of the middle channel's count as unused."""
+"""Channels whose largest magnitude is below this share of the median channel's count as unused."""
 
 ROUNDED, CORRECTED, OUTPUT = "rounded", "corrected", "output"
-"""What is quantized of a layer: weights, weights with the biases corrected for it, outputs."""
+"""What is quantized of a layer: weights, weights with corrected biases, outputs."""
 
 EVERYWHERE = -1
-"""In place of a layer's number: all of them at once."""
+"""In place of the number of a tensor: all layers at once."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a change does to the float model's answers.
+    """How a change affects the float model's predictions.
 
-    `lost` is the share of images that are answered differently; `moved` the mean over the images of
-    the largest change of a probability, which tells apart what flips no answer yet.
+    `lost` is the share of images whose predicted class changes; `moved` the mean over the images of the
+    largest change of a probability, which ranks changes that flip no prediction.
     """
 
     lost: float
@@ -54,11 +54,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Layer:
-    """One computed tensor and, where there are any, the weights that make it.
+    """One computed tensor and, where there are any, the weights of its operator.
 
-    Noise figures are 10 log10(sum of squares / sum of squared errors) in dB, None where nothing is
-    lost. `channels` is the range of the widest channel over that of the middle one: weights have a
-    scale for each channel, outputs (`output_channels`) share one.
+    Signal-to-noise figures are 10 log10(sum of squares / sum of squared errors) in dB, None without noise.
+    `channels` is the magnitude of the widest channel over that of the median one, of the weights, which have
+    a scale for each channel; `output_channels` is that of the outputs, which share one.
     """
 
     name: str
@@ -76,18 +76,18 @@ class Layer:
 
     @property
     def costs(self) -> tuple[Cost, ...]:
-        """What was measured of it."""
-        return tuple(one for one in (self.rounded, self.corrected, self.output) if one)
+        """The costs that were measured."""
+        return tuple(cost for cost in (self.rounded, self.corrected, self.output) if cost)
 
     @property
     def cost(self) -> tuple[float, float]:
-        """Its largest cost: (lost, moved), to order layers by."""
-        return max(((one.lost, one.moved) for one in self.costs), default=(0.0, 0.0))
+        """The largest cost as (lost, moved), to order layers by."""
+        return max(((cost.lost, cost.moved) for cost in self.costs), default=(0.0, 0.0))
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """All layers in the order of the network, and what all together cost, by what is quantized."""
+    """All layers in the order of execution, and the cost of quantizing all at once (`together`, by kind)."""
 
     images: int
     calibration_images: int
@@ -97,21 +97,24 @@ class Sensitivity:
 
     @property
     def by_cost(self) -> tuple[Layer, ...]:
-        """The layers, the costliest first."""
-        return tuple(sorted(self.layers, key=lambda one: one.cost, reverse=True))
+        """The layers, the most costly first."""
+        return tuple(sorted(self.layers, key=lambda layer: layer.cost, reverse=True))
 
 
-def decibels(values: NDArray[np.float32], kept: NDArray[np.float32]) -> float | None:
-    """Signal to noise of what is kept of values: 10 log10(sum v² / sum (kept - v)²); None without noise."""
+def decibels(values: NDArray[np.float32], rounded: NDArray[np.float32]) -> float | None:
+    """Compute the signal-to-noise ratio 10 log10(sum v² / sum (rounded - v)²) in dB; None without noise.
+
+    Both arrays are float32 of one shape.
+    """
     import numpy as np
 
     signal = float(np.square(values, dtype=np.float64).sum())
-    noise = float(np.square(kept.astype(np.float64) - values).sum())
+    noise = float(np.square(rounded.astype(np.float64) - values).sum())
     return 10 * math.log10(signal / noise) if signal and noise else None
 
 
 def spread(largest: NDArray[np.float32]) -> float:
-    """The widest channel over the middle one, of float32[channels] largest magnitudes; unused ones aside."""
+    """Divide the largest of float32[channels] magnitudes by their median, unused channels left out."""
     import numpy as np
 
     used = largest[largest > 0]
@@ -127,24 +130,39 @@ def sensitivity(
     *,
     kinds: tuple[str, ...] = (ROUNDED, CORRECTED, OUTPUT),
 ) -> Sensitivity:
-    """Quantize one layer of a float `.tflite` after the other; images are uint8[N, H, W, 3].
+    """Quantize one layer of a float `.tflite` after the other, and measure the cost of each.
 
-    Ranges and means come from `calibration`, costs from `images`. Raises DataError without images,
-    ConversionError where the model is not one graph of floats.
+    Args:
+        model: The float `.tflite`.
+        calibration: Images uint8[N, H, W, 3] that ranges and means are measured on.
+        images: Held-out images uint8[M, H, W, 3] that costs are measured on.
+        progress: Where progress is reported.
+        kinds: What to quantize of each layer.
+
+    Raises:
+        DataError: there are no held-out images.
+        ConversionError: the model is not a single float graph.
     """
     if not len(images):
-        raise DataError("no held-out images to compare answers on: the validation split is too small.")
+        raise DataError("no held-out images to compare predictions on: the validation split is too small.")
     started = time.monotonic()
     graph = FloatGraph(model)
-    places = _computed(graph)
-    measured = measure(model, calibration, _wanted(graph, places))
-    costs = _costs(graph, places, measured, images, kinds, progress)
-    names = short_names([graph.name(one) for one in places])
+    kind_of = _quantized_tensors(graph)
+    tensors = tuple(kind_of)
+    wanted = Wanted(tensors, averaged=graph.linear_inputs, sampled=tensors, spread=tensors)
+    measured = measure(model, calibration, wanted)
+    costs = _costs(graph, tensors, measured, images, kinds, progress)
+    names = dict(zip(tensors, short_names([graph.name(tensor) for tensor in tensors]), strict=True))
     layers = tuple(
-        _layer(name, kind, _noise(graph, place, measured), {what: costs.get((place, what)) for what in kinds})
-        for name, (place, kind) in zip(names, places.items(), strict=True)
+        _layer(
+            names[tensor],
+            kind_of[tensor],
+            _noise(graph, tensor, measured),
+            {part: costs.get((tensor, part)) for part in kinds},
+        )
+        for tensor in tensors
     )
-    together = {what: costs[EVERYWHERE, what] for what in kinds if (EVERYWHERE, what) in costs}
+    together = {part: costs[EVERYWHERE, part] for part in kinds if (EVERYWHERE, part) in costs}
     seconds = round(time.monotonic() - started, 1)
     return Sensitivity(len(images), len(calibration), seconds, together, layers)
 
@@ -153,86 +171,92 @@ def _layer(name: str, kind: str, noise: Mapping[str, Any], costs: Mapping[str, A
     return Layer(name=name, kind=kind, **noise, **costs)
 
 
-def _computed(graph: FloatGraph) -> dict[int, str]:
-    """Number of every computed float tensor that gets 8 bits of its own, and the kind that computes it."""
+def _quantized_tensors(graph: FloatGraph) -> dict[int, str]:
+    """Find every computed float tensor that gets 8 bits of its own: its number, and its operator's kind."""
     floats = set(graph.activations)
-    made = ((int(operator.outputs[0]), kind) for kind, operator in graph.operators() if kind not in PASSED_ON)
-    return {place: kind for place, kind in made if place in floats}
+    outputs = (
+        (int(operator.outputs[0]), kind) for kind, operator in graph.operators() if kind not in PASSED_ON
+    )
+    return {tensor: kind for tensor, kind in outputs if tensor in floats}
 
 
-def _wanted(graph: FloatGraph, places: Mapping[int, str]) -> Wanted:
-    all_of_them = tuple(places)
-    return Wanted(all_of_them, averaged=graph.linear_inputs, sampled=all_of_them, spread=all_of_them)
-
-
-def _noise(graph: FloatGraph, place: int, measured: Measured) -> dict[str, Any]:
-    """A layer's own figures: range and noise of its outputs, noise of its weights."""
-    low, high = measured.ranges[place]
-    values = measured.samples[place]
-    found = {
+def _noise(graph: FloatGraph, tensor: int, measured: Measured) -> dict[str, Any]:
+    """Measure a layer's range, the noise of its outputs, and the noise of its weights."""
+    low, high = measured.ranges[tensor]
+    values = measured.samples[tensor]
+    figures = {
         "low": low,
         "high": high,
         "output_db": decibels(values, fake_quantize(values, (low, high))),
-        "output_channels": spread(measured.largest[place]),
+        "output_channels": spread(measured.largest[tensor]),
     }
-    linear = next((one for one in graph.linears if one.output == place), None)
-    return {**found, **weight_noise(graph.values(linear.weights), linear.channel_axis)} if linear else found
+    for linear in _linears_of(graph, tensor):
+        figures |= weight_noise(graph.values(linear.weights), linear.channel_axis)
+    return figures
+
+
+def _linears_of(graph: FloatGraph, tensor: int) -> list[Linear]:
+    """List the linear operators, at most one, that compute a tensor."""
+    return [linear for linear in graph.linears if linear.output == tensor]
 
 
 def weight_noise(kernel: NDArray[np.float32], axis: int) -> dict[str, float | None]:
-    """Noise of a rounded kernel, in all and in the worst channel of `axis`, and the channels' spread."""
+    """Measure the noise of a rounded float32 kernel, in all and in the worst channel of `axis`.
+
+    Returns fields of `Layer`: both figures in dB, and the spread of the channels.
+    """
     import numpy as np
 
-    kept = round_weights(kernel, axis)
-    channels = zip(np.moveaxis(kernel, axis, 0), np.moveaxis(kept, axis, 0), strict=True)
-    noisy = [found for one, other in channels if (found := decibels(one, other)) is not None]
+    rounded = round_weights(kernel, axis)
+    channels = zip(np.moveaxis(kernel, axis, 0), np.moveaxis(rounded, axis, 0), strict=True)
+    by_channel = [decibels(channel, rounded_channel) for channel, rounded_channel in channels]
     largest = np.abs(np.moveaxis(kernel, axis, 0)).reshape(kernel.shape[axis], -1).max(1)
     return {
-        "weights_db": decibels(kernel, kept),
-        "worst_channel_db": min(noisy, default=None),
+        "weights_db": decibels(kernel, rounded),
+        "worst_channel_db": min((noise for noise in by_channel if noise is not None), default=None),
         "channels": spread(largest),
     }
 
 
 def _costs(
     graph: FloatGraph,
-    places: Mapping[int, str],
+    tensors: Sequence[int],
     measured: Measured,
     images: NDArray[np.uint8],
     kinds: tuple[str, ...],
     progress: Progress,
 ) -> dict[tuple[int, str], Cost]:
-    """What each trial costs, several at a time, by place and what is quantized there."""
-    wanted = LiteRTSession(graph.pack(), "the float model").run(images)
+    """Measure the cost of every trial, several in parallel, by tensor and what is quantized there."""
+    reference = LiteRTSession(graph.pack(), "the float model").run(images)
     trials = [
-        (place, what)
-        for what in kinds
-        for place in (EVERYWHERE, *places)
-        if place == EVERYWHERE or what == OUTPUT or any(one.output == place for one in graph.linears)
+        (tensor, part)
+        for part in kinds
+        for tensor in (EVERYWHERE, *tensors)
+        if tensor == EVERYWHERE or part == OUTPUT or _linears_of(graph, tensor)
     ]
 
     def models() -> Iterator[bytes]:
-        for place, what in trials:
-            trial = graph.copy()
-            for one in places if place == EVERYWHERE else (place,):
-                quantize_one(trial, one, what, measured)
-            yield trial.pack()
+        for tensor, part in trials:
+            copy = graph.copy()
+            for quantized in tensors if tensor == EVERYWHERE else (tensor,):
+                quantize_one(copy, quantized, part, measured)
+            yield copy.pack()
 
     def cost(model: bytes) -> Cost:
-        return _cost(wanted, LiteRTSession(model, "a trial").run(images))
+        return _cost(reference, LiteRTSession(model, "a trial").run(images))
 
     cores = os.cpu_count() or 1
-    found = in_order(cost, models(), cores, cores + 1)
-    return dict(zip(trials, track(progress, found, "one layer at a time", len(trials)), strict=True))
+    costs = in_order(cost, models(), cores, cores + 1)
+    return dict(zip(trials, track(progress, costs, "one layer at a time", len(trials)), strict=True))
 
 
-def quantize_one(graph: FloatGraph, place: int, what: str, measured: Measured) -> None:
-    """Give the layer that computes tensor `place` 8-bit weights or outputs; others stay as they are."""
-    if what == OUTPUT:
-        graph.fake_quantize(place, *measured.ranges[place])
+def quantize_one(graph: FloatGraph, tensor: int, part: str, measured: Measured) -> None:
+    """Quantize in place the outputs or the weights of the layer that computes a tensor."""
+    if part == OUTPUT:
+        graph.fake_quantize(tensor, *measured.ranges[tensor])
         return
-    for linear in [one for one in graph.linears if one.output == place]:
-        _round(graph, linear, measured.means[linear.input] if what == CORRECTED else None)
+    for linear in _linears_of(graph, tensor):
+        _round(graph, linear, measured.means[linear.input] if part == CORRECTED else None)
 
 
 def _round(graph: FloatGraph, linear: Linear, mean: NDArray[np.float32] | None) -> None:
@@ -241,29 +265,32 @@ def _round(graph: FloatGraph, linear: Linear, mean: NDArray[np.float32] | None) 
     graph.set_values(linear.weights, round_weights(graph.values(linear.weights), linear.channel_axis))
 
 
-def _cost(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> Cost:
+def _cost(reference: NDArray[np.float32], probabilities: NDArray[np.float32]) -> Cost:
     import numpy as np
 
-    lost = float((wanted.argmax(1) != found.argmax(1)).mean())
-    return Cost(lost, float(np.abs(wanted - found).max(1).mean()))
+    lost = float((reference.argmax(1) != probabilities.argmax(1)).mean())
+    return Cost(lost, float(np.abs(reference - probabilities).max(1).mean()))
 
 
 KERNELS = ("convolution", "depthwise", "MatMul")
-"""Last parts of the names that say which Keras layer the weights are of."""
+"""Last parts of the tensor names that name the Keras layer which holds the weights."""
 
 
 def short_names(names: list[str]) -> list[str]:
-    """Names of Keras layers from those of fused tensors; with the operator, or whole, to stay different."""
-    steps = [_steps(name) for name in names]
-    if all(one[0].endswith("_1") for one in steps if len(one) > 1):  # Keras numbers scopes traced again
-        steps = [(one[0].removesuffix("_1"), *one[1:]) for one in steps]
-    count = Counter(one[0] for one in steps)
-    made = ["/".join(one) if count[one[0]] > 1 else one[0] for one in steps]
-    return made if len(set(made)) == len(made) else names
+    """Shorten names of fused tensors to those of Keras layers.
+
+    The operator is appended where layers repeat; all names stay complete where they would still be equal.
+    """
+    paths = [_layer_and_operator(name) for name in names]
+    if all(path[0].endswith("_1") for path in paths if len(path) > 1):  # Keras numbers scopes traced again
+        paths = [(path[0].removesuffix("_1"), *path[1:]) for path in paths]
+    count = Counter(path[0] for path in paths)
+    shortened = ["/".join(path) if count[path[0]] > 1 else path[0] for path in paths]
+    return shortened if len(set(shortened)) == len(shortened) else names
 
 
-def _steps(name: str) -> tuple[str, ...]:
-    """Layer and operator that a fused tensor's name names, or the one name that it is."""
+def _layer_and_operator(name: str) -> tuple[str, ...]:
+    """Split the name of a fused tensor into layer and operator, where it has such parts."""
     parts = [part for part in name.split(";") if part]
     kernel = next((part for part in parts if part.rsplit("/", 1)[-1] in KERNELS), parts[0])
     return tuple(kernel.split("/")[-2:])

@@ -78,7 +78,7 @@ def test_record_names_every_image(drawn: tuple[RunFolder, Recipe, cache.Prepared
     train = splits.split(prepared, recipe.data, 5)["train"].tolist()
     rows = [one["row"] for one in found["images"]]
     assert np.array_equal(images, prepared.images()[rows]) and set(rows) <= set(train)
-    assert [one["sha256"] for one in found["images"]] == [calibration_set.digest(one) for one in images]
+    assert [one["sha256"] for one in found["images"]] == [calibration_set.pixel_sha256(one) for one in images]
     assert [(one["id"], one["label"]) for one in found["images"]] == [
         (prepared.rows[row].id, prepared.rows[row].label) for row in rows
     ]

@@ -21,8 +21,8 @@ GOOD = pictures(4)
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (GOOD[:0], "is empty or no set of RGB images"),
-        (GOOD[..., 0], "no set of RGB images: its shape is"),
+        (GOOD[:0], "is empty or does not hold RGB images"),
+        (GOOD[..., 0], "does not hold RGB images: its shape is"),
         (GOOD[..., :1], "expected .images, height, width, 3"),
         (GOOD.astype(np.float32) * np.nan, "holds NaN or infinity"),
         (np.where(GOOD > 99, -np.inf, 0.0), "holds NaN or infinity"),
@@ -79,7 +79,7 @@ def test_planted_instability_warns() -> None:
     steady[::2] //= 20
     found = spans(steady)
     assert found["largest"] > 0.5
-    assert "differs by" in found["warning"] and "calibrate on more" in found["warning"]
+    assert "differs by" in found["warning"] and "Set [export.calibration] images to more" in found["warning"]
 
 
 def test_blanks_do_not_count() -> None:

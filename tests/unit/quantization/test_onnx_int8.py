@@ -126,7 +126,7 @@ def test_shift_of_scaled_bytes_stays_float() -> None:
 
 
 def test_quantizer_without_images_is_a_conversion_error() -> None:
-    with pytest.raises(ConversionError, match="quantizer gave up"):
+    with pytest.raises(ConversionError, match="quantizer failed"):
         quantize(folded(graph()), photos()[:0])
 
 
