@@ -1,7 +1,9 @@
-"""What a format and a mode are, and what inspection finds in a file.
+"""The seam of a format: what a new one provides, and what inspection finds in a file.
 
-A format converts the Keras model in one of its modes, opens the result in its real runtime, and
-inspects it. A variant is a mode of a format, and its name is used everywhere.
+A format converts the Keras model in one of its modes, opens the artifact in its real runtime, and
+inspects it. A variant is a mode of a format, such as `tflite-int8`; its name is used everywhere. To add
+a format, write a module with a `Format` and add it to `tledge.formats.registry.FORMATS`; to add a mode,
+add a `Mode` to its format.
 """
 
 from __future__ import annotations
@@ -24,7 +26,15 @@ KERNEL_SIZE = 9
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of an artifact; scale 0 where it is not quantized."""
+    """An input or output of an artifact.
+
+    Args:
+        name: its name in the file.
+        dtype: numpy's name of its dtype, such as "uint8".
+        shape: length of each axis, -1 where it is free.
+        scale: real value of one step, of a quantized tensor; 0 where it is not quantized.
+        zero_point: integer that stands for 0.0.
+    """
 
     name: str
     dtype: str
@@ -35,11 +45,17 @@ class Port:
 
 @dataclass(frozen=True)
 class Structure:
-    """What is in a file, found without running it.
+    """What a file contains, found without running it.
 
-    `weights` counts bytes of constants by dtype, small integers that steer shapes included;
-    `activations` are dtypes of computed tensors; `zeroed` names kernels with no value but zero;
-    `labels` are those that the artifact itself carries, None where it carries none.
+    Args:
+        inputs: the tensors that it takes; an image classifier has one.
+        outputs: the tensors that it returns; an image classifier has one.
+        weights: bytes of constants by dtype, small integers that steer shapes included.
+        activations: dtypes of computed tensors, sorted; empty where the format does not list them.
+        operators: names of operators, each once, sorted.
+        zeroed: names of kernels whose values are all zero.
+        labels: labels that the artifact itself contains, None where it contains none.
+        metadata: other texts in the file, by name; JSON takes it.
     """
 
     inputs: tuple[Port, ...]
@@ -54,11 +70,19 @@ class Structure:
 
 @dataclass(frozen=True)
 class Mode:
-    """One precision of a format.
+    """One precision of a format, and what verification requires of its artifacts.
 
-    `gate` names the parity gates that apply ("float", "fp16", "int8"); `weights` is the dtype
-    that kernels must have; `size` bounds file bytes over parameter count; `integer_only` allows
-    no float tensor at all.
+    Args:
+        summary: a few words for `tledge list variants`.
+        gate: the parity gates that apply: "float", "fp16" or "int8".
+        weights: dtype that kernels must have.
+        size: least and largest bytes of the file for each parameter, its `overhead` aside.
+        integer_only: whether float tensors are forbidden.
+        calibrated: whether converting takes calibration images.
+        batch: the batch size that the artifact is made for, None for any.
+        input: dtype that the artifact takes.
+        overhead: bytes that a file may have beyond its weights: graph, names, metadata.
+        needs: modules that converting takes in addition to those of the format.
     """
 
     summary: str
@@ -69,16 +93,31 @@ class Mode:
     calibrated: bool = False
     batch: int | None = None
     input: str = "uint8"
-    """dtype that the artifact takes."""
     overhead: int = 256 << 10
-    """Bytes a file may have beyond its weights: graph, names, metadata."""
     needs: tuple[str, ...] = ()
-    """Modules that making it takes beside what its format takes."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format: its modes, the three things one can do with it, and what each of these needs."""
+    """A format: its modes, its three functions, and the packages that each of these needs.
+
+    Args:
+        suffix: ending of the artifact's name, such as ".tflite"; "" for a folder.
+        modes: the modes by name; the name "" is left out of the variant's name.
+        convert: does a job in the worker process: writes `job.target.out` under its final name only
+            when complete, and returns what it reports. Equal models must give equal bytes. Raises
+            ConversionError where a converter gives up or the format has no such kind of job,
+            DataError where calibration images cannot serve.
+        open: opens a file in its real runtime, with the kernel family that is named ("xnnpack",
+            "builtin" or "reference"; formats other than TFLite ignore it). The `Session` that it
+            returns takes images uint8[N, H, W, 3] and returns probabilities float32[N, classes].
+            Raises ArtifactError where the file is damaged, MissingError where the runtime is missing.
+        inspect: finds the structure of a file without running it. Raises ArtifactError where the file
+            is damaged, MissingError where a package is missing.
+        to_convert: packages that `convert` needs.
+        to_open: packages that `open` needs.
+        to_inspect: packages that `inspect` needs.
+    """
 
     suffix: str
     modes: dict[str, Mode]
@@ -100,20 +139,22 @@ class Variant:
 
     @property
     def mode(self) -> Mode:
+        """Return the mode."""
         return self.format.modes[self.mode_name]
 
     @property
     def filename(self) -> str:
+        """Return the name of the artifact's file or folder."""
         return self.name + self.format.suffix
 
     @property
     def to_convert(self) -> Needs:
-        """What making it needs."""
-        plain = self.format.to_convert
-        return replace(plain, modules=(*plain.modules, *self.mode.needs))
+        """Return the packages that converting needs: those of the format, and those of the mode."""
+        of_format = self.format.to_convert
+        return replace(of_format, modules=(*of_format.modules, *self.mode.needs))
 
 
 def is_zeroed(array: NDArray[Any]) -> bool:
-    """True for a kernel (two axes or more, float or 8-bit) that holds nothing but zeros."""
+    """Return whether an array is a kernel (two axes or more, float or 8-bit) of nothing but zeros."""
     is_kernel = array.ndim > 1 and array.size >= KERNEL_SIZE and array.dtype.name != "int32"
     return is_kernel and array.dtype.kind in "fiu" and not array.any()

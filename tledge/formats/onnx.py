@@ -16,33 +16,40 @@ from tledge.runtime.model_file import ModelSource, read_model
 from tledge.runtime.session_pool import SessionPool
 from tledge.runtime.sessions import OnnxSession, Session
 
-CARRIERS = ("Cast", "Transpose")
-"""Operators that hand bytes on as the numbers they are."""
+VALUE_KEEPING_OPERATORS = ("Cast", "Transpose")
+"""Operators that change the dtype or the order of pixels, and not their values."""
 
 
 def open_model(source: ModelSource, kernels: str) -> Session:
-    """Open in ONNX Runtime, to be run from a thread for every processor; `kernels` is for LiteRT."""
+    """Open in ONNX Runtime, one session for the threads of all processors; `kernels` is for TFLite."""
     del kernels
     model = read_model(source)
     return SessionPool([OnnxSession(model.content, model.name)] * (os.cpu_count() or 1))
 
 
 def inspect(source: ModelSource) -> Structure:
-    """What is in an ONNX file, read with `onnx` and not run; raises ArtifactError where damaged."""
+    """Find the structure of an ONNX file with `onnx`, without running it.
+
+    Raises:
+        ArtifactError: the file is damaged.
+        MissingError: `onnx` is not installed.
+    """
     onnx = optional_imports.load("onnx", "export")
     try:
         loaded = _load(onnx, source)
         onnx.checker.check_model(loaded)
         graph = loaded.graph
-        arrays = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
-        inputs = tuple(_port(onnx, port, *_first_step(graph, arrays, port.name)) for port in graph.input)
+        arrays = {weight.name: onnx.numpy_helper.to_array(weight) for weight in graph.initializer}
+        inputs = tuple(
+            _port(onnx, port, *_input_quantization(graph, arrays, port.name)) for port in graph.input
+        )
         outputs = tuple(_port(onnx, port) for port in graph.output)
     except Exception as error:  # protobuf and onnx raise classes of their own
         raise ArtifactError(f"{source.name}: not a readable ONNX file ({error}).") from error
     weights: dict[str, int] = {}
     for array in arrays.values():
         weights[array.dtype.name] = weights.get(array.dtype.name, 0) + array.nbytes
-    metadata = {one.key: one.value for one in loaded.metadata_props}
+    metadata = {entry.key: entry.value for entry in loaded.metadata_props}
     return Structure(
         inputs=inputs,
         outputs=outputs,
@@ -51,7 +58,7 @@ def inspect(source: ModelSource) -> Structure:
         operators=tuple(sorted({node.op_type for node in graph.node})),
         zeroed=tuple(name for name, array in arrays.items() if is_zeroed(array)),
         labels=_labels(metadata.get("labels"), source.name),
-        metadata={**metadata, "opset": max(one.version for one in loaded.opset_import)},
+        metadata={**metadata, "opset": max(opset.version for opset in loaded.opset_import)},
     )
 
 
@@ -72,15 +79,15 @@ def _port(onnx: Any, port: Any, scale: float = 0.0, zero_point: int = 0) -> Port
     return Port(port.name, dtype, tuple(side.dim_value or -1 for side in kind.shape.dim), scale, zero_point)
 
 
-def _first_step(graph: Any, arrays: dict[str, Any], name: str) -> tuple[float, int]:
-    """Scale and zero point that a tensor is quantized with before anything is computed; (0, 0) if not."""
+def _input_quantization(graph: Any, arrays: dict[str, Any], name: str) -> tuple[float, int]:
+    """Return scale and zero point that an input is quantized with before it is computed with; else 0, 0."""
     readers = [node for node in graph.node if name in node.input]
     first = readers[0] if len(readers) == 1 else None
-    if first is not None and first.op_type in CARRIERS:
-        return _first_step(graph, arrays, first.output[0])
+    if first is not None and first.op_type in VALUE_KEEPING_OPERATORS:
+        return _input_quantization(graph, arrays, first.output[0])
     if first is None or first.op_type != "QuantizeLinear":
         return 0.0, 0
-    scale, *zero_point = (arrays[one].item() for one in first.input[1:])
+    scale, *zero_point = (arrays[constant].item() for constant in first.input[1:])
     return scale, zero_point[0] if zero_point else 0
 
 
@@ -88,12 +95,12 @@ def _labels(text: str | None, name: str) -> tuple[str, ...] | None:
     if text is None:
         return None
     try:
-        found = json.loads(text)
-        if not isinstance(found, list):
+        labels = json.loads(text)
+        if not isinstance(labels, list):
             raise ValueError(f"{text[:80]!r}")
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{name}: its labels property is no JSON list ({error}).") from error
-    return tuple(str(label) for label in found)
+        raise ArtifactError(f"{name}: its property `labels` is not a JSON list ({error}).") from error
+    return tuple(str(label) for label in labels)
 
 
 FORMAT = Format(

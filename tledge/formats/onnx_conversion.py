@@ -1,6 +1,6 @@
-"""Making `.onnx` files: one float conversion, from which every mode follows.
+"""Make `.onnx` files: one float conversion, from which every mode follows.
 
-fp16 stores weights in half precision, int8 is ONNX Runtime's quantizer with biases corrected first.
+fp16 stores weights in half precision; int8 is made by ONNX Runtime's quantizer after bias correction.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tledge import contract
-from tledge._io import atomic, files
+from tledge._io import atomic
 from tledge._process import optional_imports
 from tledge._version import __version__
 from tledge.errors import ConversionError
@@ -29,6 +29,7 @@ from tledge.formats.jobs import (
 from tledge.formats.keras_freezing import keras_model, tensorflow
 from tledge.quantization import calibration_set
 from tledge.quantization.onnx_int8 import correct_biases, folded, quantize
+from tledge.run.read_once import State, state_of
 
 OPSET = 17
 
@@ -68,34 +69,34 @@ def _float_model(target: ConversionTarget) -> Any:
     """Return a copy of the float32 model with canonical names."""
     onnx = optional_imports.load("onnx", "export")
     path = Path(target.model)
-    return onnx.ModelProto.FromString(_converted(path, files.sha256(path)))
+    return onnx.ModelProto.FromString(_converted(path, state_of(path)))
 
 
 @lru_cache(maxsize=1)
-def _converted(path: Path, sha256: str) -> bytes:
-    """The model as tf2onnx makes it, under canonical names; kept for the other modes."""
-    del sha256  # the file may have changed under the same name
+def _converted(path: Path, state: State) -> bytes:
+    """Convert the model with tf2onnx, under canonical names; the result is kept for the other modes."""
+    del state  # a file that changed under the same name is converted again
     tf = tensorflow()
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "0")
     tf2onnx = optional_imports.load("tf2onnx", "export")
-    net = keras_model(path)
-    height, width = net.input_shape[1:3]
+    network = keras_model(path)
+    height, width = network.input_shape[1:3]
     spec = tf.TensorSpec((None, height, width, 3), tf.uint8, contract.INPUT_NAME)
     function = tf.function(
-        lambda image: net(tf.cast(image, tf.float32), training=False),
+        lambda image: network(tf.cast(image, tf.float32), training=False),
         input_signature=[spec],
     )
-    made, _ = tf2onnx.convert.from_function(function, [spec], opset=OPSET)
-    _rename(made.graph)
-    return bytes(made.SerializeToString(deterministic=True))
+    model, _ = tf2onnx.convert.from_function(function, [spec], opset=OPSET)
+    _rename(model.graph)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def halve(model: Any) -> None:
-    """Store weights in float16, each with a Cast to float32 behind it, in place.
+    """Store weights in float16, each with a Cast to float32 after it, in place.
 
     ONNX Runtime folds those casts when it loads the file, so that it runs as fast and on as many
-    processors as float32. Half precision throughout needs kernels that its CPU side mostly lacks:
-    there it would cast before and after every operator.
+    processors as float32. Half precision throughout needs kernels that it mostly lacks on the CPU,
+    where it would cast before and after every operator.
     """
     import numpy as np
 
@@ -110,31 +111,31 @@ def halve(model: Any) -> None:
     _replace(model.graph.node, [*casts, *model.graph.node])
 
 
-def _write(target: ConversionTarget, out: str, made: Any) -> None:
+def _write(target: ConversionTarget, out: str, model: Any) -> None:
     onnx = optional_imports.load("onnx", "export")
-    _rename(made.graph)
-    _describe(onnx, made, target)
+    _rename(model.graph)
+    _describe(onnx, model, target)
     try:
-        onnx.checker.check_model(made, full_check=True)
+        onnx.checker.check_model(model, full_check=True)
     except onnx.checker.ValidationError as error:
         raise ConversionError(f"the ONNX model is not valid: {error}") from error
     with atomic.replacing(Path(out)) as path:
-        path.write_bytes(made.SerializeToString(deterministic=True))
+        path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _rename(graph: Any) -> None:
-    """Number all names in the order of the graph; tf2onnx's carry counters of the process.
+    """Number all names in the order of the graph, because those of tf2onnx depend on the process.
 
-    Constants that nothing reads are dropped.
+    Constants that no node reads are removed.
     """
     names = {graph.input[0].name: contract.INPUT_NAME, graph.output[0].name: contract.OUTPUT_NAME}
     for number, node in enumerate(graph.node):
         node.name = f"{node.op_type.lower()}_{number}"
-        for place, name in enumerate(node.output):
-            names.setdefault(name, f"{node.name}_{place}")
-    places = _first_uses(graph)
-    used = [weight for weight in graph.initializer if weight.name in places]
-    weights = sorted(used, key=lambda one: places[one.name])
+        for position, name in enumerate(node.output):
+            names.setdefault(name, f"{node.name}_{position}")
+    first_uses = _first_uses(graph)
+    used = [weight for weight in graph.initializer if weight.name in first_uses]
+    weights = sorted(used, key=lambda weight: first_uses[weight.name])
     for number, weight in enumerate(weights):
         names[weight.name] = f"constant_{number}"
     for node in graph.node:
@@ -150,12 +151,12 @@ def _rename(graph: Any) -> None:
 
 
 def _first_uses(graph: Any) -> dict[str, tuple[int, int]]:
-    """For every name that a node reads: number of the first such node, and place among its inputs."""
-    places: dict[str, tuple[int, int]] = {}
+    """Return for every name that a node reads: number of the first such node, position in its inputs."""
+    first_uses: dict[str, tuple[int, int]] = {}
     for number, node in enumerate(graph.node):
-        for place, name in enumerate(node.input):
-            places.setdefault(name, (number, place))
-    return places
+        for position, name in enumerate(node.input):
+            first_uses.setdefault(name, (number, position))
+    return first_uses
 
 
 def _replace(field: Any, values: list[Any]) -> None:
@@ -165,30 +166,30 @@ def _replace(field: Any, values: list[Any]) -> None:
 
 
 def _contract(port: Any) -> str:
-    """The manifest's words for what the model takes and gives, as JSON, for a file that left its bundle."""
+    """Return input and output as the manifest describes them, as JSON, for a file without its bundle."""
     sides = [side.dim_value for side in port.type.tensor_type.shape.dim]
-    taken = asdict(contract.InputSpec(*sides[1:3]))
-    return json.dumps({"input": taken, "output": contract.OUTPUT_NAME}, sort_keys=True)
+    input_spec = asdict(contract.InputSpec(*sides[1:3]))
+    return json.dumps({"input": input_spec, "output": contract.OUTPUT_NAME}, sort_keys=True)
 
 
-def _describe(onnx: Any, made: Any, target: ConversionTarget) -> None:
-    made.producer_name = "tledge"
-    made.producer_version = ""
-    made.doc_string = target.description
-    made.graph.doc_string = ""
-    # ONNX Runtime's tools name every domain they know; all operators here are of the standard one.
-    _replace(made.opset_import, [onnx.helper.make_opsetid("", OPSET)])
-    for port, sides in ((made.graph.input[0], 4), (made.graph.output[0], 2)):
+def _describe(onnx: Any, model: Any, target: ConversionTarget) -> None:
+    model.producer_name = "tledge"
+    model.producer_version = ""
+    model.doc_string = target.description
+    model.graph.doc_string = ""
+    # ONNX Runtime's tools list every domain that they know; all operators here are of the standard one.
+    _replace(model.opset_import, [onnx.helper.make_opsetid("", OPSET)])
+    for port, sides in ((model.graph.input[0], 4), (model.graph.output[0], 2)):
         if len(port.type.tensor_type.shape.dim) == sides:
             port.type.tensor_type.shape.dim[0].dim_param = "N"
     onnx.helper.set_model_props(
-        made,
+        model,
         {
             "name": target.name,
             "version": target.version,
             "labels": json.dumps(list(target.labels), ensure_ascii=False),
             "input": "RGB bytes 0..255, stretched to size with antialiased bilinear resizing",
-            "contract": _contract(made.graph.input[0]),
+            "contract": _contract(model.graph.input[0]),
             "tledge": __version__,
         },
     )

@@ -1,6 +1,6 @@
-"""The table of formats, and the variant names made from it.
+"""The formats, and the variants made from their modes.
 
-To add a mode, add a row to its format; to add a format, write a file and a line here.
+To add a mode, add a row to its format; to add a format, write a module and add a line here.
 """
 
 from __future__ import annotations

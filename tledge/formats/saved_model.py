@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import contract
-from tledge._io import atomic, files
+from tledge._io import atomic
 from tledge._process.optional_imports import Needs, install_command
 from tledge.errors import ArtifactError, ConversionError
 from tledge.formats.base import Format, Mode, Port, Structure, is_zeroed
 from tledge.formats.jobs import ConversionJob, ConversionResult, UncalibratedJob
 from tledge.formats.keras_freezing import keras_model, tensorflow
+from tledge.run.read_once import State, state_of
 from tledge.runtime.model_file import ModelSource
 from tledge.runtime.sessions import Session
 
@@ -23,9 +24,13 @@ if TYPE_CHECKING:
 
 
 def convert(job: ConversionJob) -> ConversionResult:
-    """Write the SavedModel folder `job.target.out`; equal models give equal bytes."""
+    """Write the SavedModel folder `job.target.out`; equal models give equal bytes.
+
+    Raises:
+        ConversionError: the job asks for more than a SavedModel of the model as it is.
+    """
     if not isinstance(job, UncalibratedJob):
-        raise ConversionError(f"a SavedModel is not quantized; expected an UncalibratedJob, not {job!r}.")
+        raise ConversionError(f"SavedModel has no {type(job).__name__}; expected UncalibratedJob.")
     tf, target = tensorflow(), job.target
     model = keras_model(Path(target.model))
     with atomic.replacing(Path(target.out)) as folder, tempfile.TemporaryDirectory() as scratch:
@@ -37,24 +42,28 @@ def convert(job: ConversionJob) -> ConversionResult:
     return ConversionResult(target.mode, signatures=tuple(sorted(signatures)))
 
 
-def _module(tf: Any, net: Any, labels: Path) -> tuple[Any, dict[str, Any]]:
-    height, width = net.input_shape[1:3]
+def _module(tf: Any, model: Any, labels: Path) -> tuple[Any, dict[str, Any]]:
+    """Return a module that holds the model and its labels, and its signatures by name.
+
+    TensorFlow writes the names of the functions in here into the SavedModel, so they stay as they are.
+    """
+    height, width = model.input_shape[1:3]
     module = tf.Module()
-    module.model = net
+    module.model = model
     module.labels = tf.saved_model.Asset(str(labels))
 
     def answer(images: Any) -> dict[str, Any]:
-        return {contract.OUTPUT_NAME: net(tf.cast(images, tf.float32), training=False)}
+        return {contract.OUTPUT_NAME: model(tf.cast(images, tf.float32), training=False)}
 
     def decode(encoded: Any) -> Any:
-        # Decodes PNG too; the accurate method is what Pillow uses. EXIF turns are not applied.
+        # This decodes PNG too. Pillow uses the accurate method as well. EXIF orientation is not applied.
         pixels = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
         pixels = tf.image.resize(pixels, (height, width), "bilinear", antialias=True)
         return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
 
     def answer_encoded(encoded: Any) -> dict[str, Any]:
-        found: dict[str, Any] = serve(tf.map_fn(decode, encoded, fn_output_signature=tf.uint8))
-        return found
+        outputs: dict[str, Any] = serve(tf.map_fn(decode, encoded, fn_output_signature=tf.uint8))
+        return outputs
 
     images = tf.TensorSpec((None, height, width, 3), tf.uint8, contract.INPUT_NAME)
     encoded = tf.TensorSpec((None,), tf.string, "image_bytes")
@@ -76,7 +85,7 @@ def _make_canonical(folder: Path) -> None:
 
 
 class SavedModelSession:
-    """A SavedModel behind the `Session` seam, through its `serve` signature."""
+    """A `Session` that runs the `serve` signature of a SavedModel."""
 
     def __init__(self, path: Path) -> None:
         self.kernels = "tensorflow-cpu"
@@ -86,31 +95,32 @@ class SavedModelSession:
         self._serve = self._loaded.signatures["serve"]
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Predict images uint8[N, H, W, 3]; return probabilities float32[N, classes]."""
         import numpy as np
 
         tf = tensorflow()
-        parts = []
+        batches = []
         for start in range(0, len(images), 32):
             batch = tf.constant(images[start : start + 32])
-            parts.append(self._serve(image=batch)[contract.OUTPUT_NAME].numpy())
-        return np.concatenate(parts)
+            batches.append(self._serve(image=batch)[contract.OUTPUT_NAME].numpy())
+        return np.concatenate(batches)
 
     def run_encoded(self, photos: list[bytes]) -> NDArray[np.float32]:
-        """Probabilities of encoded photos, through `serve_jpeg`: float32[N, classes]."""
+        """Predict encoded photos through `serve_jpeg`; return probabilities float32[N, classes]."""
         tf = tensorflow()
-        answer = self._loaded.signatures["serve_jpeg"](image_bytes=tf.constant(photos))
-        found: NDArray[np.float32] = answer[contract.OUTPUT_NAME].numpy()
-        return found
+        outputs = self._loaded.signatures["serve_jpeg"](image_bytes=tf.constant(photos))
+        probabilities: NDArray[np.float32] = outputs[contract.OUTPUT_NAME].numpy()
+        return probabilities
 
 
 def _load(path: Path) -> Any:
-    """The loaded folder; the last one is kept as long as its hash is the same, for loading takes seconds."""
-    return _loaded(path, files.sha256(path) if path.is_dir() else "")
+    """Load the folder; the last one is kept until a file in it changes, because loading takes seconds."""
+    return _loaded(path, state_of(path))
 
 
 @lru_cache(maxsize=1)
-def _loaded(path: Path, sha256: str) -> Any:
-    del sha256
+def _loaded(path: Path, state: State) -> Any:
+    del state
     tf = tensorflow()
     try:
         return tf.saved_model.load(str(path))
@@ -119,7 +129,7 @@ def _loaded(path: Path, sha256: str) -> Any:
 
 
 def open_model(source: ModelSource, kernels: str) -> Session:
-    """Open a SavedModel folder; `kernels` is for LiteRT and ignored."""
+    """Open a SavedModel folder; `kernels` is for TFLite and ignored."""
     del kernels
     return SavedModelSession(_folder(source))
 
@@ -131,7 +141,11 @@ def _folder(source: ModelSource) -> Path:
 
 
 def inspect(source: ModelSource) -> Structure:
-    """What is in a SavedModel: signatures, variables, operators, the labels asset."""
+    """Find the structure of a SavedModel: signatures, variables, operators, the labels asset.
+
+    Raises:
+        ArtifactError: the folder is damaged, or has no signature `serve`.
+    """
     path = _folder(source)
     loaded = _load(path)
     try:
@@ -158,9 +172,9 @@ def inspect(source: ModelSource) -> Structure:
 
 
 def _operators(graph: Any) -> set[str]:
-    """Operators of the graph and of the functions that it calls."""
+    """Return the operators of the graph and of the functions that it calls."""
     proto = graph.as_graph_def()
-    nodes = list(proto.node) + [node for one in proto.library.function for node in one.node_def]
+    nodes = list(proto.node) + [node for function in proto.library.function for node in function.node_def]
     return {node.op for node in nodes}
 
 
@@ -178,7 +192,7 @@ FORMAT = Format(
     suffix="",
     modes={
         "": Mode(
-            "TensorFlow, for servers: bytes or encoded photos in",
+            "TensorFlow, for servers: takes pixels or encoded photos",
             "float",
             "float32",
             (3.5, 6.0),

@@ -1,8 +1,8 @@
-"""Making `.tflite` files: one float conversion, from which every mode follows.
+"""Make `.tflite` files: one float conversion, from which every mode follows.
 
-fp16 and dynamic are the converter's own. Integer modes take the float file, measure its tensors
-on the calibration set, correct biases in it, and hand it to the converter's quantizer. Where repair
-is asked for, remedies are tried on held-out images instead, and the mode of what they end in is told.
+fp16 and dynamic are the converter's own. For integer modes the tensors of the float file are measured on
+the calibration set, its biases are corrected, and the converter's quantizer does the rest. A repair job
+compares candidates on held-out images instead; the result says of which mode the chosen one is.
 """
 
 from __future__ import annotations
@@ -154,17 +154,17 @@ def _stability(graph: FloatGraph, measured: Measured) -> dict[str, Any] | None:
 
 
 def _quantized(graph: FloatGraph, measured: Measured, images: NDArray[np.uint8], mode: str) -> bytes:
-    """Integers only, with byte (int8) or int16 input and output."""
+    """Quantize the graph to integers only, with byte (int8) or int16 (int16x8) input and output."""
     graph.set_ranges(measured.ranges)
     if mode == "int8":
         return _to_int8(graph.pack())
-    with _giving_up():
-        return _wide(graph.pack(), images[list(measured.extremes)])
+    with _quantizer_errors_explained():
+        return _with_int16_activations(graph.pack(), images[list(measured.extremes)])
 
 
 @contextmanager
-def _giving_up() -> Iterator[None]:
-    """The quantizers raise bare Exceptions and their own classes."""
+def _quantizer_errors_explained() -> Iterator[None]:
+    """Raise ConversionError where a quantizer gives up: they raise bare Exceptions and their own classes."""
     try:
         yield
     except Exception as error:
@@ -172,38 +172,41 @@ def _giving_up() -> Iterator[None]:
 
 
 def _to_int8(model: bytes, in_float: frozenset[str] = frozenset()) -> bytes:
-    """A float model with ranges in it as integers, with byte input and output.
+    """Quantize a float model that contains ranges to integers, with byte input and output.
 
-    Operators whose outputs are named in `in_float` are left as they are.
+    Operators whose outputs are named in `in_float` stay in float.
     """
     tf = tensorflow()
     from tensorflow.lite.python.convert import mlir_quantize
 
-    with _giving_up():
-        made = mlir_quantize(
+    with _quantizer_errors_explained():
+        quantized = mlir_quantize(
             model,
             input_data_type=tf.uint8,
             output_data_type=tf.uint8,
             denylisted_nodes=set(in_float) or None,
         )
-        return bytes(made)
+        return bytes(quantized)
 
 
-def _wide(model: bytes, images: NDArray[np.uint8]) -> bytes:
-    """int16 activations: this quantizer measures ranges itself, so it gets the images that hold them."""
+def _with_int16_activations(model: bytes, images: NDArray[np.uint8]) -> bytes:
+    """Quantize a float model to int8 weights and int16 activations.
+
+    This quantizer measures ranges itself, so it gets the images uint8[N, H, W, 3] with the extreme values.
+    """
     import numpy as np
     from tensorflow.lite.python.optimize.calibrator import Calibrator
 
     tf = tensorflow()
 
-    def fed() -> Any:
+    def inputs() -> Any:
         for image in images:
             yield [image[None].astype(np.float32)]
 
-    made = Calibrator(model).calibrate_and_quantize(
-        fed, tf.int16, tf.int16, allow_float=False, activations_type=tf.int16, bias_type=tf.int64
+    quantized = Calibrator(model).calibrate_and_quantize(
+        inputs, tf.int16, tf.int16, allow_float=False, activations_type=tf.int16, bias_type=tf.int64
     )
-    graph = FloatGraph(bytes(made))
+    graph = FloatGraph(bytes(quantized))
     graph.drop_unused()
     return graph.pack()
 
