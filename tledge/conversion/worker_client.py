@@ -54,9 +54,7 @@ class Converter:
 
     def __init__(self, memory_mib: int = 0) -> None:
         if memory_mib and sys.platform != "linux":
-            raise RecipeError(
-                "[export] memory_mib: only Linux can limit the memory of a process. Remove the key here."
-            )
+            raise RecipeError("[export] memory_mib: only Linux can limit a process' memory. Remove the key.")
         # Converting does not use a GPU; TensorFlow would reserve its memory.
         hidden = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         self._scratch = tempfile.TemporaryDirectory(prefix="tledge-", ignore_cleanup_errors=True)
@@ -125,8 +123,8 @@ class Converter:
             if not selector.select(conversion.timeout):
                 self._process.kill()
                 raise ConversionError(
-                    f"{conversion.variant}: the conversion took more than {conversion.timeout} s and was stopped. "
-                    f"Increase timeout in [export], or read the log: {conversion.log}"
+                    f"{conversion.variant}: the conversion took more than {conversion.timeout} s and was "
+                    f"stopped. Increase [export] timeout, or read the log: {conversion.log}"
                 )
         return self._process.stdout.readline()
 

@@ -124,7 +124,7 @@ def _write(target: ConversionTarget, out: str, model: Any) -> None:
 
 
 def _rename(graph: Any) -> None:
-    """Number all names in the order of the graph, because those of tf2onnx depend on the process.
+    """Replace all names by numbers in the order of the graph, because those of tf2onnx depend on the process.
 
     Constants that no node reads are removed.
     """

@@ -65,7 +65,7 @@ def hit_converters(workspace: Workspace) -> Observation:
         signal.SIGKILL: ("was killed (SIGKILL), usually because memory ran out", "Log: "),
         signal.SIGABRT: ("crashed (SIGABRT)", "Log: "),
         signal.SIGBUS: ("crashed (SIGBUS)", "Log: "),
-        signal.SIGSTOP: ("took more than 4 s and was stopped", "Raise [export] timeout"),
+        signal.SIGSTOP: ("took more than 4 s and was stopped", "Increase [export] timeout"),
     }
     sent_signals = (signal.SIGSEGV, signal.SIGSTOP) if workspace.reduced else (*signals, *signals)
     shortfalls: list[str] = []
