@@ -1,9 +1,10 @@
-"""Random re-sampling while training, so that a network has seen resizing other than the contract's.
+"""Random changes of images in training: Keras' augmentation layers, and tledge's own resize jitter.
 
-Prepared images have their size already, so each is scaled down a little and back: both ways by one of
-three kernels, down with or without antialiasing, a part of a pixel off. Nearest, area and bilinear
-resizing without antialiasing come out as special cases. Scaling one axis is a matrix, so that every
-backend computes it with fixed shapes, each image by its own factor.
+Resize jitter re-samples images at random, so that a network has seen other resizing than that of
+preprocessing. Prepared images have their size already, so each is scaled down a little and back: both
+ways by one of three kernels, down with or without antialiasing, shifted by a part of a pixel. Nearest,
+area and bilinear resizing without antialiasing are special cases. Scaling one axis is a matrix, so that
+every backend computes it with fixed shapes, each image by its own factor.
 """
 
 from __future__ import annotations
@@ -20,47 +21,49 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHARE = 0.5
-"""Of the images that are re-sampled: the others stay as the contract prepares them."""
+"""Share of the images that are re-sampled; the others stay as preprocessing made them."""
 
 KERNELS = ("nearest", "bilinear", "bicubic")
 
 
 def random_resize_layer(extent: float, seed: int) -> Any:
-    """A Keras layer float32[N, H, W, 3] in 0..255 → the same; acts while training only.
+    """Return a Keras layer float32[N, H, W, 3] in 0..255 → the same shape; it acts only in training.
 
-    The factor that an image is scaled down by is drawn from 1 to 1 + `extent`.
+    An image is scaled down by a random factor from 1 to 1 + `extent`.
     """
     return _layer_class()(extent=extent, seed=seed)
 
 
-def matrix(side: int, coarse: Any, down: Any, up: Any, smooth: Any, shift: Any) -> Any:
-    """What scales `side` pixels to `coarse` and back: float32[N, side, side], rows sum to 1.
+def resampling_matrix(side: int, coarse: Any, down: Any, up: Any, smooth: Any, shift: Any) -> Any:
+    """Return the matrices float32[N, side, side] that scale `side` pixels to `coarse` and back.
 
-    Per image [N]: `coarse` is a whole number of pixels 1..side, `down` and `up` count `KERNELS`,
-    `smooth` says whether the kernel is as wide as a coarse pixel (antialiasing), and `shift` moves the
-    coarse pixels by part of a fine one. Places beyond the edge are the edge.
+    Rows sum to 1. Per image [N]: `coarse` is a whole number of pixels 1..side, `down` and `up` are
+    indices of `KERNELS`, `smooth` says whether the kernel is as wide as a coarse pixel (antialiasing),
+    and `shift` moves the coarse pixels by part of a fine one. Positions beyond the edge are the edge.
     """
     from keras import ops
 
     pixels = ops.arange(side, dtype="float32")
     factor = (side / coarse)[:, None]
-    places = ops.clip((pixels + 0.5) * factor - 0.5 + shift[:, None], 0.0, side - 1.0)
-    reach = ops.where(smooth[:, None], factor, 1.0)[..., None]
-    shrink = _weights(down, (places[..., None] - pixels) / reach)
+    positions = ops.clip((pixels + 0.5) * factor - 0.5 + shift[:, None], 0.0, side - 1.0)
+    radius = ops.where(smooth[:, None], factor, 1.0)[..., None]
+    shrink = _weights(down, (positions[..., None] - pixels) / radius)
     back = ops.clip((pixels + 0.5) / factor - 0.5, 0.0, side - 1.0)
     back = ops.minimum(back, coarse[:, None] - 1.0)
-    there = ops.cast(pixels < coarse[:, None], "float32")[:, None, :]
-    return ops.matmul(_normal(_weights(up, back[..., None] - pixels) * there), _normal(shrink))
+    is_used = ops.cast(pixels < coarse[:, None], "float32")[:, None, :]
+    return ops.matmul(
+        _with_rows_of_1(_weights(up, back[..., None] - pixels) * is_used), _with_rows_of_1(shrink)
+    )
 
 
-def _normal(weights: Any) -> Any:
+def _with_rows_of_1(weights: Any) -> Any:
     from keras import ops
 
     return weights / ops.sum(weights, -1, keepdims=True)
 
 
 def _weights(kind: Any, distance: Any) -> Any:
-    """The weights [N, rows, columns] of pixels at a signed distance, by the kernel [N] of each image.
+    """Return weights [N, rows, columns] of pixels at a signed distance, by the kernel [N] of each image.
 
     A box, a triangle, and the cubic of Keys (1981) with a = -1/2, as Pillow's BICUBIC.
     """
@@ -78,13 +81,13 @@ def _weights(kind: Any, distance: Any) -> Any:
 
 @cache
 def _layer_class() -> Any:
-    """The layer's class, made once: at import time there is no Keras to make it from."""
+    """Return the layer's class, which is made once Keras can be imported."""
     keras = optional_imports.load("keras", "train")
     from keras import ops, random
 
     @keras.saving.register_keras_serializable(package="tledge")
     class ResizeJitter(keras.layers.Layer):  # type: ignore[misc, name-defined]
-        """Scales half of the images down by up to 1 + `extent` and back; see the module."""
+        """Scale half of the images down by up to 1 + `extent` and back; see the module."""
 
         def __init__(self, *, extent: float, seed: int, **options: Any) -> None:
             super().__init__(**options)
@@ -99,15 +102,15 @@ def _layer_class() -> Any:
             down, up = (random.randint(count, 0, len(KERNELS), seed=self.seed_generator) for _ in range(2))
             smooth = self._uniform(count, 0.0, 1.0) < 0.5
             rows, columns = (self._matrix(side, factor, down, up, smooth) for side in images.shape[1:3])
-            made = ops.einsum("nij,njwc->niwc", rows, images)
-            made = ops.clip(ops.einsum("nij,nhjc->nhic", columns, made), 0.0, 255.0)
-            is_drawn = self._uniform(count, 0.0, 1.0) < SHARE
-            return ops.where(is_drawn[:, None, None, None], made, images)
+            resampled = ops.einsum("nij,njwc->niwc", rows, images)
+            resampled = ops.clip(ops.einsum("nij,nhjc->nhic", columns, resampled), 0.0, 255.0)
+            is_chosen = self._uniform(count, 0.0, 1.0) < SHARE
+            return ops.where(is_chosen[:, None, None, None], resampled, images)
 
         def _matrix(self, side: int, factor: Any, down: Any, up: Any, smooth: Any) -> Any:
             coarse = ops.maximum(ops.round(side / factor), 1.0)
             shift = self._uniform((ops.shape(factor)[0],), -0.5, 0.5)
-            return matrix(side, coarse, down, up, smooth, shift)
+            return resampling_matrix(side, coarse, down, up, smooth, shift)
 
         def _uniform(self, shape: Any, low: float, high: float) -> Any:
             return random.uniform(shape, low, high, seed=self.seed_generator)
@@ -121,62 +124,62 @@ def _layer_class() -> Any:
     return ResizeJitter
 
 
-def augmentation(table: Augment, seed: int) -> list[Any]:
-    """Keras layers float32[N, H, W, 3] in 0..255 → the same, in a fixed order, seeded."""
+def augmentation_layers(table: Augment, seed: int) -> list[Any]:
+    """Return Keras layers float32[N, H, W, 3] in 0..255 → the same shape, in a fixed order, seeded."""
     from keras import layers
 
-    span = {"value_range": (0, 255)}
-    move = {"fill_mode": table.fill}
+    pixel_range = {"value_range": (0, 255)}
+    fill = {"fill_mode": table.fill}
     rows: list[tuple[Any, str, Any, dict[str, Any]]] = [
         (table.flip != "none", "RandomFlip", table.flip, {}),
-        (table.rotation, "RandomRotation", table.rotation, move),
-        (table.zoom, "RandomZoom", table.zoom, move),
-        (table.translation, "RandomTranslation", table.translation, move),
+        (table.rotation, "RandomRotation", table.rotation, fill),
+        (table.zoom, "RandomZoom", table.zoom, fill),
+        (table.translation, "RandomTranslation", table.translation, fill),
         (table.perspective, "RandomPerspective", 1.0, {"scale": table.perspective}),
-        (table.brightness, "RandomBrightness", table.brightness, span),
-        (table.contrast, "RandomContrast", table.contrast, span),
-        (table.saturation, "RandomSaturation", (0.5 - table.saturation, 0.5 + table.saturation), span),
-        (table.hue, "RandomHue", table.hue, span),
+        (table.brightness, "RandomBrightness", table.brightness, pixel_range),
+        (table.contrast, "RandomContrast", table.contrast, pixel_range),
+        (table.saturation, "RandomSaturation", (0.5 - table.saturation, 0.5 + table.saturation), pixel_range),
+        (table.hue, "RandomHue", table.hue, pixel_range),
         (table.grayscale, "RandomGrayscale", table.grayscale, {}),
-        (table.erasing, "RandomErasing", table.erasing, span),
+        (table.erasing, "RandomErasing", table.erasing, pixel_range),
     ]
-    made = []
-    for number, (wanted, name, factor, options) in enumerate(rows):
-        if wanted:
-            made.append(_random_layer(layers, name, factor, options, seed + number))
-    if table.resize_jitter:  # last: a device resizes what the camera saw
-        made.append(random_resize_layer(table.resize_jitter, seed + len(rows)))
-    return made
+    chosen = []
+    for number, (is_chosen, name, factor, options) in enumerate(rows):
+        if is_chosen:
+            chosen.append(_random_layer(layers, name, factor, options, seed + number))
+    if table.resize_jitter:  # last: a device resizes the camera's image
+        chosen.append(random_resize_layer(table.resize_jitter, seed + len(rows)))
+    return chosen
 
 
 def make_augmenter(table: Augment, seed: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
-    """A function that draws changed views of a batch uint8[N, H, W, 3], others at each call."""
+    """Return a function that makes augmentation copies of a batch uint8[N, H, W, 3], new ones each time."""
     import keras
     import numpy as np
 
-    layers = keras.Sequential(augmentation(table, seed))
+    layers = keras.Sequential(augmentation_layers(table, seed))
 
-    def draw(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        drawn = keras.ops.convert_to_numpy(layers(images.astype(np.float32), training=True))
-        return np.asarray(np.clip(np.round(drawn), 0, 255), np.uint8)
+    def augment(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        changed = keras.ops.convert_to_numpy(layers(images.astype(np.float32), training=True))
+        return np.asarray(np.clip(np.round(changed), 0, 255), np.uint8)
 
-    return draw
+    return augment
 
 
 def _random_layer(layers: Any, name: str, factor: Any, options: dict[str, Any], seed: int) -> Any:
-    both = (factor, factor) if name == "RandomTranslation" else (factor,)
-    return getattr(layers, name)(*both, seed=seed, **options)
+    factors = (factor, factor) if name == "RandomTranslation" else (factor,)
+    return getattr(layers, name)(*factors, seed=seed, **options)
 
 
 def with_augmentation(model: Any, table: Augment, seed: int) -> Any:
-    """The model to train: augmentation before the model. The model itself stays clean."""
+    """Return a model with augmentation in front, to train; `model` itself stays as it is."""
     import keras
 
-    extra = augmentation(table, seed)
-    if not extra:
+    layers = augmentation_layers(table, seed)
+    if not layers:
         return model
     inputs = keras.Input(model.input_shape[1:], dtype="float32")
     x = inputs
-    for layer in extra:
+    for layer in layers:
         x = layer(x)
     return keras.Model(inputs, model(x), name="augmented")

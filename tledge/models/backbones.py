@@ -1,4 +1,4 @@
-"""The table of backbones. To add one, add a row."""
+"""List the backbones. To add one, add a row to `BACKBONES`."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tledge.config import Model
+from tledge import config
 from tledge.models import saved_model_layer
 
-Build = Callable[[Any, Model, str | None], Any]
+Build = Callable[[Any, config.Model, str | None], Any]
 Values = float | tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A convolutional base: `build(inputs, table, weights)` gives its last feature map.
+    """A convolutional base: `build(inputs, table, weights)` returns its last feature map.
 
-    `scale` and `offset` map bytes 0..255 to what the base was trained on, x * scale + offset, one
-    number or one for each of red, green and blue. `bgr` says that its first kernel was trained on
-    blue, green, red; it is turned to RGB when weights are loaded, so that nothing is reordered on
-    a device. `alphas` lists the width multipliers that have ImageNet weights; empty where there
-    is none, and `takes_alpha` says whether there are other widths. `min_size` is the smallest side
-    of the input that Keras builds it for. `licence` is that of its ImageNet weights as Keras' documentation
-    of `keras.applications` gave it in Keras 2, by SPDX; "" where it gave none.
+    `scale` and `offset` map bytes 0..255 to the range that the base was trained on, x * scale + offset:
+    one number, or one each for red, green and blue. `bgr` says that its first kernel was trained on
+    blue, green, red; the kernel is turned to RGB when weights are loaded, so that nothing is reordered
+    on a device. `alphas` lists the width multipliers that have ImageNet weights, and `takes_alpha` says
+    whether there are other widths. `min_size` is the smallest input side that Keras builds it for.
+    `licence` is the SPDX licence of its ImageNet weights as Keras' documentation of
+    `keras.applications` gave it in Keras 2; "" where it gave none.
     """
 
     build: Build
@@ -42,36 +42,36 @@ class Backbone:
 
 
 def split_name(text: str) -> tuple[str, str]:
-    """`[model] backbone` as a row's name and its argument: "hub:PATH" is ("hub", "PATH")."""
+    """Split `[model] backbone` into a row's name and its argument: "hub:PATH" is ("hub", "PATH")."""
     name, _, argument = text.partition(":")
     return name, argument
 
 
 def _application(name: str, *, takes_alpha: bool = False, **fixed: Any) -> Build:
-    """A base of `keras.applications`; Keras picks its weight file by alpha and input size."""
+    """Return the builder of a base of `keras.applications`; Keras picks its weights by alpha and size."""
 
-    def build(inputs: Any, table: Model, weights: str | None) -> Any:
+    def build(inputs: Any, table: config.Model, weights: str | None) -> Any:
         import keras
 
         options = {**fixed, "alpha": table.alpha} if takes_alpha else fixed
-        made = getattr(keras.applications, name)(
+        base = getattr(keras.applications, name)(
             input_tensor=inputs,
             input_shape=tuple(inputs.shape[1:]),
             weights=weights,
             include_top=False,
             **options,
         )
-        _keep_all(made)
-        _fix_names(made)
-        return made.output
+        _switch_off_dropout(base)
+        _fix_names(base)
+        return base.output
 
     return build
 
 
-def _keep_all(model: Any) -> None:
+def _switch_off_dropout(model: Any) -> None:
     """Switch off dropouts inside a base (EfficientNet's skipped blocks): the head has its own.
 
-    A frozen base then gives the same for an image every time, as `training=False` would.
+    A frozen base then has the same features for an image every time, as with `training=False`.
     """
     for layer in model.layers:
         if hasattr(layer, "seed_generator"):
@@ -79,7 +79,7 @@ def _keep_all(model: Any) -> None:
 
 
 def _fix_names(model: Any) -> None:
-    """Number what Keras named itself from the start, bare operations too: it counts on and on."""
+    """Rename layers and operations that Keras numbered: it counts all of a process, we those of a base."""
     seen: Counter[str] = Counter()
     for layer in model.operations[1:]:
         words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
@@ -89,8 +89,8 @@ def _fix_names(model: Any) -> None:
             seen[plain] += 1
 
 
-def _tiny(inputs: Any, table: Model, weights: str | None) -> Any:
-    """Six depthwise-separable blocks, for microcontrollers and for tests; no weights exist."""
+def _tiny(inputs: Any, table: config.Model, weights: str | None) -> Any:
+    """Build six depthwise-separable blocks, for microcontrollers and for tests; no weights exist."""
     del weights
     x = _block(inputs, "stem", max(8, int(16 * table.alpha)), 2, depthwise=False)
     for number, (width, strides) in enumerate([(24, 2), (32, 2), (48, 1), (64, 2), (96, 1)], 1):
@@ -111,8 +111,8 @@ def _block(x: Any, name: str, width: int, strides: int, *, depthwise: bool) -> A
     return layers.ReLU(6.0, name=f"{name}_conv_relu")(x)
 
 
-def _hub(inputs: Any, table: Model, weights: str | None) -> Any:
-    """A feature vector (or map) of TensorFlow Hub, or any SavedModel folder."""
+def _hub(inputs: Any, table: config.Model, weights: str | None) -> Any:
+    """Build the feature vector (or map) of a TensorFlow Hub module or any SavedModel folder."""
     del weights
     return saved_model_layer.build(split_name(table.backbone)[1], inputs)
 

@@ -1,8 +1,10 @@
-"""The Keras model: backbone and head, what is trained in a stage, augmentation, saving.
+"""Build, load and save the Keras model: backbone and head, and which of its layers a stage trains.
 
 The model takes RGB bytes as float32[N, H, W, 3] in 0..255 and scales them itself; artifacts
 put a cast in front and take uint8. Layers are flat (no nested model), so that freezing, cutting
-and correcting work on one list.
+and bias correction work on one list.
+
+`config.Model` is the recipe's [model] table, called `table` here; a network is a `keras.Model`.
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tledge import config
 from tledge._io import atomic, files
 from tledge._process import optional_imports
 from tledge._process.ordered_map import in_order
-from tledge.config import Model, Stage
+from tledge.config import Stage
 from tledge.contract import INPUT_NAME, OUTPUT_NAME
 from tledge.errors import MissingError, RecipeError, RunError, TledgeError
 from tledge.models import saved_model_layer
@@ -33,60 +36,68 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 POOL = "pool"
-"""Name of the pooling layer, the border between backbone and head."""
+"""Name of the pooling layer, which comes between backbone and head."""
 
 PAIR = "pair"
 """Name of the fixed layer that turns one logit into two."""
 
 HUB_RANGE = (0.0, 1.0)
-"""What image modules take by the common signature of TensorFlow Hub."""
+"""The range of pixels that image modules of TensorFlow Hub take."""
 
 
-def build(table: Model, classes: int) -> Any:
-    """A Keras model float32[N, H, W, 3] in 0..255 → probabilities float32[N, classes].
+def build(table: config.Model, classes: int) -> Any:
+    """Build a `keras.Model` float32[N, H, W, 3] in 0..255 → probabilities float32[N, classes].
 
-    Raises MissingError where ImageNet weights are not here and cannot be downloaded, RecipeError
-    where the binary loss is asked for other than two classes. Under a mixed dtype policy the ends
-    stay float32: scaled bytes, logits and probabilities would lose digits.
+    Under a mixed dtype policy the ends stay float32: scaled bytes, logits and probabilities would
+    lose digits.
+
+    Args:
+        table: The recipe's [model] table.
+        classes: The number of classes.
+
+    Raises:
+        MissingError: ImageNet weights are not on this machine and cannot be downloaded.
+        RecipeError: The binary loss is asked for other than two classes, or the weights do not fit.
     """
-    from keras import Input, Model, layers
+    import keras
+    from keras import layers
 
     if table.loss == "binary" and classes != 2:
         raise RecipeError(f'[model] loss = "binary" is for two classes, the photos have {classes}.')
     name, _ = split_name(table.backbone)
     backbone = BACKBONES[name]
-    inputs = Input((table.image_size, table.image_size, 3), dtype="float32", name=INPUT_NAME)
+    inputs = keras.Input((table.image_size, table.image_size, 3), dtype="float32", name=INPUT_NAME)
     scale, offset = _scaling(backbone, table)
     scaled = layers.Rescaling(scale, offset, dtype="float32", name="scale")(inputs)
     logits = _head(_pooled(_backbone(backbone, table, inputs, scaled)), table, classes)
-    return Model(inputs, layers.Softmax(dtype="float32", name=OUTPUT_NAME)(logits), name=name)
+    return keras.Model(inputs, layers.Softmax(dtype="float32", name=OUTPUT_NAME)(logits), name=name)
 
 
-def _scaling(backbone: Backbone, table: Model) -> tuple[Any, Any]:
-    """Scale and offset that map bytes to what the backbone takes."""
+def _scaling(backbone: Backbone, table: config.Model) -> tuple[Any, Any]:
+    """Return the scale and the offset that map bytes to what the backbone takes."""
     if split_name(table.backbone)[0] != "hub":
-        return _plain(backbone.scale), _plain(backbone.offset)
+        return _as_in_config(backbone.scale), _as_in_config(backbone.offset)
     low, high = table.input_range or HUB_RANGE
     return (high - low) / 255, low
 
 
-def _plain(values: Values) -> float | list[float]:
-    """As Keras writes it into a model's configuration: a tuple would come back as a list."""
+def _as_in_config(values: Values) -> float | list[float]:
+    """Return values as Keras writes them into a model's configuration: a tuple would come back as a list."""
     return list(values) if isinstance(values, tuple) else values
 
 
 def _pooled(features: Any) -> Any:
-    """A feature vector [N, F]; backbones that pool themselves are left as they are."""
+    """Return a feature vector [N, F]; a backbone that pools its own features is left as it is."""
     from keras import layers
 
     is_map = len(features.shape) == 4
     return (layers.GlobalAveragePooling2D if is_map else layers.Identity)(name=POOL)(features)
 
 
-def _head(x: Any, table: Model, classes: int) -> Any:
-    """Logits [N, classes] from pooled features; one logit z becomes the pair (-z/2, z/2).
+def _head(x: Any, table: config.Model, classes: int) -> Any:
+    """Return logits [N, classes] from pooled features; one logit z becomes the pair (-z/2, z/2).
 
-    The softmax of the pair is (1 - sigmoid(z), sigmoid(z)), so every model ends alike.
+    The softmax of the pair is (1 - sigmoid(z), sigmoid(z)), so every model has the same kind of output.
     """
     from keras import layers
 
@@ -94,7 +105,7 @@ def _head(x: Any, table: Model, classes: int) -> Any:
         x = layers.BatchNormalization(name="head_BN")(x)
     for number, units in enumerate(table.head, 1):
         x = layers.Dense(units, "relu", name=f"hidden_{number}")(x)
-    # Drawn here and not by Keras, so that the saved model carries it.
+    # The seed is drawn here and not by Keras, so that the saved model holds it.
     x = layers.Dropout(table.dropout, seed=random.randint(1, 10**9), name="dropout")(x)
     if table.loss == "categorical":
         return layers.Dense(classes, dtype="float32", name="logits")(x)
@@ -104,20 +115,20 @@ def _head(x: Any, table: Model, classes: int) -> Any:
     return logits
 
 
-def _backbone(backbone: Backbone, table: Model, inputs: Any, scaled: Any) -> Any:
-    """The backbone's feature map, with its weights loaded by Keras' own names and files."""
+def _backbone(backbone: Backbone, table: config.Model, inputs: Any, scaled: Any) -> Any:
+    """Return the backbone's feature map, with its weights loaded by Keras' own names and files."""
     import keras
 
     weights = "imagenet" if table.weights == "imagenet" and backbone.pretrained else None
     try:
-        # Keras announces downloads on stdout, which belongs to results.
+        # Keras reports downloads on stdout, which is for results.
         with redirect_stdout(sys.stderr):
             features = backbone.build(scaled, table, weights)
     except TledgeError:
         raise
-    except Exception as error:  # Keras wraps every failed download in a bare Exception
-        raise _explained(error) from error
-    # From the very input: a model of a part would be a copy that hangs on the same layers.
+    except Exception as error:  # Keras wraps every failed download in a plain Exception
+        raise _build_error(error) from error
+    # From the network's own input: a model of a part would be a copy on the same layers.
     base = keras.Model(inputs, features)
     if table.weights not in ("imagenet", "none"):
         _load_weights(base, Path(table.weights))
@@ -131,7 +142,7 @@ def _load_weights(base: Any, path: Path) -> None:
         raise MissingError(f"{path}: no such weights file ([model] weights).")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Keras remarks on what it then refuses
+            warnings.simplefilter("ignore")  # Keras warns of what it then refuses
             base.load_weights(path)
     except (ValueError, OSError) as error:
         raise RecipeError(f"[model] weights {path}: not of this backbone ({error}).") from error
@@ -144,8 +155,8 @@ def _to_rgb(base: Any) -> None:
     first.set_weights([weights[0][:, :, ::-1, :], *weights[1:]])
 
 
-def _explained(error: Exception) -> Exception:
-    """A failed download as MissingError with the file to put where; any other error as it is."""
+def _build_error(error: Exception) -> Exception:
+    """Return a failed download as MissingError with the file to put where; other errors as they are."""
     url = re.search(r"https?://\S+/([\w.%-]+\.(?:h5|keras))", str(error))
     if isinstance(error, ValueError):
         return RecipeError(f"[model] {error}")
@@ -160,34 +171,42 @@ def _explained(error: Exception) -> Exception:
 
 
 def set_trainable(model: Any, stage: Stage) -> int:
-    """Make trainable what the stage says, and the head always; gives the number of frozen layers.
+    """Make the layers trainable that the stage trains, and the head; return how many are frozen.
 
-    Batch norm in "inference" mode is frozen wherever it lies in the backbone: in Keras a frozen
-    batch norm uses its stored statistics.
+    Batch norm in "inference" mode is frozen anywhere in the backbone: in Keras a frozen batch norm
+    uses its stored statistics.
+
+    Raises:
+        RecipeError: The stage names a layer that the backbone does not have.
     """
-    border = _backbone_layers(model)
+    backbone_layers = _backbone_layers(model)
     start = first_trainable(model, stage)
     for number, layer in enumerate(model.layers):
         is_batch_norm = type(layer).__name__ == "BatchNormalization"
-        keep = is_batch_norm and stage.batch_norm == "inference" and number < border
-        layer.trainable = number >= start and not keep and layer.name != PAIR
+        is_frozen = is_batch_norm and stage.batch_norm == "inference" and number < backbone_layers
+        layer.trainable = number >= start and not is_frozen and layer.name != PAIR
         if is_batch_norm and stage.batch_norm_momentum:
             layer.momentum = stage.batch_norm_momentum
-    return sum(not layer.trainable for layer in model.layers[:border])
+    return sum(not layer.trainable for layer in model.layers[:backbone_layers])
 
 
 def _backbone_layers(model: Any) -> int:
-    """How many layers, from the input on, are the backbone's."""
+    """Count the layers of the backbone, which come first."""
     return [layer.name for layer in model.layers].index(POOL)
 
 
 def first_trainable(model: Any, stage: Stage) -> int:
-    """Number of the first layer that the stage trains; raises RecipeError for a name it lacks."""
+    """Return the number of the first layer that the stage trains.
+
+    Raises:
+        RecipeError: The stage names a layer that the backbone does not have, or a SavedModel without
+            trainable variables.
+    """
     names = [layer.name for layer in model.layers[: _backbone_layers(model)]]
     if (
         stage.unfreeze != "none"
         and saved_model_layer.LAYER in names
-        and not saved_model_layer.trains(model.get_layer(saved_model_layer.LAYER))
+        and not saved_model_layer.has_trainable_weights(model.get_layer(saved_model_layer.LAYER))
     ):
         raise RecipeError(
             f"[[stage]] {stage.name}: the SavedModel has no variables that train; it was exported frozen. "
@@ -208,12 +227,12 @@ def first_trainable(model: Any, stage: Stage) -> int:
     return names.index(stage.unfreeze)
 
 
-def answers(net: Any, batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
-    """What a network gives for batches [N, H, W, 3] of bytes, one after the other, as float32 [N, ...].
+def predict_batches(net: Any, batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
+    """Predict batches [N, H, W, 3] of bytes; yield the network's outputs float32[N, ...] in their order.
 
-    On TensorFlow every processor takes a batch: small networks do not keep them busy otherwise, and
-    a batch gives the same whatever is computed beside it. A shorter one is filled up with its own
-    images: for another shape the network would be traced again.
+    On TensorFlow every processor predicts a batch of its own, because small networks do not use several;
+    the outputs are the same. A shorter batch is filled up with its own images: for another shape the
+    network would be traced again.
     """
     import keras
     import numpy as np
@@ -223,23 +242,24 @@ def answers(net: Any, batches: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.fl
     if first is None:
         return
 
-    def one(batch: NDArray[Any]) -> NDArray[np.float32]:
-        whole = batch if len(batch) >= len(first) else np.resize(batch, first.shape)
-        return np.asarray(net.predict_on_batch(whole.astype(np.float32)), np.float32)[: len(batch)]
+    def predict(batch: NDArray[Any]) -> NDArray[np.float32]:
+        full = batch if len(batch) >= len(first) else np.resize(batch, first.shape)
+        return np.asarray(net.predict_on_batch(full.astype(np.float32)), np.float32)[: len(batch)]
 
-    yield one(first)  # which makes the function that the others share
+    yield predict(first)  # this traces the function that the threads share
     threads = (os.cpu_count() or 1) if keras.backend.backend() == "tensorflow" else 1
-    yield from in_order(one, rest, threads, threads + 1)
+    yield from in_order(predict, rest, threads, threads + 1)
 
 
 def save(model: Any, path: Path) -> None:
-    """Save as `.keras` whose bytes depend on architecture and weights alone.
+    """Save a reproducible `.keras` file: its bytes depend on architecture and weights alone.
 
-    Keras writes the time of day into the archive and its metadata; both are fixed here. A copy
-    without optimizer is saved: its state and name would tell how often training was resumed.
+    Keras writes the current time into the archive and its metadata; both are fixed here. A copy
+    without optimizer is saved, because the optimizer's state and name depend on how often training was
+    resumed.
     """
 
-    def undated(name: str, data: bytes) -> bytes:
+    def without_date(name: str, data: bytes) -> bytes:
         if name != "metadata.json":
             return data
         metadata = json.loads(data)
@@ -247,16 +267,16 @@ def save(model: Any, path: Path) -> None:
         return json.dumps(metadata, sort_keys=True).encode()
 
     plain = copy(model)
-    with atomic.replacing(path) as made:
-        dated = made.with_name("dated.keras")
-        with _scratch_in(made.parent):
+    with atomic.replacing(path) as unfinished:
+        dated = unfinished.with_name("dated.keras")
+        with _temporary_folders_in(unfinished.parent):
             plain.save(dated)
-        files.canonical_zip(dated, made, undated)
+        files.canonical_zip(dated, unfinished, without_date)
 
 
 @contextmanager
-def _scratch_in(folder: Path) -> Iterator[None]:
-    """Have temporary folders made in `folder`: Keras leaves its own behind where saving fails."""
+def _temporary_folders_in(folder: Path) -> Iterator[None]:
+    """Create temporary folders in `folder` for a block: Keras leaves its own behind when saving fails."""
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
         yield
@@ -265,17 +285,20 @@ def _scratch_in(folder: Path) -> Iterator[None]:
 
 
 def copy(net: Any) -> Any:
-    """A network of the same layers with variables of its own, and no optimizer."""
-    made = type(net).from_config(net.get_config())
-    made.set_weights(net.get_weights())
-    return made
+    """Return a network of the same layers with variables of its own, and no optimizer."""
+    copied = type(net).from_config(net.get_config())
+    copied.set_weights(net.get_weights())
+    return copied
 
 
 def load(path: Path) -> Any:
     """Load a `.keras` file in safe mode, without its optimizer.
 
-    Safe mode refuses what would run code of the file's own: Lambda layers, other modules' functions.
-    Raises MissingError without Keras, RunError where the file is damaged or refused.
+    Safe mode refuses files that would run code of their own: Lambda layers, other modules' functions.
+
+    Raises:
+        MissingError: Keras is not installed.
+        RunError: The file is damaged or refused.
     """
     keras = optional_imports.load("keras", "export")
     saved_model_layer.register()

@@ -16,20 +16,23 @@ FILES = "saved_model.pb and variables/"
 
 
 PATIENCE = 30.0
-"""Seconds without a byte after which a download is given up."""
+"""Seconds without a byte after which a download is aborted."""
 
 
 def resolve(handle: str) -> Path:
-    """The folder of a SavedModel: a local path, or a TF-Hub address `https://...`.
+    """Return the folder of a SavedModel; download it where `handle` is a TF-Hub address `https://...`.
 
-    Addresses are looked up, and downloaded, in the cache of tensorflow_hub (TFHUB_CACHE_DIR). Raises
-    MissingError, with the files to put where, for what is not here and cannot be downloaded.
+    An address is looked up in the cache of tensorflow_hub (TFHUB_CACHE_DIR) and downloaded into it.
+
+    Raises:
+        MissingError: It is not on this machine and cannot be downloaded; the text says which files to
+            put where.
     """
     is_address = handle.startswith("https://")
     folder = _cache_folder(handle) if is_address else resource_errors.expanded(handle)
-    is_here = (folder / "saved_model.pb").is_file
-    reason = _download(handle) if is_address and not is_here() else ""
-    if is_here():
+    exists = (folder / "saved_model.pb").is_file
+    reason = _download(handle) if is_address and not exists() else ""
+    if exists():
         return folder
     if is_address:
         raise MissingError(
@@ -52,10 +55,10 @@ def _download(handle: str) -> str:
         return str(error)
     finally:
         socket.setdefaulttimeout(before)
-    return "what came has no saved_model.pb"
+    return "the download has no saved_model.pb"
 
 
 def _cache_folder(handle: str) -> Path:
-    """Where tensorflow_hub keeps an address: the SHA-1 of its text, below the cache folder."""
+    """Return the folder in which tensorflow_hub keeps an address: the SHA-1 of its text."""
     root = os.environ.get("TFHUB_CACHE_DIR") or Path(tempfile.gettempdir()) / "tfhub_modules"
     return Path(root) / hashlib.sha1(handle.encode()).hexdigest()

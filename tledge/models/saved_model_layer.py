@@ -1,12 +1,12 @@
-"""TF-Hub modules and other SavedModels as a Keras 3 layer that trains, saves and converts like any other.
+"""Use TF-Hub modules and other SavedModels as a Keras 3 layer that trains, saves and converts like others.
 
 `hub.KerasLayer` belongs to Keras 2 and `keras.layers.TFSMLayer` does not train. Here the graph of a
-SavedModel is taken apart instead: its structure, without one value of a variable, goes into the
+SavedModel is taken apart instead: its structure, without the values of variables, goes into the
 layer's config, and its variables become ordinary Keras weights that the graph takes as inputs. A
-`.keras` file with this layer in it needs the SavedModel no more.
+`.keras` file with this layer does not need the SavedModel.
 
 The inference branch of the SavedModel is used (`training=False`). When the layer is trained, kernels
-and scales move, dropout inside stays off, and batch norm keeps the statistics it came with.
+and scales move, dropout inside stays off, and batch norm keeps its stored statistics.
 """
 
 from __future__ import annotations
@@ -31,20 +31,28 @@ IMAGE, OUTPUT = "image", "features"
 """Names of the graph's input and output; its weights are `weight_0`, `weight_1` and so on."""
 
 SIGNATURES = ("serving_default", "default", "image_feature_vector", "serve")
-"""Signatures to look for where the SavedModel cannot be called itself, the best first."""
+"""Signatures to look for where the SavedModel itself cannot be called, the best first."""
 
 
 def build(handle: str, inputs: Any) -> Any:
-    """Apply the SavedModel behind `handle` to a KerasTensor float32[N, H, W, 3]: its features.
+    """Apply a SavedModel to a KerasTensor of images; return its features.
 
-    The values must be in the range that the SavedModel was trained on; modules of TF-Hub for images
-    take 0..1. The layer is named "features", holds the SavedModel's weights, and gives
-    float32[N, F], or float32[N, h, w, F] where the SavedModel ends in a feature map.
+    The layer is named "features" and holds the SavedModel's weights.
 
-    Raises MissingError where the SavedModel or TensorFlow is not here, and RecipeError where the
-    SavedModel does not take such images or is not a pure function of image and variables.
+    Args:
+        handle: The SavedModel's folder, or a TF-Hub address `https://...`.
+        inputs: A KerasTensor float32[N, H, W, 3] in the range that the SavedModel was trained on;
+            image modules of TF-Hub take 0..1.
+
+    Returns:
+        float32[N, F], or float32[N, h, w, F] where the SavedModel ends in a feature map.
+
+    Raises:
+        MissingError: The SavedModel or TensorFlow is not on this machine.
+        RecipeError: The SavedModel does not take such images, or is not a pure function of image and
+            variables.
     """
-    config, values = _take(resolve(handle), tuple(inputs.shape[1:]))
+    config, values = _take_apart(resolve(handle), tuple(inputs.shape[1:]))
     layer = _layer_class()(**config, name=LAYER)
     features = layer(inputs)
     for weight, value in zip(layer.values, values, strict=True):
@@ -57,13 +65,13 @@ def register() -> None:
     _layer_class()
 
 
-def trains(layer: Any) -> bool:
-    """True where a layer made by `build` has weights that its SavedModel lists as trainable."""
+def has_trainable_weights(layer: Any) -> bool:
+    """Return whether a layer made by `build` has weights that its SavedModel lists as trainable."""
     return any(trainable for *_rest, trainable in layer.get_config()["variables"])
 
 
 def _tensorflow() -> Any:
-    """TensorFlow, which must be Keras' backend: the graph and its gradients are TensorFlow's."""
+    """Return TensorFlow, which must be Keras' backend: the graph and its gradients are TensorFlow's."""
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -74,29 +82,30 @@ def _tensorflow() -> Any:
     return optional_imports.load("tensorflow", "hub")
 
 
-def _take(folder: Path, shape: tuple[int, ...]) -> tuple[dict[str, Any], list[Any]]:
-    """Take the SavedModel in `folder` apart, for images of `shape` (H, W, 3): layer config and weights."""
+def _take_apart(folder: Path, shape: tuple[int, ...]) -> tuple[dict[str, Any], list[Any]]:
+    """Return the layer config and the weights of a SavedModel, for images of `shape` (H, W, 3)."""
     tf = _tensorflow()
-    loaded = _loaded(tf, folder)
-    function = _traced(tf, folder, loaded, shape)
-    constants, variables = _frozen(folder, function)
-    graph, order = _structure(tf, constants, set(variables))
+    loaded = _load(tf, folder)
+    function = _trace(tf, folder, loaded, shape)
+    constants, variables = _freeze(folder, function)
+    graph, order = _pure_graph(tf, constants, set(variables))
     used = [variables[name] for name in order]
     if not used:
         raise RecipeError(f"{folder}: the SavedModel holds no variables (a frozen graph?): nothing to train.")
     if reason := _impurity(graph):
         raise RecipeError(f"{folder}: the SavedModel {reason}; expected a pure function of the image.")
-    # What a reusable SavedModel lists counts; others say it variable by variable.
-    trainable = {id(one) for one in getattr(loaded, "trainable_variables", function.trainable_variables)}
+    # A reusable SavedModel lists its trainable variables; of others each variable says so itself.
+    listed = getattr(loaded, "trainable_variables", function.trainable_variables)
+    trainable = {id(variable) for variable in listed}
     rows = [
-        [name, one.shape.as_list(), one.dtype.name, id(one) in trainable]
-        for name, one in zip(_names([one.name for one in used]), used, strict=True)
+        [name, variable.shape.as_list(), variable.dtype.name, id(variable) in trainable]
+        for name, variable in zip(_weight_names([variable.name for variable in used]), used, strict=True)
     ]
     config = {"graph": _as_text(graph), "variables": rows, "output_shape": _output_shape(tf, folder, graph)}
-    return config, [one.numpy() for one in used]
+    return config, [variable.numpy() for variable in used]
 
 
-def _loaded(tf: Any, folder: Path) -> Any:
+def _load(tf: Any, folder: Path) -> Any:
     if (folder / "tfhub_module.pb").is_file():
         raise RecipeError(
             f"{folder}: a TF-Hub module in the format of TensorFlow 1, which does not train in "
@@ -106,15 +115,15 @@ def _loaded(tf: Any, folder: Path) -> Any:
         return tf.saved_model.load(str(folder))
     except Exception as error:  # TensorFlow raises many classes for a damaged folder
         raise MissingError(
-            f"{folder}: TensorFlow does not load it ({error}). Expected a whole SavedModel: {FILES}."
+            f"{folder}: TensorFlow does not load it ({error}). Expected a complete SavedModel: {FILES}."
         ) from error
 
 
-def _traced(tf: Any, folder: Path, loaded: Any, shape: tuple[int, ...]) -> Any:
-    """The SavedModel as a ConcreteFunction: image float32[N, H, W, 3] → features."""
-    call, expected = _callable(folder, loaded)
+def _trace(tf: Any, folder: Path, loaded: Any, shape: tuple[int, ...]) -> Any:
+    """Trace the SavedModel to a ConcreteFunction: image float32[N, H, W, 3] → features."""
+    call, expected = _entry_point(folder, loaded)
     spec = tf.TensorSpec((None, *shape), tf.float32, IMAGE)
-    function = tf.function(lambda image: _single(folder, call(image)), autograph=False)
+    function = tf.function(lambda image: _single_output(folder, call(image)), autograph=False)
     try:
         return function.get_concrete_function(spec)
     except (TypeError, ValueError, tf.errors.OpError) as error:
@@ -124,14 +133,16 @@ def _traced(tf: Any, folder: Path, loaded: Any, shape: tuple[int, ...]) -> Any:
         ) from error
 
 
-def _callable(folder: Path, loaded: Any) -> tuple[Callable[[Any], Any], list[str]]:
-    """What to call with an image, and descriptions of the inputs that it takes."""
+def _entry_point(folder: Path, loaded: Any) -> tuple[Callable[[Any], Any], list[str]]:
+    """Return the function to call with an image, and descriptions of the inputs that it takes."""
     if callable(loaded):
         import inspect
 
         takes_training = "training" in inspect.signature(loaded.__call__).parameters
         options = {"training": False} if takes_training else {}
-        expected = [_inputs(one) for one in getattr(loaded.__call__, "concrete_functions", [])]
+        expected = [
+            _describe_inputs(function) for function in getattr(loaded.__call__, "concrete_functions", [])
+        ]
         return lambda image: loaded(image, **options), sorted(set(expected))
     name = next((name for name in SIGNATURES if name in loaded.signatures), None)
     if name is None:
@@ -141,31 +152,35 @@ def _callable(folder: Path, loaded: Any) -> tuple[Callable[[Any], Any], list[str
         )
     signature = loaded.signatures[name]
     key = next(iter(signature.structured_input_signature[1]))
-    return lambda image: signature(**{key: image}), [_inputs(signature)]
+    return lambda image: signature(**{key: image}), [_describe_inputs(signature)]
 
 
-def _inputs(function: Any) -> str:
+def _describe_inputs(function: Any) -> str:
     args, named = function.structured_input_signature
-    specs = [one for one in (*args, *named.values()) if hasattr(one, "shape")]
-    return " and ".join(f"{one.dtype.name}{one.shape}" for one in specs)
+    tensors = [value for value in (*args, *named.values()) if hasattr(value, "shape")]
+    return " and ".join(f"{tensor.dtype.name}{tensor.shape}" for tensor in tensors)
 
 
-def _single(folder: Path, answer: Any) -> Any:
-    """The one tensor in an answer; modules with many name the features "default"."""
-    if isinstance(answer, Mapping):
-        found = [answer["default"]] if "default" in answer else list(answer.values())
+def _single_output(folder: Path, output: Any) -> Any:
+    """Return the one tensor of an output; modules with several name the features "default"."""
+    if isinstance(output, Mapping):
+        tensors = [output["default"]] if "default" in output else list(output.values())
     else:
-        found = list(answer) if isinstance(answer, (list, tuple)) else [answer]
-    if len(found) != 1:
-        raise RecipeError(f"{folder}: the SavedModel gives {len(found)} outputs; expected one, the features.")
-    return found[0]
+        tensors = list(output) if isinstance(output, (list, tuple)) else [output]
+    if len(tensors) != 1:
+        raise RecipeError(
+            f"{folder}: the SavedModel gives {len(tensors)} outputs; expected one, the features."
+        )
+    return tensors[0]
 
 
-def _frozen(folder: Path, function: Any) -> tuple[Any, dict[str, Any]]:
-    """The function's GraphDef with constants for variables, and the variables by those constants' names."""
+def _freeze(folder: Path, function: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the function's GraphDef with constants for variables, and the variables by constant name."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    by_handle = {id(one.handle): one for one in function.graph.variables if one.dtype.is_floating}
+    by_handle = {
+        id(variable.handle): variable for variable in function.graph.variables if variable.dtype.is_floating
+    }
     variables = {
         inner.op.name: by_handle[id(outer)]
         for outer, inner in function.graph.captures
@@ -181,20 +196,20 @@ def _frozen(folder: Path, function: Any) -> tuple[Any, dict[str, Any]]:
     return graph, variables
 
 
-def _structure(tf: Any, frozen: Any, variables: set[str]) -> tuple[Any, list[str]]:
-    """The part of `frozen` behind its output, with placeholders for `variables`; and their order.
+def _pure_graph(tf: Any, frozen: Any, variables: set[str]) -> tuple[Any, list[str]]:
+    """Return the part of `frozen` that its output needs, with placeholders for `variables`; and their order.
 
-    Names and order follow from the structure alone, for those of TensorFlow carry counters of the
-    process. Control edges go, since nothing here has an effect. So do attributes with "_" in front:
-    they hold shapes, places and numbered Python gradients, which no other process knows; operators
-    are differentiated by their own gradients instead.
+    Names and order follow from the structure alone, because TensorFlow's own hold counters of the
+    process. Control edges are removed, since nothing here has an effect. So are attributes with "_" in
+    front: they hold shapes, devices and numbered Python gradients, which no other process knows;
+    operators are differentiated by their own gradients instead.
     """
     nodes = {node.name: node for node in frozen.node}
-    made = tf.compat.v1.GraphDef(versions=frozen.versions)
+    pure = tf.compat.v1.GraphDef(versions=frozen.versions)
     names: dict[str, str] = {}
     order: list[str] = []
-    for name in _sorted(nodes, OUTPUT):
-        node = made.node.add()
+    for name in _in_order(nodes, OUTPUT):
+        node = pure.node.add()
         node.CopyFrom(nodes[name])
         if name in variables:
             names[name] = f"weight_{len(order)}"
@@ -203,25 +218,26 @@ def _structure(tf: Any, frozen: Any, variables: set[str]) -> tuple[Any, list[str
         else:
             names[name] = name if name in (IMAGE, OUTPUT) else f"{node.op.lower()}_{len(names)}"
         _clean(node, names)
-    return made, order
+    return pure, order
 
 
-def _sorted(nodes: Mapping[str, Any], output: str) -> list[str]:
-    """Names of the nodes that `output` needs, each behind those that it needs itself."""
-    found, seen, waiting = [], set(), [(output, False)]
+def _in_order(nodes: Mapping[str, Any], output: str) -> list[str]:
+    """Return the names of the nodes that `output` needs, each after those that it needs itself."""
+    ordered, seen, waiting = [], set(), [(output, False)]
     while waiting:
         name, is_ready = waiting.pop()
         if is_ready:
-            found.append(name)
+            ordered.append(name)
         elif name not in seen:
             seen.add(name)
             waiting.append((name, True))
-            waiting.extend((one.partition(":")[0], False) for one in reversed(_data_inputs(nodes[name])))
-    return found
+            inputs = reversed(_data_inputs(nodes[name]))
+            waiting.extend((edge.partition(":")[0], False) for edge in inputs)
+    return ordered
 
 
 def _data_inputs(node: Any) -> list[str]:
-    return [one for one in node.input if not one.startswith("^")]
+    return [edge for edge in node.input if not edge.startswith("^")]
 
 
 def _become_placeholder(node: Any) -> None:
@@ -233,8 +249,8 @@ def _become_placeholder(node: Any) -> None:
 
 def _clean(node: Any, names: Mapping[str, str]) -> None:
     node.name = names[node.name]
-    parts = [one.partition(":") for one in _data_inputs(node)]
-    node.input[:] = [names[name] + mark + place for name, mark, place in parts]
+    edges = [edge.partition(":") for edge in _data_inputs(node)]
+    node.input[:] = [names[name] + colon + output for name, colon, output in edges]
     node.device = ""
     node.ClearField("experimental_debug_info")
     for key in [key for key in node.attr if key.startswith("_")]:
@@ -242,38 +258,39 @@ def _clean(node: Any, names: Mapping[str, str]) -> None:
 
 
 def _impurity(graph: Any) -> str:
-    """Why a graph is more than arithmetic, empty where it is not.
+    """Return why a graph is more than arithmetic, or "" where it is not.
 
     A layer is loaded from files of other people, and an operator can read and write files too. So
-    nothing that has a state, handles text (a file name) or calls a function is let in.
+    operators that have a state, handle text (a file name) or call a function are refused.
     """
     from tensorflow.core.framework.types_pb2 import DT_RESOURCE, DT_STRING, DT_VARIANT
     from tensorflow.python.framework import op_def_registry
 
     for node in graph.node:
-        known = op_def_registry.get(node.op)
-        kinds = {kind for one in node.attr.values() for kind in (one.type, *one.list.type)}
-        calls = any(one.HasField("func") or one.list.func for one in node.attr.values())
-        if known is None:
+        definition = op_def_registry.get(node.op)
+        attributes = node.attr.values()
+        types = {kind for value in attributes for kind in (value.type, *value.list.type)}
+        calls = any(value.HasField("func") or value.list.func for value in attributes)
+        if definition is None:
             return f"needs the operator {node.op}, which this TensorFlow does not know"
-        fixed = {one.type for one in (*known.input_arg, *known.output_arg)}
-        if known.is_stateful or calls or (kinds | fixed) & {DT_STRING, DT_RESOURCE, DT_VARIANT}:
+        types |= {argument.type for argument in (*definition.input_arg, *definition.output_arg)}
+        if definition.is_stateful or calls or types & {DT_STRING, DT_RESOURCE, DT_VARIANT}:
             return f"holds the operator {node.op}, which does more than arithmetic"
     return ""
 
 
-def _names(originals: list[str]) -> list[str]:
-    """Weight names that Keras takes, unique, still readable: "Conv1/kernel:0" is Conv1_kernel."""
-    made: list[str] = []
+def _weight_names(originals: list[str]) -> list[str]:
+    """Return weight names that Keras accepts, unique and readable: "Conv1/kernel:0" is Conv1_kernel."""
+    names: list[str] = []
     for original in originals:
         plain = re.sub(r"\W+", "_", original.partition(":")[0]).strip("_") or "weight"
         choices = (f"{plain}_{number}" if number > 1 else plain for number in count(1))
-        made.append(next(name for name in choices if name not in made))
-    return made
+        names.append(next(name for name in choices if name not in names))
+    return names
 
 
 def _output_shape(tf: Any, folder: Path, graph: Any) -> list[int | None]:
-    """The features' shape, the batch as None; raises RecipeError unless it is float32[N, ..., F]."""
+    """Return the features' shape, the batch as None; raise RecipeError unless it is float32[N, ..., F]."""
     with tf.Graph().as_default():
         (output,) = tf.graph_util.import_graph_def(graph, return_elements=[f"{OUTPUT}:0"])
     sides = output.shape.as_list()[1:] if output.shape.rank in (2, 4) else [None]
@@ -291,9 +308,9 @@ def _as_text(graph: Any) -> str:
 
 @lru_cache(maxsize=8)
 def _runner(text: str) -> Any:
-    """The graph in `text` as a tf.function of an image batch and the list of its weights.
+    """Return the graph in `text` as a tf.function of an image batch and the list of its weights.
 
-    Kept beside the layers and not in them: Keras and TensorFlow would track and save it.
+    It is cached here and not in the layers, because Keras and TensorFlow would track and save it.
     """
     tf = _tensorflow()
     graph = tf.compat.v1.GraphDef()
@@ -313,7 +330,7 @@ def _runner(text: str) -> Any:
 
 @cache
 def _layer_class() -> Any:
-    """The layer's class, made once: at import time there is no Keras to make it from."""
+    """Return the layer's class, which is made once Keras can be imported."""
     keras = optional_imports.load("keras", "hub")
 
     @keras.saving.register_keras_serializable(package="tledge")
@@ -327,13 +344,14 @@ def _layer_class() -> Any:
         def __init__(
             self, *, graph: str, variables: list[list[Any]], output_shape: list[int | None], **options: Any
         ) -> None:
-            # Mixed precision stops here: the graph is float32.
+            # The graph is float32, also in a network of mixed precision.
             super().__init__(**{**options, "dtype": "float32"})
             self._graph, self._variables, self._output_shape = graph, variables, tuple(output_shape)
 
         def build(self, input_shape: Any) -> None:
             del input_shape
-            _runner(self._graph)  # refuses a graph that is not safe; Keras would hide the words elsewhere
+            # Refuse an unsafe graph here: Keras would hide the message elsewhere.
+            _runner(self._graph)
             self.values = [
                 self.add_weight(tuple(shape), "zeros", dtype, trainable=trainable, name=name)
                 for name, shape, dtype, trainable in self._variables

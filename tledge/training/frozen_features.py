@@ -141,7 +141,7 @@ def _compute(
 
     each = math.ceil(len(rows) / BATCH)
     batches = (batch for view in range(len(images)) for batch in in_batches(images[view], rows, BATCH))
-    tracked = track(progress, classifier.answers(front, batches), "frozen layers", len(images) * each)
+    tracked = track(progress, classifier.predict_batches(front, batches), "frozen layers", len(images) * each)
     for number, made in enumerate(tracked):
         view, place = divmod(number, each)
         out[view, place * BATCH :][: len(made)] = made

@@ -66,7 +66,7 @@ def predict(
     import numpy as np
 
     batches = in_batches(images, rows, 32)
-    parts = track(progress, classifier.answers(core, batches), "score", math.ceil(len(rows) / 32))
+    parts = track(progress, classifier.predict_batches(core, batches), "score", math.ceil(len(rows) / 32))
     return np.concatenate(list(parts))
 
 

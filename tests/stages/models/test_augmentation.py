@@ -22,7 +22,9 @@ def drawn_matrix(side: int, coarse: int, down: int, up: int, smooth: bool, shift
     from tledge.models import augmentation
 
     values = [np.array([one], np.float32) for one in (coarse, down, up, shift)]
-    made = augmentation.matrix(side, values[0], values[1], values[2], np.array([smooth]), values[3])
+    made = augmentation.resampling_matrix(
+        side, values[0], values[1], values[2], np.array([smooth]), values[3]
+    )
     return ops.convert_to_numpy(made)[0]
 
 
@@ -170,6 +172,6 @@ def test_every_augmentation_builds() -> None:
         if one.name in ("fill", "views", "keep_photo"):
             continue
         value = "vertical" if one.name == "flip" else 0.2
-        (layer,) = augmentation.augmentation(config.Augment(**{one.name: value}), seed=0)
+        (layer,) = augmentation.augmentation_layers(config.Augment(**{one.name: value}), seed=0)
         made = layer(images(4).astype(np.float32), training=True)
         assert made.shape == (4, 32, 32, 3), one.name

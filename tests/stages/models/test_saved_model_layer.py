@@ -190,7 +190,7 @@ def test_gradients_are_those_of_the_saved_model(reusable: Path) -> None:
     loaded, net = tf.saved_model.load(str(reusable)), features_of(reusable)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(loaded(tf.constant(scaled()), training=False) ** 2)
-    wanted = dict(zip(saved_model_layer._names([one.name for one in loaded.trainable_variables]),
+    wanted = dict(zip(saved_model_layer._weight_names([one.name for one in loaded.trainable_variables]),
                       tape.gradient(loss, list(loaded.trainable_variables)), strict=True))  # fmt: skip
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(net(scaled()) ** 2)

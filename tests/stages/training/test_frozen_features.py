@@ -171,14 +171,14 @@ def test_cache_changes_no_weight(tmp_path: Path, augment: str, monkeypatch: pyte
 
 def test_short_batch_is_filled_up(net: Any, images: NDArray[np.uint8]) -> None:
     """And changes no answer, nor is the network traced for it."""
-    made = list(classifier.answers(net, [images[0][:4], images[0][4:8], images[0][8:]]))
+    made = list(classifier.predict_batches(net, [images[0][:4], images[0][4:8], images[0][8:]]))
     assert [len(one) for one in made] == [4, 4, 2]
     np.testing.assert_array_equal(made[2], net.predict_on_batch(images[0][8:].astype(np.float32)))
     fresh = classifier.copy(net)
     shapes: list[int] = []
     ask = fresh.predict_on_batch
     fresh.predict_on_batch = lambda batch: shapes.append(len(batch)) or ask(batch)
-    list(classifier.answers(fresh, [images[0][:4], images[0][8:]]))
+    list(classifier.predict_batches(fresh, [images[0][:4], images[0][8:]]))
     assert shapes == [4, 4]
 
 
