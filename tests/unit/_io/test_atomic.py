@@ -18,7 +18,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tledge._io import atomic as whole
-whole._exchanged = lambda *paths: False
+whole._exchange = lambda *paths: False
 before, calls = os.replace, []
 def replace(*paths):
     calls.append(paths)

@@ -18,7 +18,7 @@ WORKER = """
 import sys, time
 from tledge._process import subprocesses as children
 if sys.argv[1] == "asking":
-    children._told_by_kernel = lambda: False
+    children._ends_by_kernel = lambda: False
 children.end_with_parent()
 print("working", flush=True)
 time.sleep(600)
@@ -108,7 +108,7 @@ def test_workers_know_of_this(module: str) -> None:
         (-signal.SIGABRT, "terminate called: 'std::bad_alloc'", "ran out of memory (SIGABRT)"),
         (1, "Traceback\n  line\nMemoryError", "ran out of memory (exit code 1)"),
         (-signal.SIGSEGV, "one\ntwo", "crashed (SIGSEGV). Its last output:\none\ntwo"),
-        (-signal.SIGABRT, "F00 failed: x\n    @     0x7f1a  f()\n    @ 0x1 g()", "words: F00 failed: x"),
+        (-signal.SIGABRT, "F00 failed: x\n    @     0x7f1a  f()\n    @ 0x1 g()", "output: F00 failed: x"),
         (3, "only", "failed (exit code 3). Its last output: only"),
         (-64, "", "crashed (SIGRTMAX)"),
     ],

@@ -145,7 +145,10 @@ def test_variant_chooses(bundle: Path, jobs: list[MeasurementJob]) -> None:
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "was killed (SIGKILL), often for want"),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+            "was killed (SIGKILL), usually because memory",
+        ),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed (SIGSEGV)"),
         ("import os; print('last words'); os.abort()", "crashed (SIGABRT)"),
         ("raise SystemExit('no room left')", "failed (exit code 1). Its last output: no room left"),
