@@ -209,7 +209,7 @@ def ability(needs: Needs, broken: Collection[str] = ()) -> Ability:
 def _again(modules: Collection[str]) -> str:
     """The command that puts broken packages back, in the tested version where that is known."""
     names = [resources.package_key(name) for name in modules]
-    pins = resources.tested()
+    pins = resources.tested_versions()
     wanted = (f"{name}=={pins[name]}" if name in pins else name for name in names)
     return f"pip install --force-reinstall {' '.join(wanted)}"
 
@@ -228,7 +228,7 @@ def installed() -> tuple[Package, ...]:
     """Every installed package of the tested set, by name."""
     from importlib import metadata  # slow to load, and seldom wanted
 
-    pins = resources.tested()
+    pins = resources.tested_versions()
     found: dict[str, str] = {}
     for one in metadata.distributions():  # the first of a name is what Python imports
         found.setdefault(resources.package_key(one.name or ""), one.version)

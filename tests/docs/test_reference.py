@@ -225,7 +225,7 @@ def test_values_of_a_run_are_explained() -> None:
     found = named(generate.run_folder())
     assert found["run.json"] == {one.name for one in dataclasses.fields(records.TrainedRun)}
     assert found["parity.json: rows"] == {one.name for one in dataclasses.fields(records.ParityRow)}
-    assert "True where the verdict is about the file itself" in generate.run_folder()
+    assert "Whether the verdict is about the file itself" in generate.run_folder()
 
 
 def exported(monkeypatch: pytest.MonkeyPatch, **things: Any) -> str:
@@ -277,7 +277,7 @@ def test_indented_text_is_code() -> None:
 
 
 def test_notes_below_fields_are_found() -> None:
-    assert words.notes(records.TrainedRun)["cache"].startswith("Folder of the prepared photos")
+    assert words.notes(records.TrainedRun)["cache"].startswith("Folder of the preprocessed images")
     assert "names of columns" in words.notes(SOURCES["csv"].module)["OPTIONS"]
 
 

@@ -84,7 +84,7 @@ def test_only_int8_needs_onnx_runtime_to_be_made(where: Callable[..., Checkup]) 
 def test_broken_library_is_put_back(where: Callable[..., Checkup]) -> None:
     found = where(EXPORTING, {"tensorflow": Probe(failed="ImportError: libcuda.so.9")})
     first = found.variants[0]
-    pin = resources.tested()["tensorflow"]
+    pin = resources.tested_versions()["tensorflow"]
     assert not first.made.possible and first.made.missing == ("tensorflow",)
     assert first.made.command == f"pip install --force-reinstall tensorflow=={pin}"
     assert found.remarks == ("tensorflow: installed, and does not load (ImportError: libcuda.so.9).",)
@@ -116,8 +116,8 @@ def test_card_that_no_backend_sees(
 
 def test_packages_stand_beside_their_pins(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {one.name: one for one in doctor.installed()}
-    assert found["numpy"].tested == resources.tested()["numpy"] and found["ai-edge-litert"].version
-    monkeypatch.setattr(resources, "tested", lambda: {"numpy": "0.1", "no-such-package": "1"})
+    assert found["numpy"].tested == resources.tested_versions()["numpy"] and found["ai-edge-litert"].version
+    monkeypatch.setattr(resources, "tested_versions", lambda: {"numpy": "0.1", "no-such-package": "1"})
     ((name, version, tested),) = ((one.name, one.version, one.tested) for one in doctor.installed())
     assert (name, tested) == ("numpy", "0.1") and version != "0.1"
 
@@ -144,7 +144,7 @@ def test_words_of_the_default_install(
 
 
 def test_other_versions_are_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "tested", lambda: {"numpy": "0.1"})
+    monkeypatch.setattr(resources, "tested_versions", lambda: {"numpy": "0.1"})
     monkeypatch.setattr(doctor, "PROBED", ())
     done = cli("doctor")
     assert done.code == 0 and "tested with 0.1" in done.out

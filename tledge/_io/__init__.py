@@ -1,1 +1,1 @@
-"""Read and write files safely: atomic writes, lock files, guarded zips, checked JSON, arrays, hashes."""
+"""Read and write files safely: atomic writes, lock files, checked zips and JSON, arrays, hashes."""

@@ -1,4 +1,4 @@
-"""Words for terminals and files that take few letters: what an encoding lacks is written otherwise."""
+"""Write text to terminals and files with a limited character set, with fallbacks for missing characters."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ import re
 import sys
 from typing import Any
 
-NAME = "tledge._io.encoding"
-"""Of the error handler, as `codecs` knows it."""
+HANDLER = "tledge._io.encoding"
+"""Name of the error handler in `codecs`."""
 
-PLAIN = {
+ASCII_FORMS = {
     "–": "-", "…": "...", "→": "->", "Δ": "d", "×": "x", "·": ".", "±": "+-", "≥": ">=", "≤": "<=",
     "°": " deg",
 }  # fmt: skip
-"""What tables and messages are written with, in ASCII."""
+"""ASCII forms of the special characters in tables and messages."""
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What no label may hold: it would rule a terminal, break a line or turn the text around it."""
+"""Characters that no label may contain: they control a terminal, break a line or reverse text direction."""
 
 
 def open_streams() -> None:
-    """Put the null device where a process was started without stdin, stdout or stderr.
+    """Open the null device as stdin, stdout or stderr where the process was started without it.
 
-    Else the next file that is opened has that number, and what native code says goes into it.
+    Otherwise the next file that is opened gets that number, and output of native code goes into it.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
         if getattr(sys, name) is None:
             stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
 
 
-def allow(*streams: Any) -> None:
-    """Let these text streams write what their encoding lacks: in plain letters, else as a number."""
-    codecs.register_error(NAME, _plain)
+def use_fallbacks(*streams: Any) -> None:
+    """Let text streams write characters that their encoding lacks: in an ASCII form, else as a number."""
+    codecs.register_error(HANDLER, _replace_missing)
     for stream in streams:
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors=NAME)
+            stream.reconfigure(errors=HANDLER)
 
 
 def as_json(value: object, encoding: str | None = "utf-8") -> str:
-    """JSON in an encoding's own letters; in ASCII where it lacks some, such as those of odd file names."""
+    """Return JSON with unescaped characters, or in ASCII if the encoding lacks one, as in odd file names."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
     try:
         text.encode(encoding or "utf-8")
@@ -55,16 +55,16 @@ def as_json(value: object, encoding: str | None = "utf-8") -> str:
     return text
 
 
-def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
-    """As `codecs.register_error` wants it: what stands in place, and where to go on."""
+def _replace_missing(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Return the replacement and the position after it, as `codecs.register_error` requires."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    lacking = error.object[error.start : error.end]
-    return "".join(PLAIN.get(one, _number(one)) for one in lacking), error.end
+    missing = error.object[error.start : error.end]
+    return "".join(ASCII_FORMS.get(letter, _escape(letter)) for letter in missing), error.end
 
 
-def _number(letter: str) -> str:
-    """A letter as its number; one that stands for a byte of a file name that is no text, as that byte."""
+def _escape(letter: str) -> str:
+    """Write a character as its number; a byte of a file name that is no valid text, as that byte."""
     code = ord(letter)
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
@@ -72,9 +72,9 @@ def _number(letter: str) -> str:
 
 
 def printable(text: object) -> str:
-    """Text for a terminal: control characters, which would rule it, become `\\x1b`; lines stay lines."""
-    return CONTROL.sub(_written, str(text))
+    """Make text safe for a terminal: control characters become escapes such as `\\x1b`; line breaks stay."""
+    return CONTROL.sub(_escape_control, str(text))
 
 
-def _written(found: re.Match[str]) -> str:
-    return found[0] if found[0] in "\n\t" else found[0].encode("unicode_escape").decode("ascii")
+def _escape_control(match: re.Match[str]) -> str:
+    return match[0] if match[0] in "\n\t" else match[0].encode("unicode_escape").decode("ascii")

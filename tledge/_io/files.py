@@ -1,4 +1,4 @@
-"""Read and write files: text, JSON, hashes, and zips whose bytes are reproducible."""
+"""Read and write files: text, JSON, hashes, and reproducible zips."""
 
 from __future__ import annotations
 
@@ -19,20 +19,23 @@ T = TypeVar("T")
 
 @contextmanager
 def complete(path: Path, advice: str) -> Iterator[None]:
-    """Turn a missing or unknown field of the JSON file at `path` into a RunError with advice."""
+    """Turn the error of a missing, unknown or wrong field of the JSON file at `path` into a RunError with "
+    "advice."""
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         cause = str(error) if isinstance(error, ValueError) else repr(error)
-        raise RunError(f"{path}: incomplete, or of another tledge ({cause}). {advice}") from error
+        raise RunError(
+            f"{path}: incomplete, or written by another version of tledge ({cause}). {advice}"
+        ) from error
 
 
 def read_json(path: Path, what: str, advice: str) -> dict[str, Any]:
-    """The object in a JSON file of a run; raises RunError with `what` was expected, and advice."""
+    """Read the object in a JSON file of a run; raise RunError with `what` was expected, and advice."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError(f"{path.parent}: not {what}, {path.name} is missing. {advice}") from None
+        raise RunError(f"{path.parent}: not {what}: {path.name} is missing. {advice}") from None
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: damaged ({error}). {advice}") from error
     if not isinstance(raw, dict):
@@ -53,15 +56,18 @@ def read_record(kind: type[T], path: Path, what: str, advice: str, again: str = 
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text under its final name at once; raises RunError where a folder has that name."""
-    if os.path.isdir(path):  # Path's own raises for what is no possible path
-        raise RunError(f"{path}: a folder stands where a file is to be written. Move it, or name another.")
-    with atomic.replacing(path) as made:
-        made.write_text(text, encoding="utf-8", newline="\n")
+    """Write UTF-8 text atomically; raise RunError if a folder has that name."""
+    if os.path.isdir(path):  # Path.is_dir raises for impossible paths
+        raise RunError(
+            f"{path}: is a folder, expected the name of a file to write. Move the folder, or choose another "
+            f"name."
+        )
+    with atomic.replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a frozen dataclass or a plain object as JSON under its final name at once."""
+    """Write a dataclass, or an object or list that may contain some, as JSON; atomically."""
     write_text(path, encoding.as_json(to_json(value)) + "\n")
 
 
@@ -86,16 +92,16 @@ def combined_sha256(hashes: Mapping[Path, str]) -> str:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder."""
+    """Count the bytes of a file, or of all files of a folder."""
     if path.is_dir():
         return sum(child.stat().st_size for child in path.rglob("*") if child.is_file())
     return path.stat().st_size
 
 
 def canonical_zip(source: Path, target: Path, rewrite: Callable[[str, bytes], bytes] | None = None) -> None:
-    """Zip a folder, or re-zip a zip, with sorted names and fixed times, so equal content is equal bytes.
+    """Zip a folder, or zip a zip again, with sorted names and fixed times: equal content gives equal bytes.
 
-    `rewrite(name, data)` may change a member on its way.
+    `rewrite(name, data)` may change a member.
     """
     import zipfile
 
@@ -104,7 +110,7 @@ def canonical_zip(source: Path, target: Path, rewrite: Callable[[str, bytes], by
         for name, data in _members(source):
             entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.create_system = 3  # Unix, also where made on Windows
+            entry.create_system = 3  # Unix, also on Windows
             entry.external_attr = 0o644 << 16
             out.writestr(entry, change(name, data))
 
@@ -113,7 +119,7 @@ def _members(source: Path) -> Iterator[tuple[str, bytes]]:
     import zipfile
 
     if source.is_dir():
-        files = {p.relative_to(source).as_posix(): p for p in source.rglob("*") if p.is_file()}
+        files = {path.relative_to(source).as_posix(): path for path in source.rglob("*") if path.is_file()}
         for name in sorted(files):
             yield name, files[name].read_bytes()
         return

@@ -1,4 +1,7 @@
-"""Values from JSON held to a JSON Schema: as much of draft 2020-12 as the schemas in `export/` use."""
+"""Check values from JSON against a JSON Schema: the part of draft 2020-12 that the schemas in `export/` use.
+
+This is own code because a device that only predicts installs no jsonschema.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ TYPES: dict[str, tuple[type, ...]] = {
 }  # fmt: skip
 
 PLAIN = "no control characters, and no path that leads elsewhere"
-"""What `not` is for in these schemas."""
+"""What `not` expresses in these schemas, for messages."""
 
 
 def validate(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], where: str = "") -> None:
-    """Raise ValueError, saying where and what was expected, unless `value` is as `schema` has it.
+    """Raise ValueError, which says where and what was expected, unless `value` satisfies `schema`.
 
-    `root` is the schema whose `$defs` are meant; numbers have to be finite.
+    `root` is the schema that holds the `$defs`; numbers must be finite.
     """
     if "$ref" in schema:
         validate(value, root["$defs"][schema["$ref"].rsplit("/", 1)[-1]], root, where)
@@ -32,9 +35,9 @@ def validate(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], whe
     if isinstance(value, dict):
         _require_fields(value, schema, root, where)
     if isinstance(value, list) and "items" in schema:
-        for number, one in enumerate(value):
-            validate(one, schema["items"], root, f"{where}[{number}]")
-    if "anyOf" in schema and value is not None:  # of something and null, which is all that is used
+        for number, item in enumerate(value):
+            validate(item, schema["items"], root, f"{where}[{number}]")
+    if "anyOf" in schema and value is not None:  # always of one schema and null
         validate(value, schema["anyOf"][0], root, where)
 
 
@@ -46,9 +49,9 @@ def _require_fields(
     for name in schema.get("required", ()):
         if name not in value:
             raise ValueError(f"{within}{name} is missing")
-    for name, one in value.items():
+    for name, item in value.items():
         if name in known:
-            validate(one, known[name], root, within + name)
+            validate(item, known[name], root, within + name)
         elif schema.get("additionalProperties") is False:
             raise ValueError(f"{short_repr(within + name)} is unknown")
 
@@ -80,4 +83,4 @@ RULES: dict[str, Callable[[Any, Any], bool]] = {
     "pattern": lambda value, wanted: re.search(wanted, value) is not None,
     "not": lambda value, wanted: re.search(wanted["pattern"], value) is None,
 }
-"""Keywords in the order in which they are looked at, `type` first; null passes the bounds of numbers."""
+"""Keywords in the order in which they are checked, `type` first; bounds do not apply to null."""

@@ -1,4 +1,7 @@
-"""Write and read numpy's `.npy` and `.npz` files, also those of others."""
+"""Write and read `.npy` and `.npz` files: reproducible, and with clear errors for damaged files.
+
+This is own code because numpy's own `.npz` contains the time of day.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +20,25 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 HEADER = 128
-"""Bytes before the pixels in `images.npy`; its shape is filled in when all are there."""
+"""Bytes before the pixels in `images.npy`; the shape is filled in when all images are written."""
 
 
 def npy_header(shape: tuple[int, ...]) -> bytes:
-    """The header of an `.npy` file of uint8 (format 1.0), padded to the place kept for it."""
-    facts = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
-    text = facts.ljust(HEADER - 11).encode() + b"\n"
+    """Return the header of an `.npy` file of uint8 (format 1.0), padded to `HEADER` bytes."""
+    fields = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
+    text = fields.ljust(HEADER - 11).encode() + b"\n"
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
 
 
-def array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
-    """A new `.npy` of zeros, memory-mapped to be filled, whose place on the disk is already taken.
+def create_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """Create a memory-mapped `.npy` of zeros whose space on the disk is already reserved.
 
-    Where a disk is full under a mapped file, the system ends the process (SIGBUS); here an OSError says so.
+    Without that, the system kills a process that fills a mapped file on a full disk (SIGBUS); here an
+    OSError is raised before.
     """
     import numpy as np
 
-    made = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    mapped = np.lib.format.open_memmap(path, "w+", dtype, shape)
     if hasattr(os, "posix_fallocate"):  # not on Windows and macOS
         with path.open("r+b") as file:
             try:
@@ -42,13 +46,13 @@ def array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any
             except OSError as error:
                 if resource_errors.is_full(error):
                     raise
-    return made
+    return mapped
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """An `.npz` whose bytes depend on the arrays alone (numpy's own carries the time of day).
+    """Write an `.npz` whose bytes depend on the arrays alone.
 
-    Nothing is compressed: whatever reads it again, and verification does every time, would wait for that.
+    It is not compressed: verification reads it each time, and would wait for the decompression.
     """
     import numpy as np
 
@@ -60,11 +64,11 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_npz(path: Path, what: str) -> dict[str, NDArray[Any]]:
-    """The arrays of an `.npz`; raises RunError, for want of `what`, where it is missing or damaged."""
+    """Read the arrays of an `.npz`; raise RunError, which names `what`, if it is missing or damaged."""
     import numpy as np
 
     try:
-        # Opened here, for numpy leaves open what turns out to be no zip file.
+        # Opened here, because numpy does not close a file that is no zip file.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as packed:
             return {name: packed[name] for name in packed.files}
     except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:

@@ -27,40 +27,40 @@ def _path(name: str) -> Path:
 
 
 def recipes() -> dict[str, Path]:
-    """Shipped recipes: name without `.toml` to file, in alphabetical order."""
+    """Map the names of the shipped recipes, without `.toml`, to their files, in alphabetical order."""
     return {path.stem: path for path in sorted(folder("recipes").glob("*.toml"))}
 
 
-def tested() -> dict[str, str]:
-    """Versions of the packages that tledge was tested with, by `package_key`; from `constraints.txt`."""
+def tested_versions() -> dict[str, str]:
+    """Read from `constraints.txt` the package versions that tledge was tested with, by `package_key`."""
     lines = _path("constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = (line.partition("==") for line in lines if "==" in line and not line.startswith("#"))
     return {package_key(name): version for name, _, version in pins}
 
 
 def package_key(name: str) -> str:
-    """A package's name as indexes compare names: "Ai_Edge.LiteRT" and "ai-edge-litert" are one."""
+    """Normalize a package's name as indexes do: "Ai_Edge.LiteRT" and "ai-edge-litert" are the same."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def find_recipe(wanted: str) -> Path:
-    """The recipe file that `wanted` means: a path, or the name of a shipped recipe.
+def find_recipe(name: str) -> Path:
+    """Find the recipe file by its path, or by the name of a shipped recipe.
 
     Raises RecipeError where neither exists.
     """
-    path = Path(wanted)
+    path = Path(name)
     try:
         if path.is_file():
             return path
         is_other = path.exists()
     except OSError as error:
-        raise RecipeError(f"{wanted[:80]}: the recipe cannot be read ({error.strerror}).") from error
+        raise RecipeError(f"{name[:80]}: the recipe cannot be read ({error.strerror}).") from error
     shipped = recipes()
     is_plain = path.parts in ((path.name,), ("recipes", path.name))
     if is_plain and path.name.removesuffix(".toml") in shipped:
         return shipped[path.name.removesuffix(".toml")]
     problem = "not a file" if is_other else "no such recipe"
     raise RecipeError(
-        f"{wanted}: {problem}. Give the path of a .toml file, or one of the shipped names: "
+        f"{name}: {problem}. Give the path of a .toml file, or one of the shipped names: "
         f"{', '.join(shipped)}."
     )

@@ -23,7 +23,7 @@ from tledge.errors import TledgeError
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code; without `arguments`, those that this process got."""
     encoding.open_streams()
-    encoding.allow(sys.stdout, sys.stderr)
+    encoding.use_fallbacks(sys.stdout, sys.stderr)
     given_arguments = sys.argv[1:] if arguments is None else list(arguments)
     signals.advice[:] = [signals.restart_advice]
     print_advice = cache(lambda: print_on_stderr(signals.advice[-1](given_arguments)))  # at most once

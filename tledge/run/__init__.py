@@ -1,1 +1,1 @@
-"""The run folder: its paths and lock, the frozen records in it, the golden set."""
+"""Read and write a run folder: its paths and lock, the records in it, the golden set."""

@@ -1,6 +1,6 @@
-"""The run folder: names of its files, the frozen values in them, atomic writes, SHA-256.
+"""Read and write a run folder: the names of its files, its lock, and the records in its JSON files.
 
-One command at a time writes into a run folder (`RunFolder.alone`); it puts right what killed ones left.
+Only one command at a time writes into a run folder (`RunFolder.alone`); it first cleans up after killed ones.
 """
 
 from __future__ import annotations
@@ -25,42 +25,43 @@ T = TypeVar("T")
 
 
 LOCK = ".lock"
-"""In a run folder: who is writing there."""
+"""Name of the lock file in a run folder, which names the command that writes there."""
 
 UNCORRECTED = "uncorrected"
-"""Key in an artifact's details: the same conversion without bias correction, kept as evidence."""
+"""Key in an artifact's details: the same conversion without bias correction, kept for comparison."""
 
 
 FILES = {
-    "recipe.toml": "exact copy of what was asked",
-    "environment.json": "versions, machine and settings that it was trained with",
-    "run.json": "what training made, and what it scored",
-    "history.csv": "a line for each epoch",
-    "tensorboard": "for TensorBoard: figures of every epoch, augmented photos, confusion matrix, graph",
+    "recipe.toml": "exact copy of the recipe",
+    "environment.json": "versions, machine and settings used for training",
+    "run.json": "the trained model: labels, sizes, scores",
+    "history.csv": "one line for each epoch",
+    "tensorboard": "for TensorBoard: figures of every epoch, augmented images, confusion matrix, graph",
     "curves.png": "loss and accuracy over the epochs",
-    "confusion.png": "which label was taken for which, on the test split",
+    "confusion.png": "confusion matrix of the test split",
     "model.keras": "the trained model",
-    "quantize_aware.keras": "its copy that learned to answer in 8 bits, where a stage made one",
-    "quantize_aware.json": "the ranges that this copy was trained with",
-    "labels.txt": "one name a line, in the order of the output",
-    "golden.npz": "the golden set: prepared test photos and what Keras answered to them",
-    "golden": "encoded test photos that go into bundles",
-    "checkpoints": "what `--resume` goes on from, until training has finished",
-    "artifacts": "converted models, and a JSON file beside each that says how it came about",
-    "logs": "what converters said",
-    "calibration.json": "the photos that int8 ranges were measured on, and how steady the ranges are",
-    "evidence": "photos to calibrate and choose by; answers that differ; what 8 bits and `--skew` cost",
-    "parity.json": "every artifact against Keras",
-    "report.html": "all of it in one page, to look at",
-    "report.md": "the same facts, for a repository",
-    "bench.json": "what `tledge bench` measured",
+    "quantize_aware.keras": "its quantization-aware copy, if a stage trained one",
+    "quantize_aware.json": "the ranges with which this copy was trained",
+    "labels.txt": "one label a line, in the order of the output",
+    "golden.npz": "the golden set: preprocessed test images and the predictions of Keras",
+    "golden": "encoded test images that go into bundles",
+    "checkpoints": "checkpoints that `--resume` continues from, until training has finished",
+    "artifacts": "converted models, each with a JSON file that says how it was made",
+    "logs": "output of the converters",
+    "calibration.json": "the images on which int8 ranges were measured, and how stable the ranges are",
+    "evidence": "images for calibration and selection; predictions that differ; accuracy cost of int8 and "
+    "of `--skew`",
+    "parity.json": "every artifact compared with Keras",
+    "report.html": "everything on one page",
+    "report.md": "the same as Markdown, for a repository",
+    "bench.json": "latency and memory measured by `tledge bench`",
     "bench.png": "accuracy against latency",
-    "bundle": "what leaves the house, as a folder",
-    "feedback": "pictures that `tledge preview` kept, by the label that a person gave them",
+    "bundle": "the files you ship",
+    "feedback": "images saved in `tledge preview`, by the label that a person chose",
     "<name>-<version>.zip": "the bundle as one file",
-    ".lock": "who is writing here, while a command does",
+    ".lock": "names the command that is writing here",
 }
-"""What may lie in a run folder, by name; device projects stand beside these under their own names."""
+"""Everything that a run folder may contain, by name; device projects have folders of their own names."""
 
 
 class RunFolder:
@@ -97,12 +98,15 @@ class RunFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Be the only command that writes here for a block; the folder is made where it is missing.
+        """Hold the folder's lock for a block, so that no other command writes; create the folder if missing.
 
-        What killed commands left is put right first. A thread that is alone here already goes on. Raises
-        RunError naming the other command's process, ResourceError where nothing can be written.
+        First clean up what killed commands left. A thread that already holds the lock continues.
+
+        Raises:
+            RunError: another command holds the lock; the message names it.
+            ResourceError: nothing can be written here.
         """
-        new = [one for one in (self.path, *self.path.parents) if not one.exists()]
+        created = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -111,29 +115,30 @@ class RunFolder:
             refusal = f"{self.path}: another command is writing into this folder"
             with lockfile.hold(self.path / LOCK, refusal) as first:
                 if first:
-                    self._sweep()
+                    self._remove_leftovers()
                 yield
         finally:
-            for one in new:
-                with suppress(OSError):  # something was written
-                    one.rmdir()
+            for folder in created:
+                with suppress(OSError):  # it is not empty
+                    folder.rmdir()
 
-    def _sweep(self) -> None:
+    def _remove_leftovers(self) -> None:
         parts = (self.artifacts, self.checkpoints, self.data.parent, self.logs, self.tensorboard)
         for folder in (self.path, *parts):
             atomic.remove_leftovers(folder)
 
     def empty(self) -> None:
-        """Remove all that lies here but the lock; what says that it is a run last, as a kill may come."""
-        last = {self.run: -1, self.recipe: 1, self.environment: 1}
-        for one in sorted(self.path.iterdir(), key=lambda path: last.get(path, 0)):
-            if one.is_dir() and not one.is_symlink():
-                shutil.rmtree(one)
-            elif one.name != LOCK:
-                one.unlink()
+        """Remove everything but the lock: `run.json` first and the recipe last, in case of a kill in "
+        "between."""
+        order = {self.run: -1, self.recipe: 1, self.environment: 1}
+        for path in sorted(self.path.iterdir(), key=lambda path: order.get(path, 0)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
 
     def read_run(self) -> TrainedRun:
-        """Read `run.json`; raises RunError where training has not finished here."""
+        """Read `run.json`; raise RunError if training has not finished here."""
         return self.once.get(
             self.run,
             "run",
@@ -152,7 +157,7 @@ class RunFolder:
         return [self.once.get(path, "artifact", partial(read, path)) for path in paths]
 
     def read_parity(self) -> ParityReport:
-        """Read `parity.json`; raises RunError where nothing was verified here."""
+        """Read `parity.json`; raise RunError if nothing was verified here."""
         advice = "Run `tledge verify` first."
         return self.once.get(
             self.parity,
@@ -161,18 +166,18 @@ class RunFolder:
         )
 
     def read_golden(self) -> Golden:
-        """Read `golden.npz`, which may hold 512 MiB; raises RunError where it is missing or damaged."""
+        """Read `golden.npz`, which may hold 512 MiB; raise RunError if it is missing or damaged."""
         return self.once.get(self.golden, "golden", lambda: golden_set.load(self.golden))
 
     def read_environment(self) -> Mapping[str, Any]:
-        """Read `environment.json`; raises RunError where training has not begun here."""
+        """Read `environment.json`; raise RunError if training has not started here."""
         advice = "Run `tledge train` first."
         return self.once.get(
             self.environment, "environment", lambda: read_json(self.environment, "a finished run", advice)
         )
 
     def sha256(self, path: Path) -> str:
-        """Hash a file or folder of the run, each state of it once."""
+        """Hash a file or folder of the run; read it only once for each of its states."""
         return self.once.get(path, "sha256", lambda: sha256(path))
 
     def read_risk(self) -> dict[str, RiskCoverage]:
@@ -183,15 +188,15 @@ class RunFolder:
 
 
 def newest_run(root: Path) -> RunFolder:
-    """The finished run below `root` that ended last; raises RunError where there is none."""
-    found = sorted(root.glob("*/run.json"), key=lambda path: (path.stat().st_mtime_ns, path))
-    if not found:
+    """Find the finished run below `root` that ended last; raise RunError if there is none."""
+    records = sorted(root.glob("*/run.json"), key=lambda path: (path.stat().st_mtime_ns, path))
+    if not records:
         raise RunError(f"{root}: no finished run here. Run `tledge train RECIPE`, or name a run folder.")
-    return RunFolder(found[-1].parent)
+    return RunFolder(records[-1].parent)
 
 
 def alone(stage: Callable[Concatenate[RunFolder, P], T]) -> Callable[Concatenate[RunFolder, P], T]:
-    """Let a stage run as the only command that writes into its run folder; see `RunFolder.alone`."""
+    """Decorate a stage so that it holds the lock of its run folder; see `RunFolder.alone`."""
 
     @wraps(stage)
     def guarded(folder: RunFolder, /, *arguments: P.args, **options: P.kwargs) -> T:
@@ -202,5 +207,5 @@ def alone(stage: Callable[Concatenate[RunFolder, P], T]) -> Callable[Concatenate
 
 
 def is_run(path: Path) -> bool:
-    """True for the folder of a finished run."""
+    """Tell whether `path` is the folder of a finished run."""
     return (path / "run.json").is_file()

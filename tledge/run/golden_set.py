@@ -1,8 +1,8 @@
-"""The golden set: what Keras answered right after training, the reference of every comparison.
+"""Read and write the golden set: the predictions of Keras right after training, used by every comparison.
 
-`golden.npz` of a run holds the prepared test images, their labels, Keras' probabilities, and
-Keras' answers when it is fed *wrongly* in known ways (`FAULTS`): an artifact that answers like
-one of those has that fault, so verification can name the cause and not only the symptom.
+`golden.npz` of a run holds the preprocessed test images, their labels, the probabilities of Keras, and its
+probabilities for input that is wrong in known ways (`FAULTS`). An artifact that predicts the same as Keras
+does on wrong input has that fault, so verification can name the cause and not only the symptom.
 """
 
 from __future__ import annotations
@@ -20,44 +20,44 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_BYTES = 1 << 29
-"""Prepared images are kept up to this size; above, a stratified part of the test split."""
+"""Largest size of the preprocessed images; above it, a stratified part of the test split is kept."""
 
 FAULT_IMAGES = 64
-"""Images that the fault answers are computed on; enough to tell faults apart."""
+"""Number of images for which the predictions on wrong input are computed; enough to tell faults apart."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A known mistake: how it changes the float32 bytes that reach the model, and its name."""
+    """A known mistake: its name, and how it changes the float32 pixel values that reach the model."""
 
     name: str
     message: str
     apply: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-def _swapped(images: NDArray[np.float32]) -> NDArray[np.float32]:
+def _swap_channels(images: NDArray[np.float32]) -> NDArray[np.float32]:
     return images[..., ::-1]
 
 
-def _scaled_to_one(images: NDArray[np.float32]) -> NDArray[np.float32]:
+def _scale_to_one(images: NDArray[np.float32]) -> NDArray[np.float32]:
     return images / 255.0
 
 
-def _scaled_around_zero(images: NDArray[np.float32]) -> NDArray[np.float32]:
+def _scale_around_zero(images: NDArray[np.float32]) -> NDArray[np.float32]:
     return images / 127.5 - 1.0
 
 
 FAULTS = (
-    Fault("channels-swapped", "it sees BGR instead of RGB: the colour channels are swapped", _swapped),
+    Fault("channels-swapped", "it sees BGR instead of RGB: the colour channels are swapped", _swap_channels),
     Fault(
         "scaled-twice-to-one",
         "pixels are scaled twice: something divides by 255 before the model's own scaling",
-        _scaled_to_one,
+        _scale_to_one,
     ),
     Fault(
         "scaled-twice-around-zero",
         "pixels are scaled twice: something maps to [-1, 1] before the model's own scaling",
-        _scaled_around_zero,
+        _scale_around_zero,
     ),
 )
 
@@ -66,7 +66,8 @@ FAULTS = (
 class Golden:
     """images uint8[N, H, W, 3], labels int64[N], probabilities float32[N, classes], ids[N].
 
-    `faults` maps a fault's name to Keras' float32[M, classes] on the first M images fed so.
+    `faults` maps a fault's name to the probabilities float32[M, classes] of Keras for the
+    first M images with that fault.
     """
 
     images: NDArray[np.uint8]
@@ -91,7 +92,7 @@ def save(path: Path, golden: Golden) -> None:
 
 
 def load(path: Path) -> Golden:
-    """Read `golden.npz`; raises RunError where it is missing or damaged."""
+    """Read `golden.npz`; raise RunError if it is missing or damaged."""
     what = "readable golden set"
     arrays = read_npz(path, what)
     try:
@@ -99,8 +100,12 @@ def load(path: Path) -> Golden:
             images=arrays["images"],
             labels=arrays["labels"],
             probabilities=arrays["probabilities"],
-            ids=tuple(str(one) for one in arrays["ids"]),
-            faults={k.removeprefix("fault."): v for k, v in arrays.items() if k.startswith("fault.")},
+            ids=tuple(str(image_id) for image_id in arrays["ids"]),
+            faults={
+                name.removeprefix("fault."): values
+                for name, values in arrays.items()
+                if name.startswith("fault.")
+            },
         )
     except KeyError as error:
         raise RunError(f"{path}: no {what} ({error}). Train again.") from error

@@ -10,22 +10,22 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 State = tuple[tuple[str, int, int, int, int], ...]
-"""What tells one state of a file or folder from another: names, inodes, sizes, times of change."""
+"""The state of a file or folder: names, inodes, sizes, times of change."""
 
 
 class ReadOnce:
-    """Values that were read from files; each is read again only where its file is another by now."""
+    """Keeps values that were read from files; a value is read again only if its file has changed."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[Path, str], tuple[State, Any]] = {}
 
     def get(self, path: Path, kind: str, read: Callable[[], T]) -> T:
-        """Return what `read()` gave for the file or folder at `path`, calling it where that is not known.
+        """Return the value read from `path`; call `read()` unless it was read from the same state before.
 
         Args:
-            path: The file or folder that `read` reads.
-            kind: What is read from it; one file may hold several values.
-            read: Reads the value; what it raises is not kept.
+            path: the file or folder that `read` reads.
+            kind: what is read from it; one file may hold several values.
+            read: reads the value; what it raises is not kept.
 
         Returns:
             The value. Whoever asks gets the same object, so it must not be changed.

@@ -1,4 +1,4 @@
-"""The frozen records that a run folder's JSON files hold."""
+"""Define the records in a run folder's JSON files, as frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tledge.contract import AbstentionPolicy, InputSpec
 
 @dataclass(frozen=True)
 class Score:
-    """Accuracy on a split with its 95 % Wilson interval; `top5` where there are over 5 classes."""
+    """Accuracy on a split with its 95 % Wilson interval; `top5` if there are more than 5 classes."""
 
     images: int
     accuracy: float
@@ -22,7 +22,7 @@ class Score:
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """`run.json`: what training made."""
+    """`run.json`: the trained model and its scores."""
 
     name: str
     version: str
@@ -37,23 +37,24 @@ class TrainedRun:
     validation: Score
     test: Score
     first_stage_validation: Score = field(metadata=stored_as("frozen"))
-    """Validation score at the end of the first stage, to show what the later ones brought."""
+    """Validation score at the end of the first stage, to show what the later stages improved."""
     seconds: float
     cache: str
-    """Folder of the prepared photos; calibration images come from its train split."""
+    """Folder of the preprocessed images; calibration images come from its train split."""
     skipped: tuple[str, ...] = ()
     expected: float = 0.0
     halved: dict[str, int] = field(default_factory=dict)
-    """Images at a time in the stages whose batch did not fit into memory, by stage."""
+    """Images per step in the stages whose batch did not fit into memory, by stage."""
     confidence: AbstentionPolicy | None = None
-    """Temperature and threshold of "unsure"; runs of earlier versions have none."""
+    """Temperature and threshold below which a prediction is rejected; runs of earlier versions have none."""
     remarks: tuple[str, ...] = ()
-    """What the scores do not show, a line each: see `tledge.training.scoring`."""
+    """Warnings about the scores, one line each: see `tledge.training.scoring`."""
 
 
 @dataclass(frozen=True)
 class Risk:
-    """Answering at `threshold` and above: the share of photos answered, and of these the share wrong."""
+    """With a confidence `threshold`: the coverage, and the share of wrong predictions among those "
+    "accepted."""
 
     threshold: float
     coverage: float
@@ -62,7 +63,7 @@ class Risk:
 
 @dataclass(frozen=True)
 class RiskCoverage:
-    """Error among the answered as fewer photos of a split are answered.
+    """Error among the accepted predictions of a split, for decreasing coverage.
 
     `aurc` is the area under that curve, the mean error over all coverages (Geifman, Uziel and
     El-Yaniv 2019); 0 where nothing is wrong.
@@ -74,7 +75,7 @@ class RiskCoverage:
 
 @dataclass(frozen=True)
 class Artifact:
-    """`artifacts/<variant>.json`: one converted model and how it came about.
+    """`artifacts/<variant>.json`: one converted model and how it was made.
 
     `made_with` holds the versions of `tledge`, `python` and `packages`; files of earlier versions have none.
     """
@@ -90,9 +91,10 @@ class Artifact:
 
 @dataclass(frozen=True)
 class ParityRow:
-    """One artifact against Keras; shares in 0..1, `reasons` say what failed or is undecided.
+    """One artifact compared with Keras; shares are from 0 to 1, `reasons` say what failed or is undecided.
 
-    Of its answers that differ, `lost` were right, `won` are right now, `moved` are wrong as before.
+    Of the predictions that differ, `lost` counts regressions, `won` fixes, and `moved` those that are
+    still wrong, differently.
     """
 
     variant: str
@@ -113,33 +115,34 @@ class ParityRow:
     kernels: str = ""
     gate: str = ""
     structural: bool = False
-    """True where the verdict is about the file itself and not about its answers."""
+    """Whether the verdict is about the file itself and not about its predictions."""
     reasons: tuple[str, ...] = ()
     without_bias_correction: dict[str, float] | None = None
     images_needed: int | None = None
-    """Images that it would take to decide, where the verdict is "undecided"."""
+    """Number of images needed to decide, where the verdict is "undecided"."""
     ece: float | None = None
     """Expected calibration error: the mean distance of confidence from accuracy."""
     lost: int | None = None
     won: int | None = None
     moved: int | None = None
     flips: str = ""
-    """The list of answers that differ, in the run folder; a contact sheet `.png` lies beside it."""
+    """Path in the run folder of the list of predictions that differ; a contact sheet `.png` is beside it."""
     worst_class: str = ""
-    """Of the classes with 20 images or more the one whose recall changed for the worst."""
+    """Of the classes with 20 images or more, the one whose recall dropped the most."""
     worst_class_change: float | None = None
     recall: dict[str, tuple[int, float, float]] = field(default_factory=dict)
-    """By class: images, Keras' recall, the artifact's recall."""
+    """By class: number of images, recall of Keras, recall of the artifact."""
     coverage: float | None = None
-    """Share of the images that it answers, being sure enough; `answered_error` is wrong among these."""
+    """Share of predictions at or above the confidence threshold; `answered_error` is the error among "
+    "these."""
     answered_error: float | None = None
     remarks: tuple[str, ...] = ()
-    """What is worth knowing and decides nothing."""
+    """Notes that do not affect the verdict."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What Keras scored on the images that the artifacts were compared on."""
+    """Scores of Keras on the images on which the artifacts were compared."""
 
     accuracy: float
     images: int
@@ -150,7 +153,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """`parity.json`: every artifact against the Keras model."""
+    """`parity.json`: every artifact compared with the Keras model."""
 
     passed: bool
     reference: Reference

@@ -37,7 +37,7 @@ def _write(examples: Examples, recipe: Recipe, path: Path, progress: Progress) -
     augment = augmentation.make_augmenter(recipe.augment, recipe.meta.seed)
     batches = [(copy, start) for copy in range(count) for start in range(0, len(rows), BATCH)]
     with atomic.replacing(path) as unfinished:
-        copies = npy.array(unfinished, np.uint8, (count, len(rows), *images.shape[1:]))
+        copies = npy.create_array(unfinished, np.uint8, (count, len(rows), *images.shape[1:]))
         for copy, start in track(progress, batches, "augment", len(batches)):
             batch = images[rows[start : start + BATCH]]
             copies[copy, start : start + BATCH] = batch if copy < unchanged else augment(batch)

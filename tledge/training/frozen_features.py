@@ -121,7 +121,7 @@ def outputs(
     if not _is_whole(path, note):
         shape = (len(images), len(rows), *front.output_shape[1:])
         with atomic.replacing(path) as made:
-            _compute(front, images, rows, npy.array(made, np.float32, shape), progress)
+            _compute(front, images, rows, npy.create_array(made, np.float32, shape), progress)
         files.write_text(note, files.sha256(path))
     found: NDArray[np.float32] = np.load(path, mmap_mode="r")
     return found

@@ -19,7 +19,7 @@ TEXT = "–…→Δ×·±≥≤° é手\udcff"
 def written(encoding: str) -> bytes:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding=encoding)
-    io_encoding.allow(stream)
+    io_encoding.use_fallbacks(stream)
     stream.write(TEXT)
     stream.flush()
     return raw.getvalue()

@@ -147,7 +147,7 @@ def test_damaged_json_is_explained(tmp_path: Path, data: bytes, message: str) ->
 
 
 def test_missing_json_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"not a thing, x\.json is missing\. Do this\."):
+    with pytest.raises(RunError, match=r"not a thing: x\.json is missing\. Do this\."):
         io_files.read_json(tmp_path / "x.json", "a thing", "Do this.")
 
 

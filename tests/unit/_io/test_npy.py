@@ -20,11 +20,11 @@ def test_mapped_array_takes_its_place_first(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space left"):
-        npy.array(tmp_path / "a.npy", np.float32, (2, 3))
+        npy.create_array(tmp_path / "a.npy", np.float32, (2, 3))
 
 
 def test_mapped_array_is_zeros_to_fill(tmp_path: Path) -> None:
-    made = npy.array(tmp_path / "a.npy", np.float32, (2, 3))
+    made = npy.create_array(tmp_path / "a.npy", np.float32, (2, 3))
     made[1] = 5
     made.flush()
     assert np.load(tmp_path / "a.npy").tolist() == [[0, 0, 0], [5, 5, 5]]

@@ -30,20 +30,20 @@ def packed(bundle: Path, tmp_path: Path, *more: tuple[str, bytes, int]) -> Path:
 
 
 ENTRIES = {
-    "../escaped.txt": "no name of a file",
-    "golden/../../escaped.txt": "no name of a file",
-    "/tmp/escaped.txt": "no name of a file",
-    "C:/escaped.txt": "no name of a file",
-    "..\\escaped.txt": "no name of a file",
-    "golden/./x": "no name of a file",
-    "golden//x": "no name of a file",
-    "golden/a\nb": "no name of a file",
-    "golden/\x1b[2J": "no name of a file",
-    "golden/" + "n" * 300: "no name of a file",
-    "d/" * 50 + "x": "no name of a file",
-    "manifest.json": "stands there twice",
-    "MANIFEST.json": "stands there twice",
-    "labels.txt/x": "a file and a folder",
+    "../escaped.txt": "not a safe file name",
+    "golden/../../escaped.txt": "not a safe file name",
+    "/tmp/escaped.txt": "not a safe file name",
+    "C:/escaped.txt": "not a safe file name",
+    "..\\escaped.txt": "not a safe file name",
+    "golden/./x": "not a safe file name",
+    "golden//x": "not a safe file name",
+    "golden/a\nb": "not a safe file name",
+    "golden/\x1b[2J": "not a safe file name",
+    "golden/" + "n" * 300: "not a safe file name",
+    "d/" * 50 + "x": "not a safe file name",
+    "manifest.json": "is a duplicate entry",
+    "MANIFEST.json": "is a duplicate entry",
+    "labels.txt/x": "both a file and a folder",
 }
 
 
@@ -69,7 +69,7 @@ def test_plain_entries_are_taken(bundle: Path, tmp_path: Path) -> None:
 def test_bomb_is_not_unpacked(bundle: Path, tmp_path: Path) -> None:
     path = packed(bundle, tmp_path, ("golden/big.npy", bytes(200 << 20), 0))
     assert path.stat().st_size < 1 << 20
-    with pytest.raises(ArtifactError, match="too many for its size"):
+    with pytest.raises(ArtifactError, match="too much for its size"):
         reader.open_bundle(path)
 
 

@@ -144,7 +144,7 @@ def test_unknown_labels_are_left_out(old: Path, tmp_path: Path) -> None:
 )
 def test_damaged_list_of_photos_is_named(old: Path, tmp_path: Path, text: str) -> None:
     (old / "golden" / "photos.json").write_text(text)
-    with pytest.raises(RunError, match=r"photos\.json: incomplete, or of another tledge"):
+    with pytest.raises(RunError, match=r"photos\.json: incomplete, or written by another version of tledge"):
         opened(old, tmp_path)
 
 

@@ -99,7 +99,9 @@ def test_list_reads_back(tmp_path: Path) -> None:
     assert list(found.flips) == flips.find(reference(), FOUND, NAMES)
     for damage in ('"flips": [1]', '"flips": [{"image": 3}]', '"won": 1'):
         path.write_text("{" + damage + "}")
-        with pytest.raises(RunError, match=r"incomplete, or of another tledge.*tledge verify"):
+        with pytest.raises(
+            RunError, match=r"incomplete, or written by another version of tledge.*tledge verify"
+        ):
             flips.read_listing(path)
 
 
