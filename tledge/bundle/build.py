@@ -1,4 +1,4 @@
-"""The bundle stage: what leaves the house, as a folder and as a zip whose bytes repeat."""
+"""Build the release bundle: a folder and a reproducible zip."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bundled:
-    """Where a bundle lies, and which variants were left out because they did not pass.
+    """A bundle's folder and zip, its variants, and those left out because they did not pass verification.
 
-    `signed_by` is the fingerprint of the key that it was signed with, if it was.
+    `signed_by` is the fingerprint of the signing key; empty for an unsigned bundle.
     """
 
     folder: Path
@@ -54,10 +54,21 @@ def bundle(
     sign: Signer | None = None,
     progress: Progress = SILENT,
 ) -> Bundled:
-    """Put every artifact with a passing row of `parity.json` into `bundle/` and a zip.
+    """Bundle every artifact that passed verification into `bundle/` and a zip.
 
-    With `unverified`, artifacts that did not pass come along and the manifest says so; with `sign`,
-    all of it is signed. Raises ParityFailed where none may ship, RunError where nothing was verified yet.
+    Args:
+        folder: The run.
+        unverified: Also bundle artifacts that did not pass; the manifest marks them.
+        sign: The private key to sign with; without it the bundle is not signed.
+        progress: Receives the task and warnings.
+
+    Returns:
+        The paths of the bundle, its variants and the zip's hash.
+
+    Raises:
+        ParityFailed: No artifact passed.
+        RunError: Nothing was verified yet, or an artifact changed since.
+        MissingError: jinja2 is not installed.
     """
     run = folder.read_run()
     report = folder.read_parity()
@@ -65,25 +76,25 @@ def bundle(
     left_out = tuple(row.variant for row in report.rows if row not in chosen)
     if not chosen:
         raise ParityFailed(
-            f"{folder.path}: no artifact passed, so there is nothing to bundle. "
-            "See the reasons above, or bundle anyway with --unverified."
+            f"{folder.path}: no artifact passed verification, so there is nothing to bundle. "
+            "See the reasons above, or bundle unverified artifacts with --unverified."
         )
     if not sign and (folder.bundle / signing.NAME).exists():
-        progress.say("warning: the bundle that stood here was signed, and this one is not; see --sign.")
+        progress.say("warning: the previous bundle was signed, and this one is not; see --sign.")
     archive = folder.path / f"{run.name}-{run.version}.zip"
-    with start_task(progress, "bundle") as task, atomic.replacing(folder.bundle) as made:
-        made.mkdir()
-        _fill(made, folder, run, chosen, unverified, sign)
+    with start_task(progress, "bundle") as task, atomic.replacing(folder.bundle) as target:
+        target.mkdir()
+        _fill(target, folder, run, chosen, unverified, sign)
         task.advance(1)
         with atomic.replacing(archive) as packed:
-            io_files.canonical_zip(made, packed)
+            io_files.canonical_zip(target, packed)
     variants = tuple(row.variant for row in chosen)
     signed_by = sign.fingerprint if sign else ""
     return Bundled(folder.bundle, archive, io_files.sha256(archive), variants, left_out, signed_by)
 
 
 def _chosen(folder: RunFolder, report: ParityReport, unverified: bool) -> list[ParityRow]:
-    """Rows that may ship; a file that changed since its row was written may not."""
+    """Return the rows to bundle; raise RunError for an artifact that changed after verification."""
     chosen = []
     for row in report.rows:
         path = folder.path / row.path
@@ -98,47 +109,53 @@ def _chosen(folder: RunFolder, report: ParityReport, unverified: bool) -> list[P
 
 
 def _fill(
-    made: Path,
+    target: Path,
     folder: RunFolder,
     run: TrainedRun,
     rows: Sequence[ParityRow],
     unverified: bool,
     sign: Signer | None,
 ) -> None:
-    for row in rows:
-        source, target = folder.path / row.path, made / Path(row.path).name
-        if source.is_dir():
-            shutil.copytree(source, target)
-        else:
-            shutil.copyfile(source, target)
-    cases, expected = _golden(made / "golden", folder, run, rows)
-    manifest = _manifest(run, rows, cases, expected, unverified, made)
+    """Write all files of a bundle into the folder `target`."""
+    _copy_artifacts(target, folder, rows)
+    cases, expected = _write_golden(target / "golden", folder, run, rows)
+    manifest = _manifest(run, rows, cases, expected, unverified, target)
     text = bundle_manifest.manifest_json(manifest)
-    bundle_manifest.parse_manifest(
-        text.encode(), f"{folder.bundle}/manifest.json"
-    )  # before anyone cannot read it
-    (made / "manifest.json").write_text(text, encoding="utf-8")
-    if preview := preview_page.of_folder(made, manifest):
-        (made / preview_page.NAME).write_text(preview, encoding="utf-8")
-    (made / "labels.txt").write_text(contract.labels_text(run.labels), encoding="utf-8")
-    (made / "README.md").write_text(readme.text(manifest, run, sign), encoding="utf-8")
-    known = run_summary.read(folder)
-    (made / "MODEL_CARD.md").write_text(model_card.text(known, rows, __version__), encoding="utf-8")
-    (made / sbom.NAME).write_text(sbom.text(known, rows, made, __version__), encoding="utf-8")
-    hashes = {
-        path.relative_to(made): io_files.sha256(path) for path in sorted(made.rglob("*")) if path.is_file()
+    bundle_manifest.parse_manifest(text.encode(), f"{folder.bundle}/manifest.json")  # it must be readable
+    summary = run_summary.read(folder)
+    texts = {
+        "manifest.json": text,
+        preview_page.NAME: preview_page.of_folder(target, manifest),
+        "labels.txt": contract.labels_text(run.labels),
+        "README.md": readme.text(manifest, run, sign),
+        "MODEL_CARD.md": model_card.text(summary, rows, __version__),
     }
+    for name, content in texts.items():
+        if content:  # no page where a browser can run none of the artifacts
+            (target / name).write_text(content, encoding="utf-8")
+    (target / sbom.NAME).write_text(sbom.text(summary, rows, target, __version__), encoding="utf-8")
+    paths = sorted(path for path in target.rglob("*") if path.is_file())
+    hashes = {path.relative_to(target): io_files.sha256(path) for path in paths}
     for row in rows:
         _require_verified(hashes, row, folder)
-    _seal(made, hashes, sign)
+    _write_sums(target, hashes, sign)
+
+
+def _copy_artifacts(target: Path, folder: RunFolder, rows: Sequence[ParityRow]) -> None:
+    for row in rows:
+        source, copy = folder.path / row.path, target / Path(row.path).name
+        if source.is_dir():
+            shutil.copytree(source, copy)
+        else:
+            shutil.copyfile(source, copy)
 
 
 def _require_verified(hashes: Mapping[Path, str], row: ParityRow, folder: RunFolder) -> None:
     """Raise RunError where the copy of an artifact is not the one that was verified."""
     name = Path(row.path).name
-    inside = {path.relative_to(name): digest for path, digest in hashes.items() if path.parts[0] == name}
-    copied = inside[Path()] if Path() in inside else io_files.combined_sha256(inside)
-    if copied != row.sha256:
+    copied = {path.relative_to(name): digest for path, digest in hashes.items() if path.parts[0] == name}
+    digest = copied[Path()] if Path() in copied else io_files.combined_sha256(copied)
+    if digest != row.sha256:
         raise _changed(folder, row)
 
 
@@ -148,12 +165,12 @@ def _changed(folder: RunFolder, row: ParityRow) -> RunError:
     )
 
 
-def _seal(made: Path, hashes: Mapping[Path, str], sign: Signer | None) -> None:
-    """Write SHA256SUMS of all that is there, and its signature."""
+def _write_sums(target: Path, hashes: Mapping[Path, str], sign: Signer | None) -> None:
+    """Write SHA256SUMS of all files, and its signature."""
     sums = "".join(f"{digest}  {path.as_posix()}\n" for path, digest in hashes.items()).encode()
-    (made / signing.SIGNED).write_bytes(sums)
+    (target / signing.SIGNED).write_bytes(sums)
     if sign:
-        (made / signing.NAME).write_text(sign.sign(sums), encoding="utf-8", newline="\n")
+        (target / signing.NAME).write_text(sign.sign(sums), encoding="utf-8", newline="\n")
 
 
 def _manifest(
@@ -162,13 +179,13 @@ def _manifest(
     cases: tuple[GoldenCase, ...],
     expected: Mapping[str, tuple[Expected, ...]],
     unverified: bool,
-    made: Path,
+    target: Path,
 ) -> Manifest:
     shipped = tuple(
         Shipped(
             row.variant, Path(row.path).name, row.sha256, row.bytes, row.verdict,
             row.accuracy, row.agreement, row.kernels, row.coverage, row.answered_error,
-            expected[row.variant], *_output(made / Path(row.path).name, row.variant),
+            expected[row.variant], *_output_scaling(target / Path(row.path).name, row.variant),
         )
         for row in rows
     )  # fmt: skip
@@ -189,81 +206,81 @@ def _manifest(
     )
 
 
-def _output(path: Path, variant: str) -> tuple[float, int]:
-    """Scale and zero point of a TFLite artifact's output, which not every runtime tells; else (0, 0)."""
+def _output_scaling(path: Path, variant: str) -> tuple[float, int]:
+    """Return scale and zero point of a TFLite output, which not every runtime reports; else (0, 0)."""
     if path.suffix != ".tflite":
         return 0.0, 0
-    (given,) = VARIANTS[variant].format.inspect(path).outputs
-    return given.scale, given.zero_point
+    (output,) = VARIANTS[variant].format.inspect(path).outputs
+    return output.scale, output.zero_point
 
 
-def _golden(
+def _write_golden(
     target: Path, folder: RunFolder, run: TrainedRun, rows: Sequence[ParityRow]
 ) -> tuple[tuple[GoldenCase, ...], dict[str, tuple[Expected, ...]]]:
-    """Write encoded photos, the pixels that they are prepared to, and all answers to these as `.npy`.
+    """Write encoded photos, their preprocessed pixels, and all predictions for these as `.npy`.
 
-    Gives the cases, and by variant where its answers lie.
+    Returns the cases, and the files of predictions by variant.
     """
     import numpy as np
 
     target.mkdir()
     size = (run.input.height, run.input.width)
-    known = _photos(folder)
+    photos = _golden_photos(folder)
     pixels, cases = [], []
-    for number, (name, label, answer, encoding) in enumerate(known):
+    for number, (name, label, probabilities, encoding) in enumerate(photos):
         shutil.copyfile(folder.photos / name, target / name)
         pixels.append(image.preprocess(target / name, size))
-        cases.append(GoldenCase(name, run.labels[label], run.labels[int(answer.argmax())], number, encoding))
-    prepared = np.stack(pixels)
-    np.save(target / "pixels.npy", prepared)
-    np.save(target / "keras.npy", np.stack([answer for _name, _label, answer, _encoding in known]))
-    return tuple(cases), {row.variant: _expected(target, folder, row, prepared) for row in rows}
+        predicted = run.labels[int(probabilities.argmax())]
+        cases.append(GoldenCase(name, run.labels[label], predicted, number, encoding))
+    images = np.stack(pixels)
+    np.save(target / "pixels.npy", images)
+    np.save(target / "keras.npy", np.stack([probabilities for _, _, probabilities, _ in photos]))
+    return tuple(cases), {row.variant: _write_expected(target, folder, row, images) for row in rows}
 
 
-def _photos(folder: RunFolder) -> list[tuple[str, int, NDArray[np.float32], str]]:
-    """File name, label, Keras' probabilities and encoding of every photo that the run kept."""
+def _golden_photos(folder: RunFolder) -> list[tuple[str, int, NDArray[np.float32], str]]:
+    """Return file name, label, Keras' probabilities and encoding of every photo that the run keeps."""
     import numpy as np
 
     reference = folder.read_golden()
-    found = []
+    cases = []
     photos, encodings = folder.photos / "photos.json", folder.photos / "encodings.json"
     with io_files.complete(photos, "Train again."):
         for entry in json.loads(photos.read_text(encoding="utf-8")):
             row = int(entry["row"])
-            found.append(
-                (_file_name(entry["photo"]), int(reference.labels[row]), reference.probabilities[row], "")
-            )
+            label = int(reference.labels[row])
+            cases.append((_file_name(entry["photo"]), label, reference.probabilities[row], ""))
     with io_files.complete(encodings, "Train again."):
         for entry in json.loads(encodings.read_text(encoding="utf-8")) if encodings.is_file() else ():
-            answer = np.array(entry["keras"], np.float32)
-            found.append((_file_name(entry["photo"]), int(entry["label"]), answer, entry["encoding"]))
-    return found
+            probabilities = np.array(entry["keras"], np.float32)
+            cases.append((_file_name(entry["photo"]), int(entry["label"]), probabilities, entry["encoding"]))
+    return cases
 
 
 def _file_name(name: str) -> str:
-    """A name that stays in its folder; raises ValueError for any other."""
+    """Return a name that stays in its folder; raise ValueError for any other."""
     if not zip_guard.is_plain(name) or "/" in name:
-        raise ValueError(f"{name!r} is no file's name")
+        raise ValueError(f"{name!r} is not a file name")
     return name
 
 
-def _expected(
-    target: Path, folder: RunFolder, row: ParityRow, prepared: NDArray[np.uint8]
+def _write_expected(
+    target: Path, folder: RunFolder, row: ParityRow, images: NDArray[np.uint8]
 ) -> tuple[Expected, ...]:
-    """Write an artifact's answers to the golden pixels, for LiteRT those of every kernel family."""
+    """Write an artifact's predictions for the golden pixels, with LiteRT for every kernel family."""
     import numpy as np
 
     variant = VARIANTS[row.variant]
     families = sessions.KERNELS if variant.format.suffix == ".tflite" else ("",)
-    found = []
+    expected = []
     for kernels in families:
         try:
             session = variant.format.open(folder.path / row.path, kernels)
-            answers = session.run(prepared)
+            predictions = session.run(images)
         except MissingError:
             continue
         name = f"{row.variant}.{kernels}.npy" if kernels else f"{row.variant}.npy"
-        np.save(target / name, answers)
+        np.save(target / name, predictions)
         tolerance = contract.TOLERANCES[variant.mode.gate]
-        found.append(Expected(session.kernels, f"golden/{name}", tolerance))
-    return tuple(found)
+        expected.append(Expected(session.kernels, f"golden/{name}", tolerance))
+    return tuple(expected)

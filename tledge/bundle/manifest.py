@@ -1,4 +1,4 @@
-"""The manifest of a bundle: its values, read and written."""
+"""Read and write the manifest of a bundle."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from tledge.errors import ArtifactError
 
 MANIFEST_VERSION = 1
 
-
 MAX_BYTES = 1 << 24
-"""Longer manifests are refused before they are read; those of a thousand classes take 100 KB."""
+"""Larger manifests are refused before they are parsed; one of a thousand classes takes 100 KB."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What an artifact answered to the golden pixels at export, with one kind of kernels.
+    """An artifact's predictions for the golden pixels at export, with one kernel family.
 
-    `path` is an `.npy` of float32[cases, classes]; another machine with the same kernels may differ
-    from it by `tolerance` in a probability.
+    `path` is an `.npy` of float32[cases, classes]; on another machine with the same kernel family a
+    probability may differ by `tolerance`.
     """
 
     kernels: str
@@ -34,12 +33,12 @@ class Expected:
 
 @dataclass(frozen=True)
 class Shipped:
-    """One artifact in a bundle, with what verification found.
+    """One artifact in a bundle, with its results of verification.
 
-    `expected` are its answers to the golden pixels. `coverage` is the share of test photos that it
-    answers by the manifest's `confidence`, and `answered_error` the share wrong among these. Where its
-    output is integers, a probability is `output_scale * (value - output_zero_point)`; a scale of 0 means
-    that it gives probabilities.
+    `expected` are its predictions for the golden pixels. `coverage` is the share of test photos that are
+    not rejected by the manifest's `confidence`, and `answered_error` the selective error, the share of
+    wrong predictions among these. Where the output is integers, a probability is
+    `output_scale * (value - output_zero_point)`; a scale of 0 means that the output is probabilities.
     """
 
     variant: str
@@ -59,11 +58,11 @@ class Shipped:
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """One photo of the bundle: its encoded file, its label and its class by Keras.
+    """One photo of the bundle: its encoded file, its label and the class that Keras predicts.
 
-    `tensor` is its row in `golden/pixels.npy`, uint8[cases, H, W, 3], what it is prepared to, in
-    `golden/keras.npy`, float32[cases, classes], and in the answers of every artifact. `encoding`
-    says what is special about a copy that was made of another photo to show that it is read.
+    `tensor` is its row in `golden/pixels.npy`, uint8[cases, H, W, 3], the preprocessed pixels, in
+    `golden/keras.npy`, float32[cases, classes], and in the predictions of every artifact. `encoding`
+    names the special encoding of a copy of another photo, which shows that it can be decoded.
     """
 
     photo: str
@@ -75,7 +74,7 @@ class GoldenCase:
 
 @dataclass(frozen=True)
 class Manifest:
-    """`manifest.json` of a bundle: all that varies between two bundles of the same layout.
+    """`manifest.json` of a bundle: everything that varies between two bundles of the same layout.
 
     `sbom` is the path of its bill of materials, CycloneDX in JSON; empty where it has none.
     """
@@ -98,21 +97,21 @@ class Manifest:
 
     @property
     def photos(self) -> tuple[GoldenCase, ...]:
-        """The golden photos as they came, without the copies in other encodings."""
-        return tuple(one for one in self.golden if not one.encoding)
+        """The golden photos without the copies in other encodings."""
+        return tuple(case for case in self.golden if not case.encoding)
 
     def label_index(self, label: str) -> int:
-        """Index of `label` in the output; raises ValueError where there is none."""
+        """Return the index of `label` in the output; raise ValueError for an unknown label."""
         return self.labels.index(label)
 
 
 def manifest_json(manifest: Manifest) -> str:
-    """The text of `manifest.json`: sorted keys, two spaces, a newline at the end."""
+    """Return the text of `manifest.json`: sorted keys, two spaces, a newline at the end."""
     return json.dumps(asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def parse_manifest(text: bytes, where: str) -> Manifest:
-    """The value of `manifest.json`, held to `export/manifest.schema.json`.
+    """Parse `manifest.json` and validate it by `export/manifest.schema.json`.
 
     Raises ArtifactError where it is damaged, incomplete or written by a later tledge.
     """
@@ -124,7 +123,7 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
     if type(version) is not int or version != MANIFEST_VERSION:
         raise ArtifactError(
             f"{where}: manifest version {version!r:.80}, this tledge reads {MANIFEST_VERSION}. "
-            "Install a tledge as new as the one that made the bundle."
+            "Install the version of tledge that made the bundle, or a newer one."
         )
     try:
         json_schema.validate(raw, _schema(), _schema())
@@ -134,29 +133,29 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
 
 
 def _json(text: bytes) -> Any:
-    """JSON of no more than `MAX_BYTES`, with every name once in an object."""
+    """Parse JSON of at most `MAX_BYTES` in which no object repeats a name."""
     if len(text) > MAX_BYTES:
         raise ValueError(f"{len(text)} bytes, at most {MAX_BYTES} expected")
-    return json.loads(text, object_pairs_hook=_once)
+    return json.loads(text, object_pairs_hook=_unique_names)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice in an object")
-    return found
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("an object repeats a name")
+    return values
 
 
 @cache
 def _schema() -> dict[str, Any]:
     path = resources.folder("export") / "manifest.schema.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return schema
 
 
 def _manifest(raw: object) -> Manifest:
     manifest = from_json(Manifest, raw)
     for names in zip(*((artifact.variant, artifact.path) for artifact in manifest.artifacts), strict=True):
         if len(set(names)) < len(names):
-            raise ValueError(f"an artifact stands there twice: {', '.join(names)}")
+            raise ValueError(f"an artifact is listed twice: {', '.join(names)}")
     return manifest

@@ -48,46 +48,46 @@ class RecallSection:
     too_few: tuple[str, ...]
 
 
-def text(known: Summary, rows: Sequence[ParityRow], version: str) -> str:
+def text(summary: Summary, rows: Sequence[ParityRow], version: str) -> str:
     """Return the card of a run whose `rows` are bundled, written by tledge `version`.
 
     Raises MissingError without jinja2.
     """
     return render.render_template(
         "MODEL_CARD.md.jinja",
-        known=known,
-        run=known.run,
+        known=summary,
+        run=summary.run,
         rows=rows,
         version=version,
         output_name=OUTPUT_NAME,
         most_classes=MOST_CLASSES,
         most_weak=MOST_WEAK,
         class_images=MIN_CLASS_IMAGES,
-        source_summary=_source_summary(known),
-        counts=_count_rows(known),
-        accuracies=list(_accuracy_rows(known, rows)),
-        recall=_recall_section(known, [row for row in rows if row.recall]),
+        source_summary=_source_summary(summary),
+        counts=_count_rows(summary),
+        accuracies=list(_accuracy_rows(summary, rows)),
+        recall=_recall_section(summary, [row for row in rows if row.recall]),
         artifact_files=[_file_row(row) for row in rows],
-        versions=_versions(known),
+        versions=_versions(summary),
     )
 
 
-def _source_summary(known: Summary) -> str:
+def _source_summary(summary: Summary) -> str:
     """Describe the kind of the recipe's data source."""
-    return SOURCES[known.recipe.data.source.partition(":")[0]].summary if known.recipe else ""
+    return SOURCES[summary.recipe.data.source.partition(":")[0]].summary if summary.recipe else ""
 
 
-def _count_rows(known: Summary) -> list[list[object]]:
+def _count_rows(summary: Summary) -> list[list[object]]:
     """Return the number of images by class and split, with totals in the last row."""
-    splits = known.counts.values()
-    labels = known.run.labels if len(known.run.labels) <= MOST_CLASSES else ()
+    splits = summary.counts.values()
+    labels = summary.run.labels if len(summary.run.labels) <= MOST_CLASSES else ()
     totals = ["all", *(sum(counts.values()) for counts in splits)]
     return [*([label, *(counts.get(label, 0) for counts in splits)] for label in labels), totals]
 
 
-def _accuracy_rows(known: Summary, rows: Sequence[ParityRow]) -> Iterator[list[str]]:
+def _accuracy_rows(summary: Summary, rows: Sequence[ParityRow]) -> Iterator[list[str]]:
     """Yield the figures of the Keras model and of every artifact."""
-    test = known.run.test
+    test = summary.run.test
     yield ["Keras model", NONE, share(test.accuracy), span(test.low, test.high), NONE, NONE, "reference"]
     for row in rows:
         low, high = accuracy_interval(row) or (None, None)
@@ -103,12 +103,12 @@ def accuracy_interval(row: ParityRow) -> tuple[float, float] | None:
     return statistics.wilson(round(row.accuracy * row.images), row.images)
 
 
-def _recall_section(known: Summary, rows: Sequence[ParityRow]) -> RecallSection | None:
+def _recall_section(summary: Summary, rows: Sequence[ParityRow]) -> RecallSection | None:
     """Return recall by class of rows that have it; None where there is none."""
     if not rows:
         return None
     keras = [per_class.class_recall(label, n, keras) for label, (n, keras, _) in rows[0].recall.items()]
-    accuracy = known.parity.reference.accuracy if known.parity else known.run.test.accuracy
+    accuracy = summary.parity.reference.accuracy if summary.parity else summary.run.test.accuracy
     changed = [row for row in rows if _recall_differs(row)]
     return RecallSection(
         models=(_model_recall("Keras model", keras, accuracy), *map(_artifact_recall, changed)),
@@ -135,9 +135,9 @@ def _file_row(row: ParityRow) -> tuple[str, str, str, str]:
     return row.path.rpartition("/")[2], f"{row.bytes:,}", row.kernels or NONE, row.sha256
 
 
-def _versions(known: Summary) -> list[tuple[str, str]]:
+def _versions(summary: Summary) -> list[tuple[str, str]]:
     """Return name and version of tledge, Python and packages; empty where the run did not note them."""
-    environment = known.environment
+    environment = summary.environment
     if "tledge" not in environment:
         return []
     versions = {"tledge": environment["tledge"], "Python": environment.get("python", NONE)}

@@ -1,6 +1,6 @@
-"""What there is to measure: the artifacts of a bundle, of a run, or one loose file.
+"""Find the artifacts to measure: those of a bundle, of a run, or one model file.
 
-Each is laid where another process can open it, after its hash was compared with its record.
+Each is placed where another process can open it, after its hash was compared with its record.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_IMAGES = 64
-"""Photos of a run that are fed in turn; more would only fill memory."""
+"""Images of a run that are fed in turn; more would only use memory."""
 
 DEVICE_SUFFIXES = (".tflite", ".onnx")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """An artifact: its name and path as people know it, and the file to open.
+    """An artifact: its variant, its path in the bundle or run, and the file to open.
 
-    `accuracy` is what verification found with `accuracy_kernels`, `verdict` what it said; both
-    are empty where nothing was verified. `fault` says why the file is not what its record says,
-    whose hash is `sha256`.
+    `accuracy` was measured at verification with `accuracy_kernels`; it and `verdict` are empty where
+    nothing was verified. `fault` is the reason why the file does not match its record, which has the
+    hash `sha256`.
     """
 
     variant: str
@@ -59,10 +59,10 @@ class Subjects:
 
 
 def find(path: Path, scratch: Path) -> Subjects:
-    """The artifacts at `path`; what must be unpacked is put below `scratch`.
+    """Return the artifacts at `path`; files of a bundle are unpacked below `scratch`.
 
-    Raises RecipeError where nothing there can be measured, ArtifactError for a bundle that is
-    damaged as a whole, RunError for a run without artifacts.
+    Raises RecipeError where nothing can be measured, ArtifactError for a damaged bundle, RunError for
+    a run without artifacts.
     """
     if is_run(path):
         return _of_run(RunFolder(path), scratch)
@@ -77,23 +77,23 @@ def find(path: Path, scratch: Path) -> Subjects:
 
 
 def chosen(subjects: Sequence[Subject], names: Sequence[str]) -> list[Subject]:
-    """Those of the named variants, all without names; raises RecipeError for one that is not there."""
-    there = [one.variant for one in subjects]
+    """Return the artifacts of the named variants, or all; raise RecipeError for an unknown variant."""
+    variants = [subject.variant for subject in subjects]
     for name in names:
-        if name not in there:
-            raise RecipeError(f"--variant {name}: not here. There are {', '.join(there)}.")
-    return [one for one in subjects if not names or one.variant in names]
+        if name not in variants:
+            raise RecipeError(f"--variant {name}: not available. Expected one of {', '.join(variants)}.")
+    return [subject for subject in subjects if not names or subject.variant in names]
 
 
 def _of_bundle(bundle: Bundle, scratch: Path) -> Subjects:
     pixels = bundle.golden().get("pixels")
-    images = _saved(pixels, scratch, f"{bundle.path}: golden/pixels.npy is missing: no pixels to feed.")
+    images = _save_images(pixels, scratch, f"{bundle.path}: golden/pixels.npy is missing: no pixels to feed.")
     entries = enumerate(bundle.manifest.artifacts)
-    artifacts = tuple(_shipped(bundle, one, scratch / str(number)) for number, one in entries)
+    artifacts = tuple(_unpack(bundle, entry, scratch / str(number)) for number, entry in entries)
     return Subjects(bundle.manifest.name, artifacts, images, bundle.manifest.synthetic)
 
 
-def _shipped(bundle: Bundle, entry: Shipped, folder: Path) -> Subject:
+def _unpack(bundle: Bundle, entry: Shipped, folder: Path) -> Subject:
     file = folder / Path(entry.path).name
     subject = Subject(
         entry.variant, entry.path, file, entry.bytes, entry.accuracy, entry.kernels, entry.verdict,
@@ -114,22 +114,23 @@ def _shipped(bundle: Bundle, entry: Shipped, folder: Path) -> Subject:
 
 def _of_run(folder: RunFolder, scratch: Path) -> Subjects:
     order = list(VARIANTS)
-    artifacts = [one for one in folder.read_artifacts() if one.variant in VARIANTS]
+    artifacts = [artifact for artifact in folder.read_artifacts() if artifact.variant in VARIANTS]
     if not artifacts:
         raise RunError(f"{folder.path}: no artifacts to measure. Run `tledge export {folder.path}`.")
     photos = folder.read_golden().images[:MAX_IMAGES]
-    images = _saved(photos, scratch, f"{folder.golden}: holds no images to feed. Train again.")
+    images = _save_images(photos, scratch, f"{folder.golden}: holds no images to feed. Train again.")
     rows = folder.read_parity().rows if folder.parity.is_file() else ()
-    found = sorted(artifacts, key=lambda one: order.index(one.variant))
+    artifacts.sort(key=lambda artifact: order.index(artifact.variant))
     run = folder.read_run()
-    return Subjects(run.name, tuple(_exported(folder, one, rows) for one in found), images, run.synthetic)
+    subjects = tuple(_exported(folder, artifact, rows) for artifact in artifacts)
+    return Subjects(run.name, subjects, images, run.synthetic)
 
 
 def _exported(folder: RunFolder, artifact: Artifact, rows: Sequence[ParityRow]) -> Subject:
     file = folder.path / artifact.path
     subject = Subject(artifact.variant, artifact.path, file, artifact.bytes, sha256=artifact.sha256)
     if not file.exists():
-        return replace(subject, fault=f"{artifact.path} is missing; export again.")
+        return replace(subject, fault=f"{artifact.path} is missing. Export again.")
     if folder.sha256(file) != artifact.sha256:
         return replace(subject, fault=f"{artifact.path} changed after it was exported (SHA-256 differs).")
     for row in rows:
@@ -138,7 +139,7 @@ def _exported(folder: RunFolder, artifact: Artifact, rows: Sequence[ParityRow]) 
     return subject
 
 
-def _saved(images: NDArray[Any] | None, scratch: Path, complaint: str) -> Path:
+def _save_images(images: NDArray[Any] | None, scratch: Path, complaint: str) -> Path:
     import numpy as np
 
     if images is None or images.ndim != 4 or not len(images) or images.dtype != np.uint8:

@@ -1,4 +1,4 @@
-"""Reading what was shipped: a bundle (folder or zip, never unpacked) or a loose model file."""
+"""Read a bundle (a folder or a zip, never unpacked) and open its artifacts."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_MEMBER = 1 << 29
-"""Larger files of a bundle are refused before they are read."""
+"""Bytes; larger files of a bundle are refused before they are read."""
 
 MAX_FILES = 10_000
-"""More files than any bundle has."""
+"""A folder with more files is not a bundle."""
 
 
 class Files(Protocol):
     """The files of a bundle by their path in it."""
 
     def names(self) -> list[str]:
-        """Paths of all files, sorted, with forward slashes."""
+        """Return the paths of all files, sorted, with forward slashes."""
 
     def read(self, name: str) -> bytes:
-        """Content of one file; raises ArtifactError where it is missing or damaged."""
+        """Read one file; raise ArtifactError where it is missing or damaged."""
 
 
 class FolderFiles:
@@ -47,10 +47,10 @@ class FolderFiles:
         self._root = root
 
     def names(self) -> list[str]:
-        found = (path for path in self._root.rglob("*") if path.is_symlink() or not path.is_dir())
-        names = [path.relative_to(self._root).as_posix() for path in islice(found, MAX_FILES + 1)]
+        paths = (path for path in self._root.rglob("*") if path.is_symlink() or not path.is_dir())
+        names = [path.relative_to(self._root).as_posix() for path in islice(paths, MAX_FILES + 1)]
         if len(names) > MAX_FILES:
-            raise ArtifactError(f"{self._root}: holds more than {MAX_FILES} files, so it is no bundle.")
+            raise ArtifactError(f"{self._root}: not a bundle, it holds more than {MAX_FILES} files.")
         return sorted(names)
 
     def read(self, name: str) -> bytes:
@@ -59,7 +59,7 @@ class FolderFiles:
             if not path.is_relative_to(self._root.resolve()) or not path.is_file():
                 raise ArtifactError(f"{self._root}: the bundle has no file {name}.")
             if path.stat().st_size > MAX_MEMBER:
-                raise ArtifactError(f"{path}: larger than {MAX_MEMBER} bytes, so no file of a bundle.")
+                raise ArtifactError(f"{path}: not a file of a bundle, it is larger than {MAX_MEMBER} bytes.")
             return path.read_bytes()
         except (OSError, ValueError, RuntimeError) as error:  # a name with a zero byte, links in a circle
             raise ArtifactError(f"{self._root}: cannot read {name!r} ({error}).") from error
@@ -73,9 +73,7 @@ class ZipFiles:
         try:
             self._zip = zip_guard.open_zip(path)
         except zip_guard.DAMAGE as error:
-            raise ArtifactError(
-                f"{path}: not a zip file, truncated, or not of a bundle ({error})."
-            ) from error
+            raise ArtifactError(f"{path}: not a zip file of a bundle, or truncated ({error}).") from error
 
     def names(self) -> list[str]:
         return sorted(name for name in self._zip.namelist() if not name.endswith("/"))
@@ -90,9 +88,9 @@ class ZipFiles:
 
 
 class SummedFiles:
-    """Files of a bundle that are held to its SHA256SUMS whenever one is read.
+    """Files of a bundle that are compared with its SHA256SUMS whenever one is read.
 
-    Raises ArtifactError unless exactly those are there that stand in it, the signature aside.
+    Raises ArtifactError unless the bundle has exactly the files that SHA256SUMS lists, and its signature.
     """
 
     def __init__(self, path: Path, files: Files, sums: bytes) -> None:
@@ -100,11 +98,11 @@ class SummedFiles:
         lines = (line.partition("  ") for line in sums.decode("utf-8", "replace").splitlines())
         self._listed = {name: digest for digest, _, name in lines}
         present = [name for name in files.names() if name not in (signing.SIGNED, signing.NAME)]
-        strange = sorted(set(present) ^ set(self._listed))
-        if strange:
-            raise ArtifactError(f"{path}: files and SHA256SUMS differ: {', '.join(strange[:5])}.")
-        if twice := [name for name, many in Counter(present).items() if many > 1]:
-            raise ArtifactError(f"{path}: holds more than one {twice[0]}.")
+        differing = sorted(set(present) ^ set(self._listed))
+        if differing:
+            raise ArtifactError(f"{path}: files and SHA256SUMS differ: {', '.join(differing[:5])}.")
+        if repeated := [name for name, count in Counter(present).items() if count > 1]:
+            raise ArtifactError(f"{path}: holds more than one {repeated[0]}.")
 
     def names(self) -> list[str]:
         return self._files.names()
@@ -116,7 +114,7 @@ class SummedFiles:
         return data
 
     def check(self) -> None:
-        """Raise ArtifactError unless every file has its hash."""
+        """Raise ArtifactError unless every file has the hash that SHA256SUMS lists."""
         for name in self._listed:
             self.read(name)
 
@@ -125,7 +123,7 @@ class SummedFiles:
 class Bundle:
     """An opened bundle: its files and its manifest.
 
-    `checked` is the fingerprint of the key that its signature was checked with; empty where it was not.
+    `checked` is the fingerprint of the key that verified its signature; empty where none did.
     """
 
     path: Path
@@ -135,7 +133,7 @@ class Bundle:
 
     @property
     def signed_by(self) -> str:
-        """Fingerprint that its signature names; empty without one, and a mere claim unless `checked`.
+        """The fingerprint in its signature, a mere claim unless `checked`; empty without a signature.
 
         Raises ArtifactError where the signature is damaged.
         """
@@ -144,32 +142,32 @@ class Bundle:
         return signing.read(self.files.read(signing.NAME), str(self.path))[0]
 
     @property
-    def signature_told(self) -> str:
-        """A sentence on its signature; empty where it has none. Raises as `signed_by`."""
+    def signature_description(self) -> str:
+        """A sentence about its signature; empty where it has none. Raises like `signed_by`."""
         if self.checked:
             return f"Signed by {self.checked}, and unchanged since."
-        named = self.signed_by
-        return (
-            f"Signed, it says, by {named}; that was not checked: --key takes a public key." if named else ""
-        )
+        claimed = self.signed_by
+        return f"Signature by {claimed}, not verified: pass the public key with --key." if claimed else ""
 
     def golden(self) -> dict[str, NDArray[Any]]:
-        """The arrays `golden/*.npy` by name: `pixels`, `keras`, and the artifacts' answers."""
-        names = [one for one in self.files.names() if one.startswith("golden/") and one.endswith(".npy")]
+        """Read the arrays `golden/*.npy` by name: `pixels`, `keras`, and the artifacts' predictions."""
+        names = [name for name in self.files.names() if name.startswith("golden/") and name.endswith(".npy")]
         return {Path(name).stem: self._array(name) for name in names}
 
     def check_sums(self) -> None:
-        """Raise ArtifactError unless every file stands in SHA256SUMS with its hash, and no other is there."""
+        """Raise ArtifactError unless SHA256SUMS lists exactly the files here, with their hashes."""
         SummedFiles(self.path, self.files, self.files.read(signing.SIGNED)).check()
 
     def extract(self, folder: Path, wanted: str = "") -> None:
-        """Write the file or folder `wanted` of the bundle (all of it, where empty) below `folder`.
+        """Write the file or folder `wanted` of the bundle (everything, where empty) below `folder`.
 
-        Raises ArtifactError where a name points elsewhere.
+        Raises ArtifactError for a name that points out of the bundle.
         """
         for name in self.files.names():
             if not zip_guard.is_plain(name):
-                raise ArtifactError(f"{self.path}: {name!r} points out of the bundle, or no system takes it.")
+                raise ArtifactError(
+                    f"{self.path}: {name!r} points out of the bundle, or is not a portable name."
+                )
             if wanted and name != wanted and not name.startswith(f"{wanted}/"):
                 continue
             target = (folder / name).resolve()
@@ -182,24 +180,30 @@ class Bundle:
         import numpy as np
 
         try:
-            given = io.BytesIO(self.files.read(name))
-            found: NDArray[Any] = np.lib.format.read_array(given, allow_pickle=False)
+            stream = io.BytesIO(self.files.read(name))
+            array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
         except ArtifactError:
             raise
-        except Exception as error:  # its header is a Python literal, which fails in classes of its own
+        except Exception as error:  # its header is a Python literal, which fails with many exceptions
             raise ArtifactError(f"{self.path}: {name} is damaged ({error}).") from error
-        return found
+        return array
 
 
 def is_bundle(path: Path) -> bool:
-    """True for a folder with a manifest, and for any zip."""
+    """Check whether a path is a folder with a manifest, or a zip."""
     return (path / "manifest.json").is_file() or path.suffix == ".zip"
 
 
 def open_bundle(path: Path, key: PublicKey | None = None) -> Bundle:
-    """Open a bundle folder or zip; raises ArtifactError where it is none or damaged.
+    """Open a bundle folder or zip.
 
-    With a `key`, also where any file is not what the owner of that key signed.
+    Args:
+        path: The folder or zip.
+        key: The public key to verify all files with; without it no signature is checked.
+
+    Raises:
+        RecipeError: Nothing is at `path`.
+        ArtifactError: It is not a bundle, is damaged, or is not what the owner of `key` signed.
     """
     if not path.exists():
         raise RecipeError(f"{path}: no such file or folder.")
@@ -212,16 +216,14 @@ def open_bundle(path: Path, key: PublicKey | None = None) -> Bundle:
 
 
 def _signed(path: Path, files: Files, key: PublicKey) -> SummedFiles:
-    """The files of a bundle, all of them as they were when the owner of `key` signed them."""
+    """Return the files of a bundle after checking that the owner of `key` signed all of them."""
     if signing.NAME not in files.names():
-        raise ArtifactError(
-            f"{path}: not signed, {signing.NAME} is missing; the key given is {key.fingerprint}."
-        )
+        raise ArtifactError(f"{path}: not signed, {signing.NAME} is missing; --key is {key.fingerprint}.")
     sums = files.read(signing.SIGNED)
     key.check(sums, files.read(signing.NAME), str(path))
-    found = SummedFiles(path, files, sums)
-    found.check()
-    return found
+    summed = SummedFiles(path, files, sums)
+    summed.check()
+    return summed
 
 
 def bundle_session(bundle: Bundle, entry: Shipped, kernels: str = "xnnpack") -> LiteRTSession | OnnxSession:

@@ -1,4 +1,4 @@
-"""All that a run knows about itself, read from its files: what its report and its model card say."""
+"""Read everything that a run's files record: the source of its report and its model card."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tledge.run.records import Artifact, ParityReport, TrainedRun
 
 @dataclass(frozen=True)
 class Summary:
-    """A run's files as values; None or empty is what it does not have, or not yet.
+    """A run's files as values; None or empty for a file that it does not have, or not yet.
 
     `photos` is `evidence/photos.json`: counts by split and label, figures, problems.
     """
@@ -29,20 +29,20 @@ class Summary:
 
     @property
     def counts(self) -> Mapping[str, Mapping[str, int]]:
-        """Photos by split and label; empty where the run did not note them."""
-        found: Mapping[str, Mapping[str, int]] = self.photos.get("counts", {})
-        return found
+        """The number of photos by split and label; empty where the run did not record it."""
+        counts: Mapping[str, Mapping[str, int]] = self.photos.get("counts", {})
+        return counts
 
 
 def read(folder: RunFolder) -> Summary:
-    """Read a finished run; raises RunError where it is none, or a file of it is damaged."""
+    """Read a finished run; raise RunError if it is not finished, or a file of it is damaged."""
     return Summary(
         run=folder.read_run(),
         environment=folder.read_environment() if folder.environment.is_file() else {},
         recipe=loader.of_run(folder) if folder.recipe.is_file() and folder.environment.is_file() else None,
         photos=_photos(folder),
         parity=folder.read_parity() if folder.parity.is_file() else None,
-        artifacts={one.variant: one for one in folder.read_artifacts()},
+        artifacts={artifact.variant: artifact for artifact in folder.read_artifacts()},
     )
 
 

@@ -1,7 +1,7 @@
-"""`sbom.cdx.json` of a bundle: a CycloneDX 1.6 bill of materials of what it holds and what made it.
+"""Write `sbom.cdx.json` of a bundle: a CycloneDX 1.6 bill of materials of its content and tools.
 
-It states what the run's files say and nothing else; equal runs give equal bytes, so it bears no time,
-and its serial number is a hash of the rest.
+It states only what the run's files record. It is reproducible, so it contains no time, and its serial
+number is a hash of the rest.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ NAME = "sbom.cdx.json"
 Component = dict[str, Any]
 
 _NOTE = (
-    "Packages are those that were installed where it was trained and exported, of all that tledge asks for; "
-    "that each was used is not recorded. None of them is in the bundle."
+    "Packages are the dependencies of tledge that were installed at training and export; "
+    "whether each was used is not recorded. None of them is in the bundle."
 )
 
 
-def text(known: Summary, rows: Sequence[ParityRow], made: Path, version: str) -> str:
-    """The bill of the bundle in the folder `made` with the artifacts of `rows`, by tledge `version`."""
-    models = [_artifact(known, row, made / Path(row.path).name) for row in rows]
-    weights, runner = list(_weights(known)), list(_runner(made))
-    inside = [one["bom-ref"] for one in (*weights, *_data(known))]
+def text(summary: Summary, rows: Sequence[ParityRow], folder: Path, version: str) -> str:
+    """Return the bill of the bundle in `folder` with the artifacts of `rows`, made by tledge `version`."""
+    models = [_artifact(summary, row, folder / Path(row.path).name) for row in rows]
+    weights, runtime = list(_weights(summary)), list(_browser_runtime(folder))
+    materials = [component["bom-ref"] for component in (*weights, *_data(summary))]
     bill: dict[str, Any] = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -42,13 +42,13 @@ def text(known: Summary, rows: Sequence[ParityRow], made: Path, version: str) ->
         "version": 1,
         "metadata": {
             "tools": {"components": [_tledge(version)]},
-            "component": _whole(known),
+            "component": _bundle_component(summary),
             "properties": _properties({"note": _NOTE}),
         },
-        "components": [*models, *weights, *_data(known), *runner, *_packages(known, rows)],
+        "components": [*models, *weights, *_data(summary), *runtime, *_packages(summary, rows)],
         "dependencies": [
-            {"ref": "bundle", "dependsOn": [one["bom-ref"] for one in (*models, *runner)]},
-            *({"ref": one["bom-ref"], "dependsOn": inside} for one in models),
+            {"ref": "bundle", "dependsOn": [component["bom-ref"] for component in (*models, *runtime)]},
+            *({"ref": model["bom-ref"], "dependsOn": materials} for model in models),
         ],
     }
     digest = hashlib.sha256(json.dumps(bill, sort_keys=True).encode()).hexdigest()
@@ -61,12 +61,12 @@ def _properties(facts: Mapping[str, object]) -> list[dict[str, str]]:
 
 
 def _tledge(version: str) -> Component:
-    known = [{"license": {"id": "Apache-2.0"}}]
-    return {"type": "application", "name": "tledge", "version": version, "licenses": known}
+    licenses = [{"license": {"id": "Apache-2.0"}}]
+    return {"type": "application", "name": "tledge", "version": version, "licenses": licenses}
 
 
-def _whole(known: Summary) -> Component:
-    run = known.run
+def _bundle_component(summary: Summary) -> Component:
+    run = summary.run
     test = run.test
     accuracy = {
         "type": "accuracy of the Keras model",
@@ -81,7 +81,7 @@ def _whole(known: Summary) -> Component:
         "version": run.version,
         "description": run.description,
         "modelCard": {
-            "modelParameters": _parameters(known),
+            "modelParameters": _parameters(summary),
             "quantitativeAnalysis": {"performanceMetrics": [accuracy]},
         },
         "properties": _properties(
@@ -90,98 +90,104 @@ def _whole(known: Summary) -> Component:
     }
 
 
-def _parameters(known: Summary) -> dict[str, Any]:
-    run = known.run
+def _parameters(summary: Summary) -> dict[str, Any]:
+    run = summary.run
     return {
         "approach": {"type": "supervised"},
         "task": "image classification",
         "modelArchitecture": run.backbone,
-        "datasets": [{"ref": one["bom-ref"]} for one in _data(known)],
-        "inputs": [{"format": _shape(run.input)}],
+        "datasets": [{"ref": component["bom-ref"]} for component in _data(summary)],
+        "inputs": [{"format": _input_format(run.input)}],
         "outputs": [{"format": f"float32[N, {len(run.labels)}]"}],
     }
 
 
-def _shape(taken: InputSpec) -> str:
-    return f"{taken.dtype}[N, {taken.height}, {taken.width}, 3]"
+def _input_format(spec: InputSpec) -> str:
+    return f"{spec.dtype}[N, {spec.height}, {spec.width}, 3]"
 
 
-def _artifact(known: Summary, row: ParityRow, path: Path) -> Component:
-    """A converted model; CycloneDX's hashes are of one file, so that of a folder is a property."""
-    made = known.artifacts[row.variant].made_with if row.variant in known.artifacts else {}
+def _artifact(summary: Summary, row: ParityRow, path: Path) -> Component:
+    """Return a converted model; CycloneDX hashes single files, so a folder's hash is a property."""
+    made_with = summary.artifacts[row.variant].made_with if row.variant in summary.artifacts else {}
     facts = {"file": path.name, "bytes": row.bytes, "verdict": row.verdict}
-    facts |= {f"exported-with:{name}": made[name] for name in ("tledge", "python") if name in made}
-    found: Component = {
+    facts |= {f"exported-with:{name}": made_with[name] for name in ("tledge", "python") if name in made_with}
+    component: Component = {
         "type": "machine-learning-model",
         "bom-ref": f"artifact:{row.variant}",
         "name": row.variant,
-        "version": known.run.version,
+        "version": summary.run.version,
     }
     if path.is_dir():
         facts["folder-sha256"] = row.sha256
     else:
-        found["hashes"] = [{"alg": "SHA-256", "content": row.sha256}]
-    return found | {"properties": _properties(facts)}
+        component["hashes"] = [{"alg": "SHA-256", "content": row.sha256}]
+    return component | {"properties": _properties(facts)}
 
 
-def _weights(known: Summary) -> Iterator[Component]:
-    """What training began with, where it was not chance."""
-    if known.recipe is None:
+def _weights(summary: Summary) -> Iterator[Component]:
+    """Yield the pretrained weights, where training did not start from random ones."""
+    if summary.recipe is None:
         return
-    table = known.recipe.model
+    table = summary.recipe.model
     name, argument = split_name(table.backbone)
     row = BACKBONES[name]
-    found: Component = {"type": "machine-learning-model", "bom-ref": "weights"}
+    component: Component = {"type": "machine-learning-model", "bom-ref": "weights"}
     if argument:
-        found |= {"name": argument, "description": "weights of the backbone, a SavedModel"}
+        component |= {"name": argument, "description": "weights of the backbone, a SavedModel"}
     elif table.weights == "imagenet" and row.pretrained:
-        found |= {"name": f"{name} {table.alpha:g}" if row.takes_alpha else name}
-        found["description"] = "weights of the backbone, trained on ImageNet, from keras.applications"
+        component |= {"name": f"{name} {table.alpha:g}" if row.takes_alpha else name}
+        component["description"] = "weights of the backbone, trained on ImageNet, from keras.applications"
     elif table.weights not in ("imagenet", "none"):
-        found |= {"name": table.weights, "description": "weights of the backbone, a file"}
+        component |= {"name": table.weights, "description": "weights of the backbone, a file"}
     else:
         return
     if row.licence and table.weights == "imagenet":
-        yield found | {"licenses": [{"license": {"id": row.licence}}]}
+        yield component | {"licenses": [{"license": {"id": row.licence}}]}
     else:
-        yield found | {"properties": _properties({"licence": "not known"})}
+        yield component | {"properties": _properties({"licence": "not known"})}
 
 
-def _data(known: Summary) -> Iterator[Component]:
-    """What it was trained and measured on."""
-    if known.recipe is None:
+def _data(summary: Summary) -> Iterator[Component]:
+    """Yield the photos that it was trained and measured on."""
+    if summary.recipe is None:
         return
-    data = known.recipe.data
+    data = summary.recipe.data
     facts: dict[str, object] = {}
-    if "sha256" in known.photos:
-        facts["photos-sha256"] = known.photos["sha256"]  # see `inventory`
-    for split, counts in known.counts.items():
+    if "sha256" in summary.photos:
+        facts["photos-sha256"] = summary.photos["sha256"]  # see `data.inspection`
+    for split, counts in summary.counts.items():
         facts[f"images:{split}"] = sum(counts.values())
-    found: Component = {"type": "data", "bom-ref": "data", "name": data.source, "data": [{"type": "dataset"}]}
-    if known.run.synthetic:
-        found["description"] = "images that tledge drew itself"
+    component: Component = {
+        "type": "data",
+        "bom-ref": "data",
+        "name": data.source,
+        "data": [{"type": "dataset"}],
+    }
+    if summary.run.synthetic:
+        component["description"] = "images that tledge drew itself"
     if data.licence:
-        found["licenses"] = [{"license": {"name": data.licence}}]
-    elif not known.run.synthetic:
+        component["licenses"] = [{"license": {"name": data.licence}}]
+    elif not summary.run.synthetic:
         facts["licence"] = "not stated in the recipe"
-    yield found | {"properties": _properties(facts)}
+    yield component | {"properties": _properties(facts)}
 
 
-def _runner(made: Path) -> Iterator[Component]:
-    """LiteRT.js, which is part of the preview."""
-    if not (made / preview_page.NAME).is_file():
+def _browser_runtime(folder: Path) -> Iterator[Component]:
+    """Yield LiteRT.js where the bundle has a preview, which contains it."""
+    if not (folder / preview_page.NAME).is_file():
         return
-    folder = preview_page.folder() / "litert"
-    named = re.match(r"# LiteRT\.js (\S+)", (folder / "README.md").read_text(encoding="utf-8"))
-    assert named, "its README begins with the version"
-    purl = f"pkg:npm/%40litertjs/core@{named[1]}"
-    files = [line.split("  ") for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()]
+    litert = preview_page.folder() / "litert"
+    heading = re.match(r"# LiteRT\.js (\S+)", (litert / "README.md").read_text(encoding="utf-8"))
+    assert heading, "its README begins with the version"
+    version = heading[1]
+    purl = f"pkg:npm/%40litertjs/core@{version}"
+    files = [line.split("  ") for line in (litert / "SHA256SUMS").read_text(encoding="utf-8").splitlines()]
     yield {
         "type": "library",
         "bom-ref": purl,
         "group": "@litertjs",
         "name": "core",
-        "version": named[1],
+        "version": version,
         "purl": purl,
         "licenses": [{"license": {"id": "Apache-2.0"}}],
         "description": f"LiteRT.js, inside {preview_page.NAME}",
@@ -192,29 +198,29 @@ def _runner(made: Path) -> Iterator[Component]:
     }
 
 
-def _packages(known: Summary, rows: Sequence[ParityRow]) -> Iterator[Component]:
-    """Python and every package in every version that training or an export had at hand."""
+def _packages(summary: Summary, rows: Sequence[ParityRow]) -> Iterator[Component]:
+    """Yield Python and every package, in every version installed at training or export."""
     users: dict[tuple[str, str], list[str]] = {}
-    for user, made in _makers(known, rows):
-        here = {"python": made["python"], **made.get("packages", {})} if "python" in made else {}
-        for name, version in here.items():
-            users.setdefault((name, version), []).append(user)
-    for (name, version), used in sorted(users.items()):
-        yield _package(name, version) | {"properties": [
-            {"name": "tledge:installed-for", "value": user} for user in used
-        ]}  # fmt: skip
+    for user, environment in _environments(summary, rows):
+        if "python" in environment:
+            for package in ("python", environment["python"]), *environment.get("packages", {}).items():
+                users.setdefault(package, []).append(user)
+    for (name, version), package_users in sorted(users.items()):
+        properties = [{"name": "tledge:installed-for", "value": user} for user in package_users]
+        yield _package(name, version) | {"properties": properties}
 
 
-def _makers(known: Summary, rows: Sequence[ParityRow]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    facts = known.environment
+def _environments(summary: Summary, rows: Sequence[ParityRow]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield "training" and each export with its environment."""
+    facts = summary.environment
     yield "training", {**facts, "packages": facts.get("installed", facts.get("packages", {}))}
     for row in rows:
-        if row.variant in known.artifacts:
-            yield f"export of {row.variant}", known.artifacts[row.variant].made_with
+        if row.variant in summary.artifacts:
+            yield f"export of {row.variant}", summary.artifacts[row.variant].made_with
 
 
 def _package(name: str, version: str) -> Component:
-    """`excluded` is CycloneDX's word for what is not there at run time."""
+    """Return a package; `excluded` means in CycloneDX that it is not present at run time."""
     if name == "python":
         return {"type": "platform", "bom-ref": f"python@{version}", "name": "Python", "version": version,
                 "scope": "excluded"}  # fmt: skip

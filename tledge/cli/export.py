@@ -240,7 +240,7 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
     else:
         _show(report, path)
         if opened.signed_by:
-            click.echo(opened.signature_told)
+            click.echo(opened.signature_description)
     if not report.passed:
         _fail(report)
     print_next_step(f"tledge predict {shell_path(path)} PHOTO.jpg", as_json)

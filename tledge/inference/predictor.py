@@ -95,7 +95,7 @@ def _remarks(bundle: Bundle, entry: Shipped) -> list[str]:
         remarks.append("This model was trained on synthetic photos.")
     if entry.verdict != "passed":
         remarks.append(f"{entry.path} was bundled without passing verification ({entry.verdict}).")
-    if signature := bundle.signature_told:
+    if signature := bundle.signature_description:
         remarks.append(signature)
     return remarks
 

@@ -34,7 +34,7 @@ OF_SIGNATURE = (
     f"{SIGNATURE} was changed",
     f"{SIGNATURE} has format",
     "signed with another key",
-    f"does not fit {SUMS}",
+    f"does not match {SUMS}",
 )
 SHOWN = 5
 
@@ -52,7 +52,7 @@ def expected_words(name: str) -> tuple[str, ...]:
     """Return what may be said where the content of a file is changed."""
     if name == SIGNATURE:
         return OF_SIGNATURE
-    return (f"does not fit {SUMS}",) if name == SUMS else (f"{name} was changed",)
+    return (f"does not match {SUMS}",) if name == SUMS else (f"{name} was changed",)
 
 
 def expected_words_if_missing(name: str) -> tuple[str, ...]:

@@ -130,7 +130,7 @@ LIES: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda raw: raw.update(description="\x1b[31m"), "description"),
     (lambda raw: raw.update(surprise=1), "'surprise' is unknown"),
     (lambda raw: raw.update(manifest_version=True), "manifest version True"),
-    (lambda raw: raw.update(manifest_version=2), "Install a tledge as new"),
+    (lambda raw: raw.update(manifest_version=2), "Install the version of tledge that made"),
     (lambda raw: raw["input"].update(height=0), "input.height is 0"),
     (lambda raw: raw["input"].update(height=10**9), "input.height"),
     (lambda raw: raw["input"].update(height=24.0), "input.height is 24.0"),
@@ -141,7 +141,7 @@ LIES: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda raw: raw["artifacts"][0].update(path="a\0b"), r"artifacts\[0\].path"),
     (lambda raw: raw["artifacts"][0].update(path="C:x"), r"artifacts\[0\].path"),
     (lambda raw: raw["artifacts"][0].update(output_scale=float("nan")), "output_scale is nan"),
-    (lambda raw: raw["artifacts"].append(raw["artifacts"][0]), "stands there twice"),
+    (lambda raw: raw["artifacts"].append(raw["artifacts"][0]), "is listed twice"),
     (lambda raw: raw["golden"][0].update(photo="../../etc/passwd"), r"golden\[0\].photo"),
     (lambda raw: raw["confidence"].update(temperature=float("inf")), "confidence.temperature is inf"),
 ]  # fmt: skip

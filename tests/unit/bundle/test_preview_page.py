@@ -113,7 +113,7 @@ def test_photos_to_try_stay_small(
     shared_bundle: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = len((shared_bundle / "golden" / "00.png").read_bytes())
-    monkeypatch.setattr(preview_page, "EXAMPLE_BYTES", first + 10)
+    monkeypatch.setattr(preview_page, "MAX_EXAMPLE_BYTES", first + 10)
     made = preview_page.of_folder(shared_bundle, manifest) or ""
     assert len(json.loads(re.findall(r'id="bundle">(.*?)</script>', made)[0])["examples"]) == 1
 

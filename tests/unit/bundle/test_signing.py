@@ -95,7 +95,7 @@ def test_run_is_bundled_and_signed_alike(run: Path, keys: Path) -> None:
     for path in (again.folder, again.zip):
         opened = check(path, keys)
         assert opened.checked == signer.fingerprint
-        assert opened.signature_told == f"Signed by {signer.fingerprint}, and unchanged since."
+        assert opened.signature_description == f"Signed by {signer.fingerprint}, and unchanged since."
     assert "tledge verify . --key PUBLIC.pem" in (again.folder / "README.md").read_text()
 
 
@@ -113,12 +113,10 @@ def test_unsigned_bundle_bears_no_signature(run: Path, keys: Path) -> None:
     signed = stage.bundle(RunFolder(run), sign=signing.signer(keys / "own.pem"))
     progress = Lines()
     plain = stage.bundle(RunFolder(run), progress=progress)
-    assert progress.said == [
-        "warning: the bundle that stood here was signed, and this one is not; see --sign."
-    ]
+    assert progress.said == ["warning: the previous bundle was signed, and this one is not; see --sign."]
     assert plain.signed_by == "" and plain.sha256 != signed.sha256
     assert not (plain.folder / signing.NAME).exists()
-    assert reader.open_bundle(plain.folder).signature_told == ""
+    assert reader.open_bundle(plain.folder).signature_description == ""
 
 
 def test_private_key_stays_outside(run: Path, keys: Path) -> None:
@@ -237,8 +235,8 @@ FAULTS: dict[str, tuple[Damage, str]] = {
     "a queue more": (lambda b: os.mkfifo(b / "more"), "differ: more"),
     "a file less": (lambda b: (b / "README.md").unlink(), "differ: README.md"),
     "a file renamed": (rename, "differ: Labels.txt, labels.txt"),
-    "sums made anew": (sums_anew, "does not fit SHA256SUMS"),
-    "another bundle's signature": (of_other, "does not fit SHA256SUMS"),
+    "sums made anew": (sums_anew, "does not match SHA256SUMS"),
+    "another bundle's signature": (of_other, "does not match SHA256SUMS"),
     "no signature": (lambda b: (b / signing.NAME).unlink(), "not signed, SHA256SUMS.sig is missing"),
     "an empty signature": (edit_signature(lambda text: ""), "SHA256SUMS.sig is damaged"),
     "half a signature": (edit_signature(lambda text: text[: len(text) // 2]), "SHA256SUMS.sig is damaged"),
@@ -266,7 +264,7 @@ def test_changed_bundle_is_refused(own: Path, keys: Path, fault: str) -> None:
 
 
 def test_other_key_is_refused(signed: Path, keys: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"signed with another key, sha256:\w{64}; the key given is sha"):
+    with pytest.raises(ArtifactError, match=r"signed with another key, sha256:\w{64}; --key is sha"):
         check(signed, keys, "other")
 
 
@@ -276,7 +274,7 @@ def test_key_swapped_with_the_name_kept(own: Path, keys: Path) -> None:
     named = signing.public_key(keys / "own.pub").fingerprint
     theirs = signing.public_key(keys / "other.pub").fingerprint
     (own / signing.NAME).write_text(forged.replace(theirs, named))
-    with pytest.raises(ArtifactError, match="does not fit SHA256SUMS"):
+    with pytest.raises(ArtifactError, match="does not match SHA256SUMS"):
         check(own, keys)
 
 
@@ -344,7 +342,7 @@ def test_run_becomes_a_signed_project(cli: Cli, run: Path, keys: Path, tmp_path:
 
 def test_changed_bundle_becomes_no_project(own: Path, keys: Path, tmp_path: Path) -> None:
     sums_anew(own)
-    with pytest.raises(ArtifactError, match="does not fit"):
+    with pytest.raises(ArtifactError, match="does not match"):
         projects.fill("cpp", own, tmp_path / "out", signing.public_key(keys / "own.pub"))
     assert not (tmp_path / "out").exists()
 
@@ -393,11 +391,11 @@ def test_wrong_kind_of_key_is_named(tmp_path: Path, keys: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     path = tmp_path / "ec.pem"
     path.write_bytes(key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()))
-    with pytest.raises(RecipeError, match=r"of another kind\. Expected Ed25519: openssl genpkey"):
+    with pytest.raises(RecipeError, match=r"of another type\. Expected Ed25519: openssl genpkey"):
         signing.signer(path)
     public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
     path.write_bytes(public)
-    with pytest.raises(RecipeError, match="signed with Ed25519"):
+    with pytest.raises(RecipeError, match="Expected Ed25519"):
         signing.public_key(path)
     with pytest.raises(RecipeError, match=r"openssl pkey -in .*own\.pem -pubout"):
         signing.public_key(keys / "own.pem")
@@ -429,7 +427,7 @@ def test_verify_says_who_signed(cli: Cli, signed: Path, keys: Path) -> None:
     done = cli("verify", signed, "--key", keys / "own.pub", "--quiet")
     assert f"Signed by {named}, and unchanged since." in done.out  # the models are toys, and fail for that
     done = cli("verify", signed, "--quiet")
-    assert f"Signed, it says, by {named}; that was not checked: --key takes" in done.out
+    assert f"Signature by {named}, not verified: pass the public key with --key." in done.out
     found = json.loads(cli("verify", signed, "--json", "--key", keys / "own.pub").out)
     assert (found["signed_by"], found["signature_checked"]) == (named, True)
     assert json.loads(cli("verify", signed, "--json").out)["signature_checked"] is False
@@ -452,13 +450,13 @@ def test_commands_end_with_4(cli: Cli, own: Path, keys: Path, tmp_path: Path) ->
         ("bundle", own, "--target", "cpp", "--out", tmp_path / "cpp"),
     ):
         done = cli(*line, *key)
-        assert done.code == 4 and "does not fit SHA256SUMS" in done.err, line
+        assert done.code == 4 and "does not match SHA256SUMS" in done.err, line
     assert not (tmp_path / "cpp").exists()
 
 
 def test_predict_remarks_what_was_not_checked(cli: Cli, signed: Path, keys: Path) -> None:
     photo = signed / "golden" / "00.png"
-    assert "that was not checked" in cli("predict", signed, photo).err
+    assert "not verified" in cli("predict", signed, photo).err
     assert "and unchanged since" in cli("predict", signed, photo, "--key", keys / "own.pub").err
 
 
@@ -492,7 +490,7 @@ def test_api_signs_and_checks(signed: Path, own: Path, keys: Path) -> None:
     assert tledge.load(signed, key=keys / "own.pub").labels
     assert tledge.verify(signed, key=keys / "own.pub").rows
     sums_anew(own)
-    with pytest.raises(ArtifactError, match="does not fit"):
+    with pytest.raises(ArtifactError, match="does not match"):
         tledge.verify(own, key=keys / "own.pub")
     with pytest.raises(RecipeError, match="this is none"):
         tledge.verify(own / "golden", key=keys / "own.pub")

@@ -32,7 +32,10 @@ def test_damaged_zip_is_four(cli: Cli, somewhere: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("manifest", "message"),
-    [("{}", "not a readable tledge manifest"), ('{"manifest_version": 99}', "Install a tledge as new")],
+    [
+        ("{}", "not a readable tledge manifest"),
+        ('{"manifest_version": 99}', "Install the version of tledge that made"),
+    ],
 )
 def test_manifest_from_elsewhere(cli: Cli, somewhere: Path, manifest: str, message: str) -> None:
     (somewhere / "bundle").mkdir()
