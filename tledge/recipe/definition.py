@@ -1,4 +1,4 @@
-"""The checked recipe, one frozen value."""
+"""Define the checked recipe, one frozen value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tledge.data.sources.registry import SOURCES
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a recipe says, defaults filled in."""
+    """A checked recipe, with defaults filled in."""
 
     meta: config.Meta
     data: config.Data
@@ -27,7 +27,7 @@ class Recipe:
 
     @property
     def synthetic(self) -> bool:
-        """True where the photos are drawn and not taken."""
+        """Whether the photos are drawn by tledge."""
         return SOURCES[self.data.source.partition(":")[0]].synthetic
 
     def as_tables(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""A first recipe for a folder of photos: sensible choices, and beside each why it was made.
+"""Write a first recipe for a folder of photos: sensible choices, with a comment that gives the reason.
 
-`look` counts the photos and reads their headers; `recipe_text` turns what it saw into a recipe.
-The schedule is that of `recipes/rps.toml`, its length by the number of photos.
+`look` counts the photos and reads their headers; `recipe_text` turns the result into a recipe.
+The schedule is that of `recipes/rps.toml`; its length depends on the number of photos.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ ROLES = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing", "holdout"),
 }
-"""Names of split folders, in any case of letters."""
+"""Names of split folders; upper and lower case mean the same."""
 
 LAYOUTS = "<split>/<label>/photo.jpg or <label>/photo.jpg"
 FEWEST = 4
-"""Train photos a label needs, so that some are left when shares were taken."""
+"""Train photos that a label needs, so that some remain after validation and test are split off."""
 HEADERS = 5000
-"""Photos whose headers are read; of more, a sample of so many."""
+"""Photos whose headers are read; of a larger folder, a sample of this size."""
 MANY = 5000
-"""Train photos from which the larger choices pay."""
+"""Train photos from which on larger models are chosen."""
 GROUPED = 20_000
-"""Photos up to which near-duplicates are sought; the time grows with their square."""
+"""Photos up to which near-duplicates are searched; the time grows with the square of their number."""
 DECIDING = 100
-"""Test photos that show a drop of 1 %, the most that the int8 gates allow."""
+"""Test photos needed to detect a drop of 1 %, the most that the int8 gates allow."""
 SIZES = (224, 192, 160, 128, 96)
 """Input sizes that MobileNetV2 has ImageNet weights for."""
 ENLARGED = 1.1
-"""How much photos may be enlarged for the size that a backbone was made for."""
+"""Factor by which photos may be enlarged to an input size."""
 VIEW_SECONDS = 0.012
-"""What drawing one view takes on a CPU core."""
+"""Seconds to make one augmentation copy on a CPU core."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of photos as found.
+    """A folder of photos: its layout, labels and counts.
 
     `layout` is "split/label" or "label", `splits` counts photos by split folder and label (one
     split "train" where there are no split folders, as the source calls it), the sides are short
@@ -73,17 +73,19 @@ class Folder:
 
 
 def look(root: Path) -> Folder:
-    """Count the photos of a folder and read their headers, of a sample where they are many.
+    """Count the photos of a folder and read their headers (of a large folder, those of a sample).
 
-    Raises MissingError where there is no such folder, and DataError where its photos do not lie
-    as `LAYOUTS` says, have a single label, or where a label has fewer than `FEWEST` in train.
+    Raises:
+        MissingError: There is no such folder.
+        DataError: The layout is not one of `LAYOUTS`, there is a single label, or a label has fewer than
+            `FEWEST` photos in train.
     """
     root = _real(root)
     if not root.is_dir():
         raise MissingError(f"{root}: no such folder. Expected a folder of photos, as {LAYOUTS}.")
     records = list(source.scan({"path": str(root)}).records())
     splits: dict[str, dict[str, int]] = {}
-    for (split, label), count in sorted(Counter((one.split, one.label) for one in records).items()):
+    for (split, label), count in sorted(Counter((record.split, record.label) for record in records).items()):
         splits.setdefault(split, {})[label] = count
     layout = "split/label" if records[0].id.count("/") == 2 else "label"
     labels = tuple(sorted({record.label for record in records}))
@@ -95,54 +97,56 @@ def look(root: Path) -> Folder:
     if not sides:
         raise DataError(f"{root}: none of {len(unreadable):,} photos can be read. {unreadable[0]}.")
     read = len(sides) + len(unreadable)
-    middle = int(statistics.median(sides))
-    return Folder(root, layout, splits, labels, middle, min(sides), read, tuple(unreadable))
+    median = int(statistics.median(sides))
+    return Folder(root, layout, splits, labels, median, min(sides), read, tuple(unreadable))
 
 
 def _real(root: Path) -> Path:
-    return Path(os.path.realpath(root))  # unlike Path.resolve, a link to itself is merely not there
+    return Path(os.path.realpath(root))  # Path.resolve would raise an error for a link to itself
 
 
 def default_name(root: Path) -> str:
-    """The folder's name as a recipe's name: letters, digits, - and _; "photos" where none is left."""
+    """Make a recipe's name of the folder's: letters, digits, - and _; "photos" if none remains."""
     composed = unicodedata.normalize("NFC", _real(root).name)
     return re.sub(r"[^\w-]+", "-", composed).strip("-") or "photos"
 
 
 def _check(root: Path, layout: str, splits: Mapping[str, Mapping[str, int]], labels: Sequence[str]) -> None:
     if layout == "label" and all(map(_role, labels)):
-        raise DataError(f"{root}: {', '.join(labels)}: a split and no label. Expected {LAYOUTS}.")
+        raise DataError(
+            f"{root}: {', '.join(labels)}: split folders without label folders. Expected {LAYOUTS}."
+        )
     folder = _roles(root, splits)["train"]
     if len(labels) < 2:
-        raise DataError(f"{root}: one label only, {labels[0]!r}. Expected two or more, as {LAYOUTS}.")
+        raise DataError(f"{root}: only one label, {labels[0]!r}. Expected two or more, as {LAYOUTS}.")
     train = splits[folder]
     few = [f"{label!r} has {train.get(label, 0)}" for label in labels if train.get(label, 0) < FEWEST]
     if few:
-        more = f" and {len(few) - 3} labels more" * (len(few) > 3)
+        more = f" and {len(few) - 3} more labels" * (len(few) > 3)
         raise DataError(
             f"{root}: every label needs {FEWEST} photos or more in {folder}; {', '.join(few[:3])}{more}. Add "
-            "photos, write the label alike in every split, or take its folder away."
+            "photos, spell the label alike in every split, or remove its folder."
         )
 
 
 def _role(name: str) -> str:
-    """ "train", "validation" or "test" for a split folder's name, "" for any other."""
+    """Return "train", "validation" or "test" for a split folder's name, "" for any other."""
     return next((role for role, known in ROLES.items() if name.lower() in known), "")
 
 
 def _roles(root: Path, splits: Mapping[str, object]) -> dict[str, str]:
-    """Split folder by role; raises DataError for an unknown name, one too many, or no train."""
+    """Return the split folders by role; raise DataError for an unknown name, two of a role, or no train."""
     known = "; ".join(", ".join(names) for names in ROLES.values())
     roles: dict[str, str] = {}
     for name in splits:
         role = _role(name)
         if not role:
-            raise DataError(f"{root}: {name!r} is no known name of a split: {known}. Expected {LAYOUTS}.")
+            raise DataError(f"{root}: unknown split {name!r}. Known: {known}. Expected {LAYOUTS}.")
         if role in roles:
             raise DataError(f"{root}: {roles[role]!r} and {name!r} both mean {role}. Keep one of them.")
         roles[role] = name
     if "train" not in roles:
-        raise DataError(f"{root}: no train folder among {', '.join(splits)}. Names of splits: {known}.")
+        raise DataError(f"{root}: no train folder among {', '.join(splits)}. Known splits: {known}.")
     return {role: roles[role] for role in ROLES if role in roles}
 
 
@@ -150,8 +154,8 @@ def _headers(root: Path, names: Sequence[str]) -> tuple[list[int], list[str]]:
     """Return the short sides of the photos, and "name: reason" of those that cannot be read."""
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         sides = list(pool.map(_short_side, (root / name for name in names)))
-    bad = [f"{name}: {side}" for name, side in zip(names, sides, strict=True) if isinstance(side, str)]
-    return [side for side in sides if isinstance(side, int)], bad
+    unreadable = [f"{name}: {side}" for name, side in zip(names, sides, strict=True) if isinstance(side, str)]
+    return [side for side in sides if isinstance(side, int)], unreadable
 
 
 def _short_side(path: Path) -> int | str:
@@ -177,86 +181,94 @@ def _short_side(path: Path) -> int | str:
 
 @dataclass(frozen=True)
 class _Plan:
-    """The split folders by role, the splits to make, and about how many photos each will hold."""
+    """The split folders by role, the splits to make, and about how many photos each will have."""
 
     folder: Folder
     roles: Mapping[str, str]
-    takes: Mapping[str, SplitPart]
+    parts: Mapping[str, SplitPart]
     sizes: Mapping[str, int]
 
     @property
     def total(self) -> int:
-        """All photos."""
+        """Number of all photos."""
         return sum(sum(counts.values()) for counts in self.folder.splits.values())
 
     @property
     def is_shared(self) -> bool:
-        """True where a split is a share, so that photos of one scene could part."""
-        return any(take.fraction for take in self.takes.values())
+        """Whether a split is a share of a folder, so that photos of one scene could be separated."""
+        return any(part.fraction for part in self.parts.values())
 
     @property
     def untested(self) -> list[str]:
-        """Labels that the test split's folder lacks."""
-        tested = self.folder.splits[self.takes["test"].origin]
+        """Labels without a photo in the test split's folder."""
+        tested = self.folder.splits[self.parts["test"].origin]
         return [label for label in self.folder.labels if label not in tested]
 
     @property
     def labels(self) -> list[tuple[int, str]]:
-        """Photos in the train folder and label, the fewest first."""
+        """Number of photos in the train folder and label, the fewest first."""
         return sorted((count, label) for label, count in self.folder.splits[self.roles["train"]].items())
 
 
 def _plan(folder: Folder) -> _Plan:
     roles = _roles(folder.path, folder.splits)
-    takes = {role: SplitPart(name) for role, name in roles.items()}
+    parts = {role: SplitPart(name) for role, name in roles.items()}
     if "test" not in roles:
-        takes["test"] = takes.get("validation", SplitPart(roles["train"], 0.2))
+        parts["test"] = parts.get("validation", SplitPart(roles["train"], 0.2))
     if len(roles) < 3:
         whole = sum(folder.splits[roles["train"]].values())
-        takes["validation"] = SplitPart(roles["train"], 0.15 if whole <= MANY else 0.1)
-    wholes = {role: sum(folder.splits[take.origin].values()) for role, take in takes.items()}
-    sizes = {role: round(wholes[role] * (take.fraction or 1)) for role, take in takes.items()}
-    sizes["train"] -= sum(sizes[role] for role, take in takes.items() if take.fraction)
-    return _Plan(folder, roles, takes, sizes)
+        parts["validation"] = SplitPart(roles["train"], 0.15 if whole <= MANY else 0.1)
+    wholes = {role: sum(folder.splits[part.origin].values()) for role, part in parts.items()}
+    sizes = {role: round(wholes[role] * (part.fraction or 1)) for role, part in parts.items()}
+    sizes["train"] -= sum(sizes[role] for role, part in parts.items() if part.fraction)
+    return _Plan(folder, roles, parts, sizes)
 
 
 def recipe_text(folder: Folder, name: str, file: str = "", seed: int = 0) -> str:
-    """The recipe as commented TOML, the same for the same folder; `name` is letters, digits, - and _.
+    """Write the recipe as commented TOML; the same folder gives the same text.
 
-    `file` is what the commands in its header call it, `name`.toml where it is not given.
+    Args:
+        folder: What `look` found.
+        name: Name of the recipe: letters, digits, - and _.
+        file: File name in the commands of the header; `name`.toml if empty.
+        seed: Seed of the recipe.
 
-    Raises DataError where the folder's path is no Unicode text, which TOML cannot hold.
+    Raises:
+        DataError: The folder's path is not Unicode text, which TOML requires.
     """
     plan = _plan(folder)
     values = {"name": quoted(name), "seed": seed, **_choices(plan)}
     figures = _figures(plan) | values
     reasons = {
-        place: _note(" ".join(REASONS[word].format(**figures) for word in words))
-        for place, words in _words(plan, values).items()
+        field: _comment(" ".join(REASONS[key].format(**figures) for key in keys))
+        for field, keys in _reason_keys(plan, values).items()
     }
-    takes = {role: _taken(take) for role, take in plan.takes.items()}
+    parts = {role: _split_as_toml(part) for role, part in plan.parts.items()}
     return TEMPLATE.format(
-        **{**values, **reasons, **takes, "header": _header(plan, name, file or f"{name}.toml")}
+        **{**values, **reasons, **parts, "header": _header(plan, name, file or f"{name}.toml")}
     )
 
 
 def _header(plan: _Plan, name: str, file: str) -> str:
     folder = plan.folder
-    rows = [f"#   {_shown(split):<14}{_described(folder.splits[split])}" for split in plan.roles.values()]
+    rows = [
+        f"#   {_quoted_line(split):<14}{_counts_in_words(folder.splits[split])}"
+        for split in plan.roles.values()
+    ]
     if folder.layout == "label":
-        rows = [f"#   a folder for each label: {_described(folder.splits['train'])}"]
-    found = f"A start for photos of {len(folder.labels)} labels: {_listed(folder.labels, 8)}."
-    return "\n".join([_note(found), "#", *rows]) + COMMANDS.format(name=name, file=shlex.quote(file))
+        rows = [f"#   a folder for each label: {_counts_in_words(folder.splits['train'])}"]
+    first_line = f"A start for photos of {len(folder.labels)} labels: {_listed(folder.labels, 8)}."
+    return "\n".join([_comment(first_line), "#", *rows]) + COMMANDS.format(name=name, file=shlex.quote(file))
 
 
-def _described(counts: Mapping[str, int]) -> str:
+def _counts_in_words(counts: Mapping[str, int]) -> str:
     low, high = min(counts.values()), max(counts.values())
     each = f"{low:,} of each label" if low == high else f"{low:,} to {high:,} of a label"
     return f"{sum(counts.values()):,} photos, {each}"
 
 
 def _choices(plan: _Plan) -> dict[str, object]:
-    """What goes into the recipe beside names and splits, as it is written there."""
+    """Choose the values of the recipe other than names and splits."""
     train = plan.sizes["train"]
     (least, _small), (most, _large) = plan.labels[0], plan.labels[-1]
     return {
@@ -272,35 +284,35 @@ def _choices(plan: _Plan) -> dict[str, object]:
 
 
 def _epochs(shown: int, train: int, low: int, high: int) -> int:
-    """Four passes over `train` photos, and as many more as show about `shown`, within limits."""
+    """Return four epochs, plus those that show about `shown` photos in total, within limits."""
     return min(high, max(low, round(shown / max(1, train)) + 4))
 
 
 def _figures(plan: _Plan) -> dict[str, object]:
-    """What the reasons speak of."""
+    """Return the figures that the reasons quote."""
     folder, train = plan.folder, plan.sizes["train"]
     (least, small), (most, large) = plan.labels[0], plan.labels[-1]
     return {
         "plan": plan,
         "folder": folder,
         "sizes": plan.sizes,
-        "share": plan.takes["validation"].fraction or 0.0,
+        "share": plan.parts["validation"].fraction or 0.0,
         "one": 1 / max(1, plan.sizes["test"]),
-        "held_out": _shown(plan.takes["test"].origin),
+        "held_out": _quoted_line(plan.parts["test"].origin),
         "untested": _listed(plan.untested, 3),
         "bad": len(folder.unreadable),
         "unreadable": _listed(folder.unreadable, 3),
         "drawing": _time(train * VIEW_SECONDS),
         "steps": ceil(train / Stage.batch_size),
         "least": least,
-        "small": _shown(small),
+        "small": _quoted_line(small),
         "most": most,
-        "large": _shown(large),
+        "large": _quoted_line(large),
     }
 
 
-def _words(plan: _Plan, values: Mapping[str, object]) -> dict[str, list[str]]:
-    """Which of the `REASONS` stand at which place of the template."""
+def _reason_keys(plan: _Plan, values: Mapping[str, object]) -> dict[str, list[str]]:
+    """Return, for each field of the template, the keys of its `REASONS`."""
     side, uneven = plan.folder.median_side, plan.labels[0][0] < plan.labels[-1][0]
     group = "near-duplicates" if values["group"] != "none" else "too many" if plan.is_shared else "folders"
     return {
@@ -329,16 +341,17 @@ def _words(plan: _Plan, values: Mapping[str, object]) -> dict[str, list[str]]:
     }
 
 
-def _taken(take: SplitPart) -> str:
-    if take.fraction is None:
-        return quoted(take.origin)
-    return f"{{ from = {quoted(take.origin)}, fraction = {take.fraction} }}"
+def _split_as_toml(part: SplitPart) -> str:
+    if part.fraction is None:
+        return quoted(part.origin)
+    return f"{{ from = {quoted(part.origin)}, fraction = {part.fraction} }}"
 
 
 def quoted(text: str) -> str:
-    """A TOML basic string: what does not print is escaped, other letters stay as they are.
+    """Quote text as a TOML basic string; escape characters that do not print.
 
-    Raises DataError for lone surrogates: names of bytes that are no UTF-8, which TOML cannot hold.
+    Raises:
+        DataError: The text has lone surrogates: a name with bytes that are not UTF-8.
     """
     try:
         text.encode()
@@ -355,21 +368,21 @@ def _escaped(letter: str) -> str:
     return f"\\u{ord(letter):04x}" if ord(letter) < 0x10000 else f"\\U{ord(letter):08x}"
 
 
-def _shown(text: str) -> str:
-    """A name for a comment: quoted, and on one line whatever it holds."""
+def _quoted_line(text: str) -> str:
+    """Quote a name for a comment, on one line in any case."""
     return quoted(text.encode(errors="replace").decode())
 
 
 def _listed(names: Sequence[str], limit: int) -> str:
     more = f" and {len(names) - limit:,} more" * (len(names) > limit)
-    return ", ".join(map(_shown, names[:limit])) + more
+    return ", ".join(map(_quoted_line, names[:limit])) + more
 
 
 def _time(seconds: float) -> str:
     return f"{ceil(seconds)} s" if seconds < 100 else f"{ceil(seconds / 60)} min"
 
 
-def _note(text: str) -> str:
-    """A comment in lines of at most 100 letters; words stay whole."""
+def _comment(text: str) -> str:
+    """Wrap text into comment lines of at most 100 characters, without breaking words."""
     wrapper = textwrap.TextWrapper(98, break_long_words=False, break_on_hyphens=False)
     return "\n".join(f"# {line}" for part in text.split("\n") for line in wrapper.wrap(part))

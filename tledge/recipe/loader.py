@@ -1,4 +1,4 @@
-"""From TOML to a frozen `Recipe`: every key, type, range and name checked before anything runs."""
+"""Read a frozen `Recipe` from TOML: check every key, type, range and name before anything runs."""
 
 from __future__ import annotations
 
@@ -22,16 +22,21 @@ MOST_STAGES = 100
 
 
 def load(path: Path, settings: Sequence[str] = ()) -> Recipe:
-    """Read a recipe file; `settings` are overrides like "stage.0.epochs=2".
+    """Read and check a recipe file.
 
-    Raises RecipeError, naming the file, the table, the key, what was expected and the nearest
-    known spelling.
+    Args:
+        path: The TOML file.
+        settings: Overrides such as "stage.0.epochs=2".
+
+    Raises:
+        RecipeError: The recipe is not valid. The message names the file, the table, the key, what was
+            expected and the nearest known spelling.
     """
     return parse(toml_reader.read_text(path), path.name, settings)
 
 
 def of_run(folder: RunFolder) -> Recipe:
-    """The recipe that a run was made with, its `--set` included; raises RunError where there is none."""
+    """Load the recipe that a run was made with, its `--set` included; raise RunError if there is none."""
     settings = folder.read_environment().get("settings", [])
     return parse(text_of_run(folder), folder.recipe.name, settings)
 
@@ -42,28 +47,28 @@ def text_of_run(folder: RunFolder) -> str:
 
 
 def parse(text: str, where: str, settings: Sequence[str] = ()) -> Recipe:
-    """A checked recipe from TOML text; `where` names it in messages. Raises RecipeError."""
+    """Read and check a recipe from TOML text; `where` names it in messages. Raises RecipeError."""
     try:
         raw = toml_reader.loads(text)
     except ValueError as error:  # TOMLDecodeError, endless numbers and nesting
         raise RecipeError(f"{where}: not valid TOML: {toml_reader.cut(str(error))}.") from error
     for setting in settings:
         try:
-            _override(raw, setting)
+            _apply_setting(raw, setting)
         except RecipeError as error:
             raise RecipeError(toml_reader.cut(str(error))) from None
     try:
         toml_reader.refuse_endless(raw)
-        made = _recipe(raw)
-        if not made.meta.name:
-            made = replace(made, meta=replace(made.meta, name=Path(where).stem))
-        check(made)
+        recipe = _build_recipe(raw)
+        if not recipe.meta.name:
+            recipe = replace(recipe, meta=replace(recipe.meta, name=Path(where).stem))
+        check(recipe)
     except RecipeError as error:
         raise RecipeError(f"{where}: {toml_reader.cut(str(error))}") from None
-    return made
+    return recipe
 
 
-def _recipe(raw: dict[str, Any]) -> Recipe:
+def _build_recipe(raw: dict[str, Any]) -> Recipe:
     known = [table_name(field.name) for field in fields(Recipe)]
     _refuse_unknown("the recipe", raw, known, "table")
     for name in ("data", "model", "stage"):
@@ -73,31 +78,31 @@ def _recipe(raw: dict[str, Any]) -> Recipe:
     if not isinstance(stages, list) or not stages:
         raise RecipeError("[[stage]]: expected one table or more, with two brackets.")
     if len(stages) > MOST_STAGES:
-        raise RecipeError(f"[[stage]]: {len(stages)} of them, at most {MOST_STAGES} are taken.")
+        raise RecipeError(f"[[stage]]: expected at most {MOST_STAGES} tables, got {len(stages)}.")
     return Recipe(
-        meta=_table(config.Meta, raw.get("recipe", {}), "[recipe]"),
-        data=_data(raw["data"]),
-        model=_table(config.Model, raw["model"], "[model]"),
-        augment=_table(config.Augment, raw.get("augment", {}), "[augment]"),
-        stage=tuple(_stage(one, number) for number, one in enumerate(stages, 1)),
-        hardware=_table(config.Hardware, raw.get("hardware", {}), "[hardware]"),
-        log=_table(config.Log, raw.get("log", {}), "[log]"),
-        export=_table(config.Export, raw.get("export", {}), "[export]"),
-        parity=_table(config.Parity, raw.get("parity", {}), "[parity]"),
-        abstain=_table(config.Abstain, raw.get("abstain", {}), "[abstain]"),
-        expect=_table(config.Expect, raw.get("expect", {}), "[expect]"),
+        meta=_build_table(config.Meta, raw.get("recipe", {}), "[recipe]"),
+        data=_build_data(raw["data"]),
+        model=_build_table(config.Model, raw["model"], "[model]"),
+        augment=_build_table(config.Augment, raw.get("augment", {}), "[augment]"),
+        stage=tuple(_build_stage(table, number) for number, table in enumerate(stages, 1)),
+        hardware=_build_table(config.Hardware, raw.get("hardware", {}), "[hardware]"),
+        log=_build_table(config.Log, raw.get("log", {}), "[log]"),
+        export=_build_table(config.Export, raw.get("export", {}), "[export]"),
+        parity=_build_table(config.Parity, raw.get("parity", {}), "[parity]"),
+        abstain=_build_table(config.Abstain, raw.get("abstain", {}), "[abstain]"),
+        expect=_build_table(config.Expect, raw.get("expect", {}), "[expect]"),
     )
 
 
-def _stage(raw: object, number: int) -> config.Stage:
-    stage = _table(config.Stage, raw, f"[[stage]] {number}")
+def _build_stage(raw: object, number: int) -> config.Stage:
+    stage = _build_table(config.Stage, raw, f"[[stage]] {number}")
     return stage if stage.name else replace(stage, name=f"stage {number}")
 
 
-def _data(raw: object) -> config.Data:
-    """`[data]`: its own keys are checked here, the others go to the source as options."""
+def _build_data(raw: object) -> config.Data:
+    """Build `[data]`: check its own keys here; the others are options of the source."""
     table = _expect_table(raw, "[data]")
-    own = {one.name for one in fields(config.Data)} - {"options"}
+    own = {field.name for field in fields(config.Data)} - {"options"}
     if "source" not in table:
         raise RecipeError(f"[data] source is missing; one of {', '.join(SOURCES)}.")
     name = str(table["source"]).partition(":")[0]
@@ -106,21 +111,21 @@ def _data(raw: object) -> config.Data:
     options = {key: value for key, value in table.items() if key not in own}
     _refuse_unknown("[data]", options, [*own, *SOURCES[name].module.OPTIONS], "key")
     plain = {key: table[key] for key in own & set(table) - {"splits"}}
-    data = _table(config.Data, plain, "[data]")
-    return replace(data, options=options, splits=_splits(table.get("splits", {})))
+    data = _build_table(config.Data, plain, "[data]")
+    return replace(data, options=options, splits=_build_splits(table.get("splits", {})))
 
 
-def _splits(raw: object) -> config.Splits:
+def _build_splits(raw: object) -> config.Splits:
     table = _expect_table(raw, "[data.splits]")
-    known = [one.name for one in fields(config.Splits)]
+    known = [field.name for field in fields(config.Splits)]
     _refuse_unknown("[data.splits]", table, known, "key")
-    return config.Splits(**{name: _take(value, name) for name, value in table.items()})
+    return config.Splits(**{name: _build_split_part(value, name) for name, value in table.items()})
 
 
-def _take(raw: object, name: str) -> config.SplitPart:
+def _build_split_part(raw: object, name: str) -> config.SplitPart:
     where = f"[data.splits] {name}"
     if isinstance(raw, str):
-        first, *others = [_slice(part, where) for part in raw.split("+")]
+        first, *others = [_parse_slice(part, where) for part in raw.split("+")]
         return replace(first, also=tuple(others))
     if not isinstance(raw, dict):
         raise RecipeError(
@@ -135,20 +140,20 @@ def _take(raw: object, name: str) -> config.SplitPart:
     if not is_fine(raw[kinds[0]]):
         raise RecipeError(f"{where} {kinds[0]}: expected {expected}, got {raw[kinds[0]]!r}.")
     if "+" in raw["from"]:
-        raise RecipeError(f"{where}: a share is taken from one source split, not from {raw['from']!r}.")
-    return replace(_slice(raw["from"], where), **{kinds[0]: raw[kinds[0]]})
+        raise RecipeError(f"{where}: expected one source split in from, got {raw['from']!r}.")
+    return replace(_parse_slice(raw["from"], where), **{kinds[0]: raw[kinds[0]]})
 
 
-def _slice(text: str, where: str) -> config.SplitPart:
-    """A source split's name, or a slice of one as TensorFlow Datasets writes it: "train[:90%]"."""
-    found = re.fullmatch(r"([^\[\]]+)(?:\[(-?\d{1,12}%?)?:(-?\d{1,12}%?)?\])?", text.strip())
-    if not found:
+def _parse_slice(text: str, where: str) -> config.SplitPart:
+    """Parse a source split, or a slice of one as TensorFlow Datasets writes it: "train[:90%]"."""
+    match = re.fullmatch(r"([^\[\]]+)(?:\[(-?\d{1,12}%?)?:(-?\d{1,12}%?)?\])?", text.strip())
+    if not match:
         raise RecipeError(f'{where}: expected a split such as "train" or "train[10%:90%]", got {text!r}.')
-    bounds = [bound or "" for bound in found.groups()[1:]]
+    bounds = [bound or "" for bound in match.groups()[1:]]
     for bound in bounds:
         if bound.endswith("%") and abs(int(bound[:-1])) > 100:
-            raise RecipeError(f"{where}: {bound} of a split does not exist, in {text!r}.")
-    return config.SplitPart(found[1].strip(), start=bounds[0], stop=bounds[1])
+            raise RecipeError(f"{where}: expected at most 100%, got {bound} in {text!r}.")
+    return config.SplitPart(match[1].strip(), start=bounds[0], stop=bounds[1])
 
 
 def _is_share(value: object) -> bool:
@@ -165,7 +170,7 @@ SHARES: dict[str, tuple[Callable[[object], bool], str]] = {
     "files": (_is_share, "a share of the files between 0 and 1"),
     "pattern": (lambda value: isinstance(value, str) and bool(value), "a glob for ids, such as *_val_*"),
 }
-"""Ways to take a part of a source split: what each accepts, and how that is put in words."""
+"""Ways to choose a part of a source split: a check of the value, and its description in messages."""
 
 
 def _expect_table(raw: object, where: str) -> dict[str, Any]:
@@ -174,39 +179,40 @@ def _expect_table(raw: object, where: str) -> dict[str, Any]:
     return raw
 
 
-def _table(cls: type[T], raw: object, where: str) -> T:
-    """A frozen table from a TOML table, each value checked against its field."""
+def _build_table(cls: type[T], raw: object, where: str) -> T:
+    """Build a frozen table from a TOML table, and check each value against its field."""
     table = _expect_table(raw, where)
-    known = {one.name: one for one in fields(cls)}  # type: ignore[arg-type]
+    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
     _refuse_unknown(where, table, known, "key")
     hints = get_type_hints(cls)
     values = {
-        name: _value(value, known[name], hints[name], f"{where} {name}") for name, value in table.items()
+        name: _check_value(value, known[name], hints[name], f"{where} {name}")
+        for name, value in table.items()
     }
     return cls(**values)
 
 
-def _value(value: Any, field: Field[Any], hint: Any, where: str) -> Any:
+def _check_value(value: Any, field: Field[Any], hint: Any, where: str) -> Any:
     if field.default is not MISSING and hasattr(field.default, "__dataclass_fields__"):
-        return _table(hint, value, f"{where.replace('] ', '.')}]")
+        return _build_table(hint, value, f"{where.replace('] ', '.')}]")
     if str(hint).startswith("tuple"):
-        return _list(value, field, hint, where)
-    if not _fits(value, hint):
+        return _check_list(value, field, hint, where)
+    if not _has_type(value, hint):
         raise RecipeError(f"{where}: expected {_type_name(hint)}, got {value!r}.")
     _check_range(value, field, where)
     return float(value) if hint is float else value
 
 
-def _list(value: Any, field: Field[Any], hint: Any, where: str) -> tuple[Any, ...]:
+def _check_list(value: Any, field: Field[Any], hint: Any, where: str) -> tuple[Any, ...]:
     item = hint.__args__[0]
-    if not isinstance(value, list) or not all(_fits(one, item) for one in value):
+    if not isinstance(value, list) or not all(_has_type(entry, item) for entry in value):
         raise RecipeError(f"{where}: expected a list, each {_type_name(item)}, got {value!r}.")
-    for one in value:
-        _check_range(one, field, where)
+    for entry in value:
+        _check_range(entry, field, where)
     return tuple(value)
 
 
-def _fits(value: object, hint: Any) -> bool:
+def _has_type(value: object, hint: Any) -> bool:
     if isinstance(value, bool):
         return hint is bool
     if hint is float:
@@ -238,29 +244,30 @@ def _refuse_unknown(where: str, table: Mapping[str, Any], known: Iterable[str], 
             raise RecipeError(unknown(where, kind, name, names))
 
 
-def _override(raw: dict[str, Any], setting: str) -> None:
-    """Apply "stage.0.epochs=2": a dotted path, and a TOML value or plain text."""
+def _apply_setting(raw: dict[str, Any], setting: str) -> None:
+    """Apply a setting such as "stage.0.epochs=2": a dotted path, and a TOML value or plain text."""
     if not toml_reader.is_text(setting):
         raise RecipeError(f"--set {setting!r}: not UTF-8.")
     path, equals, text = setting.partition("=")
     names = path.strip().split(".")
     if not equals or not all(names):
         raise RecipeError(f"--set {setting}: expected TABLE.KEY=VALUE, such as stage.0.epochs=2.")
-    place: Any = raw
+    table: Any = raw
     for name in names[:-1]:
-        place = _step(place, name, setting)
-    if not isinstance(place, dict):
+        table = _inner_table(table, name, setting)
+    if not isinstance(table, dict):
         raise RecipeError(f"--set {setting}: {names[-2]!r} is not a table.")
-    place[names[-1]] = _toml_value(text.strip())
+    table[names[-1]] = _toml_value(text.strip())
 
 
-def _step(place: Any, name: str, setting: str) -> Any:
-    if isinstance(place, list):
-        if not name.isdecimal() or int(name) >= len(place):
-            raise RecipeError(f"--set {setting}: {name!r} is no number from 0 to {len(place) - 1}.")
-        return place[int(name)]
-    if isinstance(place, dict):
-        return place.setdefault(name, {})
+def _inner_table(table: Any, name: str, setting: str) -> Any:
+    """Return the table or list of this name inside another one; a missing table is created."""
+    if isinstance(table, list):
+        if not name.isdecimal() or int(name) >= len(table):
+            raise RecipeError(f"--set {setting}: expected a number from 0 to {len(table) - 1}, got {name!r}.")
+        return table[int(name)]
+    if isinstance(table, dict):
+        return table.setdefault(name, {})
     raise RecipeError(f"--set {setting}: there is no table {name!r}.")
 
 
@@ -272,6 +279,6 @@ def _toml_value(text: str) -> Any:
 
 
 def with_repair(recipe: Recipe, integer_only: bool) -> Recipe:
-    """The same recipe with `[export.int8] repair = true`, and floats allowed or not."""
+    """Return the recipe with `[export.int8] repair = true`, and mixed precision allowed or not."""
     int8 = replace(recipe.export.int8, repair=True, integer_only=integer_only)
     return replace(recipe, export=replace(recipe.export, int8=int8))

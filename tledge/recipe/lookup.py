@@ -1,6 +1,6 @@
-"""What a person names: a recipe by path or shipped name, a run by folder, and whose gates apply.
+"""Find what a user names: a recipe by path or shipped name, a run by folder, the gates of a comparison.
 
-Imports stand in the functions, as the command line imports this to start.
+Imports are inside the functions, because the command line imports this module to start.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ def read_recipe(name: str, settings: Sequence[str]) -> tuple[Recipe, str]:
 
 
 def open_finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
-    """A finished run (the newest in runs/ without a path), and the recipe it was made with."""
+    """Open a finished run (the newest in runs/ without a path); return it with its recipe.
+
+    Raises:
+        RunError: There is no such run, or it is not finished.
+    """
     from tledge.recipe import loader
     from tledge.run import folder as run_folder
 
@@ -44,11 +48,11 @@ def open_finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
 
 
 def comparison_gates(a: Path, b: Path) -> tuple[Parity, str]:
-    """The gates to compare B with A under, and whose: those of B's recipe, of A's, else the defaults."""
+    """Return the gates for comparing B with A, and their origin: B's recipe, else A's, else the defaults."""
     from tledge import config
     from tledge.run import folder as run_folder
 
     for path in (b, a):
         if run_folder.is_run(path):
             return open_finished_run(path)[1].parity, f"[parity] of {path}"
-    return config.Parity(), "tledge's own"
+    return config.Parity(), "tledge's defaults"

@@ -1,6 +1,6 @@
-"""TOML as people hand it over, within limits: files that are none, endless keys, numbers and nesting.
+"""Read TOML from users within limits on size, keys, numbers and nesting.
 
-Whatever is read ends soon, in little memory, and can be printed.
+Reading any input ends soon and in little memory, and its values can be printed.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ LARGEST = 1 << 20
 """Characters of a recipe file: a list of 20,000 labels fits."""
 
 DEEPEST = 16
-"""Tables and lists within each other; recipes need four."""
+"""Levels of nested tables and lists; recipes need four."""
 
 CHAIN = re.compile(r"""(?:\.[ \t]*(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*){64}""")
-"""A dotted key of 65 names. The time and memory that `tomllib` takes for one grow with its square."""
+"""A dotted key of 65 names. The time and memory that `tomllib` needs grow with the square of the length."""
 
 SHOWN = 600
-"""Characters of a message; what a recipe holds may be longer, and is quoted from both ends."""
+"""Characters of a message; longer quotations of a recipe lose their middle."""
 
 
 def read_text(path: Path) -> str:
-    """The text of a recipe file; raises RecipeError where it cannot be read, or is a pipe or a device."""
+    """Read the text of a recipe file; raise RecipeError if it cannot be read, or is a pipe or a device."""
     try:
         if path.exists() and not path.is_file():
             raise RecipeError(f"{path}: not a file. Give the path of a .toml file.")
@@ -42,35 +42,35 @@ def read_text(path: Path) -> str:
 
 
 def loads(text: str) -> dict[str, Any]:
-    """Tables from TOML; raises ValueError for what is none, and for what would take the reader for ever."""
-    if found := CHAIN.search(text):
-        raise ValueError(f"a key of more than 64 names (at line {text.count(chr(10), 0, found.start()) + 1})")
+    """Parse TOML; raise ValueError for invalid TOML, and for keys or nesting that would take too long."""
+    if chain := CHAIN.search(text):
+        raise ValueError(f"a key of more than 64 names (at line {text.count(chr(10), 0, chain.start()) + 1})")
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise ValueError("too many brackets within each other") from None
+        raise ValueError("too many nested brackets") from None
 
 
 def refuse_endless(raw: dict[str, Any]) -> None:
-    """Raise RecipeError for nesting, and for numbers, beyond what anything here could print."""
-    left: list[tuple[tuple[str, ...], Any]] = [((), raw)]
-    while left:
-        names, value = left.pop()
+    """Raise RecipeError for nesting that is too deep, and for numbers beyond 64 bits."""
+    pending: list[tuple[tuple[str, ...], Any]] = [((), raw)]
+    while pending:
+        names, value = pending.pop()
         where = f"[{'.'.join(names[:-1])}] {names[-1]}" if len(names) > 1 else f"[{''.join(names)}]"
         if len(names) > DEEPEST:
             raise RecipeError(f"{where}: nested deeper than {DEEPEST} tables and lists.")
         if isinstance(value, (dict, list)):
             items = value.items() if isinstance(value, dict) else enumerate(value, 1)
-            left += [((*names, str(name)), one) for name, one in items]
+            pending += [((*names, str(name)), item) for name, item in items]
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise RecipeError(f"{where}: a whole number beyond 64 bits.")
 
 
 def cut(text: str) -> str:
-    """A message without the middle of what it quotes, where that is long."""
+    """Shorten a message to `SHOWN` characters by leaving out its middle."""
     return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} … {text[-SHOWN // 2 :]}"
 
 
 def is_text(text: str) -> bool:
-    """False where bytes of the command line were no UTF-8, so that no file could hold the text."""
+    """Check that a text has no bytes of the command line that were not UTF-8; no file could hold these."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)

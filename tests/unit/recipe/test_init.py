@@ -204,14 +204,14 @@ def test_link_to_itself_is_refused(tmp_path: Path) -> None:
         ({".": 5}, "depth"),
         ({"cat": 5, "train/dog": 5}, "depth"),
         ({"a/b/c/d": 5}, "depth"),
-        ({"cat": 9}, "one label only, 'cat'"),
-        ({"train/cat": 9, "test/cat": 3}, "one label only"),
-        ({"train": 9, "Test": 9}, "a split and no label"),
-        ({"train": 9}, "a split and no label"),
+        ({"cat": 9}, "only one label, 'cat'"),
+        ({"train/cat": 9, "test/cat": 3}, "only one label"),
+        ({"train": 9, "Test": 9}, "split folders without label folders"),
+        ({"train": 9}, "split folders without label folders"),
         ({"cat": 3, "dog": 9}, "'cat' has 3"),
         ({"train/cat": 9, "train/dog": 9, "test/Dog": 9}, "'Dog' has 0"),
-        ({"train/cat": 9, "train/dog": 9, "fold2/dog": 9}, "'fold2' is no known name of a split: train, "),
-        ({"apple/scab": 9, "apple/rust": 9}, "'apple' is no known name"),
+        ({"train/cat": 9, "train/dog": 9, "fold2/dog": 9}, "unknown split 'fold2'. Known: train, "),
+        ({"apple/scab": 9, "apple/rust": 9}, "unknown split 'apple'"),
         ({"val/cat": 9, "val/dog": 9, "test/cat": 9}, "no train folder among test, val"),
         ({"train/cat": 9, "train/dog": 9, "val/cat": 4, "valid/cat": 4}, "'val' and 'valid' both mean"),
     ],
@@ -237,7 +237,7 @@ def test_labels_may_be_named_like_splits(tmp_path: Path, counts: dict[str, int])
 
 
 def test_many_poor_labels_are_summed_up(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"'a' has 1, 'b' has 1, 'c' has 1 and 2 labels more\."):
+    with pytest.raises(DataError, match=r"'a' has 1, 'b' has 1, 'c' has 1 and 2 more labels\."):
         look(fill(tmp_path, dict.fromkeys("abcde", 1)))
 
 
@@ -278,11 +278,11 @@ def test_large_train_gives_tenth() -> None:
 @pytest.mark.parametrize(
     ("folder", "words"),
     [
-        (per_split(train=400, validation=99, test=99), "Your three folders as they are."),
+        (per_split(train=400, validation=99, test=99), "Your three folders, unchanged."),
         (per_split(train=400, test=99), "taken from the train folder: 15% of each label, about 120."),
         (per_split(train=400, val=99), 'Your folder "val" is the only one kept apart, so it becomes test'),
         (unsplit(400), "Test, scored once at the end, gets 20% of each label, about 160; validation, "
-         "watched while training, 15%, about 120. About 520 are left to train on."),
+         "measured while training, 15%, about 120. About 520 are left to train on."),
     ],
 )  # fmt: skip
 def test_splits_are_explained(folder: Folder, words: str) -> None:
@@ -290,11 +290,9 @@ def test_splits_are_explained(folder: Folder, words: str) -> None:
 
 
 def test_small_test_split_is_noted() -> None:
-    assert "NOTE: 98 photos are few to test on: each is 1.0% of the score" in comments(
-        per_split(train=99, test=49)
-    )
+    assert "NOTE: 98 test photos are few: each is 1.0% of the score" in comments(per_split(train=99, test=49))
     assert "few to test on" not in comments(per_split(train=99, test=50))
-    assert "few to test on" in comments(unsplit(200))
+    assert "test photos are few" in comments(unsplit(200))
     assert "few to test on" not in comments(unsplit(250))
 
 
@@ -308,9 +306,9 @@ def test_untested_label_is_noted() -> None:
     ("folder", "group", "words"),
     [
         (unsplit(10_000), "near-duplicates", "Photos of one scene stay in one split."),
-        (unsplit(10_001), "none", "20,002 are too many for that"),
+        (unsplit(10_001), "none", "20,002 photos are too many for that"),
         (per_split(train=200, test=99), "near-duplicates", "Photos of one scene stay in one split."),
-        (per_split(train=200, val=99, test=99), "none", "nothing has to be kept together"),
+        (per_split(train=200, val=99, test=99), "none", "so no groups are needed"),
     ],
 )
 def test_scenes_stay_together(folder: Folder, group: str, words: str) -> None:
@@ -390,7 +388,7 @@ def test_rare_label_is_weighed() -> None:
 def test_advice_fits() -> None:
     small = seen({"train": {"cat": 200, "dog": 300}, "test": {"cat": 90, "dog": 90}})
     assert "set alpha = 1.0" in comments(small)
-    assert 'The fewest are of "cat": 200 in train.' in comments(small)
+    assert 'The label with the fewest is "cat": 200 in train.' in comments(small)
     large = comments(per_split(train=9000, test=900))
     assert "set alpha = 1.0" not in large
     assert "The fewest" not in large
@@ -443,7 +441,7 @@ def test_every_reason_can_be_given() -> None:
         per_split(train=99, val=9), per_split(train=99, val=9, test=9),
     ]  # fmt: skip
     plans = [init._plan(folder) for folder in folders]
-    given = [init._words(plan, init._choices(plan)).values() for plan in plans]
+    given = [init._reason_keys(plan, init._choices(plan)).values() for plan in plans]
     assert {word for lists in given for words in lists for word in words} == set(init.REASONS)
 
 

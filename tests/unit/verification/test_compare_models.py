@@ -267,7 +267,7 @@ def test_two_bundles_decide_little(cli: Cli, old: Path, tmp_path: Path) -> None:
     assert f"undecided: tflite-fp32, onnx-fp32. Compared on {fake_pairs.PHOTOS} photos" in done.out
     assert "Too few images for a reliable verdict. Name the run folder instead of a bundle" in done.out
     assert "detecting a 1-point accuracy drop needs at least 100 images, there are 6" in done.out
-    assert "Gates (tledge's own)" in done.out
+    assert "Gates (tledge's defaults)" in done.out
 
 
 def test_a_run_decides_what_a_bundle_cannot(old: Path, tmp_path: Path) -> None:
