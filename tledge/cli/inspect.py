@@ -149,7 +149,7 @@ def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
         write_report(folder, as_json)
         print_json(json_fields(made))
         return
-    found = made.found
+    found = made.sensitivity
     console.print_table(tables.layers_table(found.by_cost))
     if len(found.layers) > tables.SHOWN:
         click.echo(f"and {len(found.layers) - tables.SHOWN} more in {folder.path / TABLE}")

@@ -96,7 +96,7 @@ def _choose_images(
 
 
 def _calibration_rows(recipe: Recipe, run: TrainedRun, prepared: cache.Prepared) -> NDArray[np.int64]:
-    """Return the rows int64[N] of the cache to calibrate on: train photos, one class after the other."""
+    """Return the rows int64[N] of the cache to calibrate on: train photos, the classes in turn."""
     count = recipe.export.calibration.images
     if count < 1:
         raise DataError(

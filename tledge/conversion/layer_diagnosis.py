@@ -7,10 +7,11 @@ nothing about test photos.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tledge._io import atomic, files
+from tledge._io.json_records import stored_as
 from tledge.conversion import calibration_data
 from tledge.errors import ArtifactError, RunError
 from tledge.progress import SILENT, Progress
@@ -52,12 +53,12 @@ TABLE, PLOT = "evidence/quantization.json", "evidence/quantization.png"
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """`evidence/quantization.json`: path and SHA-256 of the measured artifact, its layers, and remarks."""
+    """`evidence/quantization.json`: path and SHA-256 of the measured artifact, what was measured, remarks."""
 
     run: str
     model: str
     sha256: str
-    found: Sensitivity
+    sensitivity: Sensitivity = field(metadata=stored_as("found"))
     remarks: tuple[str, ...]
 
 
@@ -73,12 +74,12 @@ def diagnose(folder: RunFolder, recipe: Recipe, progress: Progress = SILENT) -> 
     plots.check()
     run, artifact = folder.read_run(), _float_artifact(folder)
     calibration, images = _images(folder, recipe, run, MOST_CALIBRATION_IMAGES, IMAGES, progress)
-    layers = sensitivity(_model(folder, artifact), calibration, images, progress)
-    diagnosis = _diagnosis(folder, artifact, layers)
+    measured = sensitivity(_model(folder, artifact), calibration, images, progress)
+    diagnosis = _diagnosis(folder, artifact, measured)
     files.write_json(folder.path / TABLE, diagnosis)
     with atomic.replacing(folder.path / PLOT) as path:
         title = f"{run.name}: one layer at a time in 8 bits, {len(images)} held-out images"
-        plots.layers([layer.name for layer in layers.layers], _panels(layers.layers), path, title)
+        plots.layers([layer.name for layer in measured.layers], _panels(measured.layers), path, title)
     return diagnosis
 
 
@@ -104,15 +105,15 @@ def culprits(folder: RunFolder, recipe: Recipe, progress: Progress = SILENT) -> 
     int8 = recipe.export.int8
     weights = CORRECTED if int8.bias_correction or int8.repair else ROUNDED
     model = _model(folder, artifact)
-    layers = sensitivity(model, calibration, images, progress, kinds=(weights, OUTPUT))
-    diagnosis = _diagnosis(folder, artifact, layers)
+    measured = sensitivity(model, calibration, images, progress, kinds=(weights, OUTPUT))
+    diagnosis = _diagnosis(folder, artifact, measured)
     files.write_json(folder.culprits, diagnosis)
     return diagnosis.remarks
 
 
-def _diagnosis(folder: RunFolder, artifact: Artifact, layers: Sensitivity) -> Diagnosis:
+def _diagnosis(folder: RunFolder, artifact: Artifact, measured: Sensitivity) -> Diagnosis:
     run = str(folder.path)
-    return Diagnosis(run, artifact.path, artifact.sha256, layers, remarks(layers, run))
+    return Diagnosis(run, artifact.path, artifact.sha256, measured, remarks(measured, run))
 
 
 def _images(
@@ -166,19 +167,19 @@ def _panels(layers: Sequence[Layer]) -> dict[str, dict[str, list[float | None]]]
     }
 
 
-def remarks(layers: Sensitivity, run: str) -> tuple[str, ...]:
+def remarks(measured: Sensitivity, run: str) -> tuple[str, ...]:
     """Return sentences on the costliest layers, and on all layers together.
 
     Args:
-        layers: the measured layers.
+        measured: what was measured of each layer, and of all together.
         run: path of the run folder, for the command that the last sentence names.
     """
-    notable = [layer for layer in layers.by_cost if layer.cost[0] >= NOTABLE][:MOST_REPORTED]
+    notable = [layer for layer in measured.by_cost if layer.cost[0] >= NOTABLE][:MOST_REPORTED]
     lines = [line for layer in notable for line in _layer_remarks(layer)]
     if not lines:
-        worst = layers.by_cost[0]
+        worst = measured.by_cost[0]
         lines = [f"No layer alone costs a point of agreement; {worst.name} changes predictions most."]
-    lines += _total_remarks(layers.together)
+    lines += _total_remarks(measured.together)
     if notable:
         lines.append(f"`tledge export {run} --repair` tries quantization repairs one by one.")
     return tuple(lines)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tledge.conversion.layer_diagnosis import remarks
+from tledge._io.json_records import to_json
+from tledge.conversion.layer_diagnosis import Diagnosis, remarks
 from tledge.quantization.sensitivity import CORRECTED, OUTPUT, ROUNDED, Cost, Layer, Sensitivity
 
 
@@ -51,3 +52,10 @@ def test_nothing_is_claimed_of_sound_layers() -> None:
 def test_three_layers_are_named() -> None:
     lines = remarks(found(*(layer(f"l{n}", output=Cost(n / 10, 0.0)) for n in range(1, 6))), "r")
     assert [line.split(":")[0] for line in lines[:3]] == ["l5", "l4", "l3"] and len(lines) == 5
+
+
+def test_record_keeps_its_keys() -> None:
+    """The report, and runs of earlier versions, have them."""
+    fields = to_json(Diagnosis("run", "artifacts/tflite-fp32.tflite", "0" * 64, found(layer("a")), ("line",)))
+    assert list(fields) == ["run", "model", "sha256", "found", "remarks"]
+    assert fields["found"]["layers"][0]["name"] == "a"
