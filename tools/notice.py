@@ -1,8 +1,8 @@
-"""NOTICE: whose work tledge ships or installs, under which licences; python tools/notice.py writes it.
+"""Write NOTICE: whose work tledge ships or installs, and under which licences (python tools/notice.py).
 
-What packages say of themselves is read from those that are installed, so it runs in an environment with
-the `dev` extra. --check writes nothing and names what is not as it should be: a licence that nobody
-knows or that would keep users from shipping, or a NOTICE of yesterday.
+pip-licenses reads what the installed packages state, so this runs in an environment with the `dev` extra.
+--check writes nothing and reports faults: a licence that is unknown or would keep users from shipping, or
+a NOTICE that is out of date.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import subprocess
 import sys
 import textwrap
 import tomllib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -28,16 +30,16 @@ from tledge.models.backbones import BACKBONES
 
 PLACE = ROOT / "NOTICE"
 WORKSHOP = ("docs", "dev")
-"""Extras that only those install who change tledge."""
+"""Extras for those who change tledge."""
 
 ELSEWHERE = "nvidia-"
-"""Packages of the `gpu` extra; they are not installed where NOTICE is written."""
+"""Prefix of the packages of the `gpu` extra; they are not installed where NOTICE is written."""
 
 ALLOWED = {
     "0BSD", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "MIT-0", "MIT-CMU",
     "MPL-2.0", "PSF-2.0", "Zlib",
 }  # fmt: skip
-"""Licences that let anybody ship; the MPL asks to publish changes to its own files, and no more."""
+"""Licences under which users may ship; the MPL only requires to publish changes to its own files."""
 
 SPELLED = {
     "3-clause bsd license": "BSD-3-Clause",
@@ -55,7 +57,7 @@ SPELLED = {
     "psfl": "PSF-2.0",
     "python software foundation license": "PSF-2.0",
 }
-"""What packages of before SPDX call a licence; "BSD" where they do not say with how many clauses."""
+"""SPDX names of licences that older packages write differently; "BSD" if they do not say which one."""
 
 READ = {
     "axe-playwright-python": ("MIT AND MPL-2.0", "axe.min.js", "Mozilla Public"),
@@ -63,20 +65,20 @@ READ = {
     "pillow-heif": ("BSD-3-Clause AND LGPL-3.0 AND GPL-2.0", "LICENSES_bundled.txt", "GPLv2, due to base"),
     "tflite-micro": ("Apache-2.0", "tflite_micro/__init__.py", "Apache License, Version 2.0"),
 }
-"""Where metadata says nothing or not all: the licence, the installed file that says so, and its words."""
+"""Packages whose metadata is incomplete: the licence, the installed file that states it, and its words."""
 
 ACCEPTED = {"pillow-heif": "its wheels are GPL-2.0 as a whole; they only read HEIC where they are installed"}
-"""Licences beyond ALLOWED that somebody looked at, and why they are no obstacle to shipping a bundle."""
+"""Packages with a licence that is not in ALLOWED, and why they do not prevent shipping a bundle."""
 
 
 def pinned() -> list[str]:
-    """Names in constraints.txt, as they are spelled there."""
+    """Return the package names in constraints.txt, as they are spelled there."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     return [line.partition("==")[0] for line in lines if not line.startswith("#")]
 
 
 def absent() -> list[str]:
-    """Pinned packages that are not installed, those of the `gpu` extra aside."""
+    """Return the pinned packages that are not installed, except those of the `gpu` extra."""
     return [name for name in pinned() if not name.startswith(ELSEWHERE) and _metadata(name) is None]
 
 
@@ -87,28 +89,39 @@ def _metadata(name: str) -> metadata.PackageMetadata | None:
         return None
 
 
+@cache
+def _statements() -> dict[str, dict[str, str]]:
+    """Ask pip-licenses what every installed package states about its licence, by `package_key`."""
+    command = [sys.executable, "-m", "piplicenses", "--from=all", "--with-system", "--format=json"]
+    completed = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
+    return {
+        package_key(row["Name"]): {name: "" if value == "UNKNOWN" else value for name, value in row.items()}
+        for row in json.loads(completed.stdout)
+    }
+
+
 def licence(name: str) -> str:
-    """The licence of an installed package by SPDX, "" where nothing tells it."""
+    """Return the licence of an installed package in SPDX; "" where it is unknown."""
     if package_key(name) in READ:
         return _read(package_key(name))
-    facts = metadata.metadata(name)
-    if said := facts.get("License-Expression"):
-        return str(said)
-    first = (facts.get("License") or "").strip().partition("\n")[0].strip()
-    if words := _spdx(first):
-        return words
-    named = [one.split("::")[-1].strip() for one in facts.get_all("Classifier") or () if "License ::" in one]
-    return " AND ".join(_spdx(one) or one for one in named)
+    statements = _statements()[package_key(name)]
+    if expression := statements["License-Expression"]:
+        return expression
+    first_line = statements["License-Metadata"].strip().partition("\n")[0].strip()
+    if spdx := _spdx(first_line):
+        return spdx
+    classifiers = [words for words in statements["License-Classifier"].split("; ") if words]
+    return " AND ".join(_spdx(words) or words for words in classifiers)
 
 
 def _spdx(words: str) -> str:
-    """SPDX's name for a licence that a package names in `words`; "" where it is none that is known."""
+    """Return the SPDX name of a licence that a package names in `words`; "" where it is unknown."""
     parts = words.split(" AND ")
     return words if set(parts) <= ALLOWED else SPELLED.get(words.lower(), "")
 
 
 def _read(name: str) -> str:
-    """The licence of READ, as long as the package's file still says so."""
+    """Return the licence of READ, as long as the package's file still states it."""
     licence, file, words = READ[name]
     for path in metadata.files(name) or ():
         if path.as_posix().endswith(file) and words in path.locate().read_text("utf-8", "replace")[:4000]:
@@ -117,44 +130,44 @@ def _read(name: str) -> str:
 
 
 def lets_ship(licence: str) -> bool:
-    """Whether ALLOWED has all licences of an expression, or one of a choice."""
+    """Tell whether ALLOWED contains all licences of an expression, or those of one of its alternatives."""
     choices = licence.replace("(", "").replace(")", "").split(" OR ")
-    return any(set(one.split(" AND ")) <= ALLOWED for one in choices)
+    return any(set(choice.split(" AND ")) <= ALLOWED for choice in choices)
 
 
 def users() -> dict[str, list[str]]:
-    """By package, which extras bring it; "" is tledge without any."""
+    """Map every package to the extras that install it; "" is tledge without extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {"": project["dependencies"], **project["optional-dependencies"]}
-    found: dict[str, list[str]] = {}
+    extras_of: dict[str, list[str]] = {}
     for extra, lines in extras.items():
         if extra != "all":
             for name in packages.closure(map(Requirement, lines)):
-                found.setdefault(name, []).append(extra)
-    return found
+                extras_of.setdefault(name, []).append(extra)
+    return extras_of
 
 
 def faults() -> list[str]:
-    """What licences stand in the way of shipping, and which nobody knows."""
-    wrong = []
+    """List the licences that prevent shipping or are unknown."""
+    problems = []
     for name, extras in users().items():
         if name in ACCEPTED or set(extras) <= set(WORKSHOP) | {"gpu"}:
             continue
-        told = licence(name)
-        if not told:
-            wrong.append(f"{name}: no licence is known; look, and add it to READ in tools/notice.py.")
-        elif not lets_ship(told):
-            wrong.append(f"{name}: {told} is not in ALLOWED of tools/notice.py; may users ship with it?")
-    return wrong
+        stated = licence(name)
+        if not stated:
+            problems.append(f"{name}: no licence is known. Look it up and add it to READ in tools/notice.py.")
+        elif not lets_ship(stated):
+            problems.append(f"{name}: {stated} is not in ALLOWED of tools/notice.py; may users ship with it?")
+    return problems
 
 
 def text() -> str:
-    """NOTICE as it ought to be."""
+    """Return the text of NOTICE."""
     by_user = users()
     names = {package_key(name): name for name in pinned() if not name.startswith(ELSEWHERE)}
-    everyone = [one for one in names if "" in by_user.get(one, ())]
-    workshop = [one for one in names if set(by_user.get(one, WORKSHOP)) <= set(WORKSHOP)]
-    more = [one for one in names if one not in everyone and one not in workshop]
+    everyone = [name for name in names if "" in by_user.get(name, ())]
+    workshop = [name for name in names if set(by_user.get(name, WORKSHOP)) <= set(WORKSHOP)]
+    more = [name for name in names if name not in everyone and name not in workshop]
     parts = (
         _HEAD,
         _title("Inside tledge and its bundles"), *_inside(),
@@ -221,20 +234,23 @@ def _weights() -> Iterator[str]:
 
 def _table(keys: Iterable[str], names: dict[str, str], by_user: dict[str, list[str]]) -> Iterator[str]:
     for key in keys:
-        extras = ", ".join(one for one in by_user.get(key, ()) if one and one not in WORKSHOP)
+        extras = ", ".join(extra for extra in by_user.get(key, ()) if extra and extra not in WORKSHOP)
         where = f" [{extras}]" if extras and "" not in by_user[key] else ""
         yield f"{names[key]}: {licence(key) or 'not known'}{where}{_address(key)}"
 
 
 def _address(name: str) -> str:
-    """Where a package lives, by its own account; indexes, which hold any package, are no such place."""
-    facts = metadata.metadata(name)
-    known = dict(line.split(", ", 1) for line in facts.get_all("Project-URL") or ())
-    ranked = {re.sub(r"[^a-z]", "", label.lower()): url for label, url in known.items()}
+    """Return where a package says its source is, else its home page; package indexes do not count.
+
+    pip-licenses is not used here: it names the change log of some packages as their address.
+    """
+    fields = metadata.metadata(name)
+    urls = dict(line.split(", ", 1) for line in fields.get_all("Project-URL") or ())
+    by_label = {re.sub(r"[^a-z]", "", label.lower()): url for label, url in urls.items()}
     for label in ("source", "sourcecode", "repository", "github", "homepage", "home"):
-        if _is_own(ranked.get(label, "")):
-            return f", {ranked[label]}"
-    return f", {facts['Home-page']}" if _is_own(facts.get("Home-page") or "") else ""
+        if _is_own(by_label.get(label, "")):
+            return f", {by_label[label]}"
+    return f", {fields['Home-page']}" if _is_own(fields.get("Home-page") or "") else ""
 
 
 def _is_own(url: str) -> bool:
@@ -242,19 +258,22 @@ def _is_own(url: str) -> bool:
 
 
 def main() -> int:
-    """Write or check; 1 where something is not as it should be."""
+    """Write or check NOTICE; return 1 where there is a fault."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare, and write nothing")
     args = parser.parse_args()
-    wrong = [f"{name}: pinned, and not installed here. Install tledge[dev]." for name in absent()]
-    if not wrong:
-        wrong = faults()
+    problems = [f"{name}: pinned, but not installed here. Install tledge[dev]." for name in absent()]
+    if not problems:
+        problems = faults()
         if not args.check:
             PLACE.write_text(text(), encoding="utf-8")
         elif not PLACE.is_file() or PLACE.read_text(encoding="utf-8") != text():
-            wrong.append("NOTICE is not current. Run: python tools/notice.py")
-    print("\n".join(wrong) or f"NOTICE: {len(pinned())} packages, every licence known, none in the way.")
-    return int(bool(wrong))
+            problems.append("NOTICE is out of date. Run: python tools/notice.py")
+    print(
+        "\n".join(problems)
+        or f"NOTICE: {len(pinned())} packages, every licence is known and lets users ship."
+    )
+    return int(bool(problems))
 
 
 if __name__ == "__main__":
