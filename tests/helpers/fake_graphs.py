@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from tledge.quantization.activation_statistics import Wanted, measure
+from tledge.quantization.activation_statistics import TensorSelection, measure
 from tledge.quantization.tflite_graph import FloatGraph, Linear
 
 SIDE, CHANNELS, CLASSES = 8, 8, 4
@@ -106,7 +106,9 @@ def chain(seed: int = 0) -> bytes:
 def _centred(model: bytes, pooled: int) -> bytes:
     """The same with logits around zero and about one apart, so that every class is answered."""
     graph = FloatGraph(model)
-    features = measure(model, pictures(64), Wanted(sampled=(pooled,))).samples[pooled].reshape(-1, CHANNELS)
+    features = (
+        measure(model, pictures(64), TensorSelection(sampled=(pooled,))).samples[pooled].reshape(-1, CHANNELS)
+    )
     last = linear(graph, "logits")
     kernel = graph.values(last.weights)
     kernel *= 3 / (features @ kernel.T).std(0)[:, None]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tledge.config import Parity
 from tledge.quantization import repair
-from tledge.quantization.repair import HeldOut
+from tledge.quantization.repair import SelectionSet
 from tledge.quantization.repair_candidates import QuantizationCandidate
 
 LABELS = np.arange(400) % 2
@@ -29,11 +29,11 @@ def candidates(*counts: int) -> Iterator[QuantizationCandidate]:
         yield QuantizationCandidate(f"{count} wrong", "int8", str(count).encode())
 
 
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> HeldOut:
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> SelectionSet:
     """Let a candidate's data be the number of its wrong predictions; returns what it is tried on."""
     monkeypatch.setattr(repair, "with_bytes", lambda model: model)
     monkeypatch.setattr(repair, "run_on_all_cores", lambda data, _name, _images: wrong(int(data)))
     monkeypatch.setattr(repair, "_milliseconds", lambda _candidate, _images: 1.0)
     images = np.zeros((len(LABELS), 2, 2, 3), np.uint8)
     limits = Parity(int8_agreement=0.98, max_drop=1, max_class_drop=1)
-    return HeldOut(images, LABELS, ("no", "yes"), limits, images[:0])
+    return SelectionSet(images, LABELS, ("no", "yes"), limits, images[:0])

@@ -176,10 +176,10 @@ def selection_set(
     labels = prepared.label_indices
     count = most // (1 + len(selection_images.CHANGES))
     chosen = rows[sampling.by_class_in_turn(labels[rows], count, run.seed)]
-    return selection_images.varied(prepared.images()[chosen], labels[chosen])
+    return selection_images.with_changed_copies(prepared.images()[chosen], labels[chosen])
 
 
 def write_selection_set(folder: RunFolder, recipe: Recipe, run: TrainedRun, prepared: cache.Prepared) -> None:
     """Write the images and labels that quantization repairs are chosen by."""
-    images, labels = selection_set(recipe, run, prepared, selection_images.MOST)
+    images, labels = selection_set(recipe, run, prepared, selection_images.MAX_IMAGES)
     selection_images.save(folder.path / HELD_OUT, images, labels)

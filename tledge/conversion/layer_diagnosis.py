@@ -16,7 +16,15 @@ from tledge.conversion import calibration_data
 from tledge.errors import ArtifactError, RunError
 from tledge.progress import SILENT, Progress
 from tledge.quantization import calibration_set
-from tledge.quantization.sensitivity import CORRECTED, OUTPUT, ROUNDED, Cost, Layer, Sensitivity, sensitivity
+from tledge.quantization.sensitivity import (
+    CORRECTED,
+    OUTPUT,
+    ROUNDED,
+    Cost,
+    Layer,
+    Sensitivity,
+    measure_sensitivity,
+)
 from tledge.recipe.definition import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
@@ -74,7 +82,7 @@ def diagnose(folder: RunFolder, recipe: Recipe, progress: Progress = SILENT) -> 
     plots.check()
     run, artifact = folder.read_run(), _float_artifact(folder)
     calibration, images = _images(folder, recipe, run, MOST_CALIBRATION_IMAGES, IMAGES, progress)
-    measured = sensitivity(_model(folder, artifact), calibration, images, progress)
+    measured = measure_sensitivity(_model(folder, artifact), calibration, images, progress)
     diagnosis = _diagnosis(folder, artifact, measured)
     files.write_json(folder.path / TABLE, diagnosis)
     with atomic.replacing(folder.path / PLOT) as path:
@@ -105,7 +113,7 @@ def culprits(folder: RunFolder, recipe: Recipe, progress: Progress = SILENT) -> 
     int8 = recipe.export.int8
     weights = CORRECTED if int8.bias_correction or int8.repair else ROUNDED
     model = _model(folder, artifact)
-    measured = sensitivity(model, calibration, images, progress, kinds=(weights, OUTPUT))
+    measured = measure_sensitivity(model, calibration, images, progress, kinds=(weights, OUTPUT))
     diagnosis = _diagnosis(folder, artifact, measured)
     files.write_json(folder.culprits, diagnosis)
     return diagnosis.remarks

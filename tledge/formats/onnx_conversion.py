@@ -28,7 +28,7 @@ from tledge.formats.jobs import (
 )
 from tledge.formats.keras_freezing import keras_model, tensorflow
 from tledge.quantization import calibration_set
-from tledge.quantization.onnx_int8 import correct_biases, folded, quantize
+from tledge.quantization.onnx_int8 import correct_biases, fold_batch_norm, quantize
 from tledge.run.read_once import State, state_of
 
 OPSET = 17
@@ -47,7 +47,7 @@ def convert(job: ConversionJob) -> ConversionResult:
         raise ConversionError(f"ONNX has no {type(job).__name__}; expected UncalibratedJob or CalibratedJob.")
     model = _float_model(job.target)
     if job.target.mode == "fp16":
-        model = folded(model)
+        model = fold_batch_norm(model)
         halve(model)
     _write(job.target, job.target.out, model)
     return ConversionResult(job.target.mode, opset=OPSET)
@@ -55,7 +55,7 @@ def convert(job: ConversionJob) -> ConversionResult:
 
 def _convert_to_int8(job: CalibratedJob) -> CalibrationResult:
     images = calibration_set.load(job.calibration_images, job.target.mode)
-    model = folded(_float_model(job.target))
+    model = fold_batch_norm(_float_model(job.target))
     corrections = None
     if job.bias_correction:
         if job.uncorrected:

@@ -30,9 +30,9 @@ from tledge.formats.jobs import (
 from tledge.formats.keras_freezing import float_tflite, quantize_aware_tflite, tensorflow
 from tledge.formats.tflite_metadata_writer import write_metadata
 from tledge.quantization import calibration_set, selection_images
-from tledge.quantization.activation_statistics import Measured, Wanted, measure
+from tledge.quantization.activation_statistics import TensorSelection, TensorStatistics, measure
 from tledge.quantization.bias_correction import correct_biases
-from tledge.quantization.repair import HeldOut, search_repairs
+from tledge.quantization.repair import SelectionSet, search_repairs
 from tledge.quantization.repair_candidates import (
     QuantizationCandidate,
     RepairInputs,
@@ -74,13 +74,13 @@ def _convert_to_integers(job: CalibratedJob) -> CalibrationResult:
     images = calibration_set.load(job.calibration_images, target.mode)
     graph = FloatGraph(float_tflite(Path(target.model)))
     inputs = graph.linear_inputs if job.bias_correction else ()
-    measured = measure(graph.pack(), images, Wanted(graph.activations, inputs))
+    measured = measure(graph.pack(), images, TensorSelection(graph.activations, inputs))
     stability, corrections = _stability(graph, measured), None
     if job.bias_correction:
         if job.uncorrected:
             _write(target, job.uncorrected, _quantized(graph, measured, images, target.mode))
         corrections = tuple(correct_biases(graph, measured.means))
-        measured = measure(graph.pack(), images, Wanted(graph.activations))
+        measured = measure(graph.pack(), images, TensorSelection(graph.activations))
     _write(target, target.out, _quantized(graph, measured, images, target.mode))
     return CalibrationResult(len(images), stability, corrections)
 
@@ -91,7 +91,7 @@ def _convert_with_trials(job: RepairJob | MixedPrecisionJob) -> ConversionResult
     model = float_tflite(Path(target.model))
     images = calibration_set.load(job.calibration_images, target.mode)
     graph, selection = FloatGraph(model), _selection(job)
-    measured = measure(model, images, Wanted(graph.activations, graph.linear_inputs))
+    measured = measure(model, images, TensorSelection(graph.activations, graph.linear_inputs))
     inputs = RepairInputs(model, images, measured, _to_int8)
     candidates, trials, taken = search_repairs(_candidates(job, inputs, selection), model, selection)
     if isinstance(job, RepairJob):
@@ -107,19 +107,19 @@ def _convert_with_trials(job: RepairJob | MixedPrecisionJob) -> ConversionResult
     return ConversionResult(candidates[taken].mode, result)
 
 
-def _selection(job: RepairJob | MixedPrecisionJob) -> HeldOut:
+def _selection(job: RepairJob | MixedPrecisionJob) -> SelectionSet:
     """Read the images that candidates are compared on."""
     import numpy as np
 
     with np.load(job.selection_images, allow_pickle=False) as packed:
         images, labels = packed["images"], packed["labels"]
     photos = len(images) // (1 + len(selection_images.CHANGES))  # changed copies of them follow
-    between = selection_images.between(images[:photos], labels[:photos])
-    return HeldOut(images, labels, job.target.labels, job.limits, between)
+    between = selection_images.blend_between_classes(images[:photos], labels[:photos])
+    return SelectionSet(images, labels, job.target.labels, job.limits, between)
 
 
 def _candidates(
-    job: RepairJob | MixedPrecisionJob, inputs: RepairInputs, selection: HeldOut
+    job: RepairJob | MixedPrecisionJob, inputs: RepairInputs, selection: SelectionSet
 ) -> Iterator[QuantizationCandidate]:
     """Yield what to try for a job, cheapest first."""
     if isinstance(job, MixedPrecisionJob):
@@ -142,18 +142,18 @@ def _candidates(
 def _to_int16x8(inputs: RepairInputs) -> bytes:
     graph = FloatGraph(inputs.model)
     correct_biases(graph, inputs.statistics.means)
-    measured = measure(graph.pack(), inputs.calibration, Wanted(graph.activations))
+    measured = measure(graph.pack(), inputs.calibration, TensorSelection(graph.activations))
     return _quantized(graph, measured, inputs.calibration, "int16x8")
 
 
-def _stability(graph: FloatGraph, measured: Measured) -> dict[str, Any] | None:
+def _stability(graph: FloatGraph, measured: TensorStatistics) -> dict[str, Any] | None:
     """Compare the ranges of two halves of the calibration images; None for fewer than two images."""
     names = {tensor: graph.name(tensor) for tensor in graph.activations}
     photos = measured.images - calibration_set.BLANKS
     return calibration_set.stability(measured.spans, names, photos)
 
 
-def _quantized(graph: FloatGraph, measured: Measured, images: NDArray[np.uint8], mode: str) -> bytes:
+def _quantized(graph: FloatGraph, measured: TensorStatistics, images: NDArray[np.uint8], mode: str) -> bytes:
     """Quantize the graph to integers only, with byte (int8) or int16 (int16x8) input and output."""
     graph.set_ranges(measured.ranges)
     if mode == "int8":

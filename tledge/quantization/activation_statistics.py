@@ -28,7 +28,7 @@ SAMPLES = 1024
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TensorSelection:
     """Numbers of the tensors to measure.
 
     `ranged` for their ranges, `averaged` for their means, `sampled` for samples of their values, `spread`
@@ -42,7 +42,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Measured:
+class TensorStatistics:
     """What was measured, by number of the tensor.
 
     Attributes:
@@ -64,7 +64,7 @@ class Measured:
     spans: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
 
 
-def measure(model: bytes, images: NDArray[np.uint8], wanted: Wanted) -> Measured:
+def measure(model: bytes, images: NDArray[np.uint8], wanted: TensorSelection) -> TensorStatistics:
     """Run a model on images uint8[N, H, W, 3] and measure its tensors.
 
     A float input takes the bytes as numbers 0..255. Raises ConversionError where a tensor holds
@@ -79,7 +79,7 @@ def measure(model: bytes, images: NDArray[np.uint8], wanted: Wanted) -> Measured
     ranges = {tensor: (float(span[:, 0].min()), float(span[:, 1].max())) for tensor, span in spans.items()}
     if broken := [tensor for tensor, (low, high) in ranges.items() if not math.isfinite(high - low)]:
         raise ConversionError(f"{len(broken)} tensors of the float model hold NaN or infinity: train again.")
-    return Measured(
+    return TensorStatistics(
         images=len(images),
         ranges=ranges,
         means={tensor: sum(part.sums[tensor] for part in parts) / len(images) for tensor in wanted.averaged},
@@ -120,7 +120,9 @@ def mean_outputs(
     """
     all_details = {detail["name"]: detail for detail in interpreter(model).get_tensor_details()}
     details = [all_details[name] for name in names if name in all_details]
-    means = measure(model, images, Wanted(averaged=[int(detail["index"]) for detail in details])).means
+    means = measure(
+        model, images, TensorSelection(averaged=[int(detail["index"]) for detail in details])
+    ).means
     return {detail["name"]: _real_mean(detail, means[int(detail["index"])]) for detail in details}
 
 
@@ -142,7 +144,7 @@ class _Part:
     largest: dict[int, Any] = field(default_factory=dict)
 
 
-def _part(model: bytes, images: NDArray[np.uint8], share: range, wanted: Wanted) -> _Part:
+def _part(model: bytes, images: NDArray[np.uint8], share: range, wanted: TensorSelection) -> _Part:
     runtime = interpreter(model)
     entry = runtime.get_input_details()[0]
     part = _Part()
@@ -153,7 +155,7 @@ def _part(model: bytes, images: NDArray[np.uint8], share: range, wanted: Wanted)
     return part
 
 
-def _add_image(runtime: Any, wanted: Wanted, part: _Part) -> None:
+def _add_image(runtime: Any, wanted: TensorSelection, part: _Part) -> None:
     """Add the image that ran last. No view of LiteRT's memory may be kept until the next invoke."""
     import numpy as np
 

@@ -62,12 +62,12 @@ def correct_biases(
 def correct_bias(graph: FloatGraph, linear: Linear, mean: NDArray[np.float32]) -> Correction:
     """Correct the bias of one layer in place, given its mean input: bias - shift of the rounded weights."""
     kernel = graph.values(linear.weights)
-    change = shift(linear, round_weights(kernel, linear.channel_axis) - kernel, mean)
+    change = mean_shift(linear, round_weights(kernel, linear.channel_axis) - kernel, mean)
     graph.set_bias(linear, graph.bias(linear) - change)
     return Correction(linear.name, float(abs(change).max()))
 
 
-def shift(linear: Linear, error: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
+def mean_shift(linear: Linear, error: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
     """Compute the mean change of a layer's output, float32[channels], when its weights change by `error`.
 
     `mean` is the mean input: float32[H, W, C] of a convolution, float32[features] of a dense layer. `error`

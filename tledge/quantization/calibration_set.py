@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-UNSTEADY = 0.3
+UNSTABLE = 0.3
 """Difference of a range between two halves of the images, as a share, above which there is a warning.
 
 Measured on MobileNetV2 0.35 at 224 px (hands, flowers, leaves; 20 draws each): 200 photos differ by at
@@ -233,7 +233,7 @@ def _difference(name: str, span: NDArray[np.float32]) -> Difference:
 
 
 def _warning(worst: Difference, photos: int) -> str:
-    if worst.share <= UNSTEADY:
+    if worst.share <= UNSTABLE:
         return ""
     (low, high), (other_low, other_high) = worst.first, worst.second
     return (

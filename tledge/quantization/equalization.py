@@ -27,12 +27,12 @@ CARRIERS = {"ADD", "MEAN", "AVERAGE_POOL_2D", "MAX_POOL_2D", "RELU"}
 NONE, RELU, RELU6 = 0, 1, 3
 """Fused activations (schema.fbs, ActivationFunctionType)."""
 
-SPREAD = 1e4
+MAX_RATIO = 1e4
 """Largest ratio of two channels' factors."""
 
 
 @dataclass
-class Stream:
+class ScalingGroup:
     """Tensors whose channels must be scaled alike, and the layers that write and read them."""
 
     tensors: set[int] = field(default_factory=set)
@@ -40,13 +40,13 @@ class Stream:
     readers: list[Linear] = field(default_factory=list)
 
 
-def streams(graph: FloatGraph) -> list[Stream]:
+def scaling_groups(graph: FloatGraph) -> list[ScalingGroup]:
     """Find every set of tensors of `graph` that can be equalized."""
     linears = {layer.output: layer for layer in graph.linears}
     root = _roots(graph)
-    by_root: dict[int, Stream] = {}
+    by_root: dict[int, ScalingGroup] = {}
     for tensor, top in root.items():
-        by_root.setdefault(top, Stream()).tensors.add(tensor)
+        by_root.setdefault(top, ScalingGroup()).tensors.add(tensor)
     fixed: set[int] = set()
     for kind, operator in graph.operators():
         inputs, output = [tensor for tensor in operator.inputs if tensor in root], int(operator.outputs[0])
@@ -60,9 +60,7 @@ def streams(graph: FloatGraph) -> list[Stream]:
             fixed.update(root[tensor] for tensor in [*inputs, output])
     ends = [int(tensor) for tensor in [*graph.graph.inputs, *graph.graph.outputs]]
     fixed.update(root[tensor] for tensor in ends if tensor in root)
-    return [
-        stream for top, stream in by_root.items() if top not in fixed and stream.writers and stream.readers
-    ]
+    return [group for top, group in by_root.items() if top not in fixed and group.writers and group.readers]
 
 
 def _activation(operator: Any) -> int:
@@ -104,15 +102,15 @@ def equalize(graph: FloatGraph, largest: Mapping[int, NDArray[np.float32]]) -> l
     import numpy as np
 
     equalized = []
-    for stream in streams(graph):
-        magnitudes = np.max([largest[layer.output] for layer in stream.writers], axis=0)
-        factors = _factors(magnitudes, _weight_magnitudes(graph, stream.readers, len(magnitudes)))
+    for group in scaling_groups(graph):
+        magnitudes = np.max([largest[layer.output] for layer in group.writers], axis=0)
+        factors = _factors(magnitudes, _weight_magnitudes(graph, group.readers, len(magnitudes)))
         if factors.max() / factors.min() < 2:  # too little to gain: scaled weights are rounded anew
             continue
-        for layer in stream.writers:
+        for layer in group.writers:
             _scale_outputs(graph, layer, np.float32(1) / factors)
             equalized.append(layer.name)
-        for layer in stream.readers:
+        for layer in group.readers:
             _scale_inputs(graph, layer, factors)
     return equalized
 
@@ -126,10 +124,10 @@ def _factors(magnitudes: NDArray[np.float32], weights: NDArray[np.float32] | Non
     """
     import numpy as np
 
-    bounded = np.maximum(magnitudes, magnitudes.max() / SPREAD)
+    bounded = np.maximum(magnitudes, magnitudes.max() / MAX_RATIO)
     if weights is None:
         return np.asarray(bounded / bounded.max(), np.float32)
-    factors = np.sqrt(bounded / np.maximum(weights, weights.max() / SPREAD))
+    factors = np.sqrt(bounded / np.maximum(weights, weights.max() / MAX_RATIO))
     return np.asarray(factors * (bounded / factors).max() / bounded.max(), np.float32)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LARGEST = 1024
+MAX_INPUTS = 1024
 """Largest number of inputs of an output channel; inverting the covariance costs its cube."""
 
 DAMPING = 0.01
@@ -32,7 +32,7 @@ def covariances(
     """Compute the covariance of the inputs of every layer's kernel over images uint8[N, H, W, 3].
 
     `kernels` gives the shape of each layer's weights. Returns, by name of the layer, float64[1, K, K] for K
-    inputs of an output channel, of a depthwise layer [channels, K, K]. Layers with more than `LARGEST`
+    inputs of an output channel, of a depthwise layer [channels, K, K]. Layers with more than `MAX_INPUTS`
     inputs, or with grouped kernels, are left out.
     """
     import numpy as np
@@ -57,10 +57,10 @@ def _patches(
     import numpy as np
 
     if linear.kind == "FULLY_CONNECTED":
-        return values.reshape(1, 1, -1) if values.size <= LARGEST else None
+        return values.reshape(1, 1, -1) if values.size <= MAX_INPUTS else None
     depthwise = linear.kind == "DEPTHWISE_CONV_2D"
     size = kernel[1] * kernel[2] * (1 if depthwise else kernel[3])
-    if size > LARGEST or (values.shape[2] != kernel[3]):
+    if size > MAX_INPUTS or (values.shape[2] != kernel[3]):
         return None
     borders = [paddings(linear, axis, values.shape[axis], kernel[1 + axis]) for axis in (0, 1)]
     padded = np.pad(values, [*borders, (0, 0)])

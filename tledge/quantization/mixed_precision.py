@@ -30,7 +30,7 @@ IMAGES = 256
 """Largest number of images that runs are ranked on; there are dozens of runs."""
 
 
-def few(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def ranking_images(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Take at most `IMAGES` of the images, evenly spaced."""
     return images[:: -(-len(images) // IMAGES)]
 
@@ -42,7 +42,7 @@ def runs_of_operators(graph: FloatGraph) -> list[frozenset[str]]:
     return [frozenset(names[start : start + RUN]) for start in starts]
 
 
-def ranked(
+def rank_runs(
     model: bytes, quantize: Quantize, images: NDArray[np.uint8], reference: NDArray[np.float32]
 ) -> list[frozenset[str]]:
     """Rank all runs by the mean absolute difference of a probability to `reference`, the least first.
@@ -59,7 +59,7 @@ def ranked(
     return [run for _difference, run in sorted(differences, key=lambda ranked_run: ranked_run[0])]
 
 
-def more_and_more(graph: FloatGraph, best: Sequence[frozenset[str]]) -> Iterator[frozenset[str]]:
+def combine_best_runs(graph: FloatGraph, best: Sequence[frozenset[str]]) -> Iterator[frozenset[str]]:
     """Yield the best run, the two best together, four, eight, as long as most weights become integers."""
     sizes = {layer.name: graph.values(layer.weights).size for layer in graph.linears}
     for count in COUNTS:

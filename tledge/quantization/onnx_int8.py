@@ -27,7 +27,7 @@ CHANNEL_AXIS = {"Conv": 0, "Gemm": 1}
 INPUT, WEIGHTS, BIAS = 0, 1, 2
 
 
-def folded(model: Any) -> Any:
+def fold_batch_norm(model: Any) -> Any:
     """Copy a float ONNX model with batch norm folded into its kernels and biases into its dense layers.
 
     tf2onnx leaves the batch norm of depthwise kernels as separate operators, each of which int8 would round

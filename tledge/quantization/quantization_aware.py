@@ -125,7 +125,7 @@ class FakeQuantizer:
 
     def kernel(self, kernel: Any, kind: str) -> Any:
         """Round a kernel to its int8 levels."""
-        return rounded(kernel, kind) if self.to_train else kernel
+        return round_kernel(kernel, kind) if self.to_train else kernel
 
     def constant(self, values: Any) -> Any:
         """Round a constant to the 8 bits over its own range in which it is stored."""
@@ -138,7 +138,7 @@ class FakeQuantizer:
         return values + ops.stop_gradient(_fake_quantize(values, low, high) - values)
 
 
-def rounded(kernel: Any, kind: str) -> Any:
+def round_kernel(kernel: Any, kind: str) -> Any:
     """Round a kernel to its int8 levels, as `bias_correction.round_weights` does; gradients pass unchanged.
 
     There is one scale for every output channel: the last axis, of a depthwise kernel the last two.

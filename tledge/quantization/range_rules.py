@@ -17,21 +17,21 @@ Rule = Callable[["NDArray[np.float32]", Range], Range]
 """Sampled values float32[N] and the measured range → the range to use."""
 
 STEPS = 255
-SHARE = 0.9999
+PERCENTILE_SHARE = 0.9999
 """Share of the values that a percentile range holds; half of the rest is clipped at either end."""
 
-CUTS = 40
+SEARCH_STEPS = 40
 """Number of ranges that the search for the least error tries, from a fifth of the measured one up."""
 
-ENOUGH = 1 << 14
+MAX_ERROR_VALUES = 1 << 14
 """Largest number of values that errors are averaged over, evenly spaced."""
 
 
 def percentile(values: NDArray[np.float32], measured: Range) -> Range:
-    """Return the range that holds `SHARE` of the values float32[N], never wider than the measured one."""
+    """Return the range of `PERCENTILE_SHARE` of the values float32[N], never wider than the measured one."""
     import numpy as np
 
-    rest = (1 - SHARE) / 2
+    rest = (1 - PERCENTILE_SHARE) / 2
     low, high = (float(end) for end in np.quantile(values, [rest, 1 - rest]))
     return min(0.0, max(measured[0], low)), max(0.0, min(measured[1], high))
 
@@ -40,9 +40,9 @@ def least_error(values: NDArray[np.float32], measured: Range) -> Range:
     """Return the part of the measured range that rounds the sampled values with the least squared error."""
     import numpy as np
 
-    values = values[:: -(-len(values) // ENOUGH)]
+    values = values[:: -(-len(values) // MAX_ERROR_VALUES)]
     low, high = min(measured[0], 0.0), max(measured[1], 0.0)
-    ranges = [(low * part, high * part) for part in np.linspace(0.2, 1, CUTS)]
+    ranges = [(low * part, high * part) for part in np.linspace(0.2, 1, SEARCH_STEPS)]
     errors = [float(np.square(fake_quantize(values, span) - values).mean()) for span in ranges]
     best_low, best_high = ranges[int(np.argmin(errors))]
     return float(best_low), float(best_high)
@@ -63,7 +63,7 @@ def fake_quantize(values: NDArray[np.float32], within: Range) -> NDArray[np.floa
     return np.asarray((levels - zero_point) * scale, np.float32)
 
 
-def chosen(
+def choose_ranges(
     rule: Rule,
     samples: Mapping[int, NDArray[np.float32]],
     measured: Mapping[int, Range],

@@ -33,7 +33,7 @@ TIMED_IMAGES = 15
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class SelectionSet:
     """What candidates are tried on: images uint8[N, H, W, 3], labels int64[N], class names, gates.
 
     `between` are images uint8[M, H, W, 3] between two classes, which have no label.
@@ -74,18 +74,18 @@ class TrialResult:
 
 
 def search_repairs(
-    candidates: Iterable[QuantizationCandidate], model: bytes, held_out: HeldOut
+    candidates: Iterable[QuantizationCandidate], model: bytes, selection: SelectionSet
 ) -> tuple[list[QuantizationCandidate], list[TrialResult], int]:
     """Try candidates for a float `.tflite` until one passes.
 
     Returns the candidates that were tried, their trials, and the position of the one that is taken.
     """
     started = time.monotonic()
-    reference = _predictions(with_bytes(model), "the float model", held_out)
+    reference = _predictions(with_bytes(model), "the float model", selection)
     tried: list[QuantizationCandidate] = []
     trials: list[TrialResult] = []
     for candidate in candidates:
-        trials.append(_trial(candidate, reference, held_out, started))
+        trials.append(_trial(candidate, reference, selection, started))
         tried.append(candidate)
         if trials[-1].verdict == "passed":
             break
@@ -103,22 +103,22 @@ Predictions = tuple["NDArray[np.float32]", "NDArray[np.float32]"]
 """Probabilities for the held-out images, and for the images between two classes."""
 
 
-def _predictions(model: bytes, name: str, held_out: HeldOut) -> Predictions:
-    return run_on_all_cores(model, name, held_out.images), run_on_all_cores(model, name, held_out.between)
+def _predictions(model: bytes, name: str, selection: SelectionSet) -> Predictions:
+    return run_on_all_cores(model, name, selection.images), run_on_all_cores(model, name, selection.between)
 
 
 def _trial(
-    candidate: QuantizationCandidate, reference: Predictions, held_out: HeldOut, started: float
+    candidate: QuantizationCandidate, reference: Predictions, selection: SelectionSet, started: float
 ) -> TrialResult:
     """Hold a candidate to the gates that verification will hold it to."""
-    predictions = _predictions(candidate.data, candidate.name, held_out)
+    predictions = _predictions(candidate.data, candidate.name, selection)
     comparison = parity_gates.compare_predictions(
-        held_out.labels, reference[0], predictions[0], held_out.names
+        selection.labels, reference[0], predictions[0], selection.names
     )
     gate = "fp16" if candidate.mode == "fp16" else "int8"
-    verdict, reasons = parity_gates.check_parity(comparison, gate, held_out.limits)
+    verdict, reasons = parity_gates.check_parity(comparison, gate, selection.limits)
     between = _agreement(predictions[1], reference[1])
-    required = parity_gates.required_agreement(gate, held_out.limits)
+    required = parity_gates.required_agreement(gate, selection.limits)
     if between < required:
         verdict = "failed"
         reasons = (*reasons, _too_low_between(between, required))
@@ -130,7 +130,7 @@ def _trial(
         agreement=comparison.agreement,
         between=between,
         bytes=len(candidate.data),
-        milliseconds=_milliseconds(candidate, held_out.images[:TIMED_IMAGES]),
+        milliseconds=_milliseconds(candidate, selection.images[:TIMED_IMAGES]),
         seconds=round(time.monotonic() - started, 1),
         verdict=verdict,
         reasons=reasons,

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from tledge.quantization import mixed_precision, range_rules
-from tledge.quantization.activation_statistics import Measured, Wanted, mean_outputs, measure
+from tledge.quantization.activation_statistics import TensorSelection, TensorStatistics, mean_outputs, measure
 from tledge.quantization.bias_correction import correct_biases
 from tledge.quantization.equalization import equalize
 from tledge.quantization.gptq import covariances, round_together
@@ -41,7 +41,7 @@ class RepairInputs:
 
     model: bytes
     calibration: NDArray[np.uint8]
-    statistics: Measured
+    statistics: TensorStatistics
     quantize: mixed_precision.Quantize
 
     @property
@@ -101,7 +101,7 @@ class AdjustedGraphs:
         """The float model with equalized channels."""
         graph = self.converted.graph.copy()
         outputs = tuple(layer.output for layer in graph.linears)
-        largest = measure(graph.pack(), self.inputs.calibration, Wanted(spread=outputs)).largest
+        largest = measure(graph.pack(), self.inputs.calibration, TensorSelection(spread=outputs)).largest
         return AdjustedGraph(graph, tuple(equalize(graph, largest)))
 
     @cached_property
@@ -145,11 +145,11 @@ def mixed_precision_candidates(
     Operators are ranked on held-out `images` uint8[N, H, W, 3]; those that are quantized have their biases
     corrected.
     """
-    images = mixed_precision.few(images)
+    images = mixed_precision.ranking_images(images)
     reference = run_on_all_cores(with_bytes(inputs.model), "the float model", images)
     ranked_graph = _with_percentile_ranges(inputs, frozenset())
-    best = mixed_precision.ranked(ranked_graph.pack(), inputs.quantize, images, reference)
-    for in_float in mixed_precision.more_and_more(ranked_graph, best):
+    best = mixed_precision.rank_runs(ranked_graph.pack(), inputs.quantize, images, reference)
+    for in_float in mixed_precision.combine_best_runs(ranked_graph, best):
         data = inputs.quantize(_with_percentile_ranges(inputs, in_float).pack(), in_float)
         yield QuantizationCandidate(
             f"{len(in_float)} operators in float", MIXED, data, tuple(sorted(in_float))
@@ -195,9 +195,9 @@ def _quantize_layer_by_layer(
     """Quantize, then correct one bias after the other by the mean output of the quantized layer.
 
     The empirical bias correction of Nagel et al. 2019, section 4.2: from the input on, each layer is
-    measured behind those that are corrected already. Measured all at once, an error would be taken off
-    where it arises and again in every layer behind it. Unlike the analytic correction this one includes
-    the errors of 8-bit activations.
+    measured behind those that are corrected already. If all were measured at once, an error would be
+    corrected where it arises and again in every layer behind it. Unlike the analytic correction, this one
+    includes the errors of 8-bit activations.
     """
     expected = mean_outputs(graph.pack(), inputs.subset, [layer.name for layer in graph.linears])
     copy = graph.copy()
@@ -212,8 +212,10 @@ def _quantize_layer_by_layer(
 def _set_ranges(graph: FloatGraph, inputs: RepairInputs, rule: range_rules.Rule | None) -> None:
     """Set the ranges that `rule` chooses from the measured values, or without a rule the measured ranges."""
     sampled = tuple(tensor for tensor in graph.activations if tensor not in graph.inputs) if rule else ()
-    measured = measure(graph.pack(), inputs.calibration, Wanted(graph.activations, sampled=sampled))
-    graph.set_ranges(range_rules.chosen(rule, measured.samples, measured.ranges) if rule else measured.ranges)
+    measured = measure(graph.pack(), inputs.calibration, TensorSelection(graph.activations, sampled=sampled))
+    graph.set_ranges(
+        range_rules.choose_ranges(rule, measured.samples, measured.ranges) if rule else measured.ranges
+    )
 
 
 _layer_by_layer_percentile = partial(_quantize_layer_by_layer, rule=range_rules.percentile)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MOST = 1500
+MAX_IMAGES = 1500
 """Largest number of images, copies included: a trial takes seconds."""
 
 CROP = 0.85
@@ -35,7 +35,7 @@ def _mirrored(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return images[:, :, ::-1]
 
 
-def _lit(images: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+def _brightened(images: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     import numpy as np
 
     return np.clip(np.round(images * np.float32(factor)), 0, 255).astype(np.uint8)
@@ -55,13 +55,13 @@ def _cropped(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 CHANGES: tuple[Callable[[NDArray[np.uint8]], NDArray[np.uint8]], ...] = (
     _mirrored,
-    lambda images: _lit(images, LIGHT[0]),
-    lambda images: _lit(images, LIGHT[1]),
+    lambda images: _brightened(images, LIGHT[0]),
+    lambda images: _brightened(images, LIGHT[1]),
     _cropped,
 )
 
 
-def varied(
+def with_changed_copies(
     images: NDArray[np.uint8], labels: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Append one changed copy of all images uint8[N, H, W, 3] and labels int64[N] for every change."""
@@ -71,7 +71,7 @@ def varied(
     return np.concatenate(copies), np.tile(labels, len(copies))
 
 
-def between(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.uint8]:
+def blend_between_classes(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Blend photos with photos of another class, with three weights; there rounding errors show.
 
     `images` uint8[N, H, W, 3] are photos without copies, `labels` int64[N]; returns uint8[3 M, H, W, 3], M of

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tledge._process.ordered_map import in_order
 from tledge.errors import DataError
 from tledge.progress import SILENT, Progress, track
-from tledge.quantization.activation_statistics import Measured, Wanted, measure
+from tledge.quantization.activation_statistics import TensorSelection, TensorStatistics, measure
 from tledge.quantization.bias_correction import correct_bias, round_weights
 from tledge.quantization.range_rules import fake_quantize
 from tledge.quantization.tflite_graph import FloatGraph, Linear
@@ -113,7 +113,7 @@ def decibels(values: NDArray[np.float32], rounded: NDArray[np.float32]) -> float
     return 10 * math.log10(signal / noise) if signal and noise else None
 
 
-def spread(largest: NDArray[np.float32]) -> float:
+def channel_spread(largest: NDArray[np.float32]) -> float:
     """Divide the largest of float32[channels] magnitudes by their median, unused channels left out."""
     import numpy as np
 
@@ -122,7 +122,7 @@ def spread(largest: NDArray[np.float32]) -> float:
     return float(used.max() / np.median(used)) if used.size else 1.0
 
 
-def sensitivity(
+def measure_sensitivity(
     model: bytes,
     calibration: NDArray[np.uint8],
     images: NDArray[np.uint8],
@@ -149,7 +149,7 @@ def sensitivity(
     graph = FloatGraph(model)
     kind_of = _quantized_tensors(graph)
     tensors = tuple(kind_of)
-    wanted = Wanted(tensors, averaged=graph.linear_inputs, sampled=tensors, spread=tensors)
+    wanted = TensorSelection(tensors, averaged=graph.linear_inputs, sampled=tensors, spread=tensors)
     measured = measure(model, calibration, wanted)
     costs = _costs(graph, tensors, measured, images, kinds, progress)
     names = dict(zip(tensors, short_names([graph.name(tensor) for tensor in tensors]), strict=True))
@@ -180,7 +180,7 @@ def _quantized_tensors(graph: FloatGraph) -> dict[int, str]:
     return {tensor: kind for tensor, kind in outputs if tensor in floats}
 
 
-def _noise(graph: FloatGraph, tensor: int, measured: Measured) -> dict[str, Any]:
+def _noise(graph: FloatGraph, tensor: int, measured: TensorStatistics) -> dict[str, Any]:
     """Measure a layer's range, the noise of its outputs, and the noise of its weights."""
     low, high = measured.ranges[tensor]
     values = measured.samples[tensor]
@@ -188,7 +188,7 @@ def _noise(graph: FloatGraph, tensor: int, measured: Measured) -> dict[str, Any]
         "low": low,
         "high": high,
         "output_db": decibels(values, fake_quantize(values, (low, high))),
-        "output_channels": spread(measured.largest[tensor]),
+        "output_channels": channel_spread(measured.largest[tensor]),
     }
     for linear in _linears_of(graph, tensor):
         figures |= weight_noise(graph.values(linear.weights), linear.channel_axis)
@@ -214,14 +214,14 @@ def weight_noise(kernel: NDArray[np.float32], axis: int) -> dict[str, float | No
     return {
         "weights_db": decibels(kernel, rounded),
         "worst_channel_db": min((noise for noise in by_channel if noise is not None), default=None),
-        "channels": spread(largest),
+        "channels": channel_spread(largest),
     }
 
 
 def _costs(
     graph: FloatGraph,
     tensors: Sequence[int],
-    measured: Measured,
+    measured: TensorStatistics,
     images: NDArray[np.uint8],
     kinds: tuple[str, ...],
     progress: Progress,
@@ -250,7 +250,7 @@ def _costs(
     return dict(zip(trials, track(progress, costs, "one layer at a time", len(trials)), strict=True))
 
 
-def quantize_one(graph: FloatGraph, tensor: int, part: str, measured: Measured) -> None:
+def quantize_one(graph: FloatGraph, tensor: int, part: str, measured: TensorStatistics) -> None:
     """Quantize in place the outputs or the weights of the layer that computes a tensor."""
     if part == OUTPUT:
         graph.fake_quantize(tensor, *measured.ranges[tensor])

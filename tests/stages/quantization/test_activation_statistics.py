@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.fake_models import images
 from tests.helpers.float_graphs import run
 from tledge.errors import ConversionError
-from tledge.quantization.activation_statistics import Wanted, measure
+from tledge.quantization.activation_statistics import TensorSelection, measure
 from tledge.quantization.tflite_graph import FloatGraph
 
 
@@ -30,7 +30,7 @@ def test_byte_input_gives_the_same(flat: bytes) -> None:
 def test_measured_equals_one_by_one(flat: bytes) -> None:
     graph, batch = FloatGraph(flat), images(9)
     averaged = tuple({one.input for one in graph.linears})
-    found = measure(flat, batch, Wanted(graph.activations, averaged))
+    found = measure(flat, batch, TensorSelection(graph.activations, averaged))
     for tensor in graph.activations:
         values = run(flat, batch, tensor)
         assert found.ranges[tensor] == (values.min(), values.max())
@@ -46,7 +46,7 @@ def test_measured_alike_on_any_number_of_cores(flat: bytes, monkeypatch: pytest.
     found = []
     for cores in (1, 3):
         monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
-        found.append(measure(flat, images(7), Wanted(averaged=averaged)).means)
+        found.append(measure(flat, images(7), TensorSelection(averaged=averaged)).means)
     assert all(np.array_equal(found[0][one], found[1][one]) for one in averaged)
 
 
@@ -55,7 +55,7 @@ def test_ranges_are_those_of_the_converters_own(flat: bytes) -> None:
     from tensorflow.lite.python.optimize.calibrator import Calibrator
 
     batch, graph = images(12), FloatGraph(flat)
-    ours = measure(flat, batch, Wanted(graph.activations)).ranges
+    ours = measure(flat, batch, TensorSelection(graph.activations)).ranges
     theirs = FloatGraph(Calibrator(flat).calibrate(lambda: ([one[None].astype(np.float32)] for one in batch)))
     equal = 0
     for tensor, (low, high) in ours.items():
@@ -71,7 +71,7 @@ def test_quantized_graph_answers_alike(flat: bytes) -> None:
     from tensorflow.lite.python.convert import mlir_quantize
 
     batch, graph = images(12), FloatGraph(flat)
-    graph.set_ranges(measure(flat, batch, Wanted(graph.activations)).ranges)
+    graph.set_ranges(measure(flat, batch, TensorSelection(graph.activations)).ranges)
     made = bytes(mlir_quantize(graph.pack(), input_data_type=tf.uint8, output_data_type=tf.uint8))
     wanted, found = run(flat, batch), run(made, batch) / 256
     assert abs(found - wanted).max() < 0.04 < np.ptp(wanted, axis=0).max()
@@ -83,4 +83,4 @@ def test_not_a_number_is_refused(flat: bytes) -> None:
     broken[0] = np.nan
     graph.set_values(graph.linears[0].weights, broken)
     with pytest.raises(ConversionError, match="NaN or infinity"):
-        measure(graph.pack(), images(2), Wanted(graph.activations))
+        measure(graph.pack(), images(2), TensorSelection(graph.activations))

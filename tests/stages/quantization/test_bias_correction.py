@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from tests.helpers.fake_models import SMALL, images
 from tests.helpers.float_graphs import run
-from tledge.quantization.activation_statistics import Wanted, measure
-from tledge.quantization.bias_correction import correct_biases, round_weights, shift
+from tledge.quantization.activation_statistics import TensorSelection, measure
+from tledge.quantization.bias_correction import correct_biases, mean_shift, round_weights
 from tledge.quantization.tflite_graph import FloatGraph, Linear
 
 
@@ -17,13 +17,13 @@ def test_correction_undoes_the_shift(flat: bytes) -> None:
     """An independent look: round one kernel for real and compare the layer's channel means."""
     batch = images(32) // 8 + 220  # bright: rounding shifts a mean only where the mean is not 0
     graph = FloatGraph(flat)
-    means = measure(flat, batch, Wanted(averaged=tuple({one.input for one in graph.linears}))).means
+    means = measure(flat, batch, TensorSelection(averaged=tuple({one.input for one in graph.linears}))).means
     linear = graph.linears[2]
     kernel = graph.values(linear.weights)
     error = round_weights(kernel, linear.channel_axis) - kernel
     graph.set_values(linear.weights, kernel + error)
     rounded = graph.pack()
-    graph.set_bias(linear, graph.bias(linear) - shift(linear, error, means[linear.input]))
+    graph.set_bias(linear, graph.bias(linear) - mean_shift(linear, error, means[linear.input]))
     wanted, before, after = (before_activation(data, batch, linear) for data in (flat, rounded, graph.pack()))
     assert abs(before - wanted).max() > 1e-4
     assert abs(after - wanted).max() < abs(before - wanted).max() / 20
@@ -49,7 +49,7 @@ def test_every_layer_is_corrected_alone(flat: bytes) -> None:
             operator.inputs = [*operator.inputs[:2], shared]
     assert len({one.bias for one in graph.linears}) < len(graph.linears) - 2
     means = measure(
-        graph.pack(), images(8), Wanted(averaged=tuple({one.input for one in graph.linears}))
+        graph.pack(), images(8), TensorSelection(averaged=tuple({one.input for one in graph.linears}))
     ).means
     before = {one.name: graph.bias(one) for one in graph.linears}
     done = correct_biases(graph, means)

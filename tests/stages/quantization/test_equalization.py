@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tledge.quantization.activation_statistics import Wanted, interpreter, measure
-from tledge.quantization.equalization import equalize, streams
+from tledge.quantization.activation_statistics import TensorSelection, interpreter, measure
+from tledge.quantization.equalization import equalize, scaling_groups
 from tledge.quantization.tflite_graph import FloatGraph
 
 
@@ -57,7 +57,7 @@ def answers(graph: FloatGraph, images: NDArray[np.uint8]) -> NDArray[np.float32]
 
 def spreads(graph: FloatGraph, images: NDArray[np.uint8]) -> dict[int, NDArray[np.float32]]:
     outputs = tuple(one.output for one in graph.linears)
-    return dict(measure(graph.pack(), images, Wanted(spread=outputs)).largest)
+    return dict(measure(graph.pack(), images, TensorSelection(spread=outputs)).largest)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_exact_and_even(images: NDArray[np.uint8], tmp_path: Path) -> None:
 
 def test_addition_scales_both_sides_alike(tmp_path: Path) -> None:
     graph = flat(network("relu"), tmp_path)
-    found = next(one for one in streams(graph) if len(one.writers) == 2)
+    found = next(one for one in scaling_groups(graph) if len(one.writers) == 2)
     kernels = sorted(graph.values(one.weights).shape for one in found.writers)
     assert kernels == [(8, 1, 1, 12), (8, 3, 3, 3)]  # project and first
     assert len(found.readers) == 2
@@ -90,13 +90,13 @@ def test_addition_scales_both_sides_alike(tmp_path: Path) -> None:
 def test_bounded_activation_is_kept_off(tmp_path: Path) -> None:
     """A sigmoid of half is not half a sigmoid."""
     graph = flat(network("sigmoid"), tmp_path)
-    names = [one.name for stream in streams(graph) for one in stream.writers]
+    names = [one.name for stream in scaling_groups(graph) for one in stream.writers]
     assert not any("expand" in name or "depthwise" in name for name in names) and names
 
 
 def test_probabilities_are_kept_off(tmp_path: Path) -> None:
     graph = flat(network("relu"), tmp_path)
-    assert not any("logits" in one.name for stream in streams(graph) for one in stream.writers)
+    assert not any("logits" in one.name for stream in scaling_groups(graph) for one in stream.writers)
 
 
 def test_relu6_is_cut_where_calibration_was(images: NDArray[np.uint8], tmp_path: Path) -> None:

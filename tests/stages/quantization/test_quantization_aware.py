@@ -92,7 +92,7 @@ def test_rounded_as_the_folded_kernel_is(kind: str, shape: tuple[int, ...], axis
     wide = factors.reshape(shape[2:] if kind == "DepthwiseConv2D" else (-1,))
     folded = (kernel * wide).reshape(*shape[:2], -1) if kind == "DepthwiseConv2D" else kernel * wide
     wanted = round_weights(folded, -1).reshape(shape)
-    found = np.asarray(quantization_aware.rounded(kernel, kind)) * wide
+    found = np.asarray(quantization_aware.round_kernel(kernel, kind)) * wide
     assert np.abs(found - wanted).max() < 1e-5 < np.abs(kernel * wide - wanted).max()
 
 
@@ -102,7 +102,7 @@ def test_gradients_pass_rounding_and_range() -> None:
     kernel = tf.Variable(np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32))
     values = tf.Variable([-1.0, 0.3, 0.7, 2.0])
     with tf.GradientTape() as tape:
-        made = tf.reduce_sum(quantization_aware.rounded(kernel, "Dense") * 2.0)
+        made = tf.reduce_sum(quantization_aware.round_kernel(kernel, "Dense") * 2.0)
         made += tf.reduce_sum(quantization_aware._fake_quantize_with_gradient(values, 0.0, 1.0))
     of_kernel, of_values = tape.gradient(made, [kernel, values])
     assert np.array_equal(of_kernel, np.full((5, 3), 2.0))

@@ -100,9 +100,9 @@ def test_float_under_int8_name(own_run: Path, cli: Cli) -> None:
 
 
 def test_empty_calibration_is_caught(own_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tledge.quantization.activation_statistics import Measured
+    from tledge.quantization.activation_statistics import TensorStatistics
 
-    nothing = Measured(0, {}, {}, ())
+    nothing = TensorStatistics(0, {}, {}, ())
     monkeypatch.setattr("tledge.formats.tflite_conversion.measure", lambda *_rest: nothing)
     converted(own_run, "tflite-int8", keep)
     done = cli("verify", own_run)

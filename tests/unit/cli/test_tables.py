@@ -8,7 +8,7 @@ from tests.helpers.doubt import row
 from tests.helpers.repair_trials import candidates, stand_in
 from tledge.cli import tables
 from tledge.cli.tables import repair_table
-from tledge.quantization.repair import HeldOut, search_repairs
+from tledge.quantization.repair import SelectionSet, search_repairs
 from tledge.run.records import ParityReport, Reference
 
 
@@ -27,12 +27,12 @@ def test_verify_of_earlier_run_says_nothing() -> None:
 
 
 @pytest.fixture
-def faked(monkeypatch: pytest.MonkeyPatch) -> HeldOut:
+def faked(monkeypatch: pytest.MonkeyPatch) -> SelectionSet:
     """Candidates whose data is the number of their wrong predictions."""
     return stand_in(monkeypatch)
 
 
-def test_table_marks_what_nothing_beats(faked: HeldOut) -> None:
+def test_table_marks_what_nothing_beats(faked: SelectionSet) -> None:
     from dataclasses import asdict
 
     from rich.console import Console

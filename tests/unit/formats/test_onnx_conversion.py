@@ -14,7 +14,7 @@ from tledge._version import __version__
 from tledge.contract import InputSpec
 from tledge.formats import onnx, onnx_conversion
 from tledge.formats.jobs import CalibratedJob, CalibrationResult, ConversionTarget, UncalibratedJob
-from tledge.quantization.onnx_int8 import correct_biases, folded
+from tledge.quantization.onnx_int8 import correct_biases, fold_batch_norm
 from tledge.runtime.sessions import OnnxSession
 
 lib = pytest.importorskip("onnx")
@@ -53,7 +53,7 @@ def test_blank_images_span_the_range_and_no_more(monkeypatch: pytest.MonkeyPatch
     )
     assert isinstance(result.quantization, CalibrationResult)
     found = [correction.largest for correction in result.quantization.corrections or ()]
-    wanted, other = (correct_biases(folded(graph()), some) for some in (photos()[:-2], photos()))
+    wanted, other = (correct_biases(fold_batch_norm(graph()), some) for some in (photos()[:-2], photos()))
     assert found == pytest.approx([one.largest for one in wanted], rel=1e-3)
     assert found != pytest.approx([one.largest for one in other], rel=1e-3)
     for path in (out, plain):

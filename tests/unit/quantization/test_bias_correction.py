@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tledge.quantization.bias_correction import mean_patch, round_weights, shift
+from tledge.quantization.bias_correction import mean_patch, mean_shift, round_weights
 from tledge.quantization.tflite_graph import Linear
 
 
@@ -54,6 +54,6 @@ def test_shift_of_grouped_and_depthwise_kernels() -> None:
     mean = rng.normal(2, 1, (5, 5, 4)).astype(np.float32)
     depthwise = rng.normal(size=(1, 3, 3, 4)).astype(np.float32)
     grouped = depthwise[0].transpose(2, 0, 1)[..., None]
-    one = shift(convolution("DEPTHWISE_CONV_2D", 1, 1, True), depthwise, mean)
-    other = shift(convolution("CONV_2D", 1, 1, True), grouped, mean)
+    one = mean_shift(convolution("DEPTHWISE_CONV_2D", 1, 1, True), depthwise, mean)
+    other = mean_shift(convolution("CONV_2D", 1, 1, True), grouped, mean)
     assert np.allclose(one, other, atol=1e-5) and np.ptp(one) > 0.1

@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.fake_graphs import chain, pictures
 from tledge.errors import DataError
 from tledge.quantization import calibration_set
-from tledge.quantization.activation_statistics import Wanted, measure
+from tledge.quantization.activation_statistics import TensorSelection, measure
 from tledge.quantization.calibration_set import load, require_usable, stability
 from tledge.quantization.tflite_graph import FloatGraph
 
@@ -66,7 +66,7 @@ def test_one_photo_has_no_halves() -> None:
 
 def spans(images: Any) -> dict[str, Any]:
     graph = FloatGraph(chain())
-    found = measure(graph.pack(), calibration_set.with_blanks(images), Wanted(graph.activations))
+    found = measure(graph.pack(), calibration_set.with_blanks(images), TensorSelection(graph.activations))
     made = stability(found.spans, {one: graph.name(one) for one in graph.activations}, len(images))
     assert made is not None
     return made

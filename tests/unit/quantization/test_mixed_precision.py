@@ -39,12 +39,12 @@ def test_runs_cover_every_operator_and_overlap() -> None:
 def test_most_weights_become_integers() -> None:
     graph: Any = Graph(10, 10, 10, 10, 100)
     best = [frozenset({"op0", "op1"}), frozenset({"op2", "op3"}), frozenset({"op4"})]
-    assert list(mixed_precision.more_and_more(graph, best)) == [best[0], best[0] | best[1]]
+    assert list(mixed_precision.combine_best_runs(graph, best)) == [best[0], best[0] | best[1]]
 
 
 def test_few_images_are_spread_over_all() -> None:
     images = np.arange(1000, dtype=np.uint8)
     assert (
-        200 <= len(mixed_precision.few(images)) <= mixed_precision.IMAGES
-        and len(mixed_precision.few(images[:9])) == 9
+        200 <= len(mixed_precision.ranking_images(images)) <= mixed_precision.IMAGES
+        and len(mixed_precision.ranking_images(images[:9])) == 9
     )

@@ -15,7 +15,7 @@ from tledge.contract import InputSpec
 from tledge.errors import ConversionError
 from tledge.formats.registry import VARIANTS, onnx
 from tledge.quantization.bias_correction import round_weights
-from tledge.quantization.onnx_int8 import correct_biases, folded, quantize
+from tledge.quantization.onnx_int8 import correct_biases, fold_batch_norm, quantize
 from tledge.verification import structure
 
 lib = pytest.importorskip("onnx")
@@ -28,7 +28,7 @@ def kinds(model: Any) -> list[str]:
 
 
 def test_folding_keeps_answers() -> None:
-    before, after = graph(), folded(graph())
+    before, after = graph(), fold_batch_norm(graph())
     wanted = answers(before, photos())
     assert kinds(before).count("Mul") == 2 and kinds(after).count("Mul") == 1
     assert kinds(after)[-2:] == ["Gemm", "Softmax"] and "MatMul" not in kinds(after)
@@ -56,7 +56,7 @@ def rounded_alone(model: Any, place: int, bias: NDArray[np.float32]) -> Any:
 @pytest.mark.parametrize("place", range(3), ids=["padded stem", "depthwise", "dense"])
 def test_correction_undoes_the_shift(place: int) -> None:
     """A layer with rounded weights gives what it gave before, on average over images and positions."""
-    before, after = folded(graph()), folded(graph())
+    before, after = fold_batch_norm(graph()), fold_batch_norm(graph())
     made = correct_biases(after, photos())
     name = linear(before, place).output[0]
     old, new = (constants(model)[linear(model, place).input[2]] for model in (before, after))
@@ -73,21 +73,21 @@ def test_correction_undoes_the_shift(place: int) -> None:
 
 
 def test_corrected_model_reads_all_it_holds() -> None:
-    model = folded(graph())
+    model = fold_batch_norm(graph())
     correct_biases(model, photos())
     assert set(constants(model)) <= {name for node in model.graph.node for name in node.input}
 
 
 def test_batches_weigh_as_many_images_as_they_hold() -> None:
     """9 images are a batch of 8 and one of 1."""
-    nine, model, other = photos(7), folded(graph()), folded(graph())
+    nine, model, other = photos(7), fold_batch_norm(graph()), fold_batch_norm(graph())
     once = correct_biases(model, nine)
     thrice = correct_biases(other, np.concatenate([nine] * 8))
     assert [one.largest for one in once] == pytest.approx([one.largest for one in thrice], rel=1e-4)
 
 
 def test_weights_lie_on_their_levels() -> None:
-    model = folded(graph())
+    model = fold_batch_norm(graph())
     kernel = constants(model)[linear(model, 0).input[1]]
     made = quantize(model, photos())
     held = constants(made)
@@ -102,7 +102,7 @@ def test_weights_lie_on_their_levels() -> None:
 
 
 def test_int8_answers_nearly_alike_in_any_batch() -> None:
-    model, images = folded(graph()), photos()
+    model, images = fold_batch_norm(graph()), photos()
     wanted = answers(model, images)
     correct_biases(model, images)
     made = quantize(model, images)
@@ -113,21 +113,21 @@ def test_int8_answers_nearly_alike_in_any_batch() -> None:
 
 
 def test_logits_stay_float() -> None:
-    made = quantize(folded(graph()), photos())
+    made = quantize(fold_batch_norm(graph()), photos())
     logits = linear(made, 2).output[0]
     assert [node.op_type for node in made.graph.node if logits in node.input] == ["Softmax"]
 
 
 def test_shift_of_scaled_bytes_stays_float() -> None:
     """Its output is read by no QuantizeLinear but the one in front of the first kernel."""
-    made = quantize(folded(graph()), photos())
+    made = quantize(fold_batch_norm(graph()), photos())
     moved = next(node for node in made.graph.node if node.op_type == "Add")
     assert [node.op_type for node in made.graph.node if moved.output[0] in node.input] == ["Transpose"]
 
 
 def test_quantizer_without_images_is_a_conversion_error() -> None:
     with pytest.raises(ConversionError, match="quantizer failed"):
-        quantize(folded(graph()), photos()[:0])
+        quantize(fold_batch_norm(graph()), photos()[:0])
 
 
 def inspected(model: Any, folder: Path) -> onnx.Structure:
@@ -144,7 +144,7 @@ def reasons(found: onnx.Structure, variant: str) -> list[str]:
 
 
 def test_byte_is_its_own_quantized_value(tmp_path: Path) -> None:
-    found = inspected(quantize(folded(graph()), photos()), tmp_path)
+    found = inspected(quantize(fold_batch_norm(graph()), photos()), tmp_path)
     assert (found.inputs[0].scale, found.inputs[0].zero_point) == (1.0, 0)
     assert found.inputs[0].shape == (-1, SIDE, SIDE, 3)
     assert not [one for one in reasons(found, "onnx-int8") if "input scale" in one]
@@ -159,7 +159,7 @@ def test_byte_is_its_own_quantized_value(tmp_path: Path) -> None:
     ids=["0..1", "dark"],
 )
 def test_wrong_range_is_seen(spoilt: Any, message: str, tmp_path: Path) -> None:
-    found = inspected(quantize(folded(graph()), spoilt(photos())), tmp_path)
+    found = inspected(quantize(fold_batch_norm(graph()), spoilt(photos())), tmp_path)
     assert any(re.match(message, one) for one in reasons(found, "onnx-int8"))
 
 

@@ -55,5 +55,5 @@ def test_least_error_of_even_values_is_the_whole() -> None:
 
 def test_tensors_without_samples_keep_what_was_seen() -> None:
     seen = {1: (0.0, 255.0), 2: (-1.0, 9.0)}
-    found = range_rules.chosen(percentile, {2: np.linspace(-1, 1, 50_000).astype(np.float32)}, seen)
+    found = range_rules.choose_ranges(percentile, {2: np.linspace(-1, 1, 50_000).astype(np.float32)}, seen)
     assert found[1] == seen[1] and found[2][1] < 1.01

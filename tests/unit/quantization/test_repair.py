@@ -8,28 +8,28 @@ from numpy.typing import NDArray
 
 from tests.helpers.repair_trials import candidates, stand_in, wrong
 from tledge.quantization import repair
-from tledge.quantization.repair import HeldOut, search_repairs
+from tledge.quantization.repair import SelectionSet, search_repairs
 
 
 @pytest.fixture
-def faked(monkeypatch: pytest.MonkeyPatch) -> HeldOut:
+def faked(monkeypatch: pytest.MonkeyPatch) -> SelectionSet:
     """Candidates whose data is the number of their wrong predictions."""
     return stand_in(monkeypatch)
 
 
-def test_first_that_passes_ends_the_search(faked: HeldOut) -> None:
+def test_first_that_passes_ends_the_search(faked: SelectionSet) -> None:
     made, tried, taken = search_repairs(candidates(40, 20, 8, 0), b"0", faked)
     assert [one.verdict for one in tried] == ["failed", "failed", "passed"]  # 8 of 400 are exactly 2 %
     assert taken == 2 and made[taken].name == "8 wrong"
 
 
-def test_best_is_taken_where_none_passes(faked: HeldOut) -> None:
+def test_best_is_taken_where_none_passes(faked: SelectionSet) -> None:
     _made, tried, taken = search_repairs(candidates(40, 9, 20), b"0", faked)
     assert taken == 1 and all(one.verdict == "failed" and one.reasons for one in tried)
 
 
 def test_predictions_between_classes_are_held_to_the_gate(
-    faked: HeldOut, monkeypatch: pytest.MonkeyPatch
+    faked: SelectionSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Photos with margins pass; what lies between two classes shows the difference."""
     between = replace(faked, between=faked.images[:100])
@@ -46,7 +46,7 @@ def test_predictions_between_classes_are_held_to_the_gate(
     )
 
 
-def test_float_model_is_the_measure(faked: HeldOut) -> None:
+def test_float_model_is_the_measure(faked: SelectionSet) -> None:
     """Not the labels: where the float model is wrong, so must be the candidate."""
     _made, tried, _taken = search_repairs(candidates(40), b"40", faked)
     assert tried[0].agreement == 1 and tried[0].accuracy == 0.9

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.fake_graphs import chain, pictures
-from tledge.quantization.activation_statistics import Wanted, measure
+from tledge.quantization.activation_statistics import TensorSelection, measure
 from tledge.quantization.repair_candidates import (
     INTEGER_PIPELINES,
     AdjustedGraphs,
@@ -22,7 +22,7 @@ def inputs() -> RepairInputs:
     """A float model, its statistics, and a quantizer that leaves models as they are."""
     model, images = chain(), pictures(40, 1)
     graph = FloatGraph(model)
-    statistics = measure(model, images, Wanted(graph.activations, graph.linear_inputs))
+    statistics = measure(model, images, TensorSelection(graph.activations, graph.linear_inputs))
     return RepairInputs(model, images, statistics, lambda float_model, _in_float: float_model)
 
 

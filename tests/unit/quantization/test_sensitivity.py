@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tests.helpers.fake_graphs import chain, linear, outlier, pictures, rescaled, thousandfold
 from tledge.errors import DataError
 from tledge.quantization import range_rules
-from tledge.quantization.activation_statistics import Wanted, measure
+from tledge.quantization.activation_statistics import TensorSelection, measure
 from tledge.quantization.sensitivity import (  # fmt: skip
     CORRECTED,
     EVERYWHERE,
@@ -19,10 +19,10 @@ from tledge.quantization.sensitivity import (  # fmt: skip
     Cost,
     Layer,
     Sensitivity,
+    channel_spread,
     decibels,
-    sensitivity,
+    measure_sensitivity,
     short_names,
-    spread,
     weight_noise,
 )
 from tledge.quantization.tflite_graph import FloatGraph
@@ -40,7 +40,7 @@ def model() -> bytes:
 
 @pytest.fixture(scope="module")
 def sound(model: bytes) -> Sensitivity:
-    return sensitivity(model, pictures(40, 1), pictures(200, 2))
+    return measure_sensitivity(model, pictures(40, 1), pictures(200, 2))
 
 
 # Noise
@@ -78,9 +78,9 @@ def test_worst_channel_of_weights() -> None:
 
 
 def test_spread_leaves_unused_channels_out() -> None:
-    assert spread(np.array([1, 2, 300], np.float32)) == 150
-    assert spread(np.array([1, 1, 1, 5, 1e-9, 0], np.float32)) == 5
-    assert spread(np.zeros(3, np.float32)) == 1
+    assert channel_spread(np.array([1, 2, 300], np.float32)) == 150
+    assert channel_spread(np.array([1, 1, 1, 5, 1e-9, 0], np.float32)) == 5
+    assert channel_spread(np.zeros(3, np.float32)) == 1
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,10 @@ def test_output_is_seen_in_8_bits(model: bytes) -> None:
 def test_only_readers_see_8_bits(model: bytes) -> None:
     graph = FloatGraph(model)
     place, last = linear(graph, "project").output, linear(graph, "logits").output
-    span = measure(model, pictures(9), Wanted((place,))).ranges[place]
+    span = measure(model, pictures(9), TensorSelection((place,))).ranges[place]
     graph.fake_quantize(place, *span)
     seen = len(graph.graph.tensors) - 1
-    found = measure(graph.pack(), pictures(9), Wanted((place,), sampled=(place, seen, last)))
+    found = measure(graph.pack(), pictures(9), TensorSelection((place,), sampled=(place, seen, last)))
     wanted = range_rules.fake_quantize(found.samples[place], span)
     assert found.ranges[place] == span
     assert np.allclose(found.samples[seen], wanted, atol=1e-5)
@@ -133,7 +133,7 @@ def test_byte_input_costs_the_same(model: bytes, sound: Sensitivity) -> None:
     """The artifact has a cast in front, the converter's float file has none."""
     graph = FloatGraph(model)
     graph.take_bytes()
-    found = sensitivity(graph.pack(), pictures(40, 1), pictures(200, 2))
+    found = measure_sensitivity(graph.pack(), pictures(40, 1), pictures(200, 2))
     assert found.layers == sound.layers and found.together == sound.together
 
 
@@ -170,7 +170,7 @@ def test_planted_layer_comes_first(
     """Outputs of `depthwise` share one scale; weights of `project` undo its channels' sizes."""
     broken, images = rescaled(model, factors()), pictures(200, 2)
     assert np.allclose(answers(broken, images), answers(model, images), atol=1e-4)
-    found = sensitivity(broken, pictures(40, 1), images)
+    found = measure_sensitivity(broken, pictures(40, 1), images)
     layers = {one.name: one for one in found.layers}
     assert {one.name for one in found.by_cost[:2]} == {"depthwise", "project"}
     by_output = max(
@@ -188,7 +188,7 @@ def test_correction_undoes_a_bias(sound: Sensitivity) -> None:
 
 
 def test_cheaper_question_gets_the_same_answer(model: bytes, sound: Sensitivity) -> None:
-    found = sensitivity(model, pictures(40, 1), pictures(200, 2), kinds=(ROUNDED,))
+    found = measure_sensitivity(model, pictures(40, 1), pictures(200, 2), kinds=(ROUNDED,))
     assert [one.rounded for one in found.layers] == [one.rounded for one in sound.layers]
     assert all(one.output is None and one.corrected is None for one in found.layers)
     assert found.layers[3].cost == (0.0, 0.0) and EVERYWHERE not in found.together
@@ -196,7 +196,7 @@ def test_cheaper_question_gets_the_same_answer(model: bytes, sound: Sensitivity)
 
 def test_no_images_are_refused(model: bytes) -> None:
     with pytest.raises(DataError, match="no held-out images"):
-        sensitivity(model, pictures(4), pictures(0))
+        measure_sensitivity(model, pictures(4), pictures(0))
 
 
 def layer(name: str, **more: Any) -> Layer:
