@@ -1,11 +1,11 @@
-"""The prepared data: every photo decoded once into a memory-mapped cache.
+"""Open prepared data: every photo, decoded once into a memory-mapped cache.
 
 A cache folder holds `images.npy` (uint8[N, H, W, 3]), `index.json` (a row per image), and
 `originals/`: some encoded photos of each class and source split, for the golden set. Its name is a hash of
-the source, its options, its content and the size, so a changed photo makes another cache. While it
-is made it lies under a name that begins with a dot, and a killed command goes on from there. A
-cache that is no longer as it was made is made anew. With `[data] cache = false` there is no
-`images.npy`: every photo is looked at once for the index, and decoded again whenever it is asked for.
+the source, its options, its content and the size, so a changed photo makes another cache. Until it is
+complete it has a name that begins with a dot, and a killed command is resumed from there. A damaged cache is
+made again. With `[data] cache = false` there is no `images.npy`: every photo is decoded once for the index,
+and again whenever it is needed.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ ORIGINALS = 6
 
 @dataclass(frozen=True)
 class Prepared:
-    """A cache folder and what is in it; `skipped` names photos that did not decode, and why.
+    """A cache folder and its content; `skipped` names photos that did not decode, and why.
 
-    `streamed` is the head of an index without a cache of pixels.
+    `streamed` is the header of an index without a cache of pixels.
     """
 
     folder: Path
@@ -60,7 +60,7 @@ class Prepared:
 
     @cached_property
     def label_indices(self) -> NDArray[np.int64]:
-        """The index of every image's label, int64[N], read-only."""
+        """Return the index of every image's label, int64[N], read-only."""
         import numpy as np
 
         index = {label: number for number, label in enumerate(self.labels)}
@@ -70,7 +70,7 @@ class Prepared:
 
 
 def cache_root() -> Path:
-    """Where caches lie: `$TLEDGE_CACHE`, else `tledge` in the user's cache folder."""
+    """Return the folder of all caches: `$TLEDGE_CACHE`, else `tledge` in the user's cache folder."""
     if named := os.environ.get("TLEDGE_CACHE"):
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -82,6 +82,6 @@ def open_cache(folder: Path) -> Prepared:
     return prepared_from(folder, *cache_index.read(folder / "index.json"))
 
 
-def prepared_from(folder: Path, head: CacheHeader, rows: tuple[Row, ...]) -> Prepared:
-    """The opened cache of a folder whose index was read."""
-    return Prepared(folder, head.labels, rows, head.skipped, head if head.source else None)
+def prepared_from(folder: Path, header: CacheHeader, rows: tuple[Row, ...]) -> Prepared:
+    """Return the cache of a folder whose index was read."""
+    return Prepared(folder, header.labels, rows, header.skipped, header if header.source else None)

@@ -1,6 +1,6 @@
-"""A prepared cache as one file that travels: packed here, unpacked and trained from on another machine.
+"""Pack a prepared cache into one file, and unpack that on another machine to train from it.
 
-The file is an uncompressed zip of the cache folder's members and of `cache.json`, which says what
+The file is an uncompressed zip of the cache folder's members and of `cache.json`, which describes what
 they were made from and holds their SHA-256. An unpacked cache lies below the cache root under the
 key that it has here, so a run knows it by the same name on both machines.
 """
@@ -22,7 +22,7 @@ from tledge._io.json_records import from_json
 from tledge.config import Data
 from tledge.data import cache, prepare
 from tledge.data.cache import Prepared
-from tledge.data.sources import options as sources_options
+from tledge.data.sources.options import source_options
 from tledge.errors import DataError, MissingError, RecipeError, RunError
 from tledge.preprocessing import image
 from tledge.progress import SILENT, Progress, Task, start_task
@@ -33,23 +33,23 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of the file; raise it when an older tledge could not read it."""
 
-NOTE = "cache.json"
+HEADER_NAME = "cache.json"
 DIRECTORY = 1 << 28
-"""Bytes of the zip's list of entries, and of the note: a hundred each for two million photos."""
+"""Bytes of the zip's list of entries, and of `cache.json`, at most: a hundred each for two million photos."""
 
 BLOCK = 1 << 20
-"""Bytes in memory at a time: a cache may be larger than memory."""
+"""Bytes copied at a time: a cache may be larger than memory."""
 
 MEMBER = re.compile(r"images\.npy|index\.json|originals/[\w-]+\.(jpg|png)")
-"""Names that a cache folder has; anything else is neither packed nor unpacked."""
+"""Names of members; anything else is neither packed nor unpacked."""
 
-AGAIN = "Pack it again: tledge data RECIPE --pack cache.zip."
-COPY = "Copy it again from where it was packed."
+PACK_AGAIN = "Pack it again: tledge data RECIPE --pack cache.zip."
+COPY_AGAIN = "Copy it again from where it was packed."
 
 
 @dataclass(frozen=True)
 class ArchiveHeader:
-    """What `cache.json` says; `members` gives SHA-256 and size in bytes by name."""
+    """The content of `cache.json`; `members` gives SHA-256 and size in bytes by name."""
 
     key: str
     source: str
@@ -80,30 +80,32 @@ def pack(prepared: Prepared, data: Data, size: int, out: Path, progress: Progres
     out.parent.mkdir(parents=True, exist_ok=True)
     with lockfile.hold(out.with_name(f".{out.name}.lock"), f"{out}: another command is writing this file"):
         atomic.remove_leftovers(out.parent, out.name)
-        resource_errors.require_space(out.parent, wanted, "the photos", "or name another place with --pack")
+        resource_errors.require_space(
+            out.parent, wanted, "the photos", "or choose another location with --pack"
+        )
         members: dict[str, tuple[str, int]] = {}
         with (
-            atomic.replacing(out) as made,
-            zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as packed,
+            atomic.replacing(out) as partial,
+            zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as packed,
             start_task(progress, "pack", wanted) as task,
         ):
             for name in names:
                 with paths[name].open("rb") as source, _new_member(packed, name) as target:
                     members[name] = _copy(source, target, task)
-            note = _note(prepared, data, size, members)
-            with _new_member(packed, NOTE) as target:
-                target.write((json.dumps(vars(note), indent=2, ensure_ascii=False) + "\n").encode())
+            header = _header(prepared, data, size, members)
+            with _new_member(packed, HEADER_NAME) as target:
+                target.write((json.dumps(vars(header), indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def _note(prepared: Prepared, data: Data, size: int, members: dict[str, tuple[str, int]]) -> ArchiveHeader:
-    return ArchiveHeader(**_asked(data, size), key=prepared.folder.name, members=members)
+def _header(prepared: Prepared, data: Data, size: int, members: dict[str, tuple[str, int]]) -> ArchiveHeader:
+    return ArchiveHeader(**_origin(data, size), key=prepared.folder.name, members=members)
 
 
-def _asked(data: Data, size: int) -> dict[str, Any]:
-    """What a cache is made from beside the photos themselves, by the names of `Note`."""
+def _origin(data: Data, size: int) -> dict[str, Any]:
+    """Return what a cache is made from except the photos, by the names of `ArchiveHeader`."""
     return {
         "source": data.source.partition(":")[0],
-        "options": sources_options.source_options(data),
+        "options": source_options(data),
         "image_size": size,
         "on_bad": data.on_bad,
         "preparation": image.PREPROCESSING,
@@ -112,7 +114,7 @@ def _asked(data: Data, size: int) -> dict[str, Any]:
 
 
 def _new_member(packed: zipfile.ZipFile, name: str) -> IO[bytes]:
-    """An uncompressed member without the time of day; zip64, so that no size is too large."""
+    """Open a new uncompressed member without the time of day; zip64, so that no size is too large."""
     import zipfile
 
     entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
@@ -122,7 +124,7 @@ def _new_member(packed: zipfile.ZipFile, name: str) -> IO[bytes]:
 
 
 def _copy(source: IO[bytes], target: IO[bytes], task: Task, most: float = math.inf) -> tuple[str, int]:
-    """Copy block by block; gives SHA-256 and bytes, those so far where there are more than `most`."""
+    """Copy block by block, at most a block beyond `most` bytes; return SHA-256 and size of the copy."""
     digest, count = hashlib.sha256(), 0
     while count <= most and (block := source.read(BLOCK)):
         digest.update(block)
@@ -133,7 +135,7 @@ def _copy(source: IO[bytes], target: IO[bytes], task: Task, most: float = math.i
 
 
 def unpack(path: Path, data: Data, size: int, progress: Progress = SILENT) -> Prepared:
-    """The prepared cache in `path`, a file that `pack` wrote or a folder that it was unzipped to.
+    """Unpack the prepared cache in `path`, a file that `pack` wrote or a folder that it was unzipped to.
 
     Its members are copied below the cache root, checked, unless they are there already. The source
     is not touched. Options are compared as the recipe writes them, paths too: photos in
@@ -144,20 +146,20 @@ def unpack(path: Path, data: Data, size: int, progress: Progress = SILENT) -> Pr
     the disk is too small.
     """
     with _opened(path) as member:
-        note = _read_note(path, member)
-        _require_same(path, note, _asked(data, size))
-        folder = cache.cache_root() / note.key
+        header = _read_header(path, member)
+        _require_same(path, header, _origin(data, size))
+        folder = cache.cache_root() / header.key
         folder.parent.mkdir(parents=True, exist_ok=True)
         with prepare.hold_lock(folder, wait=True):
             atomic.remove_leftovers(folder.parent, folder.name)
             if not (folder / "index.json").is_file():
-                _fill(path, note, member, folder, progress)
+                _fill(path, header, member, folder, progress)
     return cache.open_cache(folder)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Callable[[str], IO[bytes]]]:
-    """How to open a member by name; raises DataError for names that no cache has."""
+    """Yield a function that opens a member by name; raises DataError for names that no cache has."""
     if path.is_dir():
         yield lambda name: (path / name).open("rb")
         return
@@ -166,57 +168,62 @@ def _opened(path: Path) -> Iterator[Callable[[str], IO[bytes]]]:
     try:
         packed = zip_guard.open_zip(path, DIRECTORY, bounded=False)
     except zip_guard.DAMAGE as error:
-        raise DataError(f"{path}: not a whole zip file, perhaps cut short ({error}). {COPY}") from error
+        raise DataError(
+            f"{path}: not a complete zip file, perhaps cut short ({error}). {COPY_AGAIN}"
+        ) from error
     with packed:
         names = packed.namelist()
-        strange = [name for name in names if name != NOTE and not MEMBER.fullmatch(name)]
-        if strange or len(set(names)) < len(names):
-            raise DataError(f"{path}: {(strange or ['a name twice'])[0]} is no part of a cache. {AGAIN}")
+        unknown = [name for name in names if name != HEADER_NAME and not MEMBER.fullmatch(name)]
+        if unknown or len(set(names)) < len(names):
+            raise DataError(
+                f"{path}: {(unknown or ['a name twice'])[0]} is not part of a cache. {PACK_AGAIN}"
+            )
         yield packed.open
 
 
-def _read_note(path: Path, member: Callable[[str], IO[bytes]]) -> ArchiveHeader:
+def _read_header(path: Path, member: Callable[[str], IO[bytes]]) -> ArchiveHeader:
     """Read and check `cache.json`."""
     try:
-        with member(NOTE) as file:
+        with member(HEADER_NAME) as file:
             raw = json.loads(_limited(file))
-        note = from_json(ArchiveHeader, raw)
-        known = {"images.npy", "index.json"} <= note.members.keys() and all(
-            map(MEMBER.fullmatch, note.members)
-        )
-        if not re.fullmatch(r"[0-9a-f]{24}", note.key) or not known:
+        header = from_json(ArchiveHeader, raw)
+        required = {"images.npy", "index.json"} <= header.members.keys()
+        is_known = required and all(map(MEMBER.fullmatch, header.members))
+        if not re.fullmatch(r"[0-9a-f]{24}", header.key) or not is_known:
             raise ValueError("unknown names")
     except (KeyError, FileNotFoundError):
-        raise DataError(f"{path}: holds no {NOTE}, so it is no packed cache. {AGAIN}") from None
+        raise DataError(
+            f"{path}: contains no {HEADER_NAME}, so it is not a packed cache. {PACK_AGAIN}"
+        ) from None
     except Exception as error:  # whatever zipfile and json make of damage
-        raise DataError(f"{path}: {NOTE} is damaged ({error}). {COPY}") from error
-    if note.format != FORMAT:
-        raise DataError(f"{path}: format {note.format}, this tledge reads {FORMAT}. {AGAIN}")
-    return note
+        raise DataError(f"{path}: {HEADER_NAME} is damaged ({error}). {COPY_AGAIN}") from error
+    if header.format != FORMAT:
+        raise DataError(f"{path}: format {header.format}, this tledge reads {FORMAT}. {PACK_AGAIN}")
+    return header
 
 
 def _limited(file: IO[bytes]) -> bytes:
-    """The content of a member, as long as it is no larger than the list of all photos could be."""
-    found = file.read(DIRECTORY + 1)
-    if len(found) > DIRECTORY:
+    """Read a member; raises ValueError where it is larger than `DIRECTORY`."""
+    content = file.read(DIRECTORY + 1)
+    if len(content) > DIRECTORY:
         raise ValueError(f"larger than {DIRECTORY} bytes")
-    return found
+    return content
 
 
-def _require_same(path: Path, note: ArchiveHeader, asked: dict[str, Any]) -> None:
+def _require_same(path: Path, header: ArchiveHeader, wanted: dict[str, Any]) -> None:
     """Raise RecipeError naming everything in which the cache is not what the recipe asks for."""
-    wanted, found = (_flat(values) for values in (asked, vars(note)))
-    other = [
-        f"{name}: the recipe says {wanted.get(name)!r}, the cache was made with {found.get(name)!r}"
-        for name in wanted
-        if wanted.get(name) != found.get(name)
+    expected, actual = (_flat(values) for values in (wanted, vars(header)))
+    differences = [
+        f"{name}: the recipe says {expected.get(name)!r}, the cache was made with {actual.get(name)!r}"
+        for name in expected
+        if expected.get(name) != actual.get(name)
     ]
-    if other:
-        raise RecipeError("\n  ".join([f"{path}: not the cache of this recipe.", *other]))
+    if differences:
+        raise RecipeError("\n  ".join([f"{path}: not the cache of this recipe.", *differences]))
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Options beside the rest, by the names that a recipe gives them."""
+    """Flatten the options into the rest, by the names that a recipe gives them."""
     tables = {"image_size": "[model] image_size", "preparation": "preparation of photos", "layout": "layout"}
     plain = {
         tables.get(name, f"[data] {name}"): value
@@ -228,23 +235,23 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _fill(
     path: Path,
-    note: ArchiveHeader,
+    header: ArchiveHeader,
     member: Callable[[str], IO[bytes]],
     folder: Path,
     progress: Progress,
 ) -> None:
-    """Copy all members to the cache's folder, which stands only if every one is whole."""
-    wanted = sum(size for _hash, size in note.members.values())
+    """Copy all members to the cache's folder, which appears only if every one is undamaged."""
+    wanted = sum(size for _hash, size in header.members.values())
     resource_errors.require_space(folder.parent, wanted, "the photos", "where caches are unpacked")
-    with atomic.replacing(folder) as made, start_task(progress, "unpack", wanted) as task:
-        (made / "originals").mkdir(parents=True)
-        for name, expected in note.members.items():
+    with atomic.replacing(folder) as partial, start_task(progress, "unpack", wanted) as task:
+        (partial / "originals").mkdir(parents=True)
+        for name, expected in header.members.items():
             try:
-                with member(name) as source, (made / name).open("wb") as target:
-                    whole = _copy(source, target, task, most=expected[1]) == expected
+                with member(name) as source, (partial / name).open("wb") as target:
+                    is_equal = _copy(source, target, task, most=expected[1]) == expected
             except zip_guard.DAMAGE as error:
                 if resource_errors.is_full(error):
                     raise
-                raise DataError(f"{path}: {name} is damaged or missing ({error}). {COPY}") from error
-            if not whole:
-                raise DataError(f"{path}: {name} is damaged: not the bytes that were packed. {COPY}")
+                raise DataError(f"{path}: {name} is damaged or missing ({error}). {COPY_AGAIN}") from error
+            if not is_equal:
+                raise DataError(f"{path}: {name} is damaged: not the bytes that were packed. {COPY_AGAIN}")

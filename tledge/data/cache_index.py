@@ -1,6 +1,6 @@
-"""The index of a prepared cache: a row per photo, read and written line by line, and whether all is whole.
+"""Read and write the index of a prepared cache, a row per photo, and find damage in the cache.
 
-`index.json` is one JSON object: a line with the facts of the whole, a line per row, and a line with
+`index.json` is one JSON object: a line with the header, a line per row, and a line with
 the SHA-256 of those before it, so that a cut or changed index shows. Neither reading nor writing
 holds the whole text: a million rows take 370 MB in memory, the text and its parse would add 900 MB.
 """
@@ -23,17 +23,17 @@ from tledge.errors import RunError
 from tledge.progress import Progress, start_task
 
 ALWAYS_HASHED = 1 << 30
-"""Pixels of up to so many bytes are hashed whenever a cache is used; SHA-256 takes about a second."""
+"""Bytes of pixels up to which they are hashed whenever a cache is used: about a second of SHA-256."""
 
 PATIENCE = 2.0
-"""Seconds of hashing after which a progress task says so."""
+"""Seconds of hashing after which a progress task is shown."""
 
 _ADVICE = "Run `tledge data RECIPE`, which makes it anew."
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One prepared image: the source's id, label and split, and what the photo was.
+    """One prepared image: the source's id, label and split, and facts of the photo.
 
     `sha256` and `bytes` are of the encoded photo, `mode` is Pillow's, `width` and `height` are
     upright, `orientation` is the EXIF tag, `file` names the file that held many records, and
@@ -55,14 +55,14 @@ class Row:
     offset: int = 0
 
 
-_DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(Row)}
+_DEFAULTS: dict[str, Any] = {column.name: column.default for column in fields(Row)}
 _REPEATED = ("label", "split", "file", "format", "mode", "width", "height")
-"""Few values serve many rows: each is kept once."""
+"""Columns of which few values serve many rows: each value is kept once in memory."""
 
 
 @dataclass(frozen=True)
 class CacheHeader:
-    """What the index says of all rows; `pixels` is the SHA-256 of `images.npy`, "" where none is kept.
+    """What all rows share; `pixels` is the SHA-256 of `images.npy`, "" where none is kept.
 
     `side` is that of the square images; `source` and `options` say where streamed photos are read.
     """
@@ -76,16 +76,16 @@ class CacheHeader:
 
 
 def row_line(row: Row) -> bytes:
-    """A row as JSON on one line; what has its default is left out."""
+    """Format a row as JSON on one line, without what has its default."""
     facts = ((name, default, getattr(row, name)) for name, default in _DEFAULTS.items())
     return json.dumps({name: value for name, default, value in facts if value != default}).encode()
 
 
-def write(path: Path, head: CacheHeader, lines: Iterable[bytes]) -> None:
-    """Write an index of rows that are lines of JSON already."""
+def write(path: Path, header: CacheHeader, lines: Iterable[bytes]) -> None:
+    """Write an index whose rows are lines of JSON already."""
     digest = hashlib.sha256()
     with path.open("wb") as out:
-        for text in _text(head, lines):
+        for text in _text(header, lines):
             digest.update(text)
             out.write(text)
         out.write(_end(digest.hexdigest()))
@@ -95,8 +95,8 @@ def _end(digest: str) -> bytes:
     return f'], "sha256": "{digest}"}}\n'.encode()
 
 
-def _text(head: CacheHeader, lines: Iterable[bytes]) -> Iterator[bytes]:
-    yield json.dumps(vars(head)).encode()[:-1] + b', "rows": [\n'
+def _text(header: CacheHeader, lines: Iterable[bytes]) -> Iterator[bytes]:
+    yield json.dumps(vars(header)).encode()[:-1] + b', "rows": [\n'
     between = b""
     for line in lines:
         yield between + line.rstrip(b"\n")
@@ -105,7 +105,7 @@ def _text(head: CacheHeader, lines: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def read(path: Path) -> tuple[CacheHeader, tuple[Row, ...]]:
-    """The index at `path`; raises RunError where it is gone, cut, changed or of another tledge."""
+    """Read an index; raises RunError where it is missing, cut, changed or of another version of tledge."""
     try:
         with path.open("rb") as file, files.complete(path, _ADVICE):
             return _read(file)
@@ -116,7 +116,7 @@ def read(path: Path) -> tuple[CacheHeader, tuple[Row, ...]]:
 
 
 def _read(file: IO[bytes]) -> tuple[CacheHeader, tuple[Row, ...]]:
-    """Raises ValueError and the like for what is no whole index."""
+    """Parse an index; raises ValueError and the like where it is not complete."""
     first = file.readline()
     digest = hashlib.sha256(first)
     facts = json.loads(first.removesuffix(b', "rows": [\n') + b"}")
@@ -139,21 +139,21 @@ def _row(facts: dict[str, Any], known: dict[Any, Any]) -> Row:
     return Row(**facts)
 
 
-def find_damage(folder: Path, head: CacheHeader, rows: tuple[Row, ...], progress: Progress) -> str:
-    """What is damaged in a prepared cache, "" where nothing is.
+def find_damage(folder: Path, header: CacheHeader, rows: tuple[Row, ...], progress: Progress) -> str:
+    """Say what is damaged in a prepared cache, "" where nothing is.
 
     Sizes are always compared. Hashing reads all pixels, at about 1.1 GB/s of one core and no faster
     than the disk: a second for `ALWAYS_HASHED` bytes, two minutes and more for a million images of
-    224 pixels. So larger caches are hashed where size, time of change or time of the inode's change
-    (which no program sets) are not those of the last check; a byte that rots on the disk without
-    any of them shows only in smaller ones.
+    224 pixels. So larger caches are only hashed where size, time of change or time of the inode's change
+    (which no program sets) are not those of the last check. A bit that the disk changes without
+    changing these is only found in smaller caches.
     """
-    if damage := _wrong_size(folder, head, rows):
+    if damage := _wrong_size(folder, header, rows):
         return damage
     path = folder / "images.npy"
-    if head.pixels and path.stat().st_size > ALWAYS_HASHED and _checked(folder) == _stamp(path):
+    if header.pixels and path.stat().st_size > ALWAYS_HASHED and _last_checked(folder) == _stamp(path):
         return ""
-    if head.pixels and _sha256(path, progress) != head.pixels:
+    if header.pixels and _sha256(path, progress) != header.pixels:
         return "images.npy was changed or damaged (SHA-256 differs)"
     for row in rows:
         if row.original and files.sha256(folder / "originals" / row.original) != row.sha256:
@@ -162,33 +162,34 @@ def find_damage(folder: Path, head: CacheHeader, rows: tuple[Row, ...], progress
     return ""
 
 
-def _wrong_size(folder: Path, head: CacheHeader, rows: tuple[Row, ...]) -> str:
-    """The first file that is missing or is not as long as it was."""
+def _wrong_size(folder: Path, header: CacheHeader, rows: tuple[Row, ...]) -> str:
+    """Say which file is missing or has another size than it was written with."""
     wanted = {f"originals/{row.original}": row.bytes for row in rows if row.original}
-    if head.pixels:
-        wanted["images.npy"] = HEADER + len(rows) * head.side * head.side * 3
+    if header.pixels:
+        wanted["images.npy"] = HEADER + len(rows) * header.side * header.side * 3
     for name, size in wanted.items():
         path = folder / name
-        found = path.stat().st_size if path.is_file() else None
-        if found != size:
-            return f"{name} is missing" if found is None else f"{name} has {found} bytes, expected {size}"
+        actual = path.stat().st_size if path.is_file() else None
+        if actual != size:
+            return f"{name} is missing" if actual is None else f"{name} has {actual} bytes, expected {size}"
     return ""
 
 
 def note_checked(folder: Path) -> None:
-    """Remember that the pixels were whole just now, so that large ones need no hashing next time."""
+    """Remember that the pixels were undamaged, so that large ones need no hashing next time."""
     path = folder / "images.npy"
     if path.is_file() and path.stat().st_size > ALWAYS_HASHED:
         with contextlib.suppress(OSError):  # a cache that is shared read-only
             files.write_json(folder / "checked.json", _stamp(path))
 
 
-def _checked(folder: Path) -> list[int] | None:
+def _last_checked(folder: Path) -> list[int] | None:
+    """Return the stamp of the pixels that were checked last."""
     try:
-        found: list[int] = json.loads((folder / "checked.json").read_bytes())
+        stamp: list[int] = json.loads((folder / "checked.json").read_bytes())
     except (OSError, ValueError):
         return None
-    return found
+    return stamp
 
 
 def _stamp(path: Path) -> list[int]:
@@ -197,7 +198,7 @@ def _stamp(path: Path) -> list[int]:
 
 
 def _sha256(path: Path, progress: Progress) -> str:
-    """SHA-256 of a file, with a task where it takes long."""
+    """Hash a file with SHA-256, with a progress task where it takes long."""
     digest, begun, size = hashlib.sha256(), time.monotonic(), 1 << 20
     with path.open("rb") as file, contextlib.ExitStack() as stack:
         task = None

@@ -45,7 +45,7 @@ def groups_of(prepared: Prepared) -> NDArray[np.int64]:
 
 
 def near_duplicate_groups(images: Images) -> NDArray[np.int64]:
-    """Number the groups of prepared images uint8[N, H, W, 3], int64[N], in order of first appearance.
+    """Assign prepared images uint8[N, H, W, 3] to groups int64[N], numbered by first appearance.
 
     Two images are neighbours when their thumbnails (16 x 16 RGB box means) differ by less than `LEVEL`, and
     by less than `RELATIVE` of what two random images of the set differ by. Groups are the connected

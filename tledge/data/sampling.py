@@ -1,4 +1,4 @@
-"""Draw rows of a data set: classes take turns."""
+"""Choose rows of a data set, taking the classes in turn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def pick_originals(prepared: Prepared, rows: NDArray[np.int64], count: int) -> list[int]:
-    """Up to `count` of `rows` whose encoded photo was kept, classes in turn."""
+    """Choose up to `count` of `rows` whose encoded photo was kept, taking the classes in turn."""
     by_label: dict[str, list[int]] = {label: [] for label in prepared.labels}
     for row in rows.tolist():
         if prepared.rows[row].original:
@@ -23,13 +23,13 @@ def pick_originals(prepared: Prepared, rows: NDArray[np.int64], count: int) -> l
 
 
 def by_class_in_turn(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """Up to `count` positions in labels int64[N], seeded, the classes taking turns; ascending."""
+    """Choose up to `count` positions in labels int64[N] by a seed, taking the classes in turn; ascending."""
     import numpy as np
 
     order = np.random.default_rng([seed, 7]).permutation(len(labels))
-    seen: Counter[int] = Counter()
+    chosen_of: Counter[int] = Counter()
     turns: list[tuple[int, int, int]] = []
     for position in order.tolist():
-        turns.append((seen[int(labels[position])], len(turns), position))
-        seen[int(labels[position])] += 1
+        turns.append((chosen_of[int(labels[position])], len(turns), position))
+        chosen_of[int(labels[position])] += 1
     return np.array(sorted(position for _turn, _n, position in sorted(turns)[:count]), np.int64)

@@ -1,4 +1,4 @@
-"""Which prepared images are train, validation and test: disjoint rows, the same for a seed."""
+"""Choose which prepared images are train, validation and test: disjoint rows, the same for a seed."""
 
 from __future__ import annotations
 
@@ -32,49 +32,49 @@ def require_labels(prepared: Prepared) -> None:
 
 
 def split(prepared: Prepared, data: Data, seed: int) -> dict[str, Rows]:
-    """Row numbers of "train", "validation" and "test", disjoint, ascending, the same for a seed.
+    """Return the row numbers of "train", "validation" and "test": disjoint, ascending, the same for a seed.
 
     Slices, patterns and files are taken first, then shares (by class and, with `group`, in whole
-    groups), and whole source splits take what is left. Raises DataError for a source split that
+    groups), and complete source splits take what is left. Raises DataError for a source split that
     does not exist, for slices that overlap, and for a split that ends up empty.
     """
     import numpy as np
 
     groups = _groups(prepared, data)
     free = np.ones(len(prepared.rows), bool)
-    made: dict[str, list[Rows]] = {name: [] for name in SPLITS}
-    for name, take in sorted(_takes(data.splits), key=lambda pair: _rank(pair[1])):
-        rows = _taken(prepared, name, take, groups, free, seed)
-        made[name].append(rows)
+    chosen: dict[str, list[Rows]] = {name: [] for name in SPLITS}
+    for name, part in sorted(_parts(data.splits), key=lambda pair: _rank(pair[1])):
+        rows = _choose(prepared, name, part, groups, free, seed)
+        chosen[name].append(rows)
         free[rows] = False
-    done = {name: np.sort(np.concatenate(parts)) for name, parts in made.items()}
-    _require_photos(prepared, done, data.group)
-    return done
+    split_rows = {name: np.sort(np.concatenate(parts)) for name, parts in chosen.items()}
+    _require_photos(prepared, split_rows, data.group)
+    return split_rows
 
 
-def _takes(splits: Splits) -> list[tuple[str, SplitPart]]:
-    """Every part of every split, one by one, with the split's name."""
-    whole = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    return [(name, one) for name, take in whole.items() for one in (take, *take.also)]
+def _parts(splits: Splits) -> list[tuple[str, SplitPart]]:
+    """Return every part of every split, with the split's name."""
+    first_parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    return [(name, part) for name, first in first_parts.items() for part in (first, *first.also)]
 
 
-def _rank(take: SplitPart) -> int:
-    """Order of taking: what says exactly which photos it wants comes first."""
-    if take.fraction is not None or take.count is not None:
+def _rank(part: SplitPart) -> int:
+    """Return the order of choosing: a part that says exactly which photos it wants comes first."""
+    if part.fraction is not None or part.count is not None:
         return 1
-    return 0 if take.is_slice or take.files or take.pattern else 2
+    return 0 if part.is_slice or part.files or part.pattern else 2
 
 
-def _require_photos(prepared: Prepared, made: Mapping[str, Rows], group: str) -> None:
+def _require_photos(prepared: Prepared, split_rows: Mapping[str, Rows], group: str) -> None:
     together = "" if group == "none" else f" With [data] group = {group!r} too many of them stay together."
-    for name, rows in made.items():
+    for name, rows in split_rows.items():
         if not len(rows):
             raise DataError(
                 f"[data.splits] {name}: no photo is left for it. Take less for the others, or add photos."
                 f"{together}"
             )
-    found = set(prepared.label_indices[made["train"]].tolist())
-    lacking = [label for number, label in enumerate(prepared.labels) if number not in found]
+    train_labels = set(prepared.label_indices[split_rows["train"]].tolist())
+    lacking = [label for number, label in enumerate(prepared.labels) if number not in train_labels]
     if lacking:
         raise DataError(
             f"[data.splits] train: no photo of {', '.join(lacking)} is left for it. Take smaller shares for "
@@ -82,75 +82,80 @@ def _require_photos(prepared: Prepared, made: Mapping[str, Rows], group: str) ->
         )
 
 
-def _taken(
-    prepared: Prepared, name: str, take: SplitPart, groups: Rows, free: NDArray[np.bool_], seed: int
+def _choose(
+    prepared: Prepared, name: str, part: SplitPart, groups: Rows, free: NDArray[np.bool_], seed: int
 ) -> Rows:
-    """The rows of one part of a split, all of them free."""
-    whole = _sliced(_origin(prepared, name, take), name, take)
-    if take.files is not None:
-        return _by_files(prepared, whole[free[whole]], name, take.files, whole, seed)
-    if take.pattern is not None:
-        return _all_free(_by_pattern(prepared, whole, name, take.pattern), name, free)
-    if take.fraction is not None or take.count is not None:
-        return _share(prepared, name, whole, free[whole], groups, take, seed)
-    return _all_free(whole, name, free) if take.is_slice else whole[free[whole]]
+    """Choose the rows of one part of a split among the free ones."""
+    candidates = _slice(_origin_rows(prepared, name, part), name, part)
+    if part.files is not None:
+        return _choose_files(prepared, candidates[free[candidates]], name, part.files, candidates, seed)
+    if part.pattern is not None:
+        return _require_free(_matching(prepared, candidates, name, part.pattern), name, free)
+    if part.fraction is not None or part.count is not None:
+        return _choose_share(prepared, name, candidates, free[candidates], groups, part, seed)
+    return _require_free(candidates, name, free) if part.is_slice else candidates[free[candidates]]
 
 
-def _origin(prepared: Prepared, name: str, take: SplitPart) -> Rows:
-    """All rows of a source split, in the source's order."""
+def _origin_rows(prepared: Prepared, name: str, part: SplitPart) -> Rows:
+    """Return all rows of a source split, in the source's order."""
     import numpy as np
 
-    rows = [number for number, row in enumerate(prepared.rows) if row.split == take.origin]
+    rows = [number for number, row in enumerate(prepared.rows) if row.split == part.origin]
     if not rows:
-        known = sorted({row.split for row in prepared.rows})
+        existing = sorted({row.split for row in prepared.rows})
         raise DataError(
-            f"[data.splits] {name}: the source has no split {take.origin!r}. It has {', '.join(known)}."
+            f"[data.splits] {name}: the source has no split {part.origin!r}. It has {', '.join(existing)}."
         )
     return np.array(rows, np.int64)
 
 
-def _sliced(rows: Rows, name: str, take: SplitPart) -> Rows:
-    """A slice as TensorFlow Datasets reads it: percents are rounded to the closest image."""
+def _slice(rows: Rows, name: str, part: SplitPart) -> Rows:
+    """Take a slice as TensorFlow Datasets does: percents are rounded to the closest image."""
 
-    def place(text: str) -> int | None:
+    def position(text: str) -> int | None:
         if not text:
             return None
         number = round(int(text[:-1]) * len(rows) / 100) if text.endswith("%") else int(text)
         if abs(number) > len(rows):
             raise DataError(
-                f"[data.splits] {name}: {text} is beyond the {len(rows)} photos of {take.origin}."
+                f"[data.splits] {name}: {text} is beyond the {len(rows)} photos of {part.origin}."
             )
         return number
 
-    return rows[place(take.start) : place(take.stop)]
+    return rows[position(part.start) : position(part.stop)]
 
 
-def _by_pattern(prepared: Prepared, rows: Rows, name: str, pattern: str) -> Rows:
-    """Rows whose id fits the glob; raises DataError where none does."""
+def _matching(prepared: Prepared, rows: Rows, name: str, pattern: str) -> Rows:
+    """Return the rows whose id matches the glob; raises DataError where none does."""
     import numpy as np
 
-    fits = np.array([fnmatchcase(prepared.rows[row].id, pattern) for row in rows.tolist()], bool)
-    if not fits.any():
+    matches = np.array([fnmatchcase(prepared.rows[row].id, pattern) for row in rows.tolist()], bool)
+    if not matches.any():
         example = prepared.rows[int(rows[0])].id
         raise DataError(
-            f"[data.splits] {name}: no id fits the pattern {pattern!r}; ids look like {example!r}."
+            f"[data.splits] {name}: no id matches the pattern {pattern!r}; ids look like {example!r}."
         )
-    found: Rows = rows[fits]
-    return found
+    matching: Rows = rows[matches]
+    return matching
 
 
-def _all_free(rows: Rows, name: str, free: NDArray[np.bool_]) -> Rows:
+def _require_free(rows: Rows, name: str, free: NDArray[np.bool_]) -> Rows:
+    """Return the rows; raises DataError where another part has some of them."""
     used = int((~free[rows]).sum())
     if used:
-        raise DataError(f"[data.splits] {name}: {used} of its photos are taken already: two parts overlap.")
+        raise DataError(
+            f"[data.splits] {name}: {used} of its photos are already in another part: two parts overlap."
+        )
     return rows
 
 
-def _by_files(prepared: Prepared, rows: Rows, name: str, fraction: float, whole: Rows, seed: int) -> Rows:
-    """Rows of a share of the files, rounded down, at least one; files in a seeded order."""
+def _choose_files(
+    prepared: Prepared, rows: Rows, name: str, fraction: float, candidates: Rows, seed: int
+) -> Rows:
+    """Choose the rows of a share of the files, rounded down, at least one; files in a seeded order."""
     import numpy as np
 
-    files = sorted({prepared.rows[row].file for row in whole.tolist()} - {""})
+    files = sorted({prepared.rows[row].file for row in candidates.tolist()} - {""})
     free = {prepared.rows[row].file for row in rows.tolist()}
     order = np.random.default_rng([seed, len(files)]).permutation(len(files))
     left = [files[number] for number in order.tolist() if files[number] in free]
@@ -165,50 +170,50 @@ def _by_files(prepared: Prepared, rows: Rows, name: str, fraction: float, whole:
 
 
 def _groups(prepared: Prepared, data: Data) -> Rows:
-    """Group number of every row: what stays on one side of a split."""
+    """Return the group number of every row; a group stays in one split."""
     import numpy as np
 
     if data.group == "none":
         return np.arange(len(prepared.rows))
     if data.group == "near-duplicates":
         return groups_of(prepared)
-    return _groups_by_id(prepared, re.compile(data.group), {take.origin for _, take in _takes(data.splits)})
+    return _groups_by_id(prepared, re.compile(data.group), {part.origin for _, part in _parts(data.splits)})
 
 
 def _groups_by_id(prepared: Prepared, pattern: re.Pattern[str], origins: set[str]) -> Rows:
-    """Rows whose ids give the same text for the pattern's group belong together."""
+    """Group the rows whose ids have the same text in the pattern's group."""
     import numpy as np
 
-    found = [pattern.search(row.id) for row in prepared.rows]
-    keys = [match[1] if match else None for match in found]
+    matches = [pattern.search(row.id) for row in prepared.rows]
+    keys = [match[1] if match else None for match in matches]
     lacking = [
         row.id for row, key in zip(prepared.rows, keys, strict=True) if key is None and row.split in origins
     ]
     if lacking:
         raise DataError(
-            f"[data] group: {pattern.pattern!r} finds nothing in {len(lacking)} ids, such as {lacking[0]!r}."
+            f"[data] group: {pattern.pattern!r} does not match {len(lacking)} ids, such as {lacking[0]!r}."
         )
     return np.unique([str(key) for key in keys], return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-def _share(
+def _choose_share(
     prepared: Prepared,
     name: str,
-    whole: Rows,
+    origin: Rows,
     free: NDArray[np.bool_],
     groups: Rows,
-    take: SplitPart,
+    part: SplitPart,
     seed: int,
 ) -> Rows:
-    """The free rows of about the wanted number of every class, in whole groups.
+    """Choose free rows of about the wanted number of every class, in complete groups.
 
     Raises DataError where other splits left too few.
     """
     import numpy as np
 
-    candidates = whole[free]
+    candidates = origin[free]
     labels = prepared.label_indices
-    goals = _goals(labels[whole], len(prepared.labels), name, take)
+    goals = _goals(labels[origin], len(prepared.labels), name, part)
     short = goals - np.bincount(labels[candidates], minlength=len(goals))
     if (short >= 1).any():
         worst = int(short.argmax())
@@ -216,31 +221,33 @@ def _share(
             f"[data.splits] {name}: asks for {goals[worst]:g} photos of {prepared.labels[worst]}, "
             f"{goals[worst] - short[worst]:g} are left."
         )
-    taken = _fill_up(groups[candidates], labels[candidates], goals, seed)
-    return candidates[np.isin(groups[candidates], taken)]
+    chosen = _choose_groups(groups[candidates], labels[candidates], goals, seed)
+    return candidates[np.isin(groups[candidates], chosen)]
 
 
-def _goals(labels: NDArray[np.int64], classes: int, name: str, take: SplitPart) -> NDArray[np.float64]:
-    """Images wanted of each class; a count is handed out by largest remainder, to the last image."""
+def _goals(labels: NDArray[np.int64], classes: int, name: str, part: SplitPart) -> NDArray[np.float64]:
+    """Return the wanted images of each class; a count is distributed by largest remainder."""
     import numpy as np
 
     sizes = np.bincount(labels, minlength=classes)
-    if take.fraction is not None:
-        return np.asarray(take.fraction * sizes, np.float64)
-    count = take.count or 0
+    if part.fraction is not None:
+        return np.asarray(part.fraction * sizes, np.float64)
+    count = part.count or 0
     if count > len(labels):
-        raise DataError(f"[data.splits] {name}: asks for {count} photos, {take.origin} has {len(labels)}.")
+        raise DataError(f"[data.splits] {name}: asks for {count} photos, {part.origin} has {len(labels)}.")
     exact = count * sizes / len(labels)
     goals = np.asarray(np.floor(exact), np.float64)
-    most = np.argsort(-(exact - goals), kind="stable")[: count - int(goals.sum())]
-    goals[most] += 1
+    largest = np.argsort(-(exact - goals), kind="stable")[: count - int(goals.sum())]
+    goals[largest] += 1
     return goals
 
 
-def _fill_up(groups: Rows, labels: NDArray[np.int64], goals: NDArray[np.float64], seed: int) -> list[int]:
-    """Groups, in a seeded order, whose sizes by class add up to about the goals.
+def _choose_groups(
+    groups: Rows, labels: NDArray[np.int64], goals: NDArray[np.float64], seed: int
+) -> list[int]:
+    """Choose groups, in a seeded order, whose sizes by class add up to about the goals.
 
-    With totals t, goals g and a group's sizes s, all by class, a group is taken if it brings the
+    With totals t, goals g and a group's sizes s, all by class, a group is chosen if it brings the
     totals closer to the goals: |t + s - g|^2 <= |t - g|^2. A class that ends up with nothing gets
     its last group, where it has another one left to train on.
     """
@@ -250,22 +257,22 @@ def _fill_up(groups: Rows, labels: NDArray[np.int64], goals: NDArray[np.float64]
     for group, label in zip(groups.tolist(), labels.tolist(), strict=True):
         sizes.setdefault(group, np.zeros(len(goals)))[label] += 1
     totals = np.zeros(len(goals))
-    taken: set[int] = set()
+    chosen: set[int] = set()
     rng = np.random.default_rng([seed, len(groups)])
     for label in np.unique(labels).tolist():
         order = rng.permutation(np.unique(groups[labels == label])).tolist()
         for group in order:
-            own = sizes[group]
-            is_closer = (own * (2 * (totals - goals) + own)).sum() <= 0
+            size = sizes[group]
+            is_closer = (size * (2 * (totals - goals) + size)).sum() <= 0
             is_last_chance = not totals[label] and goals[label] >= 1 and group == order[-1] and len(order) > 1
-            if group not in taken and (is_closer or is_last_chance):
-                taken.add(group)
-                totals += own
-    return sorted(taken)
+            if group not in chosen and (is_closer or is_last_chance):
+                chosen.add(group)
+                totals += size
+    return sorted(chosen)
 
 
 def counts(prepared: Prepared, rows: Mapping[str, Rows]) -> dict[str, dict[str, int]]:
-    """Images per split and label."""
+    """Count the images per split and label."""
     labels = [row.label for row in prepared.rows]
     return {
         name: dict.fromkeys(prepared.labels, 0) | Counter(labels[row] for row in chosen.tolist())

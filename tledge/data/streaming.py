@@ -1,7 +1,7 @@
-"""Prepared images without a cache of them: decoded from the source whenever they are asked for.
+"""Decode prepared images from the source whenever they are needed, instead of caching their pixels.
 
-`StreamedImages` stands in for the memory-mapped array of the cache. Photos are decoded by several threads
-(Pillow lets others run meanwhile), and the photos that come next can be decoded ahead.
+`StreamedImages` replaces the memory-mapped array of the cache. Several threads decode photos (Pillow lets
+other threads run meanwhile), and the photos that come next can be decoded ahead.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 
 
 class Images(Protocol):
-    """Prepared images uint8[N, H, W, 3]: what stages ask of a memory-mapped array, or of `StreamedImages`."""
+    """Prepared images uint8[N, H, W, 3]: what a memory-mapped array and `StreamedImages` have in common."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, H, W, 3)."""
+        """Return (N, H, W, 3)."""
 
     @property
     def dtype(self) -> Any:
-        """uint8."""
+        """Return uint8."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, wanted: Any, /) -> Any:
-        """One image uint8[H, W, 3] of a number, or uint8[M, H, W, 3] of a slice or integers."""
+    def __getitem__(self, index: Any, /) -> Any:
+        """Return one image uint8[H, W, 3] for a number, uint8[M, H, W, 3] for a slice or integers."""
 
 
 class StreamedImages:
-    """Images of `rows`, each decoded to `side` x `side` when it is asked for; keeps none.
+    """Images of `rows`, each decoded to `side` x `side` when it is indexed; none is kept.
 
-    Raises DataError, naming the photo, where it is gone or is not the one that was indexed.
+    Indexing raises DataError, naming the photo, where it is missing or is not the one that was indexed.
     """
 
     def __init__(self, rows: tuple[Row, ...], read: Reader, side: int) -> None:
@@ -57,20 +57,20 @@ class StreamedImages:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, wanted: Any) -> NDArray[np.uint8]:
+    def __getitem__(self, index: Any) -> NDArray[np.uint8]:
         import numpy as np
 
-        numbers = self._numbers[wanted]  # numpy's own rules and errors
+        numbers = self._numbers[index]  # numpy's own rules and errors
         if numbers.ndim == 0:
             return self._begin(int(numbers)).result()
-        coming = [self._begin(number) for number in numbers.tolist()]
-        made = np.empty((len(coming), *self.shape[1:]), np.uint8)
-        for place, one in enumerate(coming):
-            made[place] = one.result()
-        return made
+        decoding = [self._begin(number) for number in numbers.tolist()]
+        images = np.empty((len(decoding), *self.shape[1:]), np.uint8)
+        for position, future in enumerate(decoding):
+            images[position] = future.result()
+        return images
 
     def decode_ahead(self, numbers: NDArray[np.int64]) -> None:
-        """Begin to decode these images: they will be asked for next."""
+        """Begin to decode these images, which will be needed next."""
         self._ahead = {number: _threads().submit(self._decode, number) for number in numbers.tolist()}
 
     def _begin(self, number: int) -> Future[NDArray[np.uint8]]:
@@ -81,13 +81,13 @@ class StreamedImages:
         try:
             data = self._read(row.id, row.offset, row.bytes)
         except OSError as error:
-            raise DataError(f"{row.id}: cannot be read any more ({error}). {_AGAIN}") from error
+            raise DataError(f"{row.id}: can no longer be read ({error}). {_ADVICE}") from error
         if hashlib.sha256(data).hexdigest() != row.sha256:
-            raise DataError(f"{row.id}: not the photo that was looked at first (SHA-256 differs). {_AGAIN}")
+            raise DataError(f"{row.id}: not the photo that was indexed (SHA-256 differs). {_ADVICE}")
         return image.preprocess(data, self.shape[1:3])
 
 
-_AGAIN = "With [data] cache = false photos must stay as they are while they are used; begin again."
+_ADVICE = "With [data] cache = false photos must not change while they are used; start again."
 
 
 @cache
@@ -96,7 +96,7 @@ def _threads() -> ThreadPoolExecutor:
 
 
 class OneHot:
-    """Labels int64[N] as the rows float32[M, classes] of N that are asked for, not all at once."""
+    """Labels int64[N] that become float32[M, classes] only for the rows that are indexed."""
 
     def __init__(self, labels: NDArray[np.int64], classes: int) -> None:
         self._labels = labels
@@ -109,7 +109,7 @@ class OneHot:
 
 
 def in_batches(images: Images, rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.uint8]]:
-    """images[rows] in batches of `size`, the next one decoded while the last is worked on."""
+    """Yield images[rows] in batches of `size`; the next one is decoded meanwhile."""
     for start in range(0, len(rows), size):
         batch: NDArray[np.uint8] = images[rows[start : start + size]]
         decode_ahead(images, rows[start + size : start + 2 * size])
@@ -117,6 +117,6 @@ def in_batches(images: Images, rows: NDArray[np.int64], size: int) -> Iterator[N
 
 
 def decode_ahead(images: object, rows: NDArray[np.int64]) -> None:
-    """Tell streamed images what comes next; others need no telling."""
+    """Begin to decode these images if they are streamed."""
     if isinstance(images, StreamedImages):
         images.decode_ahead(rows)

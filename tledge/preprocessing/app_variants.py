@@ -1,7 +1,7 @@
-"""How apps prepare photos otherwise than `image.preprocess` does, by name, to measure what it costs.
+"""Preprocess photos as apps do that deviate from `image.preprocess`, to measure what it costs.
 
-Every way takes a decoded photo and gives uint8[H, W, 3] as the contract's preparation does. What
-they do stands in their entry of `APP_VARIANTS`; real libraries differ by another grey level or so.
+Each variant turns a decoded photo into uint8[H, W, 3], as the contract's preprocessing does. Its entry of
+`APP_VARIANTS` describes it; real libraries differ by another grey level or so.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     Size = tuple[int, int]
 
 QUALITY = 75
-"""JPEG quality that Pillow, and many an app's "compress", writes with."""
+"""JPEG quality that Pillow writes with, and the "compress" of many apps."""
 
-BACK = {6: 8, 8: 6}
-"""EXIF orientations that undo another; the others undo themselves."""
+INVERSE_ORIENTATION = {6: 8, 8: 6}
+"""EXIF orientations that another one undoes; the others undo themselves."""
 
 
 @dataclass(frozen=True)
-class EncodedPhoto:
+class UprightPhoto:
     """A decoded photo: upright RGB uint8[h, w, 3], and the EXIF orientation 1..8 it was stored in."""
 
     pixels: Pixels
@@ -38,30 +38,30 @@ class EncodedPhoto:
 
 @dataclass(frozen=True)
 class AppVariant:
-    """One way to prepare: its name, what an app that takes it does, and how.
+    """One way to preprocess: its name, what an app that uses it does, and the function.
 
-    `resizes` says that it differs from the contract in resizing alone.
+    `resizes` says that it differs from the contract in resizing only.
     """
 
     name: str
     does: str
-    preprocess: Callable[[EncodedPhoto, Size], Pixels]
+    preprocess: Callable[[UprightPhoto, Size], Pixels]
     resizes: bool = False
 
 
-def read(data: bytes) -> EncodedPhoto:
+def decode_photo(data: bytes) -> UprightPhoto:
     """Decode an encoded photo; raises DataError or MissingError as `image.preprocess` does."""
     pixels, facts = image.decode(data)
-    return EncodedPhoto(pixels, facts.orientation)
+    return UprightPhoto(pixels, facts.orientation)
 
 
-def reference(photo: EncodedPhoto, size: Size) -> Pixels:
-    """The contract's preparation."""
+def reference(photo: UprightPhoto, size: Size) -> Pixels:
+    """Preprocess as the contract says."""
     return image.preprocess(photo.pixels, size)
 
 
-def bilinear(photo: EncodedPhoto, size: Size) -> Pixels:
-    """Between the four nearest pixels, the others unseen: no antialiasing, half-pixel centres.
+def bilinear(photo: UprightPhoto, size: Size) -> Pixels:
+    """Interpolate between the four nearest pixels: no antialiasing, half-pixel centres.
 
     As `tf.image.resize` does by default and OpenCV's INTER_LINEAR: a pixel's centre at i + 0.5 of the
     target lies at (i + 0.5) * source / target of the source.
@@ -81,7 +81,7 @@ def bilinear(photo: EncodedPhoto, size: Size) -> Pixels:
 
 
 def _neighbours(length: int, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """For each of `wanted` places along `length` pixels: the pixels before and behind, the latter's share."""
+    """Return two neighbours, and the share of the second, for `wanted` places along `length` pixels."""
     import numpy as np
 
     places = (np.arange(wanted) + 0.5) * (length / wanted) - 0.5
@@ -90,20 +90,20 @@ def _neighbours(length: int, wanted: int) -> tuple[NDArray[np.int64], NDArray[np
     return np.clip(before, 0, length - 1), np.clip(before + 1, 0, length - 1), share
 
 
-def nearest(photo: EncodedPhoto, size: Size) -> Pixels:
-    """The one pixel at floor((i + 0.5) * source / target), as Pillow's and TensorFlow's nearest."""
+def nearest(photo: UprightPhoto, size: Size) -> Pixels:
+    """Take the one pixel at floor((i + 0.5) * source / target), as nearest in Pillow and TensorFlow does."""
     import numpy as np
 
     rows, columns = (
         (2 * np.arange(wanted) + 1) * length // (2 * wanted)
         for length, wanted in zip(photo.pixels.shape[:2], size, strict=True)
     )
-    found: Pixels = photo.pixels[rows][:, columns]
-    return found
+    chosen: Pixels = photo.pixels[rows][:, columns]
+    return chosen
 
 
-def area(photo: EncodedPhoto, size: Size) -> Pixels:
-    """The mean of the area that a pixel covers, Pillow's BOX; OpenCV calls it INTER_AREA."""
+def area(photo: UprightPhoto, size: Size) -> Pixels:
+    """Average the area that a pixel covers: BOX in Pillow, INTER_AREA in OpenCV."""
     import numpy as np
     from PIL import Image
 
@@ -111,22 +111,22 @@ def area(photo: EncodedPhoto, size: Size) -> Pixels:
     return np.asarray(Image.fromarray(photo.pixels).resize((size[1], size[0]), box), np.uint8)
 
 
-def canvas(photo: EncodedPhoto, size: Size) -> Pixels:
-    """Halved by averages while it is at least twice as large, then bilinear without antialiasing.
+def browser_canvas(photo: UprightPhoto, size: Size) -> Pixels:
+    """Halve by averages while the image is at least twice as large, then resize as `bilinear` does.
 
-    An approximation of what browsers make of `drawImage` with smoothing above "low": they keep
-    such halves (mipmaps) and choose among them, each browser and version in its own way. With "low"
-    they come nearer to `bilinear`.
+    This approximates `drawImage` of browsers with smoothing above "low": they keep such halves
+    (mipmaps) and choose among them, each browser and version in its own way. With "low" they are
+    closer to `bilinear`.
     """
     pixels = photo.pixels
     while pixels.shape[0] >= 2 * size[0] and pixels.shape[1] >= 2 * size[1]:
-        half = EncodedPhoto(pixels)
+        half = UprightPhoto(pixels)
         pixels = area(half, (pixels.shape[0] // 2, pixels.shape[1] // 2))
-    return bilinear(EncodedPhoto(pixels), size)
+    return bilinear(UprightPhoto(pixels), size)
 
 
-def centre_crop(photo: EncodedPhoto, size: Size) -> Pixels:
-    """The largest part from the middle that has the target's shape, resized as the contract says."""
+def centre_crop(photo: UprightPhoto, size: Size) -> Pixels:
+    """Crop the largest part from the middle that has the target's shape, and preprocess it."""
     height, width = photo.pixels.shape[:2]
     scale = min(height / size[0], width / size[1])
     tall, wide = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
@@ -134,16 +134,16 @@ def centre_crop(photo: EncodedPhoto, size: Size) -> Pixels:
     return image.preprocess(photo.pixels[top : top + tall, left : left + wide], size)
 
 
-def swapped(photo: EncodedPhoto, size: Size) -> Pixels:
-    """The contract's pixels, blue first."""
+def channels_swapped(photo: UprightPhoto, size: Size) -> Pixels:
+    """Return the contract's pixels, blue first."""
     import numpy as np
 
-    (fault,) = (one for one in golden_set.FAULTS if one.name == "channels-swapped")
+    (fault,) = (fault for fault in golden_set.FAULTS if fault.name == "channels-swapped")
     return fault.apply(reference(photo, size).astype(np.float32)).astype(np.uint8)
 
 
-def encoded_again(photo: EncodedPhoto, size: Size) -> Pixels:
-    """Saved as JPEG in its own size, decoded, resized as the contract says."""
+def jpeg_reencoded(photo: UprightPhoto, size: Size) -> Pixels:
+    """Save as JPEG in the original size, decode, and preprocess that."""
     from PIL import Image
 
     out = io.BytesIO()
@@ -151,24 +151,24 @@ def encoded_again(photo: EncodedPhoto, size: Size) -> Pixels:
     return image.preprocess(out.getvalue(), size)
 
 
-def not_turned(photo: EncodedPhoto, size: Size) -> Pixels:
-    """As it is stored: the EXIF orientation is not looked at."""
+def exif_ignored(photo: UprightPhoto, size: Size) -> Pixels:
+    """Preprocess the photo as it is stored, without its EXIF orientation."""
     import numpy as np
     from PIL import Image
 
-    undone = BACK.get(photo.orientation, photo.orientation)
-    return image.preprocess(np.asarray(image.apply_orientation(Image.fromarray(photo.pixels), undone)), size)
+    inverse = INVERSE_ORIENTATION.get(photo.orientation, photo.orientation)
+    return image.preprocess(np.asarray(image.apply_orientation(Image.fromarray(photo.pixels), inverse)), size)
 
 
 APP_VARIANTS: tuple[AppVariant, ...] = (
-    AppVariant("reference", "prepares photos as the contract says", reference),
+    AppVariant("reference", "preprocesses photos as the contract says", reference),
     AppVariant("bilinear", "resizes bilinearly without antialiasing", bilinear, resizes=True),
     AppVariant("nearest", "resizes by taking the nearest pixel", nearest, resizes=True),
     AppVariant("area", "resizes by averaging areas", area, resizes=True),
-    AppVariant("canvas", "resizes about as a browser's canvas does", canvas, resizes=True),
+    AppVariant("canvas", "resizes about as a browser's canvas does", browser_canvas, resizes=True),
     AppVariant("centre-crop", "cuts a square out of the middle", centre_crop),
-    AppVariant("jpeg-75", f"saves the photo as JPEG of quality {QUALITY} first", encoded_again),
-    AppVariant("exif-ignored", "does not turn photos as their EXIF orientation says", not_turned),
-    AppVariant("bgr", "hands over blue, green, red instead of red, green, blue", swapped),
+    AppVariant("jpeg-75", f"saves the photo as JPEG of quality {QUALITY} first", jpeg_reencoded),
+    AppVariant("exif-ignored", "does not turn photos as their EXIF orientation says", exif_ignored),
+    AppVariant("bgr", "hands over blue, green, red instead of red, green, blue", channels_swapped),
 )
-"""All ways that are measured, the contract's first."""
+"""All variants that are measured, the contract's first."""

@@ -1,4 +1,4 @@
-"""The same photo in other encodings, so that every runner shows that it reads what users will send.
+"""Encode a photo in other ways, so that every runner shows that it reads what users will send.
 
 Phones turn photos by an EXIF tag and not by their pixels; screenshots have an alpha channel; scans
 are grey; small pictures have a palette. Each copy is a small file made from a test photo.
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LONGEST = 480
-"""Pixels of the longer side of a copy, at most."""
+"""Pixels of the longer side of a re-encoded photo, at most."""
 
 QUALITY = 90
-"""Of JPEG copies, 1 to 95."""
+"""JPEG quality, 1 to 95."""
 
 Encoded = tuple[str, bytes]
 """A file name's suffix, and the file."""
 
 
 def _turned(image: Image, orientation: int) -> Encoded:
-    """A JPEG that is stored as a camera held otherwise stores it; upright only by its tag."""
+    """Encode a JPEG as a rotated camera does: its pixels are upright only with its EXIF tag."""
     from PIL.Image import Exif, Transpose
 
     back = {3: Transpose.ROTATE_180, 6: Transpose.ROTATE_90, 8: Transpose.ROTATE_270}
@@ -37,13 +37,13 @@ def _turned(image: Image, orientation: int) -> Encoded:
     return ".jpg", out.getvalue()
 
 
-def _see_through(image: Image) -> Encoded:
-    """A PNG whose alpha falls from left to right."""
+def _with_alpha(image: Image) -> Encoded:
+    """Encode a PNG whose alpha falls from left to right."""
     from PIL.Image import linear_gradient
 
-    made = image.convert("RGBA")
-    made.putalpha(linear_gradient("L").rotate(90).resize(made.size))
-    return ".png", _png(made)
+    transparent = image.convert("RGBA")
+    transparent.putalpha(linear_gradient("L").rotate(90).resize(transparent.size))
+    return ".png", _png(transparent)
 
 
 def _grey(image: Image) -> Encoded:
@@ -57,7 +57,7 @@ def _palette(image: Image) -> Encoded:
 
 
 def _progressive(image: Image) -> Encoded:
-    """A progressive JPEG, colour at full resolution, with odd sides."""
+    """Encode a progressive JPEG with odd sides and colour at full resolution."""
     out = BytesIO()
     width, height = (side - 1 + side % 2 for side in image.size)
     image.crop((0, 0, width, height)).save(out, "JPEG", quality=QUALITY, progressive=True, subsampling=0)
@@ -74,16 +74,16 @@ KINDS: dict[str, Callable[[Image], Encoded]] = {
     "upside down by EXIF orientation 3": lambda image: _turned(image, 3),
     "turned by EXIF orientation 6": lambda image: _turned(image, 6),
     "turned by EXIF orientation 8": lambda image: _turned(image, 8),
-    "with an alpha channel": _see_through,
+    "with an alpha channel": _with_alpha,
     "grey": _grey,
     "with a palette": _palette,
     "progressive, odd sides": _progressive,
 }
-"""By what is special: a function from an upright RGB image to the file."""
+"""Functions from an upright RGB image to the file, by what is special about it."""
 
 
 def encode(photo: bytes, kind: str) -> Encoded:
-    """An encoded photo in another of the `KINDS`; equal photos give equal files."""
+    """Encode a photo as another of the `KINDS`; equal photos give equal files."""
     from PIL import Image
 
     with Image.open(BytesIO(photo)) as opened:

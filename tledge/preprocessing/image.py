@@ -1,7 +1,7 @@
-"""The one preparation of an image, used for training, calibration, verification and devices.
+"""Preprocess images in the one way that training, calibration, verification and devices use.
 
 decode (Pillow; pillow-heif for HEIC) → EXIF orientation → RGB → resize (Pillow's BILINEAR, which
-antialiases) → uint8[H, W, 3]. Change nothing here without a new `PREPROCESSING` and new golden pixels.
+antialiases) → uint8[H, W, 3]. A change here needs a new `PREPROCESSING` and new golden pixels.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PREPROCESSING = 1
-"""Version of the preparation; part of every cache key."""
+"""Version of the preprocessing; part of every cache key."""
 
 MAX_PIXELS = 100_000_000
 """Larger photos are refused: decoding one would take more than 300 MB."""
@@ -43,19 +43,19 @@ LARGE = 16_000_000
 """Photos of more pixels are decoded one at a time, whatever the number of threads: they take most memory."""
 
 MAX_SCANS = 100
-"""A progressive JPEG has about ten; each costs time by the size of the picture, and none by its own."""
+"""Scans of a JPEG, at most. A progressive one has about ten, and each takes time by the size of the image."""
 
 MAX_PIECES = 400_000
-"""A TIFF of 100 megapixels in tiles of 16 x 16 has as many; Pillow needs 600 bytes for each."""
+"""Strips or tiles of a TIFF, at most: 100 megapixels in tiles of 16 x 16. Pillow needs 600 bytes for each."""
 
 BAND = 256
-"""Rows that are laid on white at a time, so that a large photo is not copied three times."""
+"""Rows that are blended with white at a time, so that a large photo is not copied three times."""
 
 MAX_REASON = 100
-"""Characters of a decoder's complaint that are passed on."""
+"""Characters of a decoder's message that are passed on."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-"""What counts as a photo; Pillow would also hand EPS files to Ghostscript."""
+"""Formats that are opened; Pillow would also run Ghostscript on EPS files."""
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 """Major brands (ISO/IEC 23008-12) of files that pillow-heif decodes; AVIF may say mif1 or msf1 too."""
@@ -67,7 +67,7 @@ _DAMAGE = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, struct.erro
            LookupError, TypeError, ArithmeticError, AssertionError)  # fmt: skip
 """What Pillow's decoders raise for damaged files."""
 
-_LOOKS = (
+_SIGNATURES = (
     ("JPEG", rb"\xff\xd8"),
     ("PNG", rb"\x89PNG"),
     ("WEBP", rb"RIFF....WEBP"),
@@ -84,15 +84,15 @@ _LOOKS = (
     ("zeros", rb"\0+\Z"),
     ("text", rb"[\t\n\f\r\x20-\x7e\x80-\xff]+\Z"),
 )
-"""How the first 512 bytes look of what Pillow does not open: kind, regular expression."""
+"""Patterns of the first 512 bytes, to name the kind of a file that Pillow does not open."""
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What an encoded photo says of itself.
+    """Facts of an encoded photo.
 
     `format` is Pillow's name (a phone's multi-picture JPEG is JPEG), `mode` Pillow's mode as
-    stored, `width` and `height` are those of the upright picture in pixels, `orientation` is
+    stored, `width` and `height` are those of the upright image in pixels, `orientation` is
     EXIF's 1..8 (1 where none), and `bytes` the size of the file.
     """
 
@@ -105,45 +105,51 @@ class ImageFacts:
 
 
 def preprocess(source: bytes | Path | NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The pixels a model sees: uint8[height, width, 3], RGB 0..255.
+    """Turn a photo into the pixels that a model sees: uint8[height, width, 3], RGB 0..255.
 
-    `source` is an encoded photo, the path of one, or a decoded uint8[h, w, 3]; `size` is
-    (height, width). Transparent pixels are laid on white. Raises DataError for what cannot be
-    read, does not decode or is too large, MissingError for a HEIC photo without pillow-heif, and
-    FileNotFoundError for a path that does not exist.
+    Transparent pixels are blended with white.
+
+    Args:
+        source: An encoded photo, the path of one, or decoded pixels uint8[h, w, 3].
+        size: (height, width) of the result.
+
+    Raises:
+        DataError: The photo cannot be read, does not decode or is too large.
+        MissingError: It is a HEIC photo, and pillow-heif is not installed.
+        FileNotFoundError: The path does not exist.
     """
     from PIL import Image
 
     if isinstance(source, bytes):
         return preprocess_with_facts(source, size)[0]
     if isinstance(source, Path):
-        return _decoded(read_photo(source), str(source), lambda image: _sized(image, size))[0]
-    return _sized(to_rgb(Image.fromarray(source)), size)
+        return _decode_with(read_photo(source), str(source), lambda image: _resize(image, size))[0]
+    return _resize(to_rgb(Image.fromarray(source)), size)
 
 
 def preprocess_with_facts(data: bytes, size: tuple[int, int]) -> tuple[NDArray[np.uint8], ImageFacts]:
-    """What `preprocess` gives for an encoded photo, and the photo's facts, from one decoding."""
-    return _decoded(data, f"{len(data)} bytes", lambda image: _sized(image, size))
+    """Return what `preprocess` returns for an encoded photo, and the photo's facts, from one decoding."""
+    return _decode_with(data, f"{len(data)} bytes", lambda image: _resize(image, size))
 
 
 def decode(data: bytes) -> tuple[NDArray[np.uint8], ImageFacts]:
-    """An encoded photo before it is resized, uint8[h, w, 3] upright RGB, and its facts.
+    """Decode a photo without resizing it: upright RGB uint8[h, w, 3], and its facts.
 
-    Raises what `preprocess` raises; `preprocess` of these pixels gives what it gives for the photo.
+    Raises what `preprocess` raises. `preprocess` returns the same for these pixels as for the photo.
     """
     import numpy as np
 
-    return _decoded(data, f"{len(data)} bytes", lambda image: np.asarray(image, dtype=np.uint8))
+    return _decode_with(data, f"{len(data)} bytes", lambda image: np.asarray(image, dtype=np.uint8))
 
 
 def read_photo(path: Path) -> bytes:
-    """The bytes of a photo's file.
+    """Read the bytes of a photo's file.
 
     Raises FileNotFoundError where there is none, and DataError where it cannot be read, is larger than
-    `MAX_BYTES`, or is no file: a pipe or a device may never end.
+    `MAX_BYTES`, or is not a regular file: a pipe or a device may never end.
     """
     try:
-        with open(path, "rb", opener=_opened_at_once) as file:
+        with open(path, "rb", opener=_open_without_waiting) as file:
             facts = os.fstat(file.fileno())
             if not stat.S_ISREG(facts.st_mode):
                 raise DataError(f"{path}: neither a file nor a link to one, expected a photo.")
@@ -159,35 +165,35 @@ def read_photo(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
-def _opened_at_once(path: str, flags: int) -> int:
-    """Open without waiting for whoever writes into a pipe."""
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file without waiting for a writer where it is a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def to_rgb(image: Image) -> Image:
-    """Upright RGB of a decoded image: EXIF orientation applied, transparency laid on white."""
+    """Convert a decoded image to upright RGB: apply its EXIF orientation, blend transparency with white."""
     upright = apply_orientation(image, _orientation(image))
     if upright.mode.startswith("I;16"):
         upright = upright.convert("I").point(lambda value: value / 256).convert("L")
     if upright.mode in ("RGBA", "LA", "PA", "La") or "transparency" in upright.info:
         return _on_white(upright)
-    own = upright is not image and upright.mode == "RGB"
-    return upright if own else upright.convert("RGB")
+    is_copy = upright is not image and upright.mode == "RGB"
+    return upright if is_copy else upright.convert("RGB")
 
 
 def _on_white(image: Image) -> Image:
     from PIL import Image
 
-    made = Image.new("RGB", image.size)
+    blended = Image.new("RGB", image.size)
     for top in range(0, image.height, BAND):
         layer = image.crop((0, top, image.width, min(top + BAND, image.height))).convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        made.paste(Image.alpha_composite(white, layer).convert("RGB"), (0, top))
-    return made
+        blended.paste(Image.alpha_composite(white, layer).convert("RGB"), (0, top))
+    return blended
 
 
 def apply_orientation(image: Image, orientation: int) -> Image:
-    """An image that is stored in EXIF's `orientation` 1..8, upright."""
+    """Turn an image that is stored in EXIF's `orientation` 1..8 upright."""
     from PIL.Image import Transpose
 
     turns = {
@@ -204,18 +210,18 @@ def apply_orientation(image: Image, orientation: int) -> Image:
 
 
 def _orientation(image: Image) -> int:
-    """EXIF's 1..8; EXIF that cannot be read says nothing, which is 1."""
+    """Read EXIF's orientation 1..8; EXIF that cannot be read counts as 1, upright."""
     try:
-        return _valid(image.getexif().get(ORIENTATION))
+        return _valid_orientation(image.getexif().get(ORIENTATION))
     except _DAMAGE:
         return 1
 
 
-def _valid(orientation: Any) -> int:
+def _valid_orientation(orientation: Any) -> int:
     return int(orientation) if orientation in range(1, 9) else 1
 
 
-def _sized(image: Image, size: tuple[int, int]) -> NDArray[np.uint8]:
+def _resize(image: Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     import numpy as np
     from PIL.Image import Resampling
 
@@ -228,8 +234,11 @@ def _sized(image: Image, size: tuple[int, int]) -> NDArray[np.uint8]:
 _one_large = Lock()
 
 
-def _decoded(data: bytes, what: str, use: Callable[[Image], T]) -> tuple[T, ImageFacts]:
-    """What `use` makes of upright RGB of an encoded photo, and its facts; `what` names it in errors."""
+def _decode_with(data: bytes, what: str, use: Callable[[Image], T]) -> tuple[T, ImageFacts]:
+    """Decode a photo to upright RGB, and return what `use` returns for it, and its facts.
+
+    `what` names the photo in errors.
+    """
     from PIL import UnidentifiedImageError
     from PIL.Image import DecompressionBombError
 
@@ -237,31 +246,31 @@ def _decoded(data: bytes, what: str, use: Callable[[Image], T]) -> tuple[T, Imag
         raise DataError(f"{what}: empty, expected a photo.")
     formats = _formats(data, what)
     try:
-        # Pillow warns of odd metadata without naming the file; what spoils the image raises.
+        # Pillow warns of odd metadata without naming the file; what damages the image raises.
         with pillow_warnings_ignored():
-            image = _opened(data, formats, what)
+            image = _open(data, formats, what)
             with _one_large if image.width * image.height > LARGE else nullcontext():
-                upright, facts = _loaded(image, len(data))
+                upright, facts = _load(image, len(data))
                 return use(upright), facts
     except UnidentifiedImageError as error:
-        raise DataError(f"{what}: {_unknown(data)}.") from error
+        raise DataError(f"{what}: {_name_kind(data)}.") from error
     except DecompressionBombError as error:  # some formats are checked against the limit of the program
         pixels = "".join(re.findall(r"\((\d+ pixels)\)", str(error))) or "more pixels than Pillow allows"
         raise DataError(_too_large(what, pixels)) from error
     except MemoryError as error:
         raise DataError(f"{what}: too large for this machine's memory. Make a smaller copy.") from error
     except _DAMAGE as error:
-        raise DataError(f"{what}: damaged{_damage(data, error)}.") from error
+        raise DataError(f"{what}: damaged{_describe_damage(data, error)}.") from error
 
 
-def _opened(data: bytes, formats: Sequence[str], what: str) -> Image:
-    """Open an encoded photo without decoding its pixels; raises DataError for what would take too much."""
-    if _pieces(data) > MAX_PIECES:
+def _open(data: bytes, formats: Sequence[str], what: str) -> Image:
+    """Open an encoded photo without decoding its pixels; raises DataError where decoding takes too much."""
+    if _count_pieces(data) > MAX_PIECES:
         raise DataError(f"{what}: damaged (a TIFF of more than {MAX_PIECES} strips or tiles).")
     image = open_image(BytesIO(data), formats)
     if image.width * image.height > MAX_PIXELS:
         raise DataError(_too_large(what, f"{image.width}x{image.height} pixels"))
-    if image.format in ("JPEG", "MPO") and _scans(data) > MAX_SCANS:
+    if image.format in ("JPEG", "MPO") and _count_scans(data) > MAX_SCANS:
         raise DataError(f"{what}: damaged (more than {MAX_SCANS} scans, where ten are usual).")
     return image
 
@@ -270,24 +279,25 @@ def _too_large(what: str, pixels: str) -> str:
     return f"{what}: too large, {pixels}; at most {MAX_PIXELS} are read. Make a smaller copy."
 
 
-def _loaded(image: Image, size: int) -> tuple[Image, ImageFacts]:
-    kind, mode, turned = str(image.format), image.mode, 1
+def _load(image: Image, size: int) -> tuple[Image, ImageFacts]:
+    """Decode an opened image of a file of `size` bytes; return it upright in RGB, and its facts."""
+    kind, mode, orientation_before = str(image.format), image.mode, 1
     # Pillow turns a TIFF while it loads it, pillow-heif any photo, and both then forget the tag.
     if kind == "TIFF":
-        turned = _orientation(image)
+        orientation_before = _orientation(image)
     if kind == "HEIF":
-        turned = _valid(image.info.get("original_orientation"))
+        orientation_before = _valid_orientation(image.info.get("original_orientation"))
     image.load()
-    tagged = _orientation(image)
-    orientation = max(turned, tagged)
-    plain = image.mode == "RGB" and tagged == 1 and "transparency" not in image.info
-    upright = image if plain else to_rgb(image)  # most photos: to_rgb would copy them for nothing
+    orientation_after = _orientation(image)
+    orientation = max(orientation_before, orientation_after)
+    is_plain = image.mode == "RGB" and orientation_after == 1 and "transparency" not in image.info
+    upright = image if is_plain else to_rgb(image)  # to_rgb would copy most photos for nothing
     kind = "JPEG" if kind == "MPO" else kind
     return upright, ImageFacts(kind, mode, upright.width, upright.height, orientation, size)
 
 
 def _formats(data: bytes, what: str) -> tuple[str, ...]:
-    """Formats to try; for a HEIC photo Pillow is taught to read it, or MissingError raised."""
+    """Return the formats to try; for a HEIC photo, register pillow-heif, or raise MissingError."""
     from PIL import Image
 
     brands = data[16 : int.from_bytes(data[:4], "big")]
@@ -304,27 +314,30 @@ def _formats(data: bytes, what: str) -> tuple[str, ...]:
     return (*FORMATS, "HEIF")
 
 
-def _scans(data: bytes) -> int:
-    """Scans of a JPEG up to its end, a first look not parsing it: thumbnails and films may be inside."""
-    found = data.count(b"\xff\xda")
-    if found <= MAX_SCANS:
-        return found
-    found, place = 0, 2
+def _count_scans(data: bytes) -> int:
+    """Count the scans of a JPEG up to its end; parse it only where many markers are inside."""
+    scans = data.count(b"\xff\xda")  # those of thumbnails and films that are embedded too
+    if scans <= MAX_SCANS:
+        return scans
+    scans, place = 0, 2
     while marker := _MARKER.search(data, place):
         kind = marker[0][1]
         if kind == 0xD9:
             break
-        found += kind == 0xDA
+        scans += kind == 0xDA
         place = marker.end() if kind in (0x01, 0xD8) else marker.end() + _length(data, marker.end())
-    return found
+    return scans
 
 
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
-"""A JPEG's marker, but those that restart within a scan."""
+"""A marker of a JPEG, except those that restart within a scan."""
 
 
-def _pieces(data: bytes) -> int:
-    """Strips and tiles that a TIFF's first directory names and the file could hold; 0 for others."""
+def _count_pieces(data: bytes) -> int:
+    """Count the strips and tiles of a TIFF's first directory, as far as the file could hold them.
+
+    Returns 0 for other formats.
+    """
     if data[:2] not in (b"II", b"MM"):
         return 0
     try:
@@ -334,7 +347,7 @@ def _pieces(data: bytes) -> int:
 
 
 def _directory(data: bytes) -> Iterator[tuple[int, int]]:
-    """Tag and count of every entry of a TIFF's first directory; raises struct.error where there is none."""
+    """Yield tag and count of every entry of a TIFF's first directory; raises struct.error without one."""
     big = 43 in (data[2], data[3])
     order, number, size = ("<" if data[:2] == b"II" else ">"), ("Q" if big else "I"), (20 if big else 12)
     (start,) = struct.unpack_from(order + number, data, 8 if big else 4)
@@ -349,9 +362,9 @@ def _length(data: bytes, place: int) -> int:
     return int.from_bytes(data[place : place + 2], "big")
 
 
-def _unknown(data: bytes) -> str:
-    """What a file is that Pillow does not open."""
-    for kind, pattern in _LOOKS:
+def _name_kind(data: bytes) -> str:
+    """Say what kind of file it is that Pillow does not open."""
+    for kind, pattern in _SIGNATURES:
         if re.match(pattern, data[:512], re.DOTALL):
             if kind in (*FORMATS, "HEIF"):
                 return f"damaged, it starts as {kind} and its header cannot be read"
@@ -359,11 +372,11 @@ def _unknown(data: bytes) -> str:
     return f"not an image of a kind that is read ({', '.join(FORMATS)})"
 
 
-def _damage(data: bytes, error: Exception) -> str:
-    """How a decoder's complaint reads to a person."""
-    said = "".join(one if one.isprintable() else " " for one in str(error))
-    said = " ".join(said.split())[:MAX_REASON] or type(error).__name__
+def _describe_damage(data: bytes, error: Exception) -> str:
+    """Turn a decoder's message into the end of a sentence."""
+    reason = "".join(letter if letter.isprintable() else " " for letter in str(error))
+    reason = " ".join(reason.split())[:MAX_REASON] or type(error).__name__
     riff_cut = data[:4] == b"RIFF" and int.from_bytes(data[4:8], "little") + 8 > len(data)
-    if riff_cut or re.search("file is truncated|truncated (file|data)|end of file", said, re.IGNORECASE):
-        return ", truncated: the file ends before the picture does"
-    return f" ({said})"
+    if riff_cut or re.search("file is truncated|truncated (file|data)|end of file", reason, re.IGNORECASE):
+        return ", truncated: the file ends before the image does"
+    return f" ({reason})"

@@ -28,7 +28,7 @@ class Recipe:
     @property
     def synthetic(self) -> bool:
         """Whether the photos are drawn by tledge."""
-        return SOURCES[self.data.source.partition(":")[0]].synthetic
+        return SOURCES[self.data.source.partition(":")[0]].is_synthetic
 
     def as_tables(self) -> dict[str, Any]:
         """Return the tables as nested dictionaries, under the names that a recipe file uses."""

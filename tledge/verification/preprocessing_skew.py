@@ -291,7 +291,7 @@ def _preprocess(photo: _TestPhoto) -> _PreprocessedPhoto:
     import numpy as np
 
     try:
-        decoded = app_variants.read(photo.read())
+        decoded = app_variants.decode_photo(photo.read())
     except OSError as error:
         raise DataError(f"{photo.name}: cannot be read any more ({error}).") from error
     except (DataError, MissingError) as error:

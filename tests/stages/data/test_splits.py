@@ -19,6 +19,6 @@ def test_slices_match_tensorflow_datasets() -> None:
         info = known.SplitInfo(name="train", shard_lengths=[count], num_bytes=0, filename_template=None)
         (wanted,) = known.ReadInstruction.from_spec(text).to_absolute({"train": info})
         take = data(text, "a", "b").splits.train
-        assert splits._sliced(np.arange(count), "train", take).tolist() == [
+        assert splits._slice(np.arange(count), "train", take).tolist() == [
             *range(*slice(wanted.from_, wanted.to).indices(count))
         ], (text, count)

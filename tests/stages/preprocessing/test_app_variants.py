@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tests.helpers.app_variants import SIZES, noise
 from tledge.preprocessing import app_variants
-from tledge.preprocessing.app_variants import EncodedPhoto
+from tledge.preprocessing.app_variants import UprightPhoto
 
 Pixels = NDArray[np.uint8]
 
@@ -19,9 +19,9 @@ def test_tensorflow_resizes_alike(size: tuple[int, int]) -> None:
 
     source = noise(24, 40)
     wanted = tf.image.resize(source, size).numpy()
-    assert np.abs(app_variants.bilinear(EncodedPhoto(source), size) - wanted).max() <= 0.501
+    assert np.abs(app_variants.bilinear(UprightPhoto(source), size) - wanted).max() <= 0.501
     wanted = tf.image.resize(source, size, "nearest").numpy()
-    assert np.array_equal(app_variants.nearest(EncodedPhoto(source), size), wanted)
+    assert np.array_equal(app_variants.nearest(UprightPhoto(source), size), wanted)
     if 24 % size[0] == 0 and 40 % size[1] == 0:
         wanted = tf.image.resize(source, size, "area").numpy()
-        assert np.abs(app_variants.area(EncodedPhoto(source), size) - wanted).max() <= 0.501
+        assert np.abs(app_variants.area(UprightPhoto(source), size) - wanted).max() <= 0.501

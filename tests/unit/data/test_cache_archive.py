@@ -72,7 +72,9 @@ def rewritten(path: Path, change: Callable[[str, bytes], bytes | None]) -> None:
 
 def with_note(path: Path, **parts: Any) -> None:
     def change(name: str, data: bytes) -> bytes:
-        return json.dumps({**json.loads(data), **parts}).encode() if name == cache_archive.NOTE else data
+        return (
+            json.dumps({**json.loads(data), **parts}).encode() if name == cache_archive.HEADER_NAME else data
+        )
 
     rewritten(path, change)
 
@@ -183,7 +185,7 @@ def test_missing_member_is_named(member: str, packed: Path, away: Path) -> None:
 
 def test_cut_zip_is_refused(packed: Path, away: Path) -> None:
     packed.write_bytes(packed.read_bytes()[:-2000])
-    with pytest.raises(DataError, match=r"cache\.zip: not a whole zip file, perhaps cut short"):
+    with pytest.raises(DataError, match=r"cache\.zip: not a complete zip file, perhaps cut short"):
         cache_archive.unpack(packed, DATA, 16)
 
 
@@ -197,7 +199,7 @@ def test_strange_names_are_refused(name: str, listed: bool, packed: Path, away: 
     else:
         with zipfile.ZipFile(packed, "a") as found:
             found.writestr(name, b"evil")
-    with pytest.raises(DataError, match=r"cache\.json is damaged|is no (part of a cache|name of a file)"):
+    with pytest.raises(DataError, match=r"cache\.json is damaged|is (not part of a cache|no name of a file)"):
         cache_archive.unpack(packed, DATA, 16)
     assert not list(away.parent.rglob("evil*"))
 

@@ -125,7 +125,7 @@ def test_count_of_groups_is_near() -> None:
 def test_id_without_group_is_named(pattern: str) -> None:
     """A group that takes no part in a match is no group either."""
     cache = people([2, 2, 2])
-    with pytest.raises(DataError, match=r"group: .*finds nothing in 18 ids, such as 'p0_a0'"):
+    with pytest.raises(DataError, match=r"group: .*does not match 18 ids, such as 'p0_a0'"):
         splits.split(cache, data("all", share("all", 0.3), share("all", 0.3), pattern), 0)
 
 

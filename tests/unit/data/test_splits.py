@@ -144,7 +144,7 @@ def test_slice_stays_in_its_split() -> None:
 
 
 def test_overlapping_slices_are_refused() -> None:
-    with pytest.raises(DataError, match="validation: 5 of its photos are taken already"):
+    with pytest.raises(DataError, match="validation: 5 of its photos are already in another part"):
         splits.split(numbered(20), data("train[:15]", "train[10:]", "train[-1:]"), seed=0)
 
 
@@ -260,7 +260,7 @@ def test_pattern_without_match_is_named() -> None:
 
 def test_overlapping_patterns_are_refused() -> None:
     parts = [{"from": "train", "pattern": pattern} for pattern in ("*/cat/*", "*/1*")]
-    with pytest.raises(DataError, match="test: 111 of its photos are taken already"):
+    with pytest.raises(DataError, match="test: 111 of its photos are already in another part"):
         splits.split(prepared(MANY), data("train", *parts), seed=0)
 
 

@@ -120,9 +120,9 @@ def test_changed_photo_is_refused(streamed: Prepared, photos: Path) -> None:
     (photos / changed).write_bytes(fake_data.photo(1, 999))
     (photos / gone).unlink()
     found = streamed.images()
-    with pytest.raises(DataError, match=rf"{changed}: not the photo that was looked at first"):
+    with pytest.raises(DataError, match=rf"{changed}: not the photo that was indexed"):
         found[4]
-    with pytest.raises(DataError, match=rf"{gone}: cannot be read any more"):
+    with pytest.raises(DataError, match=rf"{gone}: can no longer be read"):
         found[np.arange(5, 8)]
     assert found[6].shape == (SIDE, SIDE, 3)
 

@@ -107,7 +107,7 @@ def test_unreadable_photo_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def locked(_path: str, _flags: int) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(preprocessing_image, "_opened_at_once", locked)
+    monkeypatch.setattr(preprocessing_image, "_open_without_waiting", locked)
     with pytest.raises(DataError, match=r"mine\.jpg: cannot be read \(Permission denied\)"):
         preprocess(tmp_path / "mine.jpg", (8, 8))
 
@@ -146,7 +146,7 @@ def test_endless_tiles_are_refused(big: bool, monkeypatch: pytest.MonkeyPatch) -
 
 def test_large_photos_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """So memory does not grow with the number of threads."""
-    inside, most, loaded = 0, [0], preprocessing_image._loaded
+    inside, most, loaded = 0, [0], preprocessing_image._load
 
     def counted(*arguments: Any) -> Any:
         nonlocal inside
@@ -157,7 +157,7 @@ def test_large_photos_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         inside -= 1
         return made
 
-    monkeypatch.setattr(preprocessing_image, "_loaded", counted)
+    monkeypatch.setattr(preprocessing_image, "_load", counted)
     data = damaged.encoded("JPEG")
     for limit, together in ((100, False), (10**6, True)):
         monkeypatch.setattr(preprocessing_image, "LARGE", limit)
@@ -248,5 +248,5 @@ def test_damaged_heic_is_explained() -> None:
 def test_every_look_is_tried() -> None:
     """Each line of the table of looks names at least one file here or is a photo's own."""
     reasons = " ".join(refusal(data) for _word, data in damaged.files().values() if data)
-    for kind, _pattern in preprocessing_image._LOOKS:
+    for kind, _pattern in preprocessing_image._SIGNATURES:
         assert kind in (*preprocessing_image.FORMATS, "HEIF") or f"looks like {kind}" in reasons

@@ -71,14 +71,14 @@ def odd_png() -> bytes:
 def while_decoding(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     """Act in this thread while another one decodes a photo."""
     inside, done = threading.Event(), threading.Event()
-    before = image._loaded
+    before = image._load
 
     def waiting(opened: Image.Image, size: int) -> object:
         inside.set()
         assert done.wait(10)
         return before(opened, size)
 
-    monkeypatch.setattr(image, "_loaded", waiting)
+    monkeypatch.setattr(image, "_load", waiting)
     with ThreadPoolExecutor(1) as pool:
         decoding = pool.submit(preprocess, odd_png(), (8, 8))
         assert inside.wait(10)

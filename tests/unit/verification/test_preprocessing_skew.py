@@ -139,7 +139,7 @@ def test_missing_antialiasing_is_found_out(tmp_path: Path, monkeypatch: pytest.M
 
 def test_differences_are_grey_levels(made: Made) -> None:
     """The same figures, computed photo by photo."""
-    pixels = [app_variants.read(path.read_bytes()) for path in made.paths]
+    pixels = [app_variants.decode_photo(path.read_bytes()) for path in made.paths]
     reference = golden_set.load(made.folder.golden).images.astype(int)
     rows = by_name(made.report())
     for way in app_variants.APP_VARIANTS:

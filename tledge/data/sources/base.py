@@ -1,4 +1,4 @@
-"""What a data source is: a name in the `SOURCES` table and a stream of records."""
+"""Define what a data source is: a name in the `SOURCES` table and a stream of records."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Record:
     """One labelled photo, not yet decoded.
 
     `id` is unique within the source and stable between runs, `split` is the source's own name
-    for the part it belongs to, and `read()` gives the encoded bytes when they are wanted; it can
-    be pickled, so another process may read. `file` names the file that holds many records, where
+    for the part it belongs to, and `read()` returns the encoded bytes; it can be pickled, so
+    another process may read. `file` names the file that holds many records, where
     there is one, so that a split can take whole files, and `where()` finds the offset in bytes at
     which the photo begins there.
     """
@@ -32,7 +32,7 @@ class Record:
 
 
 Reader = Callable[[str, int, int], bytes]
-"""Reads one encoded photo: of a record's id, its offset and its size in bytes. Threads may share it."""
+"""Function from a record's id, its offset and its size in bytes to the encoded photo; thread-safe."""
 
 
 @dataclass(frozen=True)
@@ -56,33 +56,33 @@ class Source(Protocol):
     """Known `[data]` keys of this source, each with its default."""
 
     def scan(self, options: Mapping[str, object]) -> Scan:
-        """Find the source's photos; `prepare` calls this once."""
+        """Find the source's photos; `prepare_dataset` calls this once."""
 
     def reader(self, options: Mapping[str, object]) -> Reader:
-        """Return what reads any single photo again; raises RecipeError where the source cannot."""
+        """Return a function that reads any single photo; raises RecipeError where that is impossible."""
 
 
 def constant(data: bytes) -> bytes:
-    """The bytes themselves, for `Record.read` of a source that already holds them."""
+    """Return the bytes themselves, as `Record.read` of a source that already holds them."""
     return data
 
 
 def stamps(files: Iterable[tuple[str, str | Path]]) -> list[tuple[str, int, int]]:
-    """Name, size and time of every file: what a fingerprint tells a changed file by."""
+    """Return name, size and time of every file, by which a fingerprint recognizes a changed file."""
     stats = [(name, os.stat(path)) for name, path in files]
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
 def shown(name: str) -> str:
-    """A record's name as it can stand in one line of UTF-8: what cannot is escaped."""
+    """Escape what a record's name has that cannot stand in one line of UTF-8."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return CONTROL.sub(lambda one: repr(one[0])[1:-1], text)
+    return CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def check_names(record: Record) -> None:
-    """Raise DataError where the names of a record could not stand in a list or a file of labels."""
-    for what, name in ((f"the label {record.label!r}", record.label), ("its name", record.id)):
+    """Raise DataError where a record's id or label could not stand in a file of labels."""
+    for description, name in ((f"the label {record.label!r}", record.label), ("its name", record.id)):
         if CONTROL.search(name):
-            raise DataError(f"{what} has control characters or is not UTF-8. Rename it.")
+            raise DataError(f"{description} has control characters or is not UTF-8. Rename it.")
     if not record.label.strip():
         raise DataError(f"the label {record.label!r} is blank. Rename it.")

@@ -1,4 +1,4 @@
-"""Source `csv`: photos listed in a CSV file, a line each, with their labels."""
+"""Read the source `csv`: photos that a CSV file lists, a line each, with their labels."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _fingerprint(content: bytes, lines: list[_Line]) -> str:
 
 
 def reader(options: Mapping[str, object]) -> Reader:
-    """Reads the file that the id names, from the folder of the CSV file."""
+    """Return a function that reads the file that an id names, from the folder of the CSV file."""
     root = _table(options).parent
     return lambda name, _offset, _size: image.read_photo(root / name)
 
@@ -86,7 +86,7 @@ def _lines(options: Mapping[str, object], content: bytes) -> list[_Line]:
     for number, cells in rows:
         try:
             line = _line(table, cells, len(header), columns)
-            _refuse_again(line, first, number)
+            _refuse_repeated(line, first, number)
         except ValueError as fault:
             faults.append(f"{table}:{number}: {fault}")
         else:
@@ -100,7 +100,7 @@ def _lines(options: Mapping[str, object], content: bytes) -> list[_Line]:
 
 
 def _rows(table: Path, content: bytes, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the number of the line on which each starts; cells without blanks around them."""
+    """Yield each row, cells without blanks around them, and the number of the line on which it starts."""
     if len(delimiter) != 1 or delimiter in '\r\n"':
         raise RecipeError(f'[data] delimiter = {delimiter!r}: expected one character, such as "," or "\\t".')
     try:
@@ -114,11 +114,12 @@ def _rows(table: Path, content: bytes, delimiter: str) -> Iterator[tuple[int, li
             yield number, [cell.strip() for cell in cells]
             number = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{table}:{number}: no CSV ({error}). Look at the quotes of this row.") from error
+        advice = "Check the quotes of this row."
+        raise DataError(f"{table}:{number}: not valid CSV ({error}). {advice}") from error
 
 
 def _columns(table: Path, header: list[str], options: Mapping[str, object]) -> dict[str, int]:
-    """Where the columns of the path, the label and, where asked for, the split are, by name."""
+    """Find the columns of the path, the label and, if the recipe names one, the split."""
     wanted = {key: str(options[key]) for key in ("image", "label", "split") if options[key]}
     for key, name in wanted.items():
         if header.count(name) != 1:
@@ -131,7 +132,7 @@ def _columns(table: Path, header: list[str], options: Mapping[str, object]) -> d
 
 
 def _line(table: Path, cells: list[str], width: int, columns: Mapping[str, int]) -> _Line:
-    """One row; raises ValueError, with the rest of a sentence, where it cannot be used."""
+    """Parse one row; raises ValueError, with the rest of a sentence, where it cannot be used."""
     if not any(cells):
         raise ValueError("an empty row. Remove it.")
     if len(cells) != width:
@@ -139,20 +140,20 @@ def _line(table: Path, cells: list[str], width: int, columns: Mapping[str, int])
             f"{len(cells)} cells {cells!r}, expected {width} as in the header. "
             "Put a cell that holds the delimiter into double quotes."
         )
-    found = {key: cells[place] for key, place in columns.items()}
-    for key, cell in found.items():
+    named = {key: cells[place] for key, place in columns.items()}
+    for key, cell in named.items():
         if not cell:
             raise ValueError(f"the {key} of {cells!r} is empty. Fill it in or remove the row.")
-    path = table.parent / found["image"]
+    path = table.parent / named["image"]
     if not path.is_file():
         raise ValueError(
-            f"{found['image']!r}: no such photo. Expected a path from {table.parent} "
+            f"{named['image']!r}: no such photo. Expected a path from {table.parent} "
             "or an absolute one, folders separated by '/'."
         )
-    return _Line(found["image"], found["label"], found.get("split", "train"), path)
+    return _Line(named["image"], named["label"], named.get("split", "train"), path)
 
 
-def _refuse_again(line: _Line, first: dict[str, int], number: int) -> None:
+def _refuse_repeated(line: _Line, first: dict[str, int], number: int) -> None:
     """Remember the photo's line; raises ValueError for a photo that was listed before."""
     key = os.path.normpath(line.path)
     before = first.setdefault(key, number)

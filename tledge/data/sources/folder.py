@@ -1,4 +1,4 @@
-"""Source `folder`: photos in folders, `ROOT/<split>/<label>/photo` or `ROOT/<label>/photo`."""
+"""Read the source `folder`: photos in folders, `ROOT/<split>/<label>/photo` or `ROOT/<label>/photo`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SUFFIXES = {
     ".heic", ".heif", ".avif",
 }  # fmt: skip
 Photo = tuple[tuple[str, ...], str]
-"""The names that lead to a photo below the root, and its path: no `Path`, which takes longer than to look."""
+"""The names that lead to a photo below the root, and its path as text, which is faster than `Path`."""
 
 _CLUTTER = {"__MACOSX", "@eaDir"}
-"""Folders of previews that macOS and NAS systems leave; names with a leading dot are skipped too."""
+"""Folders of previews that macOS and NAS systems create; names with a leading dot are skipped too."""
 
 
 def scan(options: Mapping[str, object]) -> Scan:
@@ -52,15 +52,15 @@ def _records(root: Path, listed: list[Photo]) -> Iterator[Record]:
 
 
 def reader(options: Mapping[str, object]) -> Reader:
-    """Reads the file that the id names."""
+    """Return a function that reads the file that an id names."""
     root = _root(options)
     return lambda name, _offset, _size: image.read_photo(root / name)
 
 
 def photos(root: Path) -> Iterator[Photo]:
-    """Every photo below `root`, in order of path, through links to files and folders.
+    """Yield every photo below `root`, in order of path, also through links to files and folders.
 
-    Hidden files and folders and those in `__MACOSX` and `@eaDir` are no photos. Raises DataError
+    Hidden files and folders and those in `__MACOSX` and `@eaDir` are skipped. Raises DataError
     for a folder that cannot be listed and a link with the name of a photo that leads nowhere.
     """
     yield from _walk(str(root), (), frozenset())
@@ -68,8 +68,8 @@ def photos(root: Path) -> Iterator[Photo]:
 
 def _walk(folder: str, parts: tuple[str, ...], above: frozenset[tuple[int, int]]) -> Iterator[Photo]:
     stat = os.stat(folder)
-    here = (stat.st_dev, stat.st_ino)
-    if here in above:  # a link back to a folder that it lies in
+    identity = (stat.st_dev, stat.st_ino)
+    if identity in above:  # a link back to a folder that it lies in
         return
     try:
         with os.scandir(folder) as listing:
@@ -81,19 +81,19 @@ def _walk(folder: str, parts: tuple[str, ...], above: frozenset[tuple[int, int]]
     for entry in entries:
         if entry.name.startswith(".") or entry.name in _CLUTTER:
             continue
-        if _leads_somewhere(entry) and entry.is_dir():
-            yield from _walk(entry.path, (*parts, entry.name), above | {here})
+        if _exists(entry) and entry.is_dir():
+            yield from _walk(entry.path, (*parts, entry.name), above | {identity})
         elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and _is_photo(entry):
             yield (*parts, entry.name), entry.path
 
 
-def _leads_somewhere(entry: os.DirEntry[str]) -> bool:
-    """False for a link to nothing, or to itself."""
+def _exists(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is not a link to nothing, or to itself."""
     return not entry.is_symlink() or Path(entry.path).exists()
 
 
 def _is_photo(entry: os.DirEntry[str]) -> bool:
-    if not _leads_somewhere(entry):
+    if not _exists(entry):
         raise DataError(
             f"{entry.path}: a link to {os.readlink(entry.path)}, which is not there. "
             "Get the photo or remove the link."
@@ -101,18 +101,18 @@ def _is_photo(entry: os.DirEntry[str]) -> bool:
     return entry.is_file()
 
 
-def _check_depths(root: Path, found: list[tuple[str, ...]]) -> None:
-    if not found:
+def _check_depths(root: Path, listed: list[tuple[str, ...]]) -> None:
+    if not listed:
         raise DataError(
             f"{root}: holds no photos, expected <split>/<label>/photo or <label>/photo with one of "
             f"the endings {' '.join(sorted(SUFFIXES))}."
         )
-    examples = {len(parts): "/".join(parts) for parts in reversed(found)}
+    examples = {len(parts): "/".join(parts) for parts in reversed(listed)}
     if not examples.keys() <= {2, 3} or len(examples) > 1:
-        listed = "; ".join(f"depth {depth}: {examples[depth]}" for depth in sorted(examples))
+        shown = "; ".join(f"depth {depth}: {examples[depth]}" for depth in sorted(examples))
         raise DataError(
-            f"{root}: expected photos as <split>/<label>/photo or <label>/photo, found "
-            f"{len(found)} photos at depths {sorted(examples)} ({listed}). Move or remove those that stray."
+            f"{root}: photos must be in one subfolder per label, as <split>/<label>/photo or <label>/photo; "
+            f"found {len(listed)} photos at depths {sorted(examples)} ({shown}). Move or remove the others."
         )
 
 

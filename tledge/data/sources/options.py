@@ -1,4 +1,4 @@
-"""The options of a data source: the recipe's, checked, with defaults filled in."""
+"""Check the recipe's options of a data source, and fill in defaults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def source_options(data: Data) -> dict[str, object]:
-    """All options of the recipe's source, defaults filled in; unknown keys raise RecipeError."""
+    """Return all options of the recipe's source, with defaults; raises RecipeError for unknown keys."""
     name, _, argument = data.source.partition(":")
     entry = SOURCES[name]
     unknown = sorted(set(data.options) - set(entry.module.OPTIONS))
@@ -24,7 +24,8 @@ def source_options(data: Data) -> dict[str, object]:
         )
     for key, value in data.options.items():
         if type(value) is not type(entry.module.OPTIONS[key]):
-            raise RecipeError(f"[data] {key}: expected such as {entry.module.OPTIONS[key]!r}, got {value!r}.")
+            default = entry.module.OPTIONS[key]
+            raise RecipeError(f"[data] {key}: expected a value like {default!r}, got {value!r}.")
     chosen = {**entry.module.OPTIONS, **data.options}
     if argument and not entry.argument:
         raise RecipeError(f"[data] source {name!r} takes nothing after a colon, got {argument!r}.")

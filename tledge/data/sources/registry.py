@@ -1,11 +1,10 @@
-"""The table of data sources. To add one, write a module like its neighbours and a line here."""
+"""List the data sources. To add one, write a module like the others and add a line here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tledge.data.sources import csv, folder, tfds, tfrecord
-from tledge.data.sources import synthetic as sources_synthetic
+from tledge.data.sources import csv, folder, synthetic, tfds, tfrecord
 from tledge.data.sources.base import Source
 
 
@@ -16,12 +15,12 @@ class SourceEntry:
     module: Source
     argument: str
     summary: str
-    synthetic: bool = False
+    is_synthetic: bool = False
 
 
 SOURCES: dict[str, SourceEntry] = {
     "csv": SourceEntry(csv, "path", "photos listed in a CSV file, with their labels"),
-    "drawn": SourceEntry(sources_synthetic, "", "hands drawn by tledge itself; synthetic, no download", True),
+    "drawn": SourceEntry(synthetic, "", "hands drawn by tledge itself; synthetic, no download", True),
     "folder": SourceEntry(folder, "path", "photos in folders, by split and label or by label"),
     "tfds": SourceEntry(tfds, "name", "an image classification set of TensorFlow Datasets"),
     "tfrecord": SourceEntry(tfrecord, "pattern", "photos in TFRecord files, as tf.train.Example"),

@@ -1,4 +1,4 @@
-"""The source `drawn`: synthetic pictures of hands playing rock, paper, scissors.
+"""Draw the source `drawn`: synthetic images of hands playing rock, paper, scissors.
 
 Every image is drawn on demand and nothing is downloaded. Image i of a split depends on
 (seed, split, i) alone, so any process can draw any record and gets the same bytes. The test
@@ -40,7 +40,7 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class _Ranges:
-    """What one split varies; a `Span` is the lowest and the highest value, drawn evenly."""
+    """What one split varies; a `Span` is the lowest and the highest value, uniformly distributed."""
 
     skins: tuple[float, ...]  # how often each of `_SKINS` is chosen
     sleeves: tuple[Colour, ...]
@@ -92,7 +92,7 @@ RANGES = {
         tint=0.08,
     ),
 }
-"""The ranges of each split. The label is no part of them: all labels are drawn alike."""
+"""The ranges of each split. They do not depend on the label: all labels are drawn alike."""
 
 _SKINS: tuple[Colour, ...] = (
     (250, 218, 196), (238, 192, 160), (218, 164, 126), (184, 126, 88), (138, 88, 60), (92, 58, 42),
@@ -133,7 +133,7 @@ def _records(options: Mapping[str, int]) -> Iterator[Record]:
 
 
 def reader(options: Mapping[str, object]) -> Reader:
-    """Draws the photo of an id again."""
+    """Return a function that draws the photo of an id again."""
     checked = _checked(options)
 
     def read(name: str, _offset: int, _size: int) -> bytes:
@@ -151,15 +151,15 @@ def _checked(options: Mapping[str, object]) -> dict[str, int]:
             f"[data] of source 'drawn' does not know {', '.join(map(repr, unknown))}; "
             f"it takes {', '.join(OPTIONS)}. Remove or correct the key."
         )
-    return {key: _whole(key, options.get(key, default)) for key, default in OPTIONS.items()}
+    return {key: _whole_number(key, options.get(key, default)) for key, default in OPTIONS.items()}
 
 
-def _whole(key: str, value: object) -> int:
+def _whole_number(key: str, value: object) -> int:
     low, high = _LIMITS[key]
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return value
     raise RecipeError(
-        f"[data] {key} = {value!r} of source 'drawn' is not usable: expected a whole number "
+        f"[data] {key} = {value!r} of source 'drawn' cannot be used: expected a whole number "
         f"from {low} to {high}. Set it to one, or leave it out for {OPTIONS[key]}."
     )
 
@@ -232,10 +232,10 @@ def _varied(colour: Colour, amount: float, rng: np.random.Generator) -> Colour:
 def _placement(ranges: _Ranges, rng: np.random.Generator) -> Placement:
     import numpy as np
 
-    way, off = rng.uniform(0.0, 2.0 * np.pi), rng.uniform(*ranges.shift)
+    direction, distance = rng.uniform(0.0, 2.0 * np.pi), rng.uniform(*ranges.shift)
     return Placement(
-        x=0.5 + off * float(np.cos(way)),
-        y=0.5 + off * float(np.sin(way)),
+        x=0.5 + distance * float(np.cos(direction)),
+        y=0.5 + distance * float(np.sin(direction)),
         scale=rng.uniform(*ranges.scale),
         angle=rng.uniform(*ranges.angle) * float(rng.choice((-1.0, 1.0))),
         squash=rng.uniform(*ranges.squash),
@@ -244,7 +244,7 @@ def _placement(ranges: _Ranges, rng: np.random.Generator) -> Placement:
 
 
 def _shadow(alpha: Pixels, place: Placement, rng: np.random.Generator) -> Pixels:
-    """The hand's soft shadow, (size, size, 1) float32 in 0..1, thrown away from the light."""
+    """Return the hand's soft shadow, (size, size, 1) float32 in 0..1, on the side away from the light."""
     import numpy as np
     from PIL import Image, ImageFilter
 
@@ -258,7 +258,7 @@ def _shadow(alpha: Pixels, place: Placement, rng: np.random.Generator) -> Pixels
 
 
 def _illumination(size: int, light: float, rng: np.random.Generator) -> Pixels:
-    """How bright each place is, (size, size, 1) float32 about 1, brighter towards the light."""
+    """Return the brightness of each pixel, (size, size, 1) float32 about 1, brighter towards the light."""
     import numpy as np
 
     across, down = _grid(size)
@@ -268,7 +268,7 @@ def _illumination(size: int, light: float, rng: np.random.Generator) -> Pixels:
 
 
 def _camera(image: Pixels, ranges: _Ranges, rng: np.random.Generator) -> Pixels:
-    """Exposure, colour cast, lens blur and sensor noise."""
+    """Apply exposure, colour cast, lens blur and sensor noise."""
     import numpy as np
     from PIL import Image, ImageFilter
 
@@ -282,7 +282,7 @@ def _camera(image: Pixels, ranges: _Ranges, rng: np.random.Generator) -> Pixels:
 
 
 def _grid(size: int) -> tuple[Any, Any]:
-    """Coordinates from -1 to 1 across (1, size) and down (size, 1), float32."""
+    """Return coordinates from -1 to 1 across (1, size) and down (size, 1), float32."""
     import numpy as np
 
     line = np.linspace(-1.0, 1.0, size, dtype=np.float32)
@@ -292,10 +292,10 @@ def _grid(size: int) -> tuple[Any, Any]:
 def _background(kind: str, size: int, rng: np.random.Generator) -> Pixels:
     if kind == "blobs":
         return _blobs(size, rng)
-    return _between(_pattern(kind, size, rng), rng)
+    return _coloured(_pattern(kind, size, rng), rng)
 
 
-def _between(pattern: Any, rng: np.random.Generator) -> Pixels:
+def _coloured(pattern: Any, rng: np.random.Generator) -> Pixels:
     """Colour a pattern of 0..1, (size, size), from one random colour to a related one."""
     import numpy as np
 
@@ -307,7 +307,7 @@ def _between(pattern: Any, rng: np.random.Generator) -> Pixels:
 
 
 def _pattern(kind: str, size: int, rng: np.random.Generator) -> Any:
-    """A pattern of about 0..1, (size, size) float32."""
+    """Draw a pattern of about 0..1, (size, size) float32."""
     import numpy as np
 
     if kind == "plain":
@@ -326,7 +326,7 @@ def _pattern(kind: str, size: int, rng: np.random.Generator) -> Any:
 
 
 def _cloud(cells: int, size: int, rng: np.random.Generator) -> Any:
-    """Smooth noise of about 0..1, (size, size) float32, with `cells` cells a side."""
+    """Draw smooth noise of about 0..1, (size, size) float32, with `cells` cells a side."""
     import numpy as np
     from PIL import Image
 
@@ -335,7 +335,7 @@ def _cloud(cells: int, size: int, rng: np.random.Generator) -> Any:
 
 
 def _blobs(size: int, rng: np.random.Generator) -> Pixels:
-    """A blurred heap of coloured discs, as a cluttered room out of focus."""
+    """Draw blurred coloured discs, like a cluttered room out of focus."""
     import numpy as np
     from PIL import Image, ImageDraw, ImageFilter
 

@@ -1,4 +1,4 @@
-"""Draws one cartoon hand: a fist (rock), an open hand (paper) or a V (scissors).
+"""Draw one cartoon hand: a fist (rock), an open hand (paper) or a V (scissors).
 
 The hand lives in its own plane: x to the right, y towards the fingertips, the origin in
 the middle of the palm, one unit about the width of a palm, the thumb on the left. A
@@ -121,7 +121,7 @@ def _mix(a: Colour, b: Colour, share: float) -> Colour:
 
 
 class _Pen:
-    """Draws round, shaded shapes given in the hand's plane onto the supersampled canvas."""
+    """A pen for round, shaded shapes, given in the hand's plane, on the supersampled canvas."""
 
     def __init__(
         self, draw: ImageDraw.ImageDraw, pose: Pose, look: Look, placement: Placement, side: int
@@ -144,7 +144,7 @@ class _Pen:
         )
 
     def limb(self, points: Sequence[Point], radii: Sequence[float], tones: _Tones) -> None:
-        """A tapering tube through `points`: outline, shaded side, body, light along the top."""
+        """Draw a tapering tube through `points`: outline, shaded side, body, light along the top."""
         path = [self._pixel(p) for p in points]
         widths = [r * self.unit for r in radii]
         self._tube(path, [w + self.edge for w in widths], 0.0, tones.outline)
@@ -174,7 +174,7 @@ class _Pen:
         return point[0] + self._light[0] * distance, point[1] + self._light[1] * distance
 
     def slab(self, corners: Sequence[Point], radius: float, tones: _Tones, edged: bool) -> None:
-        """A filled polygon with round corners; without `edged` it covers what lies under it."""
+        """Draw a filled polygon with round corners; without `edged` it covers what is under it."""
         path = [self._pixel(p) for p in corners]
         width = radius * self.unit
         if edged:
@@ -188,12 +188,12 @@ class _Pen:
         self._tube([*moved, moved[0]], [radius] * (len(moved) + 1), 0.0, colour)
 
     def line(self, points: Sequence[Point], colour: Colour, width: float = 0.8) -> None:
-        """A thin line; `width` is in outline widths."""
+        """Draw a thin line; `width` is in outline widths."""
         path = [self._pixel(p) for p in points]
         self._draw.line(path, fill=colour, width=max(1, round(self.edge * width)))
 
     def spot(self, points: Sequence[Point], radius: float, colour: Colour) -> None:
-        """A flat round stroke without outline: a nail, the light on a knuckle."""
+        """Draw a flat round stroke without outline: a nail, the light on a knuckle."""
         path = [self._pixel(p) for p in points]
         self._tube(path, [radius * self.unit] * len(path), 0.0, colour)
 
@@ -252,7 +252,7 @@ def _rock(pen: _Pen, pose: Pose, tones: _Tones) -> None:
 
 
 def _step(start: Point, degrees: float, length: float) -> Point:
-    """The point `length` away from `start`, `degrees` clockwise from straight up."""
+    """Return the point `length` away from `start`, `degrees` clockwise from straight up."""
     turn = math.radians(degrees)
     return start[0] + math.sin(turn) * length, start[1] + math.cos(turn) * length
 
@@ -294,7 +294,7 @@ def _open_thumb(pen: _Pen, pose: Pose, tones: _Tones) -> None:
 
 
 def _folded(pen: _Pen, pose: Pose, fingers: Sequence[int], tones: _Tones) -> None:
-    """Fingers folded onto the palm, seen from the palm's side: short tubes side by side."""
+    """Draw fingers folded onto the palm, seen from the palm's side: short tubes side by side."""
     for index in fingers:
         (x, y), radius = _KNUCKLES[index], _RADII[index] * 1.06
         lower = (x * 0.86 + pose.wobble[index] * 0.004, y - 0.36 - 0.06 * pose.curl)
@@ -313,7 +313,7 @@ def _thumb_crease(pen: _Pen, at: Point, tones: _Tones) -> None:
 
 
 def _palm_details(pen: _Pen, pose: Pose, tones: _Tones, fingers: Sequence[int]) -> None:
-    """The lines of the palm, or on the back the light on the knuckles and the tendons."""
+    """Draw the lines of the palm, or on the back the light on the knuckles and the tendons."""
     if pose.palm_side:
         pen.line([(-0.30, 0.12), (-0.10, 0.16), (0.08, 0.08), (0.26, 0.12)], tones.dark, 1.0)
         pen.line([(-0.30, 0.08), (-0.14, 0.04), (-0.05, -0.14), (-0.06, -0.36)], tones.dark, 1.0)

@@ -1,4 +1,4 @@
-"""Source `tfds`: any image classification set of TensorFlow Datasets, read as encoded bytes."""
+"""Read the source `tfds`: any image classification set of TensorFlow Datasets, as encoded bytes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _records(builder: Any, image: str, label: str) -> Iterator[Record]:
 
 
 def reader(options: Mapping[str, object]) -> Reader:
-    """Reads a photo where it lies in its shard; raises RecipeError where shards are no TFRecord files."""
+    """Return a function that reads a photo from its shard; raises RecipeError unless that is a TFRecord."""
     builder = _builder(options)
     kind = builder.info.file_format.value
     if kind != "tfrecord":
@@ -82,7 +82,7 @@ def reader(options: Mapping[str, object]) -> Reader:
 
 
 def _files(builder: Any, split: str) -> list[Path]:
-    """The shards of a split, in their order."""
+    """Return the shards of a split in their order."""
     return [Path(str(path)) for path in builder.info.splits[split].filepaths]
 
 
@@ -98,11 +98,11 @@ def _builder(options: Mapping[str, object]) -> Any:
         with _quiet_downloads():
             builder.download_and_prepare(file_format=None)
     except Exception as error:  # every data set downloads in its own way and fails in its own
-        raise MissingError(_missing(name, builder, error)) from error
+        raise MissingError(_missing_message(name, builder, error)) from error
     return builder
 
 
-def _missing(name: str, builder: Any, error: Exception) -> str:
+def _missing_message(name: str, builder: Any, error: Exception) -> str:
     return (
         f"tfds:{name} is not on this machine and could not be downloaded ({type(error).__name__}). "
         f"Put its prepared files (dataset_info.json, features.json and "
@@ -112,7 +112,7 @@ def _missing(name: str, builder: Any, error: Exception) -> str:
 
 
 def _quiet_downloads() -> Any:
-    """TFDS announces downloads on stdout, which belongs to results, and draws bars of its own."""
+    """Move the announcements of downloads from stdout, which belongs to results, and hide progress bars."""
     import contextlib
     import sys
 

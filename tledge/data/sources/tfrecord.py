@@ -1,4 +1,4 @@
-"""Source `tfrecord`: TFRecord files whose records are `tf.train.Example` with an encoded photo."""
+"""Read the source `tfrecord`: TFRecord files whose records are `tf.train.Example` with an encoded photo."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _FRAME = 16  # bytes around a record: its length and two checksums
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """The options, checked, and the files: name below the fixed part of the pattern, and path."""
+class _Options:
+    """The checked options, and the files: name below the fixed part of the pattern, and path."""
 
     files: tuple[tuple[str, Path], ...]
     image: str
@@ -51,48 +51,48 @@ def scan(options: Mapping[str, object]) -> Scan:
         MissingError: No file matches the pattern, or TensorFlow is not installed.
         DataError: `count()` and `records()` raise it, with file and record, for damage and wrong features.
     """
-    reading = _reading(options)
-    survey = cache(partial(_survey, reading))
+    checked = _check_options(options)
+    survey = cache(partial(_survey, checked))
     return Scan(
-        fingerprint=lambda: repr(stamps(reading.files)),
+        fingerprint=lambda: repr(stamps(checked.files)),
         count=lambda: survey().records,
-        records=lambda: _records(reading, 0 if reading.names else len(str(survey().highest_label))),
+        records=lambda: _records(checked, 0 if checked.names else len(str(survey().highest_label))),
     )
 
 
-def _records(reading: _Reading, width: int) -> Iterator[Record]:
-    for name, path in reading.files:
-        for number, example in enumerate(_examples(path, reading.compression)):
+def _records(checked: _Options, width: int) -> Iterator[Record]:
+    for name, path in checked.files:
+        for number, example in enumerate(_examples(path, checked.compression)):
             where = f"{path}, record {number}"
-            photo = _value(example, reading.image, "image", ("bytes_list",), where)
-            label = _named(_label(example, reading, where), reading.names, width, where)
+            photo = _value(example, checked.image, "image", ("bytes_list",), where)
+            label = _label_name(_label(example, checked, where), checked.names, width, where)
             where_photo = partial(tfrecord_offsets.find, path, number, photo)
             yield Record(f"{name}/{number:06d}", label, "train", partial(constant, photo), name, where_photo)
 
 
 def reader(options: Mapping[str, object]) -> Reader:
-    """Reads a photo where it lies in its file; raises RecipeError where the files are compressed."""
-    reading = _reading(options)
-    if reading.compression:
+    """Return a function that reads a photo from its file; raises RecipeError where files are compressed."""
+    checked = _check_options(options)
+    if checked.compression:
         raise RecipeError(
-            f"[data] cache = false: photos in files of compression {reading.compression!r} cannot be read "
+            f"[data] cache = false: photos in files of compression {checked.compression!r} cannot be read "
             "one by one. Write the files without compression, or leave cache out."
         )
-    paths = dict(reading.files)
+    paths = dict(checked.files)
     return lambda name, offset, size: tfrecord_offsets.read(paths[name.rpartition("/")[0]], offset, size)
 
 
-def _reading(options: Mapping[str, object]) -> _Reading:
+def _check_options(options: Mapping[str, object]) -> _Options:
     names, compression = options["labels"], str(options["compression"])
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise RecipeError(f"[data] labels: expected a list of names, got {names!r}.")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise RecipeError(f"[data] labels: {', '.join(map(repr, twice))} stands there more than once.")
+        raise RecipeError(f"[data] labels: {', '.join(map(repr, twice))} is listed more than once.")
     if compression not in _COMPRESSIONS:
         raise RecipeError(f"[data] compression = {compression!r}: expected one of {_COMPRESSIONS}.")
     files = tuple(_files(str(options["pattern"])))
-    return _Reading(files, str(options["image"]), str(options["label"]), tuple(names), compression)
+    return _Options(files, str(options["image"]), str(options["label"]), tuple(names), compression)
 
 
 def _files(pattern: str) -> Iterator[tuple[str, Path]]:
@@ -101,14 +101,14 @@ def _files(pattern: str) -> Iterator[tuple[str, Path]]:
         yield path.name, path
         return
     root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
-    found = {Path(one) for one in glob.glob(str(path), recursive=True) if Path(one).is_file()}
-    if not found:
+    matching = {Path(match) for match in glob.glob(str(path), recursive=True) if Path(match).is_file()}
+    if not matching:
         raise MissingError(
             f"{pattern}: no file matches. Expected a pattern of TFRecord files: "
             '[data] source = "tfrecord:flowers/*.tfrec".'
         )
-    for one in sorted(found):
-        yield one.relative_to(root).as_posix(), one
+    for file in sorted(matching):
+        yield file.relative_to(root).as_posix(), file
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,11 @@ class _Survey:
     highest_label: int
 
 
-def _survey(reading: _Reading) -> _Survey:
+def _survey(checked: _Options) -> _Survey:
     records = highest = 0
-    for _name, path in reading.files:
-        for number, example in enumerate(_examples(path, reading.compression)):
-            label = _label(example, reading, f"{path}, record {number}")
+    for _name, path in checked.files:
+        for number, example in enumerate(_examples(path, checked.compression)):
+            label = _label(example, checked, f"{path}, record {number}")
             highest = max(highest, label if isinstance(label, int) else 0)
             records += 1
     return _Survey(records, highest)
@@ -140,7 +140,7 @@ def _examples(path: Path, compression: str) -> Iterator[Any]:
 
 
 def _payloads(path: Path, compression: str) -> Iterator[bytes]:
-    """The records of a file; raises DataError where it ends too early or is damaged."""
+    """Yield the records of a file; raises DataError where it ends too early or is damaged."""
     tf = optional_imports.load("tensorflow", "train")
     size = 0
     try:
@@ -149,31 +149,31 @@ def _payloads(path: Path, compression: str) -> Iterator[bytes]:
             yield payload
     except tf.errors.DataLossError as error:
         reason = error.message.split("}}")[-1].split("[Op:")[0].strip()
-        raise DataError(_damaged(path, compression, reason)) from error
+        raise DataError(_damage_message(path, compression, reason)) from error
     # TensorFlow takes a file that breaks off within a record's header for one that ends before it.
     if not size or (not compression and size != path.stat().st_size):
-        raise DataError(_damaged(path, compression, f"{size} bytes of whole records"))
+        raise DataError(_damage_message(path, compression, f"{size} bytes of whole records"))
 
 
-def _damaged(path: Path, compression: str, reason: str) -> str:
+def _damage_message(path: Path, compression: str, reason: str) -> str:
     return (
         f"{path}: truncated, damaged or not a TFRecord file with [data] compression = "
         f"{compression!r} ({reason}). Get it again, or set the right one of {_COMPRESSIONS}."
     )
 
 
-def _label(example: Any, reading: _Reading, where: str) -> int | str:
-    value = _value(example, reading.label, "label", ("int64_list", "bytes_list"), where)
+def _label(example: Any, checked: _Options, where: str) -> int | str:
+    value = _value(example, checked.label, "label", ("int64_list", "bytes_list"), where)
     if isinstance(value, int):
         return value
     try:
         return str(value, "utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{where}: feature {reading.label!r} is {value!r}, expected UTF-8 text.") from error
+        raise DataError(f"{where}: feature {checked.label!r} is {value!r}, expected UTF-8 text.") from error
 
 
 def _value(example: Any, name: str, key: str, kinds: tuple[str, ...], where: str) -> Any:
-    """The one value of a feature that has to be of one of these kinds."""
+    """Return the one value of a feature, which must be of one of these kinds."""
     features = example.features.feature
     if name not in features:
         raise DataError(
@@ -190,7 +190,7 @@ def _value(example: Any, name: str, key: str, kinds: tuple[str, ...], where: str
     return values[0]
 
 
-def _named(value: int | str, names: tuple[str, ...], width: int, where: str) -> str:
+def _label_name(value: int | str, names: tuple[str, ...], width: int, where: str) -> str:
     if isinstance(value, str):
         if not value:
             raise DataError(f"{where}: the label is empty, expected a name. Remove the record.")

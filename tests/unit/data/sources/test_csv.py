@@ -110,7 +110,7 @@ BAD_LINES = {
     "e.jpg,cat": ":4: 'e.jpg': no such photo. Expected a path from",
     "a.jpg,ant": ":4: 'a.jpg' with label 'ant' was listed before, on line 2",
     "./a.jpg,cat": ":4: './a.jpg' with label 'cat' was listed before, on line 2",
-    'c.jpg,"cat': ":4: no CSV (unexpected end of data)",
+    'c.jpg,"cat': ":4: not valid CSV (unexpected end of data)",
 }
 
 

@@ -30,5 +30,5 @@ def test_home_that_nobody_knows_is_missing(source: str) -> None:
 
 
 def test_wrong_type_of_option_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"\[data\] labels: expected such as \[\], got 'ant'"):
+    with pytest.raises(RecipeError, match=r"\[data\] labels: expected a value like \[\], got 'ant'"):
         prepared("tfrecord:*.tfrec", labels="ant")

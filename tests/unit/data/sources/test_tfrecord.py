@@ -24,7 +24,7 @@ def test_tfrecord_without_files(tmp_path: Path, pattern: str) -> None:
         ({"compression": "gzip"}, r"'gzip': expected one of \('', 'GZIP', 'ZLIB'\)"),
         ({"labels": ["a", 3]}, "labels: expected a list of names"),
         ({"labels": ["a", ""]}, "labels: expected a list of names"),
-        ({"labels": ["a", "b", "a"]}, "labels: 'a' stands there more than once"),
+        ({"labels": ["a", "b", "a"]}, "labels: 'a' is listed more than once"),
     ],
     ids=["compression", "number", "empty", "twice"],
 )

@@ -17,5 +17,5 @@ def test_place_in_a_record_file(tmp_path: Path) -> None:
     path.write_bytes(b"".join(framed))
     for number, photo in ((0, b"photo"), (2, b"second photo")):
         assert tfrecord_offsets.read(path, tfrecord_offsets.find(path, number, photo), len(photo)) == photo
-    with pytest.raises(DataError, match=r"a\.tfrec, record 1: its photo is not found"):
+    with pytest.raises(DataError, match=r"a\.tfrec, record 1: its photo is not where it should be"):
         tfrecord_offsets.find(path, 1, b"photo")
