@@ -92,14 +92,14 @@ def export(
 def _culprits(folder: RunFolder, recipe: Recipe, report: ParityReport, quiet: bool) -> tuple[str, ...]:
     """Name the layers that cost most where int8 failed, or say why they cannot be named."""
     from tledge.cli import console
-    from tledge.conversion.layer_diagnosis import culprits
+    from tledge.conversion.layer_diagnosis import diagnose_quickly
 
     rows = [row for row in report.rows if row.variant == "tflite-int8"]
     if not rows or rows[0].verdict != "failed" or rows[0].structural:
         return ()
     try:
         with console.progress_shown(quiet) as progress:
-            return culprits(folder, recipe, progress)
+            return diagnose_quickly(folder, recipe, progress)
     except TledgeError as error:  # the verdict stands without it
         return (f"no layers named: {error}",)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tledge.config import Parity
+from tledge.errors import ConversionError
 from tledge.formats import jobs
 from tledge.formats.jobs import (
     CalibratedJob,
@@ -23,6 +24,7 @@ from tledge.formats.jobs import (
     RepairResult,
     UncalibratedJob,
 )
+from tledge.formats.registry import VARIANTS
 from tledge.quantization.bias_correction import Correction
 from tledge.quantization.repair import TrialResult
 
@@ -88,3 +90,13 @@ def test_repair_result_names_the_candidate_taken() -> None:
     assert (details["mode"], details["repair"]) == ("mixed", "2 operators in float")
     assert (details["calibration_images"], details["held_out_images"]) == (12, 40)
     assert [rung["name"] for rung in details["rungs"]] == ["as converted", "2 operators in float"]
+
+
+@pytest.mark.parametrize(
+    ("variant", "job"),
+    [("saved_model", job) for job in JOBS[1:]] + [("onnx-int8", job) for job in JOBS[3:]],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_format_refuses_jobs_that_it_does_not_have(variant: str, job: ConversionJob) -> None:
+    with pytest.raises(ConversionError, match=rf"has no {type(job).__name__}; expected UncalibratedJob"):
+        VARIANTS[variant].format.convert(job)
