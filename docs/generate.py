@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import click
-from words import code, fenced, notes, plain, prose, table
+from words import attributes, code, fenced, notes, plain, prose, table
 
 import tledge
 from tledge import config, errors
@@ -283,9 +283,10 @@ RUN_VALUES: dict[str, type] = {
 
 
 def _fields(cls: type) -> str:
-    said = notes(cls)
+    meanings = {**attributes(cls.__doc__), **notes(cls)}
     rows = [
-        (code(one.name), code(one.type), plain(said.get(one.name, ""))) for one in dataclasses.fields(cls)
+        (code(field.name), code(field.type), plain(meanings.get(field.name, "")))
+        for field in dataclasses.fields(cls)
     ]
     return table(("field", "type", "meaning"), rows)
 

@@ -37,13 +37,47 @@ def plain(text: str) -> str:
 def prose(text: str | None) -> str:
     """A docstring: paragraphs and lists as words, indented blocks as code."""
     blocks = re.split(r"\n{2,}", inspect.cleandoc(text or ""))
-    return "\n\n".join(_block(block) for block in blocks if block)
+    return "\n\n".join(text for block in blocks if block and (text := _block(block)))
+
+
+SECTIONS = ("Args", "Attributes", "Example", "Raises", "Returns", "Yields")
+"""Titles of sections in docstrings."""
 
 
 def _block(text: str) -> str:
+    title, _, body = text.partition(":\n")
+    if title in SECTIONS and body.startswith("    "):
+        return _section(title, textwrap.dedent(body))
     if all(line.startswith("    ") for line in text.splitlines()):
         return f"```text\n{textwrap.dedent(text)}\n```"
     return plain(text)
+
+
+def _section(title: str, body: str) -> str:
+    """Write a section of a docstring: an example as code, names as a list, anything else as words.
+
+    Attributes stand in the table of a class' fields, not here.
+    """
+    if title == "Attributes":
+        return ""
+    if title == "Example":
+        return f"**{title}**\n\n{fenced(body, 'python')}"
+    if title in ("Returns", "Yields"):
+        return f"**{title}**\n\n{plain(body)}"
+    items = (f"- `{name}`: {plain(meaning)}" for name, meaning in _entries(body).items())
+    return f"**{title}**\n\n" + "\n".join(items)
+
+
+def _entries(body: str) -> dict[str, str]:
+    """Return the entries "name: meaning" of a section; a meaning may go on in indented lines."""
+    parts = (entry.partition(":") for entry in re.split(r"\n(?=\S)", body))
+    return {name: " ".join(meaning.split()) for name, _, meaning in parts}
+
+
+def attributes(docstring: str | None) -> dict[str, str]:
+    """Return the meanings in a docstring's section "Attributes", by name."""
+    section = re.search(r"^Attributes:\n((?: {4}.*(?:\n|$))+)", inspect.cleandoc(docstring or ""), re.M)
+    return _entries(textwrap.dedent(section[1]).rstrip()) if section else {}
 
 
 def fenced(text: str, language: str = "text") -> str:

@@ -6,8 +6,8 @@
     exported = tledge.export(run, variants=["tflite-int8"])
     print(tledge.load(exported).predict("photo.jpg").best)
 
-The names are those of `tledge.api`, which is imported when the first of them is asked for: the command
-line and programs that import a part of tledge start without the rest.
+The names are those of `tledge.api`, which is imported when the first of them is used: the command line
+and programs that import a part of tledge start without the rest.
 """
 
 from typing import TYPE_CHECKING
@@ -48,10 +48,10 @@ __all__ = [
     "verify",
 ]
 
-if not TYPE_CHECKING:  # to a type checker this would give a type to every name there is not
+if not TYPE_CHECKING:  # for a type checker, this would give a type to every name
 
     def __getattr__(name: str) -> object:
-        """The API's names, imported when asked for (PEP 562)."""
+        """Import a name of the API when it is used (PEP 562)."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module

@@ -1,8 +1,7 @@
-"""What can be done here: packages beside the tested set, GPUs, disk, memory, and every variant.
+"""Examine this machine: packages beside the tested versions, GPUs, disk, memory, and every variant.
 
-Which variants can be made and opened follows from what their formats say they need. A package
-counts as there where it is found and, for those with large native libraries, where it loads in a
-process of its own: one that is installed and broken is told from one that is missing.
+Which variants can be made and opened follows from the packages that their formats need. Packages with
+large native libraries are loaded in a separate process, to distinguish broken ones from missing ones.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ from tledge.progress import SILENT, Progress, start_task
 from tledge.training.loggers import mlflow_logger
 
 PROBED = ("tensorflow", "jax", "ai_edge_litert", "onnxruntime")
-"""What is loaded, each in a process of its own, because being installed does not mean that it loads."""
+"""Libraries that are loaded, each in a separate process, since an installed library may fail to load."""
 
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX"}
-"""Keras' backends that tledge trains with."""
+"""Backends of Keras that tledge trains with."""
 
-PATIENCE = 60.0
+LOAD_TIMEOUT = 60.0
 """Seconds that a library may take to load; a small board needs half a minute for TensorFlow."""
 
 TASKS = {
@@ -51,14 +50,14 @@ TASKS = {
     "estimates for Ethos-U": Needs(("ethosu",), install_command("microcontroller")),
     "sign bundles, check signatures": signing.NEEDS,
     "look at tensorboard/": Needs(("tensorboard",), "pip install tensorboard"),
-    "tell MLflow": mlflow_logger.NEEDS,
+    "log to MLflow": mlflow_logger.NEEDS,
 }
-"""What tledge does beside the variants, and what that takes."""
+"""What tledge can do besides making variants, and the packages that this needs."""
 
 
 @dataclass(frozen=True)
 class Ability:
-    """Whether a thing can be done here; else the modules that are missing or broken, and what to type."""
+    """Whether something can be done here; if not, the missing or broken modules and the command to type."""
 
     possible: bool
     missing: tuple[str, ...] = ()
@@ -67,7 +66,7 @@ class Ability:
 
 @dataclass(frozen=True)
 class VariantHere:
-    """Whether a variant can be made from a run, opened to answer photos, and looked into to verify it."""
+    """Whether a variant can be made from a run, opened to predict, and inspected to verify it."""
 
     variant: str
     summary: str
@@ -87,9 +86,9 @@ class Package:
 
 @dataclass(frozen=True)
 class Backend:
-    """A backend of training: its version ("" where it is not installed) and the GPUs that it sees.
+    """A backend of training: its version ("" if it is not installed) and the GPUs that it sees.
 
-    `trouble` says why it does not load or does not tell.
+    `trouble` says why it does not load, or why its GPUs are not known.
     """
 
     name: str
@@ -100,7 +99,7 @@ class Backend:
 
 @dataclass(frozen=True)
 class Disk:
-    """Free and all MiB of the disk that holds, or would hold, a folder."""
+    """Free and total MiB of the disk that holds, or would hold, a folder."""
 
     what: str
     path: str
@@ -110,7 +109,10 @@ class Disk:
 
 @dataclass(frozen=True)
 class Checkup:
-    """All of it. `cards` are GPUs by NVIDIA's driver; `memory_free_mib` is None where nobody tells."""
+    """The result of an examination. `cards` are the GPUs of NVIDIA's driver.
+
+    `memory_free_mib` is None where the system does not tell it.
+    """
 
     tledge: str
     python: str
@@ -127,35 +129,35 @@ class Checkup:
 
 @dataclass(frozen=True)
 class Probe:
-    """What loading a library came to: the GPUs it sees, or why it `failed` or was `slow` to load."""
+    """The result of loading a library: the GPUs it sees, or why it `failed` or was `slow` to load."""
 
     gpus: tuple[str, ...] = ()
     failed: str = ""
     slow: str = ""
 
 
-def examine(progress: Progress = SILENT, patience: float = PATIENCE) -> Checkup:
-    """Look around; nothing is written, and no library is loaded into this process."""
-    here = [name for name in PROBED if not Needs((name,), "").absent()]
+def examine(progress: Progress = SILENT, timeout: float = LOAD_TIMEOUT) -> Checkup:
+    """Examine this machine; write nothing, and load no library into this process."""
+    present = [name for name in PROBED if not Needs((name,), "").absent()]
     with (
-        start_task(progress, "load libraries", len(here)) as task,
-        ThreadPoolExecutor(max(1, len(here))) as pool,
+        start_task(progress, "load libraries", len(present)) as task,
+        ThreadPoolExecutor(max(1, len(present))) as pool,
     ):
 
-        def one(name: str) -> Probe:
-            found = probe(name, patience)
+        def probe_and_advance(name: str) -> Probe:
+            result = probe(name, timeout)
             task.advance(1)
-            return found
+            return result
 
-        probes = dict(zip(here, pool.map(one, here), strict=True))
+        probes = dict(zip(present, pool.map(probe_and_advance, present), strict=True))
     return checkup(probes)
 
 
 def checkup(probes: Mapping[str, Probe]) -> Checkup:
-    """Everything, from what loading the installed ones of `PROBED` came to."""
-    broken = [name for name, found in probes.items() if found.failed]
+    """Collect everything, given the results of loading the installed libraries of `PROBED`."""
+    broken = [name for name, result in probes.items() if result.failed]
     packages = installed()
-    versions = {one.name: one.version for one in packages}
+    versions = {package.name: package.version for package in packages}
     backends = tuple(_backend(name, versions, probes) for name in BACKENDS)
     cards = _cards()
     return Checkup(
@@ -168,50 +170,50 @@ def checkup(probes: Mapping[str, Probe]) -> Checkup:
         cards=cards,
         packages=packages,
         tasks={name: ability(needs, broken) for name, needs in TASKS.items()},
-        variants=tuple(_variant(one, broken) for one in VARIANTS.values()),
-        remarks=(*_troubles(probes), *_unseen(backends, cards)),
+        variants=tuple(_variant(variant, broken) for variant in VARIANTS.values()),
+        remarks=(*_load_failures(probes), *_unseen_gpus(backends, cards)),
     )
 
 
-def probe(name: str, patience: float = PATIENCE) -> Probe:
-    """Load a library in a process of its own, for at most `patience` seconds."""
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+def probe(name: str, timeout: float = LOAD_TIMEOUT) -> Probe:
+    """Load a library in a separate process, for at most `timeout` seconds."""
+    settings = {"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     command = subprocesses.worker_command("environment.gpu_probe", name)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False,
-            timeout=patience, env={**os.environ, **quiet},
+            timeout=timeout, env={**os.environ, **settings},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Probe(slow=f"did not load within {patience:g} s, so its GPUs are not known")
+        return Probe(slow=f"did not load within {timeout:g} s, so its GPUs are not known")
     if done.returncode:
         return Probe(failed=_reason(done.returncode, done.stderr))
     return Probe(gpus=tuple(json.loads(done.stdout.strip().splitlines()[-1])))
 
 
-def _reason(code: int, said: str) -> str:
-    """Why a library does not load, in one line: its last words, or the signal that ended it."""
+def _reason(code: int, output: str) -> str:
+    """Say in one line why a library does not load: its last line of output, or the signal that ended it."""
     if code < 0:
         return f"ended with {signal.Signals(-code).name}"
-    lines = said.strip().splitlines()
+    lines = output.strip().splitlines()
     return lines[-1] if lines else f"ended with exit code {code}"
 
 
 def ability(needs: Needs, broken: Collection[str] = ()) -> Ability:
-    """Whether what `needs` says is here, `broken` modules aside."""
+    """Check whether the modules of `needs` are installed and not `broken`."""
     absent = needs.absent()
     missing = tuple(name for name in needs.modules if name in absent or name in broken)
     if not missing:
         return Ability(True)
-    return Ability(False, missing, needs.command if absent else _again(missing))
+    return Ability(False, missing, needs.command if absent else _reinstall_command(missing))
 
 
-def _again(modules: Collection[str]) -> str:
-    """The command that puts broken packages back, in the tested version where that is known."""
+def _reinstall_command(modules: Collection[str]) -> str:
+    """Return the command that reinstalls broken packages, in the tested version where that is known."""
     names = [resources.package_key(name) for name in modules]
     pins = resources.tested_versions()
-    wanted = (f"{name}=={pins[name]}" if name in pins else name for name in names)
-    return f"pip install --force-reinstall {' '.join(wanted)}"
+    requirements = (f"{name}=={pins[name]}" if name in pins else name for name in names)
+    return f"pip install --force-reinstall {' '.join(requirements)}"
 
 
 def _variant(variant: Variant, broken: Collection[str]) -> VariantHere:
@@ -225,25 +227,25 @@ def _variant(variant: Variant, broken: Collection[str]) -> VariantHere:
 
 
 def installed() -> tuple[Package, ...]:
-    """Every installed package of the tested set, by name."""
-    from importlib import metadata  # slow to load, and seldom wanted
+    """List every installed package of the tested set, by name."""
+    from importlib import metadata  # slow to load, and rarely needed
 
     pins = resources.tested_versions()
-    found: dict[str, str] = {}
-    for one in metadata.distributions():  # the first of a name is what Python imports
-        found.setdefault(resources.package_key(one.name or ""), one.version)
-    return tuple(Package(name, found[name], pins[name]) for name in sorted(pins) if name in found)
+    versions: dict[str, str] = {}
+    for distribution in metadata.distributions():  # Python imports the first of a name
+        versions.setdefault(resources.package_key(distribution.name or ""), distribution.version)
+    return tuple(Package(name, versions[name], pins[name]) for name in sorted(pins) if name in versions)
 
 
 def _backend(name: str, versions: Mapping[str, str], probes: Mapping[str, Probe]) -> Backend:
     if name not in probes:
         return Backend(BACKENDS[name], "")
-    found = probes[name]
-    return Backend(BACKENDS[name], versions.get(name, "?"), found.gpus, found.failed or found.slow)
+    result = probes[name]
+    return Backend(BACKENDS[name], versions.get(name, "?"), result.gpus, result.failed or result.slow)
 
 
 def _cards() -> tuple[str, ...]:
-    """GPUs that NVIDIA's driver knows; none where there is no driver, or it does not answer."""
+    """List the GPUs that NVIDIA's driver knows; none if there is no driver, or it does not respond."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return ()
@@ -256,27 +258,30 @@ def _cards() -> tuple[str, ...]:
 
 
 def _disks() -> tuple[Disk, ...]:
-    places = {"runs": Path("runs"), "prepared photos": cache_root(), "scratch": Path(tempfile.gettempdir())}
-    return tuple(_disk(what, path.absolute()) for what, path in places.items())
+    folders = {"runs": Path("runs"), "prepared photos": cache_root(), "scratch": Path(tempfile.gettempdir())}
+    return tuple(_disk(what, path.absolute()) for what, path in folders.items())
 
 
 def _disk(what: str, path: Path) -> Disk:
-    there = next(one for one in (path, *path.parents) if one.exists())
-    usage = shutil.disk_usage(there)
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    usage = shutil.disk_usage(existing)
     return Disk(what, str(path), usage.free >> 20, usage.total >> 20)
 
 
-def _troubles(probes: Mapping[str, Probe]) -> list[str]:
+def _load_failures(probes: Mapping[str, Probe]) -> list[str]:
     return [
-        f"{name}: installed, and {'does not load' if one.failed else 'slow'} ({one.failed or one.slow})."
-        for name, one in probes.items()
-        if one.failed or one.slow
+        f"{name}: installed, but {'does not load' if result.failed else 'slow'} "
+        f"({result.failed or result.slow})."
+        for name, result in probes.items()
+        if result.failed or result.slow
     ]
 
 
-def _unseen(backends: Collection[Backend], cards: Collection[str]) -> list[str]:
-    """GPUs that the driver knows and a backend that is here does not see."""
-    blind = [one.name for one in backends if one.version and not one.gpus and not one.trouble]
+def _unseen_gpus(backends: Collection[Backend], cards: Collection[str]) -> list[str]:
+    """Warn about GPUs that the driver knows and an installed backend does not see."""
+    blind = [
+        backend.name for backend in backends if backend.version and not backend.gpus and not backend.trouble
+    ]
     if not cards or not blind:
         return []
     advice = f" For TensorFlow: {install_command('gpu')}." if "TensorFlow" in blind else ""

@@ -293,3 +293,16 @@ def test_written_pages_replace_old_ones(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_generated_pages_repeat() -> None:
     assert [made() for made in generate.PAGES.values()] == [made() for made in generate.PAGES.values()]
+
+
+def test_sections_of_docstrings_are_lists() -> None:
+    text = words.prose(
+        "Do it.\n\nExample:\n    do(1)\n\nArgs:\n    path: A file,\n        or a folder.\n"
+        "    top: How many.\n\nAttributes:\n    one: A field.\n\nReturns:\n    A number.\n\n"
+        "Raises:\n    OSError: It is `gone`."
+    )
+    assert "**Example**\n\n```python\ndo(1)\n```" in text
+    assert "**Args**\n\n- `path`: A file, or a folder.\n- `top`: How many." in text
+    assert "A field" not in text
+    assert words.attributes("It.\n\nAttributes:\n    one: A\n        field.") == {"one": "A field."}
+    assert "**Returns**\n\nA number." in text and "**Raises**\n\n- `OSError`: It is `gone`." in text

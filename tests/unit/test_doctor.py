@@ -87,7 +87,7 @@ def test_broken_library_is_put_back(where: Callable[..., Checkup]) -> None:
     pin = resources.tested_versions()["tensorflow"]
     assert not first.made.possible and first.made.missing == ("tensorflow",)
     assert first.made.command == f"pip install --force-reinstall tensorflow=={pin}"
-    assert found.remarks == ("tensorflow: installed, and does not load (ImportError: libcuda.so.9).",)
+    assert found.remarks == ("tensorflow: installed, but does not load (ImportError: libcuda.so.9).",)
     assert found.backends[0].trouble == "ImportError: libcuda.so.9" and not found.backends[1].version
 
 

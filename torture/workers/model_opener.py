@@ -25,7 +25,7 @@ from tledge.inference.predictor import open_predictor
 from tledge.models import classifier
 from tledge.runtime import sandbox, sandbox_worker
 from tledge.runtime.model_file import read_model
-from tledge.verification import verify as verification_verify
+from tledge.verification.verify import failure, verify_bundle
 
 PATIENCE = 60
 """Seconds for a step; then SIGALRM ends the process, also within native code."""
@@ -53,9 +53,9 @@ def inspect(file: Path, photo: Path, bundle: Path) -> None:
 
 def verify(file: Path, photo: Path, bundle: Path) -> None:
     """Verify a bundle that holds the file, as `tledge verify` does."""
-    report = verification_verify.verify_bundle(replace_artifact(file, bundle))
+    report = verify_bundle(replace_artifact(file, bundle))
     if not report.passed:
-        raise verification_verify.failure(report)
+        raise failure(report)
 
 
 def keras(file: Path, photo: Path, bundle: Path) -> None:
