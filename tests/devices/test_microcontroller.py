@@ -69,7 +69,7 @@ def start(program: Path, answers: Any, arena: int = ARENA) -> subprocess.Complet
 def test_program_checks_golden_cases(project: Path) -> None:
     pixels = np.load(project / "bundle/golden/pixels.npy")
     right = as_bytes(np.load(project / "bundle/golden/tflite-int8.reference.npy"))
-    rows = mcu_sources.chosen(right)
+    rows = mcu_sources.select_cases(right)
     program = build(project)
     done = start(program, right[rows])
     assert done.returncode == 0 and "self-test passed" in done.stdout, done.stdout
@@ -98,7 +98,7 @@ def test_changed_byte_is_noticed(project: Path, file: str, old: str, new: str, w
     assert text.count(old) == 1
     path.write_text(text.replace(old, new), encoding="utf-8")
     right = as_bytes(np.load(project / "bundle/golden/tflite-int8.reference.npy"))
-    done = start(build(project), right[mcu_sources.chosen(right)])
+    done = start(build(project), right[mcu_sources.select_cases(right)])
     assert done.returncode == 4 and done.stdout.endswith("self-test FAILED\n")
     assert f"{what}: changed since the bundle was made" in done.stdout
 
@@ -111,7 +111,7 @@ def test_camera_is_classified(project: Path, tmp_path: Path) -> None:
     )
     right = as_bytes(np.load(project / "bundle/golden/tflite-int8.reference.npy"))
     sure, unsure = [[0, 0, 250, 6]], [[60, 70, 66, 60]]
-    answers = np.array([*right[mcu_sources.chosen(right)], *sure, *unsure], np.uint8)
+    answers = np.array([*right[mcu_sources.select_cases(right)], *sure, *unsure], np.uint8)
     done = start(build(project, camera), answers)
     # By hand: 250^1.25 / (250^1.25 + 6^1.25) = 0.9907; 70^1.25 / (2 * 60^1.25 + 70^1.25 + 66^1.25) = 0.283.
     assert done.stdout.splitlines()[-2:] == ["Eule größer 99 %", 'a "quoted" \\ dog?? 28 %, unsure']

@@ -1,1 +1,1 @@
-"""Device projects, and what a model takes of a microcontroller."""
+"""Fill device projects, and measure the memory that a model needs on a microcontroller."""

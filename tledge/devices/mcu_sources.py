@@ -1,7 +1,7 @@
-"""The microcontroller project's own source, made of a bundle: a device without files reads arrays.
+"""Generate the source of the microcontroller project from a bundle: a device without files reads arrays.
 
-Into `generated/` go the model, its labels and figures, the registrations of its operators and a few
-golden cases; beside it `budget.md` and `budget.json` say what the model takes of the device.
+`generated/` gets the model, its labels and figures, the registrations of its operators and a few golden
+cases; beside it `budget.md` and `budget.json` describe the memory that the model needs.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 VARIANT = "tflite-int8"
 
-CASES = 3
-"""Golden cases that are compiled in; each takes height x width x 3 bytes of flash."""
+MAX_CASES = 3
+"""Golden cases that are compiled in; each needs height x width x 3 bytes of flash."""
 
 REGISTRATIONS = {
     name.upper(): name
@@ -46,59 +46,62 @@ REGISTRATIONS = {
 def fill(project: Path, bundle: Bundle) -> None:
     """Write `generated/`, `budget.json` and `budget.md` into `project`, which holds `bundle/`.
 
-    Raises MissingError without tflite-micro, ArtifactError for a model that holds floats or that does
-    not answer the golden pixels in tflite-micro exactly as LiteRT's reference kernels did at export.
+    Raises MissingError without tflite-micro, ArtifactError for a model with float tensors, and for one
+    whose outputs in tflite-micro are not bit-exact with LiteRT's reference kernels at export.
     """
-    entry = next(one for one in bundle.manifest.artifacts if one.variant == VARIANT)
+    entry = next(artifact for artifact in bundle.manifest.artifacts if artifact.variant == VARIANT)
     path = project / "bundle" / entry.path
     if files.sha256(path) != entry.sha256:
         raise ArtifactError(f"{entry.path}: not the file that manifest.json names (SHA-256 differs).")
-    mcu_budget.integer_only(path)
-    expected = _expected(path, bundle)
+    mcu_budget.require_integer_only(path)
+    expected = _expected_outputs(path, bundle)
     pixels = bundle.golden()["pixels"]
-    ran = mcu_budget.micro_run(path, pixels)
-    _agree(path, ran.answers, expected)
-    found = mcu_budget.measure(path, ran.arena)
-    made = project / "generated"
-    made.mkdir()
+    run = mcu_budget.micro_run(path, pixels)
+    _require_exact(path, run.outputs, expected)
+    budget = mcu_budget.measure(path, run.arena)
+    generated = project / "generated"
+    generated.mkdir()
     sources = {
-        "model_data.h": _model_header(path, bundle, found),
+        "model_data.h": _model_header(path, bundle, budget),
         "checksums.h": _checksums_header(path.read_bytes(), bundle.manifest.labels, pixels, expected),
         "model_data.cc": _array_source("model_data.h", "kModel", path.read_bytes()),
         "labels.h": _labels_header(bundle.manifest.labels, bundle.manifest.confidence),
-        "operators.h": operators_header([one.name for one in found.operators]),
+        "operators.h": operators_header([operator.name for operator in budget.operators]),
         **_golden_sources(pixels, expected),
     }
     for name, text in sources.items():
-        (made / name).write_text(text, encoding="utf-8")
-    files.write_json(project / "budget.json", found)
-    (project / "budget.md").write_text(mcu_budget.as_markdown(found, len(pixels)), encoding="utf-8")
+        (generated / name).write_text(text, encoding="utf-8")
+    files.write_json(project / "budget.json", budget)
+    (project / "budget.md").write_text(mcu_budget.as_markdown(budget, len(pixels)), encoding="utf-8")
 
 
-def _expected(path: Path, bundle: Bundle) -> NDArray[np.uint8]:
-    """LiteRT's reference answers uint8[cases, classes], as bytes again: value / scale + zero point."""
+def _expected_outputs(path: Path, bundle: Bundle) -> NDArray[np.uint8]:
+    """Return the outputs of LiteRT's reference kernels, uint8[cases, classes]: value / scale + zero point."""
     import numpy as np
 
-    answers = bundle.golden().get(f"{VARIANT}.reference")
-    if answers is None:
-        raise ArtifactError(f"{bundle.path}: holds no reference answers of {VARIANT}. Bundle the run again.")
-    given = inspect(path).outputs[0]
-    return (np.round(answers / given.scale) + given.zero_point).astype(np.uint8)
-
-
-def _agree(path: Path, found: NDArray[Any], expected: NDArray[np.uint8]) -> None:
-    import numpy as np
-
-    if found.dtype != np.uint8 or not np.array_equal(found, expected):
-        differ = int((found != expected).any(1).sum()) if found.shape == expected.shape else len(found)
+    probabilities = bundle.golden().get(f"{VARIANT}.reference")
+    if probabilities is None:
         raise ArtifactError(
-            f"{path.name}: tflite-micro answers {differ} of {len(found)} golden cases otherwise than "
-            "LiteRT's reference kernels did at export. A damaged bundle, or versions that do not fit."
+            f"{bundle.path}: has no predictions of {VARIANT} with reference kernels. Bundle the run again."
+        )
+    output = inspect(path).outputs[0]
+    return (np.round(probabilities / output.scale) + output.zero_point).astype(np.uint8)
+
+
+def _require_exact(path: Path, outputs: NDArray[Any], expected: NDArray[np.uint8]) -> None:
+    """Raise ArtifactError unless the outputs are bit-exact."""
+    import numpy as np
+
+    if outputs.dtype != np.uint8 or not np.array_equal(outputs, expected):
+        differ = int((outputs != expected).any(1).sum()) if outputs.shape == expected.shape else len(outputs)
+        raise ArtifactError(
+            f"{path.name}: tflite-micro's outputs for {differ} of {len(outputs)} golden cases differ from "
+            "LiteRT's reference kernels at export. The bundle is damaged, or the versions do not match."
         )
 
 
 def operators_header(names: Sequence[str]) -> str:
-    """A resolver type with room for exactly the operators of these schema names, and their registration.
+    """Return a resolver type for exactly the operators of these schema names, and their registration.
 
     Raises ArtifactError for an operator whose registration is not known.
     """
@@ -117,15 +120,15 @@ def operators_header(names: Sequence[str]) -> str:
 
 
 def c_array(data: bytes) -> str:
-    """Bytes as the inner part of a C array, 20 a line."""
+    """Return bytes as the content of a C array, 20 a line."""
     rows = (data[start : start + 20] for start in range(0, len(data), 20))
     return ",\n".join("    " + ", ".join(str(byte) for byte in row) for row in rows)
 
 
 def c_string(text: str) -> str:
-    """A C string literal of the text's UTF-8; all but plain characters in octal, which ends by itself."""
-    plain = set(range(0x20, 0x7F)) - {ord(one) for one in '"\\?'}
-    return '"' + "".join(chr(one) if one in plain else f"\\{one:03o}" for one in text.encode()) + '"'
+    """Return a C string literal of the text's UTF-8; all but plain characters as three octal digits."""
+    plain = set(range(0x20, 0x7F)) - {ord(character) for character in '"\\?'}
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
 
 
 def _header(body: str) -> str:
@@ -137,27 +140,27 @@ def _array_source(header: str, name: str, data: bytes) -> str:
     return f'#include "{header}"\n\n{array}'
 
 
-def _model_header(path: Path, bundle: Bundle, found: Budget) -> str:
-    spec, given = bundle.manifest.input, inspect(path).outputs[0]
+def _model_header(path: Path, bundle: Bundle, budget: Budget) -> str:
+    spec, output = bundle.manifest.input, inspect(path).outputs[0]
     return _header(
         "#include <cstddef>\n\n"
-        f"// {bundle.manifest.name} {bundle.manifest.version}, SHA-256 {found.sha256}\n"
-        f"alignas(16) extern const unsigned char kModel[{found.flash_bytes}];\n\n"
-        "// The least in which tflite-micro's reference kernels run it; see budget.md.\n"
-        f"constexpr std::size_t kArenaBytes = {found.arena_bytes};\n"
+        f"// {bundle.manifest.name} {bundle.manifest.version}, SHA-256 {budget.sha256}\n"
+        f"alignas(16) extern const unsigned char kModel[{budget.flash_bytes}];\n\n"
+        "// The smallest arena in which tflite-micro's reference kernels run the model; see budget.md.\n"
+        f"constexpr std::size_t kArenaBytes = {budget.arena_bytes};\n"
         f"constexpr int kHeight = {spec.height};\nconstexpr int kWidth = {spec.width};\n"
         f"constexpr int kClasses = {len(bundle.manifest.labels)};\n\n"
         "// probability = kScale * (output - kZeroPoint)\n"
-        f"constexpr float kScale = {given.scale!r}f;\nconstexpr int kZeroPoint = {given.zero_point};\n"
+        f"constexpr float kScale = {output.scale!r}f;\nconstexpr int kZeroPoint = {output.zero_point};\n"
     )
 
 
-def _labels_header(labels: Sequence[str], fitted: AbstentionPolicy | None) -> str:
-    temperature, threshold = (fitted.temperature, fitted.threshold) if fitted else (1.0, 0.0)
+def _labels_header(labels: Sequence[str], policy: AbstentionPolicy | None) -> str:
+    temperature, threshold = (policy.temperature, policy.threshold) if policy else (1.0, 0.0)
     names = ",\n".join(f"    {c_string(label)}" for label in labels)
     return _header(
         f"constexpr const char* kLabels[] = {{\n{names},\n}};\n\n"
-        "// Confidence: p^(1 / kTemperature) over the sum of these; below kThreshold the model is unsure.\n"
+        "// Confidence: p^(1 / kTemperature) over the sum for all classes; unsure below kThreshold.\n"
         f"constexpr float kTemperature = {float(temperature)!r}f;\n"
         f"constexpr float kThreshold = {float(threshold)!r}f;\n"
     )
@@ -166,8 +169,8 @@ def _labels_header(labels: Sequence[str], fitted: AbstentionPolicy | None) -> st
 def _checksums_header(
     model: bytes, labels: Sequence[str], pixels: NDArray[np.uint8], expected: NDArray[np.uint8]
 ) -> str:
-    """CRC-32 of what is compiled in, so that a device notices a changed byte; labels end with 0, as in C."""
-    rows = chosen(expected)
+    """Return the CRC-32 of the arrays, to detect changed bytes on a device; labels end with 0, as in C."""
+    rows = select_cases(expected)
     parts = {
         "Model": model,
         "Labels": b"".join(label.encode() + b"\0" for label in labels),
@@ -179,22 +182,22 @@ def _checksums_header(
 
 
 def _golden_sources(pixels: NDArray[np.uint8], expected: NDArray[np.uint8]) -> dict[str, str]:
-    rows = chosen(expected)
-    picked, answers = pixels[rows], expected[rows]
-    count, size, classes = len(rows), picked[0].size, answers.shape[1]
+    rows = select_cases(expected)
+    case_pixels, outputs = pixels[rows], expected[rows]
+    count, size, classes = len(rows), case_pixels[0].size, outputs.shape[1]
     header = _header(
         f"constexpr int kCases = {count};\n"
         f"alignas(16) extern const unsigned char kPixels[{count * size}];\n"
         f"alignas(16) extern const unsigned char kAnswers[{count * classes}];\n"
     )
-    source = _array_source("golden.h", "kPixels", picked.tobytes())
-    answered = _array_source("golden.h", "kAnswers", answers.tobytes())
-    return {"golden.h": header, "golden.cc": source + answered.removeprefix('#include "golden.h"\n')}
+    source = _array_source("golden.h", "kPixels", case_pixels.tobytes())
+    output_array = _array_source("golden.h", "kAnswers", outputs.tobytes())
+    return {"golden.h": header, "golden.cc": source + output_array.removeprefix('#include "golden.h"\n')}
 
 
-def chosen(expected: NDArray[np.uint8]) -> list[int]:
-    """Rows of up to 3 golden cases, of different answers where there are any, in their order."""
-    answers = expected.argmax(1).tolist()
-    first = [answers.index(one) for one in dict.fromkeys(answers)]
-    others = [row for row in range(len(answers)) if row not in first]
-    return sorted([*first, *others][:CASES])
+def select_cases(expected: NDArray[np.uint8]) -> list[int]:
+    """Return the rows of up to 3 golden cases in order, with different predictions where possible."""
+    predictions = expected.argmax(1).tolist()
+    first = [predictions.index(label) for label in dict.fromkeys(predictions)]
+    others = [row for row in range(len(predictions)) if row not in first]
+    return sorted([*first, *others][:MAX_CASES])

@@ -1,7 +1,7 @@
-"""Device projects: a folder of `export/` with a bundle in it, for one kind of device.
+"""Fill device projects: a folder of `export/` with a bundle in it, for one kind of device.
 
-A project reads everything that varies from `bundle/manifest.json` at run time, so filling one is
-copying; only where a device has no files (a microcontroller) is source made of the bundle.
+A project reads everything that varies from `bundle/manifest.json` at run time, so it is filled by
+copying; only for devices without files (microcontrollers) source is generated from the bundle.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from tledge.devices import mcu_sources
 from tledge.errors import RecipeError, RunError
 
 Fill = Callable[[Path, Bundle], None]
-"""Makes of the bundle what a project needs beyond it, in the project's folder."""
+"""Generates the further files of a project from the bundle, in the project's folder."""
 
 LEFTOVERS = (
     "build", "dist", "__pycache__", "*.pyc", ".venv*", "node_modules", ".gradle", ".cxx", "local.properties",
 )  # fmt: skip
-"""What building or running a project where it lies leaves behind, at any depth."""
+"""Files that building or running a project in its folder leaves behind, at any depth."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A kind of device: what it is, the variants that serve there (best first), what is made for it.
+    """A kind of device: its description, the variants that run there (best first), generated files.
 
-    `self_test` is the command line, run in the project's folder, that proves it on its machine.
+    `self_test` is the command line, run in the project's folder, that tests it on its machine.
     """
 
     summary: str
@@ -69,56 +69,62 @@ TARGETS = {
         self_test="make TFLM_DIR=/path/to/tflm-tree self-test",
     ),
 }
-"""By name, which is also the folder's below `export/`."""
+"""Targets by name, which is also the name of the folder below `export/`."""
 
 
 def find(name: str) -> Target:
-    """The target of this name; raises RecipeError where there is none."""
+    """Return the target of this name; raise RecipeError for an unknown name."""
     if name not in TARGETS:
-        raise RecipeError(f"--target {name}: no such device project. Known: {', '.join(TARGETS)}.")
+        raise RecipeError(f"--target {name}: unknown device project. Known: {', '.join(TARGETS)}.")
     return TARGETS[name]
 
 
 def require_new(out: Path) -> None:
-    """Raise RunError where something stands at `out`: a project may hold its owner's work."""
+    """Raise RunError where `out` exists: a project may contain its owner's work."""
     if out.exists() or out.is_symlink():
-        raise RunError(f"{out}: exists already. Remove it, or name another folder with --out.")
+        raise RunError(f"{out}: exists already. Remove it, or choose another folder with --out.")
 
 
 def fill(name: str, bundle: Path, out: Path, key: PublicKey | None = None) -> Path:
     """Copy the device project `name` and the bundle at `bundle`, a folder or zip, into the new folder `out`.
 
-    `out` appears whole or not at all; gives its path. Raises RecipeError for a target that is not
-    there, for a bundle without a variant that serves there and for an `out` inside the bundle,
-    RunError where `out` exists, ArtifactError for a damaged bundle and for one that the owner of `key`,
-    where that is given, did not sign.
+    `out` appears only when complete; returns its path.
+
+    Raises:
+        RecipeError: The target is unknown, the bundle has no variant for it, or `out` is in the bundle.
+        RunError: `out` exists.
+        ArtifactError: The bundle is damaged, or not signed by the owner of `key`, where one is given.
     """
     target = find(name)
     require_new(out)
     if out.resolve().is_relative_to(bundle.resolve()):
-        raise RecipeError(f"--out {out}: a bundle holds what SHA256SUMS names, nothing else. Name another.")
+        raise RecipeError(
+            f"--out {out}: a bundle may contain only the files in SHA256SUMS. Choose another folder."
+        )
     opened = open_bundle(bundle, key)
     _require_variant(name, target, opened)
     opened.check_sums()
     project = resources.folder("export") / name
-    with atomic.replacing(out) as made:
-        shutil.copytree(project, made, ignore=lambda folder, names: _left_out(project, folder, names))
-        opened.extract(made / "bundle")
+    with atomic.replacing(out) as target_folder:
+        shutil.copytree(
+            project, target_folder, ignore=lambda folder, names: _left_out(project, folder, names)
+        )
+        opened.extract(target_folder / "bundle")
         if target.fill:
-            target.fill(made, opened)
+            target.fill(target_folder, opened)
     return out
 
 
 def _require_variant(name: str, target: Target, bundle: Bundle) -> None:
-    there = [one.variant for one in bundle.manifest.artifacts]
-    if not set(there) & set(target.variants):
+    variants = [artifact.variant for artifact in bundle.manifest.artifacts]
+    if not set(variants) & set(target.variants):
         raise RecipeError(
-            f"{bundle.path}: holds {', '.join(there) or 'no artifact'}, and {name} needs one of "
+            f"{bundle.path}: has {', '.join(variants) or 'no artifact'}, but {name} needs one of "
             f"{', '.join(target.variants)}. Export one of these first."
         )
 
 
 def _left_out(project: Path, folder: str, names: list[str]) -> set[str]:
-    """Leftovers in `folder` of a project, and a bundle that was put there to try it."""
-    found = shutil.ignore_patterns(*LEFTOVERS)(folder, names)
-    return found | {"bundle"} if Path(folder) == project else found
+    """Return the leftovers in `folder` of a project, and a bundle that was put there to try it."""
+    leftovers = shutil.ignore_patterns(*LEFTOVERS)(folder, names)
+    return leftovers | {"bundle"} if Path(folder) == project else leftovers

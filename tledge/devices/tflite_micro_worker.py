@@ -1,7 +1,7 @@
-"""tflite-micro in a process of its own: `python -m tledge.devices.tflite_micro_worker JOB.json RESULT.json`.
+"""Run tflite-micro in its own process: `python -m tledge.devices.tflite_micro_worker JOB.json RESULT.json`.
 
-A failed check in tflite-micro aborts the process, so no other process runs it. The arena is the
-one block of memory from which an interpreter takes all tensors and all of its own structures.
+A failed check in tflite-micro aborts the process, so it runs in no other process. The arena is the
+block of memory from which an interpreter allocates all tensors and its own structures.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ALIGNMENT = 16
-"""Bytes that tflite-micro aligns tensors to; arenas are tried in steps of these."""
+"""Alignment of tensors in tflite-micro, in bytes; also the step between arena sizes."""
 
-LARGEST = 1 << 26
+MAX_ARENA = 1 << 26
 """An arena of 64 MiB is larger than any microcontroller's memory."""
 
 
 @dataclass(frozen=True)
 class MicroJob:
-    """A model, an `.npy` of inputs [N, ...] in the model's own dtype, and where answers are put.
+    """A model, an `.npy` of inputs [N, ...] in the model's own dtype, and the `.npy` for its outputs.
 
-    `arena` is the size in bytes to run with; 0 searches for the smallest that serves.
+    `arena` is the size in bytes to run with; 0 searches for the smallest that suffices.
     """
 
     model: str
     inputs: str
-    answers: str
+    outputs: str
     arena: int = 0
 
 
 def work(job: MicroJob) -> int:
-    """Run the job, write the answers [N, ...] as an `.npy`, and give the arena in bytes.
+    """Run the job, write the outputs [N, ...] as an `.npy`, and return the arena in bytes.
 
     Raises MissingError without tflite-micro, ArtifactError where the model does not run in the arena.
     """
@@ -51,30 +51,30 @@ def work(job: MicroJob) -> int:
 
     interpreter = _interpreters(Path(job.model).read_bytes())
     arena = job.arena or smallest(lambda size: interpreter(size) is not None)
-    opened = interpreter(arena)
-    if opened is None:
+    started = interpreter(arena)
+    if started is None:
         raise ArtifactError(f"does not start in tflite-micro in an arena of {arena} bytes.")
     inputs = np.load(job.inputs, allow_pickle=False)
-    np.save(job.answers, np.stack([_answer(opened, one) for one in inputs]))
+    np.save(job.outputs, np.stack([_invoke(started, values) for values in inputs]))
     return arena
 
 
-def smallest(serves: Callable[[int], bool]) -> int:
-    """The least multiple of 16 for which `serves(size)`, given that all larger ones serve too.
+def smallest(suffices: Callable[[int], bool]) -> int:
+    """Return the smallest multiple of 16 for which `suffices(size)`, given that all larger ones suffice.
 
-    Raises ArtifactError where not even 64 MiB do.
+    Raises ArtifactError where even 64 MiB do not suffice.
     """
-    low, high = 0, LARGEST // ALIGNMENT
-    if not serves(LARGEST):
-        raise ArtifactError(f"does not start in tflite-micro, whatever the arena up to {LARGEST >> 20} MiB.")
+    low, high = 0, MAX_ARENA // ALIGNMENT
+    if not suffices(MAX_ARENA):
+        raise ArtifactError(f"does not start in tflite-micro in any arena up to {MAX_ARENA >> 20} MiB.")
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if serves(middle * ALIGNMENT) else (middle, high)
+        low, high = (low, middle) if suffices(middle * ALIGNMENT) else (middle, high)
     return high * ALIGNMENT
 
 
 def _interpreters(model: bytes) -> Callable[[int], Any]:
-    """A function from the arena's bytes to an interpreter, None where it is too small."""
+    """Return a function from an arena's size in bytes to an interpreter; None if the arena is too small."""
     try:
         from tflite_micro import runtime
     except ImportError as error:
@@ -85,24 +85,24 @@ def _interpreters(model: bytes) -> Callable[[int], Any]:
     def interpreter(arena: int) -> Any:
         try:
             return runtime.Interpreter.from_bytes(model, arena_size=arena)
-        except RuntimeError:  # its one class for all that fails; the reason is on stderr
+        except RuntimeError:  # its only exception; the reason is on stderr
             return None
 
     return interpreter
 
 
-def _answer(interpreter: Any, values: NDArray[Any]) -> NDArray[np.uint8]:
+def _invoke(interpreter: Any, values: NDArray[Any]) -> NDArray[np.uint8]:
     try:
         interpreter.set_input(values[None], 0)
         interpreter.invoke()
     except (RuntimeError, ValueError) as error:
-        raise ArtifactError(f"starts in tflite-micro and does not run ({error}).") from error
-    answer: NDArray[np.uint8] = interpreter.get_output(0)[0].copy()
-    return answer
+        raise ArtifactError(f"starts in tflite-micro but does not run ({error}).") from error
+    output: NDArray[np.uint8] = interpreter.get_output(0)[0].copy()
+    return output
 
 
 def main(job_path: str, result_path: str) -> int:
-    """Do the job; 0 where it ran, else 1 with the reason in the result file."""
+    """Run the job; return 0 on success, else 1 with the reason in the result file."""
     job = from_json(MicroJob, json.loads(Path(job_path).read_text(encoding="utf-8")))
     try:
         result: dict[str, Any] = {"arena": work(job)}

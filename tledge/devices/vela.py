@@ -1,4 +1,4 @@
-"""What Arm's compiler for Ethos-U estimates of a model: memory, cycles, operators left on the CPU."""
+"""Estimate a model on Ethos-U with Arm's Vela compiler: memory, cycles, operators on the CPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tledge.errors import ArtifactError, MissingError
 from tledge.formats.tflite_operators import operators
 
 NPU = "ethos-u"
-"""The one custom operator that stands for all that was compiled for the accelerator."""
+"""The custom operator that replaces all operators compiled for the accelerator."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ CONFIGURATIONS = {
     "ethos-u65-512": Configuration("ethos-u65-512", "Ethos_U65_Embedded"),
     "ethos-u85-256": Configuration("ethos-u85-256", "Ethos_U85_SYS_Flash_High"),
 }
-"""By name: systems with the model in flash and everything else in SRAM, as a microcontroller has."""
+"""Configurations by name: the model in flash and everything else in SRAM, as in a microcontroller."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Vela's figures for one configuration: estimates of a compiler, measured on no device.
+    """Vela's figures for one configuration: estimates of a compiler, not measured on a device.
 
     `sram_bytes` and `flash_bytes` are those of the compiled model; `cycles` are the accelerator's for
-    one image at `clock_mhz`; `on_cpu` counts operators that it cannot take, by name.
+    one image at `clock_mhz`; `on_cpu` counts the operators that it cannot run, by name.
     """
 
     configuration: str
@@ -73,30 +73,31 @@ def estimate(model: bytes, name: str, configuration: str) -> Estimate:
     return _estimate(configuration, row, compiled)
 
 
-def _compile(source: Path, name: str, wanted: Configuration) -> None:
-    """Vela in its own process, which leaves a `.csv` and a compiled model beside `source`."""
+def _compile(source: Path, name: str, target: Configuration) -> None:
+    """Run Vela in its own process; it writes a `.csv` and a compiled model beside `source`."""
     options = {
-        "--accelerator-config": wanted.accelerator,
+        "--accelerator-config": target.accelerator,
         "--config": "Arm/vela.ini",
-        "--system-config": wanted.system,
-        "--memory-mode": wanted.memory,
+        "--system-config": target.system,
+        "--memory-mode": target.memory,
         "--output-dir": str(source.parent),
     }
     flags = [part for option in options.items() for part in option]
     command = [sys.executable, "-m", "ethosu.vela", str(source), *flags]
     done = subprocesses.run_with_timeout(command, f"{name}: Vela")
     if done.returncode:
-        why = subprocesses.describe_exit(done.returncode, done.stdout + done.stderr)
-        raise ArtifactError(f"{name}: Vela does not compile it for {wanted.accelerator}. It {why}")
+        reason = subprocesses.describe_exit(done.returncode, done.stdout + done.stderr)
+        raise ArtifactError(f"{name}: Vela does not compile it for {target.accelerator}. It {reason}")
 
 
 def _estimate(configuration: str, row: dict[str, str], compiled: bytes) -> Estimate:
-    """Figures of Vela's summary; what is left on the CPU from the compiled file itself.
+    """Read Vela's summary; the operators on the CPU come from the compiled file itself.
 
-    Vela ends with exit code 0 where it compiled nothing at all.
+    Vela ends with exit code 0 even where it compiled nothing.
     """
     flash = float(row["on_chip_flash_memory_used"]) + float(row["off_chip_flash_memory_used"])
-    left = Counter(one.name for one in operators(compiled, "model_vela.tflite") if one.name != NPU)
+    names = (operator.name for operator in operators(compiled, "model_vela.tflite"))
+    on_cpu = Counter(name for name in names if name != NPU)
     return Estimate(
         configuration,
         sram_bytes=round(float(row["sram_memory_used"]) * 1024),
@@ -104,5 +105,5 @@ def _estimate(configuration: str, row: dict[str, str], compiled: bytes) -> Estim
         cycles=round(float(row["cycles_total"])),
         clock_mhz=float(row["core_clock"]) / 1e6,
         milliseconds=float(row["inference_time"]) * 1e3,
-        on_cpu=dict(sorted(left.items())),
+        on_cpu=dict(sorted(on_cpu.items())),
     )

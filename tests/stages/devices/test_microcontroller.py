@@ -26,8 +26,8 @@ def model(tmp_path: Path) -> Path:
 def test_arena_is_what_it_takes(model: Path) -> None:
     pixels = fake_graphs.pictures(6)
     ran = mcu_budget.micro_run(model, pixels)
-    assert np.array_equal(ran.answers, as_bytes(fake_integer.answers(MODEL, pixels)))
-    assert len(np.unique(ran.answers, axis=0)) > 3
+    assert np.array_equal(ran.outputs, as_bytes(fake_integer.answers(MODEL, pixels)))
+    assert len(np.unique(ran.outputs, axis=0)) > 3
     assert mcu_budget.micro_run(model, pixels[:1], ran.arena).arena == ran.arena
     with pytest.raises(ArtifactError, match=r"(?s)does not start in tflite-micro in an arena .*Failed to"):
         mcu_budget.micro_run(model, pixels[:1], ran.arena - 1024)

@@ -49,7 +49,10 @@ def test_budget_stands_in_project(project: Path) -> None:
     assert {"name": "QUANTIZE", "count": 2, "macs": 0} in raw["operators"]
     assert [one["configuration"] for one in raw["estimates"]] == list(vela.CONFIGURATIONS)
     text = (project / "budget.md").read_text()
-    assert "Arena: 16000 bytes (15.6 KiB)" in text and "all 6 golden cases bit for bit" in text
+    assert (
+        "Arena: 16000 bytes (15.6 KiB)" in text
+        and "outputs of all 6 golden cases equal LiteRT's reference kernels bit for bit" in text
+    )
     assert "| ethos-u55-64 | 2.0 | 1.0 | 999 | 500 | 0.00 | 2 MEAN |" in text
     assert "kArenaBytes = 16000;" in (project / "generated/model_data.h").read_text()
 
@@ -168,7 +171,7 @@ def test_worker_runs_in_smallest_arena(model: Path, tmp_path: Path, monkeypatch:
     planted(tmp_path, "tflite_micro", RUNTIME.replace("INVOKE", "pass"), monkeypatch)
     pixels = fake_graphs.pictures(3)
     ran = mcu_budget.micro_run(model, pixels)
-    assert ran.arena == 1008 and np.array_equal(ran.answers, pixels[:, 0, 0])
+    assert ran.arena == 1008 and np.array_equal(ran.outputs, pixels[:, 0, 0])
     with pytest.raises(ArtifactError, match="does not start in tflite-micro in an arena of 992 bytes"):
         mcu_budget.micro_run(model, pixels, 992)
 

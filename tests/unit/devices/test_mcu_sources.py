@@ -36,9 +36,9 @@ def test_unknown_operator_is_refused() -> None:
 
 def test_cases_show_different_answers() -> None:
     answers = np.eye(4, dtype=np.uint8)[[2, 2, 2, 1, 2, 0, 3]]
-    assert mcu_sources.chosen(answers) == [0, 3, 5]
-    assert mcu_sources.chosen(answers[:3]) == [0, 1, 2]
-    assert mcu_sources.chosen(answers[:1]) == [0]
+    assert mcu_sources.select_cases(answers) == [0, 3, 5]
+    assert mcu_sources.select_cases(answers[:3]) == [0, 1, 2]
+    assert mcu_sources.select_cases(answers[:1]) == [0]
 
 
 def test_answers_of_another_model_are_refused(tmp_path: Path, measured: None) -> None:
@@ -48,7 +48,7 @@ def test_answers_of_another_model_are_refused(tmp_path: Path, measured: None) ->
     answers[4, 1] += 1 / 256
     np.save(path, answers)
     write_sums(bundle)
-    with pytest.raises(ArtifactError, match="answers 1 of 6 golden cases otherwise"):
+    with pytest.raises(ArtifactError, match="outputs for 1 of 6 golden cases differ"):
         projects.fill("microcontroller", bundle, tmp_path / "project")
     assert not (tmp_path / "project").exists()
 
@@ -62,7 +62,9 @@ def test_damaged_artifact_is_refused(tmp_path: Path, measured: None) -> None:
 
 def test_float_model_is_refused(tmp_path: Path, measured: None) -> None:
     bundle = fake_integer.bundle(tmp_path / "bundle", fake_artifacts.tflite(size=fake_integer.SIDE))
-    with pytest.raises(ArtifactError, match=r"holds float32 tensors\. A microcontroller takes integers only"):
+    with pytest.raises(
+        ArtifactError, match=r"has float32 tensors\. Microcontrollers need an integer-only model"
+    ):
         projects.fill("microcontroller", bundle, tmp_path / "project")
 
 
@@ -76,7 +78,7 @@ def test_bundle_without_reference_answers_is_refused(tmp_path: Path, measured: N
     bundle = fake_integer.bundle(tmp_path / "bundle", MODEL)
     (bundle / "golden" / "tflite-int8.reference.npy").unlink()
     write_sums(bundle)
-    with pytest.raises(ArtifactError, match="no reference answers"):
+    with pytest.raises(ArtifactError, match="has no predictions of tflite-int8 with reference kernels"):
         projects.fill("microcontroller", bundle, tmp_path / "project")
 
 

@@ -8,7 +8,7 @@ from tledge.devices import tflite_micro_worker
 from tledge.errors import ArtifactError
 
 
-@pytest.mark.parametrize("needed", [1, 16, 17, 72880, tflite_micro_worker.LARGEST])
+@pytest.mark.parametrize("needed", [1, 16, 17, 72880, tflite_micro_worker.MAX_ARENA])
 def test_smallest_arena_is_found(needed: int) -> None:
     found = tflite_micro_worker.smallest(lambda size: size >= needed)
     assert found % 16 == 0 and needed <= found < needed + 16
