@@ -163,7 +163,8 @@ def as_markdown(budget: Budget, exact: int) -> str:
         f"- Arena: {budget.arena_bytes} bytes ({budget.arena_bytes / KIB:.1f} KiB)",
         f"- Flash: {budget.flash_bytes} bytes ({budget.flash_bytes / KIB:.1f} KiB), the model alone",
         f"- {budget.macs} MACs for one image",
-        f"- tflite-micro's outputs of all {exact} golden cases equal LiteRT's reference kernels bit for bit\n",
+        f"- tflite-micro's outputs of all {exact} golden cases equal "
+        "LiteRT's reference kernels bit for bit\n",
         MEASUREMENT_NOTE + "\n",
         "| operator | times | MACs |",
         "|---|---|---|",
