@@ -328,5 +328,5 @@ def test_other_photos_are_not_gone_on_with(tmp_path: Path, cli: Cli, monkeypatch
             cli("train", "small.toml", "--quiet")
     (folder / "train" / "cat" / "0000.jpg").unlink()
     done = cli("train", "small.toml", "--resume", "--quiet")
-    assert done.code == 1 and "not those that this run was begun with" in done.err
+    assert done.code == 1 and "the photos differ from those that this run was started with" in done.err
     assert cli("train", "small.toml", "--force", "--quiet", "--set", "stage.0.epochs=1").code == 0

@@ -1,8 +1,8 @@
-"""What training does with the device: precision, compiling, memory, several GPUs.
+"""Set up the devices of training: precision, compiling, memory, several GPUs.
 
-A network trains under a mixed dtype policy and on the variables of a distribution strategy where
-the recipe asks for them; `plain` gives it back in float32 on one device, and only that is scored
-and written.
+Where the recipe asks for it, a network trains under a mixed dtype policy and on the variables of a
+distribution strategy; `plain` returns it in float32 on one device, and only that is scored and
+written.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ OUT_OF_MEMORY = {
     "InternalError": "RESOURCE_EXHAUSTED|CUDA_ERROR_OUT_OF_MEMORY",
     "UnknownError": "MemoryError",  # raised in Python that TensorFlow called for a batch
 }
-"""Errors of TensorFlow and JAX by class name, with what their text says of memory. By name, so that
-neither needs to be there."""
+"""Errors of TensorFlow and JAX by class name, with a pattern of their text where it is about memory.
+The names are text, so that neither library needs to be installed."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """`[hardware]` on this machine: `replicas` devices, with the backend's `strategy` if several."""
+    """The [hardware] table on this machine: `replicas` devices, with the backend's `strategy` if several."""
 
     table: Hardware = field(default_factory=Hardware)
     strategy: Any = None
@@ -44,7 +44,7 @@ class Engine:
 
     @contextmanager
     def building(self) -> Iterator[None]:
-        """Layers made in here have the precision and the places of training."""
+        """Build layers in this block with the precision and the devices of training."""
         import keras
 
         before = keras.config.dtype_policy()
@@ -59,36 +59,37 @@ class Engine:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Models made and fitted in here use all devices."""
+        """Build and fit models in this block on all devices."""
         with ExitStack() as stack:
             if self.strategy is not None:
                 stack.enter_context(self.strategy.scope())
             yield
 
     def rebuild_in_scope(self, net: Any) -> Any:
-        """The same layers as a model of where it is made: in `training` it trains on all devices.
+        """Return a model of the same layers, made in the current scope.
 
-        Outside it predicts on one: a model made under a TensorFlow strategy answers once per device.
+        Within `training` it trains on all devices, outside it predicts on one: a model made under a
+        TensorFlow strategy predicts once per device.
         """
         import keras
 
         return net if self.strategy is None else keras.Model(net.inputs, net.outputs, name=net.name)
 
     def scaled(self, optimizer: Any) -> Any:
-        """An optimizer whose gradients do not vanish in float16."""
+        """Return an optimizer whose gradients do not vanish in float16."""
         import keras
 
         is_half = self.table.precision == "float16"
         return keras.optimizers.LossScaleOptimizer(optimizer) if is_half else optimizer
 
     def plain(self, net: Any) -> Any:
-        """The network in float32 on one device, with the same weights; itself where it is that."""
+        """Return the network in float32 on one device; the same object where it already is."""
         if self.table.precision == "float32" and self.strategy is None:
             return net
         config = json.dumps(net.get_config()).replace(f'"mixed_{self.table.precision}"', '"float32"')
-        made = type(net).from_config(json.loads(config))
-        made.set_weights(net.get_weights())
-        return made
+        plain_net = type(net).from_config(json.loads(config))
+        plain_net.set_weights(net.get_weights())
+        return plain_net
 
 
 PLAIN = Engine()
@@ -96,13 +97,17 @@ PLAIN = Engine()
 
 
 def engine(table: Hardware, progress: Progress = SILENT) -> Engine:
-    """What `table` means on this machine. Raises RecipeError for what the backend cannot do."""
+    """Return the engine for a [hardware] table on this machine.
+
+    Raises:
+        RecipeError: The backend cannot do what the table asks for.
+    """
     import keras
 
     names = _devices() if table.devices == "all" else []
     if len(names) < 2:
         if table.devices == "all":
-            progress.say('[hardware] devices = "all": this machine has one device for training; it is used.')
+            progress.say('[hardware] devices = "all": this machine has one device for training, and uses it.')
         return Engine(table)
     if keras.backend.backend() == "jax":
         return Engine(table, keras.distribution.DataParallel(devices=names), len(names))
@@ -117,13 +122,13 @@ def engine(table: Hardware, progress: Progress = SILENT) -> Engine:
 
 
 def _devices() -> Sequence[str]:
-    """Names of the devices that training may share: all that JAX sees, or TensorFlow's GPUs."""
+    """Return the names of the devices that training may share: all of JAX, or TensorFlow's GPUs."""
     import keras
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow
 
-        return [one.name for one in tensorflow.config.list_logical_devices("GPU")]
+        return [device.name for device in tensorflow.config.list_logical_devices("GPU")]
     return list(keras.distribution.list_devices())
 
 
@@ -131,7 +136,7 @@ def _devices() -> Sequence[str]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True where the device, or the host, had no memory left for a step."""
+    """Return whether the device, or the host, had no memory left for a step."""
     text = OUT_OF_MEMORY.get(type(error).__name__)
     return isinstance(error, MemoryError) or (text is not None and bool(re.search(text, str(error))))
 
@@ -140,10 +145,10 @@ def aborted(stage: Stage, partition: BatchPartition) -> str:
     """Return what to say, with what to set instead, where native code ends the process within a step."""
     size = partition.images_per_step
     return (
-        f"stage {stage.name}: native code gave up at batch_size = {size}, most often because memory "
-        "ran out where it cannot be told of it: see the line above. Set "
-        f"batch_size = {max(1, size // 2)} or a smaller [model] image_size, or raise the limit on "
-        "memory; --force starts over."
+        f"stage {stage.name}: native code aborted at batch_size = {size}, most often because it ran "
+        "out of memory: see the line above. Set "
+        f"batch_size = {max(1, size // 2)} or a smaller [model] image_size, or raise the memory "
+        "limit; --force starts over."
     )
 
 
@@ -163,7 +168,7 @@ def halved(table: Hardware, stage: Stage, partition: BatchPartition, progress: P
         )
     smaller = replace(partition, accumulate=partition.accumulate * 2)
     progress.say(
-        f"{where} The stage begins again with {smaller.images_per_step} images at a time, "
+        f"{where} The stage restarts with {smaller.images_per_step} images at a time, "
         f"{smaller.accumulate} times for an update."
     )
     return smaller.accumulate

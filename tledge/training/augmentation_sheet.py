@@ -1,4 +1,4 @@
-"""Draw a contact sheet of augmented photos."""
+"""Draw a contact sheet of augmented images."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ if TYPE_CHECKING:
     Rows = Mapping[str, NDArray[np.int64]]
 
 
-PHOTOS, VIEWS = 6, 9
-"""Photos on the sheet of augmentations, and views of each."""
+PHOTOS, COPIES = 6, 9
+"""Photos on the sheet of augmentations, and augmentation copies of each."""
 
 
 def augmented(
     prepared: Prepared, train: NDArray[np.int64], table: Augment, folder: Path, seed: int
 ) -> list[Path]:
-    """Write `augmented.png`: a few train photos, each followed by changed views of it.
+    """Write `augmented.png`: a few train photos, each followed by augmentation copies of it.
 
-    Gives its path; nothing where the recipe changes nothing. Raises MissingError without Keras.
+    Returns:
+        Its path; an empty list where the recipe changes no images.
+
+    Raises:
+        MissingError: Keras is not installed.
     """
     import numpy as np
 
@@ -39,11 +43,11 @@ def augmented(
     optional_imports.load("keras", "train")
     chosen = train[by_class_in_turn(prepared.label_indices[train], PHOTOS, seed)]
     images = prepared.images()[chosen]
-    draw = augmentation.make_augmenter(table, seed)
-    views = [draw(images) for _ in range(VIEWS)]
-    rows = np.stack([images, *views], axis=1)
-    captions = [prepared.rows[row].label if view == 0 else "" for row in chosen for view in range(VIEWS + 1)]
+    augment = augmentation.make_augmenter(table, seed)
+    copies = [augment(images) for _ in range(COPIES)]
+    rows = np.stack([images, *copies], axis=1)
+    captions = [text for row in chosen for text in (prepared.rows[row].label, *[""] * COPIES)]
     with atomic.replacing(folder / "augmented.png") as path:
         flat = rows.reshape(-1, *images.shape[1:])
-        contact_sheet.sheet(flat, captions, path, "train photos, each with augmented views")
+        contact_sheet.sheet(flat, captions, path, "train photos, each with augmentation copies")
     return [folder / "augmented.png"]

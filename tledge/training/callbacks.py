@@ -1,4 +1,4 @@
-"""Keras callbacks of a stage: progress, the best epoch, checkpoints, a loss that is no number."""
+"""Keras callbacks of a stage: progress, the best epoch, checkpoints, and a stop where the loss is NaN."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 Observer = Callable[[Sequence[Mapping[str, Any]]], None]
-"""Told of the whole history after every epoch, a row each with stage, epoch and figures."""
+"""Called after every epoch with the history so far, a row for each epoch: stage, epoch and figures."""
 
 
 def guard_numbers(stage: Stage, state: State, precision: str) -> Any:
-    """The callback that stops at the first step, or validation, whose loss is no number."""
+    """Return the callback that stops at the first step, or validation, whose loss is not a number."""
     import keras
 
     class Guard(keras.callbacks.Callback):  # type: ignore[misc]
@@ -41,19 +41,19 @@ def guard_numbers(stage: Stage, state: State, precision: str) -> Any:
 
         def _check(self, logs: Any, where: str) -> None:
             if not all(math.isfinite(float(value)) for value in (logs or {}).values()):
-                raise RunError(_no_number(stage, state, where, precision))
+                raise RunError(_not_a_number_message(stage, state, where, precision))
 
     return Guard()
 
 
-def _no_number(stage: Stage, state: State, where: str, precision: str) -> str:
-    """What to say of a loss that is no number, and what to try."""
+def _not_a_number_message(stage: Stage, state: State, where: str, precision: str) -> str:
+    """Return what to say where the loss is not a number, and what to try."""
     key = f"stage.{state.stage}.learning_rate"
     half = ', or [hardware] precision = "float32"' if precision == "float16" else ""
     return (
         f"stage {stage.name}: the loss is not a number {where}. Most likely the learning rate is too high. "
         f"Start over with --force and a tenth of it, --set {key}={stage.learning_rate / 10:g}{half}. The run "
-        "folder still holds the last whole epoch, and --resume would come to the same."
+        "folder still holds the last complete epoch, but --resume would fail in the same way."
     )
 
 
@@ -69,23 +69,23 @@ def own_error(*readers: BatchReader) -> Iterator[None]:
 
 
 def report_progress(task: Task, stage: Stage, progress: Progress) -> Any:
-    """The callback that tells how far the stage is, and the figures of each epoch."""
+    """Return the callback that reports the progress of the stage and the figures of each epoch."""
     import keras
 
     class Reporter(keras.callbacks.Callback):  # type: ignore[misc]
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            self.epoch, self.begun, self.seen = epoch, time.monotonic(), 0
+            self.epoch, self.start_time, self.seen = epoch, time.monotonic(), 0
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            before, self.seen = self.seen, min(batch + 1, self.params["steps"])  # told of several at once
-            rate = self.seen * stage.batch_size / max(1e-9, time.monotonic() - self.begun)
+            before, self.seen = self.seen, min(batch + 1, self.params["steps"])  # several steps at once
+            rate = self.seen * stage.batch_size / max(1e-9, time.monotonic() - self.start_time)
             task.advance(
                 self.seen - before, epoch=f"{self.epoch + 1}/{stage.epochs}", images_s=rate, **(logs or {})
             )
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             figures = "  ".join(f"{name} {float(value):.4f}" for name, value in (logs or {}).items())
-            seconds = time.monotonic() - self.begun
+            seconds = time.monotonic() - self.start_time
             progress.say(f"  {stage.name} {epoch + 1}/{stage.epochs}  {figures}  {seconds:.0f} s")
 
     return Reporter()
@@ -94,29 +94,29 @@ def report_progress(task: Task, stage: Stage, progress: Progress) -> Any:
 def keep_best(
     train_model: Any, stage: Stage, state: State, path: Path, observers: Sequence[Observer] = ()
 ) -> Any:
-    """The callback that notes history, finds the best epoch, stops early and writes checkpoints."""
+    """Return the callback that keeps history and best epoch, stops early and writes checkpoints."""
     import keras
 
     class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.kept: list[NDArray[Any]] | None = None
-            self.begun = time.monotonic()
+            self.start_time = time.monotonic()
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            self.begun = time.monotonic()
+            self.start_time = time.monotonic()
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             figures = {name: float(value) for name, value in (logs or {}).items()}
-            seconds = round(time.monotonic() - self.begun, 2)
+            seconds = round(time.monotonic() - self.start_time, 2)
             row = {"stage": stage.name, "epoch": epoch + 1, **figures, "seconds": seconds}
             state.history.append(row)
             if update_best_epoch(stage, state, figures, epoch + 1) or not stage.restore_best:
                 self.kept = [values(variable) for variable in train_model.weights]
             self.model.stop_training = state.stopped
             checkpoint.save_checkpoint(path, train_model, state, self.kept or [])
-            for tell in observers:
-                tell(state.history)
+            for observe in observers:
+                observe(state.history)
 
         def restore(self) -> None:
             self.kept = checkpoint.load_checkpoint(path, train_model)
@@ -129,14 +129,14 @@ def keep_best(
 
 
 def update_best_epoch(stage: Stage, state: State, figures: dict[str, float], epoch: int) -> bool:
-    """Note in `state` whether this epoch is the best so far, and whether the stage should stop."""
+    """Update the best epoch in `state` and whether to stop; return whether this epoch is the best so far."""
     sign = -1.0 if stage.monitor == "val_accuracy" else 1.0
     value = sign * figures[stage.monitor]
-    better = state.best is None or value < state.best
-    if better:
+    is_better = state.best is None or value < state.best
+    if is_better:
         state.best, state.best_epoch, state.wait = value, epoch, 0
     else:
         state.wait += 1
     state.epoch = epoch
     state.stopped = bool(stage.patience) and state.wait >= stage.patience
-    return better
+    return is_better

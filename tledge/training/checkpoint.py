@@ -1,4 +1,9 @@
-"""Checkpoints: where training stands, and all that resuming needs."""
+"""Checkpoints: where training stands, and all that resuming needs.
+
+A training has two files. `state.npz` is written after every epoch: the state, the network's
+variables with the optimizer's, and the best weights. `stage.npz` is written between two stages: the
+weights that the running stage began with.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +50,7 @@ class State:
 
 
 def values(variable: Any) -> NDArray[Any]:
-    """A copy of a Keras variable that later steps do not change."""
+    """Return a copy of a Keras variable, which later steps do not change."""
     import keras
     import numpy as np
 
@@ -53,13 +58,13 @@ def values(variable: Any) -> NDArray[Any]:
 
 
 def _all_variables(train_model: Any) -> list[Any]:
-    """Weights, random generators and optimizer state, in Keras' order."""
+    """List weights, random generators and optimizer state, in Keras' order."""
     optimizer = train_model.optimizer
     return [*train_model.variables, *(optimizer.variables if optimizer else [])]
 
 
 def save_checkpoint(path: Path, train_model: Any | None, state: State, kept: list[NDArray[Any]]) -> None:
-    """Write everything that continuing needs, under its final name at once.
+    """Write everything that resuming needs, atomically.
 
     `train_model` is None between two stages, where only the `kept` weights count.
     """
@@ -69,12 +74,12 @@ def save_checkpoint(path: Path, train_model: Any | None, state: State, kept: lis
     arrays = {f"now.{n:05d}": values(v) for n, v in enumerate(variables)}
     arrays |= {f"kept.{n:05d}": values for n, values in enumerate(kept)}
     arrays["state"] = np.array(json.dumps(to_json(state)))
-    with atomic.replacing(path) as made:
-        npy.write_npz(made, arrays)
+    with atomic.replacing(path) as unfinished:
+        npy.write_npz(unfinished, arrays)
 
 
 def read_state(path: Path) -> State:
-    """The state in a checkpoint, a fresh one where there is no checkpoint yet."""
+    """Return the state in a checkpoint, or a new one where there is no checkpoint yet."""
     import numpy as np
 
     if not path.is_file():
@@ -84,14 +89,14 @@ def read_state(path: Path) -> State:
 
 
 def load_checkpoint(path: Path, train_model: Any | None) -> list[NDArray[Any]]:
-    """Put a checkpoint's values into model and optimizer; gives the kept weights."""
+    """Put a checkpoint's values into model and optimizer; return the kept weights."""
     import numpy as np
 
     with np.load(path, allow_pickle=False) as packed:
         variables = _all_variables(train_model) if train_model is not None else []
         names = sorted(name for name in packed.files if name.startswith("now."))
         if len(names) != len(variables):
-            raise RunError(f"{path}: the checkpoint is of another recipe. Train with --force.")
+            raise RunError(f"{path}: the checkpoint belongs to another recipe. Start over with --force.")
         for name, variable in zip(names, variables, strict=True):
             variable.assign(packed[name])
         return [packed[name] for name in sorted(packed.files) if name.startswith("kept.")]

@@ -1,9 +1,9 @@
-"""The quantize-aware stage: a copy of the network learns to answer in 8 bits as the network does in float.
+"""Set up the quantize-aware stage: a copy of the network learns to predict in 8 bits as it does in float.
 
-The teacher is the network as the earlier stages left it, and it stays the run's model; the student
+The teacher is the network after the earlier stages, and it stays the run's model; the student
 starts as its copy and computes as the int8 model will (see `quantize_aware`). It learns the
-teacher's probabilities and not the labels, on the same photos: what is wanted of an int8 model is
-that it answers as the model that was measured (Hinton et al. 2015, at temperature 1).
+teacher's probabilities and not the labels, on the same images: an int8 model should predict as the
+model that was measured (Hinton et al. 2015, at temperature 1).
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class DistillationSetup:
-    """`network` gives the student's probabilities and then the teacher's: float32[N, 2 * classes].
+    """The `network` to train, which predicts the student's probabilities and then the teacher's.
 
-    `student` is the plain network on the student's variables, `ranges` are those of its activations.
+    Its output is float32[N, 2 * classes].
+
+    `student` is the plain network on the student's variables, and `ranges` are its activation ranges.
     """
 
     network: Any
@@ -53,13 +55,17 @@ def set_up_distillation(
     engine: accelerators.Engine,
     progress: Progress = SILENT,
 ) -> DistillationSetup:
-    """What a quantize-aware stage trains; `core` is neither changed nor trained.
+    """Return what a quantize-aware stage trains; `core` is neither changed nor trained.
 
-    Ranges are seen on photos of `examples`, as many as int8 conversions take, and stay.
+    Activation ranges are measured on as many images of `examples` as int8 conversion calibrates on, and
+    stay fixed.
+
+    Raises:
+        DataError: The recipe gives no images to measure ranges on.
     """
     with engine.building():
         teacher, student = classifier.copy(core), classifier.copy(core)
-    ranges = quantization_aware.measure(engine.plain(core), _photos(recipe, examples, progress))
+    ranges = quantization_aware.measure(engine.plain(core), _range_images(recipe, examples, progress))
     teacher.trainable = False
     first = classifier.first_trainable(student, stage)
     for number, layer in enumerate(student.layers):
@@ -70,12 +76,13 @@ def set_up_distillation(
     return DistillationSetup(network, student, ranges)
 
 
-def _photos(recipe: Recipe, examples: Examples, progress: Progress) -> Any:
-    """Batches uint8[N, H, W, 3] of train photos, classes in turn: those that int8 is calibrated on."""
+def _range_images(recipe: Recipe, examples: Examples, progress: Progress) -> Any:
+    """Yield batches uint8[N, H, W, 3] of the train images that int8 is calibrated on, classes in turn."""
     count = recipe.export.calibration.images
     if count < 1:
         raise DataError(
-            "[export.calibration] images = 0: quantize_aware sees its ranges on them; 100 or more."
+            "[export.calibration] images = 0: quantize_aware measures activation ranges on these images. Set "
+            "100 or more."
         )
     labels = examples.labels[examples.rows].argmax(1)
     rows = examples.rows[sampling.by_class_in_turn(labels, count, recipe.meta.seed)]
@@ -84,11 +91,11 @@ def _photos(recipe: Recipe, examples: Examples, progress: Progress) -> Any:
 
 
 def _side_by_side(student: Any, teacher: Any) -> Any:
-    """A model of both: float32[N, H, W, 3] → float32[N, 2 * classes], the teacher's answers last."""
+    """Return a model of both: float32[N, H, W, 3] → float32[N, 2 * classes], the teacher's output last."""
     import keras
 
     class Teacher(keras.layers.Layer):  # type: ignore[misc]
-        """Never in training, whatever the model around it is in."""
+        """The teacher, which always runs in inference mode."""
 
         def __init__(self) -> None:
             super().__init__(name="teacher", trainable=False)
@@ -103,7 +110,7 @@ def _side_by_side(student: Any, teacher: Any) -> Any:
 
 
 def divergence(_labels: Any, both: Any) -> Any:
-    """Kullback-Leibler divergence of the student's from the teacher's probabilities, for each image."""
+    """Return each image's Kullback-Leibler divergence of the student from the teacher."""
     import keras
 
     student, teacher = keras.ops.split(both, 2, axis=-1)
@@ -111,7 +118,7 @@ def divergence(_labels: Any, both: Any) -> Any:
 
 
 def metrics() -> list[Any]:
-    """The student's accuracy, and the share of images that it answers as the teacher does."""
+    """Return the metrics: the student's accuracy, and its agreement with the teacher."""
     import keras
 
     class Accuracy(keras.metrics.CategoricalAccuracy):  # type: ignore[misc]

@@ -1,8 +1,8 @@
-"""The frozen front of a network, computed once: what a stage does not train gives the same every epoch.
+"""Cache the outputs of a network's frozen layers: they are the same in every epoch of a stage.
 
-The network is cut at the last single tensor in front of everything that trains or is random. What
-that tensor holds for every image (pooled features for a frozen base, a feature map when the top
-of the base is trained too) is written to a file, and the stage trains the rest of the network on it.
+The network is cut at the last single tensor before everything that trains or is random. The values
+of that tensor for every image (pooled features for a frozen base, a feature map where the top of the
+base is trained too) are written to a file, and the stage trains the rest of the network on them.
 """
 
 from __future__ import annotations
@@ -34,68 +34,71 @@ if TYPE_CHECKING:
 BATCH = 32
 
 VERSION = 1
-"""Raise it when the same front gives other outputs."""
+"""Increase it when the same front computes other outputs."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A model in two: `front` gives what `rest` takes. Both share the model's layers."""
+    """A model in two: the output of `front` is the input of `rest`. Both share the model's layers."""
 
     front: Any
     rest: Any
 
     @property
     def width(self) -> int:
-        """Values that one image comes to between the two."""
+        """The number of values between the two for one image."""
         import numpy as np
 
         return int(np.prod(self.front.output_shape[1:]))
 
 
 def cut(net: Any) -> Cut | None:
-    """Cut a model where nothing before trains or is random; None where that saves nothing."""
+    """Cut a model where nothing before trains or is random; return None where that saves nothing."""
     import keras
 
     layers = net.operations  # in the order of computing; `layers` leaves out bare operations
     active = next((number for number, layer in enumerate(layers) if _is_active(layer)), len(layers))
     crossings = ((number, _crossing(layers, number)) for number in reversed(range(active)))
-    last, tensor = next((found for found in crossings if found[1] is not None), (-1, None))
+    last, tensor = next((crossing for crossing in crossings if crossing[1] is not None), (-1, None))
     if not any(_weights(layer) for layer in layers[: last + 1]):
         return None
-    # Names of our own: Keras' count on, and they are part of the key.
+    # Names of our own, which are part of the key: Keras' names depend on what was built before.
     front = keras.Model(net.input, tensor, name="front")
     return Cut(front, keras.Model(tensor, net.output, name="rest"))
 
 
 def _is_active(layer: Any) -> bool:
-    """True for a layer whose output changes from step to step."""
+    """Return whether a layer's output changes from step to step."""
     is_random = hasattr(layer, "seed_generator") and getattr(layer, "rate", 1.0) > 0
     return bool(_weights(layer, "trainable_weights") or is_random)
 
 
-def _weights(layer: Any, which: str = "weights") -> list[Any]:
-    """The weights of a layer; a bare operation has none."""
-    return getattr(layer, which, [])
+def _weights(layer: Any, attribute: str = "weights") -> list[Any]:
+    """Return the weights of a layer; a bare operation has none."""
+    return getattr(layer, attribute, [])
 
 
 def _crossing(layers: Sequence[Any], number: int) -> Any | None:
-    """The one tensor that leads from layers[: number + 1] to the others, None where there are more."""
+    """Return the one tensor that leads from layers[: number + 1] to the others; None if there are more."""
     before = {id(layer.output): layer.output for layer in layers[: number + 1]}
-    used = {id(one) for layer in layers[number + 1 :] for one in _inputs(layer) if id(one) in before}
+    used = {id(tensor) for layer in layers[number + 1 :] for tensor in _inputs(layer) if id(tensor) in before}
     return before[used.pop()] if len(used) == 1 else None
 
 
 def _inputs(layer: Any) -> list[Any]:
-    found = layer.input
-    return list(found) if isinstance(found, (list, tuple)) else [found]
+    tensors = layer.input
+    return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
 
 
 def key(front: Any, *parts: object) -> str:
-    """Name of a cache: changes with the front's structure or weights, with what computes it and `parts`."""
+    """Return the name of a cache of the front's outputs.
+
+    It changes with the front's structure and weights, with the backend and devices, and with `parts`.
+    """
     import keras
 
     config = json.dumps(front.get_config(), sort_keys=True, default=str)
-    config = re.sub(r'"trainable": (true|false)', "", config)  # says nothing about the output
+    config = re.sub(r'"trainable": (true|false)', "", config)  # does not change the output
     machine = (VERSION, keras.__version__, keras.backend.backend(), keras.distribution.list_devices())
     digest = hashlib.sha256(repr((config, machine, parts)).encode())
     for weight in front.get_weights():
@@ -110,25 +113,33 @@ def outputs(
     path: Path,
     progress: Progress = SILENT,
 ) -> NDArray[np.float32]:
-    """The front's output for images[view, row]: float32[views, rows, ...], memory-mapped from `path`.
+    """Return the front's outputs float32[copies, rows, ...], memory-mapped from `path`.
 
-    `images` is uint8[views, N, H, W, 3] and `rows` are of N. The file is used as it is where it
-    stands with the SHA-256 beside it, and made anew where it does not.
+    A file that matches the SHA-256 beside it is used as it is; any other is computed again.
+
+    Args:
+        front: The network's frozen part.
+        images: uint8[copies, N, H, W, 3].
+        rows: Which of the N images.
+        path: The file that keeps the outputs.
+        progress: Receives how far the computation is.
     """
     import numpy as np
 
-    note = path.with_suffix(".sha256")
-    if not _is_whole(path, note):
+    digest_path = path.with_suffix(".sha256")
+    if not _is_intact(path, digest_path):
         shape = (len(images), len(rows), *front.output_shape[1:])
-        with atomic.replacing(path) as made:
-            _compute(front, images, rows, npy.create_array(made, np.float32, shape), progress)
-        files.write_text(note, files.sha256(path))
-    found: NDArray[np.float32] = np.load(path, mmap_mode="r")
-    return found
+        with atomic.replacing(path) as unfinished:
+            _compute(front, images, rows, npy.create_array(unfinished, np.float32, shape), progress)
+        files.write_text(digest_path, files.sha256(path))
+    features: NDArray[np.float32] = np.load(path, mmap_mode="r")
+    return features
 
 
-def _is_whole(path: Path, note: Path) -> bool:
-    return path.is_file() and note.is_file() and note.read_text(encoding="utf-8") == files.sha256(path)
+def _is_intact(path: Path, digest_path: Path) -> bool:
+    if not path.is_file() or not digest_path.is_file():
+        return False
+    return digest_path.read_text(encoding="utf-8") == files.sha256(path)
 
 
 def _compute(
@@ -138,13 +149,15 @@ def _compute(
     out: NDArray[np.float32],
     progress: Progress,
 ) -> None:
-
-    each = math.ceil(len(rows) / BATCH)
-    batches = (batch for view in range(len(images)) for batch in in_batches(images[view], rows, BATCH))
-    tracked = track(progress, classifier.predict_batches(front, batches), "frozen layers", len(images) * each)
-    for number, made in enumerate(tracked):
-        view, place = divmod(number, each)
-        out[view, place * BATCH :][: len(made)] = made
+    """Fill `out` with the front's outputs for every copy of the images."""
+    per_copy = math.ceil(len(rows) / BATCH)
+    batches = (batch for copy in range(len(images)) for batch in in_batches(images[copy], rows, BATCH))
+    tracked = track(
+        progress, classifier.predict_batches(front, batches), "frozen layers", len(images) * per_copy
+    )
+    for number, features in enumerate(tracked):
+        copy, batch_number = divmod(number, per_copy)
+        out[copy, batch_number * BATCH :][: len(features)] = features
     out.flush()  # type: ignore[attr-defined]
 
 
@@ -156,7 +169,7 @@ def stage_input(session: TrainingSession, stage: Stage) -> StageInput:
     table = session.recipe.augment
     draws_anew = not table.is_off and not table.views
     halves = None if draws_anew or stage.mixup or not stage.reuse_frozen else cut(session.core)
-    if halves is None or not multi_host.agreed(session.hosts, _is_worth(session, halves)):
+    if halves is None or not multi_host.true_in_all(session.hosts, _is_worth(session, halves)):
         network = session.core
         if draws_anew:
             network = augmentation.with_augmentation(network, table, session.seed)
@@ -176,7 +189,8 @@ def _is_worth(session: TrainingSession, halves: Cut) -> bool:
         return False
     if wanted > free:
         session.progress.say(
-            f"{wanted / 1e9:.1f} GB to keep what frozen layers give, {free / 1e9:.1f} GB free: computed anew"
+            f"caching the frozen features takes {wanted / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: they "
+            "are computed again in every epoch"
         )
     return wanted <= free
 

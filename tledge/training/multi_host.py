@@ -1,11 +1,12 @@
-"""Training on several hosts: one process on each, which share every batch and keep equal weights.
+"""Train on several hosts: one process on each, which share every batch and keep equal weights.
 
 Built on JAX' distributed runtime and `keras.distribution.DataParallel`. Only the network that is
-being trained is spread over all devices: `replicated` makes a twin for that and puts its weights
-back. All else (scoring, frozen layers, files) stays a process' own affair, without talk.
+being trained is spread over all devices: `replicated` makes a copy for that and puts its weights
+back. Everything else (scoring, frozen layers, files) runs in each process independently, without
+communication.
 
-A process that is lost takes the others with it. They notice by the broken connection or, where
-that stays silent, by missing heartbeats; either way they end with exit code 1 and say so.
+Where a process is lost, the others end too, with exit code 1 and a message. They notice the broken
+connection or, where it stays open, missing heartbeats.
 """
 
 from __future__ import annotations
@@ -29,32 +30,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 JOIN_SECONDS = 300
-"""How long the first process waits for the last one to be started."""
+"""Seconds that the first process waits until the last one is started."""
 
 HEARTBEAT_SECONDS = 30
-"""A process that was silent for as long counts as lost (JAX' own default is 100)."""
+"""Seconds without a message after which a process counts as lost (JAX' default is 100)."""
 
 SHUTDOWN_SECONDS = 60
 CHUNK = 1 << 25
 """Bytes of a file that are sent at once."""
 
 LOST = (
-    "another process of this run was lost (killed, out of memory, or its host or network is gone). See what "
-    "it said itself; then start all processes again with --resume: process 0 has the last whole epoch."
+    "another process of this run was lost (killed, out of memory, or its host or network is gone). See its "
+    "own output; then start all processes again with --resume: process 0 has the last complete epoch."
 )
 SIGNS = re.compile(
     r"gloo|nccl|UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|heartbeat|coordination service|"
     r"connection (reset|closed|refused)|socket closed",
     re.IGNORECASE,
 )
-"""What JAX' errors say when it is another process that failed."""
+"""Words in JAX' errors where another process failed."""
 
 
 @dataclass(frozen=True)
 class Hosts:
-    """`processes` in all, of which this is number `process`; number 0 listens at `coordinator`.
+    """The processes that train together; this is number `process`, and number 0 listens at `coordinator`.
 
-    Raises RecipeError where these cannot be.
+    Raises:
+        RecipeError: There is no such process, or the coordinator is not HOST:PORT.
     """
 
     coordinator: str = ""
@@ -65,7 +67,7 @@ class Hosts:
         if not 0 <= self.process < self.processes:
             raise RecipeError(
                 f"--process {self.process} of --processes {self.processes}: "
-                "processes count from 0 to one less than there are."
+                "expected --process from 0 to --processes minus 1."
             )
         if not self.is_alone and not _is_address(self.coordinator):
             raise RecipeError(
@@ -74,12 +76,12 @@ class Hosts:
 
     @property
     def is_alone(self) -> bool:
-        """True where there is one process and nothing to share."""
+        """Whether there is only one process, and nothing to share."""
         return self.processes == 1
 
     @property
     def writes(self) -> bool:
-        """True in the one process that writes the run folder and scores the result."""
+        """Whether this is the process that writes the run folder and scores the result."""
         return self.process == 0
 
 
@@ -94,48 +96,55 @@ def _is_address(text: str) -> bool:
 
 @contextmanager
 def joined(hosts: Hosts) -> Iterator[Path]:
-    """Connect with the other processes for a block; must come before JAX computes anything.
+    """Connect with the other processes for a block; call it before JAX computes anything.
 
-    Gives a temporary folder for what a process that does not write the run folder must write.
+    Native code's own messages about lost connections are kept off the terminal.
 
-    Raises RecipeError where Keras does not run on JAX, RunError where the others do not come or
-    where one is lost. What native code has to say about either is kept off the terminal.
+    Args:
+        hosts: The processes that train together; with one process nothing is connected.
+
+    Yields:
+        A temporary folder, for the files of a process that does not write the run folder.
+
+    Raises:
+        RecipeError: Keras does not run on JAX.
+        RunError: The other processes do not connect in time, or one is lost.
     """
     if hosts.is_alone:
-        with _scratch() as folder:
+        with _temporary_folder() as folder:
             yield folder
         return
     keras = optional_imports.load("keras", "jax")
     if keras.backend.backend() != "jax":
         raise RecipeError(
-            f"several hosts train on JAX alone, and Keras runs on {keras.backend.backend()}: "
+            f"several hosts can only train on JAX, and Keras runs on {keras.backend.backend()}: "
             "set KERAS_BACKEND=jax."
         )
-    with _scratch() as folder, ExitStack() as shielded:
+    with _temporary_folder() as folder, ExitStack() as shielded:
         shielded.enter_context(native_output.native_output_closed())
-        why = [_not_reached(hosts, "in time")]
-        shielded.enter_context(native_output.exit_message_on_abort(_last_words(folder, why)))
+        message = [_not_reached(hosts, "in time")]
+        shielded.enter_context(native_output.exit_message_on_abort(_exit_message(folder, message)))
         try:
             _start(hosts)
-            why[0] = LOST
+            message[0] = LOST
             yield folder
-        except Exception as error:  # JAX has no class for it: ValueError and RuntimeError both occur
+        except Exception as error:  # JAX raises ValueError as well as RuntimeError
             if isinstance(error, TledgeError) or not SIGNS.search(str(error)):
                 raise
             raise RunError(LOST) from error
         finally:
-            if is_joined():  # after an error: JAX may abort at any moment until this process ends
+            if is_joined():  # after an error JAX may abort at any moment until this process ends
                 _HELD.append(shielded.pop_all())
 
 
 def is_joined() -> bool:
-    """True while other processes would be waited for at the end of this one."""
+    """Return whether this process would wait for others at its end."""
     jax = sys.modules.get("jax")
     return jax is not None and bool(jax.distributed.is_initialized())
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def _temporary_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="tledge-process-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
@@ -145,7 +154,7 @@ def _start(hosts: Hosts) -> None:
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
-        # Not keras.distribution.initialize, which has no say in how soon a lost process is noticed.
+        # Not keras.distribution.initialize: it cannot set how soon a lost process is noticed.
         jax.distributed.initialize(
             hosts.coordinator,
             hosts.processes,
@@ -159,48 +168,48 @@ def _start(hosts: Hosts) -> None:
     if jax.device_count() != hosts.processes * jax.local_device_count():
         raise RunError(
             f"process {hosts.process} has {jax.local_device_count()} of {jax.device_count()} devices; "
-            "every process needs as many. Hide some with CUDA_VISIBLE_DEVICES."
+            "all processes need the same number. Hide some with CUDA_VISIBLE_DEVICES."
         )
 
 
 def _not_reached(hosts: Hosts, reason: str) -> str:
     return (
-        f"process {hosts.process} did not meet the others at {hosts.coordinator} ({reason}). Start all "
+        f"process {hosts.process} did not reach the others at {hosts.coordinator} ({reason}). Start all "
         f"{hosts.processes} processes within {JOIN_SECONDS} s, with the same --coordinator and --processes, "
-        "where that port is free and can be reached."
+        "where that port is free and reachable."
     )
 
 
-def _last_words(folder: Path, why: Sequence[str]) -> Callable[[], str]:
-    """What to do and to say where JAX' runtime aborts the process, as for want of heartbeats.
+def _exit_message(folder: Path, message: Sequence[str]) -> Callable[[], str]:
+    """Return what to call where JAX' runtime aborts the process, as it does when heartbeats are missing.
 
-    It cannot be told to do otherwise: the callback for missed heartbeats fails on its argument.
+    The abort cannot be avoided: JAX' callback for missed heartbeats fails on its argument.
     """
 
-    def words() -> str:
+    def clean_up_and_explain() -> str:
         shutil.rmtree(folder, ignore_errors=True)
-        return why[0]
+        return message[0]
 
-    return words
+    return clean_up_and_explain
 
 
 def require_batches(hosts: Hosts, stages: Sequence[Stage]) -> None:
-    """Raise RecipeError for a batch that the devices of all processes cannot share alike."""
+    """Raise RecipeError for a batch that the devices of all processes cannot share equally."""
     if hosts.is_alone:
         return
-    there = devices()
+    count = devices()
     for stage in stages:
-        if over := stage.batch_size % there:
-            less = stage.batch_size - over
-            near = " or ".join(str(size) for size in (less, less + there) if size)
+        if remainder := stage.batch_size % count:
+            smaller = stage.batch_size - remainder
+            nearest = " or ".join(str(size) for size in (smaller, smaller + count) if size)
             raise RecipeError(
-                f"[[stage]] {stage.name}: batch_size = {stage.batch_size} cannot be shared by {there} "
-                f"devices alike; the nearest that can: {near}."
+                f"[[stage]] {stage.name}: batch_size = {stage.batch_size} cannot be shared equally by "
+                f"{count} devices. Set batch_size to {nearest}."
             )
 
 
 def devices() -> int:
-    """Devices of all processes together."""
+    """Count the devices of all processes together."""
     import jax
 
     return int(jax.device_count())
@@ -208,7 +217,7 @@ def devices() -> int:
 
 @contextmanager
 def replicated(hosts: Hosts, net: Any) -> Iterator[Any]:
-    """The network to train in a block: itself, or a twin on all devices that gives its weights back."""
+    """Yield the network to train: itself, or a copy on all devices whose weights are put back at the end."""
     if hosts.is_alone:
         yield net
         return
@@ -216,24 +225,24 @@ def replicated(hosts: Hosts, net: Any) -> Iterator[Any]:
 
     weights = net.get_weights()
     with keras.distribution.DataParallel(auto_shard_dataset=False).scope():
-        twin = type(net).from_config(net.get_config())
-        twin.set_weights(weights)
-        yield twin
-        weights = twin.get_weights()
+        copied = type(net).from_config(net.get_config())
+        copied.set_weights(weights)
+        yield copied
+        weights = copied.get_weights()
     net.set_weights(weights)
 
 
-def agreed(hosts: Hosts, answer: bool) -> bool:
-    """Whether all processes say yes; all must ask."""
+def true_in_all(hosts: Hosts, value: bool) -> bool:
+    """Return whether `value` is true in all processes; all must call this."""
     if hosts.is_alone:
-        return answer
+        return value
     import numpy as np
 
-    return bool(_gathered(np.array([answer])).all())
+    return bool(_gathered(np.array([value])).all())
 
 
 def _gathered(values: NDArray[Any]) -> NDArray[Any]:
-    """The values [...] of every process: [processes, ...]."""
+    """Return the values [...] of every process: [processes, ...]."""
     import numpy as np
     from jax.experimental import multihost_utils
 
@@ -241,7 +250,7 @@ def _gathered(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def copy_from_first(hosts: Hosts, path: Path) -> None:
-    """Write process 0's file at its `path` to that of every other; nothing where it has none."""
+    """Copy process 0's file at its `path` to the `path` of every other; do nothing where it has none."""
     if hosts.is_alone:
         return
     import numpy as np
@@ -260,28 +269,30 @@ def copy_from_first(hosts: Hosts, path: Path) -> None:
 
 
 def require_same(hosts: Hosts, data: bytes, what: str) -> None:
-    """Raise RunError, saying that some have `what`, where `data` is not the same in all processes."""
+    """Raise RunError, saying that some processes have `what`, where `data` is not the same in all."""
     if hosts.is_alone:
         return
     import numpy as np
 
-    found = _gathered(np.frombuffer(hashlib.sha256(data).digest(), np.uint8))
-    other = [str(number) for number, one in enumerate(found) if not np.array_equal(one, found[0])]
-    if other:
+    digests = _gathered(np.frombuffer(hashlib.sha256(data).digest(), np.uint8))
+    others = [str(number) for number, digest in enumerate(digests) if not np.array_equal(digest, digests[0])]
+    if others:
         raise RunError(
-            f"process {' and '.join(other)} has {what} than process 0. "
+            f"process {' and '.join(others)} has {what} than process 0. "
             "Give all processes the same tledge, recipe and photos (tledge data --pack makes a copy)."
         )
 
 
 def leave(hosts: Hosts, net: Any) -> None:
-    """Part from the others, all at once; what one does after this is its own affair.
+    """Shut down the process group (collective); there is no communication afterwards.
 
-    Raises RunError where the weights of `net` are not the same in all processes.
+    Raises:
+        RunError: The weights of `net` are not the same in all processes.
     """
     if hosts.is_alone:
         return
     import jax
 
-    require_same(hosts, b"".join(one.tobytes() for one in net.get_weights()), "other weights in the end")
+    data = b"".join(values.tobytes() for values in net.get_weights())
+    require_same(hosts, data, "other weights at the end")
     jax.distributed.shutdown()

@@ -1,4 +1,4 @@
-"""Optimizer, learning rate schedule, loss and metrics of a stage."""
+"""Build the optimizer, the learning rate schedule, the loss and the metrics of a stage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tledge.training.batch_partition import BatchPartition
 
 
 def optimizer(stage: Stage, steps: int, accumulate: int = 1) -> Any:
-    """The Keras optimizer of a stage that makes `steps` updates in all, each of `accumulate` gradients."""
+    """Return the Keras optimizer of a stage with `steps` updates in all, each of `accumulate` gradients."""
     import keras
 
     options: dict[str, Any] = {"learning_rate": _rate(stage, steps)}
@@ -23,12 +23,12 @@ def optimizer(stage: Stage, steps: int, accumulate: int = 1) -> Any:
     if stage.optimizer == "sgd":
         options["nesterov"] = stage.nesterov
     kinds = {"sgd": "SGD", "rmsprop": "RMSprop", "adam": "Adam", "adamw": "AdamW", "adamax": "Adamax"}
-    made = getattr(keras.optimizers, kinds[stage.optimizer])
-    return made(**accumulating(options, accumulate))
+    optimizer_class = getattr(keras.optimizers, kinds[stage.optimizer])
+    return optimizer_class(**accumulating(options, accumulate))
 
 
 def _rate(stage: Stage, steps: int) -> Any:
-    """The learning rate: a number, or Keras' schedule of that name over `steps` steps."""
+    """Return the learning rate: a number, or Keras' schedule of that name over `steps` steps."""
     from keras.optimizers import schedules
 
     first = stage.learning_rate
@@ -42,7 +42,7 @@ def _rate(stage: Stage, steps: int) -> Any:
 
 
 def loss(stage: Stage) -> Any:
-    """Cross-entropy of probabilities [N, classes] against one-hot labels.
+    """Return the cross-entropy of probabilities [N, classes] against one-hot labels.
 
     Of the pair (1 - p, p) that one logit gives this is its binary cross-entropy. Keras' own
     BinaryCrossentropy would not do: behind a softmax it takes the softmax' inputs for logits of p.
@@ -55,7 +55,7 @@ def loss(stage: Stage) -> Any:
 
 
 def metrics(classes: int, partition: BatchPartition | None = None, *, distilled: bool = False) -> list[Any]:
-    """Accuracy, and top-5 accuracy where there are more than five classes; padding does not count."""
+    """Return accuracy, and top-5 accuracy where there are more than five classes; padding does not count."""
     import keras
 
     has_padding = partition is not None and not partition.is_undivided
@@ -72,23 +72,23 @@ def metrics(classes: int, partition: BatchPartition | None = None, *, distilled:
 
 
 def accumulating(options: dict[str, Any], steps: int) -> dict[str, Any]:
-    """Options of a Keras optimizer so that `steps` gradients make one update.
+    """Return options of a Keras optimizer with which `steps` gradients make one update.
 
-    Keras counts every gradient as a step: for schedules, which are held here until the update, and
-    for the moving average of weights, whose momentum is spread over the gradients here.
+    Keras counts every gradient as a step. So a schedule is held here until the update, and the momentum
+    of the weights' moving average is spread over the gradients.
     """
     if steps == 1:
         return options
-    made = {**options, "gradient_accumulation_steps": steps}
+    changed = {**options, "gradient_accumulation_steps": steps}
     if callable(options["learning_rate"]):
-        made["learning_rate"] = _held(options["learning_rate"], steps)
+        changed["learning_rate"] = _held(options["learning_rate"], steps)
     if options.get("use_ema"):
-        made["ema_momentum"] = options["ema_momentum"] ** (1 / steps)
-    return made
+        changed["ema_momentum"] = options["ema_momentum"] ** (1 / steps)
+    return changed
 
 
 def _held(schedule: Any, steps: int) -> Any:
-    """A schedule that moves on once in `steps` steps."""
+    """Return a schedule that changes once in `steps` steps."""
     import keras
 
     class Held(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Write what a trained run leaves: model, history, golden set, plots, environment."""
+"""Write the files of a trained run: model, history, golden set, plots, environment."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 
 def environment(seed: int, settings: Sequence[str]) -> dict[str, Any]:
-    """Versions, machine and settings that a repetition would want to know."""
-    named = ("keras", "tensorflow", "jax", "numpy", "Pillow", "ai-edge-litert", "tf2onnx", "onnx")
+    """Return the versions, the machine and the settings that are needed to reproduce a run."""
+    library_names = ("keras", "tensorflow", "jax", "numpy", "Pillow", "ai-edge-litert", "tf2onnx", "onnx")
     made_with = packages.made_with()
     return {
         "tledge": made_with["tledge"],
@@ -42,7 +42,7 @@ def environment(seed: int, settings: Sequence[str]) -> dict[str, Any]:
         "python": made_with["python"],
         "platform": platform.platform(),
         "processors": os.cpu_count(),
-        "packages": machine.versions(named),
+        "packages": machine.versions(library_names),
         "installed": made_with["packages"],
     }
 
@@ -87,7 +87,9 @@ def finish(session: TrainingSession, state: State) -> TrainedRun:
         expected=recipe.expect.test_accuracy,
         halved=state.halved,
         confidence=fitted,
-        remarks=scoring.of_training(inventory, labels, probabilities, prepared.labels, len(state.history)),
+        remarks=scoring.training_remarks(
+            inventory, labels, probabilities, prepared.labels, len(state.history)
+        ),
     )
 
 

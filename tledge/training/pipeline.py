@@ -1,4 +1,4 @@
-"""The training stage: recipe → run folder with model, history, plots, golden set and `run.json`."""
+"""Train a recipe into a run folder: model, history, plots, golden set and `run.json`."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ def _stage_input(session: TrainingSession, stage: Stage) -> StageInput:
     """Return what a stage trains: the network or its trainable part, or a copy of it in 8 bits."""
     if stage.quantize_aware:
         session.progress.say(
-            f"stage {stage.name}: a copy learns to answer in 8 bits, up to {stage.epochs} epochs"
+            f"stage {stage.name}: a copy learns to predict in 8 bits, up to {stage.epochs} epochs"
         )
         train, validation = session.examples["train"], session.examples["validation"]
         setup = distillation.set_up_distillation(

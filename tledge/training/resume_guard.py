@@ -14,26 +14,31 @@ from tledge.progress import Progress
 from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 from tledge.run.records import TrainedRun
-from tledge.training import (
-    multi_host,
-)
+from tledge.training import multi_host
 from tledge.training.multi_host import Hosts
 
 
 def finished(folder: RunFolder, progress: Progress) -> TrainedRun:
-    """A run that was killed after its last file was written, or that is resumed for nothing."""
+    """Return a run that is complete: it was killed after its last file, or --resume has nothing to do."""
     progress.say(f"{folder.path}: this training has finished already")
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return folder.read_run()
 
 
 def require_alike(recipe: Recipe, prepared: data_cache.Prepared, hosts: Hosts) -> None:
-    """Refuse several processes that would not do the same, and batches that they cannot share."""
+    """Refuse several processes that differ, and recipes that several processes cannot train.
+
+    Raises:
+        RunError: The processes have other versions of tledge, recipes or photos.
+        RecipeError: They cannot share a batch, or the recipe needs a single process.
+    """
     if hosts.is_alone:
         return
-    photos = files.sha256(prepared.folder / "index.json")  # the key would tell copied files by their times
-    for what, value in (("tledge", __version__), ("recipe or --set", recipe), ("photos", photos)):
-        multi_host.require_same(hosts, repr(value).encode(), f"another {what}")
+    photos = files.sha256(
+        prepared.folder / "index.json"
+    )  # the folder's name depends on file times, which copies change
+    for name, value in (("tledge", __version__), ("recipe or --set", recipe), ("photos", photos)):
+        multi_host.require_same(hosts, repr(value).encode(), f"another {name}")
     multi_host.require_batches(hosts, recipe.stage)
     if recipe.stage[-1].quantize_aware:
         raise RecipeError(
@@ -41,20 +46,33 @@ def require_alike(recipe: Recipe, prepared: data_cache.Prepared, hosts: Hosts) -
         )
     if recipe.hardware.halve_batch:
         raise RecipeError(
-            "[hardware] halve_batch: several processes cannot begin a stage again together. "
+            "[hardware] halve_batch: several processes cannot restart a stage together. "
             "Leave it out, and set a batch_size that fits."
         )
 
 
 def claim(folder: RunFolder, text: str, settings: Sequence[str], *, resume: bool, force: bool) -> None:
-    """Make sure the folder is ours to write: new, to be resumed, or to be replaced."""
+    """Make sure that the folder may be written: it is new, to be resumed, or to be replaced.
+
+    Args:
+        folder: The run folder.
+        text: The text of the recipe's file.
+        settings: The --set overrides.
+        resume: Continue the unfinished run that is there.
+        force: Replace the run that is there.
+
+    Raises:
+        RunError: It holds a run and neither `resume` nor `force` is given, or another recipe's run.
+    """
     # A killed command may leave temporary names, which begin with a dot.
-    if all(one.name.startswith(".") for one in folder.path.iterdir()):
+    if all(path.name.startswith(".") for path in folder.path.iterdir()):
         return
     if force:
         is_run = folder.recipe.is_file() and folder.environment.is_file()
         if not is_run or Path.cwd().resolve().is_relative_to(folder.path.resolve()):
-            raise RunError(f"{folder.path}: not a run folder of its own, so --force does not empty it.")
+            raise RunError(
+                f"{folder.path}: not a run folder, so --force does not empty it. Choose another --out."
+            )
         return
     if folder.run.is_file() and not resume:
         raise RunError(
@@ -63,20 +81,24 @@ def claim(folder: RunFolder, text: str, settings: Sequence[str], *, resume: bool
         )
     if not resume:
         raise RunError(
-            f"{folder.path}: holds an unfinished run. Go on with --resume, or start over with --force."
+            f"{folder.path}: holds an unfinished run. Continue it with --resume, or start over with --force."
         )
-    asked = files.read_json(folder.environment, "an unfinished run", "Start over with --force.")
-    known = folder.recipe.read_text(encoding="utf-8") if folder.recipe.is_file() else text
-    if known != text or asked.get("settings") != list(settings):
-        raise RunError(f"{folder.path}: was begun with another recipe or --set. Start over with --force.")
+    begun = files.read_json(folder.environment, "an unfinished run", "Start over with --force.")
+    begun_text = folder.recipe.read_text(encoding="utf-8") if folder.recipe.is_file() else text
+    if begun_text != text or begun.get("settings") != list(settings):
+        raise RunError(
+            f"{folder.path}: the recipe or the --set values differ from those that this run was started "
+            "with. Start over with --force."
+        )
 
 
 def require_same_photos(folder: RunFolder, prepared: data_cache.Prepared, *, resume: bool) -> None:
-    """Refuse to go on with a run whose photos have changed since it was begun."""
+    """Raise RunError where a run is resumed whose photos have changed since it was started."""
     if not resume or not folder.environment.is_file():
         return
     begun = files.read_json(folder.environment, "an unfinished run", "Start over with --force.").get("cache")
     if begun != prepared.folder.name:
         raise RunError(
-            f"{folder.path}: the photos are not those that this run was begun with. Start over with --force."
+            f"{folder.path}: the photos differ from those that this run was started with. "
+            "Start over with --force."
         )

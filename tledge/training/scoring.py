@@ -1,4 +1,4 @@
-"""What the scores of a training do not show by themselves: sets too odd, and answers too alike, to trust."""
+"""Predict and score the splits of a run, and warn of data and predictions that make scores misleading."""
 
 from __future__ import annotations
 
@@ -20,49 +20,53 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def of_training(
-    found: DatasetSummary,
+def training_remarks(
+    dataset: DatasetSummary,
     labels: NDArray[np.int64],
     probabilities: NDArray[np.float32],
     names: tuple[str, ...],
     epochs: int,
 ) -> tuple[str, ...]:
-    """What to say beside the scores, a line each; mostly nothing.
+    """Return warnings that belong beside the scores, a line each; mostly none.
 
-    `labels` int64[N] and `probabilities` float32[N, classes] are those of the test split, `epochs` all
-    that were trained.
+    Args:
+        dataset: What is known of the images of all splits.
+        labels: The classes int64[N] of the test split.
+        probabilities: Keras' probabilities float32[N, classes] of the test split.
+        names: The labels of the classes.
+        epochs: The number of epochs that were trained.
     """
-    return tuple(_lines(found, labels, probabilities.argmax(1), names, epochs))
+    return tuple(_remarks(dataset, labels, probabilities.argmax(1), names, epochs))
 
 
-def _lines(
-    found: DatasetSummary,
+def _remarks(
+    dataset: DatasetSummary,
     labels: NDArray[np.int64],
-    answers: NDArray[np.int64],
+    predictions: NDArray[np.int64],
     names: tuple[str, ...],
     epochs: int,
 ) -> Iterator[str]:
     if not epochs:
-        yield "no epoch was trained: the weights are those that it began with"
-    if (answers == answers[0]).all() and (labels != labels[0]).any():
+        yield "no epoch was trained: the weights are those that training began with"
+    if (predictions == predictions[0]).all() and (labels != labels[0]).any():
         yield (
-            f"it answers {names[answers[0]]} to every test photo, and tells no classes apart: its accuracy "
-            "is that label's share"
+            f"the model predicts {names[predictions[0]]} for every test photo: its accuracy is only the "
+            "share of that label"
         )
-    yield from inspection.missing_labels(found)
-    twins = [one for one in found.duplicates if one.crosses_splits]
-    if twins:
-        one, more = twins[0], f" and {len(twins) - 1} pairs more" * (len(twins) > 1)
+    yield from inspection.missing_labels(dataset)
+    duplicates = [pair for pair in dataset.duplicates if pair.crosses_splits]
+    if duplicates:
+        pair, more = duplicates[0], f" and {len(duplicates) - 1} more pairs" * (len(duplicates) > 1)
         yield (
-            f"equal photos stand in two splits, {one.first} ({one.first_place}) and {one.second} "
-            f"({one.second_place}){more}: the scores flatter"
+            f"duplicate photos are in two splits, {pair.first} ({pair.first_place}) and {pair.second} "
+            f"({pair.second_place}){more}: the scores are optimistic"
         )
 
 
 def predict(
     core: Any, images: Images, rows: NDArray[np.int64], progress: Progress = SILENT
 ) -> NDArray[np.float32]:
-    """Keras' probabilities float32[rows, classes] of these rows of images uint8[N, H, W, 3]."""
+    """Predict these rows of images uint8[N, H, W, 3]; return probabilities float32[rows, classes]."""
     import numpy as np
 
     batches = in_batches(images, rows, 32)
@@ -71,7 +75,7 @@ def predict(
 
 
 def score(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> Score:
-    """Accuracy with its 95 % Wilson interval, and top-5 where there are more than 5 classes."""
+    """Return the accuracy with its 95 % Wilson interval, and top-5 where there are more than 5 classes."""
     import numpy as np
 
     right = int((probabilities.argmax(1) == labels).sum())

@@ -1,8 +1,8 @@
-"""One training stage: optimizer, loss, checkpoints, best epoch.
+"""Train one stage: optimizer, loss, checkpoints, best epoch.
 
-Everything that a stage's continuation needs is in one checkpoint file per epoch: weights,
-optimizer, random generators, best weights so far and the history. A stage that was killed goes
-on from the last whole epoch and ends with the same weights as an uninterrupted one.
+Everything that resuming a stage needs is in the checkpoint file written after every epoch: weights,
+optimizer, random generators, best weights so far and the history. A stage that was killed resumes
+after the last complete epoch and ends with the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 HEAD_STEPS = 32
-"""Steps at once of a head on features that lie ready: enough to forget Python, few for a progress bar."""
+"""Steps per Python call of a head on cached features: enough to be fast, few enough for a progress bar."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _train_epochs(fitting: StageFit, network: Any, partition: BatchPartition) ->
 
 
 def _weight_averages(stage: Stage, state: State) -> list[Any]:
-    """The Keras callback that validates with averaged weights, where the stage averages them."""
+    """Return the Keras callback that validates with averaged weights, where the stage averages them."""
     import keras
 
     if not stage.ema:
@@ -194,7 +194,7 @@ def _weight_averages(stage: Stage, state: State) -> list[Any]:
 
 
 def _steps_at_once(train: Examples, partition: BatchPartition) -> int:
-    """Steps between two returns to Python, which on TensorFlow take longer than a head's step.
+    """Return how many steps one Python call takes; on TensorFlow a call takes longer than a head's step.
 
     The weights are the same, bit for bit.
     """
@@ -205,10 +205,10 @@ def _steps_at_once(train: Examples, partition: BatchPartition) -> int:
 
 
 def _require_numbers(stage: Stage, weights: Sequence[NDArray[Any]]) -> None:
-    """Raise RunError where a stage would begin with weights that are no numbers: no rate helps then."""
+    """Raise RunError where a stage would begin with weights that are not numbers: no learning rate helps."""
     import numpy as np
 
-    if not all(np.isfinite(one).all() for one in weights):
+    if not all(np.isfinite(values).all() for values in weights):
         raise RunError(
             f"stage {stage.name}: begins with weights that are not numbers, so nothing can be learned. Look "
             "at the file in [model] weights, or at the SavedModel of a hub backbone."
@@ -216,8 +216,12 @@ def _require_numbers(stage: Stage, weights: Sequence[NDArray[Any]]) -> None:
 
 
 def _reset_generators(train_model: Any, seed: int) -> None:
-    """Start every random layer from the stage's seed, so that a stage does not depend on the past."""
+    """Start every random layer from the stage's seed, so that a stage does not depend on earlier ones."""
     weights = {id(variable) for variable in train_model.weights}
-    generators = [one for one in train_model.variables if id(one) not in weights]
-    for number, generator in enumerate(one for one in generators if "seed" in one.name):
+    generators = [
+        variable
+        for variable in train_model.variables
+        if id(variable) not in weights and "seed" in variable.name
+    ]
+    for number, generator in enumerate(generators):
         generator.assign([seed + number, 0])

@@ -127,15 +127,15 @@ TRAINED = {
     ),
     "all photos grey": OddTraining(
         folder_photos(TWO_LABELS, photo_sets.grey), (),
-        (NOTE + "it answers", "equal photos stand in two splits"),
+        (NOTE + "the model predicts", "duplicate photos are in two splits"),
         variants=("tflite-fp32", "onnx-fp32"), verified=("Keras gives the same probabilities for all",),
     ),
     "all photos black": OddTraining(
-        folder_photos(TWO_LABELS, photo_sets.black), (), (NOTE + "it answers",), exported=1,
+        folder_photos(TWO_LABELS, photo_sets.black), (), (NOTE + "the model predicts",), exported=1,
         verified=("calibration images are all the same",),
     ),
     "the same photos in every split": OddTraining(
-        folder_photos(TWO_LABELS, photo_sets.flat), (), ("equal photos stand in two splits",), exported=1,
+        folder_photos(TWO_LABELS, photo_sets.flat), (), ("duplicate photos are in two splits",), exported=1,
         verified=("are test photos",),
     ),
     "a batch larger than the set": OddTraining(

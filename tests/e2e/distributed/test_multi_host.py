@@ -149,5 +149,5 @@ def test_nobody_else_comes(process: int, tmp_path: Path, compiled: Path) -> None
         [sys.executable, "-c", code, "train", "team.toml", *where],
         cwd=tmp_path, env=team.env, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 1 and "did not meet the others" in done.stderr
+    assert done.returncode == 1 and "did not reach the others" in done.stderr
     assert "stack trace" not in done.stderr and not (tmp_path / "runs").exists()

@@ -64,4 +64,4 @@ def test_halving_ends_at_one() -> None:
 
 def test_abort_names_what_to_set() -> None:
     said = accelerators.aborted(Stage(name="top"), batch_partition.BatchPartition(64))
-    assert "stage top: native code gave up at batch_size = 64" in said and "batch_size = 32" in said
+    assert "stage top: native code aborted at batch_size = 64" in said and "batch_size = 32" in said

@@ -25,7 +25,7 @@ def test_finished_training_is_resumed_for_nothing(tmp_path: Path) -> None:
     folder.checkpoints.mkdir()
     assert pipeline.train(recipe, text, folder.path, resume=True) == RUN
     assert not folder.checkpoints.exists()
-    with pytest.raises(RunError, match="begun with another recipe or --set"):
+    with pytest.raises(RunError, match="recipe or the --set values differ from those"):
         pipeline.train(recipe, text, folder.path, resume=True, settings=("model.width=2",))
     with pytest.raises(RunError, match="holds a finished run"):
         pipeline.train(recipe, text, folder.path)

@@ -21,32 +21,32 @@ TWIN = Duplicate("same bytes", "a.png", "b.png", "train/cat", "test/cat")
 
 
 def test_nothing_is_said_of_what_is_well() -> None:
-    assert scoring.of_training(FINE, LABELS, RIGHT, NAMES, 3) == ()
+    assert scoring.training_remarks(FINE, LABELS, RIGHT, NAMES, 3) == ()
     within = replace(FINE, duplicates=(replace(TWIN, second_place="train/cat"),))
-    assert scoring.of_training(within, LABELS, RIGHT, NAMES, 3) == ()
+    assert scoring.training_remarks(within, LABELS, RIGHT, NAMES, 3) == ()
 
 
 @pytest.mark.parametrize(
     ("found", "answers", "epochs", "said"),
     [
         (FINE, RIGHT, 0, "no epoch was trained"),
-        (FINE, RIGHT[[1, 1, 1, 1]], 1, "it answers dog to every test photo"),
+        (FINE, RIGHT[[1, 1, 1, 1]], 1, "the model predicts dog for every test photo"),
         (replace(FINE, lacking=("test: dog",)), RIGHT, 1, "no photo at all in test: dog"),
         (
             replace(FINE, duplicates=(TWIN,)),
             RIGHT,
             1,
-            "equal photos stand in two splits, a.png (train/cat) and b.png (test/cat): the",
+            "duplicate photos are in two splits, a.png (train/cat) and b.png (test/cat): the scores are",
         ),
     ],
 )
 def test_doubt_is_said(found: DatasetSummary, answers: np.ndarray, epochs: int, said: str) -> None:
-    (line,) = scoring.of_training(found, LABELS, answers, NAMES, epochs)
+    (line,) = scoring.training_remarks(found, LABELS, answers, NAMES, epochs)
     assert said in line
 
 
 def test_one_class_in_test_may_be_answered_alone() -> None:
-    assert scoring.of_training(FINE, LABELS * 0, RIGHT[[0, 0, 0, 0]], NAMES, 1) == ()
+    assert scoring.training_remarks(FINE, LABELS * 0, RIGHT[[0, 0, 0, 0]], NAMES, 1) == ()
 
 
 def test_odd_names_are_drawn_as_they_are(tmp_path: Path) -> None:

@@ -17,5 +17,7 @@ def test_best_epoch_and_patience() -> None:
 
 
 def test_half_precision_is_among_what_to_try() -> None:
-    said = callbacks._no_number(config.Stage(name="all"), checkpoint.State(stage=1), "in epoch 1", "float16")
+    said = callbacks._not_a_number_message(
+        config.Stage(name="all"), checkpoint.State(stage=1), "in epoch 1", "float16"
+    )
     assert 'precision = "float32"' in said and "--set stage.1.learning_rate=0.0001" in said

@@ -1,1 +1,1 @@
-"""Who is told of a training: TensorBoard, MLflow."""
+"""Loggers of a training: TensorBoard, MLflow."""

@@ -1,8 +1,8 @@
-"""TensorBoard's files, written without TensorBoard or TensorFlow, so that any backend has them.
+"""Write TensorBoard's event files without TensorBoard or TensorFlow, so that any backend has them.
 
 An event file is a TFRecord file: every record is its length (uint64, little-endian), a checksum, the
 content, and the content's checksum. The content is an `Event` of TensorFlow's event.proto; the few
-fields in use are encoded here by hand. What is written depends on the arguments alone.
+fields in use are encoded here by hand. The bytes depend on the arguments alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from tledge._io import atomic
 
 NAME = "events.out.tfevents.tledge"
-"""TensorBoard reads the files of a folder whose names have "tfevents" in them."""
+"""TensorBoard reads the files of a folder whose names contain "tfevents"."""
 
 VARINT, DOUBLE, BYTES, FLOAT = 0, 1, 2, 5
 """Wire types of Protocol Buffers."""
@@ -25,9 +25,9 @@ RGB = 3
 
 
 def write(path: Path, events: Iterable[bytes]) -> None:
-    """Write an event file of these events under its final name at once."""
-    with atomic.replacing(path) as made:
-        made.write_bytes(b"".join(map(_record, (_version(), *events))))
+    """Write an event file of these events atomically."""
+    with atomic.replacing(path) as unfinished:
+        unfinished.write_bytes(b"".join(map(_record, (_version(), *events))))
 
 
 def append(path: Path, events: Iterable[bytes]) -> None:
@@ -37,21 +37,23 @@ def append(path: Path, events: Iterable[bytes]) -> None:
 
 
 def scalars(step: int, seconds: float, values: Mapping[str, float]) -> bytes:
-    """An event with figures by tag, `seconds` after the beginning."""
-    made = (_text(1, tag) + _field(2, FLOAT, struct.pack("<f", value)) for tag, value in values.items())
-    return _event(step, seconds, _field(5, BYTES, b"".join(_field(1, BYTES, one) for one in made)))
+    """Return an event with figures by tag, `seconds` after the beginning."""
+    summaries = (_text(1, tag) + _field(2, FLOAT, struct.pack("<f", value)) for tag, value in values.items())
+    return _event(
+        step, seconds, _field(5, BYTES, b"".join(_field(1, BYTES, summary) for summary in summaries))
+    )
 
 
 def image(step: int, seconds: float, tag: str, png: bytes) -> bytes:
-    """An event with a picture, an encoded PNG."""
-    width, height = struct.unpack(">II", png[16:24])  # of its first chunk
+    """Return an event with an image, an encoded PNG."""
+    width, height = struct.unpack(">II", png[16:24])  # in its first chunk
     sides = _number(1, height) + _number(2, width) + _number(3, RGB)
     value = _text(1, tag) + _field(4, BYTES, sides + _field(4, BYTES, png))
     return _event(step, seconds, _field(5, BYTES, _field(1, BYTES, value)))
 
 
 def graph(content: bytes) -> bytes:
-    """An event with a serialized TensorFlow `GraphDef`."""
+    """Return an event with a serialized TensorFlow `GraphDef`."""
     return _event(0, 0.0, _field(4, BYTES, content))
 
 
@@ -77,11 +79,11 @@ def _field(number: int, wire: int, content: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    made = bytearray()
+    encoded = bytearray()
     while value > 0x7F:
-        made.append(value & 0x7F | 0x80)
+        encoded.append(value & 0x7F | 0x80)
         value >>= 7
-    return bytes((*made, value))
+    return bytes((*encoded, value))
 
 
 def _record(content: bytes) -> bytes:
@@ -90,7 +92,7 @@ def _record(content: bytes) -> bytes:
 
 
 def _checksum(data: bytes) -> bytes:
-    """CRC-32C, rotated and shifted as TFRecord wants it: a checksum of data that holds checksums."""
+    """Return the CRC-32C of data, masked as TFRecord asks for data that holds checksums itself."""
     table, crc = _table(), 0xFFFFFFFF
     for byte in data:
         crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
@@ -100,10 +102,10 @@ def _checksum(data: bytes) -> bytes:
 
 @cache
 def _table() -> list[int]:
-    """CRC-32C (Castagnoli, reflected polynomial 82F63B78) of every byte."""
-    made = []
+    """Return the CRC-32C (Castagnoli, reflected polynomial 82F63B78) of every byte."""
+    checksums = []
     for byte in range(256):
         for _ in range(8):
             byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)  # noqa: PLW2901
-        made.append(byte)
-    return made
+        checksums.append(byte)
+    return checksums

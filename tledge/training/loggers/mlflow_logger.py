@@ -1,7 +1,7 @@
-"""A training as a run of MLflow: the recipe as parameters, every epoch's figures, scores and plots.
+"""Log a training as an MLflow run: the recipe as parameters, every epoch's figures, scores and plots.
 
-MLflow decides where that goes (MLFLOW_TRACKING_URI); the experiment has the recipe's name. Where
-training is killed and resumed, the same MLflow run goes on.
+MLflow decides where they are stored (MLFLOW_TRACKING_URI); the experiment has the recipe's name. A
+training that is killed and resumed continues the same MLflow run.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from tledge.run.folder import RunFolder
 NEEDS = Needs(("mlflow",), "pip install mlflow")
 
 KEPT = "mlflow.json"
-"""Beside the checkpoint: which MLflow run goes on."""
+"""The file beside the checkpoint that says which MLflow run to continue."""
 
 FILES = ("recipe.toml", "environment.json", "history.csv", "run.json", "curves.png", "confusion.png")
-"""What MLflow keeps of the run folder; the model stays here."""
+"""The files of the run folder that MLflow keeps; the model is not among them."""
 
-AT_ONCE = 100
-"""Parameters that MLflow takes in one request."""
+PER_REQUEST = 100
+"""Parameters that MLflow accepts in one request."""
 
 
 def library() -> Any:
-    """MLflow; raises MissingError where it is not installed."""
+    """Import MLflow; raise MissingError where it is not installed."""
     try:
         import mlflow
     except ImportError as error:
@@ -43,21 +43,26 @@ def library() -> Any:
 
 @contextmanager
 def recorded(recipe: Recipe, folder: RunFolder) -> Iterator[Any]:
-    """An observer of epochs; when the block ends, the finished run's scores and plots go to MLflow too.
+    """Yield an observer that logs every epoch; log the finished run's scores and plots after the block.
 
-    Ends the MLflow run as FAILED where the block raises.
+    Where the block raises, the MLflow run ends as FAILED.
+
+    Raises:
+        MissingError: MLflow is not installed.
     """
     mlflow = library()
-    begun = folder.checkpoints / KEPT
-    known = files.read_json(begun, "an unfinished run", "Start over with --force.") if begun.is_file() else {}
+    path = folder.checkpoints / KEPT
+    previous = (
+        files.read_json(path, "an unfinished run", "Start over with --force.") if path.is_file() else {}
+    )
     mlflow.set_experiment(recipe.meta.name)
-    started = mlflow.start_run(run_id=known.get("run_id"), run_name=folder.path.name)
-    files.write_json(begun, {"run_id": started.info.run_id})
+    started = mlflow.start_run(run_id=previous.get("run_id"), run_name=folder.path.name)
+    files.write_json(path, {"run_id": started.info.run_id})
     try:
-        if not known:
-            _tell_recipe(mlflow, recipe)
+        if not previous:
+            _log_recipe(mlflow, recipe)
         yield lambda history: mlflow.log_metrics(_figures(history[-1]), step=len(history))
-        _tell_scores(mlflow, folder)
+        _log_scores(mlflow, folder)
     except BaseException:
         mlflow.end_run("FAILED")
         raise
@@ -68,29 +73,29 @@ def _figures(row: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in row.items() if name not in ("stage", "epoch")}
 
 
-def _tell_recipe(mlflow: Any, recipe: Recipe) -> None:
-    """Every key under the name that --set takes."""
+def _log_recipe(mlflow: Any, recipe: Recipe) -> None:
+    """Log every key of the recipe under the name that --set takes."""
     keys = list(flat(recipe.as_tables()).items())
-    for start in range(0, len(keys), AT_ONCE):
-        mlflow.log_params(dict(keys[start : start + AT_ONCE]))
+    for start in range(0, len(keys), PER_REQUEST):
+        mlflow.log_params(dict(keys[start : start + PER_REQUEST]))
     mlflow.set_tags({"tledge": __version__, "synthetic": recipe.synthetic})
 
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """Nested tables and lists of tables as one: `{"stage.0.epochs": 5}`."""
+    """Flatten nested tables and lists of tables: `{"stage.0.epochs": 5}`."""
     if isinstance(value, Mapping):
-        parts = {str(name): one for name, one in value.items()}
+        parts = {str(name): part for name, part in value.items()}
     elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
-        parts = {str(number): one for number, one in enumerate(value)}
+        parts = {str(number): part for number, part in enumerate(value)}
     else:
         return {path: value}
-    made: dict[str, Any] = {}
-    for name, one in parts.items():
-        made |= flat(one, f"{path}.{name}" if path else name)
-    return made
+    flattened: dict[str, Any] = {}
+    for name, part in parts.items():
+        flattened |= flat(part, f"{path}.{name}" if path else name)
+    return flattened
 
 
-def _tell_scores(mlflow: Any, folder: RunFolder) -> None:
+def _log_scores(mlflow: Any, folder: RunFolder) -> None:
     run = folder.read_run()
     scores = {"validation": run.validation, "test": run.test}
     mlflow.log_metrics({f"final_{name}_accuracy": score.accuracy for name, score in scores.items()})

@@ -1,4 +1,4 @@
-"""Who is told of a training while it runs: `[log]` as observers of its epochs."""
+"""Turn the recipe's [log] table into observers of a training's epochs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tledge.training.multi_host import Hosts
 
 
 def require(recipe: Recipe) -> None:
-    """Raise MissingError, before anything is trained, where what the recipe asks for is not installed."""
+    """Raise MissingError where a logger of the recipe is not installed; call it before training."""
     if recipe.log.mlflow:
         mlflow_logger.library()
 
 
 @contextmanager
 def observers(recipe: Recipe, folder: RunFolder, hosts: Hosts) -> Iterator[tuple[Observer, ...]]:
-    """What to tell after every epoch, while the block lasts; of several processes the first tells."""
-    told: list[Observer] = []
+    """Yield the observers to call after every epoch; only the first of several processes has any."""
+    loggers: list[Observer] = []
     with ExitStack() as stack:
         if hosts.writes and recipe.log.tensorboard:
-            told.append(tensorboard.ScalarLogger(folder))
+            loggers.append(tensorboard.ScalarLogger(folder))
         if hosts.writes and recipe.log.mlflow:
-            told.append(stack.enter_context(mlflow_logger.recorded(recipe, folder)))
-        yield tuple(told)
+            loggers.append(stack.enter_context(mlflow_logger.recorded(recipe, folder)))
+        yield tuple(loggers)
