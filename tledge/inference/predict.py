@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tledge.errors import ArtifactError, DataError
 from tledge.inference.predictor import Predictor
 from tledge.metrics import abstention
-from tledge.preprocessing import image as preprocessing_image
+from tledge.preprocessing.image import preprocess
 from tledge.runtime import sessions
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def predict_image(predictor: Predictor, photo: Photo, top: int) -> Answer:
         DataError: the photo cannot be decoded.
         OSError: the file cannot be read.
     """
-    pixels = preprocessing_image.preprocess(photo, predictor.size)
+    pixels = preprocess(photo, predictor.size)
     return _answer(_path_of(photo), predictor, _probabilities(predictor, pixels), top)
 
 

@@ -29,9 +29,8 @@ from tledge.metrics import parity_gates
 from tledge.preprocessing import app_variants
 from tledge.preprocessing.app_variants import APP_VARIANTS
 from tledge.progress import SILENT, Progress, track
-from tledge.run import folder as run_folder
 from tledge.run import golden_set
-from tledge.run.folder import RunFolder
+from tledge.run.folder import RunFolder, alone
 from tledge.run.records import ParityRow
 from tledge.runtime.model_file import ModelFile, ModelSource, read_model
 from tledge.runtime.sessions import Session, runtime_errors_as
@@ -133,7 +132,7 @@ class _Measurements:
     of_model_size: int
 
 
-@run_folder.alone
+@alone
 def skew_run(
     folder: RunFolder,
     data: Data,

@@ -21,7 +21,7 @@ RANDOM_OPERATORS = ("random", "bernoulli", "multinomial")
 
 
 def structure_reasons(
-    found: Structure,
+    structure: Structure,
     mode: Mode,
     *,
     labels: tuple[str, ...],
@@ -32,7 +32,7 @@ def structure_reasons(
     """List what breaks the contract in the file itself; empty where nothing does.
 
     Args:
-        found: What inspection found in the file.
+        structure: What inspection found in the file.
         mode: The mode of the format that it should be in.
         labels: The labels in the order of the outputs.
         spec: The contract's input.
@@ -40,18 +40,18 @@ def structure_reasons(
         file_bytes: Size of the file.
     """
     return [
-        *_port_reasons(found, mode, labels, spec),
-        *_operator_reasons(found.operators),
-        *_weight_reasons(found, mode, parameters, file_bytes),
-        *_label_reasons(found, labels),
-        *(f"all weights of {name} are zero" for name in found.zeroed[:MAX_REASONS]),
+        *_port_reasons(structure, mode, labels, spec),
+        *_operator_reasons(structure.operators),
+        *_weight_reasons(structure, mode, parameters, file_bytes),
+        *_label_reasons(structure, labels),
+        *(f"all weights of {name} are zero" for name in structure.zeroed[:MAX_REASONS]),
     ]
 
 
-def _port_reasons(found: Structure, mode: Mode, labels: tuple[str, ...], spec: InputSpec) -> list[str]:
-    if len(found.inputs) != 1 or len(found.outputs) != 1:
-        return [f"has {len(found.inputs)} inputs and {len(found.outputs)} outputs, expected one each"]
-    model_input, output = found.inputs[0], found.outputs[0]
+def _port_reasons(structure: Structure, mode: Mode, labels: tuple[str, ...], spec: InputSpec) -> list[str]:
+    if len(structure.inputs) != 1 or len(structure.outputs) != 1:
+        return [f"has {len(structure.inputs)} inputs and {len(structure.outputs)} outputs, expected one each"]
+    model_input, output = structure.inputs[0], structure.outputs[0]
     batch = mode.batch or -1
     reasons = []
     expected = (batch, spec.height, spec.width, 3)
@@ -95,14 +95,14 @@ def _operator_reasons(operators: tuple[str, ...]) -> list[str]:
     return reasons
 
 
-def _weight_reasons(found: Structure, mode: Mode, parameters: int, file_bytes: int) -> list[str]:
-    total = sum(found.weights.values())
-    counts = {name: size / WIDTHS.get(name, 1) for name, size in found.weights.items()}
+def _weight_reasons(structure: Structure, mode: Mode, parameters: int, file_bytes: int) -> list[str]:
+    total = sum(structure.weights.values())
+    counts = {name: size / WIDTHS.get(name, 1) for name, size in structure.weights.items()}
     own = counts.get(mode.weights, 0)
     reasons = []
-    floats = [name for name in ("float32", "float16") if name in (*found.weights, *found.activations)]
+    floats = [name for name in ("float32", "float16") if name in (*structure.weights, *structure.activations)]
     if mode.integer_only and floats:
-        share = sum(found.weights.get(name, 0) for name in floats) / max(1, total)
+        share = sum(structure.weights.get(name, 0) for name in floats) / max(1, total)
         cause = ": a float model under an integer name; an empty calibration set gives one" * (share > 0.5)
         reasons.append(f"holds {' and '.join(floats)} tensors ({share:.0%} of the weights){cause}")
     elif not own or own < 0.5 * sum(counts.values()):
@@ -118,11 +118,13 @@ def _weight_reasons(found: Structure, mode: Mode, parameters: int, file_bytes: i
     return reasons
 
 
-def _label_reasons(found: Structure, labels: tuple[str, ...]) -> list[str]:
-    if found.labels is None:
+def _label_reasons(structure: Structure, labels: tuple[str, ...]) -> list[str]:
+    if structure.labels is None:
         return ["carries no labels"]
-    if found.labels != labels:
-        wrong = next((pair for pair in zip(found.labels, labels, strict=False) if pair[0] != pair[1]), None)
+    if structure.labels != labels:
+        wrong = next(
+            (pair for pair in zip(structure.labels, labels, strict=False) if pair[0] != pair[1]), None
+        )
         where = f": {wrong[0]!r} where labels.txt says {wrong[1]!r}" if wrong else ""
         return [f"its labels differ from labels.txt{where}; labels are shuffled or of another model"]
     return []

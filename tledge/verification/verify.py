@@ -21,9 +21,8 @@ from tledge.formats.registry import VARIANTS
 from tledge.metrics import abstention, statistics
 from tledge.preprocessing import image
 from tledge.progress import SILENT, Progress, track
-from tledge.run import folder as run_folder
 from tledge.run import golden_set
-from tledge.run.folder import UNCORRECTED, RunFolder
+from tledge.run.folder import UNCORRECTED, RunFolder, alone
 from tledge.run.records import Artifact, ParityReport, ParityRow, Reference
 from tledge.runtime import sandbox
 from tledge.runtime.model_file import ModelFile, ModelSource
@@ -39,7 +38,7 @@ SKIPPED = "skipped"
 """Verdict of an artifact that was not checked because its runtime is not installed here."""
 
 
-@run_folder.alone
+@alone
 def verify_run(
     folder: RunFolder,
     limits: Parity,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -218,6 +220,48 @@ def keras_files(workspace: Workspace) -> Observation:
     )
 
 
+def exchanged_files(workspace: Workspace) -> Observation:
+    """Predict with a file that is exchanged all the time: what was tried is what is opened.
+
+    One of the two files crashes the runtime. If a command read the file again after trying it, about every
+    second one would open what was not tried.
+    """
+    folder = workspace.folder("exchanged model")
+    good = (workspace.run / "artifacts" / "tflite-int8.tflite").read_bytes()
+    contents = (good, tflite_mutations.without_scales(good))
+    photo = sorted((workspace.run / "golden").glob("*.png"))[0]
+    target, finished = folder / "m.tflite", threading.Event()
+    target.write_bytes(good)
+    exchanging = threading.Thread(target=_exchange, args=(target, contents, finished))
+    exchanging.start()
+    try:
+        count = workspace.count(60, 6)
+        results = [workspace.tledge("predict", target, photo, timeout=120) for _ in range(count)]
+    finally:
+        finished.set()
+        exchanging.join()
+    codes = Counter(result.code for result in results)
+    return Observation(
+        f"{len(results)} commands ("
+        + ", ".join(f"exit {code}: {codes[code]}" for code in sorted(codes))
+        + ")",
+        tuple(f"predict: {result.tail}" for result in results if result.code not in (0, 4)),
+        files=len(results),
+        crashes=sum(result.crashed for result in results),
+        hangs=sum(result.hung for result in results),
+        peak=max(result.peak for result in results),
+    )
+
+
+def _exchange(target: Path, contents: tuple[bytes, bytes], finished: threading.Event) -> None:
+    """Replace the file by the other content, in one step, until `finished` is set."""
+    rng, made = Random(0), target.with_suffix(".new")
+    while not finished.is_set():
+        made.write_bytes(rng.choice(contents))
+        made.replace(target)
+        time.sleep(0.002)
+
+
 CASES: tuple[Case, ...] = (
     Case(
         "TFLite files", "every command ends in words: a crash only in the process that tries the file first",
@@ -228,4 +272,5 @@ CASES: tuple[Case, ...] = (
         _model_case("onnx", ("onnx-fp32.onnx",), 1800, 30),
     ),
     Case("Keras files", "refused in words; no code of the file runs", keras_files),
+    Case("files that are exchanged meanwhile", "what was tried is what is opened", exchanged_files),
 )  # fmt: skip

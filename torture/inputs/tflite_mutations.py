@@ -23,6 +23,20 @@ def mutate(model_bytes: bytes, rng: random.Random) -> tuple[str, bytes]:
     return " + ".join(names), bytes(builder.Output()) + labels
 
 
+def without_scales(model_bytes: bytes) -> bytes:
+    """Set all quantization scales to 0: a complete flatbuffer on which XNNPACK ends with SIGSEGV."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(model_bytes, 0)
+    for tensor in model.subgraphs[0].tensors:
+        if tensor.quantization and tensor.quantization.scale is not None:
+            tensor.quantization.scale = [0.0]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 def _tensor(model: Any, rng: random.Random) -> Any:
     return rng.choice(model.subgraphs[0].tensors)
 

@@ -20,7 +20,7 @@ from tledge.benchmark.bench import BenchReport, Measure
 from tledge.benchmark.worker import MeasurementJob, Reading
 from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError
-from tledge.run import folder as run_folder
+from tledge.run.folder import is_run
 from tledge.runtime.latency import Minimum
 from tledge.visualization import plots
 
@@ -463,7 +463,7 @@ def test_newest_run_is_measured(
     monkeypatch.chdir(tmp_path)
     done = cli("bench", "--quiet", "--variant", "tflite-fp32")
     assert done.code == 0 and "Written: runs/mine/bench.json" in done.out
-    assert run_folder.is_run(Path("runs/mine"))
+    assert is_run(Path("runs/mine"))
 
 
 def test_nothing_named_is_no_missing_library() -> None:

@@ -15,7 +15,7 @@ from tests.helpers.command_line import Cli
 from tests.helpers.doubt import FITTED
 from tledge.contract import AbstentionPolicy
 from tledge.inference import predict
-from tledge.inference import predictor as inference_predictor
+from tledge.inference import predictor as predictor_module
 from tledge.inference.predict import Answer
 from tledge.inference.predictor import Predictor
 
@@ -80,9 +80,7 @@ def test_bad_photo_is_no_doubt(tmp_path: Path) -> None:
 
 
 def opened(monkeypatch: pytest.MonkeyPatch, fitted: AbstentionPolicy | None, *probabilities: float) -> None:
-    monkeypatch.setattr(
-        inference_predictor, "open_predictor", lambda *_rest: predictor(fitted, *probabilities)
-    )
+    monkeypatch.setattr(predictor_module, "open_predictor", lambda *_rest: predictor(fitted, *probabilities))
 
 
 def test_doubt_is_shown(cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ from tests.helpers.doubt import FITTED
 from tests.helpers.fake_artifacts import bundle
 from tests.helpers.fake_device_bundle import change
 from tledge.errors import ArtifactError
-from tledge.inference import predictor as inference_predictor
 from tledge.inference.predict import predict
+from tledge.inference.predictor import open_predictor
 
 
 def with_confidence(folder: Path, fitted: dict[str, Any] | None) -> Path:
@@ -28,9 +28,9 @@ def with_confidence(folder: Path, fitted: dict[str, Any] | None) -> Path:
 
 def test_bundle_brings_its_confidence(tmp_path: Path) -> None:
     folder = with_confidence(bundle(tmp_path / "bundle"), asdict(FITTED))
-    assert inference_predictor.open_predictor(folder).confidence == FITTED
-    assert inference_predictor.open_predictor(folder / "tflite-fp32.tflite").confidence is None
-    assert inference_predictor.open_predictor(with_confidence(folder, None)).confidence is None
+    assert open_predictor(folder).confidence == FITTED
+    assert open_predictor(folder / "tflite-fp32.tflite").confidence is None
+    assert open_predictor(with_confidence(folder, None)).confidence is None
 
 
 @pytest.mark.parametrize(
@@ -41,18 +41,18 @@ def test_bundle_brings_its_confidence(tmp_path: Path) -> None:
 def test_manifest_of_another_model_is_refused(edit: Callable[[dict[str, Any]], Any], bundle: Path) -> None:
     change(bundle, edit)
     with pytest.raises(ArtifactError, match=r"manifest\.json does not match the model"):
-        inference_predictor.open_predictor(bundle)
+        open_predictor(bundle)
 
 
 def test_large_file_is_not_read(bundle: Path) -> None:
     with (bundle / "tflite-int8.tflite").open("r+b") as file:
         file.truncate(1 << 36)  # of nothing: it takes no room
     with pytest.raises(ArtifactError, match="not a file of a bundle"):
-        inference_predictor.open_predictor(bundle)
+        open_predictor(bundle)
 
 
 def test_answers_that_are_no_numbers_are_told(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    predictor = inference_predictor.open_predictor(shared_bundle)
+    predictor = open_predictor(shared_bundle)
     photo = next((shared_bundle / "golden").glob("*.png"))
     for found, words_ in ((np.full((1, 3), np.nan), "are not numbers"), (np.zeros((1, 4)), "expected")):
         monkeypatch.setattr(predictor.session, "run", lambda _images, found=found: found.astype(np.float32))

@@ -60,17 +60,6 @@ def test_model_larger_than_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
         sandbox.try_model(ModelFile("m.tflite", bytes(3_000_001)))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="its starter's end cannot be seen there")
-def test_worker_does_not_outlive_who_waits_for_it() -> None:
-    """A model that never answers would keep it at work for ever."""
-    command, env = (
-        subprocesses.worker_command("runtime.sandbox_worker", "m.tflite", "xnnpack"),
-        {subprocesses.PARENT: "1"},
-    )
-    with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | env) as worker:
-        assert worker.wait(20) == 1
-
-
 def test_model_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model = fake_artifacts.tflite()
     sandbox.try_model(ModelFile("m.tflite", model))
@@ -106,16 +95,6 @@ def test_endless_model_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     as_worker(monkeypatch, "import time; time.sleep(60)")
     monkeypatch.setattr(sandbox, "TIMEOUT", 0.3)
     with pytest.raises(ArtifactError, match="does not open and predict within"):
-        sandbox.try_model(ModelFile("m.tflite", b"model"))
-
-
-def test_memory_is_limited() -> None:
-    code = (
-        "from tledge.runtime import sandbox_worker; sandbox_worker.limit_memory(2 << 30)\n"
-        "try:\n    bytearray(3 << 30)\nexcept MemoryError:\n    print('{}')"
-    )
-    with pytest.MonkeyPatch.context() as patched:
-        as_worker(patched, code)
         sandbox.try_model(ModelFile("m.tflite", b"model"))
 
 

@@ -1,12 +1,22 @@
-"""An artifact is held to Keras' doubt."""
+"""One artifact is compared with Keras: its file, its predictions, its coverage."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.helpers import fake_artifacts
 from tests.helpers.doubt import row
-from tledge.contract import AbstentionPolicy
+from tledge.config import Parity
+from tledge.contract import AbstentionPolicy, InputSpec
 from tledge.run import golden_set
+from tledge.run.folder import RunFolder
+from tledge.run.records import Artifact
+from tledge.runtime import sandbox
 from tledge.verification import parity
 
 
@@ -34,3 +44,45 @@ def test_artifact_that_is_surer_is_remarked() -> None:
     found = parity._with_coverage(row("a", None), surer, known, AbstentionPolicy(1.0, 0.8))
     assert found.coverage == 1.0 and found.verdict == "passed"
     assert found.remarks == ("coverage at the confidence threshold 100.0%; Keras 50.0%",)
+
+
+@pytest.fixture
+def run_with_changed_artifact(tmp_path: Path) -> tuple[RunFolder, Artifact, Path]:
+    """A run whose `.tflite` file is not the one that its record describes, so that it is tried first."""
+    folder = RunFolder(fake_artifacts.run(tmp_path / "run"))
+    artifact = next(one for one in folder.read_artifacts() if one.variant == "tflite-fp32")
+    return folder, replace(artifact, sha256="ab" * 32), folder.path / artifact.path
+
+
+def standard() -> parity.Standard:
+    return parity.Standard(fake_artifacts.LABELS, InputSpec(8, 8), 576, Parity())
+
+
+def test_artifact_that_was_tried_is_the_one_that_is_opened(
+    run_with_changed_artifact: tuple[RunFolder, Artifact, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, artifact, path = run_with_changed_artifact
+    monkeypatch.setattr(sandbox, "try_model", lambda *_: path.write_bytes(b"exchanged"))
+    row = parity.check(folder, artifact, folder.read_golden(), standard())
+    assert path.read_bytes() == b"exchanged"
+    assert row.images > 0 and not any("not a TFLite file" in reason for reason in row.reasons)
+
+
+def test_changed_artifact_is_a_structural_reason(
+    run_with_changed_artifact: tuple[RunFolder, Artifact, Path],
+) -> None:
+    folder, artifact, _path = run_with_changed_artifact
+    row = parity.check(folder, artifact, folder.read_golden(), standard())
+    assert row.structural and row.reasons[0].startswith("the file changed after it was exported")
+
+
+def test_same_image_must_give_the_same_prediction() -> None:
+    class Random:
+        kernels = "none"
+
+        def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return np.random.default_rng().random((len(images), 3)).astype(np.float32)
+
+    images = fake_artifacts.pixels()
+    (reason,) = parity._repeat_reasons(Random(), images).structural_reasons
+    assert "a random operator is in the graph" in reason

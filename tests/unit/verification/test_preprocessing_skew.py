@@ -16,8 +16,7 @@ from tests.helpers import fake_artifacts
 from tests.helpers.command_line import Cli
 from tests.helpers.fake_artifacts import LABELS, SIZE
 from tledge._io import files
-from tledge.bundle import manifest as bundle_manifest
-from tledge.bundle.manifest import GoldenCase
+from tledge.bundle.manifest import GoldenCase, manifest_json, parse_manifest
 from tledge.bundle.reader import open_bundle
 from tledge.config import Data
 from tledge.errors import ArtifactError, DataError, MissingError, RecipeError, RunError
@@ -259,8 +258,8 @@ def bundle(made: Made, tmp_path: Path) -> Path:
         (path / "golden" / f"{number}.png").write_bytes(made.paths[number].read_bytes())
         cases.append(GoldenCase(f"{number}.png", LABELS[number % 3], LABELS[number % 3], number))
     np.save(path / "golden" / "pixels.npy", reference.images[:6])
-    manifest = bundle_manifest.parse_manifest((path / "manifest.json").read_bytes(), "here")
-    (path / "manifest.json").write_text(bundle_manifest.manifest_json(replace(manifest, golden=tuple(cases))))
+    manifest = parse_manifest((path / "manifest.json").read_bytes(), "here")
+    (path / "manifest.json").write_text(manifest_json(replace(manifest, golden=tuple(cases))))
     return path
 
 
