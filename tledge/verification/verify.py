@@ -210,33 +210,37 @@ def _check_preprocessing(bundle: Bundle, expected: dict[str, NDArray[Any]]) -> N
             )
 
 
-def _shipped_row(
-    bundle: Bundle, entry: Shipped, expected: dict[str, NDArray[Any]], kernels: str
-) -> ParityRow:
-    row = ParityRow(entry.variant, entry.path, entry.sha256, entry.bytes, "failed", structural=True)
+def _shipped_row(bundle: Bundle, entry: Shipped, arrays: dict[str, NDArray[Any]], kernels: str) -> ParityRow:
+    """Verify one artifact of a bundle; `arrays` are the golden pixels and predictions."""
+    row = ParityRow(entry.variant, entry.path, entry.sha256, entry.bytes, "failed")
     if entry.variant not in VARIANTS:
-        return replace(row, reasons=(f"no such variant: {entry.variant}",))
-    variant = VARIANTS[entry.variant]
-    row = replace(row, gate=variant.mode.gate)
-    golden = expected.get(f"{entry.variant}.{kernels}", expected.get(entry.variant))
-    if golden is None:
-        return replace(row, reasons=("the bundle holds no golden predictions of it",))
-    manifest = bundle.manifest
-    standard = Standard(manifest.labels, manifest.input, manifest.parameters, Parity())
+        return Reasons((f"no such variant: {entry.variant}",)).put_into(row)
+    row = replace(row, gate=VARIANTS[entry.variant].mode.gate)
+    recorded = arrays.get(f"{entry.variant}.{kernels}", arrays.get(entry.variant))
+    if recorded is None:
+        return Reasons(("the bundle holds no golden predictions of it",)).put_into(row)
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            source = _extract(bundle, entry, Path(scratch))
-            if isinstance(source, ModelFile):
-                sandbox.try_model(source, kernels)
-            structural = parity.structural_reasons(source, entry.variant, standard)
-            session = variant.format.open(source, kernels)
-            predictions = parity.predict_all(session, expected["pixels"], entry.variant)
+        used, predictions, reasons = _predict_shipped(bundle, entry, arrays["pixels"], kernels)
     except MissingError as error:
-        return replace(row, verdict=SKIPPED, structural=False, reasons=(str(error),))
+        return replace(row, verdict=SKIPPED, reasons=(str(error),))
     except ArtifactError as error:
-        return replace(row, reasons=(str(error),))
-    row = replace(row, kernels=session.kernels)
-    return _compare_with_golden(row, predictions, golden, Reasons(tuple(structural)))
+        return Reasons((str(error),)).put_into(row)
+    return _compare_with_golden(replace(row, kernels=used), predictions, recorded, reasons)
+
+
+def _predict_shipped(
+    bundle: Bundle, entry: Shipped, pixels: NDArray[np.uint8], kernels: str
+) -> tuple[str, NDArray[np.float32], Reasons]:
+    """Return the kernels that computed, the predictions float32[N, classes], and the structural reasons."""
+    manifest, format = bundle.manifest, VARIANTS[entry.variant].format
+    standard = Standard(manifest.labels, manifest.input, manifest.parameters, Parity())
+    with tempfile.TemporaryDirectory() as scratch:
+        source = _extract(bundle, entry, Path(scratch))
+        if isinstance(source, ModelFile):
+            sandbox.try_model(source, kernels)
+        reasons = Reasons(tuple(parity.structural_reasons(source, entry.variant, standard)))
+        session = format.open(source, kernels)
+        return session.kernels, parity.predict_all(session, pixels, entry.variant), reasons
 
 
 def _extract(bundle: Bundle, entry: Shipped, scratch: Path) -> ModelSource:
@@ -260,7 +264,7 @@ def _compare_with_golden(
     golden: NDArray[np.float32],
     reasons: Reasons,
 ) -> ParityRow:
-    """Hold the predictions of this machine to those recorded at export, within the gate's tolerance."""
+    """Compare the predictions of this machine with those recorded at export, within the gate's tolerance."""
     import numpy as np
 
     if predictions.shape != golden.shape:

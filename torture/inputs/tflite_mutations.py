@@ -31,7 +31,7 @@ def without_scales(model_bytes: bytes) -> bytes:
     model = schema.ModelT.InitFromPackedBuf(model_bytes, 0)
     for tensor in model.subgraphs[0].tensors:
         if tensor.quantization and tensor.quantization.scale is not None:
-            tensor.quantization.scale = [0.0]
+            tensor.quantization.scale = [0.0] * len(tensor.quantization.scale)
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
