@@ -76,18 +76,18 @@ def pack(prepared: Prepared, data: Data, size: int, out: Path, progress: Progres
         raise RecipeError("[data] cache = false keeps no pixels, so there is nothing to pack. Leave it out.")
     paths = {path.relative_to(prepared.folder).as_posix(): path for path in prepared.folder.rglob("*")}
     names = sorted(name for name in paths if MEMBER.fullmatch(name))
-    wanted = sum(paths[name].stat().st_size for name in names)
+    total_bytes = sum(paths[name].stat().st_size for name in names)
     out.parent.mkdir(parents=True, exist_ok=True)
     with lockfile.hold(out.with_name(f".{out.name}.lock"), f"{out}: another command is writing this file"):
         atomic.remove_leftovers(out.parent, out.name)
         resource_errors.require_space(
-            out.parent, wanted, "the photos", "or choose another location with --pack"
+            out.parent, total_bytes, "the photos", "or choose another location with --pack"
         )
         members: dict[str, tuple[str, int]] = {}
         with (
             atomic.replacing(out) as partial,
             zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as packed,
-            start_task(progress, "pack", wanted) as task,
+            start_task(progress, "pack", total_bytes) as task,
         ):
             for name in names:
                 with paths[name].open("rb") as source, _new_member(packed, name) as target:
@@ -145,7 +145,7 @@ def unpack(path: Path, data: Data, size: int, progress: Progress = SILENT) -> Pr
     damaged or does not belong there, MissingError where there is no such file, ResourceError where
     the disk is too small.
     """
-    with _opened(path) as member:
+    with _open_archive(path) as member:
         header = _read_header(path, member)
         _require_same(path, header, _origin(data, size))
         folder = cache.cache_root() / header.key
@@ -158,7 +158,7 @@ def unpack(path: Path, data: Data, size: int, progress: Progress = SILENT) -> Pr
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Callable[[str], IO[bytes]]]:
+def _open_archive(path: Path) -> Iterator[Callable[[str], IO[bytes]]]:
     """Yield a function that opens a member by name; raises DataError for names that no cache has."""
     if path.is_dir():
         yield lambda name: (path / name).open("rb")
@@ -185,7 +185,7 @@ def _read_header(path: Path, member: Callable[[str], IO[bytes]]) -> ArchiveHeade
     """Read and check `cache.json`."""
     try:
         with member(HEADER_NAME) as file:
-            raw = json.loads(_limited(file))
+            raw = json.loads(_read_limited(file))
         header = from_json(ArchiveHeader, raw)
         required = {"images.npy", "index.json"} <= header.members.keys()
         is_known = required and all(map(MEMBER.fullmatch, header.members))
@@ -202,7 +202,7 @@ def _read_header(path: Path, member: Callable[[str], IO[bytes]]) -> ArchiveHeade
     return header
 
 
-def _limited(file: IO[bytes]) -> bytes:
+def _read_limited(file: IO[bytes]) -> bytes:
     """Read a member; raises ValueError where it is larger than `DIRECTORY`."""
     content = file.read(DIRECTORY + 1)
     if len(content) > DIRECTORY:
@@ -210,9 +210,9 @@ def _limited(file: IO[bytes]) -> bytes:
     return content
 
 
-def _require_same(path: Path, header: ArchiveHeader, wanted: dict[str, Any]) -> None:
+def _require_same(path: Path, header: ArchiveHeader, recipe_values: dict[str, Any]) -> None:
     """Raise RecipeError naming everything in which the cache is not what the recipe asks for."""
-    expected, actual = (_flat(values) for values in (wanted, vars(header)))
+    expected, actual = (_flatten(values) for values in (recipe_values, vars(header)))
     differences = [
         f"{name}: the recipe says {expected.get(name)!r}, the cache was made with {actual.get(name)!r}"
         for name in expected
@@ -222,7 +222,7 @@ def _require_same(path: Path, header: ArchiveHeader, wanted: dict[str, Any]) -> 
         raise RecipeError("\n  ".join([f"{path}: not the cache of this recipe.", *differences]))
 
 
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
     """Flatten the options into the rest, by the names that a recipe gives them."""
     tables = {"image_size": "[model] image_size", "preparation": "preparation of photos", "layout": "layout"}
     plain = {
@@ -241,9 +241,9 @@ def _fill(
     progress: Progress,
 ) -> None:
     """Copy all members to the cache's folder, which appears only if every one is undamaged."""
-    wanted = sum(size for _hash, size in header.members.values())
-    resource_errors.require_space(folder.parent, wanted, "the photos", "where caches are unpacked")
-    with atomic.replacing(folder) as partial, start_task(progress, "unpack", wanted) as task:
+    total_bytes = sum(size for _hash, size in header.members.values())
+    resource_errors.require_space(folder.parent, total_bytes, "the photos", "where caches are unpacked")
+    with atomic.replacing(folder) as partial, start_task(progress, "unpack", total_bytes) as task:
         (partial / "originals").mkdir(parents=True)
         for name, expected in header.members.items():
             try:

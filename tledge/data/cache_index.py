@@ -121,21 +121,21 @@ def _read(file: IO[bytes]) -> tuple[CacheHeader, tuple[Row, ...]]:
     digest = hashlib.sha256(first)
     facts = json.loads(first.removesuffix(b', "rows": [\n') + b"}")
     rows: list[Row] = []
-    known: dict[Any, Any] = {}
+    repeated: dict[Any, Any] = {}
     for line in file:
         if line.startswith(b"]"):
             if line != _end(digest.hexdigest()):
                 raise ValueError("its SHA-256 differs: it was changed or damaged")
             return from_json(CacheHeader, facts), tuple(rows)
         digest.update(line)
-        rows.append(_row(json.loads(line.rstrip(b",\n")), known))
+        rows.append(_row(json.loads(line.rstrip(b",\n")), repeated))
     raise ValueError("its end is missing")
 
 
-def _row(facts: dict[str, Any], known: dict[Any, Any]) -> Row:
+def _row(facts: dict[str, Any], repeated: dict[Any, Any]) -> Row:
     for name in _REPEATED:
         if name in facts:
-            facts[name] = known.setdefault(facts[name], facts[name])
+            facts[name] = repeated.setdefault(facts[name], facts[name])
     return Row(**facts)
 
 
@@ -164,10 +164,10 @@ def find_damage(folder: Path, header: CacheHeader, rows: tuple[Row, ...], progre
 
 def _wrong_size(folder: Path, header: CacheHeader, rows: tuple[Row, ...]) -> str:
     """Say which file is missing or has another size than it was written with."""
-    wanted = {f"originals/{row.original}": row.bytes for row in rows if row.original}
+    expected_sizes = {f"originals/{row.original}": row.bytes for row in rows if row.original}
     if header.pixels:
-        wanted["images.npy"] = HEADER + len(rows) * header.side * header.side * 3
-    for name, size in wanted.items():
+        expected_sizes["images.npy"] = HEADER + len(rows) * header.side * header.side * 3
+    for name, size in expected_sizes.items():
         path = folder / name
         actual = path.stat().st_size if path.is_file() else None
         if actual != size:

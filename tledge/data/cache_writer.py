@@ -28,7 +28,7 @@ from tledge._io.npy import HEADER
 from tledge.data import cache_index
 from tledge.data.cache import ORIGINALS
 from tledge.data.cache_index import CacheHeader, Row
-from tledge.data.sources.base import Record, shown
+from tledge.data.sources.base import Record, printable_id
 from tledge.errors import DataError, MissingError, TledgeError
 from tledge.preprocessing.image import ImageFacts
 
@@ -110,14 +110,14 @@ class CacheWriter:
 
     def resume(self) -> int:
         """Cut both files back to the last complete photo; return the number of photos done already."""
-        done = images = end = 0
+        photos_done = images = end = 0
         images_on_disk = self._complete_images()
         self._lines.seek(0)
         for line in self._lines:
             entry = _complete_entry(line)
             if entry is None or images + ("skipped" not in entry) > images_on_disk:
                 break
-            done, images, end = done + 1, images + ("skipped" not in entry), end + len(line)
+            photos_done, images, end = photos_done + 1, images + ("skipped" not in entry), end + len(line)
             if entry.get("original"):
                 self._originals[entry["split"], entry["label"]] += 1
         self._lines.truncate(end)
@@ -125,8 +125,8 @@ class CacheWriter:
         if self._pixels:
             self._pixels.truncate(HEADER + self._image_bytes * images)
             self._pixels.seek(0, os.SEEK_END)
-        self._resumed = done > 0
-        return done
+        self._resumed = photos_done > 0
+        return photos_done
 
     def _complete_images(self) -> int:
         """Return the number of images behind the header; reserve the header's bytes if missing."""
@@ -160,7 +160,7 @@ class CacheWriter:
         """Return the line of `rows.jsonl` for one photo; keep its original file if it is among the first."""
         record = photo.record
         if isinstance(photo, UnusablePhoto):
-            reason = f"{shown(record.id)}: {photo.error}"
+            reason = f"{printable_id(record.id)}: {photo.error}"
             return json.dumps({"skipped": reason, "kind": type(photo.error).__name__}).encode() + b"\n"
         offset = record.where() if self._header.source else 0
         original = self._keep_original(photo) if photo.facts.format in SUFFIXES else ""

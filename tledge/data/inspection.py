@@ -92,9 +92,9 @@ def summarize(prepared: Prepared, rows: Rows, progress: Progress = SILENT) -> Da
         smallest=sizes[0],
         median=sizes[len(sizes) // 2],
         largest=sizes[-1],
-        formats=_counted(row.format for row in used),
-        modes=_counted(row.mode for row in used),
-        orientations=_counted(str(row.orientation) for row in used),
+        formats=_count_values(row.format for row in used),
+        modes=_count_values(row.mode for row in used),
+        orientations=_count_values(str(row.orientation) for row in used),
         small=tuple(row.id for row in used if min(row.width, row.height) < side),
         imbalance=max(counts["train"].values()) / min(counts["train"].values()),
         lacking=tuple(
@@ -105,7 +105,7 @@ def summarize(prepared: Prepared, rows: Rows, progress: Progress = SILENT) -> Da
     )
 
 
-def _counted(values: Iterable[str]) -> dict[str, int]:
+def _count_values(values: Iterable[str]) -> dict[str, int]:
     return dict(Counter(values).most_common())
 
 

@@ -17,7 +17,7 @@ from tledge.data import cache_index, cache_writer
 from tledge.data.cache import Prepared, cache_root, open_cache, prepared_from
 from tledge.data.cache_index import CacheHeader
 from tledge.data.cache_writer import CacheWriter, Decoded, DecodedPhoto, UnusablePhoto
-from tledge.data.sources.base import Record, Scan, check_names
+from tledge.data.sources.base import Record, Scan, require_printable
 from tledge.data.sources.options import source_options
 from tledge.data.sources.registry import SOURCES
 from tledge.errors import DataError, MissingError, RunError
@@ -114,11 +114,13 @@ def _make(
 def _require_space(partial: Path, count: int, size: int, progress: Progress) -> None:
     """Say how large the cache will be; raises ResourceError where the disk cannot hold it."""
     pixels = partial / "images.npy"
-    done = pixels.stat().st_size if pixels.is_file() else 0
-    wanted = count * size * size * 3 - done
-    progress.say(f"{count} photos to prepare at {size}x{size}: {wanted / 1e6:.0f} MB in {partial.parent}")
+    bytes_done = pixels.stat().st_size if pixels.is_file() else 0
+    bytes_needed = count * size * size * 3 - bytes_done
+    progress.say(
+        f"{count} photos to prepare at {size}x{size}: {bytes_needed / 1e6:.0f} MB in {partial.parent}"
+    )
     resource_errors.require_space(
-        partial.parent, wanted, f"{count} photos at {size}x{size}", "or lower image_size"
+        partial.parent, bytes_needed, f"{count} photos at {size}x{size}", "or lower image_size"
     )
 
 
@@ -133,9 +135,9 @@ def _fill(folder: Path, scan: Scan, count: int, header: CacheHeader, on_bad: str
     """Decode every photo that is not in the folder yet, and complete the folder."""
     batch_size = min(TOGETHER, cache_writer.BLOCK)
     with CacheWriter(folder, header, count) as writer:
-        done = writer.resume()
-        decoded = _decoded(islice(scan.records(), done, None), header.side)
-        remaining = None if count < done else count - done
+        photos_done = writer.resume()
+        decoded = _decoded(islice(scan.records(), photos_done, None), header.side)
+        remaining = None if count < photos_done else count - photos_done
         with closing(track(progress, decoded, "prepare", remaining)) as tracked:
             while batch := list(islice(tracked, batch_size)):
                 writer.append(batch)
@@ -147,7 +149,7 @@ def _decoded(records: Iterator[Record], size: int) -> Generator[Decoded]:
 
     def decode(record: Record) -> Decoded:
         try:
-            check_names(record)
+            require_printable(record)
             data = record.read()
             pixels, facts = image.preprocess_with_facts(data, (size, size))
             return DecodedPhoto(record, pixels, facts, hashlib.sha256(data).hexdigest())

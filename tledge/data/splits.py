@@ -74,10 +74,10 @@ def _require_photos(prepared: Prepared, split_rows: Mapping[str, Rows], group: s
                 f"{together}"
             )
     train_labels = set(prepared.label_indices[split_rows["train"]].tolist())
-    lacking = [label for number, label in enumerate(prepared.labels) if number not in train_labels]
-    if lacking:
+    missing = [label for number, label in enumerate(prepared.labels) if number not in train_labels]
+    if missing:
         raise DataError(
-            f"[data.splits] train: no photo of {', '.join(lacking)} is left for it. Take smaller shares for "
+            f"[data.splits] train: no photo of {', '.join(missing)} is left for it. Take smaller shares for "
             "the others, or add photos that are no near-duplicates."
         )
 
@@ -158,14 +158,14 @@ def _choose_files(
     files = sorted({prepared.rows[row].file for row in candidates.tolist()} - {""})
     free = {prepared.rows[row].file for row in rows.tolist()}
     order = np.random.default_rng([seed, len(files)]).permutation(len(files))
-    left = [files[number] for number in order.tolist() if files[number] in free]
+    files_left = [files[number] for number in order.tolist() if files[number] in free]
     count = max(1, int(round(len(files) * fraction, 6)))  # .29 of 100 is 29, and 28.99... in binary
-    if len(left) <= count:
+    if len(files_left) <= count:
         raise DataError(
             f"[data.splits] {name}: the photos lie in {len(files)} files that hold many each, too few to "
             f"take {fraction:g} of them. Take a fraction of the photos instead."
         )
-    chosen = set(left[:count])
+    chosen = set(files_left[:count])
     return np.array([row for row in rows.tolist() if prepared.rows[row].file in chosen], np.int64)
 
 
@@ -186,12 +186,13 @@ def _groups_by_id(prepared: Prepared, pattern: re.Pattern[str], origins: set[str
 
     matches = [pattern.search(row.id) for row in prepared.rows]
     keys = [match[1] if match else None for match in matches]
-    lacking = [
+    unmatched = [
         row.id for row, key in zip(prepared.rows, keys, strict=True) if key is None and row.split in origins
     ]
-    if lacking:
+    if unmatched:
         raise DataError(
-            f"[data] group: {pattern.pattern!r} does not match {len(lacking)} ids, such as {lacking[0]!r}."
+            f"[data] group: {pattern.pattern!r} does not match {len(unmatched)} ids, "
+            f"such as {unmatched[0]!r}."
         )
     return np.unique([str(key) for key in keys], return_inverse=True)[1].reshape(-1).astype(np.int64)
 

@@ -70,7 +70,8 @@ def bilinear(photo: UprightPhoto, size: Size) -> Pixels:
 
     source = photo.pixels
     (top, bottom, down), (left, right, across) = (
-        _neighbours(length, wanted) for length, wanted in zip(source.shape[:2], size, strict=True)
+        _neighbours(length, target_length)
+        for length, target_length in zip(source.shape[:2], size, strict=True)
     )
     across = across[None, :, None]
     above, below = (
@@ -80,11 +81,13 @@ def bilinear(photo: UprightPhoto, size: Size) -> Pixels:
     return np.asarray(np.floor(mixed + 0.5), np.uint8)
 
 
-def _neighbours(length: int, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+def _neighbours(
+    length: int, target_length: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Return two neighbours, and the share of the second, for `wanted` places along `length` pixels."""
     import numpy as np
 
-    places = (np.arange(wanted) + 0.5) * (length / wanted) - 0.5
+    places = (np.arange(target_length) + 0.5) * (length / target_length) - 0.5
     before = np.floor(places).astype(np.int64)
     share = (places - before).astype(np.float32)
     return np.clip(before, 0, length - 1), np.clip(before + 1, 0, length - 1), share
@@ -95,8 +98,8 @@ def nearest(photo: UprightPhoto, size: Size) -> Pixels:
     import numpy as np
 
     rows, columns = (
-        (2 * np.arange(wanted) + 1) * length // (2 * wanted)
-        for length, wanted in zip(photo.pixels.shape[:2], size, strict=True)
+        (2 * np.arange(target_length) + 1) * length // (2 * target_length)
+        for length, target_length in zip(photo.pixels.shape[:2], size, strict=True)
     )
     chosen: Pixels = photo.pixels[rows][:, columns]
     return chosen

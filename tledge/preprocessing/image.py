@@ -234,49 +234,49 @@ def _resize(image: Image, size: tuple[int, int]) -> NDArray[np.uint8]:
 _one_large = Lock()
 
 
-def _decode_with(data: bytes, what: str, use: Callable[[Image], T]) -> tuple[T, ImageFacts]:
+def _decode_with(data: bytes, photo_name: str, use: Callable[[Image], T]) -> tuple[T, ImageFacts]:
     """Decode a photo to upright RGB, and return what `use` returns for it, and its facts.
 
-    `what` names the photo in errors.
+    `photo_name` stands in errors.
     """
     from PIL import UnidentifiedImageError
     from PIL.Image import DecompressionBombError
 
     if not data:
-        raise DataError(f"{what}: empty, expected a photo.")
-    formats = _formats(data, what)
+        raise DataError(f"{photo_name}: empty, expected a photo.")
+    formats = _formats(data, photo_name)
     try:
         # Pillow warns of odd metadata without naming the file; what damages the image raises.
         with pillow_warnings_ignored():
-            image = _open(data, formats, what)
+            image = _open(data, formats, photo_name)
             with _one_large if image.width * image.height > LARGE else nullcontext():
                 upright, facts = _load(image, len(data))
                 return use(upright), facts
     except UnidentifiedImageError as error:
-        raise DataError(f"{what}: {_name_kind(data)}.") from error
+        raise DataError(f"{photo_name}: {_name_kind(data)}.") from error
     except DecompressionBombError as error:  # some formats are checked against the limit of the program
         pixels = "".join(re.findall(r"\((\d+ pixels)\)", str(error))) or "more pixels than Pillow allows"
-        raise DataError(_too_large(what, pixels)) from error
+        raise DataError(_too_large(photo_name, pixels)) from error
     except MemoryError as error:
-        raise DataError(f"{what}: too large for this machine's memory. Make a smaller copy.") from error
+        raise DataError(f"{photo_name}: too large for this machine's memory. Make a smaller copy.") from error
     except _DAMAGE as error:
-        raise DataError(f"{what}: damaged{_describe_damage(data, error)}.") from error
+        raise DataError(f"{photo_name}: damaged{_describe_damage(data, error)}.") from error
 
 
-def _open(data: bytes, formats: Sequence[str], what: str) -> Image:
+def _open(data: bytes, formats: Sequence[str], photo_name: str) -> Image:
     """Open an encoded photo without decoding its pixels; raises DataError where decoding takes too much."""
     if _count_pieces(data) > MAX_PIECES:
-        raise DataError(f"{what}: damaged (a TIFF of more than {MAX_PIECES} strips or tiles).")
+        raise DataError(f"{photo_name}: damaged (a TIFF of more than {MAX_PIECES} strips or tiles).")
     image = open_image(BytesIO(data), formats)
     if image.width * image.height > MAX_PIXELS:
-        raise DataError(_too_large(what, f"{image.width}x{image.height} pixels"))
+        raise DataError(_too_large(photo_name, f"{image.width}x{image.height} pixels"))
     if image.format in ("JPEG", "MPO") and _count_scans(data) > MAX_SCANS:
-        raise DataError(f"{what}: damaged (more than {MAX_SCANS} scans, where ten are usual).")
+        raise DataError(f"{photo_name}: damaged (more than {MAX_SCANS} scans, where ten are usual).")
     return image
 
 
-def _too_large(what: str, pixels: str) -> str:
-    return f"{what}: too large, {pixels}; at most {MAX_PIXELS} are read. Make a smaller copy."
+def _too_large(photo_name: str, pixels: str) -> str:
+    return f"{photo_name}: too large, {pixels}; at most {MAX_PIXELS} are read. Make a smaller copy."
 
 
 def _load(image: Image, size: int) -> tuple[Image, ImageFacts]:
@@ -296,7 +296,7 @@ def _load(image: Image, size: int) -> tuple[Image, ImageFacts]:
     return upright, ImageFacts(kind, mode, upright.width, upright.height, orientation, size)
 
 
-def _formats(data: bytes, what: str) -> tuple[str, ...]:
+def _formats(data: bytes, photo_name: str) -> tuple[str, ...]:
     """Return the formats to try; for a HEIC photo, register pillow-heif, or raise MissingError."""
     from PIL import Image
 
@@ -307,7 +307,7 @@ def _formats(data: bytes, what: str) -> tuple[str, ...]:
         plugin = importlib.import_module("pillow_heif")
     except ImportError as error:
         raise MissingError(
-            f"{what}: a HEIC photo; pip install 'tledge[heic]', or export it as JPEG."
+            f"{photo_name}: a HEIC photo; pip install 'tledge[heic]', or export it as JPEG."
         ) from error
     if "HEIF" not in Image.OPEN:
         plugin.register_heif_opener()

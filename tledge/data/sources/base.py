@@ -62,24 +62,24 @@ class Source(Protocol):
         """Return a function that reads any single photo; raises RecipeError where that is impossible."""
 
 
-def constant(data: bytes) -> bytes:
+def return_bytes(data: bytes) -> bytes:
     """Return the bytes themselves, as `Record.read` of a source that already holds them."""
     return data
 
 
-def stamps(files: Iterable[tuple[str, str | Path]]) -> list[tuple[str, int, int]]:
+def file_stamps(files: Iterable[tuple[str, str | Path]]) -> list[tuple[str, int, int]]:
     """Return name, size and time of every file, by which a fingerprint recognizes a changed file."""
     stats = [(name, os.stat(path)) for name, path in files]
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
-def shown(name: str) -> str:
+def printable_id(name: str) -> str:
     """Escape what a record's name has that cannot stand in one line of UTF-8."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
-def check_names(record: Record) -> None:
+def require_printable(record: Record) -> None:
     """Raise DataError where a record's id or label could not stand in a file of labels."""
     for description, name in ((f"the label {record.label!r}", record.label), ("its name", record.id)):
         if CONTROL.search(name):

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from tledge._io import resource_errors
-from tledge.data.sources.base import Reader, Record, Scan, stamps
+from tledge.data.sources.base import Reader, Record, Scan, file_stamps
 from tledge.errors import DataError, MissingError, RecipeError
 from tledge.preprocessing import image
 
@@ -48,7 +48,7 @@ def scan(options: Mapping[str, object]) -> Scan:
 def _fingerprint(content: bytes, lines: list[_Line]) -> str:
     """Hash the CSV file, and name, size and time of every photo in it."""
     digest = hashlib.sha256(content).hexdigest()
-    return repr((digest, stamps((line.photo, line.path) for line in lines)))
+    return repr((digest, file_stamps((line.photo, line.path) for line in lines)))
 
 
 def reader(options: Mapping[str, object]) -> Reader:
@@ -120,15 +120,15 @@ def _rows(table: Path, content: bytes, delimiter: str) -> Iterator[tuple[int, li
 
 def _columns(table: Path, header: list[str], options: Mapping[str, object]) -> dict[str, int]:
     """Find the columns of the path, the label and, if the recipe names one, the split."""
-    wanted = {key: str(options[key]) for key in ("image", "label", "split") if options[key]}
-    for key, name in wanted.items():
+    column_names = {key: str(options[key]) for key in ("image", "label", "split") if options[key]}
+    for key, name in column_names.items():
         if header.count(name) != 1:
             problem = "more than one column" if name in header else "no column"
             raise DataError(
                 f"{table}:1: {problem} {name!r}; the columns are {', '.join(map(repr, header)) or 'none'}. "
                 f"Name the right one with [data] {key}, and what separates columns with [data] delimiter."
             )
-    return {key: header.index(name) for key, name in wanted.items()}
+    return {key: header.index(name) for key, name in column_names.items()}
 
 
 def _line(table: Path, cells: list[str], width: int, columns: Mapping[str, int]) -> _Line:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from tledge._io import resource_errors
-from tledge.data.sources.base import Reader, Record, Scan, stamps
+from tledge.data.sources.base import Reader, Record, Scan, file_stamps
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image
 
@@ -37,7 +37,7 @@ def scan(options: Mapping[str, object]) -> Scan:
     root = _root(options)
     listed = list(photos(root))
     return Scan(
-        fingerprint=lambda: repr(stamps(("/".join(parts), path) for parts, path in listed)),
+        fingerprint=lambda: repr(file_stamps(("/".join(parts), path) for parts, path in listed)),
         count=lambda: len(listed),
         records=lambda: _records(root, listed),
     )
@@ -109,10 +109,11 @@ def _check_depths(root: Path, listed: list[tuple[str, ...]]) -> None:
         )
     examples = {len(parts): "/".join(parts) for parts in reversed(listed)}
     if not examples.keys() <= {2, 3} or len(examples) > 1:
-        shown = "; ".join(f"depth {depth}: {examples[depth]}" for depth in sorted(examples))
+        examples_text = "; ".join(f"depth {depth}: {examples[depth]}" for depth in sorted(examples))
         raise DataError(
             f"{root}: photos must be in one subfolder per label, as <split>/<label>/photo or <label>/photo; "
-            f"found {len(listed)} photos at depths {sorted(examples)} ({shown}). Move or remove the others."
+            f"found {len(listed)} photos at depths {sorted(examples)} ({examples_text}). "
+            "Move or remove the others."
         )
 
 

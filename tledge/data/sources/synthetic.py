@@ -105,7 +105,7 @@ def scan(options: Mapping[str, object]) -> Scan:
     `options` takes the keys of `OPTIONS`; missing ones get its defaults. Raises `RecipeError` for an unknown
     key or a value outside its limits.
     """
-    checked = _checked(options)
+    checked = _check_options(options)
     return Scan(
         fingerprint=lambda: _fingerprint(checked),
         count=lambda: sum(checked[split] for split in RANGES),
@@ -134,7 +134,7 @@ def _records(options: Mapping[str, int]) -> Iterator[Record]:
 
 def reader(options: Mapping[str, object]) -> Reader:
     """Return a function that draws the photo of an id again."""
-    checked = _checked(options)
+    checked = _check_options(options)
 
     def read(name: str, _offset: int, _size: int) -> bytes:
         split, label, number = name.split("/")
@@ -144,7 +144,7 @@ def reader(options: Mapping[str, object]) -> Reader:
     return read
 
 
-def _checked(options: Mapping[str, object]) -> dict[str, int]:
+def _check_options(options: Mapping[str, object]) -> dict[str, int]:
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
         raise RecipeError(
@@ -173,10 +173,10 @@ def draw(split: str, index: int, size: int, seed: int) -> bytes:
 
     # A fixed number for each split: the order of `RANGES` must not change the images.
     rng = np.random.default_rng([seed, {"train": 0, "test": 1}[split], index])
-    return _encoded(_scene(LABELS[index % len(LABELS)], RANGES[split], size, rng))
+    return _encode_jpeg(_scene(LABELS[index % len(LABELS)], RANGES[split], size, rng))
 
 
-def _encoded(pixels: Pixels) -> bytes:
+def _encode_jpeg(pixels: Pixels) -> bytes:
     import numpy as np
     from PIL import Image
 
@@ -217,14 +217,14 @@ def _look(ranges: _Ranges, rng: np.random.Generator) -> Look:
     skin = _SKINS[int(rng.choice(len(_SKINS), p=ranges.skins))]
     sleeve = ranges.sleeves[int(rng.integers(len(ranges.sleeves)))]
     return Look(
-        skin=_varied(skin, 10.0, rng),
-        sleeve=None if rng.uniform() < ranges.bare_arm else _varied(sleeve, 22.0, rng),
+        skin=_vary(skin, 10.0, rng),
+        sleeve=None if rng.uniform() < ranges.bare_arm else _vary(sleeve, 22.0, rng),
         cuff=rng.uniform(0.0, 0.35),
         outline=rng.uniform(0.016, 0.034),
     )
 
 
-def _varied(colour: Colour, amount: float, rng: np.random.Generator) -> Colour:
+def _vary(colour: Colour, amount: float, rng: np.random.Generator) -> Colour:
     red, green, blue = (rng.uniform(-amount, amount, size=3) + colour).clip(0, 255).round().tolist()
     return int(red), int(green), int(blue)
 

@@ -11,7 +11,7 @@ from typing import Any
 from tledge._io import resource_errors
 from tledge._process import optional_imports
 from tledge.data.sources import tfrecord_offsets
-from tledge.data.sources.base import Reader, Record, Scan, constant
+from tledge.data.sources.base import Reader, Record, Scan, return_bytes
 from tledge.errors import DataError, MissingError, RecipeError
 
 OPTIONS: dict[str, object] = {"name": "", "image": "image", "label": "label"}
@@ -58,7 +58,7 @@ def _records(builder: Any, image: str, label: str) -> Iterator[Record]:
                 f"{split}/{shard}-{int(number):06d}",
                 names[int(example[label])],
                 split,
-                partial(constant, photo),
+                partial(return_bytes, photo),
                 where=partial(tfrecord_offsets.find, files[int(shard)], int(number), photo),
             )
 
@@ -95,7 +95,7 @@ def _builder(options: Mapping[str, object]) -> Any:
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         raise RecipeError(f"tfds:{name}: TensorFlow Datasets knows no such set.") from error
     try:
-        with _quiet_downloads():
+        with _downloads_silenced():
             builder.download_and_prepare(file_format=None)
     except Exception as error:  # every data set downloads in its own way and fails in its own
         raise MissingError(_missing_message(name, builder, error)) from error
@@ -111,7 +111,7 @@ def _missing_message(name: str, builder: Any, error: Exception) -> str:
     )
 
 
-def _quiet_downloads() -> Any:
+def _downloads_silenced() -> Any:
     """Move the announcements of downloads from stdout, which belongs to results, and hide progress bars."""
     import contextlib
     import sys

@@ -13,7 +13,7 @@ from typing import Any
 from tledge._io import resource_errors
 from tledge._process import optional_imports
 from tledge.data.sources import tfrecord_offsets
-from tledge.data.sources.base import Reader, Record, Scan, constant, stamps
+from tledge.data.sources.base import Reader, Record, Scan, file_stamps, return_bytes
 from tledge.errors import DataError, MissingError, RecipeError
 
 OPTIONS: dict[str, object] = {
@@ -54,7 +54,7 @@ def scan(options: Mapping[str, object]) -> Scan:
     checked = _check_options(options)
     survey = cache(partial(_survey, checked))
     return Scan(
-        fingerprint=lambda: repr(stamps(checked.files)),
+        fingerprint=lambda: repr(file_stamps(checked.files)),
         count=lambda: survey().records,
         records=lambda: _records(checked, 0 if checked.names else len(str(survey().highest_label))),
     )
@@ -67,7 +67,9 @@ def _records(checked: _Options, width: int) -> Iterator[Record]:
             photo = _value(example, checked.image, "image", ("bytes_list",), where)
             label = _label_name(_label(example, checked, where), checked.names, width, where)
             where_photo = partial(tfrecord_offsets.find, path, number, photo)
-            yield Record(f"{name}/{number:06d}", label, "train", partial(constant, photo), name, where_photo)
+            yield Record(
+                f"{name}/{number:06d}", label, "train", partial(return_bytes, photo), name, where_photo
+            )
 
 
 def reader(options: Mapping[str, object]) -> Reader:
@@ -86,9 +88,9 @@ def _check_options(options: Mapping[str, object]) -> _Options:
     names, compression = options["labels"], str(options["compression"])
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise RecipeError(f"[data] labels: expected a list of names, got {names!r}.")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise RecipeError(f"[data] labels: {', '.join(map(repr, twice))} is listed more than once.")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise RecipeError(f"[data] labels: {', '.join(map(repr, repeated))} is listed more than once.")
     if compression not in _COMPRESSIONS:
         raise RecipeError(f"[data] compression = {compression!r}: expected one of {_COMPRESSIONS}.")
     files = tuple(_files(str(options["pattern"])))
@@ -198,9 +200,11 @@ def _label_name(value: int | str, names: tuple[str, ...], width: int, where: str
             raise DataError(f"{where}: label {value!r} is not in [data] labels. Add it there.")
         return value
     if value < 0 or (names and value >= len(names)):
-        known = f"from 0 to {len(names) - 1}, as [data] labels has {len(names)} names" if names else "from 0"
+        expected = (
+            f"from 0 to {len(names) - 1}, as [data] labels has {len(names)} names" if names else "from 0"
+        )
         raise DataError(
-            f"{where}: label {value}, expected an index {known}. "
+            f"{where}: label {value}, expected an index {expected}. "
             "Set labels to the names of all indices, in their order, or remove the record."
         )
     return names[value] if names else f"{value:0{width}d}"

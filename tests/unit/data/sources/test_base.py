@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tledge.data.sources.base import Record, check_names
+from tledge.data.sources.base import Record, require_printable
 from tledge.errors import DataError
 
 
 @pytest.mark.parametrize("label", ["a\nb", "a\r", "a\u2028b", "a\0", " ", "\t", "a\udcff", "\u202eabc", ""])
 def test_label_that_no_list_holds_is_refused(label: str) -> None:
     with pytest.raises(DataError, match=r"Rename it|label"):
-        check_names(Record("2.png", label, "train", bytes))
+        require_printable(Record("2.png", label, "train", bytes))
 
 
 @pytest.mark.parametrize("label", ["a b", "a,b", "🌷", "..", "$\\frac{$", "<b>", " a"])
 def test_odd_label_is_kept(label: str) -> None:
-    check_names(Record("1.png", label, "train", bytes))
+    require_printable(Record("1.png", label, "train", bytes))
