@@ -278,7 +278,7 @@ def test_other_layers_are_refused_before_training(tmp_path: Path, monkeypatch: p
     def refuse(_net: Any) -> None:
         raise RecipeError("quantize_aware: layer odd is")
 
-    monkeypatch.setattr(quantization_aware, "require_known", refuse)
+    monkeypatch.setattr("tledge.quantization.layer_rebuilding.require_known", refuse)
     with pytest.raises(RecipeError, match="layer odd is"):
         run_stages(asked(), RECIPE, tmp_path / "run")
     assert not (tmp_path / "run").exists()
