@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tomllib
@@ -11,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from packaging.requirements import Requirement
 
 from tests.helpers.paths import ROOT
-from tledge.environment import packages
 
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -93,23 +90,6 @@ def test_notice_goes_into_wheel_and_sdist() -> None:
     assert set(project["project"]["license-files"]) == {"LICENSE", "NOTICE"}
     assert {"LICENSE", "NOTICE"} <= set(project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"])
     assert all((ROOT / name).is_file() for name in project["project"]["license-files"])
-
-
-# What is installed
-
-
-def test_closure_follows_extras_and_markers() -> None:
-    found = packages.closure([Requirement("cyclonedx-python-lib[json-validation]"), Requirement("no-such-1")])
-    assert {"cyclonedx-python-lib", "jsonschema", "rfc3339-validator"} <= set(found)
-    assert "no-such-1" not in found and "colorama" not in found
-    plain = packages.closure([Requirement("cyclonedx-python-lib")])
-    assert "rfc3339-validator" not in plain
-
-
-def test_made_with_is_plain_and_names_what_makes() -> None:
-    made = packages.made_with()
-    assert json.loads(json.dumps(made)) == made
-    assert {"numpy", "pillow", "click"} <= set(made["packages"]) and "pytest" not in made["packages"]
 
 
 # Pins

@@ -8,11 +8,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tledge._io import atomic, encoding
 from tledge._io.json_records import from_json, to_json
 from tledge.errors import RunError
+
+if TYPE_CHECKING:
+    from zipfile import ZipInfo
 
 T = TypeVar("T")
 
@@ -108,11 +111,19 @@ def canonical_zip(source: Path, target: Path, rewrite: Callable[[str, bytes], by
     change = rewrite or (lambda _name, data: data)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as out:
         for name, data in _members(source):
-            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry = reproducible_entry(name)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.create_system = 3  # Unix, also on Windows
-            entry.external_attr = 0o644 << 16
             out.writestr(entry, change(name, data))
+
+
+def reproducible_entry(name: str) -> ZipInfo:
+    """Return an entry for a zip with a fixed time, system and permissions; it is not compressed."""
+    from zipfile import ZipInfo
+
+    entry = ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    entry.create_system = 3  # Unix, also on Windows
+    entry.external_attr = 0o644 << 16
+    return entry
 
 
 def _members(source: Path) -> Iterator[tuple[str, bytes]]:

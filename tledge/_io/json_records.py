@@ -89,11 +89,11 @@ def _value(raw: Any, hint: Any, where: str) -> Any:
 
 def _dataclass(raw: Any, kind: Any, where: str) -> Any:
     _require_type(raw, dict, "an object", where)
-    known = _fields(kind)
-    if unknown := sorted(raw.keys() - known.keys()):
+    fields_by_key = _fields(kind)
+    if unknown := sorted(raw.keys() - fields_by_key.keys()):
         raise ValueError(f"{short_repr(_below(where, unknown[0]))} is unknown")
     values = {}
-    for key, (name, hint, required) in known.items():
+    for key, (name, hint, required) in fields_by_key.items():
         if key in raw:
             values[name] = _value(raw[key], hint, _below(where, key))
         elif required:

@@ -44,14 +44,14 @@ def validate(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], whe
 def _require_fields(
     value: Mapping[str, Any], schema: Mapping[str, Any], root: Mapping[str, Any], where: str
 ) -> None:
-    known = schema.get("properties", {})
+    properties = schema.get("properties", {})
     within = f"{where}." if where else ""
     for name in schema.get("required", ()):
         if name not in value:
             raise ValueError(f"{within}{name} is missing")
     for name, item in value.items():
-        if name in known:
-            validate(item, known[name], root, within + name)
+        if name in properties:
+            validate(item, properties[name], root, within + name)
         elif schema.get("additionalProperties") is False:
             raise ValueError(f"{short_repr(within + name)} is unknown")
 
@@ -60,8 +60,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _has_type(value: Any, wanted: str | list[str]) -> bool:
-    names = [wanted] if isinstance(wanted, str) else wanted
+def _has_type(value: Any, expected: str | list[str]) -> bool:
+    names = [expected] if isinstance(expected, str) else expected
     if isinstance(value, bool):
         return "boolean" in names
     if isinstance(value, float) and not math.isfinite(value):
@@ -71,16 +71,16 @@ def _has_type(value: Any, wanted: str | list[str]) -> bool:
 
 RULES: dict[str, Callable[[Any, Any], bool]] = {
     "type": _has_type,
-    "const": lambda value, wanted: type(value) is type(wanted) and value == wanted,
-    "enum": lambda value, wanted: value in wanted,
+    "const": lambda value, expected: type(value) is type(expected) and value == expected,
+    "enum": lambda value, choices: value in choices,
     "minimum": lambda value, least: not _is_number(value) or value >= least,
     "maximum": lambda value, most: not _is_number(value) or value <= most,
     "exclusiveMinimum": lambda value, least: not _is_number(value) or value > least,
     "minItems": lambda value, least: len(value) >= least,
     "maxItems": lambda value, most: len(value) <= most,
     "maxLength": lambda value, most: len(value) <= most,
-    "uniqueItems": lambda value, wanted: not wanted or len(set(value)) == len(value),
-    "pattern": lambda value, wanted: re.search(wanted, value) is not None,
-    "not": lambda value, wanted: re.search(wanted["pattern"], value) is None,
+    "uniqueItems": lambda value, required: not required or len(set(value)) == len(value),
+    "pattern": lambda value, pattern: re.search(pattern, value) is not None,
+    "not": lambda value, schema: re.search(schema["pattern"], value) is None,
 }
 """Keywords in the order in which they are checked, `type` first; bounds do not apply to null."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tledge._io import atomic, lockfile, resource_errors, zip_guard
+from tledge._io import atomic, files, lockfile, resource_errors, zip_guard
 from tledge._io.json_records import from_json
 from tledge.config import Data
 from tledge.data import cache, prepare
@@ -115,12 +115,7 @@ def _origin(data: Data, size: int) -> dict[str, Any]:
 
 def _new_member(packed: zipfile.ZipFile, name: str) -> IO[bytes]:
     """Open a new uncompressed member without the time of day; zip64, so that no size is too large."""
-    import zipfile
-
-    entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-    entry.create_system = 3  # Unix, also where made on Windows
-    entry.external_attr = 0o644 << 16
-    return packed.open(entry, "w", force_zip64=True)
+    return packed.open(files.reproducible_entry(name), "w", force_zip64=True)
 
 
 def _copy(source: IO[bytes], target: IO[bytes], task: Task, most: float = math.inf) -> tuple[str, int]:

@@ -31,9 +31,9 @@ class ReadOnce:
             The value. Whoever asks gets the same object, so it must not be changed.
         """
         state = state_of(path)
-        known = self._values.get((path, kind))
-        if known is not None and known[0] == state:
-            value: T = known[1]
+        kept = self._values.get((path, kind))
+        if kept is not None and kept[0] == state:
+            value: T = kept[1]
             return value
         value = read()
         if state and state == state_of(path):  # else it was changed while it was read
