@@ -1,4 +1,4 @@
-"""What a training stage is fed: batches from prepared images, views or features, in a seeded order."""
+"""Make the batches of a stage from images, augmentation copies or frozen features, in a seeded order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Examples:
-    """Some `rows` of images uint8[N, H, W, 3], in memory, on disk or streamed, and their one-hot labels.
+    """The images of a split: some `rows` of uint8[N, H, W, 3], with their one-hot labels.
+
+    `images` are in memory, on disk or streamed.
 
     `labels[rows]` is float32[rows, classes]: an array, or `OneHot` that makes it when asked.
 
@@ -45,21 +47,21 @@ class Examples:
         return "" if self.copies is None else files.sha256(Path(self.copies.filename))  # type: ignore[union-attr]
 
     def class_weights(self) -> NDArray[np.float32]:
-        """Weights float32[classes] that make every class of `rows` count alike, 1 on average.
+        """Return weights float32[classes] with which all classes of `rows` count alike, 1 on average.
 
         N / (classes * images of the class), as scikit-learn's "balanced" has it.
         """
         import numpy as np
 
-        parts = range(0, len(self.rows), 4096)
-        counts = sum(self.labels[self.rows[start : start + 4096]].sum(0) for start in parts)
+        starts = range(0, len(self.rows), 4096)
+        counts = sum(self.labels[self.rows[start : start + 4096]].sum(0) for start in starts)
         return np.asarray(len(self.rows) / (len(counts) * np.maximum(1, counts)), np.float32)
 
     def take(self, positions: NDArray[np.int64], epoch: int) -> NDArray[np.uint8] | NDArray[np.float32]:
-        """Pixels uint8[len(positions), H, W, 3] of these positions in `rows`, or float32 features.
+        """Return pixels uint8[len(positions), H, W, 3] of positions in `rows`, or float32 features.
 
-        Pixels stay bytes as far as the device, where the network makes float32 of them: a quarter to
-        copy, and to convert on the host takes longer than to read.
+        Pixels stay bytes until they are on the device, where the network converts them to float32: that
+        is a quarter to copy, and converting on the host takes longer than reading.
         """
         import numpy as np
 
@@ -197,7 +199,7 @@ def mixed(
     alpha: float,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mixup (Zhang et al. 2018): each example blended with another by a share from Beta(a, a)."""
+    """Blend each example with another by a share from Beta(a, a): mixup (Zhang et al. 2018)."""
     other = rng.permutation(len(images))
     share = rng.beta(alpha, alpha, len(images)).astype(images.dtype)
     wide = share[:, None, None, None]

@@ -1,18 +1,11 @@
-"""Batches with weights, and augmentation copies of images."""
+"""Batches with weights."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
 
-from tests.helpers.fake_models import images
-from tests.helpers.recipes import BARE
-from tests.helpers.stage_training import one_hot, uneven
+from tests.helpers.stage_training import uneven
 from tledge import config
-from tledge.progress import SILENT
-from tledge.recipe import loader
 from tledge.training import batches
 
 
@@ -38,20 +31,3 @@ def test_mixed_photos_have_mixed_weights() -> None:
     _images, labels, weights = batches.batches(uneven(), stage, seed=0, epoch=0, train=True)[0]
     assert ((labels > 0).sum(1) > 1).sum() > 0  # some are blends of two classes
     assert np.allclose(weights, (labels * [10 / 18, 10 / 9, 10 / 3]).sum(1), atol=1e-5)
-
-
-def test_augmentation_copies_are_drawn_once_in_turns(tmp_path: Path) -> None:
-    from tledge.training.augmentation_copies import with_copies
-
-    made = loader.parse(BARE, "views.toml")
-    made = replace(made, augment=config.Augment(flip="horizontal", rotation=0.2, views=2))
-    plain = batches.Examples(images(), one_hot(), np.arange(4, 12))
-    first, again = (with_copies(plain, made, tmp_path / name / "views.npy", SILENT) for name in ("a", "b"))
-    assert first.copies is not None and first.copies.shape == (2, 8, 32, 32, 3)
-    assert np.array_equal(first.copies, again.copies)
-    assert np.array_equal(first.copies[0], images()[4:12])
-    changed = replace(made, augment=replace(made.augment, keep_photo=False))
-    others = with_copies(plain, changed, tmp_path / "c" / "views.npy", SILENT).copies
-    assert others is not None and not any(np.array_equal(copy, images()[4:12]) for copy in others)
-    taken = [first.take(np.arange(8), epoch) for epoch in range(3)]
-    assert np.array_equal(taken[0], taken[2]) and not np.array_equal(taken[0], taken[1])

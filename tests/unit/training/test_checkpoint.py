@@ -31,3 +31,17 @@ def test_a_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_without_a_checkpoint_training_begins(tmp_path: Path) -> None:
     assert checkpoint.read_state(tmp_path / "state.npz") == State()
+
+
+def test_a_stage_begins_without_the_last_one() -> None:
+    state = State(
+        stage=0, epoch=3, best=0.5, best_epoch=2, wait=1, stopped=True, accumulate=4, halved={"a": 2}
+    )
+    state.begin_stage(1)
+    assert state == State(stage=1, halved={"a": 2})
+
+
+def test_a_restarted_stage_forgets_its_own_epochs_alone() -> None:
+    state = State(stage=1, epoch=2, best=0.5, best_epoch=1, history=[{"epoch": n} for n in (1, 1, 2)])
+    state.restart_stage(accumulate=2)
+    assert state == State(stage=1, accumulate=2, history=[{"epoch": 1}])

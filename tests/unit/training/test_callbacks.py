@@ -1,0 +1,39 @@
+"""The best epoch and patience, the message where a loss is not a number, and errors of batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tledge import config
+from tledge.errors import DataError
+from tledge.training import callbacks, checkpoint
+from tledge.training.batch_partition import BatchPartition
+from tledge.training.batches import BatchMaker, BatchReader, Examples
+
+
+def test_best_epoch_and_patience() -> None:
+    stage, state = config.Stage(patience=2), checkpoint.State()
+    better = [
+        callbacks.update_best_epoch(stage, state, {"val_loss": loss}, epoch)
+        for epoch, loss in enumerate((0.9, 0.5, 0.6, 0.7), 1)
+    ]
+    assert better == [True, True, False, False]
+    assert state.best_epoch == 2 and state.stopped and state.epoch == 4
+
+
+def test_half_precision_is_among_what_to_try() -> None:
+    message = callbacks._not_a_number_message(
+        config.Stage(name="all"), checkpoint.State(stage=1), "in epoch 1", "float16"
+    )
+    assert 'precision = "float32"' in message and "--set stage.1.learning_rate=0.0001" in message
+
+
+def test_the_error_of_a_batch_replaces_that_of_the_backend() -> None:
+    examples = Examples(np.zeros((4, 2, 2, 3), np.uint8), np.eye(4, dtype=np.float32), np.arange(4))
+    reader = BatchReader(BatchMaker(examples, BatchPartition(2)), epoch=0)
+    with pytest.raises(ValueError, match="wrapped"), callbacks.own_error(reader):
+        raise ValueError("wrapped")
+    reader.error = DataError("photo-7 is gone")
+    with pytest.raises(DataError, match="photo-7"), callbacks.own_error(reader):
+        raise ValueError("wrapped")
