@@ -193,7 +193,9 @@ def _read_header(path: Path, member: Callable[[str], IO[bytes]]) -> ArchiveHeade
     except Exception as error:  # whatever zipfile and json make of damage
         raise DataError(f"{path}: {HEADER_NAME} is damaged ({error}). {COPY_AGAIN}") from error
     if header.format != FORMAT:
-        raise DataError(f"{path}: format {header.format}, this tledge reads {FORMAT}. {PACK_AGAIN}")
+        raise DataError(
+            f"{path}: format {header.format}, this version of tledge reads {FORMAT}. {PACK_AGAIN}"
+        )
     return header
 
 

@@ -28,7 +28,7 @@ ALWAYS_HASHED = 1 << 30
 PATIENCE = 2.0
 """Seconds of hashing after which a progress task is shown."""
 
-_ADVICE = "Run `tledge data RECIPE`, which makes it anew."
+_ADVICE = "Run `tledge data RECIPE`, which makes it again."
 
 
 @dataclass(frozen=True, slots=True)

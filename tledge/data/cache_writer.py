@@ -262,5 +262,7 @@ def _refusal(unusable: list[str], photos: int, on_bad: str) -> str:
     """Name all unusable photos, and say what to do."""
     more = len(unusable) - MAX_LISTED
     listed = [*unusable[:MAX_LISTED], *([f"and {more} more"] if more > 0 else [])]
-    advice = "" if on_bad == "skip" else ' Remove them, or set [data] on_bad = "skip" to go on without them.'
+    advice = (
+        "" if on_bad == "skip" else ' Remove them, or set [data] on_bad = "skip" to continue without them.'
+    )
     return "\n  ".join([f"{len(unusable)} of {photos} photos cannot be used.{advice}", *listed])

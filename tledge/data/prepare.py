@@ -83,7 +83,7 @@ def _undamaged(folder: Path, progress: Progress) -> Prepared | None:
         damage = str(error)
     if not damage:
         return prepared_from(folder, header, rows)
-    progress.say(f"{folder}: damaged, so the photos are prepared anew: {damage}")
+    progress.say(f"{folder}: damaged, so the photos are prepared again: {damage}")
     return None
 
 

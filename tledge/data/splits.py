@@ -26,8 +26,8 @@ def require_labels(prepared: Prepared) -> None:
     """Raise DataError where all photos have the same label."""
     if len(prepared.labels) < 2:
         raise DataError(
-            f"[data] source: all photos have one label, {prepared.labels[0]!r}, and there is nothing to tell "
-            "apart. Expected two labels or more: add photos of what it is not."
+            f"[data] source: all photos have one label, {prepared.labels[0]!r}. "
+            "Expected two labels or more: add photos of another class."
         )
 
 
@@ -70,15 +70,15 @@ def _require_photos(prepared: Prepared, split_rows: Mapping[str, Rows], group: s
     for name, rows in split_rows.items():
         if not len(rows):
             raise DataError(
-                f"[data.splits] {name}: no photo is left for it. Take less for the others, or add photos."
-                f"{together}"
+                f"[data.splits] {name}: no photo is left for this split. Make the other splits smaller, "
+                f"or add photos.{together}"
             )
     train_labels = set(prepared.label_indices[split_rows["train"]].tolist())
     missing = [label for number, label in enumerate(prepared.labels) if number not in train_labels]
     if missing:
         raise DataError(
-            f"[data.splits] train: no photo of {', '.join(missing)} is left for it. Take smaller shares for "
-            "the others, or add photos that are no near-duplicates."
+            f"[data.splits] train: no photo of {', '.join(missing)} is left for it. Use smaller shares for "
+            "the other splits, or add photos that are not near-duplicates."
         )
 
 
@@ -162,8 +162,8 @@ def _choose_files(
     count = max(1, int(round(len(files) * fraction, 6)))  # .29 of 100 is 29, and 28.99... in binary
     if len(files_left) <= count:
         raise DataError(
-            f"[data.splits] {name}: the photos lie in {len(files)} files that hold many each, too few to "
-            f"take {fraction:g} of them. Take a fraction of the photos instead."
+            f"[data.splits] {name}: the photos are in {len(files)} files of many photos each, too few to "
+            f"take {fraction:g} of them. Use a fraction of the photos instead."
         )
     chosen = set(files_left[:count])
     return np.array([row for row in rows.tolist() if prepared.rows[row].file in chosen], np.int64)

@@ -60,7 +60,9 @@ def refused_label(label: str) -> OddTraining:
 RECORDS = ("data.splits.test={ from = 'train', fraction = 0.2 }",)
 REFUSED = {
     "one label": OddTraining(
-        folder_photos({"train": {"a": 10}, "test": {"a": 5}}), words=("nothing to tell apart",), refused=1
+        folder_photos({"train": {"a": 10}, "test": {"a": 5}}),
+        words=("Expected two labels or more",),
+        refused=1,
     ),
     "a label only in test": OddTraining(
         folder_photos({"train": {"a": 10}, "test": {"a": 5, "b": 5}}), words=("no photo of b",), refused=1

@@ -219,7 +219,7 @@ def test_damaged_note_is_refused(text: bytes, packed: Path, away: Path) -> None:
 
 def test_later_format_is_refused(packed: Path, away: Path) -> None:
     with_note(packed, format=2)
-    with pytest.raises(DataError, match="format 2, this tledge reads 1"):
+    with pytest.raises(DataError, match="format 2, this version of tledge reads 1"):
         cache_archive.unpack(packed, DATA, 16)
 
 

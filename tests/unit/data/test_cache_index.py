@@ -152,7 +152,7 @@ def test_damaged_cache_is_rebuilt(
     assert tree(made.folder) != fresh
     again = prepare.prepare_dataset(data, SIDE, progress)
     assert tree(made.folder) == fresh and again == made
-    assert progress.said[0].startswith(f"{made.folder}: damaged, so the photos are prepared anew: ")
+    assert progress.said[0].startswith(f"{made.folder}: damaged, so the photos are prepared again: ")
     assert any(one in progress.said[0] for one in said.split("|"))
 
 

@@ -229,7 +229,7 @@ def test_share_of_files_is_rounded_down(share_of: float, count: int) -> None:
 
 def test_too_few_files_are_refused() -> None:
     part = {"from": "train", "files": 0.5}
-    with pytest.raises(DataError, match=r"test: the photos lie in 2 files.*fraction of the photos"):
+    with pytest.raises(DataError, match=r"test: the photos are in 2 files.*fraction of the photos"):
         splits.split(numbered(20, files=2), data("train", part, part), seed=0)
 
 

@@ -76,7 +76,7 @@ def _walk(folder: str, parts: tuple[str, ...], above: frozenset[tuple[int, int]]
             entries = sorted(listing, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(
-            f"{folder}: cannot be listed ({error.strerror}). Allow it or move it away."
+            f"{folder}: cannot be listed ({error.strerror}). Change its permissions or move it away."
         ) from error
     for entry in entries:
         if entry.name.startswith(".") or entry.name in _CLUTTER:
@@ -95,8 +95,8 @@ def _exists(entry: os.DirEntry[str]) -> bool:
 def _is_photo(entry: os.DirEntry[str]) -> bool:
     if not _exists(entry):
         raise DataError(
-            f"{entry.path}: a link to {os.readlink(entry.path)}, which is not there. "
-            "Get the photo or remove the link."
+            f"{entry.path}: a link to {os.readlink(entry.path)}, which does not exist. "
+            "Restore the photo or remove the link."
         )
     return entry.is_file()
 

@@ -28,7 +28,7 @@ def source_options(data: Data) -> dict[str, object]:
             raise RecipeError(f"[data] {key}: expected a value like {default!r}, got {value!r}.")
     chosen = {**entry.module.OPTIONS, **data.options}
     if argument and not entry.argument:
-        raise RecipeError(f"[data] source {name!r} takes nothing after a colon, got {argument!r}.")
+        raise RecipeError(f"[data] source {name!r} accepts nothing after a colon, got {argument!r}.")
     if argument:
         chosen[entry.argument] = argument
     if entry.argument and not chosen[entry.argument]:

@@ -69,7 +69,7 @@ def reader(options: Mapping[str, object]) -> Reader:
     kind = builder.info.file_format.value
     if kind != "tfrecord":
         raise RecipeError(
-            f"[data] cache = false: photos of tfds:{builder.info.name} lie in {kind} files, and are read one "
+            f"[data] cache = false: photos of tfds:{builder.info.name} are in {kind} files, and are read one "
             "by one from tfrecord files only. Prepare the set as tfrecord, or leave cache out."
         )
     files = {split: _files(builder, split) for split in builder.info.splits}
@@ -93,7 +93,7 @@ def _builder(options: Mapping[str, object]) -> Any:
     try:
         builder = tfds.builder(name, data_dir=str(root))
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        raise RecipeError(f"tfds:{name}: TensorFlow Datasets knows no such set.") from error
+        raise RecipeError(f"tfds:{name}: TensorFlow Datasets has no such data set.") from error
     try:
         with _downloads_silenced():
             builder.download_and_prepare(file_format=None)

@@ -92,7 +92,7 @@ def test_folder_survives_looping_links(tmp_path: Path) -> None:
 def test_folder_names_broken_link(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.jpg")
     (tmp_path / "a" / "2.jpg").symlink_to(tmp_path / "gone.jpg")
-    with pytest.raises(DataError, match=r"a/2\.jpg: a link to .*gone\.jpg, which is not there"):
+    with pytest.raises(DataError, match=r"a/2\.jpg: a link to .*gone\.jpg, which does not exist"):
         folder.scan({"path": str(tmp_path)}).fingerprint()
 
 
