@@ -242,7 +242,7 @@ def bundle_session(bundle: Bundle, entry: Shipped, kernels: str = "xnnpack") -> 
 
 
 def model_bytes(bundle: Bundle, entry: Shipped) -> bytes:
-    """The file of an artifact; raises ArtifactError where it is missing or its hash is not the manifest's."""
+    """Read an artifact's file; raise ArtifactError where it is missing or its hash differs."""
     data = bundle.files.read(entry.path)
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise ArtifactError(f"{bundle.path}: {entry.path} was changed or damaged (SHA-256 differs).")

@@ -222,7 +222,7 @@ def write_contact_sheets(prepared: Prepared, rows: Rows, folder: Path, seed: int
     """Write one contact sheet PNG per split, classes in turn; return their paths."""
     paths = []
     for name, part in rows.items():
-        chosen = part[by_class_in_turn(prepared.label_indices[part], contact_sheet.MOST, seed)]
+        chosen = part[by_class_in_turn(prepared.label_indices[part], contact_sheet.MAX_IMAGES, seed)]
         captions = [prepared.rows[row].label for row in chosen.tolist()]
         with atomic.replacing(folder / f"{name}.png") as path:
             title = f"{name}: {len(chosen)} of {len(part)} photos"

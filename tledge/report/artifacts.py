@@ -1,4 +1,4 @@
-"""What became of a run's artifacts: latency, answers that differ as pictures, what 8 bits cost, remedies."""
+"""Gather the facts of a run's artifacts: latency, flips with images, cost of int8, quantization repairs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from tledge.run.records import ParityRow
 from tledge.verification.flips import Flip, Listing, read_listing
 
 MOST_FLIPS = 24
-"""Pictures of answers that differ, of each artifact; its contact sheet has up to 60."""
+"""Images of flips for each artifact; its contact sheet has up to 60."""
 
 MOST_LAYERS = 8
-"""Layers in the table of what 8 bits cost."""
+"""Layers in the table of the cost of int8."""
 
-NOTABLY = 1.5
-"""Times that an artifact is smaller from which on it is said."""
+MIN_SIZE_RATIO = 1.5
+"""Smallest ratio of sizes that is displayed."""
 
 FLOAT = "tflite-fp32"
-"""The artifact that quantization is diagnosed on, and that sizes are compared with."""
+"""The variant whose quantization is diagnosed, and to which sizes are compared."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class ArtifactLine:
     p50_ms: float | None
     latency_kernels: str
     smaller: float | None
-    """How many times smaller than the float `.tflite`, where that is much."""
+    """Size ratio to the float `.tflite`, where it is notable."""
     repair: str
-    """The remedy that was taken, where it was repaired."""
+    """The quantization repair that was selected; empty without one."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A test image that an artifact answers otherwise, as a data URI."""
+    """A test image with a flip, as a data URI."""
 
     uri: str
     flip: Flip
@@ -57,7 +57,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Flips:
-    """Answers of an artifact that are not Keras'; `path` lists all, the picture `sheet` shows up to 60."""
+    """Predictions of an artifact that differ from Keras; `path` lists all, the image `sheet` shows 60."""
 
     listing: Listing
     pictures: tuple[Picture, ...]
@@ -67,7 +67,7 @@ class Flips:
 
 @dataclass(frozen=True)
 class Quantization:
-    """What 8 bits cost, one layer at a time, on held-out images; `remarks` say it in sentences."""
+    """The cost of int8, one layer at a time, on held-out images; `remarks` describe it."""
 
     images: int
     layers: tuple[Layer, ...]
@@ -78,7 +78,7 @@ class Quantization:
 
 @dataclass(frozen=True)
 class RepairTrials:
-    """Remedies that were tried for an artifact, and the one that was taken."""
+    """Quantization repairs that were tried for an artifact, and the selected one."""
 
     variant: str
     rungs: tuple[Mapping[str, Any], ...]
@@ -87,54 +87,56 @@ class RepairTrials:
 
 @dataclass(frozen=True)
 class Latencies:
-    """p50 in ms and kernels by variant, for one thread; `note` says on what they were measured."""
+    """p50 in ms and kernels by variant, for one thread; `note` describes the machine."""
 
     figures: Mapping[str, tuple[float, str]]
     note: str
 
 
-def artifacts(known: Summary, found: Latencies | None) -> tuple[ArtifactLine, ...]:
-    """Every artifact that was verified, in the order of `parity.json`."""
-    rows = known.parity.rows if known.parity else ()
+def artifacts(summary: Summary, latencies: Latencies | None) -> tuple[ArtifactLine, ...]:
+    """Return every verified artifact, in the order of `parity.json`."""
+    rows = summary.parity.rows if summary.parity else ()
     floats = next((row.bytes for row in rows if row.variant == FLOAT), None)
-    made = []
+    lines = []
     for row in rows:
         low, high = model_card.accuracy_interval(row) or (None, None)
-        p50, kernels = found.figures.get(row.variant, (None, "")) if found else (None, "")
+        p50, kernels = latencies.figures.get(row.variant, (None, "")) if latencies else (None, "")
         ratio = floats / row.bytes if floats and row.bytes else 0.0
-        smaller = ratio if ratio >= NOTABLY else None
-        artifact = known.artifacts.get(row.variant)
+        smaller = ratio if ratio >= MIN_SIZE_RATIO else None
+        artifact = summary.artifacts.get(row.variant)
         repair = str(artifact.details.get("repair", "")) if artifact else ""
-        made.append(ArtifactLine(row, low, high, p50, kernels, smaller, repair))
-    return tuple(made)
+        lines.append(ArtifactLine(row, low, high, p50, kernels, smaller, repair))
+    return tuple(lines)
 
 
-def latencies(folder: RunFolder, known: Summary) -> Latencies | None:
-    """From `bench.json`: only of files that are still the same. None where nothing of the kind is known."""
-    if not folder.bench.is_file() or not known.parity:
+def latencies(folder: RunFolder, summary: Summary) -> Latencies | None:
+    """Read `bench.json`, for unchanged files only; None where there are no latencies."""
+    if not folder.bench.is_file() or not summary.parity:
         return None
     raw = files.read_json(folder.bench, "a measured run", "Run `tledge bench` again.")
     with files.complete(folder.bench, "Run `tledge bench` again."):
-        figures = {row.variant: best for row in known.parity.rows if (best := _latency(raw["rows"], row))}
+        figures = {row.variant: best for row in summary.parity.rows if (best := _latency(raw["rows"], row))}
         here = from_json(Machine, raw["machine"], "machine")
         said = (here.describe(), here.busy, raw["note"])
         return Latencies(figures, " ".join(line for line in said if line)) if figures else None
 
 
 def _latency(rows: Sequence[Mapping[str, Any]], artifact: ParityRow) -> tuple[float, str] | None:
-    """p50 on one thread, with the kernels that verified where these were measured."""
-    mine = [
+    """Return p50 on one thread, with the kernels of verification where these were measured."""
+    measured = [
         row
         for row in rows
         if row.get("sha256") == artifact.sha256 and row["threads"] == 1 and row["p50_ms"] is not None
     ]
-    chosen = next((row for row in mine if row["kernels"] == artifact.kernels), mine[0] if mine else None)
+    chosen = next(
+        (row for row in measured if row["kernels"] == artifact.kernels), measured[0] if measured else None
+    )
     return (float(chosen["p50_ms"]), str(chosen["kernels"])) if chosen else None
 
 
-def flips(folder: RunFolder, known: Summary) -> tuple[Flips, ...]:
-    """Answers that differ, by artifact, with small pictures of them."""
-    rows = [row for row in (known.parity.rows if known.parity else ()) if row.flips]
+def flips(folder: RunFolder, summary: Summary) -> tuple[Flips, ...]:
+    """Return the flips of every artifact, with small images."""
+    rows = [row for row in (summary.parity.rows if summary.parity else ()) if row.flips]
     if not rows:
         return ()
     reference = folder.read_golden()
@@ -150,25 +152,25 @@ def _flips(folder: RunFolder, row: ParityRow, reference: golden_set.Golden) -> F
         return Flips(listing, made, row.flips, Path(row.flips).with_suffix(".png").as_posix())
 
 
-def quantization(folder: RunFolder, known: Summary) -> Quantization | None:
-    """What `tledge inspect --quantization` found, else what a failed export did.
+def quantization(folder: RunFolder, summary: Summary) -> Quantization | None:
+    """Read the diagnosis of `tledge inspect --quantization`, else that of a failed export.
 
-    None where it is of another float artifact than the one that is here, or there is nothing.
+    None where there is none, or where it is of another float artifact.
     """
-    found = (_quantization(path, known) for path in (folder.quantization, folder.culprits))
-    return next((one for one in found if one), None)
+    diagnoses = (_quantization(path, summary) for path in (folder.quantization, folder.culprits))
+    return next((diagnosis for diagnosis in diagnoses if diagnosis), None)
 
 
-def _quantization(path: Path, known: Summary) -> Quantization | None:
+def _quantization(path: Path, summary: Summary) -> Quantization | None:
     if not path.is_file():
         return None
     raw = files.read_json(path, "a diagnosed run", "Diagnose again.")
     with files.complete(path, "Run `tledge inspect --quantization` again."):
-        if FLOAT not in known.artifacts or raw["sha256"] != known.artifacts[FLOAT].sha256:
+        if FLOAT not in summary.artifacts or raw["sha256"] != summary.artifacts[FLOAT].sha256:
             return None
         layers = sorted(
             from_json(tuple[Layer, ...], raw["found"]["layers"], "layers"),
-            key=lambda one: one.cost,
+            key=lambda layer: layer.cost,
             reverse=True,
         )
         plot = path.with_suffix(".png")
@@ -181,10 +183,10 @@ def _quantization(path: Path, known: Summary) -> Quantization | None:
         )
 
 
-def repair_trials(known: Summary) -> tuple[RepairTrials, ...]:
-    """Remedies tried, of every artifact that was repaired."""
+def repair_trials(summary: Summary) -> tuple[RepairTrials, ...]:
+    """Return the quantization repairs that were tried, for every repaired artifact."""
     return tuple(
-        RepairTrials(name, tuple(one.details["rungs"]), str(one.details["repair"]))
-        for name, one in known.artifacts.items()
-        if one.details.get("rungs")
+        RepairTrials(variant, tuple(artifact.details["rungs"]), str(artifact.details["repair"]))
+        for variant, artifact in summary.artifacts.items()
+        if artifact.details.get("rungs")
     )

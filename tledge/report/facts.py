@@ -1,4 +1,4 @@
-"""All that a report says, as values: both templates read these and nothing else."""
+"""Gather the facts of a report as values; the templates read nothing else."""
 
 from __future__ import annotations
 
@@ -20,28 +20,35 @@ from tledge.run.folder import RunFolder
 from tledge.run.records import ParityReport, TrainedRun
 from tledge.visualization.text_format import share, span
 
-PRINCIPAL = ("tflite-int8", "tflite-mixed", "tflite-int16x8", "tflite-dynamic", "tflite-fp16", "onnx-int8")
-"""Artifacts whose figures stand at the top, the first that there is."""
+HEADLINE_VARIANTS = (
+    "tflite-int8",
+    "tflite-mixed",
+    "tflite-int16x8",
+    "tflite-dynamic",
+    "tflite-fp16",
+    "onnx-int8",
+)
+"""Variants for the figures at the top: the first one that was exported."""
 
 FILES = ("curves.png", "confusion.png", "bench.png", "evidence/photos.png")
-"""Pictures that a run may have, for the text that a repository shows."""
+"""Images that a run may have, for the Markdown report."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The one thing to know: `kind` is "passed", "failed", "undecided" or "trained"."""
+    """The result of the run: `kind` is "passed", "failed", "undecided" or "trained"."""
 
     kind: str
     word: str
     sentence: str
     detail: str = ""
     reasons: tuple[tuple[str, str], ...] = ()
-    """Why, each with the artifact that it is about."""
+    """Reasons, each with the artifact that it concerns."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure at the top: its name, where it comes from, its value and how it is written, a note."""
+    """A figure at the top: its name, its source, its value, the name of its format, a note."""
 
     name: str
     key: str
@@ -73,7 +80,7 @@ class ReportFacts:
     latencies: Latencies | None
     flips: tuple[Flips, ...]
     quantization: Quantization | None
-    ladders: tuple[RepairTrials, ...]
+    repairs: tuple[RepairTrials, ...]
     calibration: Mapping[str, Any]
     commands: tuple[str, ...]
     recipe: str
@@ -86,38 +93,38 @@ class ReportFacts:
 
 
 def read(folder: RunFolder) -> ReportFacts:
-    """Read a finished run; raises RunError where it is none, or a file of it is damaged."""
-    known = run_summary.read(folder)
-    timed = report_artifacts.latencies(folder, known)
-    lines = report_artifacts.artifacts(known, timed)
+    """Read a finished run; raise RunError if it is not finished, or a file of it is damaged."""
+    summary = run_summary.read(folder)
+    latencies = report_artifacts.latencies(folder, summary)
+    lines = report_artifacts.artifacts(summary, latencies)
     has_recipe = folder.recipe.is_file()
     return ReportFacts(
-        known=known,
-        verdict=verdict(known),
-        figures=_figures(known, lines),
+        known=summary,
+        verdict=verdict(summary),
+        figures=_figures(summary, lines),
         samples=_samples(folder),
-        training=training.read(folder, known),
-        answers=predictions.read(folder, known),
+        training=training.read(folder, summary),
+        answers=predictions.read(folder, summary),
         artifacts=lines,
-        latencies=timed,
-        flips=report_artifacts.flips(folder, known),
-        quantization=report_artifacts.quantization(folder, known),
-        ladders=report_artifacts.repair_trials(known),
+        latencies=latencies,
+        flips=report_artifacts.flips(folder, summary),
+        quantization=report_artifacts.quantization(folder, summary),
+        repairs=report_artifacts.repair_trials(summary),
         calibration=_calibration(folder),
-        commands=reproduce.commands(known),
+        commands=reproduce.commands(summary),
         recipe=loader.text_of_run(folder) if has_recipe else "",
         files=tuple(name for name in FILES if (folder.path / name).is_file()),
     )
 
 
-def verdict(known: Summary) -> Verdict:
-    """What verification decided; after training alone, how the model does on test images."""
-    return _of_parity(known.parity) if known.parity else _of_training(known.run)
+def verdict(summary: Summary) -> Verdict:
+    """Return the verdict of verification; before export, the accuracy on test images."""
+    return _of_parity(summary.parity) if summary.parity else _of_training(summary.run)
 
 
 def _of_training(run: TrainedRun) -> Verdict:
     score = run.test
-    sentence = f"Right on {share(score.accuracy)} of {score.images} test images."
+    sentence = f"Accuracy {share(score.accuracy)} on {score.images} test images."
     below = f"below the recipe's own expectation of {share(run.expected)} on the test split"
     reasons = (("keras", below),) * (score.accuracy < run.expected)
     return Verdict("trained", "Trained", sentence, "Nothing is exported yet.", reasons)
@@ -125,60 +132,60 @@ def _of_training(run: TrainedRun) -> Verdict:
 
 def _of_parity(report: ParityReport) -> Verdict:
     checked = [row for row in report.rows if row.verdict != "skipped"]
-    short = [row for row in checked if row.verdict != "passed"]
+    not_passed = [row for row in checked if row.verdict != "passed"]
     reasons = tuple((row.variant, line) for row in report.rows for line in row.reasons)
     count = _artifacts(len(report.rows))
     if not checked:
         return Verdict("undecided", "Undecided", "No artifact could be checked here.", "", reasons)
-    if short:
-        failed = any(row.verdict == "failed" for row in short)
+    if not_passed:
+        failed = any(row.verdict == "failed" for row in not_passed)
         kind, word = ("failed", "Failed") if failed else ("undecided", "Undecided")
-        names = ", ".join(row.variant for row in short)
-        return Verdict(kind, word, f"{len(short)} of {count} did not pass: {names}.", "", reasons)
+        names = ", ".join(row.variant for row in not_passed)
+        return Verdict(kind, word, f"{len(not_passed)} of {count} did not pass: {names}.", "", reasons)
     skipped = len(checked) < len(report.rows)
-    whole = (
+    sentence = (
         f"{len(checked)} of {count} passed, the others were skipped." if skipped else f"All {count} passed."
     )
-    return Verdict("passed", "Passed", whole, _least(report), reasons)
+    return Verdict("passed", "Passed", sentence, _least_agreement(report), reasons)
 
 
-def _least(report: ParityReport) -> str:
-    """What the artifact that differs most from Keras agrees to."""
+def _least_agreement(report: ParityReport) -> str:
+    """Describe the agreement of the artifact that differs most from Keras."""
     agreements = {row.variant: row.agreement for row in report.rows if row.agreement is not None}
     if not agreements:
         return ""
     variant = min(agreements, key=lambda name: agreements[name])
     if agreements[variant] == 1:
-        return "Every answer is the Keras model's."
-    return f"The least agreement with the Keras model is {share(agreements[variant])}, of {variant}."
+        return "All predictions match Keras."
+    return f"The lowest agreement with the Keras model is {share(agreements[variant])}, of {variant}."
 
 
 def _artifacts(count: int) -> str:
     return f"{count} artifact" + "s" * (count != 1)
 
 
-def _figures(known: Summary, lines: tuple[ArtifactLine, ...]) -> tuple[Figure, ...]:
-    """Four figures: the model on test images, and the artifact that most devices get."""
-    test = known.run.test
+def _figures(summary: Summary, lines: tuple[ArtifactLine, ...]) -> tuple[Figure, ...]:
+    """Return four figures: the model on test images, and the artifact for most devices."""
+    test = summary.run.test
     note = f"{span(test.low, test.high)}, {test.images} images"
     first = Figure("Test accuracy, Keras", "run.test.accuracy", test.accuracy, "share", note)
     measured = [line for line in lines if line.row.accuracy is not None]
-    chosen = next((line for name in PRINCIPAL for line in measured if line.row.variant == name), None)
+    chosen = next((line for name in HEADLINE_VARIANTS for line in measured if line.row.variant == name), None)
     chosen = chosen or (measured[0] if measured else None)
-    return (first, *(_of_artifact(chosen) if chosen else _of_run(known.run)))
+    return (first, *(_of_artifact(chosen) if chosen else _of_run(summary.run)))
 
 
 def _of_artifact(line: ArtifactLine) -> tuple[Figure, ...]:
     row = line.row
     key = f"parity.{row.variant}"
-    made = [Figure("Size, KiB", f"{key}.bytes", row.bytes, "kib", _smaller(line) or row.variant)]
+    figures = [Figure("Size, KiB", f"{key}.bytes", row.bytes, "kib", _smaller(line) or row.variant)]
     if row.agreement is not None:
         note = span(row.agreement_low, row.agreement_high)
-        made.insert(0, Figure("Agreement with Keras", f"{key}.agreement", row.agreement, "share", note))
+        figures.insert(0, Figure("Agreement with Keras", f"{key}.agreement", row.agreement, "share", note))
     if row.accuracy is not None:
         name = f"Test accuracy, {row.variant}"
-        made.insert(0, Figure(name, f"{key}.accuracy", row.accuracy, "share", span(line.low, line.high)))
-    return tuple(made)
+        figures.insert(0, Figure(name, f"{key}.accuracy", row.accuracy, "share", span(line.low, line.high)))
+    return tuple(figures)
 
 
 def _smaller(line: ArtifactLine) -> str:
@@ -186,27 +193,27 @@ def _smaller(line: ArtifactLine) -> str:
 
 
 def _of_run(run: TrainedRun) -> tuple[Figure, ...]:
-    seen = run.validation
-    note = f"{span(seen.low, seen.high)}, {seen.images} images"
+    validation = run.validation
+    note = f"{span(validation.low, validation.high)}, {validation.images} images"
     return (
-        Figure("Validation accuracy", "run.validation.accuracy", seen.accuracy, "share", note),
+        Figure("Validation accuracy", "run.validation.accuracy", validation.accuracy, "share", note),
         Figure("Parameters", "run.parameters", run.parameters, "count", run.backbone),
         Figure("Training, minutes", "run.seconds", run.seconds, "minutes", f"{run.train_images} images"),
     )
 
 
 def _samples(folder: RunFolder) -> dict[str, tuple[Sample, ...]]:
-    """Photos of each split that training kept."""
+    """Return the photos of each split that training recorded."""
     if not folder.samples.is_file():
         return {}
-    kept = npy.read_npz(folder.samples, "readable photos")
+    arrays = npy.read_npz(folder.samples, "readable photos")
     with io_files.complete(folder.samples, "Train again."):
-        made: dict[str, list[Sample]] = {}
+        samples: dict[str, list[Sample]] = {}
         for split, label, name, pixels in zip(
-            kept["splits"], kept["labels"], kept["ids"], kept["images"], strict=True
+            arrays["splits"], arrays["labels"], arrays["ids"], arrays["images"], strict=True
         ):
-            made.setdefault(str(split), []).append(Sample(images.photo(pixels), str(label), str(name)))
-        return {split: tuple(some) for split, some in made.items()}
+            samples.setdefault(str(split), []).append(Sample(images.photo(pixels), str(label), str(name)))
+        return {split: tuple(photos) for split, photos in samples.items()}
 
 
 def _calibration(folder: RunFolder) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Small pictures inside a page: photos as JPEG, a confusion matrix as a heat map, both as data URIs."""
+"""Encode small images as data URIs: photos as JPEG, a confusion matrix as a heat map."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIDE = 144
-"""Pixels of a photo's side, at most; pages show it smaller, and sharp on dense screens."""
+"""Largest side of a photo in pixels; pages display it smaller, so it is sharp on dense screens."""
 
 QUALITY = 82
 
 INK = (43, 108, 176)
-"""Blue on whatever colour the page has."""
+"""Blue; its opacity varies over the page's colour."""
 
 
 def photo(pixels: NDArray[np.uint8]) -> str:
-    """A photo uint8[H, W, 3] as a data URI, shrunk to 144 pixels where it is larger."""
+    """Return a photo uint8[H, W, 3] as a data URI, reduced to 144 pixels if it is larger."""
     from PIL import Image
 
     height, width = pixels.shape[:2]
@@ -34,14 +34,14 @@ def photo(pixels: NDArray[np.uint8]) -> str:
 
 
 def heat(counts: NDArray[np.int64]) -> str:
-    """A matrix int64[N, N] as a data URI of N x N pixels: each row's shares as depth of ink."""
+    """Return a matrix int64[N, N] as a data URI of N x N pixels: opacity shows the shares of a row."""
     import numpy as np
     from PIL import Image
 
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
     pixels = np.empty((*counts.shape, 4), np.uint8)
     pixels[..., :3] = INK
-    pixels[..., 3] = np.round(255 * np.sqrt(shares))  # the root lifts few mistakes out of the paper
+    pixels[..., 3] = np.round(255 * np.sqrt(shares))  # the root makes rare confusions visible
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "PNG", optimize=True)
     return _uri("png", out.getvalue())

@@ -1,4 +1,4 @@
-"""What Keras answered to the test images: confusion, recall and precision by class, reliability."""
+"""Gather Keras' predictions for the test images: confusion, recall and precision by class, reliability."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_CLASSES = 20
-"""Classes up to which the confusion matrix is a table; of more, a heat map."""
+"""Classes up to which the confusion matrix is a table; with more, it is a heat map."""
 
 MOST_PAIRS = 10
-"""Pairs of label and answer that are named."""
+"""Pairs of label and prediction that are listed."""
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A label that got another answer, so many times."""
+class Confusion:
+    """A label that was predicted as another, with the number of images."""
 
     label: str
     answer: str
@@ -36,53 +36,57 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Class:
+class ClassMetrics:
     """A class on the test images: recall with its interval (None: no image), precision (None: never
-    answered), how often it was answered, and the recall of artifacts by variant.
+    predicted), the number of predictions, and the recall of artifacts by variant.
     """
 
     label: str
     images: int
     recall: Recall | None
     precision: float | None
-    answered: int
+    predicted: int
     artifacts: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Keras' answers to the golden set, which keeps all test images unless they are very many."""
+    """Keras' predictions for the golden set, which has all test images unless there are very many."""
 
     images: int
     accuracy: float
     counts: tuple[tuple[int, ...], ...]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[Confusion, ...]
     heat: str
-    """The confusion matrix as a picture, where there are many classes."""
-    classes: tuple[Class, ...]
+    """The confusion matrix as an image, where there are many classes."""
+    classes: tuple[ClassMetrics, ...]
     others: tuple[str, ...]
-    """Variants whose recall differs from Keras' in some class."""
+    """Variants whose recall differs from Keras in some class."""
     same: tuple[str, ...]
     weak: tuple[Recall, ...]
     ece: float
     reliability: charts.Reliability
 
 
-def read(folder: RunFolder, known: Summary) -> Predictions | None:
-    """Keras' answers; None where the run has no golden set. Raises RunError for a damaged one."""
+def read(folder: RunFolder, summary: Summary) -> Predictions | None:
+    """Read Keras' predictions; None without a golden set. Raises RunError for a damaged one."""
     if not folder.golden.is_file():
         return None
     reference = folder.read_golden()
-    rows = known.parity.rows if known.parity else ()
-    return _answers(reference, known.run.labels, [row for row in rows if row.recall])
+    rows = summary.parity.rows if summary.parity else ()
+    return _predictions(reference, summary.run.labels, [row for row in rows if row.recall])
 
 
-def _answers(reference: golden_set.Golden, labels: Sequence[str], rows: Sequence[ParityRow]) -> Predictions:
+def _predictions(
+    reference: golden_set.Golden, labels: Sequence[str], rows: Sequence[ParityRow]
+) -> Predictions:
     probabilities, truth = reference.probabilities, reference.labels
     counts = statistics.confusion(truth, probabilities.argmax(1), len(labels))
-    others = tuple(row.variant for row in rows if any(two != one for _n, one, two in row.recall.values()))
+    others = tuple(
+        row.variant for row in rows if any(own != keras for _images, keras, own in row.recall.values())
+    )
     classes = _classes(counts, labels, [row for row in rows if row.variant in others])
-    recalls = [one.recall for one in classes if one.recall]
+    recalls = [metrics.recall for metrics in classes if metrics.recall]
     accuracy = float(counts.trace() / counts.sum())
     bins = statistics.reliability(probabilities, truth)
     ece = statistics.calibration_error(probabilities, truth)
@@ -103,26 +107,26 @@ def _answers(reference: golden_set.Golden, labels: Sequence[str], rows: Sequence
 
 def _classes(
     counts: NDArray[np.int64], labels: Sequence[str], rows: Sequence[ParityRow]
-) -> tuple[Class, ...]:
-    """All classes, the lowest recall first; those without images last."""
-    made = []
+) -> tuple[ClassMetrics, ...]:
+    """Return all classes, the lowest recall first; those without images last."""
+    classes = []
     for number, label in enumerate(labels):
-        images, answered, right = (
+        images, predicted, correct = (
             int(counts[number].sum()), int(counts[:, number].sum()), int(counts[number, number]),
         )  # fmt: skip
-        recall = per_class.class_recall(label, images, right / images) if images else None
+        recall = per_class.class_recall(label, images, correct / images) if images else None
         artifacts = {row.variant: row.recall[label][2] for row in rows if label in row.recall}
-        precision = right / answered if answered else None
-        made.append(Class(label, images, recall, precision, answered, artifacts))
-    return tuple(sorted(made, key=lambda one: one.recall.recall if one.recall else 2.0))
+        precision = correct / predicted if predicted else None
+        classes.append(ClassMetrics(label, images, recall, precision, predicted, artifacts))
+    return tuple(sorted(classes, key=lambda metrics: metrics.recall.recall if metrics.recall else 2.0))
 
 
-def _pairs(counts: NDArray[np.int64], labels: Sequence[str]) -> tuple[Pair, ...]:
-    """The commonest mistakes, the commonest first."""
+def _pairs(counts: NDArray[np.int64], labels: Sequence[str]) -> tuple[Confusion, ...]:
+    """Return the most frequent confusions, the most frequent first."""
     import numpy as np
 
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS].tolist()
-    places = [divmod(place, len(labels)) for place in order]
-    return tuple(Pair(labels[a], labels[b], int(wrong[a, b])) for a, b in places if wrong[a, b])
+    cells = [divmod(index, len(labels)) for index in order]
+    return tuple(Confusion(labels[a], labels[b], int(wrong[a, b])) for a, b in cells if wrong[a, b])

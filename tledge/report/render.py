@@ -1,4 +1,4 @@
-"""From facts to text with jinja2; each figure carries its name and exact value, to be checked by."""
+"""Render facts as text with jinja2; each figure carries its name and exact value, for checks."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def short(value: float) -> str:
-    """Three digits that matter, never an exponent."""
+    """Return about three significant digits without an exponent."""
     digits = next((digits for top, digits in ((1, 3), (10, 2), (100, 1)) if value < top), 0)
     return f"{value:.{digits}f}"
 
 
-HOW: dict[str, Callable[[Any], str]] = {
+FORMATS: dict[str, Callable[[Any], str]] = {
     "share": share,
     "count": lambda value: f"{value:,}",
     "kib": kib,
@@ -39,21 +39,21 @@ HOW: dict[str, Callable[[Any], str]] = {
     "minutes": lambda value: f"{value / 60:.1f}",
     "db": lambda value: f"{value:.1f}",
 }
-"""How a figure is written, by name."""
+"""Formats of figures by name."""
 
 
 def shown(value: float | None, how: str = "share") -> str:
-    """A figure as a person reads it, a dash where there is none."""
-    return NONE if value is None else HOW[how](value)
+    """Return a figure in a format of `FORMATS`, a dash for None."""
+    return NONE if value is None else FORMATS[how](value)
 
 
 def html(facts: ReportFacts) -> str:
-    """The report as one HTML file; raises MissingError without jinja2."""
+    """Return the report as one HTML file; raise MissingError without jinja2."""
     return _rendered("report.html.jinja", facts, escape=True)
 
 
 def markdown(facts: ReportFacts) -> str:
-    """The report as Markdown; raises MissingError without jinja2."""
+    """Return the report as Markdown; raise MissingError without jinja2."""
     return text_markdown.single_blank_lines(_rendered("report.md.jinja", facts, escape=False))
 
 
@@ -65,32 +65,32 @@ def _rendered(name: str, facts: ReportFacts, *, escape: bool) -> str:
         return template.render(facts=facts, run=facts.run, version=__version__)
     except (UndefinedError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise RunError(
-            f"{facts.run.name}: a file of the run lacks what its report shows ({error}). "
-            "Was it written by another tledge? Train or export again."
+            f"{facts.run.name}: a file of the run lacks values that the report needs ({error}). "
+            "It may come from another version of tledge. Train or export again."
         ) from error
 
 
 def _environment(escape: bool) -> Environment:
-    made = templates.environment(TEMPLATES, escape_html=escape)
-    made.globals.update(fact=_fact, has=lambda value: value is not None, layout=charts)
-    made.filters.update(
+    environment = templates.environment(TEMPLATES, escape_html=escape)
+    environment.globals.update(fact=_fact, has=lambda value: value is not None, layout=charts)
+    environment.filters.update(
         shown=shown, span=lambda pair: span(*pair), points=points, point_span=lambda pair: point_span(*pair),
         interval=interval, abstention=abstention, cell=text_markdown.escape,
         shown_item=lambda row, key: row.get(key, NONE),
-        ticked=_ticked, shown_of=lambda key, row: shown(row.get(key)), total=lambda row: sum(row.values()),
+        ticked=_with_code, shown_of=lambda key, row: shown(row.get(key)), total=lambda row: sum(row.values()),
     )  # fmt: skip
-    return made
+    return environment
 
 
-def _ticked(text: str) -> Any:
-    """A sentence with what stands between backticks set as code."""
+def _with_code(text: str) -> Any:
+    """Return a sentence as HTML, with text between backticks as code."""
     from markupsafe import Markup, escape
 
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _fact(key: str, value: float | None, how: str = "share") -> Any:
-    """A figure with where it comes from and its exact value; a dash where there is none."""
+    """Return a figure as HTML with its source and exact value; a dash for None."""
     from markupsafe import Markup
 
     if value is None:

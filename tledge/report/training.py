@@ -1,4 +1,4 @@
-"""How a run was trained: its stages, and curves over their epochs."""
+"""Gather the facts of a training: its stages, and curves over their epochs."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from tledge.run.folder import RunFolder
 
 @dataclass(frozen=True)
 class StageLine:
-    """A stage that ran: epochs, seconds, validation accuracy at its end, and what the recipe asked for."""
+    """A stage that ran: epochs, seconds, its final validation accuracy, and its table in the recipe."""
 
     name: str
     epochs: int
     last: int
-    """The epoch, counted over all stages, that it ended with."""
+    """Its last epoch, counted over all stages."""
     seconds: float
     val_accuracy: float | None
-    asked: Stage | None
+    config: Stage | None
 
 
 @dataclass(frozen=True)
 class Training:
-    """`history.csv` in pictures."""
+    """`history.csv` as a table and charts."""
 
     epochs: int
     stages: tuple[StageLine, ...]
@@ -41,13 +41,13 @@ class Training:
 Row = dict[str, Any]
 
 
-def read(folder: RunFolder, known: Summary) -> Training | None:
-    """Read `history.csv`; None where there is none. Raises RunError for a damaged one."""
+def read(folder: RunFolder, summary: Summary) -> Training | None:
+    """Read `history.csv`; None without one. Raises RunError for a damaged one."""
     rows = _history(folder)
     if not rows:
         return None
     stages = [row["stage"] for row in rows]
-    return Training(len(rows), _stages(rows, known), (_loss(rows, stages), _accuracy(rows, stages)))
+    return Training(len(rows), _stages(rows, summary), (_loss(rows, stages), _accuracy(rows, stages)))
 
 
 def _history(folder: RunFolder) -> list[Row]:
@@ -67,17 +67,17 @@ def _number(text: str) -> float | None:
     return float(text) if text else None
 
 
-def _stages(rows: Sequence[Row], known: Summary) -> tuple[StageLine, ...]:
-    asked = {stage.name: stage for stage in known.recipe.stage} if known.recipe else {}
-    made, last = [], 0
+def _stages(rows: Sequence[Row], summary: Summary) -> tuple[StageLine, ...]:
+    configs = {stage.name: stage for stage in summary.recipe.stage} if summary.recipe else {}
+    lines, last = [], 0
     for name, group in groupby(rows, lambda row: str(row["stage"])):
         epochs = list(group)
         last += len(epochs)
         seconds = sum(row.get("seconds") or 0.0 for row in epochs)
-        made.append(
-            StageLine(name, len(epochs), last, seconds, epochs[-1].get("val_accuracy"), asked.get(name))
+        lines.append(
+            StageLine(name, len(epochs), last, seconds, epochs[-1].get("val_accuracy"), configs.get(name))
         )
-    return tuple(made)
+    return tuple(lines)
 
 
 def _series(rows: Sequence[Row], name: str) -> list[tuple[str, str, list[float | None]]]:

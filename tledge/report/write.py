@@ -1,7 +1,7 @@
-"""The report stage: what a run is, in one HTML file to look at, and as Markdown for a repository.
+"""Write the report of a run: one HTML file, and Markdown for a repository.
 
-Both say the same, from the run's own files: `facts` gathers values, the templates show them. The
-bytes depend on these files alone. The HTML asks for nothing from anywhere.
+Both have the same content, from the run's own files: `facts` gathers values, the templates display
+them. Reports are reproducible from these files. The HTML loads nothing from elsewhere.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tledge.run.folder import RunFolder
 
 @dataclass(frozen=True)
 class Written:
-    """Where a report lies, and its verdict: "passed", "failed", "undecided" or "trained"."""
+    """The files of a report, and its verdict: "passed", "failed", "undecided" or "trained"."""
 
     html: Path
     text: Path
@@ -28,10 +28,10 @@ class Written:
 def write(folder: RunFolder) -> Written:
     """Write `report.html` and `report.md` of a finished run.
 
-    Raises RunError where it is none, or a file of it is damaged, MissingError without jinja2.
+    Raises RunError for an unfinished run or a damaged file, MissingError without jinja2.
     """
-    found = facts.read(folder)
-    page, text = render.html(found), render.markdown(found)
+    report = facts.read(folder)
+    page, text = render.html(report), render.markdown(report)
     files.write_text(folder.report, page)
     files.write_text(folder.report_text, text)
-    return Written(folder.report, folder.report_text, found.verdict.kind)
+    return Written(folder.report, folder.report_text, report.verdict.kind)

@@ -116,7 +116,7 @@ def read_listing(path: Path) -> Listing:
 
 
 def _draw(path: Path, variant: str, golden: Golden, flips: list[Flip], counts: Counter[str]) -> None:
-    drawn = flips[: contact_sheet.MOST]
+    drawn = flips[: contact_sheet.MAX_IMAGES]
     title = f"{variant}: " + ", ".join(
         f"{counts[kind]} {KIND_WORDS[kind][counts[kind] != 1]}" for kind in KINDS
     )

@@ -1,4 +1,4 @@
-"""Contact sheets: many small pictures with captions in one PNG, drawn with Pillow alone."""
+"""Draw contact sheets with Pillow: many small images with captions in one PNG."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MOST = 60
-"""Pictures on a sheet."""
+MAX_IMAGES = 60
+"""Images on a sheet."""
 
 COLUMNS = 10
 
 SIDE = 112
-"""Pixels of a picture's longer side."""
+"""Pixels of an image's longer side."""
 
 _GAP = 12
 _MARGIN = 24
@@ -34,12 +34,12 @@ def sheet(
     title: str,
     below: Sequence[Sequence[str]] = (),
 ) -> None:
-    """Draw the first 60 of uint8[N, H, W, 3], each over its caption, ten to a row, to a PNG at `path`.
+    """Draw the first 60 images of uint8[N, H, W, 3] with captions, ten in a row, to a PNG at `path`.
 
-    Every entry of `below` is one more line of captions, a text for each image.
-    Text that is too long ends in "…", and what its font lacks is a box. The bytes depend on the
-    arguments and on Pillow's version alone. The file is written in place: give the path of a
-    temporary one to have it appear at once.
+    Every entry of `below` is a further line of captions, a text for each image. Text that is too long
+    is cut with "…"; characters that the font lacks are boxes. The file is reproducible with one version
+    of Pillow. It is written in place: pass a temporary path for an atomic write.
+
     Raises ValueError unless there are as many captions as images.
     """
     from PIL import Image, ImageDraw, ImageFont
@@ -49,28 +49,28 @@ def sheet(
         if len(images) != len(line):
             raise ValueError(f"{len(images)} images need as many captions, got {len(line)}.")
     cell = SIDE + _CAPTION_ROOM + _LINE_ROOM * len(below) + _GAP
-    count = min(len(images), MOST)
-    columns = min(max(count, 4), COLUMNS)  # four leave the title some room
+    count = min(len(images), MAX_IMAGES)
+    columns = min(max(count, 4), COLUMNS)  # four columns leave room for the title
     rows = -(-count // COLUMNS)
     width = 2 * _MARGIN + columns * (SIDE + _GAP) - _GAP
     height = 2 * _MARGIN + _TITLE_ROOM + rows * cell - _GAP
     page = Image.new("RGB", (width, height), _WHITE)
     pen = ImageDraw.Draw(page)
     heading, small = ImageFont.load_default(_TITLE_SIZE), ImageFont.load_default(_CAPTION_SIZE)
-    pen.text((_MARGIN, _MARGIN), _fitted(title, heading, width - 2 * _MARGIN), _DARK, heading)
+    pen.text((_MARGIN, _MARGIN), _shortened(title, heading, width - 2 * _MARGIN), _DARK, heading)
     for number in range(count):
         row, column = divmod(number, COLUMNS)
         left = _MARGIN + column * (SIDE + _GAP)
         top = _MARGIN + _TITLE_ROOM + row * cell
-        _place(page, pen, images[number], (left, top))
+        _draw_image(page, pen, images[number], (left, top))
         for under, line in enumerate(lines):
             corner = (left, top + SIDE + 4 + under * _LINE_ROOM)
-            pen.text(corner, _fitted(line[number], small, SIDE), _GREY, small)
-    page.save(path, "PNG", compress_level=3)  # photos hardly shrink further, and it is waited for
+            pen.text(corner, _shortened(line[number], small, SIDE), _GREY, small)
+    page.save(path, "PNG", compress_level=3)  # more compression is slow and hardly shrinks photos
 
 
-def _place(page: Any, pen: Any, pixels: NDArray[np.uint8], corner: tuple[int, int]) -> None:
-    """One picture in the middle of its square, in a thin frame that shows where a white one ends."""
+def _draw_image(page: Any, pen: Any, pixels: NDArray[np.uint8], corner: tuple[int, int]) -> None:
+    """Draw an image in the middle of its square, with a thin frame for white borders."""
     from PIL import Image
 
     image = Image.fromarray(pixels)
@@ -81,19 +81,19 @@ def _place(page: Any, pen: Any, pixels: NDArray[np.uint8], corner: tuple[int, in
     pen.rectangle((left - 1, top - 1, left + size[0], top + size[1]), outline=_LINE)
 
 
-def _fitted(text: str, font: Any, width: int) -> str:
-    """The text on one line, cut to `width` pixels with "…"."""
+def _shortened(text: str, font: Any, width: int) -> str:
+    """Return the text on one line, cut to `width` pixels with "…"."""
     line = _plain(text)
     if font.getlength(line) <= width:
         return line
-    kept = len(line)
-    while kept and font.getlength(line[:kept].rstrip() + "…") > width:
-        kept -= 1
-    return line[:kept].rstrip() + "…"
+    length = len(line)
+    while length and font.getlength(line[:length].rstrip() + "…") > width:
+        length -= 1
+    return line[:length].rstrip() + "…"
 
 
 def _plain(text: str) -> str:
-    """Letters without accents and plain dashes: Pillow's own font draws no others, but a box."""
-    kinds = ((one, unicodedata.category(one)) for one in unicodedata.normalize("NFKD", text))
-    plain = ("-" if kind == "Pd" else one for one, kind in kinds if kind != "Mn")
-    return " ".join("".join(one if one.isprintable() else " " for one in plain).split())
+    """Remove accents and special dashes, which Pillow's own font draws as boxes."""
+    categories = ((letter, unicodedata.category(letter)) for letter in unicodedata.normalize("NFKD", text))
+    plain = ("-" if category == "Pd" else letter for letter, category in categories if category != "Mn")
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in plain).split())

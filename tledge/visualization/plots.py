@@ -1,4 +1,4 @@
-"""Pictures of a run, drawn with matplotlib to PNG files whose bytes depend on the data alone."""
+"""Draw the plots of a run with matplotlib, to reproducible PNG files."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Series = Mapping[str, Sequence[float | None]]
-    """A figure of every layer, None where there is none, by its name in the legend."""
+    """Values of every layer, None where there is none, by their name in the legend."""
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#718096"
 MARKS = "osD^vP"
-MOST_NAMES = 120
-"""Layers below an axis; of more, every second or third is named."""
+MAX_LAYER_NAMES = 120
+"""Layer names below an axis; with more layers, only every second or third is named."""
 
 
 def _pyplot() -> Any:
@@ -30,14 +30,14 @@ def _pyplot() -> Any:
     except ImportError as error:
         raise MissingError(f"matplotlib is not installed ({error}): pip install 'tledge[train]'") from error
     matplotlib.use("Agg")
-    matplotlib.rcParams["text.parse_math"] = False  # names of labels are text, whatever signs they have
+    matplotlib.rcParams["text.parse_math"] = False  # labels are text, not formulas
     from matplotlib import pyplot
 
     return pyplot
 
 
 def check() -> None:
-    """Raise MissingError where there is nothing to draw with."""
+    """Raise MissingError if matplotlib is not installed."""
     _pyplot()
 
 
@@ -49,7 +49,7 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def curves(history: list[dict[str, Any]], path: Path, title: str) -> None:
-    """Loss and accuracy over all epochs, train and validation, with the stages marked."""
+    """Plot loss and accuracy over all epochs, train and validation, with marks for the stages."""
     figure, axes = _pyplot().subplots(1, 2, figsize=(10, 4), layout="constrained")
     figure.suptitle(title)
     epochs = range(1, len(history) + 1)
@@ -74,7 +74,7 @@ def _mark_stages(axis: Any, history: list[dict[str, Any]]) -> None:
 
 
 def confusion(counts: NDArray[np.int64], names: tuple[str, ...], path: Path, title: str) -> None:
-    """Confusion matrix int64[classes, classes]: rows are the true labels, columns the answers."""
+    """Plot a confusion matrix int64[classes, classes]: rows are labels, columns predictions."""
     import numpy as np
 
     side = min(40.0, max(3.5, 0.45 * len(names) + 2))
@@ -82,7 +82,7 @@ def confusion(counts: NDArray[np.int64], names: tuple[str, ...], path: Path, tit
     axis.imshow(counts / np.maximum(1, counts.sum(1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
     axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axis.set_yticks(range(len(names)), names)
-    axis.set(xlabel="answer", ylabel="label")
+    axis.set(xlabel="prediction", ylabel="label")
     figure.suptitle(title)
     if len(names) <= 25:
         for (row, column), count in np.ndenumerate(counts):
@@ -103,15 +103,15 @@ class Point:
 
 
 def tradeoff(points: Sequence[Point], path: Path, title: str, subtitle: str) -> None:
-    """Accuracy against latency: a colour for each variant, a mark for its kernels, threads beside it."""
+    """Plot accuracy against latency: a colour for each variant, a mark for its kernels, thread counts."""
     figure, axis = _pyplot().subplots(figsize=(8, 5), layout="constrained")
     figure.suptitle(title)
     axis.set_title(subtitle, fontsize=8, color=GREY)
-    variants = list(dict.fromkeys(one.variant for one in points))
-    kernels = list(dict.fromkeys(one.kernels for one in points))
-    for variant, name in dict.fromkeys((one.variant, one.kernels) for one in points):
-        mine = [one for one in points if (one.variant, one.kernels) == (variant, name)]
-        xs, ys = [one.latency_ms for one in mine], [100 * one.accuracy for one in mine]
+    variants = list(dict.fromkeys(point.variant for point in points))
+    kernels = list(dict.fromkeys(point.kernels for point in points))
+    for variant, name in dict.fromkeys((point.variant, point.kernels) for point in points):
+        series = [point for point in points if (point.variant, point.kernels) == (variant, name)]
+        xs, ys = [point.latency_ms for point in series], [100 * point.accuracy for point in series]
         number, mark = variants.index(variant), MARKS[kernels.index(name) % len(MARKS)]
         color = f"C{number}"
         axis.plot(xs, ys, mark, color=color, markersize=8, alpha=0.8, label=f"{variant}, {name}")
@@ -119,16 +119,16 @@ def tradeoff(points: Sequence[Point], path: Path, title: str, subtitle: str) -> 
             "xytext": (0, -18 if number % 2 else 8),  # equal accuracies lie on one line
             "textcoords": "offset points", "ha": "center", "color": color,
         }  # fmt: skip
-        for one, x, y in zip(mine, xs, ys, strict=True):
-            axis.annotate(str(one.threads), (x, y), **place)
-    _latency_axis(axis, [one.latency_ms for one in points])
-    _accuracy_axis(axis, [100 * one.accuracy for one in points])
+        for point, x, y in zip(series, xs, ys, strict=True):
+            axis.annotate(str(point.threads), (x, y), **place)
+    _latency_axis(axis, [point.latency_ms for point in points])
+    _accuracy_axis(axis, [100 * point.accuracy for point in points])
     axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
     _save(figure, path)
 
 
 def _latency_axis(axis: Any, latencies: list[float]) -> None:
-    """From 0, or with a logarithm where the slowest takes over ten times as long as the fastest."""
+    """Scale from 0, or logarithmically where the slowest takes over ten times as long as the fastest."""
     if max(latencies) > 10 * min(latencies):
         axis.set_xscale("log")
         axis.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
@@ -143,14 +143,14 @@ def _latency_axis(axis: Any, latencies: list[float]) -> None:
 
 
 def _accuracy_axis(axis: Any, accuracies: list[float]) -> None:
-    """At least two points high, so that a difference of one photo does not look like a cliff."""
+    """Scale to at least two percentage points, so that one photo makes no large difference."""
     low, high = min(accuracies), max(accuracies)
     room = max(0.3, 1 - (high - low) / 2, 0.15 * (high - low))
     axis.set_ylim(max(-room, low - room), min(100 + room, high + room))
 
 
 def layers(names: Sequence[str], panels: Mapping[str, Series], path: Path, title: str) -> None:
-    """Panels below one another, each with figures of all layers in the order of the network."""
+    """Plot panels below one another, each with the values of all layers in the network's order."""
     width = max(8, 2 + 0.17 * len(names))
     figure, axes = _pyplot().subplots(
         len(panels), 1, figsize=(width, 3 * len(panels)), sharex=True, layout="constrained"
@@ -158,15 +158,15 @@ def layers(names: Sequence[str], panels: Mapping[str, Series], path: Path, title
     figure.suptitle(title)
     for axis, (unit, series) in zip(axes, panels.items(), strict=True):
         for number, (label, values) in enumerate(series.items()):
-            found = [(place, value) for place, value in enumerate(values) if value is not None]
+            points = [(place, value) for place, value in enumerate(values) if value is not None]
             look = {"color": (BLUE, ORANGE, GREY)[number], "marker": MARKS[number]}
-            axis.plot(*zip(*found, strict=True), label=label, markersize=4, linewidth=0.6, alpha=0.8, **look)
+            axis.plot(*zip(*points, strict=True), label=label, markersize=4, linewidth=0.6, alpha=0.8, **look)
         axis.set(ylabel=unit)
         if not any(map(any, series.values())):  # nothing but zeros: no scale of its own
             axis.set_ylim(-0.05, 1)
         axis.set_xlim(-1, len(names))
         axis.grid(alpha=0.25)
         axis.legend(frameon=False, ncols=len(series), fontsize=8)
-    step = 1 + len(names) // MOST_NAMES
+    step = 1 + len(names) // MAX_LAYER_NAMES
     axes[-1].set_xticks(range(0, len(names), step), names[::step], rotation=90, fontsize=7)
     _save(figure, path)

@@ -66,12 +66,12 @@ def test_stage_names_do_not_meet() -> None:
     chart = drawn(stages, [0.5] * 12)
     assert [one.text for one in chart.marks] == ["first stage of many", "second", "third stage"]
     for one, two in itertools.combinations(chart.marks, 2):
-        assert one.row != two.row or one.place + charts.LETTER * len(one.text) <= two.place
+        assert one.row != two.row or one.place + charts.CHARACTER_WIDTH * len(one.text) <= two.place
 
 
 def test_long_stage_name_is_cut() -> None:
     (mark,) = drawn(["a stage with a name that never ends"] * 2, [1.0, 0.5]).marks
-    assert len(mark.text) == charts.LONGEST and mark.text.endswith("…")
+    assert len(mark.text) == charts.MAX_NAME_LENGTH and mark.text.endswith("…")
 
 
 def test_many_epochs_have_no_dots() -> None:
@@ -97,4 +97,4 @@ def test_reliability_bars() -> None:
         charts.STRIP / 3, abs=0.01
     )
     assert low.x < top.x < charts.EDGE + charts.SIDE
-    assert "30 answers have a confidence above 0.80: 1.0000" in made.alt and "error 0.0625" in made.alt
+    assert "30 predictions have a confidence above 0.80: 1.0000" in made.alt and "error 0.0625" in made.alt

@@ -52,7 +52,7 @@ def row(variant: str, verdict: str, agreement: float | None = None) -> ParityRow
 
 def test_verdict_in_words() -> None:
     passed, other = row("a", "passed", 1.0), row("b", "passed", 0.98)
-    assert verdict(passed).detail == "Every answer is the Keras model's."
+    assert verdict(passed).detail == "All predictions match Keras."
     assert verdict(passed).sentence == "All 1 artifact passed."
     assert verdict(passed, other).detail.endswith("is 0.9800, of b.")
     found = verdict(passed, row("c", "skipped"))

@@ -57,7 +57,7 @@ def test_changed_text_contradicts_its_value(own: Path) -> None:
 def test_page_says_what_a_person_asks(page: Page) -> None:
     for words in (
         "All 2 artifacts passed.",
-        "The least agreement with the Keras model is 0.9850",
+        "The lowest agreement with the Keras model is 0.9850",
         "CC BY 2.0",
         "head", "all of it",
         "3 of 200 predictions differ from Keras",

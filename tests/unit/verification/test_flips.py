@@ -119,7 +119,7 @@ def test_sheet_has_an_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     seen = drawn(monkeypatch, tmp_path, 100)
     assert seen["title"].endswith("20 regressions, 20 fixes, 20 still wrong")
     seen = drawn(monkeypatch, tmp_path, 105)
-    assert len(seen["images"]) == len(seen["captions"]) == contact_sheet.MOST
+    assert len(seen["images"]) == len(seen["captions"]) == contact_sheet.MAX_IMAGES
     assert seen["title"].endswith("21 still wrong (the 60 that Keras was most confident of)")
     assert len(json.loads((tmp_path / "evidence/tflite-int8-flips.json").read_text())["flips"]) == 63
 

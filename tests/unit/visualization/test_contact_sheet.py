@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFont
 
-from tledge.visualization.contact_sheet import COLUMNS, MOST, _fitted, _plain, sheet
+from tledge.visualization.contact_sheet import COLUMNS, MAX_IMAGES, _plain, _shortened, sheet
 
 Pixels = NDArray[np.uint8]
 FONT = ImageFont.load_default(12)
@@ -61,10 +61,10 @@ def test_oblong_picture_keeps_shape(tmp_path: Path) -> None:
 
 
 def test_no_more_than_sixty(tmp_path: Path) -> None:
-    images = plain(MOST + 3)
+    images = plain(MAX_IMAGES + 3)
     page = drawn(tmp_path, images)
-    assert all(len(area(page, one)) for one in images[:MOST])
-    assert not any(len(area(page, one)) for one in images[MOST:])
+    assert all(len(area(page, one)) for one in images[:MAX_IMAGES])
+    assert not any(len(area(page, one)) for one in images[MAX_IMAGES:])
 
 
 def test_same_arguments_same_bytes(tmp_path: Path) -> None:
@@ -119,20 +119,20 @@ def test_margin_stays_white(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", range(30, 113))
 def test_long_text_ends_in_dots(width: int) -> None:
-    text = _fitted("angular leaf spot and more", FONT, width)
+    text = _shortened("angular leaf spot and more", FONT, width)
     assert text.endswith("…")
     assert not text.endswith(" …")
     assert 0.5 * width < FONT.getlength(text) <= width
 
 
 def test_short_text_stays() -> None:
-    assert _fitted("bean_rust", FONT, 112) == "bean_rust"
+    assert _shortened("bean_rust", FONT, 112) == "bean_rust"
 
 
 def test_text_just_fits() -> None:
     width = int(FONT.getlength("bean_rust")) + 1
-    assert _fitted("bean_rust", FONT, width) == "bean_rust"
-    assert _fitted("bean_rust", FONT, width - 2) != "bean_rust"
+    assert _shortened("bean_rust", FONT, width) == "bean_rust"
+    assert _shortened("bean_rust", FONT, width - 2) != "bean_rust"
 
 
 @pytest.mark.parametrize(
