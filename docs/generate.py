@@ -1,7 +1,7 @@
-"""The reference, made of the code: what a page says of a name is what the code says of it.
+"""Make the reference from the code: a page says of a name what the code says of it.
 
-`write` puts a page of each function in `PAGES` into a folder; Sphinx calls it (`conf.py`) before it
-builds. Nothing of it is kept in the repository, so nothing of it can go stale.
+`write` puts a page for each function in `PAGES` into a folder; Sphinx (`conf.py`) calls it before it
+builds. The pages are not kept in the repository, so they cannot become outdated.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ WORDS = {
 
 
 def recipe() -> str:
-    """Every table of a recipe and every key, from the dataclasses of `tledge/config.py`."""
+    """Describe every table of a recipe and every key, from the dataclasses of `tledge/config.py`."""
     parts = [
         "# The recipe\n\nA TOML file. `[data]`, `[model]` and one `[[stage]]` or more have to be there; all "
         "else has a default. An unknown key or name ends with exit code 2 and the nearest spelling. "
@@ -62,13 +62,13 @@ def recipe() -> str:
 
 
 def recipe_tables(cls: type = Recipe, above: str = "") -> Iterator[tuple[str, type]]:
-    """Every table with its title as a recipe writes it, tables inside tables after their own."""
+    """Yield every table with its title as a recipe writes it, tables inside tables after their own."""
     hints = get_type_hints(cls)
-    for one in dataclasses.fields(cls):
-        kind = hints[one.name]
+    for field in dataclasses.fields(cls):
+        kind = hints[field.name]
         is_list = get_origin(kind) is tuple
         inner = get_args(kind)[0] if is_list else kind
-        name = f"{above}{table_name(one.name) if cls is Recipe else one.name}"
+        name = f"{above}{table_name(field.name) if cls is Recipe else field.name}"
         if _is_table(inner):
             yield (f"[[{name}]]" if is_list else f"[{name}]"), inner
             yield from recipe_tables(inner, f"{name}.")
@@ -79,18 +79,20 @@ def _is_table(hint: Any) -> bool:
 
 
 def recipe_keys(cls: type) -> list[Field[Any]]:
-    """The keys of a table: fields that are neither tables themselves nor the options of a source."""
+    """Return the keys of a table: fields that are neither tables nor the options of a source."""
     hints = get_type_hints(cls)
     return [
-        one for one in dataclasses.fields(cls) if one.name != "options" and not _is_table(hints[one.name])
+        field
+        for field in dataclasses.fields(cls)
+        if field.name != "options" and not _is_table(hints[field.name])
     ]
 
 
 def _keys(cls: type) -> str:
     hints = get_type_hints(cls)
     rows = [
-        (code(one.name), _value(one, hints[one.name]), code(_default(one)), plain(_meaning(one)))
-        for one in recipe_keys(cls)
+        (code(field.name), _value(field, hints[field.name]), code(_default(field)), plain(_meaning(field)))
+        for field in recipe_keys(cls)
     ]
     return table(("key", "value", "default", "meaning"), rows)
 
@@ -103,18 +105,18 @@ def _kind(hint: Any) -> str:
     return WORDS[hint.__name__]
 
 
-def _default(one: Field[Any]) -> str:
-    """A key's default as a recipe writes it."""
-    value = one.default
+def _default(field: Field[Any]) -> str:
+    """Return a key's default as a recipe writes it."""
+    value = field.default
     if isinstance(value, config.SplitPart):
         share = f"{{ from = {json.dumps(value.origin)}, fraction = {value.fraction} }}"
         return share if value.fraction else json.dumps(value.origin)
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
-def _value(one: Field[Any], hint: Any) -> str:
-    """What a key takes: its type and range, or its choices."""
-    low, high, choices = (one.metadata.get(name) for name in ("low", "high", "choices"))
+def _value(field: Field[Any], hint: Any) -> str:
+    """Return what a key accepts: its type and range, or its choices."""
+    low, high, choices = (field.metadata.get(name) for name in ("low", "high", "choices"))
     if choices:
         return ", ".join(map(code, choices))
     if low is not None and high is not None:
@@ -122,15 +124,15 @@ def _value(one: Field[Any], hint: Any) -> str:
     return _kind(hint) + (f", {low} or more" if low is not None else "")
 
 
-def _meaning(one: Field[Any]) -> str:
-    return str(one.metadata.get("meaning", "see above"))
+def _meaning(field: Field[Any]) -> str:
+    return str(field.metadata.get("meaning", "see above"))
 
 
 # The command line
 
 
 def commands() -> str:
-    """Every command with its help, arguments, options and example, from click."""
+    """Describe every command with its help, arguments, options and example, from click."""
     group = click.Context(main.tledge, info_name="tledge")
     parts = ["# Commands", prose(main.tledge.help)]
     parts.append(
@@ -144,31 +146,32 @@ def commands() -> str:
 def _command(context: click.Context, command: click.Command) -> Iterator[str]:
     yield fenced(command.get_usage(context).removeprefix("Usage: "))
     yield prose((command.help or "").replace("\b\n", ""))
-    options = [one for one in command.params if isinstance(one, click.Option)]
-    yield table(("option", "does"), [_option(context, one) for one in options])
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    yield table(("option", "does"), [_option(context, option) for option in options])
     example = inspect.cleandoc((command.epilog or "").replace("\b", "")).removeprefix("Example:\n")
     yield "Example:"
     yield fenced(inspect.cleandoc(example), "sh")
 
 
-def _option(context: click.Context, one: click.Option) -> tuple[str, str]:
-    names = ", ".join(code(name) for name in (*one.opts, *one.secondary_opts))
-    value = "" if one.is_flag else f" `{one.make_metavar(context)}`"
-    default = f" Default: `{one.default}`." if one.show_default else ""
-    return f"{names}{value}", plain(one.help or "") + default
+def _option(context: click.Context, option: click.Option) -> tuple[str, str]:
+    names = ", ".join(code(name) for name in (*option.opts, *option.secondary_opts))
+    value = "" if option.is_flag else f" `{option.make_metavar(context)}`"
+    default = f" Default: `{option.default}`." if option.show_default else ""
+    return f"{names}{value}", plain(option.help or "") + default
 
 
 # Names
 
 
 def variants() -> str:
-    """Every variant: what a mode of a format is, and what it is held to."""
+    """Describe every variant: its mode, and the gate that applies."""
     rows = [
         (
-            code(name), plain(one.mode.summary), code(one.mode.weights), code(one.mode.input),
-            str(one.mode.batch or "any"), "yes" if one.mode.calibrated else "no", code(one.mode.gate),
+            code(name), plain(variant.mode.summary), code(variant.mode.weights), code(variant.mode.input),
+            str(variant.mode.batch or "any"), "yes" if variant.mode.calibrated else "no",
+            code(variant.mode.gate),
         )
-        for name, one in VARIANTS.items()
+        for name, variant in VARIANTS.items()
     ]  # fmt: skip
     return _page([
         "# Variants\n\nA variant is a format and a number type. The same name stands in the recipe "
@@ -179,7 +182,7 @@ def variants() -> str:
 
 
 def exit_codes() -> str:
-    """Every exit code, from the tree of errors and the command line."""
+    """Describe every exit code, from the tree of errors and the command line."""
     rows = [(code(number), plain("; ".join(meanings))) for number, meanings in exit_meanings().items()]
     tree = (errors.__doc__ or "").split("\n\n")[1]
     return _page([
@@ -194,59 +197,60 @@ def exit_codes() -> str:
 
 
 def exit_meanings() -> dict[int, list[str]]:
-    """What each exit code stands for, in the words of the tree in `tledge/errors.py`."""
-    found: dict[int, list[str]] = {0: ["done"]}
+    """Return the meaning of each exit code, in the words of the tree in `tledge/errors.py`."""
+    meanings: dict[int, list[str]] = {0: ["done"]}
     for number, meaning in re.findall(r"^.*\w+ +exit (\d+) +(.*)$", errors.__doc__ or "", re.M):
-        found.setdefault(int(number), []).append(meaning)
+        meanings.setdefault(int(number), []).append(meaning)
     kept = "; what was finished is kept"
-    found[128 + signal.SIGINT] = [f"interrupted{kept}"]
-    found[128 + signal.SIGTERM] = [f"asked to end by SIGTERM, as schedulers do{kept}"]
-    return dict(sorted(found.items()))
+    meanings[128 + signal.SIGINT] = [f"interrupted{kept}"]
+    meanings[128 + signal.SIGTERM] = [f"asked to end by SIGTERM, as schedulers do{kept}"]
+    return dict(sorted(meanings.items()))
 
 
 def backbones() -> str:
-    """Every backbone."""
+    """Describe every backbone."""
     rows = [
         (
-            code(name), plain(one.summary), str(one.default_size), str(one.min_size),
-            ", ".join(f"{alpha:g}" for alpha in one.alphas) or ("any, no weights" if one.takes_alpha else ""),
+            code(name), plain(backbone.summary), str(backbone.default_size), str(backbone.min_size),
+            ", ".join(f"{alpha:g}" for alpha in backbone.alphas)
+            or ("any, no weights" if backbone.takes_alpha else ""),
         )
-        for name, one in BACKBONES.items()
+        for name, backbone in BACKBONES.items()
     ]  # fmt: skip
     return _page([
         "# Backbones\n\n`[model] backbone` of a recipe. `alpha` lists the width multipliers that have "
-        "ImageNet weights. What a network wants of its pixels lies inside the model, which takes RGB "
+        "ImageNet weights. The pixel scaling of a backbone is inside the model, which takes RGB "
         "bytes in any case.",
         table(("name", "is", "made for, px", "smallest, px", "alpha"), rows),
     ])  # fmt: skip
 
 
 def sources() -> str:
-    """Every data source with its options."""
+    """Describe every data source with its options."""
     parts = [
         "# Data sources\n\n`[data] source` of a recipe: a name, and behind a colon the option that is named "
         "below. Further options are keys of `[data]`."
     ]
-    for name, one in SOURCES.items():
-        written = f"{name}:{one.argument.upper()}" if one.argument else name
-        rows = [(code(key), code(json.dumps(value))) for key, value in one.module.OPTIONS.items()]
+    for name, source in SOURCES.items():
+        written = f"{name}:{source.argument.upper()}" if source.argument else name
+        rows = [(code(key), code(json.dumps(value))) for key, value in source.module.OPTIONS.items()]
         parts += [
             f"## `{name}`",
-            f'{plain(one.summary[:1].upper() + one.summary[1:])}: `source = "{written}"`.',
+            f'{plain(source.summary[:1].upper() + source.summary[1:])}: `source = "{written}"`.',
         ]
-        parts += [table(("option", "default"), rows), prose(notes(one.module).get("OPTIONS"))]
+        parts += [table(("option", "default"), rows), prose(notes(source.module).get("OPTIONS"))]
     return _page(parts)
 
 
 def targets() -> str:
-    """Every device project."""
+    """Describe every device project."""
     parts = [
         "# Targets\n\n`tledge bundle --target NAME` fills a device project with a bundle. Each needs no "
         "tledge and has a self-test."
     ]
-    for name, one in TARGETS.items():
-        parts += [f"## `{name}`", plain(one.summary) + ".", fenced(one.self_test, "sh")]
-        parts.append(f"Variants that serve there, best first: {', '.join(map(code, one.variants))}.")
+    for name, target in TARGETS.items():
+        parts += [f"## `{name}`", plain(target.summary) + ".", fenced(target.self_test, "sh")]
+        parts.append(f"Usable variants, best first: {', '.join(map(code, target.variants))}.")
     return _page(parts)
 
 
@@ -254,14 +258,14 @@ def targets() -> str:
 
 
 def run_folder() -> str:
-    """What lies in a run folder, and the values of its JSON files."""
+    """Describe the files of a run folder, and the values of its JSON files."""
     parts = [
         "# The run folder",
         "A killed command never leaves a half-written file under its final name. The same command again "
         "completes what it left, `tledge train` with `--resume`; it also removes what lies there under "
         "temporary names, which begin with a dot and have `.tledge-` in them.",
-        "One command at a time writes into a run: a second one is refused, and told by which process. Those "
-        "that only read, and the pictures that `tledge preview` keeps, wait for nobody.",
+        "One command at a time writes into a run: a second one is refused, and names the owner of the lock. "
+        "Commands that only read, and photos that `tledge preview` keeps, do not wait.",
         table(
             ("file", "holds"), [(code(name), plain(meaning)) for name, meaning in folder_module.FILES.items()]
         ),
@@ -292,7 +296,7 @@ def _fields(cls: type) -> str:
 
 
 def manifest() -> str:
-    """`manifest.json` of a bundle, from its JSON Schema."""
+    """Describe `manifest.json` of a bundle, from its JSON Schema."""
     schema = json.loads((resources.folder("export") / "manifest.schema.json").read_text(encoding="utf-8"))
     parts = ["# `manifest.json`", plain(schema["description"]), _properties(schema)]
     for name, part in schema["$defs"].items():
@@ -318,12 +322,12 @@ def _schema_kind(part: dict[str, Any]) -> str:
     if "const" in part:
         return code(json.dumps(part["const"]))
     if "enum" in part:
-        return ", ".join(code(json.dumps(one)) for one in part["enum"])
+        return ", ".join(code(json.dumps(option)) for option in part["enum"])
     if "$ref" in part:
         name = part["$ref"].rsplit("/", 1)[-1]
         return f"[{name}](#{name})"
     if "anyOf" in part:
-        return " or ".join(_schema_kind(one) for one in part["anyOf"])
+        return " or ".join(_schema_kind(option) for option in part["anyOf"])
     if part["type"] == "array":
         return f"list: {_schema_kind(part['items'])}"
     kind = part["type"]
@@ -334,7 +338,7 @@ def _schema_kind(part: dict[str, Any]) -> str:
 
 
 def python() -> str:
-    """Whatever `tledge.__all__` exports, with signatures and docstrings."""
+    """Describe what `tledge.__all__` exports, with signatures and docstrings."""
     parts = ["# Python", prose(tledge.__doc__)]
     names = exported()
     if not names:
@@ -345,7 +349,7 @@ def python() -> str:
 
 
 def exported() -> list[str]:
-    """The names that `import tledge` promises."""
+    """Return the names that `import tledge` promises."""
     return list(getattr(tledge, "__all__", ()))
 
 
@@ -394,11 +398,11 @@ def _page(parts: list[str]) -> str:
 
 
 def write(folder: Path) -> None:
-    """Write every page into `folder`; what is as it was is left alone, so that Sphinx builds less."""
+    """Write every page into `folder`; leave unchanged pages alone, so that Sphinx builds less."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in set(folder.glob("*.md")) - {folder / f"{name}.md" for name in PAGES}:
         path.unlink()
-    for name, made in PAGES.items():
-        path, text = folder / f"{name}.md", made()
+    for name, make_text in PAGES.items():
+        path, text = folder / f"{name}.md", make_text()
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             files.write_text(path, text)

@@ -1,4 +1,4 @@
-"""Words as Markdown: tables, and docstrings as they stand in the code."""
+"""Write words as Markdown: tables, and docstrings of the code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table with a head; bars inside cells are escaped, line ends become blanks."""
+    """Write a table with a header; escape bars inside cells, and turn line ends into blanks."""
     lines = [names, ["---"] * len(names), *rows]
     return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
 
@@ -22,12 +22,12 @@ def _cell(text: str) -> str:
 
 
 def code(text: object) -> str:
-    """Text in the style of code; nothing for nothing."""
+    """Write text in the style of code; an empty text stays empty."""
     return f"`{text}`" if str(text) else ""
 
 
 def plain(text: str) -> str:
-    """Words that may hold code in backticks; elsewhere nothing is markup: `<`, `*` and `[` are escaped."""
+    """Escape markup such as `<`, `*` and `[`, except in code between backticks."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(
         part if part.startswith("`") else re.sub(r"([<*\[\]{}_])", r"\\\1", part) for part in parts
@@ -35,7 +35,7 @@ def plain(text: str) -> str:
 
 
 def prose(text: str | None) -> str:
-    """A docstring: paragraphs and lists as words, indented blocks as code."""
+    """Write a docstring: paragraphs as words, sections as lists, indented blocks as code."""
     blocks = re.split(r"\n{2,}", inspect.cleandoc(text or ""))
     return "\n\n".join(text for block in blocks if block and (text := _block(block)))
 
@@ -81,12 +81,12 @@ def attributes(docstring: str | None) -> dict[str, str]:
 
 
 def fenced(text: str, language: str = "text") -> str:
-    """A block of code."""
+    """Write a block of code."""
     return f"```{language}\n{text.rstrip()}\n```\n"
 
 
 def notes(thing: Any) -> dict[str, str]:
-    """What stands in a string below each field of a class, or below each constant of a module, by name."""
+    """Return the strings below the fields of a class, or below the constants of a module, by name."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else tree.body
     return {

@@ -136,10 +136,10 @@ def _draw_plot(report: BenchReport, path: Path, out: Path | None) -> list[str]:
     from tledge.visualization import plots
 
     of_run = folder.is_run(path)
-    said = [f"Written: {path / 'bench.json'}"] if of_run else []
+    lines = [f"Written: {path / 'bench.json'}"] if of_run else []
     target = out or (path / "bench.png" if of_run else None)
     if target is None:
-        return said
+        return lines
     points = [
         plots.Point(row.variant, row.kernels, row.threads or 1, row.p50_ms, row.accuracy)
         for row in report.rows
@@ -148,21 +148,22 @@ def _draw_plot(report: BenchReport, path: Path, out: Path | None) -> list[str]:
     try:
         if not points:
             raise RunError("no measured artifact has a known accuracy; run `tledge verify` first.")
-        with atomic.replacing(target) as made:
-            plots.tradeoff(points, made, f"{report.name}: accuracy against latency", _origin(report))
+        with atomic.replacing(target) as temporary:
+            plots.tradeoff(points, temporary, f"{report.name}: accuracy against latency", _origin(report))
     except (MissingError, RunError) as error:
         if out is not None:
             raise
-        return [*said, f"No plot: {error}"]
-    return [*said, f"Written: {target}"]
+        return [*lines, f"No plot: {error}"]
+    return [*lines, f"Written: {target}"]
 
 
 def _origin(report: BenchReport) -> str:
     """Return the subtitle of a plot: the machine, and the rules of measuring."""
-    one = report.machine
+    machine = report.machine
     rules = "official" if report.official else "quick"
     return (
-        f"{one.processor}, {one.cores} cores, {one.system}; {rules} run. A desktop says little about a phone."
+        f"{machine.processor}, {machine.cores} cores, {machine.system}; {rules} run. "
+        "A desktop says little about a phone."
     )
 
 

@@ -104,21 +104,23 @@ def training_rows(run: TrainedRun) -> list[tuple[str, str]]:
     ]
 
 
-def photo_rows(found: DatasetSummary) -> list[tuple[str, str]]:
+def photo_rows(summary: DatasetSummary) -> list[tuple[str, str]]:
     """Return the rows of the table about photos: name and value."""
 
     def shares(counts: dict[str, int]) -> str:
         return ", ".join(f"{name} {count}" for name, count in counts.items())
 
-    sizes = " / ".join(f"{width}x{height}" for width, height in (found.smallest, found.median, found.largest))
-    unused = [("in no split", str(found.unused))] if found.unused else []
+    sizes = " / ".join(
+        f"{width}x{height}" for width, height in (summary.smallest, summary.median, summary.largest)
+    )
+    unused = [("in no split", str(summary.unused))] if summary.unused else []
     return [
-        ("photos", str(found.photos)),
+        ("photos", str(summary.photos)),
         *unused,
         ("smallest / median / largest", sizes),
-        ("formats", shares(found.formats)),
-        ("colour modes", shares(found.modes)),
-        ("EXIF orientations", shares(found.orientations)),
+        ("formats", shares(summary.formats)),
+        ("colour modes", shares(summary.modes)),
+        ("EXIF orientations", shares(summary.orientations)),
     ]
 
 

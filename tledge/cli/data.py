@@ -43,14 +43,14 @@ def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
         raise RunError(f"{path}: a folder; --out takes a file, such as {path / 'recipe.toml'}.")
     if path.exists() and not force:
         raise RunError(f"{path}: exists already. Choose another file with --out, or replace it with --force.")
-    found = recipe_init.look(photos)
+    folder = recipe_init.look(photos)
     files.write_text(
-        path, recipe_init.recipe_text(found, recipe_init.default_name(Path(path.stem)), str(path))
+        path, recipe_init.recipe_text(folder, recipe_init.default_name(Path(path.stem)), str(path))
     )
     if as_json:
-        print_json({"recipe": str(path), "labels": list(found.labels), "splits": found.splits})
+        print_json({"recipe": str(path), "labels": list(folder.labels), "splits": folder.splits})
         return
-    for split, counts in found.splits.items():
+    for split, counts in folder.splits.items():
         click.echo(f"{split}: " + ", ".join(f"{label} {count}" for label, count in counts.items()))
     click.echo(f"Recipe: {path}. Its comments give the reason for each choice.")
     print_next_step(f"tledge data {shell_path(path)}")
@@ -93,9 +93,9 @@ def data(
         prepared = prepare.prepare_dataset(recipe.data, recipe.model.image_size, progress)
         splits.require_labels(prepared)
         rows = splits.split(prepared, recipe.data, recipe.meta.seed)
-        found = inspection.summarize(prepared, rows, progress)
+        summary = inspection.summarize(prepared, rows, progress)
         counts = splits.counts(prepared, rows)
-        facts = {"cache": str(prepared.folder), **inspection.as_json(prepared, rows, found)}
+        facts = {"cache": str(prepared.folder), **inspection.as_json(prepared, rows, summary)}
         files.write_json(folder / "report.json", facts)
         sheets = inspection.write_contact_sheets(prepared, rows, folder, recipe.meta.seed)
         try:
@@ -110,7 +110,7 @@ def data(
         packed = {"packed": str(pack)} if pack else {}
         print_json({**facts, "sheets": [str(path) for path in sheets], **packed})
         return
-    _show(prepared, counts, found)
+    _show(prepared, counts, summary)
     click.echo(f"Sheets: {folder}/ ({', '.join(path.name for path in sheets)}), all figures in report.json")
     click.echo(f"Cache: {prepared.folder}" + (f", packed into {pack}" if pack else ""))
     print_next_step(
@@ -125,7 +125,7 @@ def _resume_advice(words: list[str]) -> str:
     return f"Interrupted. The photos prepared so far are kept; resume with: {signals.shell_command(words)}"
 
 
-def _show(prepared: Prepared, counts: dict[str, dict[str, int]], found: DatasetSummary) -> None:
+def _show(prepared: Prepared, counts: dict[str, dict[str, int]], summary: DatasetSummary) -> None:
     from tledge.cli import console
     from tledge.data import inspection
 
@@ -133,10 +133,10 @@ def _show(prepared: Prepared, counts: dict[str, dict[str, int]], found: DatasetS
     body = [(label, *(str(one[label]) for one in counts.values())) for label in prepared.labels]
     totals = ("all", *(str(sum(one.values())) for one in counts.values()))
     out.print(console.headless_table([("", *counts), *body, totals]))
-    out.print(console.headless_table(console.photo_rows(found)))
-    for line in found.skipped:
+    out.print(console.headless_table(console.photo_rows(summary)))
+    for line in summary.skipped:
         click.echo(f"skipped {line}")
-    lines = inspection.problems(found)
+    lines = inspection.problems(summary)
     for line in lines[:SHOWN]:
         click.echo(line)
     if len(lines) > SHOWN:

@@ -35,21 +35,21 @@ def doctor(quiet: bool, as_json: bool) -> None:
     print_next_step("tledge train quickstart" if trains else "tledge predict BUNDLE PHOTO.jpg")
 
 
-def _show_machine(found: Checkup) -> None:
+def _show_machine(checkup: Checkup) -> None:
     from tledge.cli import console
 
-    one = found.machine
-    free = "" if found.memory_free_mib is None else f", {_gib(found.memory_free_mib)} free"
-    memory = "unknown" if one.memory_mib is None else f"{_gib(one.memory_mib)}{free}"
-    other = [package for package in found.packages if package.version != package.tested]
+    machine = checkup.machine
+    free = "" if checkup.memory_free_mib is None else f", {_gib(checkup.memory_free_mib)} free"
+    memory = "unknown" if machine.memory_mib is None else f"{_gib(machine.memory_mib)}{free}"
+    other = [package for package in checkup.packages if package.version != package.tested]
     rows = [
-        ("tledge", f"{found.tledge}, Python {one.python} ({found.python})"),
-        ("machine", f"{one.processor} ({one.architecture}, {one.cores} cores), {one.system}"),
+        ("tledge", f"{checkup.tledge}, Python {machine.python} ({checkup.python})"),
+        ("machine", f"{machine.processor} ({machine.architecture}, {machine.cores} cores), {machine.system}"),
         ("memory", memory),
-        *((f"disk, {disk.what}", f"{_gib(disk.free_mib)} free: {disk.path}") for disk in found.disks),
-        *((f"GPUs, {backend.name}", _gpus(backend)) for backend in found.backends),
-        *([("GPUs, driver", ", ".join(found.cards))] if found.cards else []),
-        ("packages", f"{len(found.packages) - len(other)} in the version that tledge was tested with"),
+        *((f"disk, {disk.what}", f"{_gib(disk.free_mib)} free: {disk.path}") for disk in checkup.disks),
+        *((f"GPUs, {backend.name}", _gpus(backend)) for backend in checkup.backends),
+        *([("GPUs, driver", ", ".join(checkup.cards))] if checkup.cards else []),
+        ("packages", f"{len(checkup.packages) - len(other)} in the version that tledge was tested with"),
         *((f"  {package.name}", f"{package.version}, tested with {package.tested}") for package in other),
     ]
     console.print_rows(rows)
@@ -66,7 +66,7 @@ def _gpus(backend: Backend) -> str:
     return f"{backend.trouble or seen} ({backend.version})"
 
 
-def _show_abilities(found: Checkup) -> None:
+def _show_abilities(checkup: Checkup) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -75,15 +75,15 @@ def _show_abilities(found: Checkup) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("variant", "make", "open", "inspect"):
         table.add_column(name, justify="left", overflow="fold")
-    for one in found.variants:
-        words = map(_answer, (one.made, one.opened, one.inspected))
-        table.add_row(Text(one.variant), *map(Text, words))
+    for variant in checkup.variants:
+        words = map(_answer, (variant.made, variant.opened, variant.inspected))
+        table.add_row(Text(variant.variant), *map(Text, words))
     out = console.result_console()
     out.print()
     out.print(table)
     out.print()
-    out.print(console.headless_table([(name, _answer(able)) for name, able in found.tasks.items()]))
-    for line in found.remarks:
+    out.print(console.headless_table([(name, _answer(able)) for name, able in checkup.tasks.items()]))
+    for line in checkup.remarks:
         click.echo(line)
 
 

@@ -80,8 +80,8 @@ def export(
     flags = {"tflite-int8": int8 or repair, "tflite-fp16": fp16, "tflite-dynamic": dynamic}
     wanted = _variants(recipe, [name for name, on in flags.items() if on], named, everything)
     with console.progress_shown(quiet) as progress:
-        made = export_run(folder, recipe, wanted, progress)
-    for artifact in made if not as_json else ():
+        artifacts = export_run(folder, recipe, wanted, progress)
+    for artifact in artifacts if not as_json else ():
         if rungs := artifact.details.get("rungs"):
             console.print_table(tables.repair_table(artifact.variant, rungs, artifact.details["repair"]))
     report = _verify_run(folder, recipe, "xnnpack", quiet)
@@ -140,21 +140,21 @@ def _show_and_bundle(
             print_json({**paths, "culprits": culprits, **json_fields(report)})
         _fail(report)
     with console.progress_shown(quiet) as progress:
-        made = bundle_run(folder, unverified=unverified, sign=signing, progress=progress)
+        bundled = bundle_run(folder, unverified=unverified, sign=signing, progress=progress)
     if as_json:
-        paths = {"run": str(folder.path), "bundle": str(made.folder), "zip": str(made.zip)}
+        paths = {"run": str(folder.path), "bundle": str(bundled.folder), "zip": str(bundled.zip)}
         paths["report"] = write_report(folder, as_json)
-        print_json({**paths, "sha256": made.sha256, "signed_by": made.signed_by, **json_fields(report)})
+        print_json({**paths, "sha256": bundled.sha256, "signed_by": bundled.signed_by, **json_fields(report)})
         return
-    _show_bundle(made)
+    _show_bundle(bundled)
     write_report(folder)
-    print_next_step(f"tledge predict {shell_path(made.folder)} PHOTO.jpg")
+    print_next_step(f"tledge predict {shell_path(bundled.folder)} PHOTO.jpg")
 
 
-def _show_bundle(made: Bundled) -> None:
-    click.echo(f"Bundle: {made.folder}\n   Zip: {made.zip}")
-    if made.signed_by:
-        click.echo(f"Signed: {made.signed_by}")
+def _show_bundle(bundled: Bundled) -> None:
+    click.echo(f"Bundle: {bundled.folder}\n   Zip: {bundled.zip}")
+    if bundled.signed_by:
+        click.echo(f"Signed: {bundled.signed_by}")
 
 
 def _show(report: ParityReport, path: Path) -> None:
@@ -353,19 +353,19 @@ def _bundled(
     from tledge.run.folder import RunFolder
 
     with console.progress_shown(quiet) as progress:
-        made = bundle_run(RunFolder(run), unverified=unverified, sign=signing, progress=progress)
-    for name in made.left_out if not as_json else ():
+        bundled = bundle_run(RunFolder(run), unverified=unverified, sign=signing, progress=progress)
+    for name in bundled.left_out if not as_json else ():
         click.echo(f"not bundled: {name} did not pass")
     if not as_json:
-        _show_bundle(made)
-    return {**json_fields(made), "folder": str(made.folder), "zip": str(made.zip)}
+        _show_bundle(bundled)
+    return {**json_fields(bundled), "folder": str(bundled.folder), "zip": str(bundled.zip)}
 
 
 def _project(target: str, bundle: Path, out: Path, key: PublicKey | None, as_json: bool) -> dict[str, str]:
     """Fill a device project and print where; return the facts for --json."""
     from tledge.devices import projects
 
-    made = projects.fill(target, bundle, out, key)
+    folder = projects.fill(target, bundle, out, key)
     if not as_json:
-        click.echo(f"Project: {made} ({projects.TARGETS[target].summary})")
-    return {"target": target, "project": str(made), "self_test": projects.TARGETS[target].self_test}
+        click.echo(f"Project: {folder} ({projects.TARGETS[target].summary})")
+    return {"target": target, "project": str(folder), "self_test": projects.TARGETS[target].self_test}

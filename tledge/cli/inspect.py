@@ -107,7 +107,7 @@ def _show_runs(lines: list[RunLine], as_json: bool) -> None:
     from tledge.cli import console, tables
 
     if as_json:
-        print_json({one.path: {**json_fields(one), "path": one.path} for one in lines})
+        print_json({line.path: {**json_fields(line), "path": line.path} for line in lines})
     elif lines:
         console.print_table(tables.runs_table(lines))
     else:
@@ -131,11 +131,11 @@ def inspect(file: Path, quantization: bool, quiet: bool, as_json: bool) -> None:
     if (file / "run.json").is_file():
         _inspect_run(file, as_json)
         return
-    found = listing.inspect(file)
+    facts = listing.inspect(file)
     if as_json:
-        print_json(found)
+        print_json(facts)
         return
-    console.print_rows(console.fact_rows(found))
+    console.print_rows(console.fact_rows(facts))
 
 
 def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
@@ -144,19 +144,19 @@ def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
 
     folder, recipe = open_run_for_writing(run)
     with console.progress_shown(quiet) as progress:
-        made = diagnose(folder, recipe, progress)
+        diagnosis = diagnose(folder, recipe, progress)
     if as_json:
         write_report(folder, as_json)
-        print_json(json_fields(made))
+        print_json(json_fields(diagnosis))
         return
-    found = made.sensitivity
-    console.print_table(tables.layers_table(found.by_cost))
-    if len(found.layers) > tables.SHOWN:
-        click.echo(f"and {len(found.layers) - tables.SHOWN} more in {folder.path / TABLE}")
-    for line in made.remarks:
+    sensitivity = diagnosis.sensitivity
+    console.print_table(tables.layers_table(sensitivity.by_cost))
+    if len(sensitivity.layers) > tables.SHOWN:
+        click.echo(f"and {len(sensitivity.layers) - tables.SHOWN} more in {folder.path / TABLE}")
+    for line in diagnosis.remarks:
         click.echo(line)
     click.echo(
-        f"One layer at a time on {found.images} held-out images, {found.seconds:.0f} s. "
+        f"One layer at a time on {sensitivity.images} held-out images, {sensitivity.seconds:.0f} s. "
         f"Plot: {folder.path / PLOT}"
     )
     write_report(folder)
@@ -169,7 +169,10 @@ def _inspect_run(path: Path, as_json: bool) -> None:
     run, risk = RunFolder(path).read_run(), RunFolder(path).read_risk()
     if as_json:
         print_json(
-            {**json_fields(run), "risk_coverage": {split: json_fields(one) for split, one in risk.items()}}
+            {
+                **json_fields(run),
+                "risk_coverage": {split: json_fields(curve) for split, curve in risk.items()},
+            }
         )
         return
     console.print_rows(console.training_rows(run))
@@ -189,14 +192,15 @@ def report(run: Path | None, as_json: bool) -> None:
     from tledge.report.write import write
 
     folder, _recipe = open_run_for_writing(run)
-    made = write(folder)
+    written = write(folder)
     if as_json:
-        print_json({"html": str(made.html), "text": str(made.text), "verdict": made.verdict})
+        print_json({"html": str(written.html), "text": str(written.text), "verdict": written.verdict})
         return
-    click.echo(f"Report: {made.html}\n  Text: {made.text}")
-    if made.verdict == "passed":
+    click.echo(f"Report: {written.html}\n  Text: {written.text}")
+    if written.verdict == "passed":
         print_next_step(f"tledge bundle {shell_path(folder.path)}")
     else:
         print_next_step(
-            f"tledge export {shell_path(folder.path)} {'--int8' if made.verdict == 'trained' else '--repair'}"
+            f"tledge export {shell_path(folder.path)} "
+            f"{'--int8' if written.verdict == 'trained' else '--repair'}"
         )

@@ -116,9 +116,9 @@ def _lan_urls(serving: PreviewServer) -> list[str]:
 def _announce(serving: PreviewServer, url: str) -> None:
     """Print the addresses of the page, for phones also as QR codes."""
     click.echo(f"Preview: {url}")
-    for one in _lan_urls(serving):
-        click.echo(f"On the local network: {one}")
-        click.echo(_qr(one))
+    for address in _lan_urls(serving):
+        click.echo(f"On the local network: {address}")
+        click.echo(_qr(address))
         click.echo("A phone can choose and take photos there. Its live webcam would need https.")
     if serving.key and not _lan_urls(serving):
         click.echo("This machine has no address on a local network.")

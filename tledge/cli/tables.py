@@ -172,17 +172,18 @@ def layers_table(layers: Sequence[Layer]) -> Any:
         "worst\nchannel", "outputs\ndB", "output range", "widest\nchannel",
     ):  # fmt: skip
         table.add_column(name, justify="right", no_wrap=True)
-    for one in layers[:SHOWN]:
+    for layer in layers[:SHOWN]:
         lost = (
             "" if cost is None else f"{100 * cost.lost:.1f} pp"
-            for cost in (one.rounded, one.corrected, one.output)
+            for cost in (layer.rounded, layer.corrected, layer.output)
         )
         noise = (
-            "" if db is None else f"{db:.1f}" for db in (one.weights_db, one.worst_channel_db, one.output_db)
+            "" if db is None else f"{db:.1f}"
+            for db in (layer.weights_db, layer.worst_channel_db, layer.output_db)
         )
-        moved = f"{max(cost.moved for cost in one.costs):.4f}"
-        span = f"{one.low:.3g}…{one.high:.3g}"
-        table.add_row(Text(one.name), *lost, moved, *noise, span, f"{one.output_channels:.3g}x")
+        moved = f"{max(cost.moved for cost in layer.costs):.4f}"
+        span = f"{layer.low:.3g}…{layer.high:.3g}"
+        table.add_row(Text(layer.name), *lost, moved, *noise, span, f"{layer.output_channels:.3g}x")
     return table
 
 

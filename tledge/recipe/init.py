@@ -216,8 +216,8 @@ def _plan(folder: Folder) -> _Plan:
     if "test" not in roles:
         parts["test"] = parts.get("validation", SplitPart(roles["train"], 0.2))
     if len(roles) < 3:
-        whole = sum(folder.splits[roles["train"]].values())
-        parts["validation"] = SplitPart(roles["train"], 0.15 if whole <= MANY else 0.1)
+        total = sum(folder.splits[roles["train"]].values())
+        parts["validation"] = SplitPart(roles["train"], 0.15 if total <= MANY else 0.1)
     wholes = {role: sum(folder.splits[part.origin].values()) for role, part in parts.items()}
     sizes = {role: round(wholes[role] * (part.fraction or 1)) for role, part in parts.items()}
     sizes["train"] -= sum(sizes[role] for role, part in parts.items() if part.fraction)
@@ -283,9 +283,9 @@ def _choices(plan: _Plan) -> dict[str, object]:
     }
 
 
-def _epochs(shown: int, train: int, low: int, high: int) -> int:
-    """Return four epochs, plus those that show about `shown` photos in total, within limits."""
-    return min(high, max(low, round(shown / max(1, train)) + 4))
+def _epochs(photos: int, train: int, low: int, high: int) -> int:
+    """Return four epochs, plus those that see about `photos` photos in total, within limits."""
+    return min(high, max(low, round(photos / max(1, train)) + 4))
 
 
 def _figures(plan: _Plan) -> dict[str, object]:
