@@ -44,7 +44,7 @@ class Heard:
 
 @pytest.fixture
 def drawn(tmp_path: Path) -> tuple[RunFolder, Recipe, cache.Prepared]:
-    """A run of drawn photos that was never trained, its golden set the test photos."""
+    """Write a run of synthetic photos that was never trained, whose golden set is the test photos."""
     recipe = parse(RECIPE, "little.toml")
     prepared = prepare.prepare_dataset(recipe.data, 32)
     folder = RunFolder(fake_artifacts.run(tmp_path / "run"))
@@ -67,79 +67,80 @@ def written(
     return calibration_data.write_calibration_images(folder, recipe, run, prepared, progress)
 
 
-def made(folder: RunFolder, recipe: Recipe) -> tuple[Any, dict[str, Any]]:
+def calibrated(folder: RunFolder, recipe: Recipe) -> tuple[Any, dict[str, Any]]:
     images = np.load(written(folder, recipe).path)
     return images, json.loads(folder.calibration.read_text())
 
 
 def test_record_names_every_image(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     folder, recipe, prepared = drawn
-    images, found = made(folder, recipe)
+    images, record = calibrated(folder, recipe)
     train = splits.split(prepared, recipe.data, 5)["train"].tolist()
-    rows = [one["row"] for one in found["images"]]
+    rows = [entry["row"] for entry in record["images"]]
     assert np.array_equal(images, prepared.images()[rows]) and set(rows) <= set(train)
-    assert [one["sha256"] for one in found["images"]] == [calibration_set.pixel_sha256(one) for one in images]
-    assert [(one["id"], one["label"]) for one in found["images"]] == [
+    hashes = [calibration_set.pixel_sha256(image) for image in images]
+    assert [entry["sha256"] for entry in record["images"]] == hashes
+    assert [(entry["id"], entry["label"]) for entry in record["images"]] == [
         (prepared.rows[row].id, prepared.rows[row].label) for row in rows
     ]
-    assert sorted(found["classes"].values()) == [2, 2, 3] and found["count"] == len(images) == 7
-    assert found["pixels"] == {
+    assert sorted(record["classes"].values()) == [2, 2, 3] and record["count"] == len(images) == 7
+    assert record["pixels"] == {
         "least": images.min(), "largest": images.max(), "mean": pytest.approx(images.mean(), abs=1e-3)
     }  # fmt: skip
-    assert found["sha256"] == files.sha256(folder.path / found["path"])
-    assert (found["seed"], found["split"], found["added"]) == (5, "train", ["all 0", "all 255"])
-    assert found["disjoint_from"] == {"file": "golden.npz", "images": 9, "left_out": []}
+    assert record["sha256"] == files.sha256(folder.path / record["path"])
+    assert (record["seed"], record["split"], record["added"]) == (5, "train", ["all 0", "all 255"])
+    assert record["disjoint_from"] == {"file": "golden.npz", "images": 9, "left_out": []}
 
 
 def test_seed_decides(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     folder, recipe, _ = drawn
-    found = [made(folder, recipe)[1] for _ in range(2)]
+    records = [calibrated(folder, recipe)[1] for _ in range(2)]
     files.write_json(folder.run, replace(folder.read_run(), seed=6))
-    assert found[0] == found[1] != made(folder, recipe)[1]
+    assert records[0] == records[1] != calibrated(folder, recipe)[1]
 
 
 def test_test_photos_are_left_out_and_named(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     folder, recipe, prepared = drawn
-    before, found = made(folder, recipe)
-    planted = np.array([found["images"][2]["row"], 30], np.int64)
+    before, record = calibrated(folder, recipe)
+    planted = np.array([record["images"][2]["row"], 30], np.int64)
     write_golden(folder, prepared, planted)
-    name = found["images"][2]["id"]
+    name = record["images"][2]["id"]
     progress = Heard()
     images = np.load(written(folder, recipe, progress).path)
     assert np.array_equal(images, np.delete(before, 2, axis=0))
     assert f"1 train photos are test photos too ({name} is {name}), and were left out" in progress.lines[0]
     noted = json.loads(folder.calibration.read_text())
     assert noted["disjoint_from"]["left_out"] == [f"{name} is {name}"]
-    assert noted["count"] == 6 and name not in [one["id"] for one in noted["images"]]
+    assert noted["count"] == 6 and name not in [entry["id"] for entry in noted["images"]]
 
 
 def test_nothing_but_test_photos_is_refused(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     folder, recipe, prepared = drawn
-    _, found = made(folder, recipe)
+    _, record = calibrated(folder, recipe)
     (folder.path / calibration_data.CALIBRATION).unlink()
-    write_golden(folder, prepared, np.array([one["row"] for one in found["images"]], np.int64))
+    write_golden(folder, prepared, np.array([entry["row"] for entry in record["images"]], np.int64))
     with pytest.raises(DataError, match="all 7 calibration images are test photos"):
-        made(folder, recipe)
+        calibrated(folder, recipe)
     assert not (folder.path / calibration_data.CALIBRATION).exists()
 
 
 def test_one_grey_level_is_another_photo(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     """Only equal pixels are refused; near-duplicates are the split's matter."""
     folder, recipe, _ = drawn
-    images, _ = made(folder, recipe)
+    images, _ = calibrated(folder, recipe)
     near = images.copy()
     near[:, 0, 0, 0] ^= 1
     names = tuple("abcdefg")
     golden_set.save(
         folder.golden, golden_set.Golden(near, np.zeros(7, np.int64), np.zeros((7, 3), np.float32), names, {})
     )
-    assert made(folder, recipe)[1]["disjoint_from"]["images"] == 7
+    assert calibrated(folder, recipe)[1]["disjoint_from"]["images"] == 7
 
 
 def test_images_that_were_used_are_read_again(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
     folder, recipe, _ = drawn
     fresh = calibration_data.calibration_images(folder, recipe, folder.read_run())
-    images, _ = made(folder, recipe)
+    images, _ = calibrated(folder, recipe)
     assert np.array_equal(fresh, images)
     np.save(folder.path / calibration_data.CALIBRATION, images[:3])
     assert len(calibration_data.calibration_images(folder, recipe, folder.read_run())) == 3

@@ -58,7 +58,7 @@ class FakeConverter:
 
 @pytest.fixture
 def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[RunFolder, Recipe]:
-    """A run that was never trained, and an export without converters."""
+    """Write a run that was never trained, and let the export use no real converter."""
     monkeypatch.setattr(export, "Converter", FakeConverter)
     monkeypatch.setattr(FakeConverter, "modes", {})
     recipe = parse(RECIPE, "little.toml")
@@ -113,9 +113,9 @@ def test_uncorrected_conversion_is_kept_where_biases_are_corrected(
 def test_quantization_aware_model_becomes_int8(trained: tuple[RunFolder, Recipe]) -> None:
     folder, recipe = trained
     folder.student.write_bytes(b"")
-    made = export.export(folder, with_int8(recipe, repair=True), ["tflite-int8", "tflite-fp32"])
-    assert [artifact.variant for artifact in made] == ["tflite-fp32", "tflite-int8"]
-    assert made[1].details["repair"] == "none: the model was trained quantization-aware"
+    artifacts = export.export(folder, with_int8(recipe, repair=True), ["tflite-int8", "tflite-fp32"])
+    assert [artifact.variant for artifact in artifacts] == ["tflite-fp32", "tflite-int8"]
+    assert artifacts[1].details["repair"] == "none: the model was trained quantization-aware"
     assert not folder.calibration.is_file()
     asked = export.ExportInputs(folder, recipe, folder.read_run())
     job = export.conversion_job(asked, "tflite-int8")
@@ -128,18 +128,18 @@ def test_repair_that_ends_in_another_mode_is_named_so(
     monkeypatch.setattr(FakeConverter, "modes", {"int8": "mixed"})
     folder, recipe = trained
     (folder.artifacts / "tflite-int8.json").write_text("{}")
-    made = export.export(folder, with_int8(recipe, repair=True), ["tflite-int8"])
-    assert (made[0].variant, made[0].path) == ("tflite-mixed", "artifacts/tflite-mixed.tflite")
-    assert made[0].details["uncorrected"] == "evidence/tflite-int8-uncorrected.tflite"
+    artifacts = export.export(folder, with_int8(recipe, repair=True), ["tflite-int8"])
+    assert (artifacts[0].variant, artifacts[0].path) == ("tflite-mixed", "artifacts/tflite-mixed.tflite")
+    assert artifacts[0].details["uncorrected"] == "evidence/tflite-int8-uncorrected.tflite"
     assert (folder.artifacts / "tflite-mixed.json").is_file()
     assert not list(folder.artifacts.glob("tflite-int8*"))
 
 
 def test_artifacts_are_returned_with_their_hashes(trained: tuple[RunFolder, Recipe]) -> None:
     folder, recipe = trained
-    made = export.export(folder, with_int8(recipe, repair=False), ["onnx-fp32", "tflite-int8"])
-    assert [artifact.variant for artifact in made] == ["tflite-int8", "onnx-fp32"]
-    for artifact in made:
+    artifacts = export.export(folder, with_int8(recipe, repair=False), ["onnx-fp32", "tflite-int8"])
+    assert [artifact.variant for artifact in artifacts] == ["tflite-int8", "onnx-fp32"]
+    for artifact in artifacts:
         assert artifact.sha256 == files.sha256(folder.path / artifact.path)
         assert json.loads((folder.artifacts / f"{artifact.variant}.json").read_text())["bytes"] == 4
     assert json.loads(folder.calibration.read_text())["stability"] == {"largest": 0.1, "warning": ""}

@@ -25,9 +25,9 @@ WEIGHTS = [[1.0, 0.0, 2.0, -1.0], [0.5, 1.5, 0.0, 0.25], [3.0, 0.0, 0.0, 1.0]]
 
 
 def tensor(name: str, shape: list[int], buffer: int) -> Any:
-    made = schema.TensorT()
-    made.name, made.shape, made.buffer, made.type = name, shape, buffer, schema.TensorType.FLOAT32
-    return made
+    new = schema.TensorT()
+    new.name, new.shape, new.buffer, new.type = name, shape, buffer, schema.TensorType.FLOAT32
+    return new
 
 
 def dense() -> tuple[Any, Any]:
@@ -42,7 +42,7 @@ def dense() -> tuple[Any, Any]:
 
 
 def build(outputs: int = 1, entries: dict[str, bytes] | None = None) -> bytes:
-    """A model of one dense layer, 4 values in and 3 out, with these metadata entries."""
+    """Build a model of one dense layer, 4 values in and 3 out, with these metadata entries."""
     code, operator = dense()
     graph = schema.SubGraphT()
     graph.tensors = [tensor("x", [1, 4], 0), tensor("w", [3, 4], 1), tensor("y", [1, 3], 0)]
@@ -61,7 +61,7 @@ def build(outputs: int = 1, entries: dict[str, bytes] | None = None) -> bytes:
 
 
 def metadata_of(model: bytes) -> dict[str, bytes]:
-    """The metadata entries, as the generated reader of the schema sees them."""
+    """Return the metadata entries, as the generated reader of the schema sees them."""
     root = schema.Model.GetRootAs(model)
     entries = [root.Metadata(i) for i in range(root.MetadataLength())]
     return {e.Name().decode(): bytes(root.Buffers(e.Buffer()).DataAsNumpy()) for e in entries}
@@ -182,7 +182,7 @@ def test_no_metadata_reads_as_empty() -> None:
 
 
 def foreign(names: dict[str, int], packed: dict[str, str]) -> bytes:
-    """A model whose metadata names these output files by type, with these files packed."""
+    """Build a model whose metadata names these output files by type, with these files packed."""
     builder = flatbuffers.Builder(256)
     files = []
     for name, kind in names.items():
@@ -286,7 +286,7 @@ def test_what_is_refused_before_writing() -> None:
 
 
 def shown(cli: Callable[..., Done], model: bytes, folder: Path) -> dict[str, list[str]]:
-    """The lines of `tledge inspect` by name."""
+    """Return the lines of `tledge inspect` by name."""
     (folder / "net.tflite").write_bytes(model)
     done = cli("inspect", folder / "net.tflite")
     assert done.code == 0, done.err
