@@ -139,7 +139,7 @@ def _parse_label_list(text: str, path: Path) -> list[str] | None:
     try:
         labels = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path}: its labels property is no JSON list ({error}).") from error
+        raise ArtifactError(f"{path}: its property `labels` is not a JSON list ({error}).") from error
     return [str(label) for label in labels] if isinstance(labels, list) else None
 
 
@@ -150,5 +150,5 @@ def _neighbour_labels(path: Path, classes: int) -> tuple[str, ...]:
         try:
             return contract.parse_labels(beside.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ArtifactError(f"{beside}: no list of labels ({error}).") from error
+            raise ArtifactError(f"{beside}: not a list of labels ({error}).") from error
     return tuple(str(number) for number in range(classes))

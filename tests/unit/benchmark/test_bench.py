@@ -138,7 +138,9 @@ def test_int16_is_never_called_xnnpack(tmp_path: Path, jobs: list[MeasurementJob
 def test_variant_chooses(bundle: Path, jobs: list[MeasurementJob]) -> None:
     report = bench.bench(bundle, variants=["onnx-fp32"])
     assert {row.variant for row in report.rows} == {"onnx-fp32"}
-    with pytest.raises(RecipeError, match=r"tflite-int8: not here\. There are saved_model, tflite-fp32"):
+    with pytest.raises(
+        RecipeError, match=r"tflite-int8: not available\. Expected one of saved_model, tflite-fp32"
+    ):
         bench.bench(bundle, variants=["tflite-int8"])
 
 
@@ -387,7 +389,7 @@ def test_changed_artifact_of_a_run_is_named(tmp_path: Path, jobs: list[Measureme
     (folder / "artifacts" / "onnx-fp32.onnx").unlink()
     reasons = {row.variant: row.reason for row in bench.bench(folder).rows}
     assert "changed after it was exported" in reasons["tflite-fp32"]
-    assert "is missing; export again" in reasons["onnx-fp32"] and jobs == []
+    assert "is missing. Export again." in reasons["onnx-fp32"] and jobs == []
 
 
 def test_plot_is_drawn_where_asked(

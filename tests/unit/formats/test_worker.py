@@ -23,6 +23,6 @@ def test_worker_tells_of_a_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     broken = replace(known, format=replace(known.format, convert=full))
     monkeypatch.setattr(worker, "VARIANTS", {"tflite-fp32": broken})
     found = worker.result_of(tmp_path / "job.json")
-    assert found["kind"] == "ResourceError" and "disk is full" in found["error"]
+    assert found["kind"] == "ResourceError" and "a disk or a quota is full" in found["error"]
     (tmp_path / "file").write_text("")  # the result cannot be written either
     assert json.loads(worker.reply(tmp_path / "job.json", tmp_path / "file" / "x"))["kind"] == "ResourceError"

@@ -210,7 +210,7 @@ def test_labels_that_are_no_list_are_told(text: str, tmp_path: Path, cli: Cli) -
     entry.key, entry.value = "labels", text
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     done = cli("inspect", tmp_path / "m.onnx")
-    assert done.code == 4 and "no JSON list" in done.err
+    assert done.code == 4 and "its property `labels` is not a JSON list" in done.err
 
 
 @pytest.mark.parametrize("command", ["predict", "bench"])
