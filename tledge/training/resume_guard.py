@@ -34,9 +34,8 @@ def require_alike(recipe: Recipe, prepared: data_cache.Prepared, hosts: Hosts) -
     """
     if hosts.is_alone:
         return
-    photos = files.sha256(
-        prepared.folder / "index.json"
-    )  # the folder's name depends on file times, which copies change
+    # Not the folder's name: it depends on file times, which copying changes.
+    photos = files.sha256(prepared.folder / "index.json")
     for name, value in (("tledge", __version__), ("recipe or --set", recipe), ("photos", photos)):
         multi_host.require_same(hosts, repr(value).encode(), f"another {name}")
     multi_host.require_batches(hosts, recipe.stage)
