@@ -65,7 +65,7 @@ ROWS = (
 
 
 def time_preprocessing(photos: str, repeats: str) -> None:
-    """Alternate between bare Pillow and `dataset.prepare`, and print the times."""
+    """Alternate between bare Pillow and `prepare_dataset`, and print the times."""
     import numpy as np
 
     from benchmarks.baselines.pillow_decode import decode

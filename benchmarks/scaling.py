@@ -70,9 +70,9 @@ class StageMeasurement:
 
 def prepare(folder: Path, photos: Path, side: int, cache: bool = True) -> None:
     from tledge.config import Data
-    from tledge.data import prepare as data_prepare
+    from tledge.data.prepare import prepare_dataset
 
-    data_prepare.prepare_dataset(Data(source=f"folder:{photos}", cache=cache), side)
+    prepare_dataset(Data(source=f"folder:{photos}", cache=cache), side)
 
 
 def train(folder: Path, photos: Path, side: int, cache: bool = True) -> None:

@@ -11,6 +11,7 @@ Files are compared by their SHA-256, all other images in three steps, each more 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -104,7 +105,8 @@ def duplicates_of(
         announce()
     pairs = find_duplicates(prepared.images(), [row.sha256 for row in prepared.rows], rows)
     if os.access(prepared.folder, os.W_OK):
-        files.write_json(path, [astuple(pair) for pair in pairs])
+        with contextlib.suppress(OSError):  # a full disk: the next command searches again
+            files.write_json(path, [astuple(pair) for pair in pairs])
     return pairs
 
 

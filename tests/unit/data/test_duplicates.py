@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.twins import SAVED_AGAIN, TURNED, Pixels, halved, jpeg, noisy, scenes, twins
+from tledge._io import files
 from tledge.data import duplicates
 from tledge.data.cache import Prepared
 from tledge.data.cache_index import Row
@@ -210,3 +211,14 @@ def test_read_only_cache_is_searched_too(tmp_path: Path, monkeypatch: pytest.Mon
         DuplicatePair(0, 1, SAVED_AGAIN)
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["images.npy"]
+
+
+def test_full_disk_keeps_no_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    np.save(tmp_path / "images.npy", scenes(2)[[0, 0]])
+    rows = tuple(Row(str(number), "cat", "train", str(number)) for number in range(2))
+    monkeypatch.setattr(files, "write_json", refuse)
+    found = duplicates.duplicates_of(Prepared(tmp_path, ("cat",), rows, ()), np.arange(2), lambda: None)
+    assert found == [DuplicatePair(0, 1, SAVED_AGAIN)]

@@ -306,7 +306,7 @@ def heic(image: Image.Image | Pixels, **options: Any) -> bytes:
 @pytest.mark.parametrize("orientation", UPRIGHT)
 def test_heic_turns_once(orientation: int, monkeypatch: pytest.MonkeyPatch) -> None:
     data = heic(photo(), exif=exif(orientation).tobytes())
-    monkeypatch.delitem(Image.OPEN, "HEIF")  # so that `examine` has to teach Pillow
+    monkeypatch.delitem(Image.OPEN, "HEIF")  # so that decoding has to register the plugin
     upright = UPRIGHT[orientation](photo())
     height, width = upright.shape[:2]
     found, facts = preprocess_with_facts(data, (height, width))
