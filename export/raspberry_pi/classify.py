@@ -6,7 +6,7 @@
     python classify.py --self-test
 
 All that varies is read from bundle/manifest.json. Make this file your own: as long as the self-test
-passes, it answers as the trained network does.
+passes, it predicts like the reference model.
 
 Exit codes: 0 done, 1 a photo or the camera could not be read, 2 wrong usage, 3 the self-test found other
 answers, 4 the bundle is damaged or not known here, 5 something is not installed, 130 interrupted.
@@ -132,7 +132,7 @@ class Model:
 def prepare(photo: Image.Image, size: tuple[int, int]) -> Pixels:
     """Upright RGB, laid on white, stretched to (height, width): uint8[height, width, 3].
 
-    The network learned from photos prepared like this. Pillow's BILINEAR antialiases; another resizing,
+    The model was trained on photos preprocessed like this. Pillow's BILINEAR antialiases; another resizing,
     or red and blue exchanged, costs accuracy and raises no error.
     """
     upright = ImageOps.exif_transpose(photo)
@@ -146,7 +146,7 @@ def prepare(photo: Image.Image, size: tuple[int, int]) -> Pixels:
 
 
 def classify(bundle: Bundle, model: Model, pixels: Pixels, top: int) -> dict[str, Any]:
-    """The `top` classes of a prepared image, most probable first; where unsure, the model abstains."""
+    """Return the `top` classes of a preprocessed image, most probable first; unsure predictions abstain."""
     found = model.run(pixels)
     shares = np.maximum(found.astype(np.float64) / found.max(), 1e-38)
     powers = shares ** (1 / bundle.sure["temperature"])
@@ -159,7 +159,7 @@ def classify(bundle: Bundle, model: Model, pixels: Pixels, top: int) -> dict[str
 
 
 def read(source: Path | Image.Image, size: tuple[int, int]) -> Pixels:
-    """A photo's file or a picture, prepared."""
+    """Preprocess a photo's file or an image."""
     try:  # with all formats, Pillow would start Ghostscript for EPS files
         with Image.open(source, formats=FORMATS) if isinstance(source, Path) else source as photo:
             return prepare(photo, size)
@@ -227,7 +227,7 @@ def self_test(asked: argparse.Namespace) -> Iterator[Check]:
 
 
 def test_model(bundle: Bundle, variant: str, pixels: Pixels, threads: int) -> Iterator[Check]:
-    """Hold a model's answers to uint8[cases, height, width, 3] to those recorded, and to Keras'."""
+    """Compare a model's predictions for uint8[cases, height, width, 3] with those recorded and with Keras."""
     model = Model(bundle, variant, threads)
     found = np.stack([model.run(image) for image in pixels])
     recorded = {one["kernels"]: one for one in bundle.models[variant]["expected"]}["xnnpack"]

@@ -1,1 +1,1 @@
-"""What ships: manifest, reader, writer, signature, bill of materials, model card, preview page."""
+"""Write and read release bundles: manifest, signature, bill of materials, model card, preview page."""

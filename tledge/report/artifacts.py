@@ -116,9 +116,9 @@ def latencies(folder: RunFolder, summary: Summary) -> Latencies | None:
     raw = files.read_json(folder.bench, "a measured run", "Run `tledge bench` again.")
     with files.complete(folder.bench, "Run `tledge bench` again."):
         figures = {row.variant: best for row in summary.parity.rows if (best := _latency(raw["rows"], row))}
-        here = from_json(Machine, raw["machine"], "machine")
-        said = (here.describe(), here.busy, raw["note"])
-        return Latencies(figures, " ".join(line for line in said if line)) if figures else None
+        machine = from_json(Machine, raw["machine"], "machine")
+        notes = (machine.describe(), machine.busy, raw["note"])
+        return Latencies(figures, " ".join(line for line in notes if line)) if figures else None
 
 
 def _latency(rows: Sequence[Mapping[str, Any]], artifact: ParityRow) -> tuple[float, str] | None:
@@ -147,9 +147,9 @@ def _flips(folder: RunFolder, row: ParityRow, reference: golden_set.Golden) -> F
     path = folder.path / row.flips
     with files.complete(path, "Run `tledge verify` again."):
         listing = read_listing(path)
-        shown = listing.flips[:MOST_FLIPS]
-        made = tuple(Picture(report_images.photo(reference.images[one.row]), one) for one in shown)
-        return Flips(listing, made, row.flips, Path(row.flips).with_suffix(".png").as_posix())
+        flips = listing.flips[:MOST_FLIPS]
+        pictures = tuple(Picture(report_images.photo(reference.images[flip.row]), flip) for flip in flips)
+        return Flips(listing, pictures, row.flips, Path(row.flips).with_suffix(".png").as_posix())
 
 
 def quantization(folder: RunFolder, summary: Summary) -> Quantization | None:
