@@ -118,7 +118,7 @@ class Userland:
 
 
 def userland(cache: Path) -> Userland:
-    """The userland in the folder `cache`, set up there if this version of it is not there yet.
+    """Return the userland in the folder `cache`, set up there if this version of it is missing.
 
     Raises MissingError where a tool, a package or a wheel cannot be had.
     """
@@ -133,7 +133,7 @@ def userland(cache: Path) -> Userland:
 
 
 def _version() -> str:
-    """A name for all that the userland is made of, so that a cached one is not taken for another."""
+    """Name all that the userland is made of, so that a cached one is not taken for another."""
     parts = (Path(__file__).read_bytes(), *(pin.encode() for pin in _pins()))
     return hashlib.sha256(b"\n".join(parts)).hexdigest()[:12]
 
@@ -179,7 +179,7 @@ def _default_python(apt: Mapping[str, str]) -> str:
 
 
 def _with_depends(packages: Iterable[str], apt: Mapping[str, str]) -> set[str]:
-    """Packages and what they depend on; the next level brings nothing that is loaded."""
+    """List packages and what they depend on; the next level brings nothing that is loaded."""
     listed = _output(["apt-cache", "depends", "--important", *packages], apt)
     return {*packages, *re.findall(r"^ +(?:Pre)?Depends: ([\w.+-]+:arm64)$", listed, re.MULTILINE)}
 
@@ -205,7 +205,7 @@ def _install_wheels(folder: Path, python: str) -> None:
 
 
 def _output(command: list[str], environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
-    """What a command prints; raises MissingError where it is not here or fails."""
+    """Return what a command prints; raises MissingError where it is not here or fails."""
     try:
         done = subprocess.run(
             command,

@@ -85,7 +85,7 @@ def needed() -> dict[str, str]:
 
 
 def agreement() -> Said:
-    """What `pip check` says."""
+    """Return what `pip check` says."""
     done = _python("-m", "pip", "check", "--disable-pip-version-check")
     found = (done.stdout.strip() or done.stderr.strip()).splitlines()
     return Said(found[-1] if found else "no output", tuple(found) if done.returncode else ())
@@ -122,7 +122,7 @@ def _unfit(service: str) -> str:
 
 
 def _pip_audit(service: str, requirements: Path) -> dict[str, Any] | str:
-    """The report of pip-audit, or in a line why there is none."""
+    """Return the report of pip-audit, or in a line why there is none."""
     done = _python(
         "-m", "pip_audit", "--requirement", str(requirements), "--no-deps", "--disable-pip",
         "--vulnerability-service", service, "--format", "json", "--progress-spinner", "off",

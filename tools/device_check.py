@@ -44,7 +44,7 @@ def allowed(variant: str) -> float:
 
 
 def compare(here: Path, there: Path) -> Iterator[str]:
-    """A line for each file of answers in `here`, compared with the one of its name in `there`.
+    """Compare each file of predictions in `here` with the one of its name in `there`, a line each.
 
     Raises ParityFailed where they differ by more than is allowed, where there are none, and where
     all photos have one answer, which would compare equal whatever is broken.

@@ -41,7 +41,7 @@ class Step:
 
 
 def plan(found: Sequence[Block], environment: Path | None) -> Iterator[Step]:
-    """What is run of the page's `sh` blocks; a shorter training with an `environment`."""
+    """List what is run of the page's `sh` blocks; a shorter training with an `environment`."""
     shells = [block for block in found if block.language == "sh"]
     short = next(block for block in shells if "--set" in block.text)
     settings = " ".join(re.findall(r"--set \S+", short.text))
@@ -73,7 +73,7 @@ def script(steps: Sequence[Step]) -> str:
 
 
 def surroundings(home: Path, keras_home: Path | None) -> dict[str, str]:
-    """A newcomer's environment: the system's commands, this Python without its packages, an empty home."""
+    """Make an environment: the system's commands, this Python without its packages, an empty home."""
     home.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if name.upper().startswith(KEPT)}
     path = f"{sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin"

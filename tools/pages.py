@@ -28,12 +28,12 @@ class Block:
 
 
 def blocks(path: Path) -> list[Block]:
-    """The fenced blocks of a page, from top to bottom."""
+    """Return the fenced blocks of a page, from top to bottom."""
     return blocks_of(path.read_text(encoding="utf-8"), path.name)
 
 
 def blocks_of(text: str, page: str) -> list[Block]:
-    """The fenced blocks of a page's text."""
+    """Yield the fenced blocks of a page's text."""
     return [
         Block(page, text.count("\n", 0, one.start()) + 1, one[1].strip(), one[2])
         for one in re.finditer(r"^```([^\n]*)\n(.*?)^```$", text, re.M | re.S)

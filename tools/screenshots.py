@@ -32,7 +32,7 @@ PHONE = {
 
 @contextmanager
 def page(browser: Any, url: str, **context: Any) -> Iterator[Seen]:
-    """The preview's page, ready; no animation, so that pictures repeat."""
+    """Open the preview's page; no animation, so that screenshots repeat."""
     with opened(browser, url, reduced_motion="reduce", **context) as seen:
         seen.wait()
         yield seen
@@ -64,7 +64,7 @@ def shrink(path: Path) -> None:
 
 
 def shoot(browser: Any, url: str, photos: list[Path], out: Path, scratch: Path) -> None:
-    """The pictures one after the other."""
+    """Take the screenshots one after the other."""
     with page(browser, url, **DESKTOP) as seen:
         seen.page.screenshot(path=out / "preview-idle.png")
         seen.choose(photos[0])

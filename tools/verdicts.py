@@ -24,7 +24,7 @@ WIDTH = 104
 
 
 def picture(run: Path) -> str:
-    """The verdict table of a run as SVG; raises RunError where nothing was verified there."""
+    """Draw the verdict table of a run as SVG; raises RunError where nothing was verified there."""
     from rich._export_format import CONSOLE_SVG_FORMAT
     from rich.console import Console
     from rich.terminal_theme import MONOKAI
