@@ -91,7 +91,7 @@ def open_bundle(folder: Path, variant: str | None) -> Bundle:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """A file of the bundle, which no name leads out of."""
+    """Return a file of the bundle; refuse a name that leads outside the bundle."""
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
         raise Problem(4, f"{folder}: has no file {name!r}.")
@@ -168,7 +168,7 @@ def read(source: Path | Image.Image, size: tuple[int, int]) -> Pixels:
 
 
 def photos(paths: Sequence[Path]) -> Iterator[Path]:
-    """The files that were named, and the photos in folders that were named."""
+    """List the named files, and the photos in the named folders."""
     known = Image.registered_extensions()
     for path in paths:
         inside = [one for one in sorted(path.rglob("*")) if known.get(one.suffix.lower()) in FORMATS]
@@ -178,7 +178,7 @@ def photos(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def camera(which: str, every: float) -> Iterator[Image.Image]:
-    """What a camera sees, at most one picture in `every` seconds, and always the newest."""
+    """Yield images of a camera, at most one in `every` seconds, and always the newest."""
     due = 0.0
     for frame in frames(which):
         if time.monotonic() >= due:
@@ -282,7 +282,7 @@ def answer(asked: argparse.Namespace) -> int:
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line asks for."""
+    """Parse the command line."""
     camera = "module" if importlib.util.find_spec("picamera2") else "0"
     parser = argparse.ArgumentParser(description="Say what is on photos, or before a camera.")
     parser.add_argument("photos", nargs="*", type=Path, help="photo files, and folders of photos")
