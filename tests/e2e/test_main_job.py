@@ -79,13 +79,13 @@ def test_labels_equal_in_every_artifact(small_run: Path) -> None:
 def test_serve_jpeg_prepares_alike(small_run: Path) -> None:
     from tledge.bundle.reader import open_bundle
     from tledge.formats.saved_model import SavedModelSession
-    from tledge.preprocessing.image import prepare
+    from tledge.preprocessing.image import preprocess
 
     manifest = open_bundle(small_run / "bundle").manifest  # `serve_jpeg` applies no EXIF orientation
     photos = [small_run / "bundle" / "golden" / case.photo for case in manifest.photos]
     session = SavedModelSession(small_run / "bundle" / "saved_model")
     encoded = session.run_encoded([photo.read_bytes() for photo in photos])
-    prepared = session.run(np.stack([prepare(photo, (48, 48)) for photo in photos]))
+    prepared = session.run(np.stack([preprocess(photo, (48, 48)) for photo in photos]))
     assert len(photos) == 12
     assert np.abs(encoded - prepared).max() < 0.05
 
@@ -253,7 +253,7 @@ def test_failed_force_keeps_old_run(own_run: Path, cli: Cli, monkeypatch: pytest
     def gone(*_rest: object, **_options: object) -> None:
         raise errors.MissingError("photos are gone")
 
-    monkeypatch.setattr(data_prepare, "prepare", gone)
+    monkeypatch.setattr(data_prepare, "prepare_dataset", gone)
     done = cli("train", own_run / "recipe.toml", "--out", own_run, "--force")
     assert done.code == 5
     assert (own_run / "run.json").is_file() and (own_run / "bundle").is_dir()
