@@ -82,8 +82,8 @@ def export(
     with console.progress_shown(quiet) as progress:
         artifacts = export_run(folder, recipe, wanted, progress)
     for artifact in artifacts if not as_json else ():
-        if rungs := artifact.details.get("rungs"):
-            console.print_table(tables.repair_table(artifact.variant, rungs, artifact.details["repair"]))
+        if trials := artifact.details.get("rungs"):
+            console.print_table(tables.repair_table(artifact.variant, trials, artifact.details["repair"]))
     report = _verify_run(folder, recipe, "xnnpack", quiet)
     culprits = _culprits(folder, recipe, report, quiet)
     _show_and_bundle(folder, report, unverified, signing, quiet, as_json, culprits)

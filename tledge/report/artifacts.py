@@ -81,7 +81,7 @@ class RepairTrials:
     """Quantization repairs that were tried for an artifact, and the selected one."""
 
     variant: str
-    rungs: tuple[Mapping[str, Any], ...]
+    trials: tuple[Mapping[str, Any], ...]
     taken: str
 
 

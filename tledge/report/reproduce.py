@@ -39,4 +39,4 @@ def _flags(summary: Summary) -> Iterator[str]:
 
 def _is_repaired(artifact: Artifact) -> bool:
     """Check whether quantization repair made it; a plain `tflite-mixed` has no trial with all integers."""
-    return any(rung["mode"] == "int8" for rung in artifact.details.get("rungs", ()))
+    return any(trial["mode"] == "int8" for trial in artifact.details.get("rungs", ()))
