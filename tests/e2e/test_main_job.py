@@ -228,7 +228,7 @@ def test_small_set_is_undecided(own_run: Path, cli: Cli) -> None:
     golden_set.save(own_run / "golden.npz", few)
     done = cli("verify", own_run)
     assert done.code == 3
-    assert "needs at least" in done.out and "15 images" in done.out and "undecided" in done.out
+    assert "needs at least 20 images, there are 15" in done.out and "undecided" in done.out
 
 
 def test_misspelt_layer_writes_nothing(small_run: Path, cli: Cli, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_force_spares_other_folders(small_run: Path, cli: Cli, tmp_path: Path) -
     (tmp_path / "recipe.toml").write_text(SMALL)
     (tmp_path / "photo.jpg").write_bytes(b"precious")
     done = cli("train", tmp_path / "recipe.toml", "--out", tmp_path, "--force")
-    assert done.code == 1 and "not a run folder of its own" in done.err
+    assert done.code == 1 and "not a run folder, so --force does not empty it" in done.err
     assert (tmp_path / "photo.jpg").read_bytes() == b"precious"
 
 

@@ -50,7 +50,7 @@ def test_quickstart_runs(tmp_path: Path) -> None:
     assert all(line.endswith("passed") for line in exported.splitlines())
     run = json.loads((tmp_path / "runs/notebook/parity.json").read_text())
     differing = [row["variant"] for row in run["rows"] if row["flips"]]
-    assert flips.count("<png>") == len(differing) == flips.count("wrong either way")
+    assert flips.count("<png>") == len(differing) == flips.count("wrong both times")
     assert answers.count(".jpg: ") == 10 and answers.endswith("<jpeg>")
 
 

@@ -73,7 +73,7 @@ def test_full_device_stops_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_other_errors_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_stage, "_run", lambda *_: (_ for _ in ()).throw(KeyError("other")))
+    monkeypatch.setattr(training_stage, "_train_epochs", lambda *_: (_ for _ in ()).throw(KeyError("other")))
     with pytest.raises(KeyError, match="other"):
         fit(built(Hardware()), HALVING, tmp_path, Engine(Hardware(halve_batch=True)))
 
