@@ -74,7 +74,7 @@ def hit_converters(workspace: Workspace) -> Observation:
         _set_export_key(run, "timeout", 4 if sent_signal == signal.SIGSTOP else 900)
         mark = f"struck-{number}-{os.getpid()}"
         with process_signals.signal_process(
-            "tledge.formats.registry", sent_signal, mark, rng.uniform(0, 1.5)
+            "tledge.formats.worker", sent_signal, mark, rng.uniform(0, 1.5)
         ) as hit_processes:
             results.append(workspace.tledge("export", run, "--quiet", env={process_signals.MARK: mark}))
         faults = (
