@@ -15,6 +15,7 @@ from tests.helpers.small_run import train_once
 FOLDER_MARKERS = {
     "stages": "slow",
     "e2e": "slow",
+    "tools": "slow",
     "e2e/realdata": "realdata",
     "e2e/distributed": "distributed",
     "devices": "device",
