@@ -1,0 +1,146 @@
+"""Open files that somebody else may have made: regular files of a limited size, and nothing else.
+
+A link could lead to any file of the user, a pipe never ends or never begins, and a device may do anything.
+A folder that the user names may itself be a link; no part of a path below it may be one.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from tledge.errors import RunError, TledgeError
+
+_KINDS = {
+    stat.S_IFREG: "a regular file", stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+}  # fmt: skip
+
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
+
+
+def kind(mode: int) -> str:
+    """Say what a file is, with its article, from the `st_mode` that `stat` or `lstat` returned."""
+    return _KINDS.get(stat.S_IFMT(mode), "a special file")
+
+
+def open_file(
+    path: Path,
+    *,
+    below: Path | None = None,
+    follow: bool = False,
+    limit: int | None = None,
+    error: type[TledgeError] = RunError,
+) -> BinaryIO:
+    """Open a regular file to read its bytes, without waiting; read only from what this returns.
+
+    Args:
+        path: the file.
+        below: a folder that contains it; no part of the path below this folder may be a link.
+        follow: accept a link as the last part of the path, as in a user's own photo folders.
+        limit: the largest size in bytes.
+        error: the class of error to raise.
+
+    Raises:
+        TledgeError: of class `error`: it is a link, a folder, a pipe, a socket or a device, or too large.
+        OSError: it is missing, or cannot be read.
+    """
+    if below is not None:
+        require_no_link(path.parent, below, error)
+    before = path.stat() if follow else path.lstat()
+    _require_regular(path, before.st_mode, error)
+    try:
+        descriptor = _open(path, below, _FLAGS | (0 if follow else _NO_LINK))
+    except OSError:
+        if not follow:
+            require_no_link(path, below or path.parent, error)  # exchanged since
+        raise
+    try:
+        facts = os.fstat(descriptor)
+        _require_regular(path, facts.st_mode, error)
+        _require_size(path, facts.st_size, limit, error)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_bytes(
+    path: Path,
+    *,
+    below: Path | None = None,
+    follow: bool = False,
+    limit: int | None = None,
+    error: type[TledgeError] = RunError,
+) -> bytes:
+    """Read a regular file of at most `limit` bytes; see `open_file`, whose arguments and errors these are."""
+    with open_file(path, below=below, follow=follow, limit=limit, error=error) as file:
+        data = file.read() if limit is None else file.read(limit + 1)
+    _require_size(path, len(data), limit, error)  # it may grow while it is read
+    return data
+
+
+def require_file(path: Path, *, below: Path | None = None, error: type[TledgeError] = RunError) -> None:
+    """Raise what `open_file` raises, for files that a library opens by their path."""
+    open_file(path, below=below, error=error).close()
+
+
+def require_no_link(path: Path, below: Path, error: type[TledgeError] = RunError) -> None:
+    """Raise an error of class `error` where `path`, or a part of it below the folder `below`, is a link."""
+    place = below
+    for part in path.relative_to(below).parts:
+        place /= part
+        if place.is_symlink():
+            raise refusal(place, place.lstat().st_mode, error)
+
+
+def refusal(
+    path: Path, mode: int, error: type[TledgeError] = RunError, expected: str = "a regular file or a folder"
+) -> TledgeError:
+    """Return the error for a link, pipe, socket or device in the place of what was `expected`."""
+    found, advice = kind(mode), f"Remove it: rm {shlex.quote(str(path))}"
+    if stat.S_ISLNK(mode):
+        found += f" to {_target(path)}, which is not followed"
+        advice = "Put a copy of what it leads to in its place, or remove the link"
+        advice += f": rm {shlex.quote(str(path))}"
+    elif stat.S_ISDIR(mode):
+        advice = "Move it to another place"
+    return error(f"{path}: is {found}; expected {expected}. {advice}")
+
+
+def _target(path: Path) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return "another place"
+
+
+def _require_regular(path: Path, mode: int, error: type[TledgeError]) -> None:
+    if not stat.S_ISREG(mode):
+        raise refusal(path, mode, error, "a regular file")
+
+
+def _require_size(path: Path, size: int, limit: int | None, error: type[TledgeError]) -> None:
+    if limit is not None and size > limit:
+        raise error(f"{path}: too large, {size} bytes; at most {limit} are read.")
+
+
+def _open(path: Path, below: Path | None, flags: int) -> int:
+    """Open a file; below a folder, each part from its parent, so that none can be exchanged for a link."""
+    if below is None or os.open not in os.supports_dir_fd:
+        return os.open(path, flags)
+    *folders, name = path.relative_to(below).parts
+    parent = os.open(below, _FOLDER)
+    try:
+        for folder in folders:
+            child = os.open(folder, _FOLDER | _NO_LINK, dir_fd=parent)
+            os.close(parent)
+            parent = child
+        return os.open(name, flags, dir_fd=parent)
+    finally:
+        os.close(parent)
