@@ -25,22 +25,36 @@ from torture.support.workspace import Workspace
 if TYPE_CHECKING:
     from rich.table import Table
 
-GROUPS = {
-    "kills": "killed and interrupted at any moment",
-    "locks": "two commands on one folder",
-    "resources": "disk, memory, time and native crashes",
-    "environments": "odd folders, homes, locales, clocks",
-    "training_faults": "training that cannot go well",
-    "recipes": "broken and mutated recipes",
-    "photos": "damaged, odd and mutated images",
-    "bundles": "hostile bundles and caches",
-    "models": "mutated model files",
-    "signatures": "signed bundles, changed afterwards",
-    "server": "the preview server",
-    "long_runs": "long and heavy work",
-    "dependencies": "dependencies, licences, bills of materials",
+BOUNDARIES = {
+    "recipe": "what a recipe says",
+    "photos": "photos, and sets of them to learn from",
+    "run": "a run folder",
+    "bundle": "a bundle or its zip, signed or not",
+    "model": "a model file, or a model behind an address",
+    "cache": "prepared photos and downloads",
+    "network": "who sends requests",
+    "machine": "signals, disks, memory, users, clocks, packages",
 }
-"""Modules of `torture.cases`, in the order in which they run."""
+"""Where something of others reaches tledge: the rows of docs/explanation/security.md, and what is there."""
+
+GROUPS = {
+    "recipes": ("recipe", "broken and mutated recipes"),
+    "photos": ("photos", "damaged, odd and mutated images"),
+    "training_faults": ("photos", "training that cannot go well"),
+    "runs": ("run", "damaged and hostile run folders"),
+    "bundles": ("bundle", "hostile bundles"),
+    "signatures": ("bundle", "signed bundles, changed afterwards"),
+    "models": ("model", "mutated and hostile model files"),
+    "caches": ("cache", "hostile caches"),
+    "server": ("network", "the preview server"),
+    "kills": ("machine", "killed and interrupted at any moment"),
+    "locks": ("machine", "two commands on one folder"),
+    "resources": ("machine", "disk, memory, time and native crashes"),
+    "environments": ("machine", "odd folders, homes, locales, clocks"),
+    "long_runs": ("machine", "long and heavy work"),
+    "dependencies": ("machine", "dependencies, licences, bills of materials"),
+}
+"""Modules of `torture.cases` with their boundary and meaning, in the order in which they run."""
 
 RESULTS = Path(__file__).resolve().parent / "results.json"
 
@@ -49,6 +63,7 @@ RESULTS = Path(__file__).resolve().parent / "results.json"
 class Result:
     """A case as it goes to JSON; `verdict` is "holds", "FALLS SHORT" or "cannot run"."""
 
+    boundary: str
     group: str
     name: str
     holds: str
@@ -86,8 +101,8 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         type=_parse_groups,
         default=list(GROUPS),
-        metavar="GROUP,...",
-        help="\n".join(f"{name:11} {meaning}" for name, meaning in GROUPS.items()),
+        metavar="NAME,...",
+        help="boundaries or groups: " + "".join(map(_boundary_help, BOUNDARIES)),
     )
     parser.add_argument("--case", metavar="TEXT", default="", help="cases whose name contains this")
     parser.add_argument("--reduced", action="store_true", help="what takes minutes: fewer kills and files")
@@ -97,11 +112,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _boundary_help(boundary: str) -> str:
+    groups = "".join(f"\n  {group:15} {meaning}" for group, (at, meaning) in GROUPS.items() if at == boundary)
+    return f"\n{boundary:17} {BOUNDARIES[boundary]}{groups}"
+
+
 def _parse_groups(text: str) -> list[str]:
+    """Return the groups that are named by themselves or by their boundary, in the order of `GROUPS`."""
     names = text.split(",")
-    if strange := [name for name in names if name not in GROUPS]:
-        raise argparse.ArgumentTypeError(f"no group {strange[0]!r}; there are {', '.join(GROUPS)}")
-    return names
+    if strange := [name for name in names if name not in (*BOUNDARIES, *GROUPS)]:
+        known = ", ".join((*BOUNDARIES, *GROUPS))
+        raise argparse.ArgumentTypeError(f"no group {strange[0]!r}; there are {known}")
+    return [group for group, (boundary, _meaning) in GROUPS.items() if {group, boundary} & set(names)]
 
 
 def _selected_cases(args: argparse.Namespace) -> Iterator[tuple[str, Case]]:
@@ -122,7 +144,8 @@ def run_case(group: str, case: Case, workspace: Workspace) -> Result:
     except Exception as error:
         traceback.print_exc()
         observation, verdict = Observation("", (f"the case did not end: {error!r}",)), "FALLS SHORT"
-    return Result(group, case.name, case.holds, verdict, round(time.monotonic() - began, 1), observation)
+    seconds = round(time.monotonic() - began, 1)
+    return Result(GROUPS[group][0], group, case.name, case.holds, verdict, seconds, observation)
 
 
 def _result_line(result: Result) -> str:
@@ -145,20 +168,25 @@ def _print_table(results: Sequence[Result], reduced: bool) -> None:
     from rich.table import Table
 
     table = Table(title="torture" + (", reduced" if reduced else ""))
-    for name in ("group", "cases", "short", "kills", "files", "crashes", "hangs", "peak MiB", "seconds"):
-        table.add_column(name, justify="left" if name == "group" else "right")
-    for group in dict.fromkeys(result.group for result in results):
-        _add_row(table, group, [result for result in results if result.group == group])
-    table.add_section()
-    _add_row(table, "all", results)
+    for name in ("boundary", "group", "cases", "short", "kills", "files", "crashes", "hangs", "MiB", "s"):
+        table.add_column(name, justify="left" if name in ("boundary", "group") else "right")
+    for boundary in BOUNDARIES:
+        own = [result for result in results if result.boundary == boundary]
+        for number, group in enumerate(dict.fromkeys(result.group for result in own)):
+            own_of_group = [result for result in own if result.group == group]
+            _add_row(table, "" if number else boundary, group, own_of_group)
+        table.add_section()
+    _add_row(table, "all", "", results)
     Console(width=None if sys.stdout.isatty() else 110).print(table)
 
 
-def _add_row(table: Table, name: str, results: Sequence[Result]) -> None:
+def _add_row(table: Table, boundary: str, group: str, results: Sequence[Result]) -> None:
     shortfalls = sum(result.verdict != "holds" for result in results)
     observations = [result.observation for result in results]
     counts = ("kills", "files", "crashes", "hangs")
     sums = [sum(getattr(observation, count) for observation in observations) for count in counts]
     peak = max((result.observation.peak for result in results), default=0)
     seconds = sum(result.seconds for result in results)
-    table.add_row(name, *map(str, (len(results), shortfalls, *sums)), f"{peak:.0f}", f"{seconds:.0f}")
+    table.add_row(
+        boundary, group, *map(str, (len(results), shortfalls, *sums)), f"{peak:.0f}", f"{seconds:.0f}"
+    )

@@ -8,17 +8,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-COLUMNS = ("group", "case", "what must hold", "amount", "seen", "s")
+COLUMNS = ("boundary", "group", "case", "what must hold", "amount", "seen", "s")
 
 
 def rows(cases: Iterable[dict[str, Any]]) -> list[str]:
-    """Write one table row for each case; the group's name stands only in its first row."""
-    lines, before = [], ""
+    """Write one table row for each case; a boundary and a group stand only in their first row."""
+    lines, before = [], {"boundary": "", "group": ""}
     for case in cases:
-        group = "" if case["group"] == before else f"`{before}`" if (before := case["group"]) else ""
+        head = ["" if case[name] == before[name] else f"`{case[name]}`" for name in before]
         outcome = case["observation"]["summary"] if case["verdict"] == "holds" else f"**{case['verdict']}**"
-        cells = (group, case["name"], case["holds"], case["amount"], outcome, f"{case['seconds']:.0f}")
+        cells = (*head, case["name"], case["holds"], case["amount"], outcome, f"{case['seconds']:.0f}")
         lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
+        before = {name: case[name] for name in before}
     return lines
 
 

@@ -41,7 +41,7 @@ ENDS = {
 
 @pytest.mark.parametrize("name", ENDS)
 def test_verdict_of_a_case(name: str, tmp_path: Path) -> None:
-    found = runner.run_case("group", ENDS[name], Workspace(tmp_path, reduced=True))
+    found = runner.run_case("kills", ENDS[name], Workspace(tmp_path, reduced=True))
     wanted = {"holds": "holds", "lacks": "cannot run"}.get(name, "FALLS SHORT")
     assert found.verdict == wanted
     assert ("own error" in str(found.observation.shortfalls)) == (name == "broke")
@@ -64,7 +64,7 @@ def test_exit_code_and_figures(
     printed = capsys.readouterr().out
     row = next(line for line in printed.splitlines() if line.startswith("│ all"))
     kills = 3 * (1 + (name == "holds"))
-    assert row.split("│")[2:5] == [f"{2:>6} ", f"{int(name != 'holds'):>6} ", f"{kills:>6} "]
+    assert row.split("│")[3:6] == [f" {2:>5} ", f" {int(name != 'holds'):>5} ", f" {kills:>5} "]
 
 
 def test_interrupt_shows_what_was_done(
@@ -114,6 +114,16 @@ def test_nothing_chosen_is_no_success(tmp_path: Path) -> None:
     assert runner.main(none) == 1
     with pytest.raises(SystemExit):
         runner.main(["--only", "floods"])
+
+
+def test_boundary_selects_its_groups() -> None:
+    assert runner._parse_groups("signatures,cache,bundle") == ["bundles", "signatures", "caches"]
+
+
+def test_every_boundary_has_groups() -> None:
+    assert list(runner.BOUNDARIES) == list(
+        dict.fromkeys(boundary for boundary, _meaning in runner.GROUPS.values())
+    )
 
 
 def test_every_group_has_cases_of_its_own() -> None:
@@ -194,7 +204,7 @@ def test_page_names_every_case() -> None:
     from importlib import import_module
 
     page = (ROOT / "docs" / "explanation" / "torture.md").read_text(encoding="utf-8")
-    rows = {tuple(cell.strip() for cell in line.split("|")[2:4]) for line in page.splitlines()}
+    rows = {tuple(cell.strip() for cell in line.split("|")[3:5]) for line in page.splitlines()}
     for group in runner.GROUPS:
         assert f"| `{group}` |" in page
         assert [

@@ -1,4 +1,4 @@
-"""Bundles that were damaged, or made to do harm; `runs_and_caches` holds run folders and packed caches."""
+"""Bundles that were damaged, or made to do harm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from tledge._io import files as io_files
-from torture.cases.runs_and_caches import damaged_run_folders, packed_caches
 from torture.inputs.manifests import FALSE_MANIFESTS, MANIFEST_TEXTS
 from torture.inputs.zips import HOSTILE_ZIPS, read_entries, with_entry
 from torture.support import processes
@@ -321,6 +320,4 @@ CASES: tuple[Case, ...] = (
         "no Python file of a bundle runs when tledge works in its folder",
         python_modules_in_bundle,
     ),
-    Case("damaged run folders", "in words, no traceback", damaged_run_folders),
-    Case("packed caches", "refused in words; nothing is written outside", packed_caches),
 )

@@ -1,85 +1,21 @@
-"""Run folders and packed caches, damaged by chance or made to do harm."""
+"""Caches: packed ones that were made to do harm, and a cache folder that others can write into."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import random
-import shutil
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from torture.cases.runs import damaged_json
 from torture.inputs.zips import HOSTILE_ZIPS, Entry, read_entries, write_zip
 from torture.support import processes
+from torture.support.case import Case
 from torture.support.observation import Observation
 from torture.support.refusals import escaped_files, refusal_fault, selected
 from torture.support.workspace import Workspace
-
-
-def damaged_run_folders(workspace: Workspace) -> Observation:
-    """Damage a run's own JSON by chance: its commands may fail, in words."""
-    rng = workspace.rng("run folders")
-    run = workspace.own_run("damaged")
-    shutil.rmtree(run / "bundle")
-    shortfalls: list[str] = []
-    count = workspace.count(60, 5)
-    crashes, peak = 0, 0.0
-    for number in range(count):
-        path = run / rng.choice(
-            (
-                "run.json",
-                "parity.json",
-                "artifacts/tflite-int8.json",
-                "golden/photos.json",
-                "calibration.json",
-                "evidence/risk_coverage.json",
-            )
-        )
-        original = path.read_bytes()
-        name, damaged = _damaged_json(original, rng)
-        path.write_bytes(damaged)
-        command = rng.choice((["inspect", run], ["report", run], ["verify", run], ["bundle", run]))
-        result = workspace.tledge(*command, timeout=120)
-        crashes, peak = crashes + result.crashed, max(peak, result.peak)
-        if fault := refusal_fault(
-            f"{path.name} {name} ({number})", str(command[0]), result, {0, 1, 2, 3, 4, 5}
-        ):
-            shortfalls.append(fault)
-        path.write_bytes(original)
-    return Observation(
-        f"{count} damaged files, {crashes} crashes",
-        tuple(shortfalls),
-        files=count,
-        crashes=crashes,
-        peak=peak,
-    )
-
-
-def _damaged_json(original: bytes, rng: random.Random) -> tuple[str, bytes]:
-    """Replace one value of some JSON, or change bytes of it."""
-    kind = rng.choice(("value", "value", "value", "cut", "bytes", "deep"))
-    if kind == "cut":
-        return kind, original[: rng.randrange(len(original))]
-    if kind == "deep":
-        return kind, b"[" * 100_000
-    if kind == "bytes":
-        at = rng.randrange(len(original))
-        return kind, original[:at] + rng.randbytes(3) + original[at + 3 :]
-    raw = json.loads(original)
-    container, key = rng.choice(list(_positions(raw)))
-    value = rng.choice((None, -1, 10**30, 1.5, "text", "\x1b[2J", [], {}, [1], True, float("nan"), "../../x"))
-    container[key] = value
-    return f"{key} = {value!r}", json.dumps(raw).encode()
-
-
-def _positions(raw: Any) -> Iterator[tuple[Any, Any]]:
-    """Find every position in nested JSON that holds a value."""
-    for key in raw if isinstance(raw, dict) else range(len(raw)) if isinstance(raw, list) else ():
-        yield raw, key
-        yield from _positions(raw[key])
 
 
 def packed_caches(workspace: Workspace) -> Observation:
@@ -171,6 +107,11 @@ def _false_cache(parts: list[Entry], kind: str, rng: random.Random) -> list[Entr
         entries[index_at] = (zipfile.ZipInfo("index.json"), data)
         text = json.dumps(note).encode()
     else:
-        _name, text = _damaged_json(json.dumps(note).encode(), rng)
+        _name, text = damaged_json(json.dumps(note).encode(), rng)
     entries[note_at] = (zipfile.ZipInfo("cache.json"), text)
     return list(entries.values())
+
+
+CASES: tuple[Case, ...] = (
+    Case("packed caches", "refused in words; nothing is written outside", packed_caches),
+)
