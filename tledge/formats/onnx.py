@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from tledge._process import optional_imports
@@ -13,6 +12,7 @@ from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Mode, Port, Structure, is_zeroed
 from tledge.formats.onnx_conversion import convert
 from tledge.runtime.model_file import ModelSource, read_model
+from tledge.runtime.onnx_weights import refuse_external_data
 from tledge.runtime.session_pool import SessionPool
 from tledge.runtime.sessions import OnnxSession, Session
 
@@ -31,12 +31,14 @@ def inspect(source: ModelSource) -> Structure:
     """Find the structure of an ONNX file with `onnx`, without running it.
 
     Raises:
-        ArtifactError: the file is damaged.
+        ArtifactError: the file is damaged, or its weights are in another file.
         MissingError: `onnx` is not installed.
     """
     onnx = optional_imports.load("onnx", "export")
+    model = read_model(source)
+    refuse_external_data(model.content, model.name)
     try:
-        loaded = _load(onnx, source)
+        loaded = onnx.load_model_from_string(model.content)
         onnx.checker.check_model(loaded)
         graph = loaded.graph
         arrays = {weight.name: onnx.numpy_helper.to_array(weight) for weight in graph.initializer}
@@ -60,17 +62,6 @@ def inspect(source: ModelSource) -> Structure:
         labels=_labels(metadata.get("labels"), source.name),
         metadata={**metadata, "opset": max(opset.version for opset in loaded.opset_import)},
     )
-
-
-def _load(onnx: Any, source: ModelSource) -> Any:
-    """Parse the file; of a file that was read already, refuse weights that are in another one."""
-    if isinstance(source, Path):
-        return onnx.load(str(source))
-    loaded = onnx.load_model_from_string(source.content)
-    for weights in loaded.graph.initializer:
-        if weights.data_location == onnx.TensorProto.EXTERNAL:
-            raise ValueError(f"the weights {weights.name} are in another file")
-    return loaded
 
 
 def _port(onnx: Any, port: Any, scale: float = 0.0, zero_point: int = 0) -> Port:

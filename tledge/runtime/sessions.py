@@ -22,6 +22,7 @@ from tledge._process import optional_imports
 from tledge._process.native_output import native_stderr_closed
 from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
 from tledge.runtime.model_file import ModelSource, read_model
+from tledge.runtime.onnx_weights import refuse_external_data
 
 if TYPE_CHECKING:
     import numpy as np
@@ -276,7 +277,8 @@ class OnnxSession:
             batch: Images that are predicted at a time.
 
         Raises:
-            ArtifactError: the file is damaged, or ONNX Runtime cannot load it.
+            ArtifactError: the file is damaged, its weights are in another file, or ONNX Runtime cannot load
+                it.
             MissingError: ONNX Runtime is not installed.
         """
         self.kernels = "onnxruntime-cpu"
@@ -313,6 +315,7 @@ class OnnxSession:
 
 
 def _onnx_runtime_session(model: bytes, name: str, threads: int) -> Any:
+    refuse_external_data(model, name)
     optional_imports.disable_telemetry()
     try:
         import onnxruntime
@@ -327,6 +330,8 @@ def _onnx_runtime_session(model: bytes, name: str, threads: int) -> Any:
     # int8 file; this selects exact kernels on those processors and changes nothing elsewhere
     # (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
     options.add_session_config_entry("session.x64quantprecision", "1")
+    # What was judged above is ONNX; ONNX Runtime would also take a file of its own format.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     with runtime_errors_as(f"{name}: ONNX Runtime does not load it"):
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from torture.inputs import keras_mutations, model_mutations, onnx_mutations, tflite_mutations
+from torture.inputs import keras_mutations, model_mutations, onnx_external, onnx_mutations, tflite_mutations
 from torture.support import processes
 from torture.support.case import Case
 from torture.support.observation import Observation
@@ -262,6 +262,37 @@ def _exchange(target: Path, contents: tuple[bytes, bytes], finished: threading.E
         time.sleep(0.002)
 
 
+def external_weights(workspace: Workspace) -> Observation:
+    """Open ONNX models whose weights are in a file of the current folder, by every command that reads them."""
+    folder = workspace.folder("external weights")
+    models, secret = onnx_external.external_models((workspace.run / "artifacts/onnx-fp32.onnx").read_bytes())
+    (folder / onnx_external.SECRET).write_bytes(secret)
+    photo = sorted((workspace.run / "golden").glob("*.png"))[0]
+    results, shortfalls = [], list[str]()
+    for number, (place, content) in enumerate(models.items()):
+        model = folder / "m.onnx"
+        model.write_bytes(content)
+        bundle = model_opener.replace_artifact(model, small_bundle(workspace))
+        every: list[list[object]] = [
+            ["predict", bundle, photo], ["inspect", model], ["bench", model, "--threads", "1"],
+            ["verify", bundle, "--quiet"], ["compare", workspace.run / "bundle", bundle], ["predict", model, photo],
+            ["verify", bundle, "--skew"],
+        ]  # fmt: skip
+        for arguments in [every[number]] if workspace.reduced else every:
+            results.append(workspace.tledge(*arguments, cwd=folder, timeout=120))
+            output = results[-1].out + results[-1].err
+            if results[-1].code != 4 or "weights of this model are in another file" not in output:
+                shortfalls.append(f"{arguments[0]}, {place}: {results[-1].tail}")
+    return Observation(
+        f"{len(results)} commands on {len(models)} files",
+        tuple(shortfalls),
+        files=len(models),
+        crashes=sum(result.crashed for result in results),
+        hangs=sum(result.hung for result in results),
+        peak=max(result.peak for result in results),
+    )
+
+
 CASES: tuple[Case, ...] = (
     Case(
         "TFLite files", "every command ends in words: a crash only in the process that tries the file first",
@@ -270,6 +301,10 @@ CASES: tuple[Case, ...] = (
     Case(
         "ONNX files", "every command ends in words: a crash only in the process that tries the file first",
         _model_case("onnx", ("onnx-fp32.onnx",), 1800, 30),
+    ),
+    Case(
+        "ONNX weights in another file", "refused by every command, wherever the file names them",
+        external_weights,
     ),
     Case("Keras files", "refused in words; no code of the file runs", keras_files),
     Case("files that are exchanged meanwhile", "what was tried is what is opened", exchanged_files),
