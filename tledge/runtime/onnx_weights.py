@@ -1,7 +1,7 @@
 """Refuse ONNX files whose tensors are in other files, before a library reads them.
 
-A tensor may say that its values are in another file (`external_data`). ONNX Runtime and `onnx` open that file,
-also when they are given bytes: then a model of somebody else predicts with what stands in a file of the current
+A tensor may say that its values are in another file (`external_data`). ONNX Runtime opens that file, also
+when it is given bytes: then a model of somebody else predicts with what stands in a file of the current
 folder, or in this process' memory. tledge's own models never do that.
 
 The file is judged by a walk over its protobuf fields, because a device has no `onnx`. What the walk cannot
@@ -57,8 +57,8 @@ def refuse_external_data(model: bytes, name: str) -> None:
             for number, wire_type, begins, ends in _fields(model, start, end):
                 if message == "TensorProto" and _is_external(number, wire_type, ends):
                     raise ArtifactError(
-                        f"{name}: weights of this model are in another file, which tledge does not open. Save "
-                        "the model with its weights inside (onnx.save without save_as_external_data)."
+                        f"{name}: weights of this model are in another file, which tledge does not open. "
+                        "Save the model with its weights inside (onnx.save without save_as_external_data)."
                     )
                 if wire_type == BYTES and (inner := MESSAGES[message].get(number)):
                     waiting.append((inner, begins, ends))

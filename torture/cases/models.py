@@ -263,7 +263,7 @@ def _exchange(target: Path, contents: tuple[bytes, bytes], finished: threading.E
 
 
 def external_weights(workspace: Workspace) -> Observation:
-    """Open ONNX models whose weights are in a file of the current folder, by every command that reads them."""
+    """Open ONNX models whose weights are in a file of the current folder, by every command that reads one."""
     folder = workspace.folder("external weights")
     models, secret = onnx_external.external_models((workspace.run / "artifacts/onnx-fp32.onnx").read_bytes())
     (folder / onnx_external.SECRET).write_bytes(secret)
@@ -275,8 +275,8 @@ def external_weights(workspace: Workspace) -> Observation:
         bundle = model_opener.replace_artifact(model, small_bundle(workspace))
         every: list[list[object]] = [
             ["predict", bundle, photo], ["inspect", model], ["bench", model, "--threads", "1"],
-            ["verify", bundle, "--quiet"], ["compare", workspace.run / "bundle", bundle], ["predict", model, photo],
-            ["verify", bundle, "--skew"],
+            ["verify", bundle, "--quiet"], ["compare", workspace.run / "bundle", bundle],
+            ["predict", model, photo], ["verify", bundle, "--skew"],
         ]  # fmt: skip
         for arguments in [every[number]] if workspace.reduced else every:
             results.append(workspace.tledge(*arguments, cwd=folder, timeout=120))

@@ -40,7 +40,7 @@ def test_walk_knows_every_place_of_a_tensor() -> None:
         name: {number: inner.name for number, inner in fields.items() if holds_tensors(inner)}
         for name, fields in reached.items()
     }
-    assert MESSAGES == {name: fields for name, fields in expected.items() if fields or name == "TensorProto"}
+    assert {name: fields for name, fields in expected.items() if fields or name == "TensorProto"} == MESSAGES
 
 
 def test_field_numbers_are_those_of_onnx() -> None:
