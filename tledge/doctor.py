@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tledge._io import resources
+from tledge._io.cache_folder import cache_root
 from tledge._process import subprocesses
 from tledge._process.optional_imports import Needs, install_command
 from tledge._version import __version__
 from tledge.bundle import signing
-from tledge.data.cache import cache_root
 from tledge.environment import machine
 from tledge.environment.machine import Machine
 from tledge.formats.base import Variant

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge._io import atomic, files
+from tledge._io import atomic, cache_folder, files, ownership
 from tledge.data import cache, prepare, sampling, splits
 from tledge.errors import DataError
 from tledge.progress import SILENT, Progress
@@ -146,8 +146,8 @@ def open_photos(recipe: Recipe, run: TrainedRun, progress: Progress = SILENT) ->
     """
     trained_cache = Path(run.cache)
     # A run that was trained on another machine has a cache of the same name in another folder.
-    for folder in (trained_cache, cache.cache_root() / trained_cache.name):
-        if (folder / "index.json").is_file():
+    for folder in (trained_cache, cache_folder.cache_root() / trained_cache.name):
+        if _is_usable(folder, progress):
             return cache.open_cache(folder)
     prepared = prepare.prepare_dataset(recipe.data, recipe.model.image_size, progress)
     if prepared.folder.name != trained_cache.name:
@@ -156,6 +156,18 @@ def open_photos(recipe: Recipe, run: TrainedRun, progress: Progress = SILENT) ->
             "now. Calibration would see photos that training did not. Train again."
         )
     return prepared
+
+
+def _is_usable(folder: Path, progress: Progress) -> bool:
+    """Tell whether a cache of photos is there and this account's own; say so where it is another's."""
+    try:
+        reason = ownership.fault_on_the_way(folder.parent) or ownership.fault_within(folder)
+    except OSError:
+        return False
+    if reason:
+        progress.say(f"{folder}: not used, because another account could have changed it: {reason}")
+        return False
+    return (folder / "index.json").is_file()
 
 
 def selection_set(

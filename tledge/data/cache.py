@@ -10,13 +10,11 @@ and again whenever it is needed.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge._io import resource_errors
 from tledge.data import cache_index
 from tledge.data.cache_index import CacheHeader, Row
 from tledge.data.sources.registry import SOURCES
@@ -67,14 +65,6 @@ class Prepared:
         indices = np.array([index[row.label] for row in self.rows], np.int64)
         indices.setflags(write=False)
         return indices
-
-
-def cache_root() -> Path:
-    """Return the folder of all caches: `$TLEDGE_CACHE`, else `tledge` in the user's cache folder."""
-    if named := os.environ.get("TLEDGE_CACHE"):
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return resource_errors.expanded(base) / "tledge"
 
 
 def open_cache(folder: Path) -> Prepared:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tledge._io import atomic, files, lockfile, resource_errors, zip_guard
+from tledge._io import atomic, cache_folder, files, lockfile, ownership, resource_errors, zip_guard
 from tledge._io.json_records import from_json
 from tledge.config import Data
 from tledge.data import cache, prepare
@@ -143,10 +143,11 @@ def unpack(path: Path, data: Data, size: int, progress: Progress = SILENT) -> Pr
     with _open_archive(path) as member:
         header = _read_header(path, member)
         _require_same(path, header, _origin(data, size))
-        folder = cache.cache_root() / header.key
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder = cache_folder.own_cache_root() / header.key
         with prepare.hold_lock(folder, wait=True):
             atomic.remove_leftovers(folder.parent, folder.name)
+            if reason := ownership.remove_of_others(folder):
+                progress.say(f"{folder}: {reason}, so it was not used and is unpacked again")
             if not (folder / "index.json").is_file():
                 _fill(path, header, member, folder, progress)
     return cache.open_cache(folder)
@@ -241,10 +242,11 @@ def _fill(
     total_bytes = sum(size for _hash, size in header.members.values())
     resource_errors.require_space(folder.parent, total_bytes, "the photos", "where caches are unpacked")
     with atomic.replacing(folder) as partial, start_task(progress, "unpack", total_bytes) as task:
-        (partial / "originals").mkdir(parents=True)
+        for place in (partial, partial / "originals"):
+            place.mkdir(ownership.FOLDER_MODE)
         for name, expected in header.members.items():
             try:
-                with member(name) as source, (partial / name).open("wb") as target:
+                with member(name) as source, open(partial / name, "wb", opener=ownership.private) as target:
                     is_equal = _copy(source, target, task, most=expected[1]) == expected
             except zip_guard.DAMAGE as error:
                 if resource_errors.is_full(error):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
 
-from tledge._io import files
+from tledge._io import files, ownership
 from tledge._io.json_records import from_json
 from tledge._io.npy import HEADER
 from tledge.errors import RunError
@@ -84,7 +84,7 @@ def row_line(row: Row) -> bytes:
 def write(path: Path, header: CacheHeader, lines: Iterable[bytes]) -> None:
     """Write an index whose rows are lines of JSON already."""
     digest = hashlib.sha256()
-    with path.open("wb") as out:
+    with open(path, "wb", opener=ownership.private) as out:
         for text in _text(header, lines):
             digest.update(text)
             out.write(text)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
-from tledge._io import files, npy
+from tledge._io import files, npy, ownership
 from tledge._io.npy import HEADER
 from tledge.data import cache_index
 from tledge.data.cache import ORIGINALS
@@ -101,9 +101,13 @@ class CacheWriter:
 
     def __enter__(self) -> Self:
         if not self._header.source:
-            self._pixels = self._open_files.enter_context((self._folder / "images.npy").open("ab"))
-        self._lines = self._open_files.enter_context((self._folder / "rows.jsonl").open("ab+"))
+            self._pixels = self._open("images.npy", "ab")
+        self._lines = self._open("rows.jsonl", "ab+")
         return self
+
+    def _open(self, name: str, mode: str) -> IO[bytes]:
+        """Open a file of the folder for the lifetime of the context; photos are private."""
+        return self._open_files.enter_context(open(self._folder / name, mode, opener=ownership.private))
 
     def __exit__(self, *_error: object) -> None:
         self._open_files.close()
@@ -182,8 +186,9 @@ class CacheWriter:
         self._originals[place] += 1
         number = f"{len(self._originals):03d}-{self._originals.total():04d}"
         name = number + SUFFIXES[photo.facts.format]
-        (self._folder / "originals").mkdir(exist_ok=True)
-        (self._folder / "originals" / name).write_bytes(content)
+        (self._folder / "originals").mkdir(ownership.FOLDER_MODE, exist_ok=True)
+        with open(self._folder / "originals" / name, "wb", opener=ownership.private) as out:
+            out.write(content)
         return name
 
     def finish(self, on_bad: str) -> None:

@@ -10,11 +10,11 @@ from contextlib import AbstractContextManager, closing
 from itertools import islice
 from pathlib import Path
 
-from tledge._io import atomic, lockfile, resource_errors
+from tledge._io import atomic, cache_folder, lockfile, ownership, resource_errors
 from tledge._process.ordered_map import in_order
 from tledge.config import Data
 from tledge.data import cache_index, cache_writer
-from tledge.data.cache import Prepared, cache_root, open_cache, prepared_from
+from tledge.data.cache import Prepared, open_cache, prepared_from
 from tledge.data.cache_index import CacheHeader
 from tledge.data.cache_writer import CacheWriter, Decoded, DecodedPhoto, UnusablePhoto
 from tledge.data.sources.base import Record, Scan, require_printable
@@ -62,7 +62,7 @@ def prepare_dataset(data: Data, size: int, progress: Progress = SILENT, *, wait:
     scan = source.scan(options)
     parts = (data.source, sorted(options.items()), scan.fingerprint(), size)
     text = repr((*parts, data.on_bad, image.PREPROCESSING, LAYOUT, *(() if data.cache else ("streamed",))))
-    folder = cache_root() / hashlib.sha256(text.encode()).hexdigest()[:24]
+    folder = cache_folder.own_cache_root() / hashlib.sha256(text.encode()).hexdigest()[:24]
     if prepared := _undamaged(folder, progress):
         return prepared
     header = CacheHeader((), (), size)
@@ -75,6 +75,9 @@ def prepare_dataset(data: Data, size: int, progress: Progress = SILENT, *, wait:
 def _undamaged(folder: Path, progress: Progress) -> Prepared | None:
     """Return the cache in a folder; None where there is none or, which is reported, a damaged one."""
     if not folder.is_dir():
+        return None
+    if reason := ownership.fault_within(folder):
+        progress.say(f"{folder}: {reason}, so it is not used and the photos are prepared again")
         return None
     try:
         header, rows = cache_index.read(folder / "index.json")
@@ -94,13 +97,15 @@ def _make(
     count = scan.count()
     partial = folder.with_name(f".{folder.name}.partial")
     with resource_errors.resource_errors_explained(folder.parent), hold_lock(folder, wait=wait):
+        for place in (folder, partial):
+            ownership.remove_of_others(place)
         if _undamaged(folder, SILENT):  # another command was faster
             return
         try:
             if not (partial / "index.json").is_file():
                 if not header.source:
                     _require_space(partial, count, header.side, progress)
-                partial.mkdir(exist_ok=True)
+                partial.mkdir(ownership.FOLDER_MODE, exist_ok=True)
                 _fill(partial, scan, count, header, on_bad, progress)
         except (DataError, MissingError):
             shutil.rmtree(partial, ignore_errors=True)
@@ -127,7 +132,7 @@ def _require_space(partial: Path, count: int, size: int, progress: Progress) -> 
 def hold_lock(folder: Path, *, wait: bool = False) -> AbstractContextManager[bool]:
     """Hold the lock beside a cache folder; where another command has it, wait for it or raise RunError."""
     refusal = f"{folder}: another command is preparing these photos"
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    ownership.make_private(folder.parent)
     return lockfile.hold(folder.with_name(f".{folder.name}.lock"), refusal, wait=wait)
 
 

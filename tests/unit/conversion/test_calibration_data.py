@@ -1,6 +1,7 @@
 """The calibration images of a run: which are taken, what is written down of them, and read again."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,18 @@ def test_record_names_every_image(drawn: tuple[RunFolder, Recipe, cache.Prepared
     assert record["sha256"] == files.sha256(folder.path / record["path"])
     assert (record["seed"], record["split"], record["added"]) == (5, "train", ["all 0", "all 255"])
     assert record["disjoint_from"] == {"file": "golden.npz", "images": 9, "left_out": []}
+
+
+def test_photos_in_a_cache_of_others_are_not_used(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
+    folder, recipe, prepared = drawn
+    elsewhere = folder.path.parent / "shared" / prepared.folder.name
+    shutil.copytree(prepared.folder, elsewhere)
+    run = replace(folder.read_run(), cache=str(elsewhere))
+    assert calibration_data.open_photos(recipe, run).folder == elsewhere
+    elsewhere.parent.chmod(0o777)
+    progress = Heard()
+    assert calibration_data.open_photos(recipe, run, progress).folder == prepared.folder
+    assert "not used" in progress.lines[0] and "may be changed by other accounts" in progress.lines[0]
 
 
 def test_seed_decides(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:

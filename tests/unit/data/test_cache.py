@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers.photo_folders import data_of
+from tledge._io import cache_folder
 from tledge.data import cache, prepare
 from tledge.errors import ResourceError, RunError
 
@@ -24,9 +25,9 @@ def test_account_without_home(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HOME", "TLEDGE_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ResourceError, match=r"no home folder\. Set HOME.*TLEDGE_CACHE"):
-        cache.cache_root()
+        cache_folder.cache_root()
     monkeypatch.setenv("TLEDGE_CACHE", "/somewhere")
-    assert cache.cache_root() == Path("/somewhere")
+    assert cache_folder.cache_root() == Path("/somewhere")
 
 
 Pixels = NDArray[np.uint8]
