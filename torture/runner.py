@@ -45,6 +45,7 @@ GROUPS = {
     "bundles": ("bundle", "hostile bundles"),
     "signatures": ("bundle", "signed bundles, changed afterwards"),
     "models": ("model", "mutated and hostile model files"),
+    "hostile_models": ("model", "models that are programs"),
     "caches": ("cache", "hostile caches"),
     "server": ("network", "the preview server"),
     "kills": ("machine", "killed and interrupted at any moment"),

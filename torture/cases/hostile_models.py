@@ -1,0 +1,145 @@
+"""Model files of a run that are programs: they read files, write them and send them out."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torture.inputs import hostile_graphs as graphs
+from torture.support import processes
+from torture.support.case import Case
+from torture.support.observation import Observation
+from torture.support.preview_server import running_server
+from torture.support.workspace import Workspace
+
+SECRET = b"KEY-OF-YOURS"
+"""Twelve bytes of a file of the user's: three numbers to a graph."""
+
+BOMB = 2 << 30
+"""Bytes that the text of a graph unpacks to, which is a thousandth of it."""
+
+PATIENCE = 150
+"""Seconds that a preview may take to refuse a file."""
+
+MEMORY = 2000.0
+"""MiB that no command may take on such a file; TensorFlow itself takes some hundred."""
+
+
+@dataclass
+class Listener:
+    """A port of this machine, and the connections that came to it."""
+
+    port: int
+    visits: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def listening() -> Iterator[Listener]:
+    """Listen on a port until the block ends, and note who comes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listener = Listener(server.getsockname()[1])
+        server.settimeout(0.2)
+        finished = threading.Event()
+
+        def accept() -> None:
+            while not finished.is_set():
+                try:
+                    connection, address = server.accept()
+                except TimeoutError:
+                    continue
+                listener.visits.append(f"{address[0]} came")
+                connection.close()
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield listener
+        finally:
+            finished.set()
+            thread.join()
+
+
+def hostile_keras_files(workspace: Workspace) -> Observation:
+    """Export and preview runs whose `model.keras` reads, writes, sends, or unpacks without end."""
+    home = workspace.folder("hostile keras")
+    (home / "secret.key").write_bytes(SECRET)
+    results: list[processes.ProcessResult] = []
+    faults: list[str] = []
+    with listening() as listener:
+        for name, content in _files(home, listener.port, workspace.reduced):
+            run = workspace.own_run(f"hostile {name}")
+            (run / "model.keras").write_bytes(content)
+            export = workspace.tledge("export", run, "--variant", "tflite-fp32", "--quiet", timeout=240)
+            results.append(export)
+            faults += _export_faults(name, export, run)
+            faults += [f"preview {name}: {fault}" for fault in _preview_faults(workspace, run, name)]
+            faults += [f"{name}: wrote {path.name}" for path in home.iterdir() if path.name != "secret.key"]
+            shutil.rmtree(run)
+        faults += [f"something {visit} to the port" for visit in listener.visits]
+    return Observation(
+        f"{len(results)} files, each exported and previewed with a prediction: refused, nothing read or sent",
+        tuple(faults),
+        files=2 * len(results),
+        crashes=sum(result.crashed for result in results),
+        hangs=sum(result.hung for result in results),
+        peak=max(result.peak for result in results),
+    )
+
+
+def _files(home: Path, port: int, reduced: bool) -> Iterator[tuple[str, bytes]]:
+    """Yield the files by name."""
+    read, write = graphs.reading(home / "secret.key"), graphs.sending(f"file://{home}/stolen")
+    yield "reads and writes", graphs.keras_file(graphs.graph_text(read, write))
+    if reduced:
+        return
+    yield "reads", graphs.keras_file(graphs.graph_text(read))
+    yield "sends", graphs.keras_file(graphs.graph_text(read, graphs.sending(f"grpc://127.0.0.1:{port}")))
+    yield "runs Python", graphs.keras_file(graphs.graph_text(graphs.running_python()))
+    yield "unpacks", graphs.keras_file(graphs.bomb_text(BOMB))
+    yield "is wide", graphs.keras_file(graphs.graph_text(), units=2_000_000_000)
+
+
+def _export_faults(name: str, export: processes.ProcessResult, run: Path) -> Iterator[str]:
+    """Yield what falls short of a refusal in words, with nothing of the secret in the artifacts."""
+    words = export.err.strip().splitlines()
+    if export.code != 1 or export.crashed or export.hung or not words:
+        yield f"export {name}: {export.tail}, expected exit 1 and a sentence"
+    elif "model.keras" not in export.err:
+        yield f"export {name}: does not name the file: {export.tail}"
+    if export.peak > MEMORY:
+        yield f"export {name}: {export.peak:.0f} MiB"
+    for path in run.rglob("*"):
+        if path.is_file() and path.name != "model.keras" and SECRET in path.read_bytes():
+            yield f"export {name}: {path.relative_to(run)} holds the secret"
+
+
+def _preview_faults(workspace: Workspace, run: Path, name: str) -> Iterator[str]:
+    """Yield what falls short where a run is previewed and asked for one prediction."""
+    pixels = bytes(graphs.SIDE * graphs.SIDE * 3)
+    with running_server(workspace, run, f"hostile {name}") as server:
+        deadline = time.monotonic() + PATIENCE
+        answer = server.send(
+            f"POST /api/answers HTTP/1.1\r\nHost: {server.host}\r\nConnection: close\r\n"
+            f"Content-Length: {len(pixels)}\r\n\r\n".encode(), pixels, wait=PATIENCE, finish=False,
+        )  # fmt: skip
+        if time.monotonic() > deadline:
+            yield f"took more than {PATIENCE} s"
+        if b"200 OK" not in answer[:20] or b"model.keras" not in answer:
+            yield f"no word of the file: {answer[:15]!r} {answer[-200:]!r}"
+        if server.process.poll() is not None:
+            yield "the server ended"
+
+
+CASES: tuple[Case, ...] = (
+    Case(
+        "Keras files that are programs",
+        "export and preview refuse them in words: nothing is read, written or sent",
+        hostile_keras_files,
+    ),
+)
