@@ -1,4 +1,4 @@
-"""Judge a TensorFlow graph as data, before any of it runs: arithmetic passes, everything else is refused.
+"""List the TensorFlow operators that a graph of somebody else may hold, with their attributes.
 
 A graph of somebody else is a program: among TensorFlow's two thousand operators are some that read a file
 (`ImmutableConst`), write to an address (`DebugIdentity`), call Python (`PyFuncStateless`) or end the
@@ -14,18 +14,9 @@ attributes; a test compares the list with TensorFlow's own registry of operators
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 NUMBERS = frozenset({1, 2, 3, 4, 5, 6, 9, 10, 14, 17, 19, 22, 23})
 """Types by TensorFlow's numbers: float32, float64, int32, uint8, int16, int8, int64, bool, bfloat16, uint16,
 float16, uint32, uint64."""
-
-MAX_CONSTANT = 64 << 20
-"""Bytes that all constants of a graph may fill in memory: weights are variables, and shapes are small."""
-
-MAX_RANK = 16
-"""Sides that a shape in a graph may have."""
 
 _T = ("T",)
 _REDUCTION = ("keep_dims", "T", "Tidx")
@@ -159,70 +150,3 @@ KINDS: dict[str, str] = {
     "value": "tensor",
 }
 """The attributes by kind, under the name that an `AttrValue` gives it."""
-
-
-def refusal(graph: Any) -> str:
-    """Return why a `GraphDef` is refused, as the end of a sentence; "" where it passes."""
-    if graph.library.ByteSize():
-        return "defines functions of its own; a graph of plain operators is expected"
-    constants = 0
-    for node in graph.node:
-        if reason := node_refusal(node):
-            return reason
-        if node.op == "Const":
-            constants += constant_bytes(node.attr["value"].tensor)
-    if constants > MAX_CONSTANT:
-        return f"holds constants of {constants >> 20} MiB, and {MAX_CONSTANT >> 20} MiB is the most"
-    return ""
-
-
-def node_refusal(node: Any) -> str:
-    """Return why a `NodeDef` is refused, as the end of a sentence; "" where it passes."""
-    allowed = OPERATORS.get(node.op)
-    if allowed is None:
-        return (
-            f"holds the operator {plain(node.op)}, which is not on tledge's list of arithmetic for image "
-            "features"
-        )
-    if node.device or node.HasField("experimental_type"):
-        return f"ties the operator {node.op} to a device or a type of its own"
-    for name, value in node.attr.items():
-        if name not in allowed or not _is_allowed(name, value):
-            return f"holds the operator {node.op} with an attribute {plain(name)} that it may not have"
-    return ""
-
-
-def plain(text: str) -> str:
-    """Return a name of somebody else's for a message: short, and in letters that do nothing to a terminal."""
-    return ascii(text)[1:-1][:60]
-
-
-def _is_allowed(name: str, value: Any) -> bool:
-    """Tell whether an attribute has its kind, and a value of the allowed ones."""
-    kind = value.WhichOneof("value")
-    if kind == "list" and name == "T":  # of IdentityN
-        return _holds_only(value.list, "type") and NUMBERS.issuperset(value.list.type)
-    return bool(kind == KINDS[name] and _CHECKS.get(kind, lambda _name, _value: True)(name, value))
-
-
-_CHECKS: dict[str, Callable[[str, Any], bool]] = {
-    "type": lambda _name, value: value.type in NUMBERS,
-    "s": lambda name, value: value.s in WORDS[name],
-    "list": lambda _name, value: _holds_only(value.list, "i"),
-    "shape": lambda _name, value: len(value.shape.dim) <= MAX_RANK,
-    "tensor": lambda _name, value: value.tensor.dtype in NUMBERS,
-}
-"""What a value of a kind must be; numbers and flags may be any."""
-
-
-def _holds_only(values: Any, kind: str) -> bool:
-    """Tell whether the list of an attribute holds values of one kind alone."""
-    return all(field.name == kind for field, _values in values.ListFields())
-
-
-def constant_bytes(tensor: Any) -> int:
-    """Return the bytes that a constant fills in memory: one number is stored for many that are equal."""
-    count = 8
-    for side in tensor.tensor_shape.dim:
-        count *= max(0, side.size)
-    return max(count, tensor.ByteSize())

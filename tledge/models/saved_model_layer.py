@@ -22,6 +22,7 @@ from typing import Any
 
 from tledge._process import optional_imports
 from tledge.errors import MissingError, RecipeError
+from tledge.models import graph_judgement
 from tledge.models.hub_download import FILES, resolve
 
 LAYER = "features"
@@ -92,8 +93,11 @@ def _take_apart(folder: Path, shape: tuple[int, ...]) -> tuple[dict[str, Any], l
     used = [variables[name] for name in order]
     if not used:
         raise RecipeError(f"{folder}: the SavedModel holds no variables (a frozen graph?): nothing to train.")
-    if reason := _impurity(graph):
-        raise RecipeError(f"{folder}: the SavedModel {reason}; expected a pure function of the image.")
+    if reason := graph_judgement.refusal(graph):
+        raise RecipeError(
+            f"{folder}: the SavedModel {reason}; expected a pure function of the image. Take another module, "
+            "or export it without this operator."
+        )
     # A reusable SavedModel lists its trainable variables; of others each variable says so itself.
     listed = getattr(loaded, "trainable_variables", function.trainable_variables)
     trainable = {id(variable) for variable in listed}
@@ -257,28 +261,6 @@ def _clean(node: Any, names: Mapping[str, str]) -> None:
         del node.attr[key]
 
 
-def _impurity(graph: Any) -> str:
-    """Return why a graph is more than arithmetic, or "" where it is not.
-
-    A layer is loaded from files of other people, and an operator can read and write files too. So
-    operators that have a state, handle text (a file name) or call a function are refused.
-    """
-    from tensorflow.core.framework.types_pb2 import DT_RESOURCE, DT_STRING, DT_VARIANT
-    from tensorflow.python.framework import op_def_registry
-
-    for node in graph.node:
-        definition = op_def_registry.get(node.op)
-        attributes = node.attr.values()
-        types = {kind for value in attributes for kind in (value.type, *value.list.type)}
-        calls = any(value.HasField("func") or value.list.func for value in attributes)
-        if definition is None:
-            return f"needs the operator {node.op}, which this TensorFlow does not know"
-        types |= {argument.type for argument in (*definition.input_arg, *definition.output_arg)}
-        if definition.is_stateful or calls or types & {DT_STRING, DT_RESOURCE, DT_VARIANT}:
-            return f"holds the operator {node.op}, which does more than arithmetic"
-    return ""
-
-
 def _weight_names(originals: list[str]) -> list[str]:
     """Return weight names that Keras accepts, unique and readable: "Conv1/kernel:0" is Conv1_kernel."""
     names: list[str] = []
@@ -313,9 +295,8 @@ def _runner(text: str) -> Any:
     It is cached here and not in the layers, because Keras and TensorFlow would track and save it.
     """
     tf = _tensorflow()
-    graph = tf.compat.v1.GraphDef()
-    graph.ParseFromString(zlib.decompress(base64.b64decode(text)))
-    if reason := _impurity(graph):
+    graph = graph_judgement.read_graph(text)
+    if reason := graph_judgement.refusal(graph) or graph_judgement.oversize(graph):
         raise RecipeError(f"the saved layer's graph {reason}; it is refused.")
 
     def run(image: Any, weights: list[Any]) -> Any:

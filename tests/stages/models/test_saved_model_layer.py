@@ -413,7 +413,9 @@ def test_unsafe_file_does_not_load(reusable: Path, tmp_path: Path, monkeypatch: 
 
     net = classifier(reusable)
     net.save(tmp_path / "net.keras")
-    monkeypatch.setattr(saved_model_layer, "_impurity", lambda graph: "holds the operator ReadFile")
+    monkeypatch.setattr(
+        saved_model_layer.graph_judgement, "refusal", lambda graph: "holds the operator ReadFile"
+    )
     saved_model_layer._runner.cache_clear()
     with pytest.raises(RecipeError, match="ReadFile; it is refused"):
         keras.models.load_model(tmp_path / "net.keras", safe_mode=True)
