@@ -18,7 +18,8 @@ Abort AudioSummary CheckNumerics Copy CopyHost CustomAggregator DebugIdentity De
 DebugNanCount DebugNumericSummary DecodeProtoV2 DestroyTemporaryVariable EagerPyFunc EncodeProto
 FixedLengthRecordReader ImmutableConst LoadAndRemapMatrix LookupTableImport
 MatchingFiles MergeV2Checkpoints MlirPassthroughOp PartitionedCall Print PrintV2 PyFunc PyFuncStateless
-ReadFile ReaderRead Restore RestoreSlice RestoreV2 Save SaveSlices SaveV2 ShardedFilename StatefulPartitionedCall
+ReadFile ReaderRead Restore RestoreSlice RestoreV2 Save SaveSlices SaveV2 ShardedFilename
+StatefulPartitionedCall
 StatelessIf StatelessWhile SymbolicGradient TFRecordReader TensorArrayV3 VarHandleOp While WholeFileReader
 WriteAudioSummary WriteFile WriteGraphSummary XlaCustomCall XlaCustomCallV2 XlaLaunch
 """
