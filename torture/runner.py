@@ -42,6 +42,7 @@ GROUPS = {
     "photos": ("photos", "damaged, odd and mutated images"),
     "training_faults": ("photos", "training that cannot go well"),
     "runs": ("run", "damaged and hostile run folders"),
+    "texts": ("run", "names, labels and metadata that rule a screen or a page"),
     "bundles": ("bundle", "hostile bundles"),
     "signatures": ("bundle", "signed bundles, changed afterwards"),
     "models": ("model", "mutated and hostile model files"),

@@ -21,6 +21,9 @@ ASCII_FORMS = {
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that no label may contain: they control a terminal, break a line or reverse text direction."""
 
+_HIDDEN = re.compile(f"{CONTROL.pattern[:-1]}\u061c\u200e\u200f]")
+"""What no terminal gets: also the marks of direction that labels in Arabic or Hebrew may need."""
+
 
 def open_streams() -> None:
     """Open the null device as stdin, stdout or stderr where the process was started without it.
@@ -46,8 +49,12 @@ def use_fallbacks(*streams: Any) -> None:
 
 
 def as_json(value: object, encoding: str | None = "utf-8") -> str:
-    """Return JSON with unescaped characters, or in ASCII if the encoding lacks one, as in odd file names."""
+    """Return JSON with unescaped characters, or in ASCII if the encoding lacks one.
+
+    Characters that control a terminal or turn text around are always escaped, as in odd file names.
+    """
     text = json.dumps(value, ensure_ascii=False, indent=2)
+    text = _HIDDEN.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text)
     try:
         text.encode(encoding or "utf-8")
     except UnicodeEncodeError:
@@ -73,8 +80,13 @@ def _escape(letter: str) -> str:
 
 def printable(text: object) -> str:
     """Make text safe for a terminal: control characters become escapes such as `\\x1b`; line breaks stay."""
-    return CONTROL.sub(_escape_control, str(text))
+    return _HIDDEN.sub(lambda match: match[0] if match[0] in "\n\t" else _escaped(match), str(text))
 
 
-def _escape_control(match: re.Match[str]) -> str:
-    return match[0] if match[0] in "\n\t" else match[0].encode("unicode_escape").decode("ascii")
+def one_line(text: object) -> str:
+    """Make text safe as one line of a terminal: as `printable`, with line breaks escaped as well."""
+    return _HIDDEN.sub(_escaped, str(text))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tledge._io.encoding import printable
 from tledge.errors import TledgeError
 
 
@@ -28,7 +29,7 @@ def exit_message_on_abort(message: Callable[[], str]) -> Iterator[None]:
         return
 
     def explain(_signal: int) -> None:
-        print(f"\ntledge: {message()}", file=sys.stderr, flush=True)
+        print(f"\ntledge: {printable(message())}", file=sys.stderr, flush=True)
         os._exit(TledgeError.exit_code)
 
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(explain)

@@ -9,6 +9,7 @@ import click
 
 from tledge.cli.options import (
     common_options,
+    echo,
     example,
     json_fields,
     lock_until_exit,
@@ -78,7 +79,7 @@ def bench(
     else:
         _show(report)
     for line in _draw_plot(report, path, out):
-        click.echo(line, err=as_json)
+        echo(line, err=as_json)
     if folder.is_run(path):
         write_report(folder.RunFolder(path), as_json)
     _end(report)
@@ -113,20 +114,19 @@ def _check_plot(path: Path, out: Path | None) -> None:
 
 
 def _show(report: BenchReport) -> None:
-    from tledge._io import encoding
     from tledge.cli import console, tables
 
     out = console.result_console()
     table, hidden = tables.bench_table(report, out)
     out.print(table)
     if hidden:
-        click.echo(f"Columns hidden in this narrow window (see --json): {', '.join(hidden)}.")
+        echo(f"Columns hidden in this narrow window (see --json): {', '.join(hidden)}.")
     for row in report.rows:
         if row.status != "measured":
             kernels = f" {row.kernels} x {row.threads}" if row.kernels else ""
-            click.echo(encoding.printable(f"{row.variant}{kernels} {row.status}: {row.reason}"))
+            echo(f"{row.variant}{kernels} {row.status}: {row.reason}")
     for line in (*report.remarks, report.machine.describe(), report.note):
-        click.echo(line)
+        echo(line)
 
 
 def _draw_plot(report: BenchReport, path: Path, out: Path | None) -> list[str]:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tledge._io.encoding import one_line
 from tledge.cli.options import (
     common_options,
+    echo,
     example,
     json_fields,
     kernels_option,
@@ -56,32 +58,31 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
 
 
 def _show(report: ComparedReport, whose: str) -> None:
-    from tledge._io import encoding
     from tledge.cli import console, tables
 
     for letter, side in (("A", report.a), ("B", report.b)):
-        click.echo(f"{letter}: {side.path} ({side.name} {side.version})")
+        echo(one_line(f"{letter}: {side.path} ({side.name} {side.version})"))
     out = console.result_console()
     table, hidden = tables.compared_table(report, out)
     out.print(table)
     if hidden:
-        click.echo(f"Columns hidden in this narrow window (see --json): {', '.join(hidden)}.")
-    click.echo(report.summary)
+        echo(f"Columns hidden in this narrow window (see --json): {', '.join(hidden)}.")
+    echo(report.summary)
     for line in (*report.labels, *report.contract):
-        click.echo(line)
+        echo(line)
     for row in report.rows:
         for reason in row.reasons:
-            click.echo(encoding.printable(f"{row.variant}: {reason}"))
+            echo(f"{row.variant}: {reason}")
     for letter, names in (("A", report.only_a), ("B", report.only_b)):
         if names:
-            click.echo(f"Only in {letter}: {', '.join(names)}.")
+            echo(f"Only in {letter}: {', '.join(names)}.")
     limits = report.limits
-    click.echo(
+    echo(
         f"Gates ({whose}): B's accuracy may drop by {limits.max_drop:.1%}, a class' recall by "
         f"{limits.max_class_drop:.1%}, and B keeps {limits.int8_accuracy:.0%} of A's accuracy."
     )
     for line in (*report.remarks, report.machine.describe()):
-        click.echo(line)
+        echo(line)
 
 
 def _failure(report: ComparedReport) -> TledgeError:

@@ -58,7 +58,6 @@ def progress_shown(quiet: bool) -> Iterator[Progress]:
         yield SILENT
         return
     from rich import progress
-    from rich.console import Console
 
     columns = (
         progress.TextColumn("{task.description:22}", markup=False),
@@ -67,17 +66,33 @@ def progress_shown(quiet: bool) -> Iterator[Progress]:
         progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         progress.TextColumn("{task.fields[figures]}", markup=False),
     )
-    err = Console(stderr=True)
-    with progress.Progress(*columns, console=err, transient=True) as bars:
+    with progress.Progress(*columns, console=open_console(stderr=True), transient=True) as bars:
         yield RichProgress(bars)
+
+
+def open_console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """Open a console on stdout or stderr that takes no text for markup and escapes control characters.
+
+    Text of others reaches tables and bars; only rich's own control characters pass.
+    """
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class EscapingConsole(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                text, style, control = segment
+                yield segment if control else Segment(printable(text), style)
+
+    return EscapingConsole(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
 
 def result_console() -> Console:
     """Open the console for results: as wide as the terminal, 120 columns in a pipe."""
-    from rich.console import Console
-
-    probe = Console()
-    return probe if probe.is_terminal else Console(width=120)
+    probe = open_console()
+    return probe if probe.is_terminal else open_console(width=120)
 
 
 def print_table(table: Any) -> None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tledge._io.encoding import one_line
 from tledge._process import signals
 from tledge.cli.options import (
     common_options,
+    echo,
     example,
     lock_until_exit,
     print_json,
@@ -51,8 +53,8 @@ def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
         print_json({"recipe": str(path), "labels": list(folder.labels), "splits": folder.splits})
         return
     for split, counts in folder.splits.items():
-        click.echo(f"{split}: " + ", ".join(f"{label} {count}" for label, count in counts.items()))
-    click.echo(f"Recipe: {path}. Its comments give the reason for each choice.")
+        echo(f"{split}: " + ", ".join(f"{label} {count}" for label, count in counts.items()))
+    echo(one_line(f"Recipe: {path}. Its comments give the reason for each choice."))
     print_next_step(f"tledge data {shell_path(path)}")
 
 
@@ -111,8 +113,10 @@ def data(
         print_json({**facts, "sheets": [str(path) for path in sheets], **packed})
         return
     _show(prepared, counts, summary)
-    click.echo(f"Sheets: {folder}/ ({', '.join(path.name for path in sheets)}), all figures in report.json")
-    click.echo(f"Cache: {prepared.folder}" + (f", packed into {pack}" if pack else ""))
+    echo(
+        one_line(f"Sheets: {folder}/ ({', '.join(path.name for path in sheets)}), all figures in report.json")
+    )
+    echo(one_line(f"Cache: {prepared.folder}" + (f", packed into {pack}" if pack else "")))
     print_next_step(
         " ".join(
             ["tledge train", shell_path(recipe_name), *(f"--set {shlex.quote(one)}" for one in settings)]
@@ -135,9 +139,9 @@ def _show(prepared: Prepared, counts: dict[str, dict[str, int]], summary: Datase
     out.print(console.headless_table([("", *counts), *body, totals]))
     out.print(console.headless_table(console.photo_rows(summary)))
     for line in summary.skipped:
-        click.echo(f"skipped {line}")
+        echo(one_line(f"skipped {line}"))
     lines = inspection.problems(summary)
     for line in lines[:SHOWN]:
-        click.echo(line)
+        echo(line)
     if len(lines) > SHOWN:
-        click.echo(f"and {len(lines) - SHOWN} more lines in report.json")
+        echo(f"and {len(lines) - SHOWN} more lines in report.json")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tledge.cli.options import common_options, example, json_fields, print_json, print_next_step
+from tledge.cli.options import common_options, echo, example, json_fields, print_json, print_next_step
 
 if TYPE_CHECKING:
     from tledge.doctor import Ability, Backend, Checkup
@@ -84,7 +84,7 @@ def _show_abilities(checkup: Checkup) -> None:
     out.print()
     out.print(console.headless_table([(name, _answer(able)) for name, able in checkup.tasks.items()]))
     for line in checkup.remarks:
-        click.echo(line)
+        echo(line)
 
 
 def _answer(able: Ability) -> str:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from tledge._io.encoding import one_line
 from tledge.cli.options import (
     common_options,
+    echo,
     example,
     json_fields,
     kernels_option,
@@ -129,10 +131,10 @@ def _show_and_bundle(
 
     if not as_json:
         if folder.read_run().synthetic:
-            click.echo("Figures on synthetic photos, drawn by tledge:")
+            echo("Figures on synthetic photos, drawn by tledge:")
         _show(report, folder.path)
         for line in culprits:
-            click.echo(f"tflite-int8: {line}")
+            echo(f"tflite-int8: {line}")
     if not report.passed and not unverified:
         page = write_report(folder, as_json)
         if as_json:
@@ -152,18 +154,18 @@ def _show_and_bundle(
 
 
 def _show_bundle(bundled: Bundled) -> None:
-    click.echo(f"Bundle: {bundled.folder}\n   Zip: {bundled.zip}")
+    echo(one_line(f"Bundle: {bundled.folder}"))
+    echo(one_line(f"   Zip: {bundled.zip}"))
     if bundled.signed_by:
-        click.echo(f"Signed: {bundled.signed_by}")
+        echo(f"Signed: {bundled.signed_by}")
 
 
 def _show(report: ParityReport, path: Path) -> None:
-    from tledge._io import encoding
     from tledge.cli import console, tables
 
     console.print_table(tables.parity_table(report))
     for line in (*tables.differences(report, path), *tables.reasons(report)):
-        click.echo(encoding.printable(line))
+        echo(line)
 
 
 def _fail(report: ParityReport) -> NoReturn:
@@ -240,7 +242,7 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
     else:
         _show(report, path)
         if opened.signed_by:
-            click.echo(opened.signature_description)
+            echo(opened.signature_description)
     if not report.passed:
         _fail(report)
     print_next_step(f"tledge predict {shell_path(path)} PHOTO.jpg", as_json)
@@ -265,13 +267,13 @@ def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_
     if as_json:
         print_json(json_fields(report))
         return
-    click.echo(
+    echo(
         f"{report.variant} ({report.kernels}) on {report.images} photos, compared with its own predictions on"
     )
-    click.echo("the contract's pixels: difference in grey levels, accuracy and agreement.")
+    echo("the contract's pixels: difference in grey levels, accuracy and agreement.")
     console.print_table(tables.skew_table(report))
     for line in (*report.remarks, report.summary):
-        click.echo(line)
+        echo(line)
     print_next_step(following)
 
 
@@ -355,7 +357,7 @@ def _bundled(
     with console.progress_shown(quiet) as progress:
         bundled = bundle_run(RunFolder(run), unverified=unverified, sign=signing, progress=progress)
     for name in bundled.left_out if not as_json else ():
-        click.echo(f"not bundled: {name} did not pass")
+        echo(f"not bundled: {name} did not pass")
     if not as_json:
         _show_bundle(bundled)
     return {**json_fields(bundled), "folder": str(bundled.folder), "zip": str(bundled.zip)}
@@ -367,5 +369,5 @@ def _project(target: str, bundle: Path, out: Path, key: PublicKey | None, as_jso
 
     folder = projects.fill(target, bundle, out, key)
     if not as_json:
-        click.echo(f"Project: {folder} ({projects.TARGETS[target].summary})")
+        echo(one_line(f"Project: {folder} ({projects.TARGETS[target].summary})"))
     return {"target": target, "project": str(folder), "self_test": projects.TARGETS[target].self_test}

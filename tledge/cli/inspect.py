@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tledge._io.encoding import one_line
 from tledge.cli.options import (
     common_options,
+    echo,
     example,
     json_fields,
     kernels_option,
@@ -59,13 +61,13 @@ def predict(
 
     predictor = open_predictor(model, variant, kernels, read_public_key(key))
     for remark in predictor.remarks if not quiet else ():
-        click.echo(remark, err=True)
+        echo(remark, err=True)
     with console.progress_shown(quiet or len(photos) < 20) as progress:
         answers = list(track(progress, predict_all(predictor, photos, top), "predict", len(photos)))
     if as_json:
         print_json([_answer_as_json(answer) for answer in answers])
     for answer in answers if not as_json else ():
-        click.echo(_answer_line(answer, predictor.confidence))
+        echo(_answer_line(answer, predictor.confidence))
     unread = [answer for answer in answers if answer.error]
     if unread:
         raise TledgeError(f"{len(unread)} of {len(answers)} photos could not be read.")
@@ -78,12 +80,10 @@ def _answer_as_json(answer: Answer) -> dict[str, Any]:
 
 def _answer_line(answer: Answer, policy: AbstentionPolicy | None) -> str:
     """Return the line for one photo: its best predictions, marked where they are unsure, or its error."""
-    from tledge._io.encoding import printable
-
     best = "  ".join(f"{guess.label} {guess.confidence:.3f}" for guess in answer.predictions)
     if answer.abstained and policy:
         best = f"? {best}  (unsure: below {policy.threshold:.3f})"
-    return printable(f"{answer.image}: {answer.error or best}")
+    return one_line(f"{answer.image}: {answer.error or best}")
 
 
 @click.command("list", epilog=example("tledge list recipes"))
@@ -111,7 +111,7 @@ def _show_runs(lines: list[RunLine], as_json: bool) -> None:
     elif lines:
         console.print_table(tables.runs_table(lines))
     else:
-        click.echo("No runs in runs/.")
+        echo("No runs in runs/.")
 
 
 @click.command(epilog=example("tledge inspect runs/rps/artifacts/tflite-int8.tflite"))
@@ -152,10 +152,11 @@ def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:
     sensitivity = diagnosis.sensitivity
     console.print_table(tables.layers_table(sensitivity.by_cost))
     if len(sensitivity.layers) > tables.SHOWN:
-        click.echo(f"and {len(sensitivity.layers) - tables.SHOWN} more in {folder.path / TABLE}")
+        more = len(sensitivity.layers) - tables.SHOWN
+        echo(one_line(f"and {more} more in {folder.path / TABLE}"))
     for line in diagnosis.remarks:
-        click.echo(line)
-    click.echo(
+        echo(line)
+    echo(
         f"One layer at a time on {sensitivity.images} held-out images, {sensitivity.seconds:.0f} s. "
         f"Plot: {folder.path / PLOT}"
     )
@@ -196,7 +197,8 @@ def report(run: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"html": str(written.html), "text": str(written.text), "verdict": written.verdict})
         return
-    click.echo(f"Report: {written.html}\n  Text: {written.text}")
+    echo(one_line(f"Report: {written.html}"))
+    echo(one_line(f"  Text: {written.text}"))
     if written.verdict == "passed":
         print_next_step(f"tledge bundle {shell_path(folder.path)}")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -12,11 +13,10 @@ from typing import NoReturn
 import click
 
 from tledge._io import encoding, resource_errors
-from tledge._io.encoding import printable
 from tledge._process import signals
 from tledge._version import __version__
 from tledge.cli import bench, compare, completion, data, doctor, export, inspect, preview, train
-from tledge.cli.options import print_on_stderr
+from tledge.cli.options import echo, print_on_stderr
 from tledge.errors import TledgeError
 
 
@@ -51,7 +51,7 @@ def _run(arguments: list[str]) -> int:
     except click.Abort as error:
         raise KeyboardInterrupt from error
     except click.ClickException as error:
-        error.show()
+        _show_usage_error(error)
         return 2
     except BrokenPipeError:
         sys.stderr.close()
@@ -59,9 +59,16 @@ def _run(arguments: list[str]) -> int:
     except (TledgeError, OSError) as error:
         if signals.received:
             raise
-        click.echo(f"tledge: {printable(_message(error))}", err=True)
+        echo(f"tledge: {_message(error)}", err=True)
         return error.exit_code if isinstance(error, TledgeError) else 1
     return 0
+
+
+def _show_usage_error(error: click.ClickException) -> None:
+    """Print an error of the command line; names of files may stand in it."""
+    text = io.StringIO()
+    error.show(text)
+    echo(text.getvalue().rstrip("\n"), err=True)
 
 
 def _message(error: TledgeError | OSError) -> str:

@@ -7,12 +7,14 @@ package `cli` prints.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tledge._io.encoding import as_json, one_line, printable
 from tledge._process import signals
 from tledge.errors import TledgeError
 from tledge.recipe.lookup import open_finished_run as open_finished_run  # noqa: PLC0414
@@ -69,7 +71,7 @@ def read_signer(path: Path | None) -> Signer | None:
 
     signer = None if path is None else signing.signer(path)
     for remark in signer.remarks if signer else ():
-        click.echo(f"warning: {remark}", err=True)
+        echo(f"warning: {remark}", err=True)
     return signer
 
 
@@ -80,13 +82,18 @@ def read_public_key(path: Path | None) -> PublicKey | None:
     return None if path is None else signing.public_key(path)
 
 
+def echo(text: object, err: bool = False) -> None:
+    """Print lines; other control characters in them become escapes such as `\\x1b`.
+
+    Names of folders, labels and messages may come from somebody else. This is the only place where the
+    command line prints text, beside the tables of `cli.console` and `print_json`.
+    """
+    click.echo(printable(text), err=err)
+
+
 def print_json(value: object) -> None:
     """Print the one JSON object of a command, in characters that stdout can encode."""
-    import sys
-
-    from tledge._io import encoding
-
-    click.echo(encoding.as_json(value, sys.stdout.encoding))
+    click.echo(as_json(value, sys.stdout.encoding))
 
 
 def json_fields(value: DataclassInstance) -> dict[str, Any]:
@@ -105,15 +112,15 @@ def shell_path(path: object) -> str:
 def print_next_step(command: str, as_json: bool = False) -> None:
     """Print the next command to type, except with --json."""
     if not as_json:
-        click.echo(f"Next: {command}")
+        echo(f"Next: {command}")
 
 
 def print_on_stderr(line: str) -> None:
     """Print a line on stderr, also while another thread has silenced stderr to load a library."""
     if signals.stderr:
-        os.write(signals.stderr[0], f"{line}\n".encode())
+        os.write(signals.stderr[0], f"{printable(line)}\n".encode())
     else:
-        click.echo(line, err=True)
+        echo(line, err=True)
 
 
 def open_run_for_writing(path: Path | None) -> tuple[RunFolder, Recipe]:
@@ -138,8 +145,8 @@ def write_report(folder: RunFolder, as_json: bool = False) -> str | None:
     try:
         written = write(folder)
     except TledgeError as error:
-        click.echo(f"No report: {error}", err=True)
+        echo(f"No report: {error}", err=True)
         return None
     if not as_json:
-        click.echo(f"Report: {written.html}")
+        echo(one_line(f"Report: {written.html}"))
     return str(written.html)

@@ -9,6 +9,7 @@ import click
 
 from tledge.cli.options import (
     common_options,
+    echo,
     example,
     key_option,
     print_json,
@@ -115,13 +116,13 @@ def _lan_urls(serving: PreviewServer) -> list[str]:
 
 def _announce(serving: PreviewServer, url: str) -> None:
     """Print the addresses of the page, for phones also as QR codes."""
-    click.echo(f"Preview: {url}")
+    echo(f"Preview: {url}")
     for address in _lan_urls(serving):
-        click.echo(f"On the local network: {address}")
-        click.echo(_qr(address))
-        click.echo("A phone can choose and take photos there. Its live webcam would need https.")
+        echo(f"On the local network: {address}")
+        echo(_qr(address))
+        echo("A phone can choose and take photos there. Its live webcam would need https.")
     if serving.key and not _lan_urls(serving):
-        click.echo("This machine has no address on a local network.")
+        echo("This machine has no address on a local network.")
     print_on_stderr("Stop with Ctrl-C.")
 
 

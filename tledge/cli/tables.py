@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge._io.encoding import printable
+from tledge._io.encoding import one_line
 from tledge.run.records import ParityReport, ParityRow, Reference, RiskCoverage
 from tledge.visualization.text_format import points, share
 
@@ -87,7 +87,7 @@ def runs_table(lines: Sequence[RunLine]) -> Any:
     for line in lines:
         synthetic = " synthetic" if line.synthetic else ""
         score = "" if line.test is None else share(line.test.accuracy) + synthetic
-        table.add_row(Text(line.path), line.when, line.state, score, _verdicts(line))
+        table.add_row(Text(one_line(line.path)), line.when, line.state, score, _verdicts(line))
     return table
 
 
@@ -96,7 +96,7 @@ def _verdicts(line: RunLine) -> Any:
     from rich.text import Text
 
     if line.problem:
-        return Text(line.problem, style="bold red")
+        return Text(one_line(line.problem), style="bold red")
     by_verdict: dict[str, list[str]] = {}
     for variant, verdict in line.verdicts.items():
         by_verdict.setdefault(verdict, []).append(variant)
@@ -183,7 +183,7 @@ def layers_table(layers: Sequence[Layer]) -> Any:
         )
         moved = f"{max(cost.moved for cost in layer.costs):.4f}"
         span = f"{layer.low:.3g}…{layer.high:.3g}"
-        table.add_row(Text(layer.name), *lost, moved, *noise, span, f"{layer.output_channels:.3g}x")
+        table.add_row(Text(one_line(layer.name)), *lost, moved, *noise, span, f"{layer.output_channels:.3g}x")
     return table
 
 
@@ -239,7 +239,7 @@ def skew_table(report: SkewReport) -> Any:
 def reasons(report: ParityReport) -> list[str]:
     """Return one line per reason of a row that did not pass, then remarks, then the coverage."""
     lines = [f"{row.variant}: {line}" for row in report.rows for line in (*row.reasons, *row.remarks)]
-    return [printable(line) for line in lines] + _coverage(report)
+    return lines + _coverage(report)
 
 
 def _coverage(report: ParityReport) -> list[str]:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tledge._io.encoding import one_line
 from tledge._process import signals
 from tledge.cli.options import (
     common_options,
+    echo,
     example,
     json_fields,
     print_json,
@@ -64,10 +66,10 @@ def train(
             settings=settings, resume=resume, force=force, cache=cache, hosts=hosts, progress=progress,
         )  # fmt: skip
     if run is None:
-        click.echo(f"Process {hosts.process} is done; process 0 writes the run.", err=True)
+        echo(f"Process {hosts.process} is done; process 0 writes the run.", err=True)
         return
     for line in run.skipped:
-        click.echo(f"skipped {line}", err=True)
+        echo(f"skipped {line}", err=True)
     if as_json:
         print_json(
             {"path": str(folder), "report": write_report(RunFolder(folder), as_json), **json_fields(run)}
@@ -75,10 +77,10 @@ def train(
         return
     console.print_rows(console.training_rows(run))
     for line in run.remarks:
-        click.echo(f"Note: {line}.")
+        echo(f"Note: {line}.")
     if run.test.accuracy < run.expected:
-        click.echo(f"Test accuracy is below the {run.expected:.4f} that the recipe expects.")
-    click.echo(f"Run: {folder}")
+        echo(f"Test accuracy is below the {run.expected:.4f} that the recipe expects.")
+    echo(one_line(f"Run: {folder}"))
     write_report(RunFolder(folder))
     print_next_step(f"tledge export {shell_path(folder)} --int8")
 

@@ -315,7 +315,6 @@ class OnnxSession:
 
 
 def _onnx_runtime_session(model: bytes, name: str, threads: int) -> Any:
-    refuse_external_data(model, name)
     optional_imports.disable_telemetry()
     try:
         import onnxruntime
@@ -323,6 +322,7 @@ def _onnx_runtime_session(model: bytes, name: str, threads: int) -> Any:
         raise MissingError(
             f"{name}: needs ONNX Runtime, which is not installed: pip install onnxruntime"
         ) from error
+    refuse_external_data(model, name)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4

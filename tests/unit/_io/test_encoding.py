@@ -53,6 +53,26 @@ def test_closed_streams_take_no_file(streams: str, tmp_path: Path) -> None:
     assert (tmp_path / "data").read_text() == "True", done.stderr
 
 
+RULING = "a\x1b[2J\x07\x9b\u202eb\u2066\u200f\u061c\u2028\r\x7f"
+
+
+def test_nothing_rules_a_terminal() -> None:
+    escaped = r"a\x1b[2J\x07\x9b\u202eb\u2066\u200f\u061c\u2028\r\x7f"
+    assert io_encoding.printable(f"{RULING}\n\tc") == f"{escaped}\n\tc"
+    assert io_encoding.one_line(f"{RULING}\n\tc") == rf"{escaped}\n\tc"
+
+
+def test_letters_of_other_scripts_stay() -> None:
+    """Joiners make letters of Persian and pictures of several; they rule nothing."""
+    text = "É手 שלום می\u200cخواهم 👩\u200d🔬 [bold]"
+    assert io_encoding.printable(text) == io_encoding.one_line(text) == text
+
+
+def test_json_rules_no_terminal() -> None:
+    text = io_encoding.as_json({RULING: [RULING]})
+    assert not set(text) & (set(RULING) - set("a[2Jb")) and json.loads(text) == {RULING: [RULING]}
+
+
 def test_terminal_is_not_ruled(cli: Cli, shared_bundle: Path, tmp_path: Path) -> None:
     photo = tmp_path / "\x1b[2Jphoto.jpg"
     photo.write_bytes(b"no photo")
