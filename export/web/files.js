@@ -71,7 +71,7 @@ class ServedFiles {
 
   async #fetch(path) {
     try {
-      const answer = await fetch(path);
+      const answer = await fetch(path, { headers: accessHeaders() });
       if (answer.ok) return answer;
     } catch (error) {
       console.debug(error);

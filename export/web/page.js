@@ -259,6 +259,7 @@ function listModels() {
 }
 
 async function start() {
+  if (takeKey()) return;
   fillTexts();
   listen();
   document.body.dataset.state = "loading";
@@ -279,6 +280,7 @@ async function start() {
 
 /** Read the bundle and open its best model. */
 async function openBundle() {
+  await openServer();
   page.files = openFiles();
   page.manifest = await page.files.manifest();
   document.title = `${page.manifest.name} ${page.manifest.version}`;

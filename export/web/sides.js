@@ -1,14 +1,13 @@
 "use strict";
 // Features of `tledge preview` for a run: the other models side by side, flips, and keeping photos.
 
-/** The server's features, null on any other server: models, feedback (the folder), flips. */
-const SERVER = JSON.parse(document.querySelector("meta[name=tledge-server]")?.content ?? "null");
-
 let agreed = false; // to keep pictures, until the page is closed
 
 /** Request JSON from the server. Throws an Error with the server's reason if it refuses. */
 async function call(path, body, type = "application/octet-stream") {
-  const answer = await fetch(`api/${path}`, body === undefined ? {} : { method: "POST", body, headers: { "Content-Type": type } });
+  const headers = accessHeaders();
+  if (body !== undefined) headers["Content-Type"] = type;
+  const answer = await fetch(`api/${path}`, { method: body === undefined ? "GET" : "POST", body, headers });
   const told = await answer.json();
   if (!answer.ok) throw new Error(told.error);
   return told;
@@ -78,12 +77,27 @@ async function showFlips() {
   const { flips } = await call("flips");
   at("flips").hidden = false;
   at("flips-none").hidden = flips.length > 0;
+  const visible = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      visible.unobserve(target);
+      flipImage(target.dataset.row).then((blob) => { target.src = URL.createObjectURL(blob); }, console.debug);
+    }
+  });
   for (const one of flips) {
-    const words = say("flipOf", one), source = `api/flips/${one.row}.png`;
-    const button = make("button", { type: "button", title: words, "aria-label": words }, make("img", { src: source, alt: "", loading: "lazy" }), make("span", {}, `${one.keras} → ${one.artifact}`));
-    button.addEventListener("click", async () => show(await (await fetch(source)).blob(), one.image));
+    const words = say("flipOf", one), image = make("img", { alt: "", "data-row": one.row });
+    const button = make("button", { type: "button", title: words, "aria-label": words }, image, make("span", {}, `${one.keras} → ${one.artifact}`));
+    button.addEventListener("click", () => attempt(async () => show(await flipImage(one.row), one.image)));
     at("flips-list").append(make("li", {}, button));
+    visible.observe(image);
   }
+}
+
+/** Request the preprocessed test photo of a flip; an image element could not show the key. */
+async function flipImage(row) {
+  const path = `api/flips/${row}.png`, answer = await fetch(path, { headers: accessHeaders() });
+  if (!answer.ok) throw new Problem(say("unreachable", { path }));
+  return answer.blob();
 }
 
 /** Save the displayed photo with the label that the user chose, after they agreed. */

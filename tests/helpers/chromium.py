@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -108,7 +109,7 @@ def opened(browser: Any, url: str, before: str = "", **context: Any) -> Iterator
     try:
         seen.page.goto(url)
         yield seen
-        home = url.split("?", maxsplit=1)[0].rsplit("/", 1)[0]
+        home = re.split("[?#]", url, maxsplit=1)[0].rsplit("/", 1)[0]
         strange = [one for one in seen.requests if not one.startswith((home, "blob:", "data:"))]
         assert strange == []
     finally:
@@ -116,14 +117,19 @@ def opened(browser: Any, url: str, before: str = "", **context: Any) -> Iterator
 
 
 @contextmanager
-def served(bundle: Path, run: Path | None = None, feedback: Path | None = None) -> Iterator[str]:
-    """A preview of a bundle, or of a run, on a free port; gives its address."""
+def served(
+    bundle: Path,
+    run: Path | None = None,
+    feedback: Path | None = None,
+    tell: Callable[[str], None] = lambda _line: None,
+) -> Iterator[str]:
+    """A preview of a bundle, or of a run, on a free port; gives its address with the key."""
     site = Site(open_bundle(bundle), Panel(run) if run else None, feedback)
-    with server.start(site, port=None) as serving:
+    with server.start(site, port=None, tell=tell) as serving:
         thread = Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{serving.port}/"
+            yield f"http://127.0.0.1:{serving.port}/#key={serving.key}"
         finally:
             serving.shutdown()
             thread.join()

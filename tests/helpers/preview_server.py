@@ -23,10 +23,17 @@ class Answer:
         return json.loads(self.body)
 
 
+def key_of(url: str) -> str:
+    """The key in the fragment of a page's address, which goes to no server; "" where there is none."""
+    return urlsplit(url).fragment.removeprefix("key=")
+
+
 def ask(url: str, path: str = "/", body: bytes | None = None, method: str = "", **headers: str) -> Answer:
-    """One request, its path sent as it is."""
+    """One request, its path sent as it is, with the key in the fragment of `url`."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
+    if key := key_of(url):
+        named.setdefault("Authorization", f"Bearer {key}")
     connection.request(method or ("GET" if body is None else "POST"), path, body, named)
     got = connection.getresponse()
     made = Answer(got.status, got.read(), dict(got.getheaders()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--port", type=click.IntRange(1, 65535), metavar="N", help="Port to listen on [8765 or a free one]."
 )
-@click.option("--lan", is_flag=True, help="Also listen on the local network; the URL contains an access key.")
+@click.option("--lan", is_flag=True, help="Also listen on the local network; phones need the access key.")
 @click.option(
     "--feedback",
     type=click.Path(path_type=Path),
@@ -54,20 +55,21 @@ def preview(
 
     For a RUN (the newest finished one if left out), the page also shows the predictions of Keras and of the
     other artifacts, shows test photos on which an artifact differs, and can keep photos with their
-    right label. Ends with Ctrl-C. A bundle's `preview.html` is the same page without a server.
+    right label. It needs an access key, which other users of this machine do not have: the opened browser
+    gets it, any other one asks for it. Ends with Ctrl-C. A bundle's `preview.html` is the same page without
+    a server.
     """
-    from tledge.preview import server
+    from tledge.preview import browser, server
 
     site = _site(path, feedback, read_public_key(key))
-    with server.start(site, port=port, lan=lan) as serving:
-        url = _url(serving, "127.0.0.1")
+    with server.start(site, port=port, lan=lan, tell=print_on_stderr) as serving, ExitStack() as opened:
         if as_json:
-            print_json({"url": url, "lan": _lan_urls(serving), "feedback": str(site.feedback or "")})
+            print_json(_facts(serving))
         elif not quiet:
-            _announce(serving, url)
-        if not no_browser:
-            _open_browser(url)
+            _announce(serving)
         try:
+            if not no_browser:
+                opened.enter_context(browser.opened(_address(serving), serving.key))
             serving.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
             print_on_stderr("\nStopped.")
@@ -87,10 +89,11 @@ def _site(path: Path | None, feedback: Path | None, key: PublicKey | None) -> Si
     if (folder / "run.json").is_file():
         if not (folder / "bundle" / "manifest.json").is_file():
             raise RunError(f"{folder}: has no bundle yet. Run `tledge export {folder}`.")
-        return Site(_usable(folder / "bundle", key), Panel(folder), feedback or folder / "feedback")
+        kept = feedback or folder / "feedback"
+        return Site(_usable(folder / "bundle", key), Panel(folder), kept, feedback is not None)
     if not reader.is_bundle(folder):
         raise RecipeError(f"{folder}: expected a run, or a bundle (a folder with manifest.json, or its zip).")
-    return Site(_usable(folder, key), None, feedback)
+    return Site(_usable(folder, key), None, feedback, True)
 
 
 def _usable(path: Path, key: PublicKey | None) -> Bundle:
@@ -104,24 +107,45 @@ def _usable(path: Path, key: PublicKey | None) -> Bundle:
     return bundle
 
 
-def _url(serving: PreviewServer, host: str) -> str:
-    return f"http://{host}:{serving.port}/" + (f"?key={serving.key}" if serving.key else "")
+def _address(serving: PreviewServer, host: str = "127.0.0.1") -> str:
+    return f"http://{host}:{serving.port}/"
 
 
-def _lan_urls(serving: PreviewServer) -> list[str]:
+def _with_key(serving: PreviewServer, address: str) -> str:
+    """Return an address with the key in its fragment, which browsers send to no server."""
+    return f"{address}#key={serving.key}"
+
+
+def _lan_addresses(serving: PreviewServer) -> list[str]:
     from tledge.preview.addresses import lan_addresses
 
-    return [_url(serving, address) for address in lan_addresses()] if serving.key else []
+    return [_address(serving, host) for host in lan_addresses()] if serving.lan else []
 
 
-def _announce(serving: PreviewServer, url: str) -> None:
-    """Print the addresses of the page, for phones also as QR codes."""
-    echo(f"Preview: {url}")
-    for address in _lan_urls(serving):
-        echo(f"On the local network: {address}")
-        echo(_qr(address))
+def _facts(serving: PreviewServer) -> dict[str, object]:
+    """Return what `--json` prints: addresses with the key, the key alone, and the folder for photos."""
+    return {
+        "url": _with_key(serving, _address(serving)),
+        "lan": [_with_key(serving, address) for address in _lan_addresses(serving)],
+        "key": serving.key,
+        "feedback": str(serving.site.feedback or ""),
+    }
+
+
+def _announce(serving: PreviewServer) -> None:
+    """Print the addresses of the page and the key, for phones both as QR codes.
+
+    The key is beside the address and not in it: a terminal that opens an address at a click hands it to the
+    browser on a command line, which all users of the machine can read.
+    """
+    echo(f"Preview: {_address(serving)}")
+    echo(f"Key: {serving.key} (the page asks for it, unless tledge opened it)")
+    addresses = _lan_addresses(serving)
+    for address in addresses:
+        echo(f"On the local network: {address}, with the key as a QR code:")
+        echo(_qr(_with_key(serving, address)))
         echo("A phone can choose and take photos there. Its live webcam would need https.")
-    if serving.key and not _lan_urls(serving):
+    if serving.lan and not addresses:
         echo("This machine has no address on a local network.")
     print_on_stderr("Stop with Ctrl-C.")
 
@@ -135,9 +159,3 @@ def _qr(text: str) -> str:
     out = StringIO()
     segno.make(text, micro=False).terminal(out, compact=True, border=2)
     return out.getvalue()
-
-
-def _open_browser(url: str) -> None:
-    import webbrowser
-
-    webbrowser.open(url)

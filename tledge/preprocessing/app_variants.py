@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tledge.preprocessing import image
 from tledge.run import golden_set
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
     Size = tuple[int, int]
+
+T = TypeVar("T")
 
 QUALITY = 75
 """JPEG quality that Pillow writes with, and the "compress" of many apps."""
@@ -51,8 +53,15 @@ class AppVariant:
 
 def decode_photo(data: bytes) -> UprightPhoto:
     """Decode an encoded photo; raises DataError or MissingError as `image.preprocess` does."""
-    pixels, facts = image.decode(data)
-    return UprightPhoto(pixels, facts.orientation)
+    return use_photo(data, lambda photo: photo)
+
+
+def use_photo(data: bytes, use: Callable[[UprightPhoto], T]) -> T:
+    """Decode an encoded photo as `decode_photo` does, and return what `use` returns for it.
+
+    In several threads, photos in full take only the memory that `image.use_decoded` allows.
+    """
+    return image.use_decoded(data, lambda pixels, facts: use(UprightPhoto(pixels, facts.orientation)))[0]
 
 
 def reference(photo: UprightPhoto, size: Size) -> Pixels:

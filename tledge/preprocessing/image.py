@@ -13,14 +13,13 @@ import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tledge.errors import DataError, MissingError
+from tledge.preprocessing import decoding_memory
 from tledge.preprocessing.pillow_open import open_image, pillow_warnings_ignored
 
 if TYPE_CHECKING:
@@ -38,9 +37,6 @@ MAX_PIXELS = 100_000_000
 
 MAX_BYTES = 1 << 29
 """Larger files are refused before they are read."""
-
-LARGE = 16_000_000
-"""Photos of more pixels are decoded one at a time, whatever the number of threads: they take most memory."""
 
 MAX_SCANS = 100
 """Scans of a JPEG, at most. A progressive one has about ten, and each takes time by the size of the image."""
@@ -123,23 +119,38 @@ def preprocess(source: bytes | Path | NDArray[np.uint8], size: tuple[int, int]) 
     if isinstance(source, bytes):
         return preprocess_with_facts(source, size)[0]
     if isinstance(source, Path):
-        return _decode_with(read_photo(source), str(source), lambda image: _resize(image, size))[0]
-    return _resize(to_rgb(Image.fromarray(source)), size)
+        return _decode_with(read_photo(source), str(source), lambda image, _facts: _resize(image, size))[0]
+    with decoding_memory.reserved(source.size // 3):
+        return _resize(to_rgb(Image.fromarray(source)), size)
 
 
 def preprocess_with_facts(data: bytes, size: tuple[int, int]) -> tuple[NDArray[np.uint8], ImageFacts]:
     """Return what `preprocess` returns for an encoded photo, and the photo's facts, from one decoding."""
-    return _decode_with(data, f"{len(data)} bytes", lambda image: _resize(image, size))
+    return _decode_with(data, f"{len(data)} bytes", lambda image, _facts: _resize(image, size))
 
 
 def decode(data: bytes) -> tuple[NDArray[np.uint8], ImageFacts]:
     """Decode a photo without resizing it: upright RGB uint8[h, w, 3], and its facts.
 
     Raises what `preprocess` raises. `preprocess` returns the same for these pixels as for the photo.
+    Threads that decode many photos use `use_decoded`.
+    """
+    pixels, facts = use_decoded(data, lambda pixels, _facts: pixels)
+    return pixels, facts
+
+
+def use_decoded(data: bytes, use: Callable[[NDArray[np.uint8], ImageFacts], T]) -> tuple[T, ImageFacts]:
+    """Decode a photo as `decode` does, and return what `use` returns for pixels and facts, and the facts.
+
+    Meanwhile the memory for the photo stays reserved, so that photos in full take no more of it than there
+    is, however many threads call this.
     """
     import numpy as np
 
-    return _decode_with(data, f"{len(data)} bytes", lambda image: np.asarray(image, dtype=np.uint8))
+    def use_array(image: Image, facts: ImageFacts) -> T:
+        return use(np.asarray(image, dtype=np.uint8), facts)
+
+    return _decode_with(data, f"{len(data)} bytes", use_array, in_full=True)
 
 
 def read_photo(path: Path) -> bytes:
@@ -231,13 +242,12 @@ def _resize(image: Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
-_one_large = Lock()
+def _decode_with(
+    data: bytes, photo_name: str, use: Callable[[Image, ImageFacts], T], *, in_full: bool = False
+) -> tuple[T, ImageFacts]:
+    """Decode a photo to upright RGB, and return what `use` returns for it and its facts, and the facts.
 
-
-def _decode_with(data: bytes, photo_name: str, use: Callable[[Image], T]) -> tuple[T, ImageFacts]:
-    """Decode a photo to upright RGB, and return what `use` returns for it, and its facts.
-
-    `photo_name` stands in errors.
+    `photo_name` stands in errors; `in_full` says that `use` makes an array of all pixels.
     """
     from PIL import UnidentifiedImageError
     from PIL.Image import DecompressionBombError
@@ -249,9 +259,10 @@ def _decode_with(data: bytes, photo_name: str, use: Callable[[Image], T]) -> tup
         # Pillow warns of odd metadata without naming the file; what damages the image raises.
         with pillow_warnings_ignored():
             image = _open(data, formats, photo_name)
-            with _one_large if image.width * image.height > LARGE else nullcontext():
+            area = image.width * image.height
+            with decoding_memory.reserved(area, str(image.format), in_full=in_full):
                 upright, facts = _load(image, len(data))
-                return use(upright), facts
+                return use(upright, facts), facts
     except UnidentifiedImageError as error:
         raise DataError(f"{photo_name}: {_name_kind(data)}.") from error
     except DecompressionBombError as error:  # some formats are checked against the limit of the program

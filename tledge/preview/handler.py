@@ -6,10 +6,13 @@ import io
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tledge._io.encoding import printable
+from tledge._process.byte_budget import BudgetExhausted
 from tledge.errors import ResourceError, TledgeError
 from tledge.preview import admission, feedback, limits
 from tledge.preview.http_server import PreviewServer
@@ -26,6 +29,9 @@ from tledge.preview.replies import (
 )
 
 Query = Mapping[str, list[str]]
+
+OPEN = "/open"
+"""The address to which a form sends the key: the page that the command opens in the browser."""
 
 
 class RequestHandler(BaseHTTPRequestHandler):
@@ -45,6 +51,7 @@ class RequestHandler(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Serve one request of the connection."""
+        self.server.connections.wait_for_request(self.connection)
         self._reader.deadline = time.monotonic() + self.timeout
         super().handle_one_request()
 
@@ -71,30 +78,68 @@ class RequestHandler(BaseHTTPRequestHandler):
 
     def _reply(self, serve: Callable[[str, Query], Reply]) -> None:
         """Send what `serve` returns, or its failure with the status that fits."""
+        with ExitStack() as self._held:
+            try:
+                self._send(*self._result(serve))
+            except limits.NoProgress as error:
+                self._notify(
+                    "progress", f"stopped {error.doing} after {error.done >> 10} KiB of {self._place}"
+                )
+                raise
+
+    def _result(self, serve: Callable[[str, Query], Reply]) -> tuple[Reply, HTTPStatus]:
         try:
-            reply, status = self._admitted(serve), HTTPStatus.OK
+            return self._admitted(serve), HTTPStatus.OK
         except RequestRefused as refused:
-            reply, status = error_reply(str(refused)), refused.status
+            return error_reply(str(refused)), refused.status
         except ResourceError as error:  # the disk is full, or a folder is read-only
-            reply, status = error_reply(str(error)), HTTPStatus.INTERNAL_SERVER_ERROR
+            return error_reply(str(error)), HTTPStatus.INTERNAL_SERVER_ERROR
         except TledgeError as error:
-            reply, status = error_reply(str(error)), HTTPStatus.UNPROCESSABLE_ENTITY
+            return error_reply(str(error)), HTTPStatus.UNPROCESSABLE_ENTITY
         except ValueError:
-            reply, status = error_reply("The request cannot be parsed."), HTTPStatus.BAD_REQUEST
+            return error_reply("The request cannot be parsed."), HTTPStatus.BAD_REQUEST
         except (ConnectionError, TimeoutError):
             raise
         except OSError as error:  # a file is gone
-            reply, status = error_reply(f"The server failed: {error}."), HTTPStatus.INTERNAL_SERVER_ERROR
-        self._send(reply, status)
+            return error_reply(f"The server failed: {error}."), HTTPStatus.INTERNAL_SERVER_ERROR
 
     def _admitted(self, serve: Callable[[str, Query], Reply]) -> Reply:
         """Serve the request if it may be; raises RequestRefused."""
         parts = urlsplit(self.path)
-        query = parse_qs(parts.query)
+        path = unquote(parts.path)
         admission.require_unambiguous(self.command, self.request_version, self.headers)
-        admission.require_own_page(self.server.hosts, self.headers)
-        admission.require_key(self.server.key, query, self.headers)
-        return serve(unquote(parts.path), query)
+        admission.require_own_host(self.server.hosts, self.headers)
+        try:
+            if self.command == "POST" and path == OPEN:
+                return self._open()
+            admission.require_own_page(self.headers)
+            if self.command == "POST" or not self._is_page(path):
+                admission.require_key(self.server.key, self.headers)
+                self.server.connections.serve(self.connection)
+        except RequestRefused:
+            self._notify("refused", "a request of another page, or without the right key, was refused")
+            raise
+        return serve(path, parse_qs(parts.query))
+
+    def _is_page(self, path: str) -> bool:
+        """Tell whether a path is that of the page itself: part of tledge, and the same for everybody."""
+        name = path.removeprefix("/")
+        return name in ("", "index.html") or name in self.server.page_files
+
+    def _open(self) -> Reply:
+        """Return the page with the key for a form that sends the key; it comes from a file, not a page."""
+        if self._content_length() > limits.MAX_KEY_BYTES:
+            raise RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Expected a form with the key alone.")
+        admission.require_key_in_form(self.server.key, self._read_body(self._content_length()))
+        return Reply(self.server.site.index(self.server.key), CONTENT_TYPES[".html"])
+
+    def _notify(self, kind: str, text: str) -> None:
+        self.server.notices.add(kind, f"Preview, client {self.client_address[0]}: {text}.")
+
+    @property
+    def _place(self) -> str:
+        """The path of the request in letters that a terminal shows."""
+        return printable(unquote(urlsplit(self.path).path))[:100]
 
     def _send(self, reply: Reply, status: HTTPStatus) -> None:
         if status != HTTPStatus.OK:
@@ -109,19 +154,20 @@ class RequestHandler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(reply.body)
+            limits.send_body(self.connection, reply.body)
 
-    def _get(self, path: str, query: Query) -> Reply:
+    def _get(self, path: str, _query: Query) -> Reply:
         name = path.removeprefix("/")
         if name in ("", "index.html"):
-            cookie = f"{admission.COOKIE}={self.server.key}; HttpOnly; SameSite=Strict; Path=/"
-            headers = {"Set-Cookie": cookie} if self.server.key and "key" in query else {}
-            return Reply(self.server.site.index(), CONTENT_TYPES[".html"], headers)
+            return Reply(self.server.site.index(), CONTENT_TYPES[".html"])
         if name in self.server.page_files:
             return file_reply(name, self.server.page_files[name])
         member = name.removeprefix("bundle/")
         if member != name and member in self.server.bundle_names:
-            return file_reply(member, self.server.bundle_file(member), BUNDLE_FILE_HEADERS)
+            data = self._held.enter_context(self.server.bundle_files.hold(member))
+            return file_reply(member, data, BUNDLE_FILE_HEADERS)
+        if name == "api/features":
+            return json_reply(self.server.site.features())
         return self._get_flips(name)
 
     def _get_flips(self, name: str) -> Reply:
@@ -141,7 +187,7 @@ class RequestHandler(BaseHTTPRequestHandler):
         try:
             with self.server.held_bytes.reserve(length, limits.HEADER_SECONDS):
                 return self._serve_body(path, query, self._read_body(length))
-        except limits.BudgetExhausted:
+        except BudgetExhausted:
             raise RequestRefused(
                 HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests at a time. Try again."
             ) from None
@@ -152,7 +198,9 @@ class RequestHandler(BaseHTTPRequestHandler):
             return json_reply({"answers": site.predictions(body)})
         if path == "/api/feedback" and site.feedback:
             label = query.get("label", [""])[0]
-            saved = feedback.keep(site.feedback, label, site.manifest.labels, body)
+            saved = feedback.keep(
+                site.feedback, label, site.manifest.labels, body, chosen=site.feedback_is_chosen
+            )
             return json_reply({"path": str(saved)})
         raise RequestRefused(HTTPStatus.NOT_FOUND, "Nothing can be sent to this address.")
 
@@ -168,8 +216,7 @@ class RequestHandler(BaseHTTPRequestHandler):
         return int(length)
 
     def _read_body(self, length: int) -> bytes:
-        self._reader.deadline = time.monotonic() + self.timeout + length / limits.MIN_BODY_BYTES_PER_SECOND
-        body = self.rfile.read(length)
+        body = limits.read_body(self._reader, self.rfile.read, length)
         if len(body) != length:
             raise RequestRefused(HTTPStatus.BAD_REQUEST, "The body ended early.")
         return body

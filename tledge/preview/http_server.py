@@ -2,43 +2,65 @@
 
 from __future__ import annotations
 
+import socket
 import sys
-from functools import lru_cache
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import BoundedSemaphore, Lock
 from typing import Any
 
-from tledge.preview import addresses, limits
+from tledge._process.byte_budget import ByteBudget
+from tledge.preview import addresses, admission, limits
+from tledge.preview.connections import Connections
+from tledge.preview.notices import Notices
+from tledge.preview.shared_files import SharedFiles
 from tledge.preview.site import Site
 
 
 class PreviewServer(ThreadingHTTPServer):
-    """Serve a site until it is shut down. `key` is required from every client; "" admits everyone."""
+    """Serve a site until it is shut down, to clients that show `key`.
+
+    With `lan` it answers to this machine's addresses in the network too; `tell` shows a line to its owner.
+    """
 
     daemon_threads = True
     request_queue_size = 256
 
     def __init__(
-        self, site: Site, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], key: str = ""
+        self,
+        site: Site,
+        address: tuple[str, int],
+        handler: type[BaseHTTPRequestHandler],
+        *,
+        lan: bool = False,
+        tell: Callable[[str], None] = lambda _line: None,
     ) -> None:
         super().__init__(address, handler)
         self.site = site
-        self.key = key
+        self.key = admission.new_key()
+        self.lan = lan
         self.page_files = site.page_files()
         self.bundle_names = frozenset(site.bundle.files.names())
-        self.held_bytes = limits.ByteBudget(limits.MAX_HELD_BYTES)
-        self._last_file = lru_cache(1)(site.bundle_file)
-        self._reading = Lock()
-        self._connections = BoundedSemaphore(limits.MAX_CONNECTIONS)
+        self.bundle_files = SharedFiles(site.bundle_file)
+        self.held_bytes = ByteBudget(limits.MAX_HELD_BYTES)
+        self.connections = Connections(limits.MAX_CONNECTIONS)
+        self.notices = Notices(tell)
 
-    def bundle_file(self, name: str) -> bytes:
-        """Read a file of the bundle, one at a time, and keep the last: many may ask for one model."""
-        with self._reading:
-            return self._last_file(name)
+    def server_bind(self) -> None:
+        """Bind the socket; the connections that it accepts get its small buffers."""
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            self.socket.setsockopt(socket.SOL_SOCKET, option, limits.BUFFER_BYTES)
+        super().server_bind()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give a connection its thread, or close it where too many are open."""
-        if self._connections.acquire(blocking=False):
+        """Give a connection its thread, or close it where nobody makes room."""
+        admitted, closed = self.connections.admit(request, client_address[0])
+        if closed:
+            self.notices.add(
+                "connections",
+                f"Preview: {limits.MAX_CONNECTIONS} connections are open, the most that may be; "
+                f"for a new one the oldest of {closed} was closed.",
+            )
+        if admitted:
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -48,7 +70,7 @@ class PreviewServer(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._connections.release()
+            self.connections.remove(request)
 
     @property
     def port(self) -> int:
@@ -57,8 +79,8 @@ class PreviewServer(ThreadingHTTPServer):
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The `Host` values that are accepted: this machine's own, and with a key its addresses."""
-        return addresses.host_names(self.port, lan=bool(self.key))
+        """The `Host` values that are accepted: this machine's own, and with `lan` its addresses."""
+        return addresses.host_names(self.port, lan=self.lan)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print the traceback of an error of this server; ignore a client that disconnects."""

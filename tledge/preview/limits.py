@@ -1,55 +1,38 @@
-"""Limit what clients of the preview server may send and hold: sizes, time, connections and memory."""
+"""Limit what clients of the preview server may send and take: sizes, time, connections and memory."""
 
 from __future__ import annotations
 
 import io
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Condition
+from collections.abc import Callable
 from typing import Any
 
 MAX_BODY_BYTES = 32 << 20
 """Largest body of a request: enough for a large photo."""
 
+MAX_KEY_BYTES = 1 << 10
+"""Largest body of a request that shows the key: it is read before the client is known."""
+
 HEADER_SECONDS = 20.0
 """Time that a client has to send the headers of a request, however slowly it sends them."""
 
-MIN_BODY_BYTES_PER_SECOND = 256 << 10
-"""Slowest rate at which a body may arrive."""
+PIECE_BYTES = 64 << 10
+"""A client has `PIECE_SECONDS` for each piece of a body, sent or taken. A large one may so take its time on a
+slow link, and a client that makes no progress is still cut off."""
+
+PIECE_SECONDS = 20.0
+"""Time for a piece of a body: at least 3 KiB a second."""
+
+BUFFER_BYTES = 128 << 10
+"""Bytes that the system buffers for a connection in each direction (Linux takes twice this). Without a limit
+it buffers megabytes for each client that reads nothing."""
 
 MAX_HELD_BYTES = 128 << 20
 """Bytes of request bodies held in memory at a time; further requests wait."""
 
 MAX_CONNECTIONS = 512
-"""Connections open at a time; further ones are closed at once, because each takes a thread."""
-
-
-class BudgetExhausted(Exception):
-    """No bytes became free in time."""
-
-
-class ByteBudget:
-    """Bytes that all threads together may hold at a time."""
-
-    def __init__(self, total: int) -> None:
-        self._free = total
-        self._changed = Condition()
-
-    @contextmanager
-    def reserve(self, size: int, seconds: float) -> Iterator[None]:
-        """Reserve `size` bytes for the block; raise BudgetExhausted if they do not become free in time."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._free >= size, seconds):
-                raise BudgetExhausted(f"{size} bytes did not become free within {seconds} s")
-            self._free -= size
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += size
-                self._changed.notify_all()
+"""Connections open at a time, because each takes a thread; further ones replace those that only wait."""
 
 
 class DeadlineReader(io.RawIOBase):
@@ -69,3 +52,40 @@ class DeadlineReader(io.RawIOBase):
         """Read the bytes that have arrived; raise TimeoutError at the deadline."""
         self._connection.settimeout(max(self.deadline - time.monotonic(), 1e-3))
         return self._connection.recv_into(buffer)
+
+
+class NoProgress(TimeoutError):
+    """A client stopped `doing` something ("reading", "sending") with a body; `done` bytes went through."""
+
+    def __init__(self, doing: str, done: int) -> None:
+        super().__init__(f"stopped {doing} after {done} bytes")
+        self.doing, self.done = doing, done
+
+
+def send_body(connection: socket.socket, body: bytes) -> None:
+    """Send a body, however long that takes; raise NoProgress where a piece is not taken in time."""
+    view = memoryview(body)
+    connection.settimeout(PIECE_SECONDS)  # of each `sendall` as a whole
+    for start in range(0, len(view), PIECE_BYTES):
+        try:
+            connection.sendall(view[start : start + PIECE_BYTES])
+        except TimeoutError:
+            raise NoProgress("reading", start) from None
+
+
+def read_body(reader: DeadlineReader, read: Callable[[int], bytes], length: int) -> bytes:
+    """Read a body of `length` bytes, fewer where the client ends it early; raise NoProgress as `send_body`.
+
+    `read` reads from a buffer of `reader`.
+    """
+    body = bytearray()
+    while len(body) < length:
+        reader.deadline = time.monotonic() + PIECE_SECONDS
+        try:
+            piece = read(min(PIECE_BYTES, length - len(body)))
+        except TimeoutError:
+            raise NoProgress("sending", len(body)) from None
+        if not piece:
+            break
+        body += piece
+    return bytes(body)

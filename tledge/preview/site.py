@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -17,27 +16,37 @@ from tledge.preview.replies import RequestRefused
 
 @dataclass(frozen=True)
 class Site:
-    """A bundle, the run's models beside it, and the folder for feedback photos (None: keep none)."""
+    """A bundle, the run's models beside it, and the folder for feedback photos (None: keep none).
+
+    `feedback_is_chosen` says that the user named this folder, which then may be a link or another user's.
+    """
 
     bundle: Bundle
     panel: Panel | None = None
     feedback: Path | None = None
+    feedback_is_chosen: bool = False
 
     @property
     def manifest(self) -> Manifest:
         """The bundle's manifest."""
         return self.bundle.manifest
 
-    def index(self) -> bytes:
-        """Return the page with a description of what this server offers."""
+    def index(self, key: str = "") -> bytes:
+        """Return the page, marked as that of this server; with `key` it keeps the key and loads again.
+
+        Without the key everybody may read it: it holds nothing of the bundle.
+        """
         html = (preview_page.folder() / "index.html").read_text(encoding="utf-8")
-        offered = {
+        marks = '<meta name="tledge-server">' + (f'<meta name="tledge-key" content="{key}">' if key else "")
+        return html.replace(preview_page.HEAD, marks).encode()
+
+    def features(self) -> dict[str, Any]:
+        """Return what this server offers to the page."""
+        return {
             "models": self.panel.names if self.panel else (),
             "flips": self.panel is not None,
             "feedback": str(self.feedback) if self.feedback else "",
         }
-        content = json.dumps(offered).replace("&", "&amp;").replace("'", "&#39;").replace("<", "&lt;")
-        return html.replace(preview_page.HEAD, f"<meta name=\"tledge-server\" content='{content}'>").encode()
 
     def page_files(self) -> dict[str, bytes]:
         """Read the page's other files, by their path below the page."""

@@ -27,7 +27,7 @@ from tledge.errors import ArtifactError, DataError, MissingError, RecipeError, R
 from tledge.formats.registry import VARIANTS
 from tledge.metrics import parity_gates
 from tledge.preprocessing import app_variants
-from tledge.preprocessing.app_variants import APP_VARIANTS
+from tledge.preprocessing.app_variants import APP_VARIANTS, UprightPhoto
 from tledge.progress import SILENT, Progress, track
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder, alone
@@ -289,14 +289,18 @@ def _preprocess(photo: _TestPhoto) -> _PreprocessedPhoto:
     """Preprocess a photo by every variant, and check that the contract's gives the recorded pixels."""
     import numpy as np
 
+    size = photo.pixels.shape[0], photo.pixels.shape[1]
+
+    def preprocess_all(decoded: UprightPhoto) -> tuple[list[NDArray[np.uint8]], bool]:
+        variants = [variant.preprocess(decoded, size) for variant in APP_VARIANTS]
+        return variants, decoded.pixels.shape[:2] == size
+
     try:
-        decoded = app_variants.decode_photo(photo.read())
+        variants, has_model_size = app_variants.use_photo(photo.read(), preprocess_all)
     except OSError as error:
         raise DataError(f"{photo.name}: cannot be read any more ({error}).") from error
     except (DataError, MissingError) as error:
         raise type(error)(f"{photo.name}: {error}") from error
-    size = photo.pixels.shape[0], photo.pixels.shape[1]
-    variants = [variant.preprocess(decoded, size) for variant in APP_VARIANTS]
     worst = int(np.abs(variants[0].astype(np.int16) - photo.pixels).max())
     if worst > TOLERANCE:
         raise DataError(
@@ -304,7 +308,7 @@ def _preprocess(photo: _TestPhoto) -> _PreprocessedPhoto:
             f"from the golden set by {worst} grey levels, expected at most {TOLERANCE}. Put the original "
             "photo back, or train again."
         )
-    return _PreprocessedPhoto(np.stack([photo.pixels, *variants]), decoded.pixels.shape[:2] == size)
+    return _PreprocessedPhoto(np.stack([photo.pixels, *variants]), has_model_size)
 
 
 def _report(

@@ -10,8 +10,14 @@ import socket
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from torture.cases.server_clients import (
+    feedback_behind_links,
+    large_photos_at_once,
+    other_user,
+    phone_far_away,
+    silent_connections,
+)
 from torture.cases.server_requests import fuzzed_requests, slow_requests, strange_requests
 from torture.support.case import Case
 from torture.support.observation import Observation
@@ -50,27 +56,33 @@ def local_addresses_only(workspace: Workspace) -> Observation:
             server, f"listens on 127.0.0.1 alone, {len(others)} other addresses refuse", faults, len(others)
         )
     with running_server(workspace, make_bundle(workspace), "lan", "--lan") as server:
-        key = urlsplit(server.url).query.partition("=")[2]
-        paths = ["/", "/?key=", "/?key=x", f"/?key={key[:-1]}", f"/?key={key}x", f"/?key={key.swapcase()}",
-                 "/?key=x&key=" + key, "/bundle/manifest.json", "/page.js", "/api/flips"]  # fmt: skip
-        status_counts = Counter(server.request(path)[0] for path in paths)
-        status_counts.update(
-            server.request(headers=[f"Cookie: tledge_key={cookie}"])[0] for cookie in ("", "x", '"', key[1:])
-        )
-        status_counts[server.request("/api/feedback?label=red", _photo())[0]] += 1
-        if (
-            set(status_counts) != {403}
-            or server.request(f"/?key={key}")[0] != 200
-            or server.feedback.exists()
-        ):
-            faults.append(f"--lan without the key: {dict(status_counts)}")
-        if server.request(f"/?key={key}", host=f"evil.example:{server.port}")[0] != 421:
+        status_counts = _refusals_without_key(server)
+        public = Counter(server.request(path, key="")[0] for path in ("/", "/page.js", "/?key=x"))
+        if set(status_counts) != {403} or set(public) != {200} or server.feedback.exists():
+            faults.append(f"--lan without the key: {dict(status_counts)}, of the page {dict(public)}")
+        if server.request("/bundle/manifest.json")[0] != 200:
+            faults.append("--lan does not answer with the key")
+        if server.request(host=f"evil.example:{server.port}")[0] != 421:
             faults.append("--lan answers under another name")
         summary = f"{observation.summary}; --lan: {status_counts.total()} without the right key refused"
         shortfalls = (*observation.shortfalls, *faults, *(f"--lan: {fault}" for fault in _lan_faults(server)))
     return Observation(
         summary, shortfalls, files=observation.files + status_counts.total(), peak=observation.peak
     )
+
+
+def _refusals_without_key(server: PreviewServer) -> Counter[int]:
+    """Ask for what is private without the key, with part of it, and with it where browsers tell it on."""
+    key = server.key
+    paths = ["/bundle/manifest.json", "/api/flips", "/api/features", "/nothing", f"/api/features?key={key}"]
+    status_counts = Counter(server.request(path, key="")[0] for path in paths)
+    for wrong in ("x", key[:-1], f"{key}x", key.upper(), "\u00e9"):
+        status_counts[server.request("/bundle/manifest.json", key=wrong)[0]] += 1
+    for cookie in ("", "x", '"', key[1:], key):
+        headers = [f"Cookie: tledge_key={cookie}"]
+        status_counts[server.request("/bundle/manifest.json", key="", headers=headers)[0]] += 1
+    status_counts[server.request("/api/feedback?label=red", _photo(), key="")[0]] += 1
+    return status_counts
 
 
 def _lan_faults(server: PreviewServer) -> list[str]:
@@ -277,7 +289,7 @@ def _full_folder(workspace: Workspace) -> Observation:
         shortfalls = [*server.faults()]
         if full != 422 or b"full" not in full_answer:
             shortfalls.append(f"a full folder: {full_answer[-100:]!r}")
-        if file_ != 500 or b"cannot be written" not in why:
+        if file_ != 500 or b"is a regular file; expected a folder" not in why:
             shortfalls.append(f"a file in the label's place: {why[-100:]!r}")
     return Observation(
         "a full folder refuses, a file in a label's place is named", tuple(shortfalls), files=2
@@ -348,5 +360,12 @@ CASES: tuple[Case, ...] = (
     Case("feedback", "nothing is written elsewhere, nor without end", feedback_stays_inside),
     Case("restart", "at once on the same port", restarted),
     Case("fuzzed requests", "it goes on, flat, and writes nothing", fuzzed_requests),
+    Case("600 that say nothing", "its owner gets in within two seconds", silent_connections),
+    Case("16 megapixels, many at a time", "memory does not grow with their number", large_photos_at_once),
+    Case(
+        "a phone far away", "a slow one gets the model, a stalled one is named", phone_far_away, reduced=False
+    ),
+    Case("another user of the machine", "nothing without the key, which no process shows", other_user),
+    Case("feedback behind links", "nothing is written behind a link or for another", feedback_behind_links),
     Case("a run's models", "wrong sizes refused, 200 answered", models_of_a_run, reduced=False),
 )

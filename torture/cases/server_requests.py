@@ -18,7 +18,7 @@ def strange_requests(workspace: Workspace) -> Observation:
     """Send requests that are too large, contradictory or no request: each is refused with one reply."""
     with running_server(workspace, make_bundle(workspace), "strange") as server:
         faults = []
-        requests = dict(_strange(server.host))
+        requests = dict(_strange(server))
         for name, (data, codes) in requests.items():
             answer = server.send(data, finish=name != "too large, told")
             if status(answer) not in codes or answer.count(b"HTTP/1.1 ") > 1 or SECRET in answer:
@@ -35,15 +35,20 @@ RequestAndStatuses = tuple[str, tuple[bytes, set[int]]]
 """A name, the raw bytes of a request, and the statuses that it may get; 0 is the connection closed."""
 
 
-def _strange(host: str) -> Iterator[RequestAndStatuses]:
-    """Yield every strange request."""
-    head = f"Host: {host}\r\n".encode()
+def _strange(server: PreviewServer) -> Iterator[RequestAndStatuses]:
+    """Yield every strange request, each with the key."""
+    head = _named(server).encode()
     yield from _strange_bodies(head)
     yield from _strange_first_lines(head)
     yield from _strange_headers(head)
     yield from _injected_lines(head)
     for name, data in NO_REQUESTS.items():
         yield name, (data, {0, 400, 414, 501, 505})
+
+
+def _named(server: PreviewServer) -> str:
+    """Build the lines that every request to the server needs."""
+    return f"Host: {server.host}\r\nAuthorization: Bearer {server.key}\r\n"
 
 
 LENGTHS = (b"-1", b"+5", b"0x10", b"1e3", b" ", b"5 5", b"99999999999999999999", "٣".encode(), b"1_0")
@@ -84,6 +89,7 @@ def _strange_first_lines(head: bytes) -> Iterator[RequestAndStatuses]:
 def _strange_headers(head: bytes) -> Iterator[RequestAndStatuses]:
     """Yield requests with too many, too long, unfinished or unreadable headers."""
     get = b"GET / HTTP/1.1\r\n" + head
+    yield "two keys", (get + b"Authorization: Bearer x\r\n\r\n", {400})
     yield "many headers", (get + b"X: y\r\n" * 5000 + b"\r\n", {431})
     yield "a long header", (get + b"X: " + b"y" * 500_000 + b"\r\n\r\n", {431})
     yield "a long name", (get + b"y" * 60_000 + b"\r\n\r\n", {200, 400, 421, 431})
@@ -137,7 +143,7 @@ def slow_requests(workspace: Workspace) -> Observation:
     with running_server(workspace, make_bundle(workspace), "slow") as server:
         idle = [socket.create_connection(("127.0.0.1", server.port)) for _number in range(50)]
         drips = [socket.create_connection(("127.0.0.1", server.port)) for _number in range(50)]
-        body_head = f"POST /api/feedback?label=red HTTP/1.1\r\nHost: {server.host}\r\n"
+        body_head = f"POST /api/feedback?label=red HTTP/1.1\r\n{_named(server)}"
         heads = [b"GET / HTTP/1.1\r\nX-A: ", f"{body_head}Content-Length: 33000000\r\n\r\n".encode()]
         for number, drip in enumerate(drips):
             drip.sendall(heads[number % 5 == 0])
@@ -182,14 +188,14 @@ def _is_closed(connection: socket.socket) -> bool:
         return True
 
 
-def _templates(host: str) -> list[bytes]:
+def _templates(server: PreviewServer) -> list[bytes]:
     """Build whole requests to change; none of them carries an image."""
-    head = f"Host: {host}\r\n".encode()
+    head = _named(server).encode()
     lines = [
         b"GET / HTTP/1.1", b"GET /bundle/manifest.json HTTP/1.1", b"HEAD /page.js HTTP/1.0",
         b"GET /bundle/golden/00.png?key=a&label=b HTTP/1.1", b"GET /api/flips/3.png HTTP/1.1",
     ]  # fmt: skip
-    extra = b"Origin: http://" + host.encode() + b"\r\nCookie: tledge_key=abc; x=y\r\nAccept: */*\r\n"
+    extra = b"Origin: http://" + server.host.encode() + b"\r\nCookie: key=abc; x=y\r\nAccept: */*\r\n"
     requests = [line + b"\r\n" + head + extra + b"\r\n" for line in lines]
     for path in (b"/api/answers", b"/api/feedback?label=red", b"/api/feedback?label=%2e%2e"):
         requests.append(
@@ -217,7 +223,7 @@ def fuzzed_requests(workspace: Workspace) -> Observation:
     """Send changed and random requests by the thousand: memory stays flat, nothing is written."""
     rng, count, status_counts = workspace.rng("server fuzz"), workspace.count(5000, 300), Counter[int]()
     with running_server(workspace, make_bundle(workspace), "fuzz") as server:
-        templates = _templates(server.host)
+        templates = _templates(server)
         before = _memory_after_warmup(server, templates)
         requests = [_mutated(rng, templates) for _number in range(count)]
         with ThreadPoolExecutor(8) as pool:

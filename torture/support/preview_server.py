@@ -30,6 +30,7 @@ class PreviewServer:
 
     process: subprocess.Popen[bytes]
     url: str
+    key: str
     feedback: Path
     log: Path
 
@@ -55,19 +56,39 @@ class PreviewServer:
                 pass
             return _receive_all(connection)
 
+    def head(
+        self,
+        path: str = "/",
+        length: int | None = None,
+        host: str = "",
+        headers: Sequence[str] = (),
+        key: str | None = None,
+    ) -> str:
+        """Build the lines of a request with the server's own key, another one, or none ("")."""
+        key = self.key if key is None else key
+        lines = [
+            f"{'GET' if length is None else 'POST'} {path} HTTP/1.1",
+            f"Host: {host or self.host}",
+            *([f"Authorization: Bearer {key}"] if key else []),
+            *headers,
+            "Connection: close",
+            *([] if length is None else [f"Content-Length: {length}"]),
+        ]
+        return "\r\n".join([*lines, "", ""])
+
     def request(
-        self, path: str = "/", body: bytes | None = None, host: str = "", headers: Sequence[str] = ()
+        self,
+        path: str = "/",
+        body: bytes | None = None,
+        host: str = "",
+        headers: Sequence[str] = (),
+        *,
+        key: str | None = None,
+        wait: float = 30,
     ) -> tuple[int, bytes]:
         """Send one whole request; return status (0 for no reply) and all bytes of the reply."""
-        lines = [
-            f"{'GET' if body is None else 'POST'} {path} HTTP/1.1",
-            f"Host: {host or self.host}",
-            *headers,
-        ]
-        lines += (
-            ["Connection: close"] if body is None else ["Connection: close", f"Content-Length: {len(body)}"]
-        )
-        answer = self.send("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"), body or b"")
+        head = self.head(path, None if body is None else len(body), host, headers, key)
+        answer = self.send(head.encode("utf-8", "surrogateescape"), body or b"", wait=wait)
         return status(answer), answer
 
     def is_healthy(self) -> bool:
@@ -129,14 +150,16 @@ def running_server(
         stop(began)
 
 
-def start(workspace: Workspace, bundle: Path, folder: Path, *options: object) -> PreviewServer:
-    """Start a server; raise RuntimeError where it does not come up."""
+def start(
+    workspace: Workspace, bundle: Path, folder: Path, *options: object, browser: bool = False
+) -> PreviewServer:
+    """Start a server, which may open a browser; raise RuntimeError where it does not come up."""
     log, feedback = folder / "stderr.txt", folder / "feedback"
     command = [
         *processes.TLEDGE,
         "preview",
         bundle,
-        "--no-browser",
+        *([] if browser else ["--no-browser"]),
         "--json",
         "--feedback",
         feedback,
@@ -159,7 +182,9 @@ def start(workspace: Workspace, bundle: Path, folder: Path, *options: object) ->
         text += line
     if not text:
         raise RuntimeError(f"no server: {log.read_text()}")
-    return PreviewServer(process, json.loads(text)["url"], feedback, log)
+    url = json.loads(text)["url"]
+    key = urlsplit(url).fragment.removeprefix("key=")
+    return PreviewServer(process, url, key, feedback, log)
 
 
 def stop(server: PreviewServer, with_signal: int = signal.SIGINT) -> int:

@@ -93,7 +93,7 @@ def test_policy_names_every_script_by_hash(shared_bundle: Path, manifest: Manife
     made = preview_page.of_folder(shared_bundle, manifest) or ""
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', made)
     scripts = re.findall(r"<script>(.*?)</script>", made, re.S)
-    assert len(scripts) == 10
+    assert len(scripts) == 11
     assert all(preview_page._hash(one) in policy for one in scripts)
     assert "connect-src" not in policy and policy.startswith("default-src 'none'")
     assert "unsafe-inline" not in policy and "'unsafe-eval'" not in policy.replace("'wasm-unsafe-eval'", "")

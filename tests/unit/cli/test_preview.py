@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from tests.helpers import fake_device_bundle
 from tests.helpers.command_line import Cli
@@ -44,13 +43,16 @@ def begin(bundle: Path, *options: str) -> subprocess.Popen[str]:
 def test_command_serves_until_interrupted(shared_bundle: Path) -> None:
     with begin(shared_bundle) as process:
         assert process.stdout
-        line = process.stdout.readline()
-        (address,) = re.findall(r"^Preview: (http://127\.0\.0\.1:\d+/)$", line)
+        (address,) = re.findall(r"^Preview: (http://127\.0\.0\.1:\d+/)$", process.stdout.readline())
+        (key,) = re.findall(r"^Key: ([a-z2-9]{4}(?:-[a-z2-9]{4}){3}) \(", process.stdout.readline())
         assert ask(address).status == 200
+        assert ask(address, "/bundle/manifest.json").status == 403
+        assert ask(f"{address}#key={key}", "/bundle/manifest.json").status == 200
         started = time.monotonic()
         process.send_signal(signal.SIGINT)
         _out, err = process.communicate(timeout=10)
     assert process.returncode == 0 and "Stopped." in err and "Traceback" not in err
+    assert "client 127.0.0.1: a request of another page, or without the right key, was refused." in err
     assert time.monotonic() - started < 5
 
 
@@ -61,7 +63,9 @@ def test_command_for_phones(shared_bundle: Path) -> None:
         while not text.rstrip().endswith("}"):
             text += process.stdout.readline()
         told = json.loads(text)
-        assert ask(told["url"], urlsplit(told["url"]).path + "?" + urlsplit(told["url"]).query).status == 200
+        assert told["url"].endswith(f"/#key={told['key']}") and len(told["key"]) == 19
+        assert ask(told["url"], "/bundle/manifest.json").status == 200
+        assert all(url.endswith(f"/#key={told['key']}") for url in told["lan"])
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=10)
     assert process.returncode == 0
@@ -70,6 +74,6 @@ def test_command_for_phones(shared_bundle: Path) -> None:
 def test_qr_code_holds_the_address() -> None:
     from tledge.cli import preview
 
-    drawn = preview._qr("http://192.0.2.7:8765/?key=abcdefgh")
+    drawn = preview._qr("http://192.0.2.7:8765/#key=abcdefgh")
     assert len(drawn.splitlines()) >= 15
-    assert drawn != preview._qr("http://192.0.2.7:8765/?key=abcdefgi")
+    assert drawn != preview._qr("http://192.0.2.7:8765/#key=abcdefgi")

@@ -17,7 +17,9 @@ import pytest
 from PIL import Image, ImageFile
 
 from tests.helpers import damaged
+from tledge._process.byte_budget import ByteBudget
 from tledge.errors import DataError
+from tledge.preprocessing import decoding_memory
 from tledge.preprocessing import image as preprocessing_image
 from tledge.preprocessing.image import preprocess, preprocess_with_facts
 
@@ -144,7 +146,7 @@ def test_endless_tiles_are_refused(big: bool, monkeypatch: pytest.MonkeyPatch) -
     assert "more than 0 strips or tiles" in refusal(strips)
 
 
-def test_large_photos_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photos_that_fill_the_memory_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """So memory does not grow with the number of threads."""
     inside, most, loaded = 0, [0], preprocessing_image._load
 
@@ -159,12 +161,14 @@ def test_large_photos_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(preprocessing_image, "_load", counted)
     data = damaged.encoded("JPEG")
-    for limit, together in ((100, False), (10**6, True)):
-        monkeypatch.setattr(preprocessing_image, "LARGE", limit)
+    pixels = 120 * 160
+    for total, expected in ((100, 1), (3 * pixels * decoding_memory.USUAL, 3), (1 << 30, 8)):
+        budget = ByteBudget(total)
+        monkeypatch.setattr(decoding_memory, "_budget", lambda budget=budget: budget)
         most.clear()
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda _n: preprocess(data, (8, 8)), range(16)))
-        assert (max(most) > 1) == together
+            list(pool.map(lambda _n: preprocess(data, (8, 8)), range(24)))
+        assert max(most) <= expected and (expected == 1) == (max(most) == 1)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ import pytest
 
 from tests.helpers import chromium
 from tests.helpers.fake_device_bundle import HEIGHT, WIDTH, change_byte, photo
-from tests.helpers.preview_server import ask, raw
+from tests.helpers.preview_server import ask, key_of, raw
 from tledge._io import files
 from tledge.bundle import preview_page
 from tledge.bundle.reader import open_bundle
@@ -24,6 +25,11 @@ from tledge.preview import addresses, feedback, limits, server
 from tledge.preview.handler import RequestHandler
 from tledge.preview.http_server import PreviewServer
 from tledge.preview.site import Site
+
+
+def shown(url: str) -> str:
+    """The header that shows the key, with its line end."""
+    return f"Authorization: Bearer {key_of(url)}\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +110,8 @@ def test_large_body_is_refused_unread(url: str) -> None:
     """Before a byte of it was sent."""
     with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=10) as raw:
         host = urlsplit(url).netloc
-        head = f"POST /api/feedback?label=red HTTP/1.1\r\nHost: {host}\r\nContent-Length: 99999999999\r\n\r\n"
-        raw.sendall(head.encode())
+        head = f"POST /api/feedback?label=red HTTP/1.1\r\nHost: {host}\r\n{shown(url)}"
+        raw.sendall(f"{head}Content-Length: 99999999999\r\n\r\n".encode())
         assert b" 413 " in raw.recv(100)
 
 
@@ -148,21 +154,22 @@ def test_dripping_request_is_dropped(shared_bundle: Path, monkeypatch: pytest.Mo
 def test_request_is_read_in_one_way(url: str, lines: str) -> None:
     """What another program would read as two requests is answered as none (smuggling)."""
     host = urlsplit(url).netloc
-    inner = f"GET /bundle/manifest.json HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    inner = f"GET /bundle/manifest.json HTTP/1.1\r\nHost: {host}\r\n{shown(url)}\r\n"
     answer = raw(url, f"GET / HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n\r\n{inner}".encode())
     assert answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1") == 1
 
 
 def test_two_lengths_are_refused(url: str, kept: Path) -> None:
-    head = f"POST /api/feedback?label=red HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n"
+    head = f"POST /api/feedback?label=red HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n{shown(url)}"
     answer = raw(url, head.encode() + b"Content-Length: 5\r\nContent-Length: 1\r\n\r\nx")
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert not kept.exists()
 
 
 def test_ancient_request_gets_no_file(url: str) -> None:
-    host = urlsplit(url).netloc.encode()
-    assert b"labels" not in raw(url, b"GET /bundle/manifest.json\r\nHost: " + host + b"\r\n\r\n")
+    host = urlsplit(url).netloc
+    head = f"GET /bundle/manifest.json\r\nHost: {host}\r\n{shown(url)}\r\n"
+    assert b"labels" not in raw(url, head.encode())
 
 
 def test_unknown_method_is_answered_as_all(url: str) -> None:
@@ -191,16 +198,118 @@ def test_bodies_wait_for_their_turn(shared_bundle: Path, kept: Path, monkeypatch
     shutil.rmtree(kept)
 
 
-def test_too_many_connections_are_closed(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_owner_gets_in_beside_silent_connections(
+    shared_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest one that only waits makes room."""
     monkeypatch.setattr(limits, "MAX_CONNECTIONS", 2)
-    with chromium.served(shared_bundle) as url:
+    told: list[str] = []
+    with chromium.served(shared_bundle, tell=told.append) as url:
         port = urlsplit(url).port or 0
-        with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
+        with (
+            socket.create_connection(("127.0.0.1", port)) as first,
+            socket.create_connection(("127.0.0.1", port)),
+        ):
+            time.sleep(0.1)
+            assert ask(url, "/bundle/manifest.json").status == 200
+            assert first.recv(1) == b""
+    (line,) = told
+    assert line.startswith("Preview: 2 connections are open")
+    assert line.endswith("the oldest of 127.0.0.1 was closed.")
+
+
+def test_requests_with_the_key_are_not_cut_off(
+    shared_bundle: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where they have all places, a new connection is closed at once."""
+    monkeypatch.setattr(limits, "MAX_CONNECTIONS", 1)
+    with chromium.served(shared_bundle, feedback=kept) as url:
+        head = f"POST /api/feedback?label=red HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n{shown(url)}"
+        with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=10) as sending:
+            sending.sendall(f"{head}Content-Length: 5\r\n\r\n".encode())
             time.sleep(0.2)
             with pytest.raises(OSError):
                 ask(url)
+            sending.sendall(b"12345")
+            assert sending.recv(20).startswith(b"HTTP/1.1 422")
         time.sleep(0.2)
         assert ask(url).status == 200
+
+
+def large_bundle(shared_bundle: Path, folder: Path, size: int) -> Path:
+    """A bundle with a photo among its files that is larger than what the system buffers."""
+    bundle = Path(shutil.copytree(shared_bundle, folder / "large"))
+    (bundle / "golden" / "00.png").write_bytes(bytes(size))
+    return bundle
+
+
+def taken(connection: socket.socket, pause: float) -> int:
+    """Read slowly to the end; return the bytes that came."""
+    count = 0
+    while part := connection.recv(1 << 20):
+        count += len(part)
+        time.sleep(pause)
+    return count
+
+
+def slow_connection(url: str, path: str) -> socket.socket:
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 10)
+    connection.settimeout(20)
+    connection.connect(("127.0.0.1", urlsplit(url).port or 0))
+    head = f"GET {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n{shown(url)}Connection: close\r\n\r\n"
+    connection.sendall(head.encode())
+    return connection
+
+
+def test_slow_client_gets_everything(
+    shared_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In many times the limit of one piece, because it makes progress."""
+    monkeypatch.setattr(limits, "PIECE_SECONDS", 0.5)
+    size = 8 << 20
+    with chromium.served(large_bundle(shared_bundle, tmp_path, size)) as url:
+        began = time.monotonic()
+        with slow_connection(url, "/bundle/golden/00.png") as connection:
+            assert taken(connection, 0.002) > size
+        assert time.monotonic() - began > 0.7
+
+
+def test_client_that_stops_reading_is_told_of(
+    shared_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PIECE_SECONDS", 0.2)
+    told: list[str] = []
+    bundle = large_bundle(shared_bundle, tmp_path, 12 << 20)
+    with chromium.served(bundle, tell=told.append) as url, ExitStack() as stack:
+        connections = [stack.enter_context(slow_connection(url, "/bundle/golden/00.png")) for _ in range(3)]
+        time.sleep(1)
+        assert all(taken(connection, 0) < 12 << 20 for connection in connections)
+    (line,) = told
+    assert line.startswith("Preview, client 127.0.0.1: stopped reading after ")
+    assert line.endswith("KiB of /bundle/golden/00.png.")
+
+
+def test_photo_may_arrive_slowly(shared_bundle: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In more than the time for a piece, and one that stops is told of."""
+    monkeypatch.setattr(limits, "PIECE_SECONDS", 0.4)
+    told: list[str] = []
+    data = photo(0)
+    step = len(data) // 16 + 1
+    monkeypatch.setattr(limits, "PIECE_BYTES", 2 * step)
+    with chromium.served(shared_bundle, feedback=kept, tell=told.append) as url:
+        head = f"POST /api/feedback?label=red HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n{shown(url)}"
+        for sent, expected in ((data, b"HTTP/1.1 200"), (data[: 3 * step], b"")):
+            with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=10) as one:
+                one.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode())
+                for start in range(0, len(sent), step):
+                    one.sendall(sent[start : start + step])
+                    time.sleep(0.1)
+                assert one.recv(12) == expected
+    assert told == [
+        f"Preview, client 127.0.0.1: stopped sending after {step * 2 >> 10} KiB of /api/feedback."
+    ]
+    shutil.rmtree(kept)
 
 
 def test_full_folder_keeps_no_more(url: str, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +360,7 @@ def test_many_at_once(url: str, shared_bundle: Path) -> None:
 
 def test_picture_is_kept_with_its_label(url: str, kept: Path) -> None:
     for _twice in range(2):
-        answer = ask(url, "/api/feedback?label=blue", photo(3), Origin=url.rstrip("/"))
+        answer = ask(url, "/api/feedback?label=blue", photo(3), Origin=url.split("/#", maxsplit=1)[0])
         assert answer.status == 200
     (only,) = [path for path in kept.rglob("*") if path.is_file()]
     assert answer.json["path"] == str(only) and only.parent == kept / "blue"
@@ -275,7 +384,7 @@ def test_nothing_is_kept_unless_asked_for(shared_bundle: Path) -> None:
 
 def test_bundle_alone_has_no_other_models(url: str) -> None:
     assert ask(url, "/api/answers", bytes(HEIGHT * WIDTH * 3)).status == 404
-    assert b'"models": []' in ask(url).body
+    assert ask(url, "/api/features").json["models"] == []
 
 
 @pytest.fixture
@@ -294,18 +403,74 @@ def lan(shared_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Previe
 
 def test_phones_need_the_key(lan: PreviewServer) -> None:
     url, host = f"http://127.0.0.1:{lan.port}", f"192.0.2.7:{lan.port}"
-    assert ask(url, Host=host).status == 403
-    assert ask(url, "/?key=wrong", Host=host).status == 403
-    first = ask(url, f"/?key={lan.key}", Host=host)
-    assert first.status == 200 and "HttpOnly" in first.headers["Set-Cookie"]
-    cookie = first.headers["Set-Cookie"].split(";")[0]
-    assert ask(url, "/bundle/manifest.json", Host=host, Cookie=cookie).status == 200
-    assert ask(url, "/bundle/manifest.json", Host=host, Cookie="tledge_key=no").status == 403
+    assert ask(url, "/bundle/manifest.json", Host=host).status == 403
+    assert ask(f"{url}#key=wrong", "/bundle/manifest.json", Host=host).status == 403
+    assert ask(f"{url}#key={lan.key}", "/bundle/manifest.json", Host=host).status == 200
+
+
+PRIVATE = (
+    "/bundle/manifest.json",
+    "/bundle/nothing",
+    "/api/features",
+    "/api/flips",
+    "/api/flips/1.png",
+    "/none",
+)
+
+
+@pytest.mark.parametrize("path", PRIVATE)
+def test_everything_but_the_page_needs_the_key(url: str, path: str) -> None:
+    """Another user of this machine can connect too."""
+    bare, key = url.split("#", maxsplit=1)[0], key_of(url)
+    refused = [ask(bare, path), ask(bare, f"{path}?key={key}"), ask(bare, path, Cookie=f"tledge_key={key}")]
+    refused += [
+        ask(bare, path, Authorization=text) for text in ("", key, "Bearer", f"Basic {key}", "Bearer é")
+    ]
+    refused += [
+        ask(f"{bare}#key={key[:-1]}", path),
+        ask(f"{bare}#key={key}x", path),
+        ask(bare, path, method="HEAD"),
+    ]
+    assert [answer.status for answer in refused] == [403] * len(refused)
+    assert all(b"red" not in answer.body and "Set-Cookie" not in answer.headers for answer in refused)
+
+
+def test_photo_without_the_key_is_not_kept(url: str, kept: Path) -> None:
+    assert ask(url.split("#", maxsplit=1)[0], "/api/feedback?label=red", photo(0)).status == 403
+    assert not kept.exists()
+
+
+def test_page_is_the_same_for_everybody(url: str, kept: Path) -> None:
+    index = ask(url.split("#", maxsplit=1)[0])
+    assert index.status == 200 and ask(url).body == index.body
+    assert key_of(url).encode() not in index.body and str(kept).encode() not in index.body
+    assert ask(url.split("#", maxsplit=1)[0], "/page.js").status == 200
+
+
+def test_two_keys_are_refused(url: str) -> None:
+    head = f"GET /bundle/manifest.json HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n{shown(url)}"
+    assert raw(url, f"{head}\r\n".encode()).startswith(b"HTTP/1.1 200 ")
+    assert raw(url, f"{head}Authorization: Bearer x\r\n\r\n".encode()).startswith(b"HTTP/1.1 400 ")
+
+
+def test_form_with_the_key_opens_the_page(url: str) -> None:
+    """It comes from a file of the user's, whose origin is null."""
+    bare, key = url.split("#", maxsplit=1)[0], key_of(url)
+    opened = ask(bare, "/open", f"key={key}".encode(), Origin="null")
+    assert opened.status == 200 and f'<meta name="tledge-key" content="{key}">'.encode() in opened.body
+    assert "Set-Cookie" not in opened.headers and opened.headers["Cache-Control"] == "no-store"
+    for body in (b"", b"key=", b"key=x", f"key=x&key={key}".encode(), f"key={key}x".encode(), b"\xff"):
+        assert ask(bare, "/open", body).status == 403
+    assert ask(bare, "/open", bytes(2000)).status == 413
+    assert ask(bare, "/open", f"key={key}".encode(), Host="evil.example").status == 421
+    assert ask(bare, "/open").status == 403
 
 
 def test_listens_here_alone_unless_asked(url: str, shared_bundle: Path) -> None:
     with server.start(Site(open_bundle(shared_bundle))) as serving:
-        assert serving.server_address[0] == "127.0.0.1" and not serving.key
+        assert serving.server_address[0] == "127.0.0.1" and len(serving.key) == 19
+        with server.start(Site(open_bundle(shared_bundle))) as other:
+            assert other.key != serving.key
 
 
 def test_taken_port(shared_bundle: Path) -> None:
