@@ -10,7 +10,7 @@ import pytest
 from tests.helpers import fake_device_bundle
 from tledge._io import files as io_files
 from tledge.bundle import reader, signing
-from torture.cases import signatures
+from torture.support import signing_keys
 from torture.workers import signed_bundle_opener as worker
 
 pytest.importorskip("cryptography")
@@ -20,7 +20,7 @@ pytest.importorskip("cryptography")
 def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Beside each other: a signed bundle `bundle`, the same as `bundle.zip`, and the public key `own.pub`."""
     folder = tmp_path_factory.mktemp("signed")
-    private, _public = signatures.write_keys(folder, "own")
+    private, _public = signing_keys.write_keys(folder, "own")
     bundle = fake_device_bundle.make(folder / "bundle")
     signer = signing.signer(private)
     (bundle / signing.NAME).write_text(signer.sign((bundle / "SHA256SUMS").read_bytes()))

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+from torture.cases import links_and_pipes
 from torture.support.case import Case
 from torture.support.observation import Observation
 from torture.support.refusals import refusal_fault
@@ -77,4 +78,12 @@ def _positions(raw: Any) -> Iterator[tuple[Any, Any]]:
         yield from _positions(raw[key])
 
 
-CASES: tuple[Case, ...] = (Case("damaged run folders", "in words, no traceback", damaged_run_folders),)
+CASES: tuple[Case, ...] = (
+    Case("damaged run folders", "in words, no traceback", damaged_run_folders),
+    Case(
+        "links in a run",
+        "refused by name; nothing behind them is moved, deleted, written or read",
+        links_and_pipes.links_in_run,
+    ),
+    Case("pipes in a run", "refused by name within seconds, also for a zip", links_and_pipes.pipes_in_run),
+)

@@ -7,37 +7,15 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+from torture.cases import links_and_pipes
 from torture.support import processes
 from torture.support.case import Case
 from torture.support.observation import Observation
+from torture.support.signing_keys import sign_bundle, write_keys
 from torture.support.workspace import Workspace
 
 WORKER = "torture.workers.signed_bundle_opener"
 PASSWORD = "TLEDGE_KEY_PASSWORD"
-
-
-def write_keys(folder: Path, name: str, password: bytes | None = None) -> tuple[Path, Path]:
-    """Write a new Ed25519 key pair into PEM files: private, public."""
-    from cryptography.hazmat.primitives import serialization as form
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    key = Ed25519PrivateKey.generate()
-    lock = form.BestAvailableEncryption(password) if password else form.NoEncryption()
-    private, public = folder / f"{name}.pem", folder / f"{name}.pub"
-    private.touch(mode=0o600)
-    private.write_bytes(key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, lock))
-    public.write_bytes(
-        key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
-    )
-    return private, public
-
-
-def sign_bundle(workspace: Workspace, name: str) -> tuple[Path, Path]:
-    """Copy the tiny run with a signed bundle; return it with the public key."""
-    run = workspace.own_run(name)
-    private, public = write_keys(run.parent, "own")
-    workspace.run_successfully("bundle", run, "--sign", private, "--quiet")
-    return run, public
 
 
 def changed_bundles(workspace: Workspace, form: str) -> Observation:
@@ -168,5 +146,15 @@ CASES = (
     ),
     Case(
         "keys", "a key that does not serve ends with 2, without a prompt and without a bundle", unusable_keys
+    ),
+    Case(
+        "links in what is signed",
+        "refused by name; nothing behind a link is packed or signed",
+        links_and_pipes.signed_links,
+    ),
+    Case(
+        "a run with a key",
+        "preview opens the signed bundle alone; verify and bundle name the command to type",
+        links_and_pipes.previews_with_key,
     ),
 )
