@@ -131,10 +131,14 @@ def _flush_names(folder: Path) -> None:
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Clean up what killed commands left in a folder, of one final name or of all.
 
-    Call it only while no other process writes there. A folder that was moved aside but not yet replaced
-    gets its new content; every other unfinished file or folder is removed.
+    Call it only while no other process writes there, and not for a link inside a folder of others. A folder
+    that was moved aside but not yet replaced gets its new content; every other unfinished file or folder is
+    removed. A link in the place of one is removed, and what it leads to stays.
     """
     for leftover in folder.glob(f".*{UNFINISHED}*" if name is None else f"{escape(_prefix(name))}*"):
+        if leftover.is_symlink() or not leftover.is_dir():
+            leftover.unlink(missing_ok=True)
+            continue
         new = next((p for p in leftover.iterdir() if name in (None, p.name) and p.name != "old"), None)
         if new and (leftover / "old").exists() and not (folder / new.name).exists():
             os.replace(new, folder / new.name)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from tledge.errors import RunError, TledgeError
 
@@ -36,7 +36,7 @@ def open_file(
     follow: bool = False,
     limit: int | None = None,
     error: type[TledgeError] = RunError,
-) -> BinaryIO:
+) -> BufferedReader:
     """Open a regular file to read its bytes, without waiting; read only from what this returns.
 
     Args:
@@ -50,7 +50,7 @@ def open_file(
         TledgeError: of class `error`: it is a link, a folder, a pipe, a socket or a device, or too large.
         OSError: it is missing, or cannot be read.
     """
-    if below is not None:
+    if below is not None and _parts(path, below, error):
         require_no_link(path.parent, below, error)
     before = path.stat() if follow else path.lstat()
     _require_regular(path, before.st_mode, error)
@@ -93,7 +93,7 @@ def require_file(path: Path, *, below: Path | None = None, error: type[TledgeErr
 def require_no_link(path: Path, below: Path, error: type[TledgeError] = RunError) -> None:
     """Raise an error of class `error` where `path`, or a part of it below the folder `below`, is a link."""
     place = below
-    for part in path.relative_to(below).parts:
+    for part in _parts(path, below, error):
         place /= part
         if place.is_symlink():
             raise refusal(place, place.lstat().st_mode, error)
@@ -111,6 +111,14 @@ def refusal(
     elif stat.S_ISDIR(mode):
         advice = "Move it to another place"
     return error(f"{path}: is {found}; expected {expected}. {advice}")
+
+
+def _parts(path: Path, below: Path, error: type[TledgeError]) -> tuple[str, ...]:
+    """Return the names that lead from a folder to a path below it; raise `error` where it leads elsewhere."""
+    parts = path.relative_to(below).parts if path.is_relative_to(below) else ("..",)
+    if ".." in parts:
+        raise error(f"{path}: leads out of {below}, which it belongs to.")
+    return parts
 
 
 def _target(path: Path) -> str:

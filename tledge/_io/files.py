@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tledge._io import atomic, encoding
+from tledge._io import atomic, encoding, file_guard, folder_guard
 from tledge._io.json_records import from_json, to_json
 from tledge.errors import RunError
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from zipfile import ZipInfo
 
 T = TypeVar("T")
+
+MAX_JSON = 1 << 28
+"""Largest JSON file of a run or cache that is read, in bytes; one of a million photos takes less."""
 
 
 @contextmanager
@@ -36,7 +40,7 @@ def complete(path: Path, advice: str) -> Iterator[None]:
 def read_json(path: Path, what: str, advice: str) -> dict[str, Any]:
     """Read the object in a JSON file of a run; raise RunError with `what` was expected, and advice."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(file_guard.read_bytes(path, limit=MAX_JSON))
     except FileNotFoundError:
         raise RunError(f"{path.parent}: not {what}: {path.name} is missing. {advice}") from None
     except (ValueError, RecursionError) as error:
@@ -75,12 +79,20 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hash a file, or a folder: the names and hashes of its files (`combined_sha256`)."""
+    """Hash a file, or a folder: the names and hashes of its files (`combined_sha256`).
+
+    Raises RunError for a pipe or a device, and for anything but files and folders below a folder.
+    """
     if path.is_dir():
-        children = (child for child in path.rglob("*") if child.is_file())
-        return combined_sha256({child.relative_to(path): sha256(child) for child in children})
+        files = folder_guard.files(path)
+        return combined_sha256({Path(entry.name): _sha256(entry.path, path) for entry in files})
+    return _sha256(path)
+
+
+def _sha256(path: Path, below: Path | None = None) -> str:
+    """Hash a file; below a folder, it must be no link."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with file_guard.open_file(path, below=below, follow=below is None) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -95,10 +107,32 @@ def combined_sha256(hashes: Mapping[Path, str]) -> str:
 
 
 def size_of(path: Path) -> int:
-    """Count the bytes of a file, or of all files of a folder."""
+    """Count the bytes of a file, or of all files of a folder; raise RunError as `sha256` does."""
     if path.is_dir():
-        return sum(child.stat().st_size for child in path.rglob("*") if child.is_file())
+        return sum(entry.path.lstat().st_size for entry in folder_guard.files(path))
     return path.stat().st_size
+
+
+def copy(source: Path, target: Path, *, below: Path) -> None:
+    """Copy a file, or a folder and all in it, that lies below a folder of others; `target` must not exist.
+
+    Raises RunError for links, pipes and devices, as the path, as a part of it below `below`, or in it.
+    """
+    file_guard.require_no_link(source, below)
+    if not source.is_dir():
+        _copy_file(source, target, below)
+        return
+    target.mkdir()
+    for entry in folder_guard.entries(source):
+        if entry.is_folder:
+            (target / entry.name).mkdir()
+        else:
+            _copy_file(entry.path, target / entry.name, below)
+
+
+def _copy_file(source: Path, target: Path, below: Path) -> None:
+    with file_guard.open_file(source, below=below) as original, target.open("xb") as copy:
+        shutil.copyfileobj(original, copy, 1 << 20)
 
 
 def canonical_zip(source: Path, target: Path, rewrite: Callable[[str, bytes], bytes] | None = None) -> None:
@@ -130,9 +164,8 @@ def _members(source: Path) -> Iterator[tuple[str, bytes]]:
     import zipfile
 
     if source.is_dir():
-        files = {path.relative_to(source).as_posix(): path for path in source.rglob("*") if path.is_file()}
-        for name in sorted(files):
-            yield name, files[name].read_bytes()
+        for entry in folder_guard.files(source):
+            yield entry.name, file_guard.read_bytes(entry.path, below=source)
         return
     with zipfile.ZipFile(source) as packed:
         for name in sorted(packed.namelist()):

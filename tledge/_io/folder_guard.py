@@ -78,6 +78,14 @@ def files(folder: Path, error: type[TledgeError] = RunError, most: int = MAX_ENT
     )
 
 
-def require_plain(folder: Path, error: type[TledgeError] = RunError) -> None:
-    """Raise what `entries` raises, unless a folder has only files and folders below it."""
-    entries(folder, error)
+def require_plain(path: Path, below: Path, error: type[TledgeError] = RunError) -> None:
+    """Raise what `entries` raises, unless `path` is a file, or a folder of only files and folders.
+
+    No part of the path below the folder `below` may be a link.
+    """
+    file_guard.require_no_link(path, below, error)
+    mode = path.lstat().st_mode
+    if stat.S_ISDIR(mode):
+        entries(path, error)
+    elif not stat.S_ISREG(mode):
+        raise file_guard.refusal(path, mode, error)

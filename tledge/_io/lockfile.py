@@ -139,11 +139,14 @@ def _open(path: Path) -> int:
                 f"overwritten. Remove the link: rm {shlex.quote(str(path))}"
             ) from error
         raise ResourceError(resource_errors.refused(error, path.parent)) from error
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        advice = f"Remove it: rm {shlex.quote(str(path))}"
-        raise ResourceError(f"{path}: the lock file is not a regular file but a pipe or a device. {advice}")
-    return file
+    facts = os.fstat(file)
+    if stat.S_ISREG(facts.st_mode) and facts.st_nlink <= 1:
+        return file
+    os.close(file)
+    kind = "not a regular file but a pipe or a device"
+    if stat.S_ISREG(facts.st_mode):
+        kind = "also the file of another name (a hard link), which would be overwritten"
+    raise ResourceError(f"{path}: the lock file is {kind}. Remove it: rm {shlex.quote(str(path))}")
 
 
 def _is_at(file: int, path: Path) -> bool:

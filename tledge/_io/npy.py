@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge._io import resource_errors
+from tledge._io import file_guard, resource_errors
 from tledge.errors import RunError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def read_npz(path: Path, what: str) -> dict[str, NDArray[Any]]:
 
     try:
         # Opened here, because numpy does not close a file that is no zip file.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as packed:
+        with file_guard.open_file(path) as file, np.load(file, allow_pickle=False) as packed:
             return {name: packed[name] for name in packed.files}
     except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise RunError(f"{path}: no {what} ({error}). Train again.") from error

@@ -5,6 +5,7 @@ Only one command at a time writes into a run folder (`RunFolder.alone`); it firs
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,7 +13,7 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from tledge._io import atomic, lockfile, resource_errors
+from tledge._io import atomic, file_guard, folder_guard, lockfile, resource_errors
 from tledge._io.files import read_json, read_record, sha256
 from tledge.errors import ResourceError, RunError
 from tledge.run import golden_set
@@ -26,6 +27,9 @@ T = TypeVar("T")
 
 LOCK = ".lock"
 """Name of the lock file in a run folder, which names the command that writes there."""
+
+USERS_OWN = frozenset({"feedback"})
+"""Members that a user may let lead elsewhere; who writes there has to look."""
 
 UNCORRECTED = "uncorrected"
 """Key in an artifact's details: the same conversion without bias correction, kept for comparison."""
@@ -95,6 +99,7 @@ class RunFolder:
         self.report = path / "report.html"
         self.report_text = path / "report.md"
         self.once = ReadOnce()
+        self._is_plain = False
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -103,7 +108,7 @@ class RunFolder:
         First clean up what killed commands left. A thread that already holds the lock continues.
 
         Raises:
-            RunError: another command holds the lock; the message names it.
+            RunError: another command holds the lock, or a link or a pipe lies in the run; the message names it.
             ResourceError: nothing can be written here.
         """
         created = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
@@ -115,6 +120,7 @@ class RunFolder:
             refusal = f"{self.path}: another command is writing into this folder"
             with lockfile.hold(self.path / LOCK, refusal) as first:
                 if first:
+                    self.require_plain()
                     self._remove_leftovers()
                 yield
         finally:
@@ -127,6 +133,30 @@ class RunFolder:
         for folder in (self.path, *parts):
             atomic.remove_leftovers(folder)
 
+    def require_plain(self) -> None:
+        """Raise RunError for a link, pipe or device in the place of a member, or below one.
+
+        What commands delete, move and write, and what they ship, stays in the run then. Device projects and
+        files of other names are not looked at: their tools make links, and no command goes there.
+        """
+        with os.scandir(self.path) as listing:
+            names = sorted(item.name for item in listing)
+        for name in names:
+            if self._is_member(name):
+                folder_guard.require_plain(self.path / name, self.path)
+
+    def _is_member(self, name: str) -> bool:
+        return (name in FILES and name not in USERS_OWN) or atomic.UNFINISHED in name or name.endswith(".zip")
+
+    def member(self, name: str) -> Path:
+        """Return the path of a file or folder that a record in this run names.
+
+        Raises RunError where it leads out of the run, or through a link.
+        """
+        path = self.path / name
+        file_guard.require_no_link(path, self.path)
+        return path
+
     def empty(self) -> None:
         """Remove everything but the lock: `run.json` first and the recipe last, in case of a kill in "
         "between."""
@@ -138,7 +168,10 @@ class RunFolder:
                 path.unlink()
 
     def read_run(self) -> TrainedRun:
-        """Read `run.json`; raise RunError if training has not finished here."""
+        """Read `run.json`; raise RunError if training has not finished here, or as `require_plain` does."""
+        if not self._is_plain and self.path.is_dir():
+            self.require_plain()
+            self._is_plain = True
         return self.once.get(
             self.run,
             "run",
@@ -178,6 +211,7 @@ class RunFolder:
 
     def sha256(self, path: Path) -> str:
         """Hash a file or folder of the run; read it only once for each of its states."""
+        file_guard.require_no_link(path, self.path)
         return self.once.get(path, "sha256", lambda: sha256(path))
 
     def read_risk(self) -> dict[str, RiskCoverage]:
