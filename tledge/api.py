@@ -273,7 +273,10 @@ def verify(
     if is_bundle(path):
         return verify_bundle(path, key=_public(key), kernels=kernels, progress=watch)
     if key is not None:
-        raise RecipeError(f"{path}: a key checks the signature of a bundle, and this is not a bundle.")
+        raise RecipeError(
+            f"{path}: a key checks the signature of a bundle, and this is no bundle. Name the signed bundle "
+            f"of a run: {path / 'bundle'}"
+        )
     folder, recipe = lookup.open_finished_run(path)
     return verify_run(folder, recipe.parity, kernels=kernels, progress=watch)
 

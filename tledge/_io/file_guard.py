@@ -20,7 +20,7 @@ _KINDS = {
 }  # fmt: skip
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 
 
@@ -54,20 +54,21 @@ def open_file(
         require_no_link(path.parent, below, error)
     before = path.stat() if follow else path.lstat()
     _require_regular(path, before.st_mode, error)
+    more = _FLAGS | (0 if follow else _NO_LINK)
     try:
-        descriptor = _open(path, below, _FLAGS | (0 if follow else _NO_LINK))
+        file = open(path, "rb", opener=lambda _path, flags: _open(path, below, flags | more))  # noqa: SIM115
     except OSError:
         if not follow:
             require_no_link(path, below or path.parent, error)  # exchanged since
         raise
     try:
-        facts = os.fstat(descriptor)
+        facts = os.fstat(file.fileno())
         _require_regular(path, facts.st_mode, error)
         _require_size(path, facts.st_size, limit, error)
-        return os.fdopen(descriptor, "rb")
     except BaseException:
-        os.close(descriptor)
+        file.close()
         raise
+    return file
 
 
 def read_bytes(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tledge import contract
-from tledge._io import atomic, zip_guard
+from tledge._io import atomic, file_guard, folder_guard, zip_guard
 from tledge._io import files as io_files
 from tledge._version import __version__
 from tledge.bundle import manifest as bundle_manifest
-from tledge.bundle import model_card, preview_page, readme, run_summary, sbom, signing
+from tledge.bundle import model_card, preview_page, reader, readme, run_summary, sbom, signing
 from tledge.bundle.manifest import Expected, GoldenCase, Manifest, Shipped
 from tledge.bundle.signing import Signer
 from tledge.errors import MissingError, ParityFailed, RunError
@@ -67,7 +66,7 @@ def bundle(
 
     Raises:
         ParityFailed: No artifact passed.
-        RunError: Nothing was verified yet, or an artifact changed since.
+        RunError: Nothing was verified yet, an artifact changed since, or a link lies in the run.
         MissingError: jinja2 is not installed.
     """
     run = folder.read_run()
@@ -81,23 +80,32 @@ def bundle(
         )
     if not sign and (folder.bundle / signing.NAME).exists():
         progress.say("warning: the previous bundle was signed, and this one is not; see --sign.")
-    archive = folder.path / f"{run.name}-{run.version}.zip"
+    archive = folder.path / _archive_name(run)
     with start_task(progress, "bundle") as task, atomic.replacing(folder.bundle) as target:
         target.mkdir()
         _fill(target, folder, run, chosen, unverified, sign)
         task.advance(1)
         with atomic.replacing(archive) as packed:
             io_files.canonical_zip(target, packed)
+            reader.open_bundle(packed, sign.public if sign else None).check_sums()
     variants = tuple(row.variant for row in chosen)
     signed_by = sign.fingerprint if sign else ""
     return Bundled(folder.bundle, archive, io_files.sha256(archive), variants, left_out, signed_by)
+
+
+def _archive_name(run: TrainedRun) -> str:
+    """Return the file name of the zip; raise RunError for a name that leads elsewhere."""
+    name = f"{run.name}-{run.version}.zip"
+    if name != Path(name).name:
+        raise RunError(f"run.json: {name!r} cannot be the name of a zip. Train again.")
+    return name
 
 
 def _chosen(folder: RunFolder, report: ParityReport, unverified: bool) -> list[ParityRow]:
     """Return the rows to bundle; raise RunError for an artifact that changed after verification."""
     chosen = []
     for row in report.rows:
-        path = folder.path / row.path
+        path = folder.member(row.path)
         if not path.exists():
             continue
         if row.verdict != "passed" and not unverified:
@@ -134,8 +142,8 @@ def _fill(
         if content:  # no page where a browser can run none of the artifacts
             (target / name).write_text(content, encoding="utf-8")
     (target / sbom.NAME).write_text(sbom.text(summary, rows, target, __version__), encoding="utf-8")
-    paths = sorted(path for path in target.rglob("*") if path.is_file())
-    hashes = {path.relative_to(target): io_files.sha256(path) for path in paths}
+    names = sorted(Path(entry.name) for entry in folder_guard.files(target))
+    hashes = {name: io_files.sha256(target / name) for name in names}
     for row in rows:
         _require_verified(hashes, row, folder)
     _write_sums(target, hashes, sign)
@@ -143,11 +151,7 @@ def _fill(
 
 def _copy_artifacts(target: Path, folder: RunFolder, rows: Sequence[ParityRow]) -> None:
     for row in rows:
-        source, copy = folder.path / row.path, target / Path(row.path).name
-        if source.is_dir():
-            shutil.copytree(source, copy)
-        else:
-            shutil.copyfile(source, copy)
+        io_files.copy(folder.member(row.path), target / Path(row.path).name, below=folder.path)
 
 
 def _require_verified(hashes: Mapping[Path, str], row: ParityRow, folder: RunFolder) -> None:
@@ -166,9 +170,10 @@ def _changed(folder: RunFolder, row: ParityRow) -> RunError:
 
 
 def _write_sums(target: Path, hashes: Mapping[Path, str], sign: Signer | None) -> None:
-    """Write SHA256SUMS of all files, and its signature."""
+    """Write SHA256SUMS of all files, verify the finished bundle against it, and sign it."""
     sums = "".join(f"{digest}  {path.as_posix()}\n" for path, digest in hashes.items()).encode()
     (target / signing.SIGNED).write_bytes(sums)
+    reader.SummedFiles(target, reader.FolderFiles(target), sums).check()
     if sign:
         (target / signing.NAME).write_text(sign.sign(sums), encoding="utf-8", newline="\n")
 
@@ -228,14 +233,14 @@ def _write_golden(
     photos = _golden_photos(folder)
     pixels, cases = [], []
     for number, (name, label, probabilities, encoding) in enumerate(photos):
-        shutil.copyfile(folder.photos / name, target / name)
+        io_files.copy(folder.photos / name, target / name, below=folder.path)
         pixels.append(image.preprocess(target / name, size))
         predicted = run.labels[int(probabilities.argmax())]
         cases.append(GoldenCase(name, run.labels[label], predicted, number, encoding))
     images = np.stack(pixels)
     np.save(target / "pixels.npy", images)
     np.save(target / "keras.npy", np.stack([probabilities for _, _, probabilities, _ in photos]))
-    return tuple(cases), {row.variant: _write_expected(target, folder, row, images) for row in rows}
+    return tuple(cases), {row.variant: _write_expected(target, row, images) for row in rows}
 
 
 def _golden_photos(folder: RunFolder) -> list[tuple[str, int, NDArray[np.float32], str]]:
@@ -246,15 +251,20 @@ def _golden_photos(folder: RunFolder) -> list[tuple[str, int, NDArray[np.float32
     cases = []
     photos, encodings = folder.photos / "photos.json", folder.photos / "encodings.json"
     with io_files.complete(photos, "Train again."):
-        for entry in json.loads(photos.read_text(encoding="utf-8")):
+        for entry in _listed(photos):
             row = int(entry["row"])
             label = int(reference.labels[row])
             cases.append((_file_name(entry["photo"]), label, reference.probabilities[row], ""))
     with io_files.complete(encodings, "Train again."):
-        for entry in json.loads(encodings.read_text(encoding="utf-8")) if encodings.is_file() else ():
+        for entry in _listed(encodings) if encodings.exists() else ():
             probabilities = np.array(entry["keras"], np.float32)
             cases.append((_file_name(entry["photo"]), int(entry["label"]), probabilities, entry["encoding"]))
     return cases
+
+
+def _listed(path: Path) -> Any:
+    """Read the list in a JSON file beside the golden photos."""
+    return json.loads(file_guard.read_bytes(path, limit=io_files.MAX_JSON))
 
 
 def _file_name(name: str) -> str:
@@ -264,10 +274,8 @@ def _file_name(name: str) -> str:
     return name
 
 
-def _write_expected(
-    target: Path, folder: RunFolder, row: ParityRow, images: NDArray[np.uint8]
-) -> tuple[Expected, ...]:
-    """Write an artifact's predictions for the golden pixels, with LiteRT for every kernel family."""
+def _write_expected(target: Path, row: ParityRow, images: NDArray[np.uint8]) -> tuple[Expected, ...]:
+    """Write the predictions of an artifact's copy for the golden pixels, with every kernel family."""
     import numpy as np
 
     variant = VARIANTS[row.variant]
@@ -275,7 +283,7 @@ def _write_expected(
     expected = []
     for kernels in families:
         try:
-            session = variant.format.open(folder.path / row.path, kernels)
+            session = variant.format.open(target.parent / Path(row.path).name, kernels)
             predictions = session.run(images)
         except MissingError:
             continue

@@ -127,7 +127,7 @@ def _of_run(folder: RunFolder, scratch: Path) -> Subjects:
 
 
 def _exported(folder: RunFolder, artifact: Artifact, rows: Sequence[ParityRow]) -> Subject:
-    file = folder.path / artifact.path
+    file = folder.member(artifact.path)
     subject = Subject(artifact.variant, artifact.path, file, artifact.bytes, sha256=artifact.sha256)
     if not file.exists():
         return replace(subject, fault=f"{artifact.path} is missing. Export again.")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tledge._io import zip_guard
+from tledge._io import file_guard, folder_guard, zip_guard
 from tledge.bundle import manifest as bundle_manifest
 from tledge.bundle import signing
 from tledge.bundle.manifest import Manifest, Shipped
@@ -47,21 +47,15 @@ class FolderFiles:
         self._root = root
 
     def names(self) -> list[str]:
-        paths = (path for path in self._root.rglob("*") if path.is_symlink() or not path.is_dir())
-        names = [path.relative_to(self._root).as_posix() for path in islice(paths, MAX_FILES + 1)]
-        if len(names) > MAX_FILES:
-            raise ArtifactError(f"{self._root}: not a bundle, it holds more than {MAX_FILES} files.")
-        return sorted(names)
+        return [entry.name for entry in folder_guard.files(self._root, ArtifactError, MAX_FILES)]
 
     def read(self, name: str) -> bytes:
         try:
-            path = (self._root / name).resolve()
-            if not path.is_relative_to(self._root.resolve()) or not path.is_file():
-                raise ArtifactError(f"{self._root}: the bundle has no file {name}.")
-            if path.stat().st_size > MAX_MEMBER:
-                raise ArtifactError(f"{path}: not a file of a bundle, it is larger than {MAX_MEMBER} bytes.")
-            return path.read_bytes()
-        except (OSError, ValueError, RuntimeError) as error:  # a name with a zero byte, links in a circle
+            path = self._root / name
+            return file_guard.read_bytes(path, below=self._root, limit=MAX_MEMBER, error=ArtifactError)
+        except (FileNotFoundError, NotADirectoryError):
+            raise ArtifactError(f"{self._root}: the bundle has no file {name}.") from None
+        except (OSError, ValueError) as error:  # a name with a zero byte, or too long
             raise ArtifactError(f"{self._root}: cannot read {name!r} ({error}).") from error
 
 
@@ -71,7 +65,7 @@ class ZipFiles:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._zip = zip_guard.open_zip(path)
+            self._zip = zip_guard.open_zip(path, error=ArtifactError)
         except zip_guard.DAMAGE as error:
             raise ArtifactError(f"{path}: not a zip file of a bundle, or truncated ({error}).") from error
 
@@ -90,11 +84,13 @@ class ZipFiles:
 class SummedFiles:
     """Files of a bundle that are compared with its SHA256SUMS whenever one is read.
 
-    Raises ArtifactError unless the bundle has exactly the files that SHA256SUMS lists, and its signature.
+    SHA256SUMS and its signature are those that were passed, whatever comes into their place later. Raises
+    ArtifactError unless the bundle has exactly the files that SHA256SUMS lists, and its signature.
     """
 
-    def __init__(self, path: Path, files: Files, sums: bytes) -> None:
+    def __init__(self, path: Path, files: Files, sums: bytes, signature: bytes | None = None) -> None:
         self._path, self._files = path, files
+        self._kept = {signing.SIGNED: sums} | ({} if signature is None else {signing.NAME: signature})
         lines = (line.partition("  ") for line in sums.decode("utf-8", "replace").splitlines())
         self._listed = {name: digest for digest, _, name in lines}
         present = [name for name in files.names() if name not in (signing.SIGNED, signing.NAME)]
@@ -105,11 +101,15 @@ class SummedFiles:
             raise ArtifactError(f"{path}: holds more than one {repeated[0]}.")
 
     def names(self) -> list[str]:
-        return self._files.names()
+        return sorted([*self._listed, *self._kept])
 
     def read(self, name: str) -> bytes:
+        if name in self._kept:
+            return self._kept[name]
+        if name not in self._listed:
+            raise ArtifactError(f"{self._path}: {name} is not in SHA256SUMS.")
         data = self._files.read(name)
-        if name in self._listed and hashlib.sha256(data).hexdigest() != self._listed[name]:
+        if hashlib.sha256(data).hexdigest() != self._listed[name]:
             raise ArtifactError(f"{self._path}: {name} was changed or damaged (SHA-256 differs).")
         return data
 
@@ -190,8 +190,8 @@ class Bundle:
 
 
 def is_bundle(path: Path) -> bool:
-    """Check whether a path is a folder with a manifest, or a zip."""
-    return (path / "manifest.json").is_file() or path.suffix == ".zip"
+    """Check whether a path is a folder with a manifest, or a zip; what else may lie there is told later."""
+    return os.path.lexists(path / "manifest.json") or path.suffix == ".zip"
 
 
 def open_bundle(path: Path, key: PublicKey | None = None) -> Bundle:
@@ -219,9 +219,9 @@ def _signed(path: Path, files: Files, key: PublicKey) -> SummedFiles:
     """Return the files of a bundle after checking that the owner of `key` signed all of them."""
     if signing.NAME not in files.names():
         raise ArtifactError(f"{path}: not signed, {signing.NAME} is missing; --key is {key.fingerprint}.")
-    sums = files.read(signing.SIGNED)
-    key.check(sums, files.read(signing.NAME), str(path))
-    summed = SummedFiles(path, files, sums)
+    sums, signature = files.read(signing.SIGNED), files.read(signing.NAME)
+    key.check(sums, signature, str(path))
+    summed = SummedFiles(path, files, sums, signature)
     summed.check()
     return summed
 

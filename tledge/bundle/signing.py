@@ -45,6 +45,11 @@ class Signer:
     fingerprint: str
     remarks: tuple[str, ...] = ()
 
+    @property
+    def public(self) -> PublicKey:
+        """The public key to verify with what this key signed."""
+        return PublicKey(self.key.public_key(), self.fingerprint)
+
     def sign(self, sums: bytes) -> str:
         """Return the text of `SHA256SUMS.sig` for the bytes of SHA256SUMS; it is reproducible."""
         return _text(self.fingerprint, self.key.sign(sums))

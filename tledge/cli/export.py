@@ -214,7 +214,7 @@ def verify(
         _verify_bundle(path, key, kernels, quiet, as_json)
         return
     if key:
-        raise RecipeError(f"--key checks the signature of a bundle, and {path or 'a run'} is not a bundle.")
+        raise RecipeError(_key_of_run("verify", path, key))
     folder, recipe = open_run_for_writing(path)
     report = _verify_run(folder, recipe, kernels, quiet)
     if as_json:
@@ -225,6 +225,16 @@ def verify(
     if not report.passed:
         _fail(report)
     print_next_step(f"tledge bundle {shell_path(folder.path)}", as_json)
+
+
+def _key_of_run(command: str, path: Path | None, key: Path, *options: str) -> str:
+    """Say that only a run's bundle is signed, and how to name that."""
+    place = "RUN" if path is None else shell_path(path).rstrip("/")
+    words = shlex.join(["--key", str(key), *options])
+    return (
+        f"--key checks the signature of an existing bundle, and {path or 'a run'} is not a bundle. Name the "
+        f"signed bundle of a run: tledge {command} {place}/bundle {words}"
+    )
 
 
 def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
@@ -323,9 +333,7 @@ def bundle(
     if ready and (unverified or sign or not target):
         raise RecipeError(f"{ready}: already a bundle; put it into a device project with --target NAME.")
     if key and not ready:
-        raise RecipeError(
-            "--key checks the signature of an existing BUNDLE; the bundle of a run is made now, see --sign."
-        )
+        raise RecipeError(_key_of_run("bundle", path, key, *(("--target", target) if target else ())))
     signing, signed_by = read_signer(sign), read_public_key(key)
     if out and not target:
         raise RecipeError("--out names the folder of a device project: choose one with --target NAME.")

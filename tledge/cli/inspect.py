@@ -124,11 +124,12 @@ def inspect(file: Path, quantization: bool, quiet: bool, as_json: bool) -> None:
     For a run: show its scores, and coverage and error at each confidence threshold.
     """
     from tledge.cli import console, listing
+    from tledge.run import folder as run_folder
 
     if quantization:
         _show_layers(file, quiet, as_json)
         return
-    if (file / "run.json").is_file():
+    if run_folder.is_run(file):
         _inspect_run(file, as_json)
         return
     facts = listing.inspect(file)

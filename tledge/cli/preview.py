@@ -55,9 +55,9 @@ def preview(
 
     For a RUN (the newest finished one if left out), the page also shows the predictions of Keras and of the
     other artifacts, shows test photos on which an artifact differs, and can keep photos with their
-    right label. It needs an access key, which other users of this machine do not have: the opened browser
-    gets it, any other one asks for it. Ends with Ctrl-C. A bundle's `preview.html` is the same page without
-    a server.
+    right label. With --key it opens only the run's signed bundle. It needs an access key, which other users
+    of this machine do not have: the opened browser gets it, any other one asks for it. Ends with Ctrl-C. A
+    bundle's `preview.html` is the same page without a server.
     """
     from tledge.preview import browser, server
 
@@ -79,18 +79,21 @@ def preview(
 
 
 def _site(path: Path | None, feedback: Path | None, key: PublicKey | None) -> Site:
-    """Choose what to serve: a bundle alone, or a run's bundle with its other models."""
+    """Choose what to serve: a bundle alone, or a run's bundle; without a key also the run's other models."""
+    from tledge._io import file_guard
     from tledge.bundle import reader
     from tledge.preview.panel import Panel
     from tledge.preview.site import Site
     from tledge.run import folder as run_folder
 
     folder = run_folder.newest_run(Path("runs")).path if path is None else path
-    if (folder / "run.json").is_file():
-        if not (folder / "bundle" / "manifest.json").is_file():
+    if run_folder.is_run(folder):
+        if not reader.is_bundle(folder / "bundle"):
             raise RunError(f"{folder}: has no bundle yet. Run `tledge export {folder}`.")
+        file_guard.require_no_link(folder / "bundle", folder)
         kept = feedback or folder / "feedback"
-        return Site(_usable(folder / "bundle", key), Panel(folder), kept, feedback is not None)
+        panel = None if key else Panel(folder)  # the run's other models are not signed
+        return Site(_usable(folder / "bundle", key), panel, kept, feedback is not None)
     if not reader.is_bundle(folder):
         raise RecipeError(f"{folder}: expected a run, or a bundle (a folder with manifest.json, or its zip).")
     return Site(_usable(folder, key), None, feedback, True)

@@ -147,7 +147,7 @@ def _float_artifact(folder: RunFolder) -> Artifact:
 
 def _model(folder: RunFolder, artifact: Artifact) -> bytes:
     """Read the artifact's file, and check its hash."""
-    path = folder.path / artifact.path
+    path = folder.member(artifact.path)
     if not path.is_file() or folder.sha256(path) != artifact.sha256:
         raise ArtifactError(f"{path}: missing, or changed after it was exported. Export again.")
     return path.read_bytes()

@@ -17,7 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tledge._io import atomic, cache_folder, files, lockfile, ownership, resource_errors, zip_guard
+from tledge._io import (
+    atomic,
+    cache_folder,
+    file_guard,
+    files,
+    lockfile,
+    ownership,
+    resource_errors,
+    zip_guard,
+)
 from tledge._io.json_records import from_json
 from tledge.config import Data
 from tledge.data import cache, prepare
@@ -157,12 +166,12 @@ def unpack(path: Path, data: Data, size: int, progress: Progress = SILENT) -> Pr
 def _open_archive(path: Path) -> Iterator[Callable[[str], IO[bytes]]]:
     """Yield a function that opens a member by name; raises DataError for names that no cache has."""
     if path.is_dir():
-        yield lambda name: (path / name).open("rb")
+        yield lambda name: file_guard.open_file(path / name, below=path, error=DataError)
         return
     if not path.is_file():
         raise MissingError(f"{path}: no such file or folder. Write it with `tledge data RECIPE --pack`.")
     try:
-        packed = zip_guard.open_zip(path, DIRECTORY, bounded=False)
+        packed = zip_guard.open_zip(path, DIRECTORY, bounded=False, error=DataError)
     except zip_guard.DAMAGE as error:
         raise DataError(
             f"{path}: not a complete zip file, perhaps cut short ({error}). {COPY_AGAIN}"

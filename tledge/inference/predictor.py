@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tledge import contract
+from tledge._io import file_guard
 from tledge.bundle.manifest import Shipped
 from tledge.bundle.reader import Bundle, bundle_session, is_bundle, open_bundle
 from tledge.bundle.signing import PublicKey
@@ -60,8 +61,10 @@ def open_predictor(
         RecipeError: there is no such path or variant, or `variant` or `key` was passed with a loose file.
         ArtifactError: a file is damaged, or the owner of `key` did not sign the bundle.
         MissingError: the runtime is not installed.
+        RunError: the bundle of a run is a link.
     """
-    if path.is_dir() and not is_bundle(path) and (path / "bundle" / "manifest.json").is_file():
+    if path.is_dir() and not is_bundle(path) and is_bundle(path / "bundle"):
+        file_guard.require_no_link(path / "bundle", path)
         path = path / "bundle"
     if is_bundle(path):
         return _open_bundled(open_bundle(path, key), variant, kernels)

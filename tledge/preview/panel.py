@@ -65,7 +65,7 @@ class Panel:
         artifacts = {artifact.variant: artifact for artifact in self._folder.read_artifacts()}
         for name in COMPARED_VARIANTS:
             if name in artifacts:
-                openers[name] = _opener(path, artifacts[name])
+                openers[name] = _opener(self._folder, artifacts[name])
         self._pool = ThreadPoolExecutor(1)  # one after the other, for comparable latencies
         self._sessions = {name: self._pool.submit(opener) for name, opener in openers.items()}
         self._lock = Lock()
@@ -122,11 +122,11 @@ class _KerasSession:
         return np.asarray(self._network.predict_on_batch(images.astype(np.float32)), np.float32)
 
 
-def _opener(run: Path, artifact: Artifact) -> Callable[[], Session]:
+def _opener(folder: RunFolder, artifact: Artifact) -> Callable[[], Session]:
     """Return a function that opens an artifact; it raises RunError for a missing or changed file."""
 
     def open_artifact() -> Session:
-        path = run / artifact.path
+        path = folder.member(artifact.path)
         model = read_model(path) if path.is_file() else None
         if model is None or model.sha256 != artifact.sha256:  # a damaged file can crash the server
             raise RunError(f"{artifact.path}: missing, or changed since it was exported. Export again.")

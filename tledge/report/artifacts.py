@@ -144,7 +144,7 @@ def flips(folder: RunFolder, summary: Summary) -> tuple[Flips, ...]:
 
 
 def _flips(folder: RunFolder, row: ParityRow, reference: golden_set.Golden) -> Flips:
-    path = folder.path / row.flips
+    path = folder.member(row.flips)
     with files.complete(path, "Run `tledge verify` again."):
         listing = read_listing(path)
         flips = listing.flips[:MOST_FLIPS]

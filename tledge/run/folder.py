@@ -13,7 +13,7 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from tledge._io import atomic, file_guard, folder_guard, lockfile, resource_errors
+from tledge._io import atomic, file_guard, folder_guard, lockfile, resource_errors, zip_guard
 from tledge._io.files import read_json, read_record, sha256
 from tledge.errors import ResourceError, RunError
 from tledge.run import golden_set
@@ -108,7 +108,7 @@ class RunFolder:
         First clean up what killed commands left. A thread that already holds the lock continues.
 
         Raises:
-            RunError: another command holds the lock, or a link or a pipe lies in the run; the message names it.
+            RunError: another command holds the lock, or a link or pipe lies in the run; the message names it.
             ResourceError: nothing can be written here.
         """
         created = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
@@ -153,6 +153,8 @@ class RunFolder:
 
         Raises RunError where it leads out of the run, or through a link.
         """
+        if name and not zip_guard.is_plain(name):
+            raise RunError(f"{self.path}: a record names {name[:200]!r}, which is no file of this run.")
         path = self.path / name
         file_guard.require_no_link(path, self.path)
         return path
@@ -241,5 +243,5 @@ def alone(stage: Callable[Concatenate[RunFolder, P], T]) -> Callable[Concatenate
 
 
 def is_run(path: Path) -> bool:
-    """Tell whether `path` is the folder of a finished run."""
-    return (path / "run.json").is_file()
+    """Tell whether `path` is the folder of a finished run; reading it tells what is wrong with `run.json`."""
+    return os.path.lexists(path / "run.json")

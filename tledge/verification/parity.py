@@ -57,7 +57,7 @@ def check(
     runtime is not installed.
     """
     variant = VARIANTS[artifact.variant]
-    path = folder.path / artifact.path
+    path = folder.member(artifact.path)
     if not path.exists():
         row = ParityRow(artifact.variant, artifact.path, artifact.sha256, artifact.bytes, "failed")
         return Reasons((f"{artifact.path} is missing; export again",)).put_into(row)

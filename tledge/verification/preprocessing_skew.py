@@ -149,7 +149,7 @@ def skew_run(
     """
     run = folder.read_run()
     entry = _choose_artifact(folder.read_parity().rows, variant, str(folder.path))
-    source = _unchanged(folder, folder.path / entry.path, entry.sha256)
+    source = _unchanged(folder, folder.member(entry.path), entry.sha256)
     reference = folder.read_golden()
     photos = _test_photos(reference, data, run.seed, progress)
     session = VARIANTS[entry.variant].format.open(source, kernels)

@@ -131,7 +131,7 @@ def _with_uncorrected(
     standard: Standard,
 ) -> ParityRow:
     """Add the figures of the same conversion without bias correction, where the export kept its file."""
-    path = folder.path / str(artifact.details.get(UNCORRECTED, ""))
+    path = folder.member(str(artifact.details.get(UNCORRECTED, "")))
     if UNCORRECTED not in artifact.details or not path.is_file():
         return row
     try:

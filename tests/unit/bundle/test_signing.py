@@ -230,9 +230,9 @@ FAULTS: dict[str, tuple[Damage, str]] = {
         "golden/00.png was changed",
     ),
     "a file more": (lambda b: (b / "golden" / "more.png").touch(), "differ: golden/more.png"),
-    "a link more": (lambda b: (b / "more").symlink_to("gone"), "differ: more"),
-    "a linked folder more": (lambda b: (b / "more").symlink_to(b.parent), "differ: more"),
-    "a queue more": (lambda b: os.mkfifo(b / "more"), "differ: more"),
+    "a link more": (lambda b: (b / "more").symlink_to("gone"), "bundle/more: is a symbolic link to gone"),
+    "a linked folder more": (lambda b: (b / "more").symlink_to(b.parent), "bundle/more: is a symbolic link"),
+    "a queue more": (lambda b: os.mkfifo(b / "more"), "bundle/more: is a pipe"),
     "a file less": (lambda b: (b / "README.md").unlink(), "differ: README.md"),
     "a file renamed": (rename, "differ: Labels.txt, labels.txt"),
     "sums made anew": (sums_anew, "does not match SHA256SUMS"),
@@ -492,5 +492,5 @@ def test_api_signs_and_checks(signed: Path, own: Path, keys: Path) -> None:
     sums_anew(own)
     with pytest.raises(ArtifactError, match="does not match"):
         tledge.verify(own, key=keys / "own.pub")
-    with pytest.raises(RecipeError, match="this is not a bundle"):
+    with pytest.raises(RecipeError, match="this is no bundle. Name the signed bundle of a run"):
         tledge.verify(own / "golden", key=keys / "own.pub")

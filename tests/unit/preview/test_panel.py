@@ -19,10 +19,10 @@ def test_changed_artifact_is_not_opened(tmp_path: Path) -> None:
     """Its hash alone says that it is the file that was exported."""
     run = fake_artifacts.run(tmp_path / "run")
     artifact = next(entry for entry in RunFolder(run).read_artifacts() if entry.variant == "tflite-fp32")
-    assert _opener(run, artifact)().run(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 3)
+    assert _opener(RunFolder(run), artifact)().run(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 3)
     (run / artifact.path).write_bytes(b"TFL3")
     with pytest.raises(RunError, match="missing, or changed since it was exported"):
-        _opener(run, artifact)()
+        _opener(RunFolder(run), artifact)()
 
 
 def test_artifact_that_is_exchanged_meanwhile_is_not_opened(
@@ -37,5 +37,5 @@ def test_artifact_that_is_exchanged_meanwhile_is_not_opened(
         return hashlib.sha256(model.content).hexdigest()
 
     monkeypatch.setattr(ModelFile, "sha256", property(exchange))
-    assert _opener(run, artifact)().run(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 3)
+    assert _opener(RunFolder(run), artifact)().run(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 3)
     assert (run / artifact.path).read_bytes() == b"exchanged"
