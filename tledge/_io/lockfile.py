@@ -116,9 +116,11 @@ def _acquire(path: Path, refusal: str, wait: bool) -> int:
         file = _open(path)
         other = _other_owner(file)
         if other is None and _is_at(file, path):
-            os.ftruncate(file, 0)
-            os.pwrite(file, json.dumps(asdict(current_owner())).encode(), 0)
-            return file
+            if _is_writable(file):
+                os.ftruncate(file, 0)
+                os.pwrite(file, json.dumps(asdict(current_owner())).encode(), 0)
+                return file
+            _remove(path)
         os.close(file)
         if other is None:  # released and removed in the meantime
             continue
@@ -131,7 +133,7 @@ def _acquire(path: Path, refusal: str, wait: bool) -> int:
 def _open(path: Path) -> int:
     """Open the lock file, or create it; never through a symbolic link, whose target would be overwritten."""
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        file = _open_or_create(path)
     except OSError as error:
         if path.is_symlink():
             raise ResourceError(
@@ -147,6 +149,32 @@ def _open(path: Path) -> int:
     if stat.S_ISREG(facts.st_mode):
         kind = "also the file of another name (a hard link), which would be overwritten"
     raise ResourceError(f"{path}: the lock file is {kind}. Remove it: rm {shlex.quote(str(path))}")
+
+
+def _open_or_create(path: Path) -> int:
+    """Open the lock file to write, or only to read where it is another user's."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except PermissionError as error:
+        try:
+            return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            raise error from None
+
+
+def _is_writable(file: int) -> bool:
+    """Tell whether an open file is this user's to write into."""
+    import fcntl
+
+    return fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+
+
+def _remove(path: Path) -> None:
+    """Remove a lock file that a command of another user left, which nobody holds."""
+    try:
+        path.unlink()
+    except OSError as error:
+        raise ResourceError(resource_errors.refused(error, path.parent)) from error
 
 
 def _is_at(file: int, path: Path) -> bool:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -90,8 +90,10 @@ def _commands_during_export(workspace: Workspace) -> Observation:
 
 
 @contextmanager
-def _held_lock(workspace: Workspace, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", HOLD_LOCK, str(folder)]
+def _held_lock(
+    workspace: Workspace, folder: Path, before: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    command = [*before, sys.executable, "-c", HOLD_LOCK, str(folder)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=workspace.env, **pipes) as holding:  # type: ignore[call-overload]
         assert holding.stdout.readline() == "held\n"
@@ -165,6 +167,27 @@ def _lock_behind_link(workspace: Workspace) -> Observation:
     return Observation("2 links refused with what to remove, their targets as before", tuple(shortfalls))
 
 
+def _two_users(workspace: Workspace) -> Observation:
+    """Share a run folder between root and another user: each meets the lock of the other, held and left."""
+    other = processes.other_user()
+    run = workspace.own_run("locks-two-users")
+    for path in (run, *run.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    shortfalls: list[str] = []
+    report = [*processes.TLEDGE, "report", run]
+    for subject, owner, second in (("root's", (), other), ("another user's", other, [])):
+        with _held_lock(workspace, run, owner) as holding:
+            result = processes.run([*second, *report], workspace.env, run.parent)
+            shortfalls += [f"{subject} lock: {fault}" for fault in _refusal_faults(result, "-c")]
+            holding.communicate("die\n")
+        shortfalls += [] if (run / ".lock").exists() else [f"{subject} kill left no lock"]
+        result = processes.run([*second, *report], workspace.env, run.parent)
+        shortfalls += [f"{subject} lock, left by a kill: {result.tail}"] * bool(result.code)
+    return Observation(
+        "2 held locks name their owner, 2 left ones are taken over", tuple(shortfalls), kills=2
+    )
+
+
 def _simultaneous_commands(workspace: Workspace) -> Observation:
     """Run many commands at once: each works or is refused, and no lock or leftover stays."""
     run = workspace.own_run("locks-at-once")
@@ -201,5 +224,6 @@ CASES = (
     Case("stale locks", "a lock whose owner is gone stops nobody", _stale_locks),
     Case("another machine", "its lock is refused, with what to remove", _lock_of_another_machine),
     Case("lock behind a link", "nothing is written through it", _lock_behind_link),
+    Case("two users", "each is refused by the other's name, and takes over what it left", _two_users),
     Case("at once", "many commands at one moment leave whole files and no lock", _simultaneous_commands),
 )

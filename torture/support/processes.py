@@ -127,6 +127,23 @@ def unprivileged() -> list[str]:
     return ["setpriv", "--bounding-set=-dac_override", "--"]
 
 
+OTHER_USER = 65534
+"""A user ID that owns nothing here: that of `nobody`."""
+
+
+def other_user() -> list[str]:
+    """Return what to put before a command of root, so that another user runs it.
+
+    That user may read everything, because this checkout may lie where only root may; it writes only
+    where modes allow it.
+    """
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        raise CannotRun("another user is needed: run as root, with setpriv (util-linux)")
+    identity = [f"--reuid={OTHER_USER}", f"--regid={OTHER_USER}", "--clear-groups"]
+    reads = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    return ["setpriv", *identity, *reads, "--"]
+
+
 def surviving_processes(group: int) -> list[int]:
     """List processes of a group that are still there `ORPHAN_SECONDS` from now."""
     until = time.monotonic() + ORPHAN_SECONDS

@@ -208,6 +208,47 @@ def test_unwritable_lock_is_named(tmp_path: Path) -> None:
         pytest.fail("a lock that cannot be")
 
 
+@pytest.fixture
+def only_readable(monkeypatch: pytest.MonkeyPatch, lock: Path) -> None:
+    """The lock file of another user, who is not root: it opens only to be read."""
+    is_theirs, opens = [True], os.open
+
+    def open_as_another(path: Path, flags: int, mode: int = 0o777) -> int:
+        if path == lock and lock.exists() and is_theirs[0] and flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        is_theirs[0] = lock.exists()  # what this process makes in its place is its own
+        return opens(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", open_as_another)
+
+
+@pytest.mark.usefixtures("only_readable")
+def test_another_users_lock_is_refused_by_name(lock: Path) -> None:
+    with held(lock) as other, pytest.raises(RunError, match=f"process {other.pid} on"), hold(lock, "taken"):
+        pytest.fail("held twice")
+
+
+@pytest.mark.usefixtures("only_readable")
+def test_another_users_stale_lock_is_taken_over(lock: Path) -> None:
+    owned_by(lock, pid=1)
+    before = lock.stat().st_ino, lock.stat().st_mtime_ns
+    with hold(lock, "taken") as first:
+        assert first and (lock.stat().st_ino, lock.stat().st_mtime_ns) != before
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
+
+
+@pytest.mark.usefixtures("only_readable")
+def test_another_users_stale_lock_that_stays_is_named(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owned_by(lock, pid=1)
+
+    def refuse(_path: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(ResourceError, match="cannot be written"), hold(lock, "taken"):
+        pytest.fail("a lock that cannot be")
+
+
 @pytest.mark.parametrize("text", ["of somebody else\n", None])
 def test_nothing_is_written_through_a_link(tmp_path: Path, lock: Path, text: str | None) -> None:
     target = tmp_path / "somebody's"
