@@ -11,6 +11,7 @@ This is own code because the usual library, filelock, does not say who holds a l
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
@@ -34,6 +35,9 @@ POLL = 0.2
 
 NAMING_TIME = 1.0
 """Seconds that the owner of a new lock may take to write its name into the file."""
+
+LONGEST_NAME = 255
+"""Bytes of a file's name, on all usual file systems."""
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 """File with Linux' identifier of this boot of the machine, the same in all its containers."""
@@ -78,6 +82,15 @@ def _command() -> str:
     program = Path(sys.argv[0])
     name = program.parent.name if program.name == "__main__.py" else program.name
     return shlex.join([name or "python", *sys.argv[1:]])
+
+
+def beside(path: Path) -> Path:
+    """Return the lock file beside a file or folder, whose name may be as long as a file system allows."""
+    name = f".{path.name}.lock"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+        name = f".{path.name[:32]}-{digest}.lock"
+    return path.with_name(name)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge._io import file_guard, resource_errors
+from tledge._io import bus_errors, file_guard, resource_errors
 from tledge.errors import RunError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def create_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.mem
     """
     import numpy as np
 
+    bus_errors.explain_bus_errors()
     mapped = np.lib.format.open_memmap(path, "w+", dtype, shape)
     if hasattr(os, "posix_fallocate"):  # not on Windows and macOS
         with path.open("r+b") as file:
@@ -46,6 +47,15 @@ def create_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.mem
             except OSError as error:
                 if resource_errors.is_full(error):
                     raise
+    return mapped
+
+
+def open_mapped(path: Path) -> NDArray[Any]:
+    """Open an `.npy` file that is read only where it is used; say what happened where that fails then."""
+    import numpy as np
+
+    bus_errors.explain_bus_errors()
+    mapped: NDArray[Any] = np.load(path, mmap_mode="r")
     return mapped
 
 

@@ -22,6 +22,7 @@ _FULL_TEXT = re.compile(
     r"|\d+ requested and \d+ written"  # numpy
 )
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_BROKEN = {errno.EIO, getattr(errno, "EUCLEAN", errno.EIO)}
 _NO_PATH = {errno.ENAMETOOLONG, errno.ELOOP}
 MEMORY_TEXT = re.compile(
     r"bad_alloc|MemoryError|Cannot allocate memory|(?i:out of memory)|RESOURCE_EXHAUSTED"
@@ -73,6 +74,13 @@ def cause(error: BaseException, path: Path | None = None) -> str | None:
             f"out of memory{details}. {MORE_MEMORY}, then run the command again; tledge train resumes "
             "with --resume."
         )
+    for linked in chain:
+        if isinstance(linked, OSError) and linked.errno in _BROKEN:
+            return _explain_broken_disk(linked, path)
+    return _explain_refusal(error, path)
+
+
+def _explain_refusal(error: BaseException, path: Path | None) -> str | None:
     if isinstance(error, OSError) and error.errno in _DENIED:
         place = error.filename2 or error.filename or path
         return f"{place}: {error.strerror}. Change its permissions, or name another place ({_OTHER_PLACES})."
@@ -85,7 +93,7 @@ def cause(error: BaseException, path: Path | None = None) -> str | None:
 
 def refused(error: OSError, path: Path) -> str:
     """Explain why nothing can be written at `path`, and what to do."""
-    if is_full(error) or not (error.errno in _DENIED or _has_folder()):
+    if is_full(error) or error.errno in _BROKEN or not (error.errno in _DENIED or _has_folder()):
         return cause(error, path) or _NO_CURRENT_FOLDER
     advice = "Change the permissions of its folder"
     if error.errno not in _DENIED:
@@ -115,6 +123,14 @@ def _explain_full_disk(chain: list[BaseException], path: Path | None) -> str:
     places = [path] if path else named[:1] or _nearly_full_disks()
     disks = "; ".join(f"{place}: the disk is full, {free_space(place)}" for place in places)
     return f"{disks or 'a disk or a quota is full'}. {_RETRY}"
+
+
+def _explain_broken_disk(error: OSError, path: Path | None) -> str:
+    place = error.filename or path or "a disk"
+    return (
+        f"{place}: the disk reports an error ({error.strerror}). Copy what you need from it and check it "
+        f"(dmesg tells more), or name another place ({_OTHER_PLACES}); then run the command again."
+    )
 
 
 def free_space(path: Path) -> str:

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tledge._io import npy
 from tledge.data import cache_index
 from tledge.data.cache_index import CacheHeader, Row
 from tledge.data.sources.registry import SOURCES
@@ -48,13 +49,10 @@ class Prepared:
 
     @cached_property
     def _images(self) -> Images:
-        import numpy as np
-
         if self.streamed:
             read = SOURCES[self.streamed.source].module.reader(self.streamed.options)
             return StreamedImages(self.rows, read, self.streamed.side)
-        mapped: NDArray[np.uint8] = np.load(self.folder / "images.npy", mmap_mode="r")
-        return mapped
+        return npy.open_mapped(self.folder / "images.npy")
 
     @cached_property
     def label_indices(self) -> NDArray[np.int64]:

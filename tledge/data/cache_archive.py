@@ -87,7 +87,7 @@ def pack(prepared: Prepared, data: Data, size: int, out: Path, progress: Progres
     names = sorted(name for name in paths if MEMBER.fullmatch(name))
     total_bytes = sum(paths[name].stat().st_size for name in names)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with lockfile.hold(out.with_name(f".{out.name}.lock"), f"{out}: another command is writing this file"):
+    with lockfile.hold(lockfile.beside(out), f"{out}: another command is writing this file"):
         atomic.remove_leftovers(out.parent, out.name)
         resource_errors.require_space(
             out.parent, total_bytes, "the photos", "or choose another location with --pack"

@@ -133,7 +133,7 @@ def hold_lock(folder: Path, *, wait: bool = False) -> AbstractContextManager[boo
     """Hold the lock beside a cache folder; where another command has it, wait for it or raise RunError."""
     refusal = f"{folder}: another command is preparing these photos"
     ownership.make_private(folder.parent)
-    return lockfile.hold(folder.with_name(f".{folder.name}.lock"), refusal, wait=wait)
+    return lockfile.hold(lockfile.beside(folder), refusal, wait=wait)
 
 
 def _fill(folder: Path, scan: Scan, count: int, header: CacheHeader, on_bad: str, progress: Progress) -> None:

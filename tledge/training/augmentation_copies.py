@@ -22,11 +22,9 @@ def with_copies(examples: Examples, recipe: Recipe, path: Path, progress: Progre
     Where layers of the backbone are trained as well, all copies are better changed: see
     recipes/rps.toml. A file that exists, as after --resume, is used as it is.
     """
-    import numpy as np
-
     if not path.is_file():
         _write(examples, recipe, path, progress)
-    return replace(examples, copies=np.load(path, mmap_mode="r"))
+    return replace(examples, copies=npy.open_mapped(path))
 
 
 def _write(examples: Examples, recipe: Recipe, path: Path, progress: Progress) -> None:

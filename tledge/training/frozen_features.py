@@ -132,8 +132,7 @@ def outputs(
         with atomic.replacing(path) as unfinished:
             _compute(front, images, rows, npy.create_array(unfinished, np.float32, shape), progress)
         files.write_text(digest_path, files.sha256(path))
-    features: NDArray[np.float32] = np.load(path, mmap_mode="r")
-    return features
+    return npy.open_mapped(path)
 
 
 def _is_intact(path: Path, digest_path: Path) -> bool:

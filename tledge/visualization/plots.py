@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#718096"
 MARKS = "osD^vP"
+LONGEST_LABEL = 32
+"""Characters of a label beside an axis; a folder's name, which a label may be, has up to 255."""
+
 MAX_LAYER_NAMES = 120
 """Layer names below an axis; with more layers, only every second or third is named."""
 
@@ -80,8 +83,9 @@ def confusion(counts: NDArray[np.int64], names: tuple[str, ...], path: Path, tit
     side = min(40.0, max(3.5, 0.45 * len(names) + 2))
     figure, axis = _pyplot().subplots(figsize=(side, side), layout="constrained")
     axis.imshow(counts / np.maximum(1, counts.sum(1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
-    axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axis.set_yticks(range(len(names)), names)
+    labels = [_shortened(name) for name in names]
+    axis.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+    axis.set_yticks(range(len(labels)), labels)
     axis.set(xlabel="prediction", ylabel="label")
     figure.suptitle(title)
     if len(names) <= 25:
@@ -89,6 +93,10 @@ def confusion(counts: NDArray[np.int64], names: tuple[str, ...], path: Path, tit
             light = count > 0.5 * max(1, counts[row].sum())
             axis.text(column, row, count, ha="center", va="center", color="w" if light else "k")
     _save(figure, path)
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
 
 
 @dataclass(frozen=True)
