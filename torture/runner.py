@@ -52,6 +52,7 @@ GROUPS = {
     "kills": ("machine", "killed and interrupted at any moment"),
     "locks": ("machine", "two commands on one folder"),
     "resources": ("machine", "disk, memory, time and native crashes"),
+    "odd_disks": ("machine", "disks without case, disks that fail"),
     "environments": ("machine", "odd folders, homes, locales, clocks"),
     "long_runs": ("machine", "long and heavy work"),
     "dependencies": ("machine", "dependencies, licences, bills of materials"),

@@ -126,9 +126,10 @@ def _explain_full_disk(chain: list[BaseException], path: Path | None) -> str:
 
 
 def _explain_broken_disk(error: OSError, path: Path | None) -> str:
-    place = error.filename or path or "a disk"
+    place = error.filename or path
+    disk = f"{place}: the disk" if place else "a disk"
     return (
-        f"{place}: the disk reports an error ({error.strerror}). Copy what you need from it and check it "
+        f"{disk} reports an error ({error.strerror}). Copy what you need from it and check it "
         f"(dmesg tells more), or name another place ({_OTHER_PLACES}); then run the command again."
     )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#718096"
 MARKS = "osD^vP"
-LONGEST_LABEL = 32
+LONGEST_LABEL = 24
 """Characters of a label beside an axis; a folder's name, which a label may be, has up to 255."""
 
 MAX_LAYER_NAMES = 120
@@ -80,10 +80,11 @@ def confusion(counts: NDArray[np.int64], names: tuple[str, ...], path: Path, tit
     """Plot a confusion matrix int64[classes, classes]: rows are labels, columns predictions."""
     import numpy as np
 
-    side = min(40.0, max(3.5, 0.45 * len(names) + 2))
+    labels = [_shortened(name) for name in names]
+    room = 0.1 * max(0, max(map(len, labels), default=0) - 12)  # inches for labels longer than most
+    side = min(40.0, max(3.5, 0.45 * len(names) + 2) + room)
     figure, axis = _pyplot().subplots(figsize=(side, side), layout="constrained")
     axis.imshow(counts / np.maximum(1, counts.sum(1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
-    labels = [_shortened(name) for name in names]
     axis.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
     axis.set_yticks(range(len(labels)), labels)
     axis.set(xlabel="prediction", ylabel="label")

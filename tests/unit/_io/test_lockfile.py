@@ -95,11 +95,12 @@ def test_another_thread_is_refused(lock: Path) -> None:
 
 
 def test_waiting_takes_over(lock: Path) -> None:
+    released = threading.Event()
     with held(lock) as other:
-        timer = threading.Timer(0.3, lambda: other.communicate("\n"))
+        timer = threading.Timer(0.3, lambda: (released.set(), other.communicate("\n")))
         timer.start()
         with hold(lock, "taken", wait=True) as first:
-            assert first and other.poll() is not None
+            assert first and released.is_set()
         timer.join()
 
 
@@ -275,6 +276,15 @@ def test_lock_that_is_no_regular_file_is_named(lock: Path) -> None:
     message = rf"^{lock}: the lock file is not a regular file.*rm {lock}$"
     with pytest.raises(ResourceError, match=message), hold(lock, "taken"):
         pytest.fail("a lock in a pipe")
+
+
+def test_lock_beside_a_file_of_any_name(tmp_path: Path) -> None:
+    assert lockfile.beside(tmp_path / "a.zip").name == ".a.zip.lock"
+    longest = [lockfile.beside(tmp_path / ("n" * 254 + last)) for last in "ab"]
+    assert longest[0] != longest[1] and longest[0].name.startswith(".nnn")
+    for path in longest:
+        with hold(path, "taken") as first:
+            assert first
 
 
 def test_command_is_told_as_typed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def test_cause_behind_another_error_is_found(tmp_path: Path) -> None:
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
     for error in (
         ValueError("no"),
-        OSError(errno.EIO, "Input/output error"),
+        OSError(errno.EBUSY, "Device or resource busy"),
         FileNotFoundError(2, "none", "x"),
     ):
         with pytest.raises(type(error)), resource_errors.resource_errors_explained(tmp_path):
@@ -105,3 +105,19 @@ def test_removed_folder_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyP
         resource_errors.resource_errors_explained(),
     ):
         Path.cwd()
+
+
+def broken(path: Path | None) -> OSError:
+    return OSError(errno.EIO, "Input/output error", *([str(path)] if path else []))
+
+
+def test_disk_that_fails_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "model.keras"
+    told = r"model\.keras: the disk reports an error \(Input/output error\).*then run the command again"
+    with pytest.raises(ResourceError, match=told), resource_errors.resource_errors_explained():
+        raise broken(file)
+    with pytest.raises(ResourceError, match=told), resource_errors.resource_errors_explained():
+        raise ValueError("of a library") from broken(file)
+    assert "model.keras: the disk reports" in str(resource_errors.cause(broken(None), file))
+    assert str(resource_errors.cause(broken(None))).startswith("a disk reports an error")
+    assert "the disk reports" in resource_errors.refused(broken(file), file)
