@@ -30,7 +30,7 @@ def read_graph(text: str) -> Any:
     Raises:
         RecipeError: the text is damaged, or unpacks to more than `MAX_GRAPH` bytes.
     """
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from tensorflow.core.framework.graph_pb2 import GraphDef
 
     try:
@@ -82,7 +82,7 @@ def _is_allowed(name: str, value: Any) -> bool:
     kind = value.WhichOneof("value")
     if kind == "list" and name == "T":  # of IdentityN
         return _holds_only(value.list, "type") and NUMBERS.issuperset(value.list.type)
-    return bool(kind == KINDS[name] and _CHECKS.get(kind, lambda _name, _value: True)(name, value))
+    return bool(kind == KINDS[name] and (kind not in _CHECKS or _CHECKS[kind](name, value)))
 
 
 _CHECKS: dict[str, Callable[[str, Any], bool]] = {
@@ -110,7 +110,7 @@ def constant_bytes(tensor: Any) -> int:
     count = 8
     for side in tensor.tensor_shape.dim:
         count *= max(0, side.size)
-    return max(count, tensor.ByteSize())
+    return max(count, int(tensor.ByteSize()))
 
 
 def oversize(graph: Any) -> str:
