@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import config
 from tledge._io import atomic, files
-from tledge._process import optional_imports
+from tledge._process import limited_child, optional_imports
 from tledge._process.ordered_map import in_order
 from tledge.config import Stage
 from tledge.contract import INPUT_NAME, OUTPUT_NAME
 from tledge.errors import MissingError, RecipeError, RunError, TledgeError
-from tledge.models import saved_model_layer
+from tledge.models import keras_file, saved_model_layer
 from tledge.models.backbones import BACKBONES, Backbone, Values, split_name
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ POOL = "pool"
 
 PAIR = "pair"
 """Name of the fixed layer that turns one logit into two."""
+
+LOADING_MEMORY, MEMORY_PER_PROCESSOR = 8 << 30, 512 << 20
+"""Bytes of address space that Keras may take to open a file, in addition to eight times its size; native
+threads map much of it unused."""
 
 HUB_RANGE = (0.0, 1.0)
 """The range of pixels that image modules of TensorFlow Hub take."""
@@ -143,6 +147,7 @@ def _load_weights(base: Any, path: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras warns of what it then refuses
+            keras_file.judge_weights_file(path)
             base.load_weights(path)
     except (ValueError, OSError) as error:
         raise RecipeError(f"[model] weights {path}: not of this backbone ({error}).") from error
@@ -292,20 +297,31 @@ def copy(net: Any) -> Any:
 
 
 def load(path: Path) -> Any:
-    """Load a `.keras` file in safe mode, without its optimizer.
+    """Load a `.keras` file that may be somebody else's, without its optimizer.
 
-    Safe mode refuses files that would run code of their own: Lambda layers, other modules' functions.
+    The file is read once and judged as data (`keras_file`). Keras then opens a copy of what was judged, in
+    safe mode, and within a limit of memory: a file of a few lines can describe layers of any size. Whoever
+    cannot bear a crash of native code calls this in another process, as export and preview do.
 
     Raises:
         MissingError: Keras is not installed.
         RunError: The file is damaged or refused.
     """
     keras = optional_imports.load("keras", "export")
+    content = keras_file.read(path)
     saved_model_layer.register()
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-    except TledgeError:
-        raise
+        with tempfile.TemporaryDirectory(prefix="tledge-") as folder, limited_child.memory(_memory(content)):
+            copied = Path(folder) / "model.keras"
+            copied.write_bytes(content)
+            return keras.models.load_model(copied, compile=False, safe_mode=True)
+    except TledgeError as error:
+        raise RunError(f"{path}: {error}") from error
     except Exception as error:  # Keras, h5py and zipfile each raise classes of their own
         reason = " ".join(str(error).split())[:300]
         raise RunError(f"{path}: Keras does not load it ({reason or repr(error)}). Train again.") from error
+
+
+def _memory(content: bytes) -> int:
+    """Return the bytes of address space that opening a file may take in addition to what is in use."""
+    return LOADING_MEMORY + MEMORY_PER_PROCESSOR * (os.cpu_count() or 1) + 8 * len(content)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from tledge.contract import InputSpec
 from tledge.errors import RunError, TledgeError
 from tledge.formats.registry import VARIANTS
-from tledge.models import classifier
+from tledge.preview.keras_session import KerasSession
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.run.records import Artifact
+from tledge.runtime import sandbox
 from tledge.runtime.model_file import read_model
 from tledge.runtime.sessions import Session
 from tledge.verification import flips
@@ -61,7 +62,7 @@ class Panel:
         self._folder = RunFolder(path)
         run = self._folder.read_run()
         self.input: InputSpec = run.input
-        openers: dict[str, Callable[[], Session]] = {KERAS: lambda: _KerasSession(self._folder.model)}
+        openers: dict[str, Callable[[], Session]] = {KERAS: lambda: KerasSession(self._folder.model)}
         artifacts = {artifact.variant: artifact for artifact in self._folder.read_artifacts()}
         for name in COMPARED_VARIANTS:
             if name in artifacts:
@@ -104,22 +105,13 @@ class Panel:
         return self._folder.read_golden()
 
     def close(self) -> None:
-        """Cancel models that are not open yet."""
+        """Cancel models that are not open yet, and end the process that holds the Keras model."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-class _KerasSession:
-    """The Keras model with the interface of an artifact's session."""
-
-    kernels = "keras"
-
-    def __init__(self, path: Path) -> None:
-        self._network = classifier.load(path)
-
-    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        import numpy as np
-
-        return np.asarray(self._network.predict_on_batch(images.astype(np.float32)), np.float32)
+        opening = self._sessions[KERAS]
+        if opening.done() and not opening.cancelled() and opening.exception() is None:
+            session = opening.result()
+            if isinstance(session, KerasSession):
+                session.close()
 
 
 def _opener(folder: RunFolder, artifact: Artifact) -> Callable[[], Session]:
@@ -130,6 +122,7 @@ def _opener(folder: RunFolder, artifact: Artifact) -> Callable[[], Session]:
         model = read_model(path) if path.is_file() else None
         if model is None or model.sha256 != artifact.sha256:  # a damaged file can crash the server
             raise RunError(f"{artifact.path}: missing, or changed since it was exported. Export again.")
+        sandbox.try_model(model)
         return VARIANTS[artifact.variant].format.open(model, "xnnpack")
 
     return open_artifact

@@ -7,17 +7,23 @@ opens the file and predicts one image of zeros. This does not prove that no othe
 from __future__ import annotations
 
 import json
+import math
+import os
 import signal
 import subprocess
 import sys
 
 from tledge import errors
-from tledge._process import optional_imports, subprocesses
+from tledge._process import limited_child, optional_imports
+from tledge._process.limited_child import Limits
 from tledge.errors import ArtifactError
 from tledge.runtime.model_file import ModelFile
 
 TIMEOUT = 60.0
 """Seconds that a model may take to open and to predict one image."""
+
+MEMORY = 2 << 30
+"""Bytes of address space in addition to eight times the file's size; a classifier needs far less."""
 
 _passed: set[str] = set()
 """Models that passed in this process, by SHA-256 and kernel family."""
@@ -39,11 +45,8 @@ def try_model(model: ModelFile, kernels: str = "xnnpack") -> None:
     key = f"{model.sha256} {kernels}"
     if key in _passed or not sys.executable:  # "": Python embedded in a program that cannot be started
         return
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        subprocesses.worker_command("runtime.sandbox_worker", model.name, kernels),
-        stdin=pipe, stdout=pipe, stderr=pipe, env=subprocesses.child_environment(),
-    )  # fmt: skip
+    limits = Limits(MEMORY + 8 * len(model.content), math.ceil(TIMEOUT) * (os.cpu_count() or 1), written=0)
+    process = limited_child.start("runtime.sandbox_worker", model.name, kernels, limits=limits)
     try:
         optional_imports.import_runtime(model.name)  # this process needs it next; meanwhile the other starts
         out, err = process.communicate(model.content, timeout=TIMEOUT)

@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import suppress
 
 from tledge import errors
-from tledge._process import subprocesses
+from tledge._process import limited_child
 from tledge.errors import ArtifactError, TledgeError
 from tledge.runtime import sessions
 from tledge.runtime.model_file import ModelFile
 
-MEMORY = 2 << 30
-"""Bytes of address space in addition to eight times the file's size; a classifier needs far less."""
-
 
 def main(name: str, kernels: str) -> None:
     """Try the model on stdin and print the result."""
-    subprocesses.end_with_parent()
+    limited_child.enter()
     content = sys.stdin.buffer.read()
-    limit_memory(MEMORY + 8 * len(content))
     failure: dict[str, str] = {}
     try:
         predict_zeros(ModelFile(name, content), kernels)
@@ -48,17 +43,6 @@ def predict_zeros(model: ModelFile, kernels: str) -> None:
         raise ArtifactError(
             f"{model.name}: returns shape {list(probabilities.shape)} for one image, expected [1, classes]."
         )
-
-
-def limit_memory(limit: int) -> None:
-    """Limit this process' address space to `limit` bytes and write no core files; no effect on Windows."""
-    with suppress(ImportError, OSError, ValueError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 if __name__ == "__main__":

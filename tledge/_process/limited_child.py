@@ -1,0 +1,124 @@
+"""Start a process of tledge's own that opens a file of somebody else, with limits on what it may use.
+
+The process sets its limits itself, before it reads anything of the file: `start` hands them over, and the
+worker calls `enter` first. On Windows there are none of these limits; a crash still ends only the child.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tledge._process import subprocesses
+
+LIMITS = "TLEDGE_LIMITS"
+"""Environment variable with the limits of a child."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a child may use: bytes of address space, seconds of computing, bytes of each file it writes.
+
+    It never writes a core file. None is no limit.
+    """
+
+    memory: int
+    seconds: int | None = None
+    written: int | None = None
+
+    def as_text(self) -> str:
+        """Return the limits for the environment of a child."""
+        return " ".join(
+            "-" if value is None else str(value) for value in (self.memory, self.seconds, self.written)
+        )
+
+
+def start(
+    module: str,
+    *arguments: object,
+    limits: Limits,
+    environment: dict[str, str] | None = None,
+    stderr: int = subprocess.PIPE,
+) -> subprocess.Popen[bytes]:
+    """Start `tledge.<module>` with pipes for its three streams; it ends with the thread that called this.
+
+    Args:
+        module: a module whose `main` calls `enter` before it does anything else.
+        arguments: its arguments.
+        limits: what it may use.
+        environment: variables in addition to those of this process.
+        stderr: where its messages go; a pipe that nobody reads would fill up.
+    """
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        subprocesses.worker_command(module, *arguments),
+        stdin=pipe, stdout=pipe, stderr=stderr,
+        env={**subprocesses.child_environment(), **(environment or {}), LIMITS: limits.as_text()},
+    )  # fmt: skip
+
+
+def enter() -> None:
+    """Take over the limits that `start` passed, in the child, and end together with its parent."""
+    subprocesses.end_with_parent()
+    words = os.environ.get(LIMITS, "").split()
+    values = [int(word) if word.isdigit() else None for word in words] + [None] * 3
+    if values[0] is not None:
+        apply(Limits(values[0], values[1], values[2]))
+
+
+def apply(limits: Limits) -> None:
+    """Limit this process; a limit that it has already is never raised. No effect on Windows."""
+    with suppress(ImportError):
+        import resource
+
+        _lower(resource.RLIMIT_CORE, 0)
+        _lower(resource.RLIMIT_AS, limits.memory)
+        if limits.seconds is not None:
+            _lower(resource.RLIMIT_CPU, limits.seconds)
+        if limits.written is not None:
+            _lower(resource.RLIMIT_FSIZE, limits.written)
+
+
+def _lower(kind: int, limit: int) -> None:
+    import resource
+
+    with suppress(OSError, ValueError):
+        soft, hard = resource.getrlimit(kind)
+        lowest = min(value for value in (limit, soft, hard) if value != resource.RLIM_INFINITY)
+        resource.setrlimit(kind, (lowest, hard))
+
+
+@contextmanager
+def memory(more: int) -> Iterator[None]:
+    """Limit this process, for a block, to `more` bytes of address space than it has; on Linux only.
+
+    What is allocated beyond that raises MemoryError, or the error of the library that asked for it.
+    """
+    before = _limit_memory(more)
+    try:
+        yield
+    finally:
+        if before is not None:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def _limit_memory(more: int) -> tuple[int, int] | None:
+    """Lower the limit of address space; return the one before, None where it stays as it is."""
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        wanted = pages * resource.getpagesize() + more
+        if before[0] != resource.RLIM_INFINITY and before[0] <= wanted:
+            return None
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, before[1]))
+        return before
+    except (ImportError, OSError, ValueError):
+        return None
