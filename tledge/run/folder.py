@@ -136,8 +136,8 @@ class RunFolder:
     def require_plain(self) -> None:
         """Raise RunError for a link, pipe or device in the place of a member, or below one.
 
-        What commands delete, move and write, and what they ship, stays in the run then. Device projects and
-        files of other names are not looked at: their tools make links, and no command goes there.
+        What commands delete, move, write and ship stays in the run then. Files of other names, such as
+        device projects, are not looked at: their tools make links, and no command goes there.
         """
         with os.scandir(self.path) as listing:
             names = sorted(item.name for item in listing)
@@ -146,7 +146,7 @@ class RunFolder:
                 folder_guard.require_plain(self.path / name, self.path)
 
     def _is_member(self, name: str) -> bool:
-        return (name in FILES and name not in USERS_OWN) or atomic.UNFINISHED in name or name.endswith(".zip")
+        return (name in FILES and name not in USERS_OWN) or atomic.UNFINISHED in name
 
     def member(self, name: str) -> Path:
         """Return the path of a file or folder that a record in this run names.

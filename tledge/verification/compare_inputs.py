@@ -139,7 +139,8 @@ def _run_photos(folder: RunFolder, labels: tuple[str, ...], reference: Golden) -
     with files.complete(index, "Train again."):
         return tuple(
             ComparedPhoto(
-                (folder.photos / photo["photo"]).read_bytes(), labels[int(reference.labels[photo["row"]])]
+                folder.member(f"golden/{photo['photo']}").read_bytes(),
+                labels[int(reference.labels[photo["row"]])],
             )
             for photo in json.loads(index.read_text(encoding="utf-8"))
         )

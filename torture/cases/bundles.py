@@ -213,9 +213,7 @@ def hostile_folders(workspace: Workspace) -> Observation:
         cases.append((name, bundle))
     observation = _try_commands(workspace, cases, ["verify", "predict"], folder, REFUSAL_CODES | {0, 3})
     accepted = [name for name, path in cases if _verifies(workspace, path)]
-    shortfalls = tuple(
-        f"verify passed {name}" for name in accepted if name not in ("folder in a circle", "pipe")
-    )
+    shortfalls = tuple(f"verify passed {name}" for name in accepted)
     shutil.rmtree(folder)
     return replace(observation, shortfalls=observation.shortfalls + shortfalls)
 

@@ -255,9 +255,10 @@ def symbolic_links(workspace: Workspace) -> Observation:
     (run / "report.md").symlink_to(other / "report.md")
     before, results, shortfalls = temporary_disk.file_hashes(other), [], list[str]()
     for command, code, words in (
-        (("predict", "run", "photo.jpg"), 0, ()),
-        (("bundle", "run"), 0, ()),
-        (("report", "run"), 0, ()),
+        (("predict", "run", "photo.jpg"), 1, ("bundle: is a symbolic link", "rm run/bundle")),
+        (("bundle", "run"), 1, ("bundle: is a symbolic link", "rm run/bundle")),
+        (("report", "run"), 1, ("is a symbolic link",)),
+        (("predict", "other", "photo.jpg"), 0, ()),
         (("verify", "loop"), 1, ("no such run folder",)),
         (("predict", "run", "loop"), 1, ("could not be read",)),
         (("bundle", "run", "--target", "web", "--out", "dangling"), 1, ("exists already",)),
@@ -267,10 +268,11 @@ def symbolic_links(workspace: Workspace) -> Observation:
         results.append(workspace.tledge(*command, cwd=folder))
         shortfalls += _faults(command, results[-1], code, *words)
     shortfalls += [] if temporary_disk.file_hashes(other) == before else ["what a link led to was changed"]
-    shortfalls += [
-        f"{path} is still a link" for path in (run / "bundle", run / "report.md") if path.is_symlink()
-    ]
-    return _observation("links are followed to read and replaced to write", shortfalls, results)
+    for path in (run / "bundle", run / "report.md"):
+        path.unlink()
+    results += [workspace.tledge(command, "run", cwd=folder) for command in ("bundle", "report")]
+    shortfalls += [f"a run behind a link: {result.tail}" for result in results[-2:] if result.code]
+    return _observation("runs and photos may be links; links inside a run are refused", shortfalls, results)
 
 
 def train_through_link(workspace: Workspace) -> Observation:

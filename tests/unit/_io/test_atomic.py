@@ -181,3 +181,18 @@ def test_folder_with_links_that_lead_nowhere(
         (made / "link").symlink_to("/nowhere/at/all")
     assert (tmp_path / "made" / "link").is_symlink()
     assert ("all" in waited) == (many == 0) and waited.count("one") == (1 if many == 0 else 3)
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_leftover_that_is_no_folder_is_removed_alone(kind: str, tmp_path: Path) -> None:
+    """A link in the place of a leftover does not lead the clean-up elsewhere."""
+    other = tmp_path / "other"
+    (other / "old").mkdir(parents=True)
+    (other / "photos").write_text("the user's own")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    leftover = folder / ".photos.tledge-0123"
+    leftover.symlink_to(other) if kind == "link" else leftover.touch()
+    atomic.remove_leftovers(folder)
+    assert list(folder.iterdir()) == []
+    assert sorted(path.name for path in other.iterdir()) == ["old", "photos"]

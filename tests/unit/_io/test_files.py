@@ -154,3 +154,29 @@ def test_missing_json_says_what_to_do(tmp_path: Path) -> None:
 def test_file_names_that_are_no_text_are_kept(tmp_path: Path) -> None:
     io_files.write_json(tmp_path / "report.json", {"photo": "r\udcff.jpg"})
     assert io_files.read_json(tmp_path / "report.json", "", "") == {"photo": "r\udcff.jpg"}
+
+
+def test_copy_has_what_was_there(tmp_path: Path) -> None:
+    fill(tmp_path / "run", {"model/variables/data": b"1", "model/saved_model.pb": b"2"})
+    (tmp_path / "run" / "model" / "assets").mkdir()
+    io_files.copy(tmp_path / "run" / "model", tmp_path / "copy", below=tmp_path / "run")
+    copied = sorted(path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*"))
+    assert copied == ["assets", "saved_model.pb", "variables", "variables/data"]
+    assert io_files.sha256(tmp_path / "copy") == io_files.sha256(tmp_path / "run" / "model")
+
+
+@pytest.mark.parametrize("place", ["model", "model/x", "model/variables"])
+def test_nothing_behind_link_is_hashed_or_copied(place: str, tmp_path: Path) -> None:
+    run = fill(tmp_path / "run", {"model/saved_model.pb": b"2"})
+    other = fill(tmp_path / "other", {"id_ed25519": b"secret"})
+    if (run / place).is_dir():
+        (run / place).rename(other / "model")
+    (run / place).symlink_to(other)
+    with pytest.raises(RunError, match=f"{run / place}: is a symbolic link"):
+        io_files.copy(run / "model", tmp_path / "copy", below=run)
+    if place != "model":  # a folder that is named may be a link
+        for measure in (io_files.sha256, io_files.size_of):
+            with pytest.raises(RunError, match="is a symbolic link"):
+                measure(run / "model")
+        with pytest.raises(RunError, match="is a symbolic link"):
+            io_files.canonical_zip(run / "model", tmp_path / "packed.zip")

@@ -315,3 +315,14 @@ def test_sheets_into_a_taken_folder(cli: Cli, tmp_path: Path, monkeypatch: pytes
     Path("out").mkdir()
     with held(tmp_path / "out" / ".lock"):
         assert cli("data", "tiny.toml", "--out", "out").code == 1
+
+
+def test_hard_link_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("of the user")
+    os.link(tmp_path / "letter.txt", tmp_path / ".lock")
+    with (
+        pytest.raises(ResourceError, match=rf"hard link.*Remove it: rm {tmp_path / '.lock'}$"),
+        lockfile.hold(tmp_path / ".lock", "busy"),
+    ):
+        pass
+    assert (tmp_path / "letter.txt").read_text() == "of the user"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 import warnings
@@ -92,3 +93,36 @@ def test_list_of_entries_is_bounded(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="list of entries is larger"):
         reader.open_bundle(path)
     assert zip_guard.open_zip(path, 1 << 24).namelist()
+
+
+def test_checked_zip_is_the_one_that_is_read(tmp_path: Path) -> None:
+    """Its name may get another file after the check."""
+    path, other = tmp_path / "a.zip", tmp_path / "b.zip"
+    for place, text in ((path, "checked"), (other, "exchanged")):
+        with zipfile.ZipFile(place, "w") as out:
+            out.writestr("name", text)
+    with zip_guard.open_zip(path) as opened:
+        other.replace(path)
+        assert opened.read("name") == b"checked"
+    assert opened._owned.closed  # type: ignore[attr-defined]
+
+
+def test_large_member_is_read_whole(tmp_path: Path) -> None:
+    """Only reading the list of entries is limited."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as out:
+        out.writestr("name", bytes(3 << 20))
+    assert len(zip_guard.open_zip(tmp_path / "a.zip").read("name")) == 3 << 20
+
+
+def test_pipe_is_no_zip(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "b.zip")
+    with pytest.raises(ArtifactError, match=r"b\.zip: is a pipe"):
+        reader.open_bundle(tmp_path / "b.zip")
+
+
+def test_refused_zip_is_closed(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    (tmp_path / "a.zip").write_bytes(b"PK")
+    with pytest.raises(zipfile.BadZipFile):
+        zip_guard.open_zip(tmp_path / "a.zip")
+    assert len(os.listdir("/proc/self/fd")) == before
