@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from tledge import contract
 from tledge._io import atomic
 from tledge._process.optional_imports import Needs, install_command
-from tledge.errors import ArtifactError, ConversionError
+from tledge.errors import ArtifactError, ConversionError, TledgeError
 from tledge.formats.base import Format, Mode, Port, Structure, is_zeroed
 from tledge.formats.jobs import ConversionJob, ConversionResult, UncalibratedJob
 from tledge.formats.keras_freezing import keras_model, tensorflow
+from tledge.models import saved_model_judgement
 from tledge.run.read_once import State, state_of
 from tledge.runtime.model_file import ModelSource
 from tledge.runtime.sessions import Session
@@ -123,7 +124,12 @@ def _loaded(path: Path, state: State) -> Any:
     del state
     tf = tensorflow()
     try:
+        saved_model_judgement.require_data(
+            path, ArtifactError, more=saved_model_judgement.PHOTOS, assets=("labels.txt",)
+        )
         return tf.saved_model.load(str(path))
+    except TledgeError:
+        raise
     except Exception as error:  # TensorFlow raises many classes for a damaged folder
         raise ArtifactError(f"{path}: TensorFlow does not load it ({error}).") from error
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from tledge._process import optional_imports
-from tledge.errors import MissingError, RecipeError
-from tledge.models import graph_judgement
+from tledge.errors import MissingError, RecipeError, TledgeError
+from tledge.models import graph_judgement, saved_model_judgement
 from tledge.models.hub_download import FILES, resolve
 
 LAYER = "features"
@@ -116,7 +116,10 @@ def _load(tf: Any, folder: Path) -> Any:
             "TensorFlow 2. Take a newer version of the module, a TF2 SavedModel."
         )
     try:
+        saved_model_judgement.require_data(folder, RecipeError)
         return tf.saved_model.load(str(folder))
+    except TledgeError:
+        raise
     except Exception as error:  # TensorFlow raises many classes for a damaged folder
         raise MissingError(
             f"{folder}: TensorFlow does not load it ({error}). Expected a complete SavedModel: {FILES}."
