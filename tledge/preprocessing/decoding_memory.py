@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import cast
 
 from tledge._process.byte_budget import ByteBudget
 
@@ -30,6 +31,9 @@ USUAL = 9
 ARRAY = 7
 """Further bytes for a pixel where the photo is needed in full: the array, and a copy that Pillow makes."""
 
+SMALL = 1_000_000
+"""Photos of at most so many pixels do not count where freed memory is returned to the system."""
+
 _this_thread = threading.local()
 
 
@@ -44,13 +48,49 @@ def reserved(pixels: int, image_format: str = "", *, in_full: bool = False) -> I
         yield
         return
     budget = _budget()
-    size = pixels * (BYTES_PER_PIXEL.get(image_format, USUAL) + in_full * ARRAY)
-    with budget.reserve(min(size, budget.total)):
+    size = min(pixels * (BYTES_PER_PIXEL.get(image_format, USUAL) + in_full * ARRAY), budget.total)
+    with budget.reserve(size):
         _this_thread.has_reserved = True
         try:
             yield
         finally:
             _this_thread.has_reserved = False
+            if pixels > SMALL:
+                _freed.add(size, budget.total)
+
+
+class _Freed:
+    """Return freed memory to the system now and then.
+
+    glibc keeps for each thread up to 64 MB that photos took, which other threads cannot use.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def add(self, size: int, most: int) -> None:
+        """Count the bytes of a photo; return what is free where it may be more than `most`."""
+        with self._lock:
+            self._bytes += size
+            if self._bytes < most:
+                return
+            self._bytes = 0
+        if trim := _malloc_trim():
+            trim(0)
+
+
+_freed = _Freed()
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    import ctypes
+
+    try:
+        return cast("Callable[[int], int]", ctypes.CDLL(None).malloc_trim)
+    except (AttributeError, OSError, TypeError):  # another C library, which keeps less, or Windows
+        return None
 
 
 @cache

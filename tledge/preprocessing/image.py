@@ -261,8 +261,9 @@ def _decode_with(
             image = _open(data, formats, photo_name)
             area = image.width * image.height
             with decoding_memory.reserved(area, str(image.format), in_full=in_full):
-                upright, facts = _load(image, len(data))
-                return use(upright, facts), facts
+                used = _load_and_use(image, len(data), use)
+                del image  # before others may take its memory
+                return used
     except UnidentifiedImageError as error:
         raise DataError(f"{photo_name}: {_name_kind(data)}.") from error
     except DecompressionBombError as error:  # some formats are checked against the limit of the program
@@ -272,6 +273,11 @@ def _decode_with(
         raise DataError(f"{photo_name}: too large for this machine's memory. Make a smaller copy.") from error
     except _DAMAGE as error:
         raise DataError(f"{photo_name}: damaged{_describe_damage(data, error)}.") from error
+
+
+def _load_and_use(image: Image, size: int, use: Callable[[Image, ImageFacts], T]) -> tuple[T, ImageFacts]:
+    upright, facts = _load(image, size)
+    return use(upright, facts), facts
 
 
 def _open(data: bytes, formats: Sequence[str], photo_name: str) -> Image:

@@ -64,6 +64,30 @@ def large_photos(workspace: Workspace) -> Observation:
     )
 
 
+def photos_in_many_threads(workspace: Workspace) -> Observation:
+    """Decode photos of 16 megapixels in many threads at a time: memory does not grow with their number."""
+    from PIL import Image
+
+    folder, threads = workspace.folder("threads"), workspace.count(40, 16)
+    photo = Image.new("RGB", (4000, 4000), "teal")
+    for name, options in ({"a.png": {}} if workspace.reduced else MANY_THREADS_FORMATS).items():
+        photo.save(folder / name, **options)
+    command = processes.python_module("torture.workers.photo_decoder", "together", threads)
+    result = processes.run([*command, *sorted(folder.iterdir())], workspace.env, timeout=600)
+    shortfalls = [] if result.code == 0 else [result.tail]
+    most = workspace.count(1300, 900)  # MiB; WebP takes four times what PNG does
+    if result.peak > most:
+        shortfalls.append(f"{result.peak:.0f} MiB at the peak, more than {most}")
+    kinds = ", ".join(path.suffix[1:] for path in sorted(folder.iterdir()))
+    summary = f"16 megapixels in {threads} threads at a time ({kinds}): peak {result.peak:.0f} MiB"
+    return Observation(summary, tuple(shortfalls), files=threads, hangs=int(result.hung), peak=result.peak)
+
+
+MANY_THREADS_FORMATS: dict[str, dict[str, object]] = {
+    "a.png": {}, "b.jpg": {"progressive": True}, "c.webp": {}, "d.avif": {}, "e.tif": {"compression": "tiff_lzw"},
+}  # fmt: skip
+
+
 def mutated_photos(workspace: Workspace) -> Observation:
     """Decode mutated files of every format in children; the file that ends one is named."""
     tally, number, stop = DecodingOutcomes(), 0, workspace.count(100_000, 3_000)
@@ -102,6 +126,7 @@ CASES: tuple[Case, ...] = (
         "HEIC without its library", "named with what to install, exit 5", photo_folders.heic_without_library
     ),
     Case("photos of 100 megapixels", "memory is bounded, whatever the threads", large_photos),
+    Case("16 megapixels in many threads", "memory does not grow with them", photos_in_many_threads),
     Case("mutated photos", "no crash, no hang, each refusal one clean line", mutated_photos),
     Case("mutated photos in a folder", "named by data and predict", photo_folders.mutated_through_commands),
 )

@@ -16,7 +16,12 @@ SIZE = (224, 224)
 
 
 def main(arguments: list[str]) -> None:
-    """Decode what the arguments name: `mutated SEED START STOP`, or `files FOLDER [NAME...]`."""
+    """Decode what the arguments name: `mutated SEED START STOP`, `files FOLDER [NAME...]`, or all at once
+    `together THREADS FILE...`.
+    """
+    if arguments[0] == "together":
+        _decode_together(int(arguments[1]), [Path(path) for path in arguments[2:]])
+        return
     for name, source in (_mutated_photos if arguments[0] == "mutated" else _files)(*arguments[1:]):
         print(json.dumps({"begun": name}), flush=True)
         print(json.dumps({"ended": name, **_decode(source)}), flush=True)
@@ -33,6 +38,18 @@ def _mutated_photos(seed: str, start: str, stop: str) -> Iterator[tuple[str, byt
 def _files(folder: str, *names: str) -> Iterator[tuple[str, Path]]:
     for path in [Path(folder) / name for name in names] or sorted(Path(folder).iterdir()):
         yield path.name, path
+
+
+def _decode_together(threads: int, paths: list[Path]) -> None:
+    """Decode each file in so many threads at a time, as a program does that serves several people."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from tledge.preprocessing import image
+
+    with ThreadPoolExecutor(threads) as pool:
+        for path in paths:
+            prepared = list(pool.map(lambda _thread, path=path: image.preprocess(path, SIZE), range(threads)))
+            print(json.dumps({"together": path.name, "count": len(prepared)}), flush=True)
 
 
 def _decode(source: bytes | Path) -> dict[str, object]:

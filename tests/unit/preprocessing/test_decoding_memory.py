@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import weakref
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
@@ -90,3 +93,42 @@ def test_total_grows_with_cores_and_memory(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(cores)), raising=False)
     monkeypatch.setattr(decoding_memory, "_memory", lambda: memory)
     assert decoding_memory.total_bytes() == total << 20
+
+
+def test_freed_memory_is_returned_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    trimmed: list[int] = []
+    monkeypatch.setattr(decoding_memory, "_malloc_trim", lambda: trimmed.append)
+    freed = decoding_memory._Freed()
+    for _ in range(7):
+        freed.add(40, 100)
+    assert trimmed == [0, 0]
+
+
+def test_only_large_photos_return_memory(budget: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    added: list[tuple[int, int]] = []
+    monkeypatch.setattr(decoding_memory._freed, "add", lambda size, most: added.append((size, most)))
+    image.preprocess(encoded("PNG"), (4, 4))
+    monkeypatch.setattr(decoding_memory, "SMALL", PIXELS - 1)
+    image.preprocess(encoded("PNG"), (4, 4))
+    assert added == [(9 * PIXELS, budget.total)]
+
+
+def test_photo_is_freed_before_others_get_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each thread that waits to go on would still hold one."""
+    alive: list[bool] = []
+    loaded: list[weakref.ref[Image.Image]] = []
+    load = image._load
+
+    def remember(opened: Image.Image, size: int) -> Any:
+        loaded.append(weakref.ref(opened))
+        return load(opened, size)
+
+    @contextmanager
+    def reserved(*_arguments: object, **_names: object) -> Iterator[None]:
+        yield
+        alive.append(loaded[-1]() is not None)
+
+    monkeypatch.setattr(image, "_load", remember)
+    monkeypatch.setattr(decoding_memory, "reserved", reserved)
+    image.preprocess(encoded("PNG"), (4, 4))
+    assert alive == [False]
