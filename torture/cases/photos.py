@@ -84,8 +84,12 @@ def photos_in_many_threads(workspace: Workspace) -> Observation:
 
 
 MANY_THREADS_FORMATS: dict[str, dict[str, object]] = {
-    "a.png": {}, "b.jpg": {"progressive": True}, "c.webp": {}, "d.avif": {}, "e.tif": {"compression": "tiff_lzw"},
-}  # fmt: skip
+    "a.png": {},
+    "b.jpg": {"progressive": True},
+    "c.webp": {},
+    "d.avif": {},
+    "e.tif": {"compression": "tiff_lzw"},
+}
 
 
 def mutated_photos(workspace: Workspace) -> Observation:
