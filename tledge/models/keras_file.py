@@ -94,17 +94,15 @@ def _judge_config(config: Any) -> None:
         raise ValueError(f"{CONFIG} describes no model")
     for entry in _named_classes(config):
         module, name, registered = (entry.get(key) for key in ("module", "class_name", "registered_name"))
-        if name == "__keras_tensor__" and not module:
-            continue
-        if name == OWN_LAYER and registered == f"tledge>{OWN_LAYER}":
-            continue
-        if (
-            not isinstance(module, str)
-            or name not in CLASSES.get(module, ())
-            or registered not in (None, name)
-        ):
+        is_own = name == OWN_LAYER and registered == f"tledge>{OWN_LAYER}"
+        is_tensor = name == "__keras_tensor__" and not module
+        if not (is_own or is_tensor or (_is_listed(module, name) and registered in (None, name))):
             shown = graph_judgement.plain(f"{module}.{name}")
             raise ValueError(f"its configuration names {shown}, which no model of tledge's is made of")
+
+
+def _is_listed(module: Any, name: Any) -> bool:
+    return isinstance(module, str) and isinstance(name, str) and name in CLASSES.get(module, ())
 
 
 def _named_classes(value: Any) -> Iterator[dict[str, Any]]:

@@ -62,10 +62,9 @@ class KerasSession:
 
         try:
             self._send(json.dumps(images.shape).encode() + b"\n" + images.tobytes())
-            reply = self._receive(PREDICTING)
-        except OSError as error:
-            raise self._failure("ended") from error
-        return np.asarray(reply["probabilities"], np.float32)
+            return np.asarray(self._receive(PREDICTING)["probabilities"], np.float32)
+        except (OSError, ValueError, LookupError, TypeError) as error:  # it ended, or gives no such reply
+            raise self._failure("does not reply any more") from error
 
     def close(self) -> None:
         """End the process."""
