@@ -11,7 +11,7 @@ import io
 import zipfile
 from collections.abc import Sequence
 
-from tledge._io import zip_guard
+from tledge._io import decompression, zip_guard
 from tledge.formats.flatbuffer_tables import (
     ABSENT,
     Table,
@@ -176,6 +176,6 @@ def _unzip(archive: zipfile.ZipFile | None, name: str) -> bytes:
     if info.file_size > MAX_LABELS:
         raise damaged(f"{place} is larger than {MAX_LABELS} bytes")
     try:
-        return archive.read(info)
+        return decompression.read_member(archive, name, MAX_LABELS)
     except zip_guard.DAMAGE as error:
         raise damaged(f"{place} does not unpack: {error}") from error

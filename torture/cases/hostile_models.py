@@ -6,6 +6,7 @@ import shutil
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -79,6 +80,7 @@ def hostile_keras_files(workspace: Workspace) -> Observation:
             results.append(export)
             faults += _export_faults(name, export, run)
             faults += [f"preview {name}: {fault}" for fault in _preview_faults(workspace, run, name)]
+            faults += _faults_of_others(workspace, name, run)
             faults += [f"{name}: wrote {path.name}" for path in home.iterdir() if path.name != "secret.key"]
             shutil.rmtree(run)
         faults += [f"something {visit} to the port" for visit in listener.visits]
@@ -124,10 +126,8 @@ def _preview_faults(workspace: Workspace, run: Path, name: str) -> Iterator[str]
     pixels = bytes(graphs.SIDE * graphs.SIDE * 3)
     with running_server(workspace, run, f"hostile {name}") as server:
         deadline = time.monotonic() + PATIENCE
-        answer = server.send(
-            f"POST /api/answers HTTP/1.1\r\nHost: {server.host}\r\nConnection: close\r\n"
-            f"Content-Length: {len(pixels)}\r\n\r\n".encode(), pixels, wait=PATIENCE, finish=False,
-        )  # fmt: skip
+        head = server.head("/api/answers", len(pixels))
+        answer = server.send(head.encode(), pixels, wait=PATIENCE, finish=False)
         if time.monotonic() > deadline:
             yield f"took more than {PATIENCE} s"
         if b"200 OK" not in answer[:20] or b"model.keras" not in answer:
@@ -136,10 +136,47 @@ def _preview_faults(workspace: Workspace, run: Path, name: str) -> Iterator[str]
             yield "the server ended"
 
 
+def _faults_of_others(workspace: Workspace, name: str, run: Path) -> Iterator[str]:
+    """Yield what falls short in commands that never open `model.keras`."""
+    shutil.rmtree(run / "bundle", ignore_errors=True)
+    photo = sorted((run / "golden").glob("*.png"))[0]
+    for arguments in (("predict", run, photo), ("compare", run, workspace.run), ("inspect", run)):
+        result = workspace.tledge(*arguments, timeout=120)
+        codes = {"predict": (1, 2, 4), "compare": (0, 1, 2, 3, 4), "inspect": (0,)}[arguments[0]]
+        if result.code not in codes or result.crashed or result.hung:
+            yield f"{arguments[0]} {name}: {result.tail}, expected one of {codes}"
+
+
+def operators_of_the_registry(workspace: Workspace) -> Observation:
+    """Judge a graph of each operator that TensorFlow has, and of each that reaches out by its definition."""
+    from tests.helpers import tensorflow_operators
+    from tledge.models import graph_judgement
+    from tledge.models.graph_operators import OPERATORS
+
+    registry, reaching_out = tensorflow_operators.registry(), tensorflow_operators.reaching_out()
+    passed = [name for name in registry if not graph_judgement.refusal(graphs.graph_of(name))]
+    kinds = Counter(reason for reasons in reaching_out.values() for reason in reasons)
+    faults = [f"{name} passes: it {', '.join(reaching_out[name])}" for name in passed if name in reaching_out]
+    faults += [f"{name} passes, and is not on the list" for name in passed if name not in OPERATORS]
+    faults += [f"{name} is on the list, and refused" for name in OPERATORS if name not in passed]
+    counted = ", ".join(f"{reason}: {count}" for reason, count in kinds.items())
+    return Observation(
+        f"{len(registry)} operators: {len(registry) - len(passed)} refused, {len(reaching_out)} of them by "
+        f"definition more than arithmetic ({counted})",
+        tuple(faults),
+        files=len(registry),
+    )
+
+
 CASES: tuple[Case, ...] = (
     Case(
         "Keras files that are programs",
         "export and preview refuse them in words: nothing is read, written or sent",
         hostile_keras_files,
+    ),
+    Case(
+        "operators of TensorFlow's registry",
+        "a graph holds what is on the list of arithmetic, and nothing else",
+        operators_of_the_registry,
     ),
 )

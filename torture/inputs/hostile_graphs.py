@@ -102,6 +102,15 @@ def graph_text(*operators: tuple[str, dict[str, Any]]) -> str:
     return as_text(graph.SerializeToString())
 
 
+def graph_of(operator: str) -> Any:
+    """Return a graph of one operator without attributes."""
+    from tensorflow.core.framework.graph_pb2 import GraphDef
+
+    graph = GraphDef()
+    graph.node.add(name="harm", op=operator)
+    return graph
+
+
 def as_text(graph: bytes) -> str:
     """Return a graph's bytes as the layer keeps them: compressed, in letters."""
     return base64.b64encode(zlib.compress(graph, 9)).decode()
