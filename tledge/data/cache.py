@@ -1,4 +1,4 @@
-"""Open prepared data: every photo, decoded once into a memory-mapped cache.
+"""Open prepared data: every photo, decoded once into a cache of pixels.
 
 A cache folder holds `images.npy` (uint8[N, H, W, 3]), `index.json` (a row per image), and
 `originals/`: some encoded photos of each class and source split, for the golden set. Its name is a hash of
@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge._io import npy
+from tledge._io import array_file
 from tledge.data import cache_index
 from tledge.data.cache_index import CacheHeader, Row
 from tledge.data.sources.registry import SOURCES
@@ -44,7 +44,7 @@ class Prepared:
     streamed: CacheHeader | None = None
 
     def images(self) -> Images:
-        """Return all images uint8[N, H, W, 3]: memory-mapped, or decoded when they are asked for."""
+        """Return all images uint8[N, H, W, 3]: read from the disk, or decoded, when they are asked for."""
         return self._images
 
     @cached_property
@@ -52,7 +52,8 @@ class Prepared:
         if self.streamed:
             read = SOURCES[self.streamed.source].module.reader(self.streamed.options)
             return StreamedImages(self.rows, read, self.streamed.side)
-        return npy.open_mapped(self.folder / "images.npy")
+        images: Images = array_file.open_array(self.folder / "images.npy")
+        return images
 
     @cached_property
     def label_indices(self) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tledge._io import atomic
@@ -35,13 +36,24 @@ def groups_of(prepared: Prepared) -> NDArray[np.int64]:
     import numpy as np
 
     path = prepared.folder / f"groups-{GROUPING}.npy"
-    if not path.is_file():
-        if not os.access(prepared.folder, os.W_OK):
-            return near_duplicate_groups(prepared.images())
-        with atomic.replacing(path) as partial:
-            np.save(partial, near_duplicate_groups(prepared.images()))
-    groups: NDArray[np.int64] = np.load(path)
+    groups = _read(path, len(prepared.rows))
+    if groups is None:
+        groups = near_duplicate_groups(prepared.images())
+        if os.access(prepared.folder, os.W_OK):
+            with atomic.replacing(path) as partial:
+                np.save(partial, groups)
     return groups
+
+
+def _read(path: Path, count: int) -> NDArray[np.int64] | None:
+    """Return the groups of `count` images in a file; None where there is no such file, or it is cut."""
+    import numpy as np
+
+    try:
+        groups: NDArray[np.int64] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return groups if groups.shape == (count,) and groups.dtype == np.int64 else None
 
 
 def near_duplicate_groups(images: Images) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """Decode prepared images from the source whenever they are needed, instead of caching their pixels.
 
-`StreamedImages` replaces the memory-mapped array of the cache. Several threads decode photos (Pillow lets
+`StreamedImages` replaces the array of the cache. Several threads decode photos (Pillow lets
 other threads run meanwhile), and the photos that come next can be decoded ahead.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Images(Protocol):
-    """Prepared images uint8[N, H, W, 3]: what a memory-mapped array and `StreamedImages` have in common."""
+    """Prepared images uint8[N, H, W, 3]: what `ArrayFile` and `StreamedImages` have in common."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tledge._io import atomic, npy
+from tledge._io import array_file, atomic, npy
+from tledge.errors import RunError
 from tledge.models import augmentation
 from tledge.progress import Progress, track
 from tledge.recipe.definition import Recipe
@@ -15,16 +16,19 @@ BATCH = 64
 
 
 def with_copies(examples: Examples, recipe: Recipe, path: Path, progress: Progress) -> Examples:
-    """Return the examples with the copies of `[augment] views`, in a memory-mapped file at `path`.
+    """Return the examples with the copies of `[augment] views`, which are read from a file at `path`.
 
     The first copy is the unchanged image where `keep_photo` is on: on rock-paper-scissors, heads that
     saw the image and two changed copies had 4 points more than heads that saw three changed copies.
     Where layers of the backbone are trained as well, all copies are better changed: see
-    recipes/rps.toml. A file that exists, as after --resume, is used as it is.
+    recipes/rps.toml. A whole file that exists, as after --resume, is used as it is.
     """
-    if not path.is_file():
+    try:
+        copies = array_file.open_array(path)
+    except (RunError, OSError, ValueError):  # there is none, or it was cut
         _write(examples, recipe, path, progress)
-    return replace(examples, copies=npy.open_mapped(path))
+        copies = array_file.open_array(path)
+    return replace(examples, copies=copies)
 
 
 def _write(examples: Examples, recipe: Recipe, path: Path, progress: Progress) -> None:

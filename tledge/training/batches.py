@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge._io import files
+from tledge._io import array_file, files
 from tledge.config import Stage
 from tledge.data.streaming import Images, OneHot
 from tledge.errors import TledgeError
@@ -66,7 +66,7 @@ class Examples:
         import numpy as np
 
         if self.copies is not None:
-            return np.asarray(self.copies[epoch % len(self.copies)][positions])
+            return np.asarray(array_file.part_of(self.copies, epoch % len(self.copies))[positions])
         return np.asarray(self.images[self.rows[positions]])
 
 

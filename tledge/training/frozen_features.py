@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge._io import atomic, files, npy
+from tledge._io import array_file, atomic, files, npy
 from tledge.config import Stage
 from tledge.data.streaming import Images, in_batches
 from tledge.models import augmentation, classifier
@@ -113,7 +113,7 @@ def outputs(
     path: Path,
     progress: Progress = SILENT,
 ) -> NDArray[np.float32]:
-    """Return the front's outputs float32[copies, rows, ...], memory-mapped from `path`.
+    """Return the front's outputs float32[copies, rows, ...], which are read from `path`.
 
     A file that matches the SHA-256 beside it is used as it is; any other is computed again.
 
@@ -132,7 +132,8 @@ def outputs(
         with atomic.replacing(path) as unfinished:
             _compute(front, images, rows, npy.create_array(unfinished, np.float32, shape), progress)
         files.write_text(digest_path, files.sha256(path))
-    return npy.open_mapped(path)
+    features: NDArray[np.float32] = array_file.open_array(path)
+    return features
 
 
 def _is_intact(path: Path, digest_path: Path) -> bool:
@@ -150,7 +151,11 @@ def _compute(
 ) -> None:
     """Fill `out` with the front's outputs for every copy of the images."""
     per_copy = math.ceil(len(rows) / BATCH)
-    batches = (batch for copy in range(len(images)) for batch in in_batches(images[copy], rows, BATCH))
+    batches = (
+        batch
+        for copy in range(len(images))
+        for batch in in_batches(array_file.part_of(images, copy), rows, BATCH)
+    )
     tracked = track(
         progress, classifier.predict_batches(front, batches), "frozen layers", len(images) * per_copy
     )
