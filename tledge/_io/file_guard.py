@@ -53,7 +53,7 @@ def open_file(
     if below is not None and _parts(path, below, error):
         require_no_link(path.parent, below, error)
     before = path.stat() if follow else path.lstat()
-    _require_regular(path, before.st_mode, error)
+    _require_regular(path, before.st_mode, follow, error)
     more = _FLAGS | (0 if follow else _NO_LINK)
     try:
         file = open(path, "rb", opener=lambda _path, flags: _open(path, below, flags | more))  # noqa: SIM115
@@ -63,7 +63,7 @@ def open_file(
         raise
     try:
         facts = os.fstat(file.fileno())
-        _require_regular(path, facts.st_mode, error)
+        _require_regular(path, facts.st_mode, follow, error)
         _require_size(path, facts.st_size, limit, error)
     except BaseException:
         file.close()
@@ -129,14 +129,18 @@ def _target(path: Path) -> str:
         return "another place"
 
 
-def _require_regular(path: Path, mode: int, error: type[TledgeError]) -> None:
-    if not stat.S_ISREG(mode):
-        raise refusal(path, mode, error, "a regular file")
+def _require_regular(path: Path, mode: int, follow: bool, error: type[TledgeError]) -> None:
+    if stat.S_ISREG(mode):
+        return
+    if follow:  # named by the user, who need not remove it
+        raise error(f"{path}: is {kind(mode)}; expected a regular file, or a link to one.")
+    raise refusal(path, mode, error, "a regular file")
 
 
 def _require_size(path: Path, size: int, limit: int | None, error: type[TledgeError]) -> None:
     if limit is not None and size > limit:
-        raise error(f"{path}: too large, {size} bytes; at most {limit} are read.")
+        unit, name = (1 << 20, "MiB") if limit >= 1 << 20 else (1, "bytes")
+        raise error(f"{path}: too large, {size // unit} {name}; at most {limit // unit} are read.")
 
 
 def _open(path: Path, below: Path | None, flags: int) -> int:

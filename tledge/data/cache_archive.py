@@ -22,6 +22,7 @@ from tledge._io import (
     cache_folder,
     file_guard,
     files,
+    folder_guard,
     lockfile,
     ownership,
     resource_errors,
@@ -83,7 +84,7 @@ def pack(prepared: Prepared, data: Data, size: int, out: Path, progress: Progres
         raise RunError(f"{out}: a folder; --pack takes the name of a file to write.")
     if not data.cache:
         raise RecipeError("[data] cache = false keeps no pixels, so there is nothing to pack. Leave it out.")
-    paths = {path.relative_to(prepared.folder).as_posix(): path for path in prepared.folder.rglob("*")}
+    paths = {entry.name: entry.path for entry in folder_guard.files(prepared.folder, DataError)}
     names = sorted(name for name in paths if MEMBER.fullmatch(name))
     total_bytes = sum(paths[name].stat().st_size for name in names)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +100,7 @@ def pack(prepared: Prepared, data: Data, size: int, out: Path, progress: Progres
             start_task(progress, "pack", total_bytes) as task,
         ):
             for name in names:
-                with paths[name].open("rb") as source, _new_member(packed, name) as target:
+                with _open(prepared.folder, name) as source, _new_member(packed, name) as target:
                     members[name] = _copy(source, target, task)
             header = _header(prepared, data, size, members)
             with _new_member(packed, HEADER_NAME) as target:
@@ -166,7 +167,7 @@ def unpack(path: Path, data: Data, size: int, progress: Progress = SILENT) -> Pr
 def _open_archive(path: Path) -> Iterator[Callable[[str], IO[bytes]]]:
     """Yield a function that opens a member by name; raises DataError for names that no cache has."""
     if path.is_dir():
-        yield lambda name: file_guard.open_file(path / name, below=path, error=DataError)
+        yield lambda name: _open(path, name)
         return
     if not path.is_file():
         raise MissingError(f"{path}: no such file or folder. Write it with `tledge data RECIPE --pack`.")
@@ -184,6 +185,11 @@ def _open_archive(path: Path) -> Iterator[Callable[[str], IO[bytes]]]:
                 f"{path}: {(unknown or ['a name twice'])[0]} is not part of a cache. {PACK_AGAIN}"
             )
         yield packed.open
+
+
+def _open(folder: Path, name: str) -> IO[bytes]:
+    """Open a member in a folder; raise DataError for a link, a pipe or a device."""
+    return file_guard.open_file(folder / name, below=folder, error=DataError)
 
 
 def _read_header(path: Path, member: Callable[[str], IO[bytes]]) -> ArchiveHeader:

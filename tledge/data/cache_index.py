@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
 
-from tledge._io import files, ownership
+from tledge._io import file_guard, files, ownership
 from tledge._io.json_records import from_json
 from tledge._io.npy import HEADER
 from tledge.errors import RunError
@@ -27,6 +28,9 @@ ALWAYS_HASHED = 1 << 30
 
 PATIENCE = 2.0
 """Seconds of hashing after which a progress task is shown."""
+
+ORIGINAL = re.compile(r"[\w-]+\.(jpg|png)")
+"""Name of a photo in `originals/`; any other could lead out of the cache."""
 
 _ADVICE = "Run `tledge data RECIPE`, which makes it again."
 
@@ -107,7 +111,7 @@ def _text(header: CacheHeader, lines: Iterable[bytes]) -> Iterator[bytes]:
 def read(path: Path) -> tuple[CacheHeader, tuple[Row, ...]]:
     """Read an index; raises RunError where it is missing, cut, changed or of another version of tledge."""
     try:
-        with path.open("rb") as file, files.complete(path, _ADVICE):
+        with file_guard.open_file(path) as file, files.complete(path, _ADVICE):
             return _read(file)
     except OSError as error:
         raise RunError(
@@ -136,7 +140,10 @@ def _row(facts: dict[str, Any], repeated: dict[Any, Any]) -> Row:
     for name in _REPEATED:
         if name in facts:
             facts[name] = repeated.setdefault(facts[name], facts[name])
-    return Row(**facts)
+    row = Row(**facts)
+    if row.original and not ORIGINAL.fullmatch(row.original):
+        raise ValueError(f"{row.original[:100]!r} is not the name of a kept photo")
+    return row
 
 
 def find_damage(folder: Path, header: CacheHeader, rows: tuple[Row, ...], progress: Progress) -> str:

@@ -7,9 +7,7 @@ antialiases) → uint8[H, W, 3]. A change here needs a new `PREPROCESSING` and n
 from __future__ import annotations
 
 import importlib
-import os
 import re
-import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tledge._io import file_guard
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import decoding_memory
 from tledge.preprocessing.pillow_open import open_image, pillow_warnings_ignored
@@ -160,25 +159,11 @@ def read_photo(path: Path) -> bytes:
     `MAX_BYTES`, or is not a regular file: a pipe or a device may never end.
     """
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            facts = os.fstat(file.fileno())
-            if not stat.S_ISREG(facts.st_mode):
-                raise DataError(f"{path}: neither a file nor a link to one, expected a photo.")
-            if facts.st_size > MAX_BYTES:
-                raise DataError(
-                    f"{path}: too large, {facts.st_size >> 20} MiB; at most {MAX_BYTES >> 20} are read. "
-                    "Make a smaller copy."
-                )
-            return file.read(facts.st_size)
+        return file_guard.read_bytes(path, follow=True, limit=MAX_BYTES, error=DataError)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    """Open a file without waiting for a writer where it is a pipe."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def to_rgb(image: Image) -> Image:

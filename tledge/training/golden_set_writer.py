@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge._io import atomic, files
+from tledge._io import atomic, file_guard, files
 from tledge.data import cache, sampling
 from tledge.preprocessing import encodings, image
 from tledge.run import golden_set
@@ -85,7 +85,9 @@ def _originals(prepared: cache.Prepared, rows: NDArray[np.int64]) -> list[Golden
     photos = []
     for number, row in enumerate(sampling.pick_originals(prepared, rows, PHOTOS)):
         original = prepared.folder / "originals" / prepared.rows[row].original
-        photos.append(GoldenPhoto(f"{number:02d}{original.suffix}", positions[row], original.read_bytes()))
+        photos.append(
+            GoldenPhoto(f"{number:02d}{original.suffix}", positions[row], file_guard.read_bytes(original))
+        )
     return photos
 
 

@@ -260,8 +260,8 @@ def symbolic_links(workspace: Workspace) -> Observation:
         (("report", "run"), 1, ("is a symbolic link",)),
         (("predict", "other", "photo.jpg"), 0, ()),
         (("verify", "loop"), 1, ("no such run folder",)),
-        (("predict", "run", "loop"), 1, ("could not be read",)),
-        (("bundle", "run", "--target", "web", "--out", "dangling"), 1, ("exists already",)),
+        (("predict", "other", "loop"), 1, ("could not be read",)),
+        (("bundle", "other", "--target", "web", "--out", "dangling"), 1, ("exists already",)),
         (("report", "dangling"), 1, ("no such run folder",)),
         (("init", "loop/photos"), 5, ("no such folder",)),
     ):

@@ -226,9 +226,9 @@ def previews_with_key(workspace: Workspace) -> Observation:
     (run / "model.keras").write_bytes(b"not what was signed")
     shortfalls: list[str] = []
     with preview_server.running_server(workspace, run, "signed", "--key", public) as server:
-        _status, page = server.request("/")
-        shortfalls += ["the page offers models that nobody signed"] * (b'"Keras"' in page)
-        shortfalls += [] if b'"models": []' in page else ["the page does not say which models it offers"]
+        status, offered = server.request("/api/features")
+        shortfalls += ["it offers models that nobody signed"] * (b"Keras" in offered)
+        shortfalls += [] if status == 200 and b'"models"' in offered else ["it does not say what it offers"]
         shortfalls += _served_faults(server, run)
         shortfalls += server.faults()
     attempts: list[tuple[str, tuple[object, ...]]] = [

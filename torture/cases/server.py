@@ -172,10 +172,9 @@ def path_traversal(workspace: Workspace) -> Observation:
     folder = workspace.folder("traversal")
     bundle_copy = Path(shutil.copytree(make_bundle(workspace), folder / "bundle"))
     (folder / "secret").write_bytes(SECRET)
-    (bundle_copy / "link.txt").symlink_to(folder / "secret")
-    (bundle_copy / "links").symlink_to(folder)
-    (bundle_copy / "loop").symlink_to("loop")
     with running_server(workspace, bundle_copy, "traversal") as server:
+        for name, target in {"link.txt": folder / "secret", "links": folder, "loop": "loop"}.items():
+            (bundle_copy / name).symlink_to(target)
         faults, status_counts = [], Counter[int]()
         for path in TRAVERSALS:
             code, answer = server.request(path)

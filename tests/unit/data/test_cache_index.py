@@ -78,6 +78,13 @@ def test_every_changed_byte_shows(tmp_path: Path) -> None:
             cache_index.read(path)
 
 
+@pytest.mark.parametrize("name", ["../x.jpg", "/etc/x.png", "a/b.jpg", "x.txt", ".jpg", "a\n.png"])
+def test_kept_photo_of_a_name_that_leads_out_is_refused(name: str, tmp_path: Path) -> None:
+    row = Row("a", "cat", "train", "0" * 64, original=name)
+    with pytest.raises(RunError, match=r"index\.json.*is not the name of a kept photo"):
+        cache_index.read(written(tmp_path, (row,)))
+
+
 def test_rows_are_small_and_read_one_by_one(tmp_path: Path) -> None:
     """Bytes a row: 366 kept, 374 at the peak; plain dataclasses parsed at once took 679 and 1255."""
     path = written(tmp_path, some_rows(5000))

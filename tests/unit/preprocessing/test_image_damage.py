@@ -17,6 +17,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from tests.helpers import damaged
+from tledge._io import file_guard
 from tledge._process.byte_budget import ByteBudget
 from tledge.errors import DataError
 from tledge.preprocessing import decoding_memory
@@ -100,16 +101,17 @@ def test_decoder_error_is_explained(error: Exception, reason: str, monkeypatch: 
 
 
 def test_folder_is_no_photo(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"x\.jpg: cannot be read \(.*directory"):
+    with pytest.raises(DataError, match=r"x\.jpg: is a folder; expected a regular file"):
         (tmp_path / "x.jpg").mkdir()
         preprocess(tmp_path / "x.jpg", (8, 8))
 
 
 def test_unreadable_photo_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def locked(_path: str, _flags: int) -> int:
+    def locked(*_arguments: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(preprocessing_image, "_open_without_waiting", locked)
+    (tmp_path / "mine.jpg").touch()
+    monkeypatch.setattr(file_guard, "_open", locked)
     with pytest.raises(DataError, match=r"mine\.jpg: cannot be read \(Permission denied\)"):
         preprocess(tmp_path / "mine.jpg", (8, 8))
 
@@ -122,7 +124,9 @@ def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "large.jpg").open("wb") as file:
         file.truncate(1 << 40)
     for path in (tmp_path / "pipe.jpg", tmp_path / "link.jpg", Path("/dev/zero")):
-        with pytest.raises(DataError, match=f"{path}: neither a file nor a link to one"):
+        with pytest.raises(
+            DataError, match=f"{path}: is a (pipe|device); expected a regular file, or a link to one"
+        ):
             preprocess(path, (8, 8))
     with pytest.raises(DataError, match=r"large\.jpg: too large, 1048576 MiB; at most 512 are read"):
         preprocess(tmp_path / "large.jpg", (8, 8))
