@@ -5,12 +5,12 @@ This is own code because numpy's own `.npz` contains the time of day.
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tledge._io import bus_errors, file_guard, resource_errors
 from tledge.errors import RunError
@@ -18,6 +18,9 @@ from tledge.errors import RunError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import DTypeLike, NDArray
+
+BLOCK = 1 << 20
+"""Bytes that are read at a time."""
 
 HEADER = 128
 """Bytes before the pixels in `images.npy`; the shape is filled in when all images are written."""
@@ -74,12 +77,76 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_npz(path: Path, what: str) -> dict[str, NDArray[Any]]:
-    """Read the arrays of an `.npz`; raise RunError, which names `what`, if it is missing or damaged."""
+    """Read the arrays of an `.npz` that `write_npz` wrote; a few bytes cannot stand for gigabytes in it.
+
+    Raises:
+        RunError: it is missing, no regular file or damaged, holds Python objects, or unpacks to more than the
+            file's size; the message names `what`.
+    """
+    try:
+        with file_guard.open_file(path) as file, zipfile.ZipFile(file) as packed:
+            _require_unpacked(packed, os.fstat(file.fileno()).st_size)
+            return dict(_read_member(packed, entry) for entry in packed.infolist())
+    except (RunError, MemoryError):
+        raise
+    except Exception as error:  # a header is a Python literal, which fails with many exceptions
+        raise RunError(f"{path}: no {what} ({error}). Train again.") from error
+
+
+def read_npy(path: Path, what: str) -> NDArray[Any]:
+    """Read an `.npy`; raise RunError, which names `what`, where `read_npz` would."""
+    try:
+        with file_guard.open_file(path) as file:
+            return read_array(file, os.fstat(file.fileno()).st_size)
+    except (RunError, MemoryError):
+        raise
+    except Exception as error:
+        raise RunError(f"{path}: no {what} ({error}). Train again.") from error
+
+
+def read_array(stream: IO[bytes], size: int) -> NDArray[Any]:
+    """Read an array of numbers or text in the format of `.npy` from `size` bytes.
+
+    Memory is taken only for bytes that are there: what a header says may be anything.
+
+    Raises:
+        ValueError: it holds Python objects or fields, or less than its header says. A damaged header, which
+            is a Python literal, raises many other exceptions.
+    """
     import numpy as np
 
-    try:
-        # Opened here, because numpy does not close a file that is no zip file.
-        with file_guard.open_file(path) as file, np.load(file, allow_pickle=False) as packed:
-            return {name: packed[name] for name in packed.files}
-    except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise RunError(f"{path}: no {what} ({error}). Train again.") from error
+    is_first_version = np.lib.format.read_magic(stream) == (1, 0)
+    formats = np.lib.format
+    read_header = formats.read_array_header_1_0 if is_first_version else formats.read_array_header_2_0
+    shape, is_fortran, dtype = read_header(stream)
+    if dtype.kind not in "biufU" or dtype.subdtype is not None:
+        raise ValueError(f"it holds {dtype}, expected numbers or text")
+    bytes_needed = math.prod(shape) * dtype.itemsize
+    if not 0 <= bytes_needed <= size or any(side < 0 for side in shape):
+        raise ValueError(f"its header says {bytes_needed} bytes, and there are {size}")
+    values = bytearray(bytes_needed)
+    _fill(stream, memoryview(values))
+    array: NDArray[Any] = np.ndarray(shape, dtype, values, order="F" if is_fortran else "C")
+    return array
+
+
+def _fill(stream: IO[bytes], values: memoryview) -> None:
+    """Read exactly as many bytes as `values` takes; raise ValueError where there are fewer."""
+    filled = 0
+    while filled < len(values):
+        count = stream.readinto(values[filled : filled + BLOCK])  # type: ignore[union-attr]
+        if not count:
+            raise ValueError(f"it is cut: {len(values)} bytes were expected, {filled} are there")
+        filled += count
+
+
+def _require_unpacked(packed: zipfile.ZipFile, size: int) -> None:
+    """Raise ValueError where members of a zip unpack to more than `size` bytes."""
+    unpacked = sum(entry.file_size for entry in packed.infolist())
+    if unpacked > size:
+        raise ValueError(f"it unpacks to {unpacked} bytes, more than its own {size}")
+
+
+def _read_member(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[str, NDArray[Any]]:
+    with packed.open(entry) as member:
+        return entry.filename.removesuffix(".npy"), read_array(member, entry.file_size)

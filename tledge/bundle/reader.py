@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tledge._io import file_guard, folder_guard, zip_guard
+from tledge._io import file_guard, folder_guard, npy, zip_guard
 from tledge.bundle import manifest as bundle_manifest
 from tledge.bundle import signing
 from tledge.bundle.manifest import Manifest, Shipped
@@ -177,16 +177,13 @@ class Bundle:
             target.write_bytes(self.files.read(name))
 
     def _array(self, name: str) -> NDArray[Any]:
-        import numpy as np
-
         try:
-            stream = io.BytesIO(self.files.read(name))
-            array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-        except ArtifactError:
+            content = self.files.read(name)
+            return npy.read_array(io.BytesIO(content), len(content))
+        except (ArtifactError, MemoryError):
             raise
         except Exception as error:  # its header is a Python literal, which fails with many exceptions
             raise ArtifactError(f"{self.path}: {name} is damaged ({error}).") from error
-        return array
 
 
 def is_bundle(path: Path) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge._io import atomic, cache_folder, files, ownership
+from tledge._io import atomic, cache_folder, files, npy, ownership
 from tledge.data import cache, prepare, sampling, splits
 from tledge.errors import DataError
 from tledge.progress import SILENT, Progress
@@ -126,11 +126,9 @@ def calibration_images(
     folder: RunFolder, recipe: Recipe, run: TrainedRun, progress: Progress = SILENT
 ) -> NDArray[np.uint8]:
     """Return the images uint8[N, H, W, 3] that an export calibrated on, or would; without the blank ones."""
-    import numpy as np
-
     path = folder.path / CALIBRATION
     if path.is_file():
-        images: NDArray[np.uint8] = np.load(path, allow_pickle=False)
+        images: NDArray[np.uint8] = npy.read_npy(path, "readable calibration images")
     else:
         prepared = open_photos(recipe, run, progress)
         images = prepared.images()[_calibration_rows(recipe, run, prepared)]

@@ -92,11 +92,11 @@ def save(path: Path, golden: Golden) -> None:
 
 
 def load(path: Path) -> Golden:
-    """Read `golden.npz`; raise RunError if it is missing or damaged."""
+    """Read `golden.npz`; raise RunError if it is missing or damaged, or if its arrays do not fit together."""
     what = "readable golden set"
     arrays = read_npz(path, what)
     try:
-        return Golden(
+        golden = Golden(
             images=arrays["images"],
             labels=arrays["labels"],
             probabilities=arrays["probabilities"],
@@ -107,5 +107,30 @@ def load(path: Path) -> Golden:
                 if name.startswith("fault.")
             },
         )
-    except KeyError as error:
+        _require_fitting(golden)
+    except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: no {what} ({error}). Train again.") from error
+    return golden
+
+
+def _require_fitting(golden: Golden) -> None:
+    """Raise ValueError unless shapes and dtypes are those that `Golden` describes, for at least one image."""
+    images, labels, probabilities = golden.images, golden.labels, golden.probabilities
+    if images.dtype != "uint8" or images.ndim != 4 or images.shape[3] != 3 or not images.size:
+        raise ValueError(f"images are {images.dtype}{list(images.shape)}, expected uint8[N, H, W, 3]")
+    count = len(images)
+    if probabilities.dtype.kind != "f" or probabilities.ndim != 2 or len(probabilities) != count:
+        found = f"{probabilities.dtype}{list(probabilities.shape)}"
+        raise ValueError(f"probabilities are {found}, expected float32[{count}, classes]")
+    classes = probabilities.shape[1]
+    if labels.dtype.kind not in "iu" or labels.shape != (count,) or not _are_below(labels, classes):
+        raise ValueError(f"labels are no {count} numbers from 0 to {classes - 1}")
+    if len(golden.ids) != count:
+        raise ValueError(f"{len(golden.ids)} ids for {count} images")
+    for name, values in golden.faults.items():
+        if values.dtype.kind != "f" or values.ndim != 2 or values.shape[1] != classes or len(values) > count:
+            raise ValueError(f"fault.{name} is {values.dtype}{list(values.shape)}")
+
+
+def _are_below(labels: NDArray[np.int64], classes: int) -> bool:
+    return bool((labels >= 0).all() and (labels < classes).all())

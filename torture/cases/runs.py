@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from torture.cases import links_and_pipes
+from torture.inputs import arrays
 from torture.support.case import Case
 from torture.support.observation import Observation
 from torture.support.refusals import refusal_fault
@@ -78,6 +82,47 @@ def _positions(raw: Any) -> Iterator[tuple[Any, Any]]:
         yield from _positions(raw[key])
 
 
+GOLDEN_COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("verify", "RUN"), ("report", "RUN"), ("compare", "RUN", "GOOD"), ("bundle", "RUN"),
+    ("verify", "RUN", "--skew"), ("compare", "GOOD", "RUN"), ("bench", "RUN", "--threads", "1"),
+)  # fmt: skip
+"""Commands that read the golden set of a run."""
+
+
+def damaged_arrays(workspace: Workspace) -> Observation:
+    """Damage a run's golden set as arrays, and its other arrays: in words, and never in gigabytes."""
+    run = workspace.own_run("arrays")
+    original = (run / "golden.npz").read_bytes()
+    with np.load(io.BytesIO(original)) as packed:
+        golden = {name: packed[name] for name in packed.files}
+    names = arrays.QUICK if workspace.reduced else arrays.DAMAGED
+    changes = {name: arrays.DAMAGED[name] for name in names}
+    results, shortfalls = [], list[str]()
+    words = {"RUN": str(run), "GOOD": str(workspace.run)}
+    for name, make in changes.items():
+        make(run / "golden.npz", golden)
+        for command in GOLDEN_COMMANDS[: workspace.count(len(GOLDEN_COMMANDS), 1)]:
+            arguments = [words.get(part, part) for part in command]
+            results.append(workspace.tledge(*arguments, timeout=120, memory=6 << 10))
+            if fault := refusal_fault(name, " ".join(command), results[-1], {0, 1, 3, 4}):
+                shortfalls.append(fault)
+    (run / "golden.npz").write_bytes(original)
+    for path in ("evidence/photos.npz", "evidence/calibration.npy")[: workspace.count(2, 1)]:
+        (run / path).write_bytes(arrays.npy(np.array([None] * 4, dtype=object)))
+        commands = (("report", run), ("export", run, "--int8"))
+        results.append(workspace.tledge(*commands[path.endswith("npy")], timeout=120))
+        if fault := refusal_fault(path, "objects", results[-1], {0, 1, 3, 4}):
+            shortfalls.append(fault)
+    return Observation(
+        f"{len(changes)} files, {len(results)} commands",
+        tuple(shortfalls),
+        files=len(changes),
+        crashes=sum(result.crashed for result in results),
+        hangs=sum(result.hung for result in results),
+        peak=max(result.peak for result in results),
+    )
+
+
 CASES: tuple[Case, ...] = (
     Case("damaged run folders", "in words, no traceback", damaged_run_folders),
     Case(
@@ -86,4 +131,5 @@ CASES: tuple[Case, ...] = (
         links_and_pipes.links_in_run,
     ),
     Case("pipes in a run", "refused by name within seconds, also for a zip", links_and_pipes.pipes_in_run),
+    Case("damaged arrays", "in words, no traceback, no memory for what is not there", damaged_arrays),
 )

@@ -88,3 +88,28 @@ def test_damage_is_seen(written: tuple[Path, Golden], damage: Callable[[bytes], 
     assert path.read_bytes() != before
     with pytest.raises(RunError, match=r"no readable golden set .*Train again"):
         golden_set.load(path)
+
+
+MISFITS: dict[str, Callable[[Golden], Golden]] = {
+    "images of floats": lambda made: replace(made, images=made.images.astype(np.float32)),  # type: ignore[arg-type]
+    "images without a side": lambda made: replace(made, images=made.images[..., 0]),
+    "no images": lambda made: replace(made, images=made.images[:0]),
+    "fewer images": lambda made: replace(made, images=made.images[:3]),
+    "fewer labels": lambda made: replace(made, labels=made.labels[:3]),
+    "labels out of range": lambda made: replace(made, labels=made.labels + 1),
+    "labels below 0": lambda made: replace(made, labels=made.labels - 1),
+    "labels of floats": lambda made: replace(made, labels=made.labels.astype(float)),  # type: ignore[arg-type]
+    "one row for all": lambda made: replace(made, probabilities=made.probabilities[0]),
+    "fewer rows": lambda made: replace(made, probabilities=made.probabilities[:3]),
+    "fewer ids": lambda made: replace(made, ids=made.ids[:3]),
+    "faults of text": lambda made: replace(made, faults={"x": np.array([["a"] * 3])}),
+    "faults of other classes": lambda made: replace(made, faults={"x": made.probabilities[:, :2]}),
+}
+
+
+@pytest.mark.parametrize("misfit", sorted(MISFITS))
+def test_what_does_not_fit_together_is_refused(misfit: str, written: tuple[Path, Golden]) -> None:
+    path, made = written
+    golden_set.save(path, MISFITS[misfit](made))
+    with pytest.raises(RunError, match=r"no readable golden set \(.+\)\. Train again"):
+        golden_set.load(path)
