@@ -134,7 +134,7 @@ def _fill(stream: IO[bytes], values: memoryview) -> None:
     """Read exactly as many bytes as `values` takes; raise ValueError where there are fewer."""
     filled = 0
     while filled < len(values):
-        count = stream.readinto(values[filled : filled + BLOCK])  # type: ignore[union-attr]
+        count = stream.readinto(values[filled : filled + BLOCK])  # type: ignore[attr-defined]
         if not count:
             raise ValueError(f"it is cut: {len(values)} bytes were expected, {filled} are there")
         filled += count
