@@ -50,6 +50,7 @@ GROUPS = {
     "hub_modules": ("model", "SavedModels that are programs, and caches of them"),
     "caches": ("cache", "hostile caches"),
     "server": ("network", "the preview server"),
+    "listening": ("network", "what commands listen on"),
     "kills": ("machine", "killed and interrupted at any moment"),
     "locks": ("machine", "two commands on one folder"),
     "resources": ("machine", "disk, memory, time and native crashes"),

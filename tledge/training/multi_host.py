@@ -12,8 +12,11 @@ connection or, where it stays open, missing heartbeats.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
+import os
 import re
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -159,6 +162,7 @@ def _start(hosts: Hosts) -> None:
             hosts.coordinator,
             hosts.processes,
             hosts.process,
+            coordinator_bind_address=listening_address(hosts.coordinator),
             initialization_timeout=JOIN_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=SHUTDOWN_SECONDS,
@@ -170,6 +174,36 @@ def _start(hosts: Hosts) -> None:
             f"process {hosts.process} has {jax.local_device_count()} of {jax.device_count()} devices; "
             "all processes need the same number. Hide some with CUDA_VISIBLE_DEVICES."
         )
+
+
+def listening_address(coordinator: str) -> str | None:
+    """Return the address that process 0 listens on: that of `coordinator` alone, where this host has it.
+
+    None where this host cannot tell: the name is that of another host (a proxy, the host of a container), or
+    its own name, which many systems resolve to themselves. JAX then listens on all addresses of this host.
+    """
+    if "JAX_COORDINATOR_BIND_ADDRESS" in os.environ:
+        return None
+    host, _colon, port = coordinator.rpartition(":")
+    name = host.strip("[]")
+    try:
+        places = socket.getaddrinfo(name, int(port), type=socket.SOCK_STREAM)
+    except OSError:
+        return None
+    for family, _type, _protocol, _canonical, (address, *_rest) in places:
+        is_own = name in (address, "localhost") or not ipaddress.ip_address(address).is_loopback
+        if is_own and _can_bind(family, str(address)):
+            return f"[{address}]:{port}" if family == socket.AF_INET6 else f"{address}:{port}"
+    return None
+
+
+def _can_bind(family: int, address: str) -> bool:
+    try:
+        with socket.socket(family) as trial:
+            trial.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _not_reached(hosts: Hosts, reason: str) -> str:

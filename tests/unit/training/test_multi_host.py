@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -50,3 +51,35 @@ def test_uneven_batch_is_refused(size: int, near: str, three_devices: None) -> N
     stages = [config.Stage(name="a", batch_size=6), config.Stage(name="b", batch_size=size)]
     with pytest.raises(RecipeError, match=rf"stage\]\] b: batch_size = {size} .* Set batch_size to {near}\."):
         multi_host.require_batches(Hosts(HERE, 3, 0), stages)
+
+
+@pytest.mark.parametrize(
+    ("coordinator", "resolved", "listens"),
+    [
+        ("127.0.0.1:4000", ["127.0.0.1"], "127.0.0.1:4000"),
+        ("[::1]:4000", ["::1"], "[::1]:4000"),
+        ("localhost:4000", ["127.0.0.1"], "127.0.0.1:4000"),
+        ("this-host:4000", ["127.0.0.1"], None),  # as systems resolve their own name
+        ("this-host:4000", ["127.0.1.1", "127.0.0.1"], None),
+        ("other-host:4000", ["192.0.2.77"], None),
+        ("mapped:4000", ["192.0.2.77", "127.0.0.1"], None),
+        ("nowhere:4000", [], None),
+    ],
+)
+def test_coordinator_listens_where_asked(
+    coordinator: str, resolved: list[str], listens: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(name: str, port: int, **_how: Any) -> list[Any]:
+        if not resolved:
+            raise socket.gaierror(-2, "Name or service not known")
+        families = [socket.AF_INET6 if ":" in place else socket.AF_INET for place in resolved]
+        return [(family, 1, 6, "", (place, port)) for family, place in zip(families, resolved, strict=True)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.delenv("JAX_COORDINATOR_BIND_ADDRESS", raising=False)
+    assert multi_host.listening_address(coordinator) == listens
+
+
+def test_own_choice_of_jax_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAX_COORDINATOR_BIND_ADDRESS", "[::]:4000")
+    assert multi_host.listening_address("127.0.0.1:4000") is None
