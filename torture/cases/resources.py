@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from torture.cases import full_disks
+from torture.cases import full_disks, memory_kills
 from torture.support import process_signals, processes, temporary_disk
 from torture.support.case import Case
 from torture.support.observation import Observation
@@ -133,6 +133,7 @@ CAUSE_IS_NAMED = "the cause is named with its log's last words; what was there b
 
 CASES: tuple[Case, ...] = (
     *full_disks.CASES,
+    *memory_kills.CASES,
     Case("little memory for converters", "named, with how to go on", little_memory),
     Case("converters crash, are killed, hang", CAUSE_IS_NAMED, hit_converters),
     Case("other processes crash", CAUSE_IS_NAMED, hit_other_processes, reduced=False),

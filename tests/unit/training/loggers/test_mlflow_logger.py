@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,16 @@ def folder(tmp_path: Path) -> RunFolder:
     }  # fmt: skip
     (tmp_path / "run.json").write_text(json.dumps(run))
     return RunFolder(tmp_path)
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "true"), ("false", "false")])
+def test_mlflow_reports_no_use(
+    before: str | None, after: str, fake: FakeMlflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(mlflow_logger.TELEMETRY, before or "")
+    if before is None:
+        monkeypatch.delenv(mlflow_logger.TELEMETRY)
+    assert mlflow_logger.library() is fake and os.environ[mlflow_logger.TELEMETRY] == after
 
 
 ROW = {"stage": "all", "epoch": 1, "loss": 1.5, "val_loss": 2.0, "seconds": 0.5}
