@@ -30,15 +30,13 @@ def key_of(url: str) -> str:
 
 def ask(url: str, path: str = "/", body: bytes | None = None, method: str = "", **headers: str) -> Answer:
     """One request, its path sent as it is, with the key in the fragment of `url`."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     if key := key_of(url):
         named.setdefault("Authorization", f"Bearer {key}")
-    connection.request(method or ("GET" if body is None else "POST"), path, body, named)
-    got = connection.getresponse()
-    made = Answer(got.status, got.read(), dict(got.getheaders()))
-    connection.close()
-    return made
+    with contextlib.closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)) as connection:
+        connection.request(method or ("GET" if body is None else "POST"), path, body, named)
+        got = connection.getresponse()
+        return Answer(got.status, got.read(), dict(got.getheaders()))
 
 
 def raw(url: str, data: bytes) -> bytes:

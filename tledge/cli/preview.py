@@ -65,7 +65,7 @@ def preview(
     with server.start(site, port=port, lan=lan, tell=print_on_stderr) as serving, ExitStack() as opened:
         if as_json:
             print_json(_facts(serving))
-        elif not quiet:
+        elif no_browser or not quiet:  # without the key nobody could use it
             _announce(serving)
         try:
             if not no_browser:

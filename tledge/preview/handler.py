@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from http import HTTPStatus
@@ -52,7 +51,7 @@ class RequestHandler(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         """Serve one request of the connection."""
         self.server.connections.wait_for_request(self.connection)
-        self._reader.deadline = time.monotonic() + self.timeout
+        self._reader.begin_request(self.timeout)
         super().handle_one_request()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
@@ -185,7 +184,7 @@ class RequestHandler(BaseHTTPRequestHandler):
         """Read the body within the memory that all requests share, then serve it."""
         length = self._content_length()
         try:
-            with self.server.held_bytes.reserve(length, limits.HEADER_SECONDS):
+            with self.server.held_bytes.reserve(length, limits.TURN_SECONDS):
                 return self._serve_body(path, query, self._read_body(length))
         except BudgetExhausted:
             raise RequestRefused(

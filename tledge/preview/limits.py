@@ -31,15 +31,26 @@ it buffers megabytes for each client that reads nothing."""
 MAX_HELD_BYTES = 128 << 20
 """Bytes of request bodies held in memory at a time; further requests wait."""
 
+TURN_SECONDS = 60.0
+"""Time that a request waits until there is room for its body."""
+
 MAX_CONNECTIONS = 512
 """Connections open at a time, because each takes a thread; further ones replace those that only wait."""
 
 
 class DeadlineReader(io.RawIOBase):
-    """Read from a connection until `deadline`: a client that sends a byte now and then gains no time."""
+    """Read from a connection until `deadline`: a client that sends a byte now and then gains no time.
+
+    In a body, each piece that has arrived gains time for the next one.
+    """
 
     deadline = 0.0
     """The moment, on the monotonic clock, at which reading fails."""
+
+    received = 0
+    """Bytes of the body that have arrived."""
+
+    _is_body = False
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -48,10 +59,26 @@ class DeadlineReader(io.RawIOBase):
         """Report that this stream can be read, as `io.BufferedReader` requires."""
         return True
 
+    def begin_request(self, seconds: float) -> None:
+        """Give the headers of a request so many seconds."""
+        self._is_body = False
+        self.deadline = time.monotonic() + seconds
+
+    def begin_body(self) -> None:
+        """Give each piece of a body `PIECE_SECONDS`."""
+        self._is_body = True
+        self.received = 0
+        self.deadline = time.monotonic() + PIECE_SECONDS
+
     def readinto(self, buffer: Any) -> int:
         """Read the bytes that have arrived; raise TimeoutError at the deadline."""
         self._connection.settimeout(max(self.deadline - time.monotonic(), 1e-3))
-        return self._connection.recv_into(buffer)
+        count = self._connection.recv_into(buffer)
+        pieces = self.received // PIECE_BYTES
+        self.received += count
+        if self._is_body and self.received // PIECE_BYTES > pieces:
+            self.deadline = time.monotonic() + PIECE_SECONDS
+        return count
 
 
 class NoProgress(TimeoutError):
@@ -78,14 +105,8 @@ def read_body(reader: DeadlineReader, read: Callable[[int], bytes], length: int)
 
     `read` reads from a buffer of `reader`.
     """
-    body = bytearray()
-    while len(body) < length:
-        reader.deadline = time.monotonic() + PIECE_SECONDS
-        try:
-            piece = read(min(PIECE_BYTES, length - len(body)))
-        except TimeoutError:
-            raise NoProgress("sending", len(body)) from None
-        if not piece:
-            break
-        body += piece
-    return bytes(body)
+    reader.begin_body()
+    try:
+        return read(length)
+    except TimeoutError:
+        raise NoProgress("sending", reader.received) from None

@@ -191,7 +191,7 @@ def test_bodies_wait_for_their_turn(shared_bundle: Path, kept: Path, monkeypatch
         with ThreadPoolExecutor(20) as pool:
             asked = pool.map(lambda _n: ask(url, "/api/feedback?label=red", picture).status, range(20))
         assert set(asked) == {200}
-        monkeypatch.setattr(limits, "HEADER_SECONDS", 0.1)
+        monkeypatch.setattr(limits, "TURN_SECONDS", 0.1)
         monkeypatch.setattr(limits, "MAX_BODY_BYTES", len(picture) + 1)
         answer = ask(url, "/api/feedback?label=red", picture + b"x")
         assert answer.status == 503 and "Try again" in answer.json["error"]
@@ -307,7 +307,7 @@ def test_photo_may_arrive_slowly(shared_bundle: Path, kept: Path, monkeypatch: p
                     time.sleep(0.1)
                 assert one.recv(12) == expected
     assert told == [
-        f"Preview, client 127.0.0.1: stopped sending after {step * 2 >> 10} KiB of /api/feedback."
+        f"Preview, client 127.0.0.1: stopped sending after {3 * step >> 10} KiB of /api/feedback."
     ]
     shutil.rmtree(kept)
 
