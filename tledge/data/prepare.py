@@ -97,8 +97,9 @@ def _make(
     count = scan.count()
     partial = folder.with_name(f".{folder.name}.partial")
     with resource_errors.resource_errors_explained(folder.parent), hold_lock(folder, wait=wait):
-        for place in (folder, partial):
-            ownership.remove_of_others(place)
+        ownership.remove_of_others(folder)  # as was said before
+        if reason := ownership.remove_of_others(partial):
+            progress.say(f"{partial}: {reason}, so it is not completed but made again")
         if _undamaged(folder, SILENT):  # another command was faster
             return
         try:

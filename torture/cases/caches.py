@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
+import shutil
 import sys
+import threading
 import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from tledge.data import cache_index
 from torture.cases.runs import damaged_json
 from torture.inputs.zips import HOSTILE_ZIPS, Entry, read_entries, write_zip
 from torture.support import processes
@@ -16,6 +22,9 @@ from torture.support.case import Case
 from torture.support.observation import Observation
 from torture.support.refusals import escaped_files, refusal_fault, selected
 from torture.support.workspace import Workspace
+
+OTHER_ACCOUNT = 65534
+"""An account that may own nothing: "nobody"."""
 
 
 def packed_caches(workspace: Workspace) -> Observation:
@@ -112,6 +121,134 @@ def _false_cache(parts: list[Entry], kind: str, rng: random.Random) -> list[Entr
     return list(entries.values())
 
 
+def caches_of_others(workspace: Workspace) -> Observation:
+    """Exchange the labels of prepared photos, in caches that another account made or may change."""
+    folder = workspace.folder("caches of others")
+    recipe = workspace.recipe(folder, train=120)
+    first = workspace.tledge(
+        "data", recipe, "--quiet", cwd=folder, env={"TLEDGE_CACHE": str(folder / "made")}
+    )
+    if first.code:
+        raise RuntimeError(f"no cache: {first.tail}")
+    names = list(CHANGES)[:: 3 if workspace.reduced else 1]
+    faults = [
+        _used(workspace, recipe, Path(shutil.copytree(folder / "made", folder / name)), name)
+        for name in names
+    ]
+    return Observation(
+        f"{len(names)} caches with exchanged labels: {sum(map(bool, faults))} used",
+        tuple(filter(None, faults)),
+        files=len(names),
+    )
+
+
+def _used(workspace: Workspace, recipe: Path, root: Path, name: str) -> str:
+    """Return how a changed cache was used, or how nothing was said of it; "" where all is well."""
+    (entry,) = [path for path in root.iterdir() if path.is_dir()]
+    before = _labels(entry)
+    _exchange_labels(entry)
+    is_refused = CHANGES[name](entry)
+    result = workspace.tledge("data", recipe, cwd=root, env={"TLEDGE_CACHE": str(root)})
+    words = "may be changed by other accounts" if os.geteuid() or "open" in name else "belongs to"
+    if result.code != int(is_refused) or words not in result.err:
+        return f"{name}: {result.tail}, expected exit {int(is_refused)} and {words!r}"
+    if not is_refused and _labels(entry) != before:
+        return f"{name}: the photos have exchanged labels"
+    return ""
+
+
+def _labels(entry: Path) -> list[str]:
+    _header, rows = cache_index.read(entry / "index.json")
+    return [row.label for row in rows]
+
+
+def _exchange_labels(entry: Path) -> None:
+    """Write an index whose hash is right, and whose labels are each the next one."""
+    header, rows = cache_index.read(entry / "index.json")
+    following = dict(zip(header.labels, (*header.labels[1:], header.labels[0]), strict=True))
+    lines = [cache_index.row_line(replace(row, label=following[row.label])) for row in rows]
+    cache_index.write(entry / "index.json", header, lines)
+
+
+def _give_away(entry: Path) -> bool:
+    """Let an entry in a folder of all be another account's; without root, let all change it."""
+    entry.parent.chmod(0o1777)
+    for path in (entry, *entry.rglob("*")):
+        if os.geteuid() == 0:
+            os.chown(path, OTHER_ACCOUNT, OTHER_ACCOUNT)
+        else:
+            path.chmod(0o777)
+    return False
+
+
+def _open_to_all(entry: Path) -> bool:
+    (entry / "index.json").chmod(0o666)
+    return False
+
+
+def _half_made(entry: Path) -> bool:
+    """Leave it as a command that was killed would, for the next one to complete."""
+    entry.rename(entry.with_name(f".{entry.name}.partial"))
+    return _give_away(entry.with_name(f".{entry.name}.partial"))
+
+
+def _open_parent(entry: Path) -> bool:
+    entry.parent.chmod(0o777)
+    return True
+
+
+CHANGES: dict[str, Callable[[Path], bool]] = {
+    "another account's": _give_away,
+    "another account's, half made": _half_made,
+    "open to all": _open_to_all,
+    "in a folder open to all": _open_parent,
+}
+"""What is done to a cache; returns whether it must be refused, and not made again."""
+
+
+def private_photos(workspace: Workspace) -> Observation:
+    """Prepare photos under the usual umask, and look who may read them."""
+    folder = workspace.folder("private")
+    recipe, env = workspace.recipe(folder, train=120), {"TLEDGE_CACHE": str(folder / "a" / "cache")}
+    workspace.tledge("data", recipe, "--quiet", cwd=folder, env=env)
+    found = [folder / "a", *(folder / "a").rglob("*")]
+    is_open = {path: bool(path.stat().st_mode & 0o77) for path in found}
+    readable = [path for path in found if all(is_open.get(place, True) for place in (path, *path.parents))]
+    return Observation(
+        f"{len(found)} files and folders, {len(readable)} open",
+        tuple(f"{path.relative_to(folder)}: {path.stat().st_mode & 0o777:o}" for path in readable),
+        files=len(found),
+    )
+
+
+def cut_while_training(workspace: Workspace) -> Observation:
+    """Cut the pixels to half while a network trains on them."""
+    folder = workspace.folder("cut while training")
+    recipe = workspace.recipe(folder, train=240, epochs=200)
+    env, run = {"TLEDGE_CACHE": str(folder / "cache")}, folder / "run"
+    finished = threading.Event()
+
+    def cut() -> None:
+        while not finished.wait(0.05):
+            if any((run / "checkpoints").glob("*")):
+                for path in (folder / "cache").glob("[!.]*/images.npy"):
+                    os.truncate(path, path.stat().st_size // 2)
+                return
+
+    thread = threading.Thread(target=cut)
+    thread.start()
+    options = ["--set", "model.image_size=160", "--out", run, "--quiet"]
+    result = workspace.tledge("train", recipe, *options, cwd=folder, env=env, timeout=180)
+    finished.set()
+    thread.join()
+    is_told = result.code == 1 and "images.npy" in result.err and "cut" in result.err
+    fault = "" if is_told and not result.crashed else f"{result.tail}, expected exit 1 and the file's name"
+    return Observation(result.tail[:90], (fault,) if fault else (), crashes=result.crashed, peak=result.peak)
+
+
 CASES: tuple[Case, ...] = (
     Case("packed caches", "refused in words; nothing is written outside", packed_caches),
+    Case("caches of others", "what others could have changed is made again or refused", caches_of_others),
+    Case("private photos", "nobody else may read prepared photos", private_photos),
+    Case("cut while training", "exit 1, and the cut file is named", cut_while_training, reduced=False),
 )

@@ -69,7 +69,10 @@ def test_half_made_cache_of_another_account_is_not_continued(
     partial = made.folder.with_name(f".{made.folder.name}.partial")
     made.folder.rename(partial)
     partial.chmod(0o777)
-    assert prepare.prepare_dataset(data_of(folder), 16).label_indices.tolist() == made.label_indices.tolist()
+    heard = Heard()
+    again = prepare.prepare_dataset(data_of(folder), 16, heard)
+    assert again.label_indices.tolist() == made.label_indices.tolist()
+    assert [line for line in heard.lines if "may be changed" in line and "not completed" in line]
 
 
 @pytest.mark.parametrize("place", ["", "index.json", "images.npy", "originals"])
