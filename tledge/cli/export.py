@@ -229,7 +229,9 @@ def verify(
 
 def _key_of_run(command: str, path: Path | None, key: Path, *options: str) -> str:
     """Say that only a run's bundle is signed, and how to name that."""
-    place = "RUN" if path is None else shell_path(path).rstrip("/")
+    from tledge.run import folder as run_folder
+
+    place = shell_path(path).rstrip("/") if path and run_folder.is_run(path) else "RUN"
     words = shlex.join(["--key", str(key), *options])
     return (
         f"--key checks the signature of an existing bundle, and {path or 'a run'} is not a bundle. Name the "
@@ -255,7 +257,8 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
             echo(opened.signature_description)
     if not report.passed:
         _fail(report)
-    print_next_step(f"tledge predict {shell_path(path)} PHOTO.jpg", as_json)
+    with_key = f" --key {shell_path(key)}" if key else ""
+    print_next_step(f"tledge predict {shell_path(path)} PHOTO.jpg{with_key}", as_json)
 
 
 def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_json: bool) -> None:

@@ -92,9 +92,9 @@ def links_in_run(workspace: Workspace) -> Observation:
         ):
             shortfalls.append(f"{command} through {name}: changed {', '.join(changed[:3])} of the user's own")
         results.append(result)
-    shortfalls += _run_behind_link(workspace)
+    shortfalls += [] if workspace.reduced else _run_behind_link(workspace)
     return command_checks.observe(
-        results, f"{len(results)} links refused by name; a run behind a link still works", shortfalls
+        results, f"{len(results)} links refused by name, their targets as before", shortfalls
     )
 
 
@@ -112,6 +112,8 @@ def pipes_in_run(workspace: Workspace) -> Observation:
     """Put a pipe in the place of each file that commands open: they name it and do not wait."""
     results, shortfalls = [], []
     for number, (name, commands) in enumerate(PIPES.items()):
+        if workspace.reduced and number % 2:
+            continue
         run = workspace.own_run(f"pipes-{number}")
         (run / name).unlink()
         os.mkfifo(run / name)
@@ -123,7 +125,7 @@ def pipes_in_run(workspace: Workspace) -> Observation:
                 result, code, ["is a pipe", name], f"{command} with {name}: "
             )
             results.append(result)
-    for command in ("verify", "predict"):
+    for command in ("verify",) if workspace.reduced else ("verify", "predict"):
         packed = workspace.folder("pipes-zip") / "b.zip"
         os.mkfifo(packed)
         photo = [workspace.run / "golden" / "00.jpg"] if command == "predict" else []

@@ -473,6 +473,28 @@ def test_key_without_a_bundle_is_refused(cli: Cli, signed: Path, keys: Path, run
         assert done.code == 2, line
 
 
+def test_key_for_a_run_names_the_command_for_its_bundle(cli: Cli, keys: Path, run: Path) -> None:
+    key = ("--key", keys / "own.pub")
+    assert f"tledge verify {run}/bundle --key {keys}/own.pub" in cli("verify", run, *key).err
+    line = f"tledge bundle {run}/bundle --key {keys}/own.pub --target web"
+    assert line in cli("bundle", run, "--target", "web", *key).err
+
+
+def test_run_under_a_key_is_its_signed_bundle_alone(
+    run: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tledge.cli import preview
+    from tledge.preview import panel
+
+    own = Path(shutil.copytree(run, tmp_path / "tiny"))
+    stage.bundle(RunFolder(own), sign=signing.signer(keys / "own.pem"))
+    key = signing.public_key(keys / "own.pub")
+    monkeypatch.setattr(panel, "Panel", lambda _folder: pytest.fail("the run's other models were opened"))
+    site = preview._site(own, None, key)
+    assert site.panel is None and site.bundle.checked == key.fingerprint
+    assert site.feedback == own / "feedback"
+
+
 def test_run_is_signed_from_the_command_line(cli: Cli, run: Path, keys: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(run, tmp_path / "tiny"))
     done = cli("bundle", own, "--sign", keys / "own.pem", "--quiet")
