@@ -19,6 +19,9 @@ _KINDS = {
     stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
 }  # fmt: skip
 
+BLOCK = 16 << 20
+"""Bytes that are read in one call."""
+
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
@@ -81,9 +84,18 @@ def read_bytes(
 ) -> bytes:
     """Read a regular file of at most `limit` bytes; see `open_file`, whose arguments and errors these are."""
     with open_file(path, below=below, follow=follow, limit=limit, error=error) as file:
-        data = file.read() if limit is None else file.read(limit + 1)
+        data = file.read() if limit is None else _read_at_most(file, limit + 1)
     _require_size(path, len(data), limit, error)  # it may grow while it is read
     return data
+
+
+def _read_at_most(file: BufferedReader, size: int) -> bytes:
+    """Read at most `size` bytes, in blocks: one call would take the memory for all of them at once."""
+    blocks, left = [], size
+    while left and (block := file.read(min(left, BLOCK))):
+        blocks.append(block)
+        left -= len(block)
+    return b"".join(blocks)
 
 
 def require_file(path: Path, *, below: Path | None = None, error: type[TledgeError] = RunError) -> None:

@@ -113,21 +113,22 @@ def constant_bytes(tensor: Any) -> int:
     return max(count, int(tensor.ByteSize()))
 
 
-def oversize(graph: Any) -> str:
-    """Return why the tensors of a judged graph are too large, as the end of a sentence; "" where they fit.
+def require_size(graph: Any, image: Any) -> None:
+    """Raise RecipeError where a tensor of the graph that is being traced is too large for an image.
 
-    Sizes are those that follow from the graph; what depends on numbers is found when it runs.
+    Sizes are those that follow from the graph; what depends on numbers is found when it runs. The graph is
+    not imported to be measured: TensorFlow counts what a process imports, and writes that into SavedModels.
+
+    Args:
+        graph: the `tf.Graph` that holds the operators.
+        image: its batch of images.
     """
-    import tensorflow as tf
-
-    with tf.Graph().as_default() as imported:
-        try:
-            tf.graph_util.import_graph_def(graph, name="")
-        except (ValueError, tf.errors.OpError) as error:
-            return f"does not fit together ({' '.join(str(error).split())[:200]})"
-    for operation in imported.get_operations():
+    limit = MAX_ELEMENTS * (image.shape[0] or 1)
+    for operation in graph.get_operations():
         for tensor in operation.outputs:
             sides = tensor.shape.as_list() if tensor.shape.rank is not None else []
-            if math.prod(side or 1 for side in sides) > MAX_ELEMENTS:
-                return f"makes {tensor.shape} of one image, more than {MAX_ELEMENTS} numbers"
-    return ""
+            if math.prod(1 if side is None else side for side in sides) > limit:
+                raise RecipeError(
+                    f"the saved layer's graph makes {tensor.shape} of an image, more than {MAX_ELEMENTS} "
+                    "numbers; it is refused."
+                )

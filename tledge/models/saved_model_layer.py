@@ -299,7 +299,7 @@ def _runner(text: str) -> Any:
     """
     tf = _tensorflow()
     graph = graph_judgement.read_graph(text)
-    if reason := graph_judgement.refusal(graph) or graph_judgement.oversize(graph):
+    if reason := graph_judgement.refusal(graph):
         raise RecipeError(f"the saved layer's graph {reason}; it is refused.")
 
     def run(image: Any, weights: list[Any]) -> Any:
@@ -307,6 +307,7 @@ def _runner(text: str) -> Any:
         (features,) = tf.graph_util.import_graph_def(
             graph, input_map={f"{IMAGE}:0": image, **feeds}, return_elements=[f"{OUTPUT}:0"]
         )
+        graph_judgement.require_size(features.graph, image)
         return features
 
     return tf.function(run, autograph=False, reduce_retracing=True)
