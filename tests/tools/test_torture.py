@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -198,6 +199,18 @@ def test_growth_is_seen() -> None:
         "temporary": 1,
     }.items():
         assert [line.split()[0] for line in long_runs.growth(rounds(**{name: step}))] == [name]
+
+
+def test_every_boundary_of_the_security_page_is_tried() -> None:
+    """In the page's order, with all groups of each; that each has cases is tested above."""
+    page = (ROOT / "docs" / "explanation" / "security.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| `")]
+    tried = {row[1].strip(" `"): re.findall(r"`(\w+)`", row[5]) for row in rows}
+    assert list(tried) == list(runner.BOUNDARIES)
+    assert tried == {
+        boundary: [group for group, (at, _meaning) in runner.GROUPS.items() if at == boundary]
+        for boundary in runner.BOUNDARIES
+    }
 
 
 def test_page_names_every_case() -> None:
