@@ -46,7 +46,7 @@ TRAINING = frozenset(
      "BroadcastGradientArgs", "Conv2DBackpropFilter", "Conv2DBackpropInput", "Cumsum",
      "DepthwiseConv2dNativeBackpropFilter", "DepthwiseConv2dNativeBackpropInput", "Einsum",
      "FusedBatchNormGrad", "FusedBatchNormGradV2", "FusedBatchNormGradV3", "InvertPermutation", "MaxPoolGrad",
-     "AvgPoolGrad", "OneHot", "PreventGradient", "ReciprocalGrad", "Relu6Grad", "ReluGrad", "RsqrtGrad",
+     "AvgPoolGrad", "OneHot", "ReciprocalGrad", "Relu6Grad", "ReluGrad", "RsqrtGrad",
      "SigmoidGrad", "SoftplusGrad", "SqrtGrad", "TanhGrad", "LeakyReluGrad", "EluGrad", "SeluGrad"),
 )  # fmt: skip
 """Operators of a training branch that image features do not need: chance and gradients."""
