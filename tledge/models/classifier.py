@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import config
-from tledge._io import atomic, files
+from tledge._io import atomic, files, ownership
 from tledge._process import limited_child, optional_imports
 from tledge._process.ordered_map import in_order
 from tledge.config import Stage
@@ -124,6 +124,8 @@ def _backbone(backbone: Backbone, table: config.Model, inputs: Any, scaled: Any)
     import keras
 
     weights = "imagenet" if table.weights == "imagenet" and backbone.pretrained else None
+    if weights:
+        _require_own_weights()
     try:
         # Keras reports downloads on stdout, which is for results.
         with redirect_stdout(sys.stderr):
@@ -160,6 +162,24 @@ def _to_rgb(base: Any) -> None:
     first.set_weights([weights[0][:, :, ::-1, :], *weights[1:]])
 
 
+def _keras_home() -> Path:
+    return Path(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras")))
+
+
+def _require_own_weights() -> None:
+    """Raise ResourceError where another account could exchange downloaded weights; Keras knows few hashes.
+
+    Where Keras may not write into its own folder, it silently uses one in /tmp that any account can make.
+    """
+    home = _keras_home()
+    if not os.access(home, os.W_OK):
+        home = Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir(), ".keras")
+    folder = home / "models"
+    files = list(folder.iterdir()) if folder.is_dir() else []
+    for path in (folder, *files):
+        ownership.require_own(path, "the weights in it", "set KERAS_HOME to a folder of your own")
+
+
 def _build_error(error: Exception) -> Exception:
     """Return a failed download as MissingError with the file to put where; other errors as they are."""
     url = re.search(r"https?://\S+/([\w.%-]+\.(?:h5|keras))", str(error))
@@ -167,7 +187,7 @@ def _build_error(error: Exception) -> Exception:
         return RecipeError(f"[model] {error}")
     if not url:
         return error
-    home = Path(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras")))
+    home = _keras_home()
     return MissingError(
         f"ImageNet weights are not on this machine and could not be downloaded. "
         f"Put {url.group(1)} into {home / 'models'}, or point KERAS_HOME at a folder whose "
