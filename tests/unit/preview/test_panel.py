@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from tests.helpers import fake_artifacts
-from tledge.errors import RunError
-from tledge.preview.panel import _opener
+from tledge.errors import ArtifactError, RunError
+from tledge.preview.keras_session import KerasSession
+from tledge.preview.panel import KERAS, Panel, _opener
 from tledge.run.folder import RunFolder
+from tledge.runtime import sandbox
 from tledge.runtime.model_file import ModelFile
 
 
@@ -39,3 +41,36 @@ def test_artifact_that_is_exchanged_meanwhile_is_not_opened(
     monkeypatch.setattr(ModelFile, "sha256", property(exchange))
     assert _opener(RunFolder(run), artifact)().run(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 3)
     assert (run / artifact.path).read_bytes() == b"exchanged"
+
+
+def test_artifact_is_tried_in_another_process_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its hash says only that the run's own record fits to it."""
+    run = fake_artifacts.run(tmp_path / "run")
+    artifact = next(entry for entry in RunFolder(run).read_artifacts() if entry.variant == "tflite-fp32")
+
+    def crash(model: ModelFile) -> None:
+        raise ArtifactError(f"{model.name}: crashes the runtime")
+
+    monkeypatch.setattr(sandbox, "try_model", crash)
+    with pytest.raises(ArtifactError, match=r"tflite-fp32\.tflite: crashes the runtime"):
+        _opener(RunFolder(run), artifact)()
+
+
+def test_closed_panel_ends_the_process_of_the_keras_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Path] = []
+
+    class Session(KerasSession):
+        def __init__(self, path: Path) -> None:
+            self.path = path
+
+        def close(self) -> None:
+            closed.append(self.path)
+
+    monkeypatch.setattr("tledge.preview.panel.KerasSession", Session)
+    run = fake_artifacts.run(tmp_path / "run")
+    panel = Panel(run)
+    panel._sessions[KERAS].result()
+    panel.close()
+    assert closed == [run / "model.keras"]
