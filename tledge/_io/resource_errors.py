@@ -17,10 +17,9 @@ from pathlib import Path
 from tledge.errors import ResourceError, TledgeError
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
-_FULL_TEXT = re.compile(
-    r"No space left on device|Disk quota exceeded|File too large|errno = (?:28|122|27)\b"
-    r"|\d+ requested and \d+ written"  # numpy
-)
+_FULL_TEXT = re.compile(r"No space left on device|Disk quota exceeded|File too large|errno = (?:28|122|27)\b")
+_CUT_TEXT = re.compile(r"\d+ requested and \d+ written")  # numpy, which does not say why
+_TOO_LARGE_TEXT = re.compile(r"File too large|errno = 27\b")
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _BROKEN = {errno.EIO, getattr(errno, "EUCLEAN", errno.EIO)}
 _NO_PATH = {errno.ENAMETOOLONG, errno.ELOOP}
@@ -66,6 +65,8 @@ def resource_errors_explained(path: Path | None = None) -> Iterator[None]:
 def cause(error: BaseException, path: Path | None = None) -> str | None:
     """Explain an error caused by disk, memory or permissions, with what to do; None for other errors."""
     chain = list(_chain(error))
+    if any(map(_is_too_large, chain)):
+        return _explain_size_limit(chain, path)
     if any(map(is_full, chain)):
         return _explain_full_disk(chain, path)
     if any(isinstance(linked, MemoryError) or MEMORY_TEXT.search(str(linked)) for linked in chain):
@@ -110,17 +111,50 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def is_full(error: BaseException) -> bool:
-    """Tell whether an error means that a disk or a quota is full."""
+    """Tell whether an error means that a disk or a quota is full, or a file at its largest size."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return True
-    return bool(_FULL_TEXT.search(str(error)))
+    return bool(_FULL_TEXT.search(str(error)) or _CUT_TEXT.search(str(error)))
+
+
+def _is_too_large(error: BaseException) -> bool:
+    """Tell whether an error means that a file reached the largest size that this process may write."""
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return True
+    if _CUT_TEXT.search(str(error)):
+        return _size_limit() is not None
+    return bool(_TOO_LARGE_TEXT.search(str(error)))
+
+
+def _explain_size_limit(chain: list[BaseException], path: Path | None) -> str:
+    limit = _size_limit()
+    named = [path] if path else _named(chain)[:1]
+    cause = f"ulimit -f; here {limit} bytes" if limit else "the file system's, or ulimit -f"
+    return (
+        f"{named[0] if named else 'a file'}: would be larger than the size limit of files ({cause}). Raise "
+        "it (ulimit -f unlimited), then run the command again; tledge train resumes with --resume."
+    )
+
+
+def _size_limit() -> int | None:
+    """Return the bytes that a file of this process may have; None without a limit, as on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def _named(chain: list[BaseException]) -> list[Path]:
+    """Return the files that errors name."""
+    return [
+        Path(os.fsdecode(error.filename)) for error in chain if isinstance(error, OSError) and error.filename
+    ]
 
 
 def _explain_full_disk(chain: list[BaseException], path: Path | None) -> str:
-    named = [
-        Path(os.fsdecode(error.filename)) for error in chain if isinstance(error, OSError) and error.filename
-    ]
-    places = [path] if path else named[:1] or _nearly_full_disks()
+    places = [path] if path else _named(chain)[:1] or _nearly_full_disks()
     disks = "; ".join(f"{place}: the disk is full, {free_space(place)}" for place in places)
     return f"{disks or 'a disk or a quota is full'}. {_RETRY}"
 

@@ -29,8 +29,12 @@ SET_DEATH_SIGNAL = 1
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment for a process that calls `end_with_parent`."""
-    return {**os.environ, PARENT: str(os.getpid())}
+    """Return the environment for a process that calls `end_with_parent`.
+
+    Warnings of libraries are no errors there: PYTHONWARNINGS is meant for the user's own programs.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    return {**kept, PARENT: str(os.getpid())}
 
 
 def end_with_parent() -> None:

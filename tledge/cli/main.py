@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     print_advice = cache(lambda: print_on_stderr(signals.advice[-1](given_arguments)))  # at most once
     if arguments is None:
         signals.install_handlers(print_advice)
+        _ignore_strict_warnings()
     try:
         code = _run(given_arguments)
     except BaseException as error:
@@ -39,6 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = signals.exit_code()
     signals.restore_handlers()
     _exit(code)
+
+
+def _ignore_strict_warnings() -> None:
+    """Raise no warning of a library as an error: PYTHONWARNINGS is meant for the user's own programs."""
+    kept = [entry for entry in warnings.filters if entry[0] != "error"]
+    warnings.resetwarnings()
+    warnings.filters.extend(kept)  # type: ignore[attr-defined]  # it is a list
 
 
 def _run(arguments: list[str]) -> int:

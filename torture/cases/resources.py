@@ -129,6 +129,69 @@ def hit_other_processes(workspace: Workspace) -> Observation:
     )
 
 
+WRITERS: tuple[tuple[str, ...], ...] = (
+    ("bundle", "RUN"), ("report", "RUN"), ("data", "tiny.toml"), ("export", "RUN", "--int8"),
+    ("train", "tiny.toml", "--out", "new"), ("bundle", "RUN", "--target", "raspberry_pi"), ("verify", "RUN"),
+)  # fmt: skip
+"""Commands that write a file of more than `SMALL_FILE` KiB."""
+
+SMALL_FILE = 20
+
+
+def small_files(workspace: Workspace) -> Observation:
+    """Limit the size of files (ulimit -f): the limit is named, and no disk is called full."""
+    run = workspace.own_run("small-files")
+    workspace.recipe(run.parent)
+    shell = ["bash", "-c", f'ulimit -f {SMALL_FILE}; exec "$@"', "bash"]
+    results, shortfalls = [], list[str]()
+    for command in WRITERS[: workspace.count(len(WRITERS), 2)]:
+        arguments = [part.replace("RUN", str(run)) for part in command]
+        env = {**workspace.env, "TLEDGE_CACHE": str(run.parent / "cache")}
+        results.append(processes.run([*shell, *processes.TLEDGE, *arguments], env, run.parent))
+        faults = _cause_faults(results[-1], "size limit of files", "ulimit -f")
+        faults += ["a disk is called full"] if "disk is full" in results[-1].err else []
+        shortfalls += [f"{command[0]}: {fault}" for fault in faults]
+    return Observation(
+        f"{len(results)} commands whose files may have {SMALL_FILE} KiB",
+        tuple(shortfalls),
+        crashes=sum(result.crashed for result in results),
+        hangs=sum(result.hung for result in results),
+        peak=max(result.peak for result in results),
+    )
+
+
+WARNED: tuple[tuple[str, ...], ...] = (
+    ("predict", "RUN/bundle", "PHOTO"), ("verify", "RUN/bundle"), ("list", "runs"), ("report", "RUN"),
+    ("inspect", "RUN/artifacts/onnx-fp32.onnx"), ("bundle", "RUN"), ("doctor",), ("export", "RUN", "--int8"),
+    ("train", "tiny.toml", "--out", "new"), ("compare", "RUN", "RUN"), ("bench", "RUN", "--threads", "1"),
+    ("inspect", "RUN/artifacts/tflite-int8.tflite"),
+    ("data", "tiny.toml", "--out", "sheets"), ("verify", "RUN"), ("verify", "RUN", "--skew"),
+    ("predict", "RUN", "PHOTO", "--variant", "onnx-fp32"), ("inspect", "RUN", "--quantization"),
+    ("bundle", "RUN", "--target", "microcontroller"), ("predict", "RUN", "PHOTO", "--json"),
+)  # fmt: skip
+"""Commands that have to work where every warning of a library is an error."""
+
+
+def warnings_as_errors(workspace: Workspace) -> Observation:
+    """Let Python turn warnings into errors, as a shell's profile or a CI may: commands work."""
+    run = workspace.own_run("warnings")
+    workspace.recipe(run.parent, train=120, epochs=1)
+    photo = str(sorted((run / "golden").glob("*.png"))[0])
+    results, shortfalls = [], list[str]()
+    for command in WARNED[: workspace.count(len(WARNED), 5)]:
+        arguments = [part.replace("RUN", str(run)).replace("PHOTO", photo) for part in command]
+        results.append(workspace.tledge(*arguments, cwd=run.parent, env={"PYTHONWARNINGS": "error"}))
+        if results[-1].code or results[-1].crashed:
+            shortfalls.append(f"{' '.join(command)}: {results[-1].tail}")
+    return Observation(
+        f"{len(results)} commands",
+        tuple(shortfalls),
+        crashes=sum(result.crashed for result in results),
+        hangs=sum(result.hung for result in results),
+        peak=max(result.peak for result in results),
+    )
+
+
 CAUSE_IS_NAMED = "the cause is named with its log's last words; what was there before is whole"
 
 CASES: tuple[Case, ...] = (
@@ -137,4 +200,6 @@ CASES: tuple[Case, ...] = (
     Case("little memory for converters", "named, with how to go on", little_memory),
     Case("converters crash, are killed, hang", CAUSE_IS_NAMED, hit_converters),
     Case("other processes crash", CAUSE_IS_NAMED, hit_other_processes, reduced=False),
+    Case("files that may not be large", "the limit is named, and no disk is called full", small_files),
+    Case("warnings that are errors", "every command works", warnings_as_errors),
 )

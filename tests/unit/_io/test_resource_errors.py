@@ -17,11 +17,10 @@ from tledge.errors import ResourceError, TledgeError
     [
         FULL,
         OSError(errno.EDQUOT, "Disk quota exceeded"),
-        OSError(errno.EFBIG, "File too large"),
         OSError("1024 requested and 12 written"),
         RuntimeError("Unable to close file (errno = 28, error message = 'No space left on device')"),
     ],
-    ids=["errno", "quota", "limit", "numpy", "hdf5"],
+    ids=["errno", "quota", "numpy", "hdf5"],
 )
 def test_full_disk_in_every_librarys_words(error: Exception, tmp_path: Path) -> None:
     said = r"out\.npz: the disk is full, .* MiB free.*Make room"
@@ -29,6 +28,38 @@ def test_full_disk_in_every_librarys_words(error: Exception, tmp_path: Path) -> 
         made.write_bytes(b"half")
         raise error
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EFBIG, "File too large"),
+        RuntimeError("Unable to write (errno = 27, error message = 'File too large')"),
+    ],
+    ids=["errno", "hdf5"],
+)
+@pytest.mark.parametrize(
+    ("limit", "told"), [(10_240, r"ulimit -f; here 10240 bytes"), (-1, "the file system's, or ulimit -f")]
+)
+def test_size_limit_of_files_is_no_full_disk(
+    error: Exception, limit: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit, limit))
+    said = rf"out\.npz: would be larger than the size limit of files \({told}\)\. Raise it"
+    with pytest.raises(ResourceError, match=said), atomic.replacing(tmp_path / "out.npz"):
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numpy_at_a_size_limit_is_no_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It says only that bytes are missing."""
+    resource = pytest.importorskip("resource")
+    error = OSError("1024 requested and 12 written")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (10_240, 10_240))
+    assert "size limit of files" in str(resource_errors.cause(error, tmp_path))
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY,) * 2)
+    assert "disk is full" in str(resource_errors.cause(error, tmp_path))
 
 
 def test_cause_behind_another_error_is_found(tmp_path: Path) -> None:

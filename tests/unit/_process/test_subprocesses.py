@@ -121,3 +121,10 @@ def test_long_process_is_stopped() -> None:
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
     with pytest.raises(ArtifactError, match=r"net\.tflite: Vela took more than 0\.2 s and was stopped"):
         subprocesses.run_with_timeout(command, "net.tflite: Vela", 0.2)
+
+
+def test_warnings_in_workers_are_no_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    monkeypatch.setenv("OTHER", "kept")
+    env = subprocesses.child_environment()
+    assert "PYTHONWARNINGS" not in env and env["OTHER"] == "kept"

@@ -1,11 +1,16 @@
 """The command line's words and exit codes, without training or converting anything."""
 
+import os
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.command_line import Cli
 from tledge._version import __version__
+from tledge.cli import main
 
 
 def test_version_and_help(cli: Cli) -> None:
@@ -63,3 +68,30 @@ def test_interrupt_is_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     done = cli("list", "runs")
     assert done.code == 130
     assert done.err.splitlines()[-1] == "Interrupted. Start again with: tledge list runs"
+
+
+WARNING = """
+import sys, warnings
+from tledge.cli import main
+main._run = lambda arguments: warnings.warn("odd", UserWarning) or 0
+main.main()
+"""
+
+
+def test_warnings_of_libraries_are_no_errors() -> None:
+    """Others keep their filter: what Python ignores by itself stays ignored."""
+    for options, env in (((), {"PYTHONWARNINGS": "error"}), (("-W", "error"), {})):
+        command = [sys.executable, *options, "-c", WARNING]
+        done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and "UserWarning: odd" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_other_filters_of_warnings_stay() -> None:
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        warnings.filterwarnings("ignore", "old", DeprecationWarning, "a.b", 7)
+        warnings.simplefilter("error")
+        warnings.simplefilter("always", UserWarning)
+        expected = [entry for entry in warnings.filters if entry[0] != "error"]
+        main._ignore_strict_warnings()
+        assert warnings.filters == expected
