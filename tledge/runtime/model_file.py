@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tledge._io import file_guard
+from tledge.errors import ArtifactError
+
 
 @dataclass(frozen=True)
 class ModelFile:
@@ -29,6 +32,9 @@ class ModelFile:
         return hashlib.sha256(self.content).hexdigest()
 
 
+MAX_BYTES = (1 << 31) - 1
+"""Bytes of a model file: the formats of TFLite (FlatBuffers) and ONNX (Protocol Buffers) hold no more."""
+
 ModelSource = Path | ModelFile
 """A path that is still to be read, or a file that was read already."""
 
@@ -37,6 +43,11 @@ def read_model(source: ModelSource) -> ModelFile:
     """Read the file at a path; return a file that was read already as it is.
 
     Raises:
+        ArtifactError: it is no regular file, or larger than a model can be.
         OSError: the file cannot be read.
     """
-    return source if isinstance(source, ModelFile) else ModelFile(source.name, source.read_bytes())
+    if isinstance(source, ModelFile):
+        return source
+    return ModelFile(
+        source.name, file_guard.read_bytes(source, follow=True, limit=MAX_BYTES, error=ArtifactError)
+    )

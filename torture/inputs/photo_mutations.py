@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import random
 import re
 import struct
@@ -59,7 +61,28 @@ def seeds() -> dict[str, list[bytes]]:
             encode(sample_image("RGBA"), "AVIF"),
             odd_photos.animated("AVIF"),
         ]
+    if importlib.util.find_spec("pillow_heif"):
+        photos["HEIF"] = _heif_photos()
     return photos
+
+
+def _heif_photos() -> list[bytes]:
+    """Encode HEIC photos, as phones make them: one, one with transparency, two in a file with metadata."""
+    import pillow_heif
+
+    files = []
+    for images, options in (
+        (["RGB"], {}),
+        (["RGBA"], {"quality": -1}),
+        (["RGB", "L"], {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0", "chroma": 444}),
+    ):
+        file = pillow_heif.HeifFile()
+        for mode in images:
+            file.add_from_pillow(sample_image(mode))
+        target = io.BytesIO()
+        file.save(target, **options)
+        files.append(target.getvalue())
+    return files
 
 
 def mutate(number: int, seed: int = 0) -> tuple[str, bytes]:
@@ -168,7 +191,7 @@ def pieces(kind: str, data: bytes) -> list[bytes]:
         return _chunks(data, 8, lambda at: int.from_bytes(data[at : at + 4], "big") + 12)
     if kind == "WEBP":
         return _chunks(data, 12, lambda at: (int.from_bytes(data[at + 4 : at + 8], "little") + 9) // 2 * 2)
-    if kind == "AVIF":
+    if kind in ("AVIF", "HEIF"):
         return _chunks(data, 0, lambda at: int.from_bytes(data[at : at + 4], "big"))
     marks = [match.start() for match in re.finditer(STARTS[kind], data, re.DOTALL)]
     return [data[start:end] for start, end in zip([0, *marks], [*marks, len(data)], strict=True)]
@@ -209,6 +232,7 @@ FIELDS = {
     "GIF": rb",\0\0",
     "TIFF": rb"[\x00-\x60]\x01[\x01-\x05]\0",
     "AVIF": rb"ftyp|meta|iloc|iinf|iprp|ipco|ispe|av1C|mdat|moov|stsz|stco|mvhd|pixi|ipma",
+    "HEIF": rb"ftyp|meta|iloc|iinf|infe|iref|iprp|ipco|ispe|hvcC|auxC|pitm|mdat|pixi|ipma|colr|irot",
 }
 SHIFTS = {
     "JPEG": ((2, 2), (4, 1), (5, 2), (7, 2), (9, 1), (10, 1), (11, 1)),
@@ -217,6 +241,7 @@ SHIFTS = {
     "GIF": ((1, 2), (3, 2), (5, 2), (7, 2), (9, 1), (10, 1), (11, 1)),
     "TIFF": ((0, 2), (2, 2), (4, 4), (8, 4)),
     "AVIF": ((-4, 4), (4, 4), (8, 4), (12, 4), (16, 2)),
+    "HEIF": ((-4, 4), (4, 4), (8, 4), (12, 4), (16, 2)),
 }
 """Where the numbers stand, from what `FIELDS` finds."""
 
@@ -224,6 +249,6 @@ ANYWHERE: tuple[Change, ...] = (
     flipped_bits, cut_off, removed, repeated, noise_inside, spliced, extreme_anywhere,
 )  # fmt: skip
 ABOUT: dict[str, tuple[Change, ...]] = {
-    **dict.fromkeys(("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF"), (extreme_field, other_pieces)),
+    **dict.fromkeys(("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIF"), (extreme_field, other_pieces)),
     "BMP": (extreme_field,),
 }

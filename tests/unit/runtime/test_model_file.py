@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,20 @@ def test_weights_elsewhere_are_refused_of_a_file_that_was_read() -> None:
 def test_saved_model_is_no_file() -> None:
     with pytest.raises(ArtifactError, match="expected the folder of a SavedModel"):
         FORMATS["saved_model"].open(ModelFile("saved_model", b""), "xnnpack")
+
+
+def test_file_that_is_no_model_by_its_size_or_kind(tmp_path: Path) -> None:
+    """A sparse file of 5 GiB took as much memory, and a pipe waited without end."""
+    large, pipe = tmp_path / "large.onnx", tmp_path / "pipe.tflite"
+    with large.open("wb") as file:
+        file.truncate(5 << 30)
+    os.mkfifo(pipe)
+    for path, told in ((large, "too large, 5120 MiB; at most 2047 are read"), (pipe, "a pipe")):
+        with pytest.raises(ArtifactError, match=told):
+            read_model(path)
+
+
+def test_link_to_a_model_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(b"model")
+    (tmp_path / "newest.tflite").symlink_to("model.tflite")
+    assert read_model(tmp_path / "newest.tflite").content == b"model"
