@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import signal
-import subprocess
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +11,7 @@ from pathlib import Path
 from torture.support import processes, temporary_disk
 from torture.support.case import Case
 from torture.support.observation import Observation
+from torture.support.preview_server import running_server
 from torture.support.workspace import Workspace
 
 LEVELS = (0, 4 << 10, 64 << 10, 1 << 20)
@@ -233,11 +228,11 @@ def feedback_full(workspace: Workspace) -> Observation:
     shortfalls: list[str] = []
     with (
         temporary_disk.mounted(workspace.folder("feedback-disk")) as disk,
-        _preview(workspace, run, disk.path) as url,
+        running_server(workspace, run, "full-disk", "--feedback", disk.path) as server,
     ):
         for free, wanted in ((0, "disk is full"), (1 << 20, "path")):
             disk.leave_free(free)
-            answer = _post(f"{url}api/feedback?label=rock", photo)
+            answer = server.request("/api/feedback?label=rock", photo)[1].decode()
             if wanted not in answer:
                 shortfalls.append(f"{free} bytes free: {answer}")
             shortfalls += [
@@ -248,37 +243,6 @@ def feedback_full(workspace: Workspace) -> Observation:
     if are_equal != [True]:
         shortfalls.append(f"kept pictures: {are_equal}")
     return Observation("refused with the reason at 0 bytes free, kept with 1 MiB", tuple(shortfalls))
-
-
-@contextmanager
-def _preview(workspace: Workspace, run: Path, feedback: Path) -> Iterator[str]:
-    """Run a preview, and give its address."""
-    command = [*processes.TLEDGE, "preview", run, "--feedback", feedback, "--no-browser", "--json"]
-    process = subprocess.Popen(
-        list(map(str, command)),
-        stdout=subprocess.PIPE,
-        env=dict(workspace.env),
-        start_new_session=True,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        lines = iter(process.stdout.readline, "}\n")
-        yield json.loads("".join(lines) + "}")["url"]
-    finally:
-        processes.send_signal(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-def _post(url: str, data: bytes) -> str:
-    """Send data to a server; return its reply whatever the status, or the exception's text."""
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, data), timeout=20) as reply:
-            return str(reply.read().decode())
-    except urllib.error.HTTPError as error:
-        return str(error.read().decode())
-    except OSError as error:
-        return repr(error)
 
 
 def predict_full(workspace: Workspace) -> Observation:
