@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tledge._process import subprocesses
+from tledge._process import no_network, subprocesses
 
 LIMITS = "TLEDGE_LIMITS"
 """Environment variable with the limits of a child."""
@@ -23,7 +23,7 @@ LIMITS = "TLEDGE_LIMITS"
 class Limits:
     """What a child may use: bytes of address space, seconds of computing, bytes of each file it writes.
 
-    It never writes a core file. None is no limit.
+    It never writes a core file, and on Linux opens no sockets. None is no limit.
     """
 
     memory: int
@@ -68,6 +68,7 @@ def enter() -> None:
     values = [int(word) if word.isdigit() else None for word in words] + [None] * 3
     if values[0] is not None:
         apply(Limits(values[0], values[1], values[2]))
+        no_network.forbid_network()
 
 
 def apply(limits: Limits) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tledge._io import files, resource_errors
-from tledge._process import subprocesses
+from tledge._process import no_network, subprocesses
 from tledge.errors import TledgeError, error_to_json
 from tledge.formats.jobs import WrittenArtifact, job_from_json
 from tledge.formats.registry import VARIANTS
@@ -28,6 +28,7 @@ UNUSED = ("jax", "matplotlib")
 def main() -> None:
     """Do the jobs that stdin names, until stdin ends or the exporting process does."""
     subprocesses.end_with_parent()
+    no_network.forbid_network()  # the model may be somebody else's
     os.environ["KERAS_BACKEND"] = "tensorflow"
     for name in UNUSED:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]

@@ -60,3 +60,22 @@ def test_environment_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_limits_it_enters_too() -> None:
     done = subprocess.run([sys.executable, "-c", ENTER], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such filter")
+def test_sockets_are_refused_also_in_threads_and_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempt = (
+        "import socket\ntry:\n    socket.socket()\nexcept PermissionError:\n"
+        "    print('refused', flush=True)\n"
+    )
+    code = (
+        ENTER
+        + attempt
+        + (
+            f"import subprocess, sys, threading\nattempt = {attempt!r}\n"
+            "thread = threading.Thread(target=exec, args=(attempt,))\nthread.start()\nthread.join()\n"
+            "subprocess.run([sys.executable, '-c', attempt])\nopen('/dev/null').close()"
+        )
+    )
+    assert started(monkeypatch, code, Limits(2 << 30)) == (0, "refused\n" * 3)
+    assert started(monkeypatch, attempt, Limits(2 << 30)) == (0, "")
