@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from torture.cases import links_and_pipes
+from torture.cases import huge_files, links_and_pipes
 from torture.inputs import arrays
 from torture.support.case import Case
 from torture.support.observation import Observation
@@ -132,4 +132,9 @@ CASES: tuple[Case, ...] = (
     ),
     Case("pipes in a run", "refused by name within seconds, also for a zip", links_and_pipes.pipes_in_run),
     Case("damaged arrays", "in words, no traceback, no memory for what is not there", damaged_arrays),
+    Case(
+        "files of 5 GiB",
+        "refused in words, without as much memory, in a run or a bundle",
+        huge_files.huge_files,
+    ),
 )
