@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tledge._io import resource_errors
@@ -73,8 +73,15 @@ def current_owner() -> Owner:
     boot = ""
     with suppress(OSError):
         boot = BOOT.read_text(encoding="ascii").strip()
-    since = datetime.now().astimezone().isoformat(" ", "seconds")
-    return Owner(os.getpid(), _command(), socket.gethostname(), boot, since)
+    return Owner(os.getpid(), _command(), socket.gethostname(), boot, _now())
+
+
+def _now() -> str:
+    """Return the time here, or in UTC where TZ holds a time zone that Python cannot tell."""
+    now = datetime.now(UTC)
+    with suppress(ValueError, OverflowError, OSError):
+        now = now.astimezone()
+    return now.isoformat(" ", "seconds")
 
 
 def _command() -> str:

@@ -155,7 +155,9 @@ def _named(chain: list[BaseException]) -> list[Path]:
 
 def _explain_full_disk(chain: list[BaseException], path: Path | None) -> str:
     places = [path] if path else _named(chain)[:1] or _nearly_full_disks()
-    disks = "; ".join(f"{place}: the disk is full, {free_space(place)}" for place in places)
+    is_certain = not any(_CUT_TEXT.search(str(error)) for error in chain)
+    fault = "the disk is full" if is_certain else "the disk is full, or fails (dmesg tells more)"
+    disks = "; ".join(f"{place}: {fault}, {free_space(place)}" for place in places)
     return f"{disks or 'a disk or a quota is full'}. {_RETRY}"
 
 

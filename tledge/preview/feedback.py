@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -75,7 +76,23 @@ def _save(folder: Path, path: Path, data: bytes, chosen: bool) -> None:
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _own_folder(folder, None, chosen) as top, _own_folder(path.parent, top, False) as parent:
+        _require_name(path.parent, top)
         _write(path.name, data, parent)
+
+
+def _require_name(path: Path, parent: int) -> None:
+    """Raise ResourceError where the disk took the folder of another label for that of this one.
+
+    On a disk that does not tell upper from lower case, photos of `Cat` and `cat` would lie in one folder.
+    """
+    names = {unicodedata.normalize("NFC", name): name for name in os.listdir(parent)}
+    wanted = unicodedata.normalize("NFC", path.name)
+    if wanted not in names:
+        other = next((name for folded, name in names.items() if folded.casefold() == wanted.casefold()), "")
+        raise ResourceError(
+            f"{path}: this disk takes it for the folder {other!r} of another label, so no photo is saved "
+            "there. Choose a folder on another disk with --feedback."
+        )
 
 
 @contextmanager

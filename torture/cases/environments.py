@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from torture.cases.zones_and_letters import longest_names, names_beyond_the_locale, time_zones
 from torture.support import processes, temporary_disk
 from torture.support.case import Case
 from torture.support.observation import Observation
@@ -364,9 +365,17 @@ CASES: tuple[Case, ...] = (
     Case("no home folder", WORKS_OR_EXPLAINS, no_home),
     Case("locales and terminals", "output in any encoding and width, JSON that reads back", locales),
     Case("odd names", "every command works, also the one named next", odd_names),
+    Case("names of 255 bytes", "of photos, labels, recipes, caches and runs: all work", longest_names),
     Case("symbolic links", "links do not break, nothing is written through them", symbolic_links),
     Case("--force through a link", "nothing of the old run stays", train_through_link, reduced=False),
     Case("clock set back and ahead", "reads and writes the same", changed_clock, reduced=False),
     Case("current folder gone or read-only, relative cache", WORKS_OR_EXPLAINS, current_folder),
+    Case("time zones", "every zone, also one that does not exist; the zip is the same", time_zones),
+    Case(
+        "LC_ALL=C",
+        "photos, labels and folders in other letters, from photos to a prediction",
+        names_beyond_the_locale,
+        reduced=False,
+    ),
     Case("streams closed", "ends as it would, writes into no file", closed_streams, reduced=False),
 )

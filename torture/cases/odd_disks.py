@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 from torture.support import odd_disk, processes, temporary_disk
@@ -12,6 +13,22 @@ from torture.support.observation import Observation
 from torture.support.workspace import Workspace
 
 PHOTO = "golden/00.jpg"
+
+
+KEEP_TWICE = """
+import sys
+from pathlib import Path
+from tledge.errors import ResourceError
+from tledge.preview import feedback
+folder, data = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()
+feedback.keep(folder, "Cat", ("Cat", "cat"), data)
+try:
+    feedback.keep(folder, "cat", ("Cat", "cat"), data)
+except ResourceError as error:
+    print(error)
+    sys.exit(7)
+"""
+"""Keeps a photo for two labels whose names differ in case alone, as the preview does."""
 
 
 def names_without_case(workspace: Workspace) -> Observation:
@@ -41,6 +58,9 @@ def names_without_case(workspace: Workspace) -> Observation:
                 shortfalls.append(f"{command[0]}: changed what it refused to write into")
             before = temporary_disk.file_hashes(run)
         shortfalls += [f"left {name}" for name in temporary_disk.temporary_names(disk.below)]
+        kept = [sys.executable, "-c", KEEP_TWICE, disk.path / "feedback", run / PHOTO]
+        results.append(processes.run(kept, workspace.env, folder))
+        shortfalls += _faults("feedback for Cat and cat", results[-1], 7, ("folder 'Cat' of another",))
     return observe(results, f"{len(results)} commands under names in other letters", shortfalls)
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -292,6 +293,18 @@ def test_command_is_told_as_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lockfile.current_owner().command == "tledge train 'my recipe.toml'"
     monkeypatch.setattr(sys, "argv", ["/bin/tledge", "list"])
     assert lockfile.current_owner().command == "tledge list"
+
+
+@pytest.mark.parametrize(("zone", "ends"), [("XYZ-25:61", "+00:00"), ("UTC-5:45", "+05:45")])
+def test_time_in_any_zone(zone: str, ends: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """POSIX allows zones of more than a day, which Python's own time does not."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert lockfile.current_owner().since.endswith(ends)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 RECIPE = tiny_recipe(drawn())

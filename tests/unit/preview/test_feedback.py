@@ -105,3 +105,19 @@ def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ResourceError, match="the disk is full"):
         kept(tmp_path / "feedback")
     assert list((tmp_path / "feedback" / "red").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("stands", "label", "mixed"),
+    [("Cat", "cat", True), ("cat", "cat", False), ("e\u0301te\u0301", "\u00e9t\u00e9", False)],
+)
+def test_label_that_the_disk_mixes_with_another(
+    stands: str, label: str, mixed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on disks that do not tell case; some change the form of accents, which mixes no labels."""
+    monkeypatch.setattr(os, "listdir", lambda _folder: [stands])
+    if not mixed:
+        assert feedback.keep(tmp_path / "feedback", label, (label,), photo()).is_file()
+        return
+    with pytest.raises(ResourceError, match="takes it for the folder 'Cat' of another label"):
+        feedback.keep(tmp_path / "feedback", label, ("Cat", "cat"), photo())
