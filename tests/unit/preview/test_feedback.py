@@ -117,7 +117,7 @@ def test_label_that_the_disk_mixes_with_another(
     """As on disks that do not tell case; some change the form of accents, which mixes no labels."""
     monkeypatch.setattr(os, "listdir", lambda _folder: [stands])
     if not mixed:
-        assert feedback.keep(tmp_path / "feedback", label, (label,), photo()).is_file()
+        assert feedback.keep(tmp_path / "feedback", label, (label,), photo(0)).is_file()
         return
     with pytest.raises(ResourceError, match="takes it for the folder 'Cat' of another label"):
-        feedback.keep(tmp_path / "feedback", label, ("Cat", "cat"), photo())
+        feedback.keep(tmp_path / "feedback", label, ("Cat", "cat"), photo(0))
