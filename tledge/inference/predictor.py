@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 from tledge import contract
@@ -20,6 +21,9 @@ from tledge.runtime.sessions import LiteRTSession, OnnxSession, Session
 
 PREFERRED = ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic")
 """Variants of a bundle in the order they are chosen in; then any other."""
+
+MAX_LABELS = 1 << 20
+"""Bytes of a `labels.txt` beside a model; one of 20,000 labels takes less."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,8 @@ def _neighbour_labels(path: Path, classes: int) -> tuple[str, ...]:
     beside = path.with_name("labels.txt")
     if beside.is_file():
         try:
-            return contract.parse_labels(beside.read_text(encoding="utf-8"))
+            data = file_guard.read_bytes(beside, follow=True, limit=MAX_LABELS, error=ArtifactError)
+            return contract.parse_labels(TextIOWrapper(BytesIO(data), "utf-8").read())
         except (OSError, ValueError) as error:
             raise ArtifactError(f"{beside}: not a list of labels ({error}).") from error
     return tuple(str(number) for number in range(classes))

@@ -145,6 +145,12 @@ class RunFolder:
             if self._is_member(name):
                 folder_guard.require_plain(self.path / name, self.path)
 
+    def _require_plain_once(self) -> None:
+        """Look for links and pipes before the first record is read."""
+        if not self._is_plain and self.path.is_dir():
+            self.require_plain()
+            self._is_plain = True
+
     def _is_member(self, name: str) -> bool:
         return (name in FILES and name not in USERS_OWN) or atomic.UNFINISHED in name
 
@@ -171,9 +177,7 @@ class RunFolder:
 
     def read_run(self) -> TrainedRun:
         """Read `run.json`; raise RunError if training has not finished here, or as `require_plain` does."""
-        if not self._is_plain and self.path.is_dir():
-            self.require_plain()
-            self._is_plain = True
+        self._require_plain_once()
         return self.once.get(
             self.run,
             "run",
@@ -188,11 +192,13 @@ class RunFolder:
         def read(path: Path) -> Artifact:
             return read_record(Artifact, path, "an artifact", "Export again.")
 
+        self._require_plain_once()
         paths = sorted(self.artifacts.glob("*.json"))
         return [self.once.get(path, "artifact", partial(read, path)) for path in paths]
 
     def read_parity(self) -> ParityReport:
         """Read `parity.json`; raise RunError if nothing was verified here."""
+        self._require_plain_once()
         advice = "Run `tledge verify` first."
         return self.once.get(
             self.parity,
@@ -202,6 +208,7 @@ class RunFolder:
 
     def read_golden(self) -> Golden:
         """Read `golden.npz`, which may hold 512 MiB; raise RunError if it is missing or damaged."""
+        self._require_plain_once()
         return self.once.get(self.golden, "golden", lambda: golden_set.load(self.golden))
 
     def read_environment(self) -> Mapping[str, Any]:

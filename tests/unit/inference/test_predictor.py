@@ -15,6 +15,7 @@ from tests.helpers.doubt import FITTED
 from tests.helpers.fake_artifacts import bundle
 from tests.helpers.fake_device_bundle import change
 from tledge.errors import ArtifactError
+from tledge.inference import predictor
 from tledge.inference.predict import predict
 from tledge.inference.predictor import open_predictor
 
@@ -58,3 +59,11 @@ def test_answers_that_are_no_numbers_are_told(shared_bundle: Path, monkeypatch: 
         monkeypatch.setattr(predictor.session, "run", lambda _images, found=found: found.astype(np.float32))
         with pytest.raises(ArtifactError, match=words_):
             list(predict(predictor, [photo], 3))
+
+
+def test_labels_of_windows_are_read(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes(b"ant\r\nbee\r\n")
+    assert predictor._neighbour_labels(tmp_path / "m.tflite", 2) == ("ant", "bee")
+    (tmp_path / "labels.txt").write_bytes(b"a\n" * (1 << 20))
+    with pytest.raises(ArtifactError, match=r"labels\.txt: too large"):
+        predictor._neighbour_labels(tmp_path / "m.tflite", 2)

@@ -57,6 +57,14 @@ def test_anything_but_files_is_refused(member: str, tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("read", ["read_run", "read_artifacts", "read_parity", "read_golden"])
+def test_no_record_is_read_through_link(read: str, run: Path, own: Path) -> None:
+    shutil.move(run / "artifacts", own / "artifacts")
+    (run / "artifacts").symlink_to(own / "artifacts")
+    with pytest.raises(RunError, match="tiny/artifacts: is a symbolic link"):
+        getattr(RunFolder(run), read)()
+
+
 def test_users_own_links_are_not_looked_at(tmp_path: Path, own: Path) -> None:
     """Virtual environments and packages of device projects are full of links."""
     folder = RunFolder(fill(tmp_path / "run", {"recipe.toml": b"", "raspberry_pi/README.md": b""}))
