@@ -80,7 +80,7 @@ def hostile_keras_files(workspace: Workspace) -> Observation:
             results.append(export)
             faults += _export_faults(name, export, run)
             faults += [f"preview {name}: {fault}" for fault in _preview_faults(workspace, run, name)]
-            faults += _faults_of_others(workspace, name, run)
+            faults += [] if workspace.reduced else _faults_of_others(workspace, name, run)
             faults += [f"{name}: wrote {path.name}" for path in home.iterdir() if path.name != "secret.key"]
             shutil.rmtree(run)
         faults += [f"something {visit} to the port" for visit in listener.visits]
