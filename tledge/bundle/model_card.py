@@ -17,6 +17,7 @@ from tledge.metrics import per_class, statistics
 from tledge.metrics.parity_gates import MIN_CLASS_IMAGES
 from tledge.metrics.per_class import Recall
 from tledge.run.records import ParityRow
+from tledge.visualization import markdown
 from tledge.visualization.text_format import NONE, kib, points, share, span
 
 MOST_CLASSES = 30
@@ -123,7 +124,7 @@ def _recall_differs(row: ParityRow) -> bool:
 
 def _artifact_recall(row: ParityRow) -> ModelRecall:
     recalls = [per_class.class_recall(label, images, own) for label, (images, _, own) in row.recall.items()]
-    return _model_recall(f"`{row.variant}`", recalls, row.accuracy or 0.0)
+    return _model_recall(markdown.code(row.variant), recalls, row.accuracy or 0.0)
 
 
 def _model_recall(name: str, recalls: list[Recall], accuracy: float) -> ModelRecall:

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from html import escape
 from pathlib import Path
 
 from tledge._io import resources
@@ -107,7 +108,7 @@ def _data(manifest: Manifest, artifact: Shipped, model: bytes, photos: Mapping[s
     ]
     for name, data in parts.items():
         packed = base64.b64encode(data).decode()
-        lines.append(f'<script type="application/octet-stream" id="{name}">{packed}</script>')
+        lines.append(f'<script type="application/octet-stream" id="{escape(name)}">{packed}</script>')
     return "\n".join(lines)
 
 

@@ -131,6 +131,11 @@ def c_string(text: str) -> str:
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
 
 
+def c_comment(text: str) -> str:
+    """Return text for a line of comment: no character ends the line, joins the next one or is no ASCII."""
+    return c_string(text)[1:-1]
+
+
 def _header(body: str) -> str:
     return f"// Made by `tledge bundle --target microcontroller`.\n#pragma once\n\n{body}"
 
@@ -144,7 +149,7 @@ def _model_header(path: Path, bundle: Bundle, budget: Budget) -> str:
     spec, output = bundle.manifest.input, inspect(path).outputs[0]
     return _header(
         "#include <cstddef>\n\n"
-        f"// {bundle.manifest.name} {bundle.manifest.version}, SHA-256 {budget.sha256}\n"
+        f"// {c_comment(f'{bundle.manifest.name} {bundle.manifest.version}')}, SHA-256 {budget.sha256}\n"
         f"alignas(16) extern const unsigned char kModel[{budget.flash_bytes}];\n\n"
         "// The smallest arena in which tflite-micro's reference kernels run the model; see budget.md.\n"
         f"constexpr std::size_t kArenaBytes = {budget.arena_bytes};\n"

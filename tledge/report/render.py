@@ -76,6 +76,7 @@ def _environment(escape: bool) -> Environment:
     environment.filters.update(
         shown=shown, span=lambda pair: span(*pair), points=points, point_span=lambda pair: point_span(*pair),
         interval=interval, abstention=abstention, cell=text_markdown.escape,
+        code=text_markdown.code, path=text_markdown.address,
         shown_item=lambda row, key: row.get(key, NONE),
         ticked=_with_code, shown_of=lambda key, row: shown(row.get(key)), total=lambda row: sum(row.values()),
     )  # fmt: skip

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
+from tledge._process.signals import quoted
 from tledge.bundle.run_summary import Summary
 from tledge.formats.registry import VARIANTS
 from tledge.run.records import Artifact
@@ -15,10 +15,10 @@ FLAGS = {"tflite-int8": "--int8", "tflite-fp16": "--fp16", "tflite-dynamic": "--
 
 def commands(summary: Summary) -> tuple[str, ...]:
     """Return the commands to type in a folder with the run's `recipe.toml`."""
-    folder = f"runs/{summary.run.name}"
-    settings = [f"--set {shlex.quote(setting)}" for setting in summary.environment.get("settings", ())]
+    folder = quoted(f"runs/{summary.run.name}")
+    settings = [f"--set {quoted(setting)}" for setting in summary.environment.get("settings", ())]
     backend = summary.environment.get("backend", "tensorflow")
-    prefix = [] if backend == "tensorflow" else [f"KERAS_BACKEND={backend}"]
+    prefix = [] if backend == "tensorflow" else [f"KERAS_BACKEND={quoted(backend)}"]
     train = " ".join([*prefix, "tledge train recipe.toml", *settings, f"--out {folder}"])
     if not summary.artifacts:
         return (train,)
@@ -34,7 +34,7 @@ def _flags(summary: Summary) -> Iterator[str]:
         yield "--repair"
         if repaired != ["tflite-int8"]:
             yield "--mixed"
-    yield from (FLAGS.get(name, f"--variant {name}") for name in further if name not in repaired)
+    yield from (FLAGS.get(name, f"--variant {quoted(name)}") for name in further if name not in repaired)
 
 
 def _is_repaired(artifact: Artifact) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
+from html.parser import HTMLParser
 from pathlib import Path
 
 from torture.support import processes
@@ -72,6 +74,89 @@ def terminal(workspace: Workspace) -> Observation:
     return _observation(f"{len(results)} commands", shortfalls, results)
 
 
+MARKUP = (
+    "# heading", "</script><script>alert(1)</script>", "](http://evil.example) ![x](http://evil.example/p)",
+    "<img src=x onerror=alert(1)>", "`a` ``b``\n\n## two\n\n- item", "a|b|c", "1. item", "=== ", "\\",
+    "$(x) `y`", "*/ #error evil /*", "x\\\n#error evil\n??/", "www.evil.example", "\"><b>", "'><b>",
+    "&lt;b&gt;",
+)  # fmt: skip
+"""Names that are markup in Markdown or HTML, comments and text in C, or words in a shell."""
+
+PAGES = ("report.md", "bundle/README.md", "bundle/MODEL_CARD.md")
+BLOCKS = {
+    "heading_open",
+    "html_block",
+    "html_inline",
+    "link_open",
+    "image",
+    "bullet_list_open",
+    "ordered_list_open",
+}
+"""Tokens of Markdown that text of others must not add."""
+
+
+def _with_markup(run: Path, text: str) -> None:
+    """Put text into the names of a run that reach its bundle and its report."""
+    path = run / "run.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    labels = [f"{text} {number}".replace("\n", " ") for number in range(len(facts["labels"]))]
+    facts |= {"description": text, "version": text.replace("/", "").replace("\n", " "), "labels": labels}
+    facts |= {"backbone": text, "remarks": [text]}
+    path.write_text(json.dumps(facts), encoding="utf-8")
+    (run / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
+
+
+def _structure(page: str) -> Counter[str]:
+    """Count the blocks, links, images and pieces of HTML in Markdown."""
+    from markdown_it import MarkdownIt
+
+    kinds: Counter[str] = Counter()
+    for token in MarkdownIt("commonmark").enable("table").parse(page):
+        kinds.update(child.type for child in (token, *(token.children or ())) if child.type in BLOCKS)
+    return kinds
+
+
+class _Tags(HTMLParser):
+    """The tags of a page, with their attributes' names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[" ".join([tag, *sorted(name for name, _ in attrs)])] += 1
+
+
+def _tags(page: str) -> Counter[str]:
+    parser = _Tags()
+    parser.feed(page)
+    return parser.tags
+
+
+def markup(workspace: Workspace) -> Observation:
+    """Bundle and report runs whose names, labels and description are markup: pages keep their structure."""
+    good = workspace.own_run("markup good")
+    _with_markup(good, "plain")
+    results = [workspace.tledge("bundle", good), workspace.tledge("report", good)]
+    wanted = {name: _structure((good / name).read_text(encoding="utf-8")) for name in PAGES}
+    page = _tags((good / "bundle/preview.html").read_text(encoding="utf-8"))
+    shortfalls = [result.tail for result in results if result.code]
+    for text in MARKUP[: workspace.count(len(MARKUP), 1)]:
+        run = workspace.own_run("markup")
+        _with_markup(run, text)
+        results += [workspace.tledge("bundle", run), workspace.tledge("report", run)]
+        failed = [f"{text!r}: {result.tail}" for result in results[-2:] if result.code]
+        shortfalls += failed
+        if failed:
+            continue
+        for name in PAGES:
+            added = _structure((run / name).read_text(encoding="utf-8")) - wanted[name]
+            shortfalls += [f"{text!r} in {name}: {dict(added)}"] if added else []
+        found = _tags((run / "bundle/preview.html").read_text(encoding="utf-8"))
+        shortfalls += [f"{text!r} in preview.html: {found - page}"] if found != page else []
+    return _observation(f"{len(results)} commands", shortfalls, results)
+
+
 def _observation(summary: str, shortfalls: list[str], results: list[processes.ProcessResult]) -> Observation:
     return Observation(
         summary,
@@ -83,6 +168,7 @@ def _observation(summary: str, shortfalls: list[str], results: list[processes.Pr
 
 
 CASES = (
+    Case("text that is markup", "plain text in README, model card, report and preview page", markup),
     Case(
         "text that rules a terminal",
         "escaped on the screen and in JSON, and never taken for markup",

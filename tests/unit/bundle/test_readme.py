@@ -42,5 +42,5 @@ def test_readme_explains_the_threshold(manifest: Manifest, run: TrainedRun) -> N
 def test_text_of_users_is_no_markup(manifest: Manifest, run: TrainedRun) -> None:
     hostile = replace(manifest, name="a_b", description="# *big*\n<b>", labels=("c|d", "`e`"))
     text = readme.text(hostile, run, None)
-    assert text.startswith("# a\\_b 1\n\n# \\*big\\* \\<b\\>\n")
+    assert text.startswith("# a\\_b 1\n\n\\# \\*big\\* \\<b\\>\n")
     assert "Classes: c\\|d, \\`e\\`. Input" in text

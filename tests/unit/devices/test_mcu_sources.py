@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,11 @@ def test_bundle_without_reference_answers_is_refused(tmp_path: Path, measured: N
 def test_project_is_small() -> None:
     own = [path for path in (ROOT / "export/microcontroller").iterdir() if path.suffix != ".md"]
     assert sum(len(path.read_text().splitlines()) for path in own) < 300
+
+
+@pytest.mark.parametrize("name", ["a\n#error evil", "a\\", "a??/", "*/ x", "\u2028é"])
+def test_comment_ends_with_its_line(name: str) -> None:
+    """A backslash at its end, or `??/` for one, would join the next line to it."""
+    comment = mcu_sources.c_comment(name)
+    assert comment.isascii() and "\n" not in comment and "?" not in comment
+    assert not re.search(r"\\(?![0-7]{3})", comment)

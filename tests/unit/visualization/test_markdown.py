@@ -15,6 +15,14 @@ from tledge.visualization import markdown
         ("a|b\n`<script>*", "a\\|b \\`\\<script\\>\\*"),
         ("[x](y)", "\\[x\\](y)"),
         ("  two\n\nlines ", "two lines"),
+        ("&lt;b&gt; ~~a~~ $x$", "\\&lt;b\\&gt; \\~\\~a\\~\\~ \\$x\\$"),
+        ("# head", "\\# head"),
+        ("- item", "\\- item"),
+        ("12. item", "12\\. item"),
+        ("12 % of it", "12 % of it"),
+        ("=== ", "\\==="),
+        ("see https://x.y/z, www.x.y", "see https\\://x.y/z, www\\.x.y"),
+        ("\x1b[2J\u202e", "\\\\x1b\\[2J\\\\u202e"),
     ],
 )
 def test_markup_is_escaped(value: object, written: str) -> None:

@@ -1,0 +1,21 @@
+"""The commands that a report shows to copy: names of others are words in them, and no commands."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+from tests.helpers import fake_artifacts
+from tledge.bundle import run_summary
+from tledge.report.reproduce import commands
+from tledge.run.folder import RunFolder
+
+
+def test_name_is_one_word(tmp_path: Path) -> None:
+    summary = run_summary.read(RunFolder(fake_artifacts.run(tmp_path / "run")))
+    evil = "x; touch harm #`y`$(z)"
+    changed = replace(summary, run=replace(summary.run, name=evil), environment={"backend": evil})
+    for command in commands(changed):
+        words = shlex.split(command.replace("KERAS_BACKEND=", "KERAS_BACKEND= "))
+        assert f"runs/{evil}" in words and "touch" not in words
