@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
-from typing import cast
+from typing import TYPE_CHECKING, TypeVar
 
 from tledge._process.byte_budget import ByteBudget
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 LEAST_TOTAL = 512 << 20
 """Bytes that photos may take together on any machine: three photos of 16 megapixels, or one larger one."""
@@ -32,65 +34,75 @@ ARRAY = 7
 """Further bytes for a pixel where the photo is needed in full: the array, and a copy that Pillow makes."""
 
 SMALL = 1_000_000
-"""Photos of at most so many pixels do not count where freed memory is returned to the system."""
+"""Photos of at most so many pixels are decoded in the thread that asks for it."""
+
+T = TypeVar("T")
 
 _this_thread = threading.local()
 
 
-@contextmanager
-def reserved(pixels: int, image_format: str = "", *, in_full: bool = False) -> Iterator[None]:
-    """Wait until a photo of so many pixels may be decoded, and keep its memory reserved for the block.
+def run(work: Callable[[], T], pixels: int, image_format: str = "", *, in_full: bool = False) -> T:
+    """Return what `work` returns, which decodes a photo of so many pixels, once there is memory for it.
 
-    A photo that takes more than there is in all is decoded alone. A thread that has reserved memory already
-    gets no more and never waits, because two that wait for each other would wait for ever.
+    A photo that takes more than there is in all is decoded alone. Large photos are decoded in a few threads
+    that all callers share: the C library keeps up to 64 MB of what each thread has freed. Within `work`, what
+    is decoded in the same thread needs no further memory and never waits, because two that wait for each
+    other would wait for ever.
     """
-    if getattr(_this_thread, "has_reserved", False):
-        yield
-        return
+    if getattr(_this_thread, "has_memory", False):
+        return work()
+    size = pixels * (BYTES_PER_PIXEL.get(image_format, USUAL) + in_full * ARRAY)
+    if pixels <= SMALL:
+        return _run_with_memory(work, size)
+    return _in_shared_thread(lambda: _run_with_memory(work, size))
+
+
+def _in_shared_thread(work: Callable[[], T]) -> T:
+    """Return what `work` returns in one of the shared threads; here where none can be started."""
+    from concurrent.futures import Future
+
+    outcome: Future[T] = Future()
+
+    def do() -> None:
+        if outcome.set_running_or_notify_cancel():
+            try:
+                outcome.set_result(work())
+            except BaseException as error:
+                outcome.set_exception(error)
+
+    try:
+        _threads().submit(do)
+    except RuntimeError:  # too many threads, or Python is about to end
+        if outcome.cancel():  # no thread has begun with it all the same
+            return work()
+    return outcome.result()
+
+
+def _run_with_memory(work: Callable[[], T], size: int) -> T:
     budget = _budget()
-    size = min(pixels * (BYTES_PER_PIXEL.get(image_format, USUAL) + in_full * ARRAY), budget.total)
-    with budget.reserve(size):
-        _this_thread.has_reserved = True
+    with budget.reserve(min(size, budget.total)):
+        _this_thread.has_memory = True
         try:
-            yield
+            return work()
         finally:
-            _this_thread.has_reserved = False
-            if pixels > SMALL:
-                _freed.add(size, budget.total)
-
-
-class _Freed:
-    """Return freed memory to the system now and then.
-
-    glibc keeps for each thread up to 64 MB that photos took, which other threads cannot use.
-    """
-
-    def __init__(self) -> None:
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def add(self, size: int, most: int) -> None:
-        """Count the bytes of a photo; return what is free where it may be more than `most`."""
-        with self._lock:
-            self._bytes += size
-            if self._bytes < most:
-                return
-            self._bytes = 0
-        if trim := _malloc_trim():
-            trim(0)
-
-
-_freed = _Freed()
+            _this_thread.has_memory = False
 
 
 @cache
-def _malloc_trim() -> Callable[[int], int] | None:
-    import ctypes
+def _threads() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
 
-    try:
-        return cast("Callable[[int], int]", ctypes.CDLL(None).malloc_trim)
-    except (AttributeError, OSError, TypeError):  # another C library, which keeps less, or Windows
-        return None
+    return ThreadPoolExecutor(_cores(), "decode-large")
+
+
+def _forget() -> None:
+    """Make new threads, and a new budget, in a process that was forked: it has none of the old threads."""
+    _threads.cache_clear()
+    _budget.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 @cache
@@ -100,8 +112,11 @@ def _budget() -> ByteBudget:
 
 def total_bytes() -> int:
     """Return the bytes that photos may take together here: by cores, but at most a quarter of the memory."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(LEAST_TOTAL, min(cores * TOTAL_PER_CORE, _memory() // 4))
+    return max(LEAST_TOTAL, min(_cores() * TOTAL_PER_CORE, _memory() // 4))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory() -> int:

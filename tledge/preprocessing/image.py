@@ -119,8 +119,7 @@ def preprocess(source: bytes | Path | NDArray[np.uint8], size: tuple[int, int]) 
         return preprocess_with_facts(source, size)[0]
     if isinstance(source, Path):
         return _decode_with(read_photo(source), str(source), lambda image, _facts: _resize(image, size))[0]
-    with decoding_memory.reserved(source.size // 3):
-        return _resize(to_rgb(Image.fromarray(source)), size)
+    return decoding_memory.run(lambda: _resize(to_rgb(Image.fromarray(source)), size), source.size // 3)
 
 
 def preprocess_with_facts(data: bytes, size: tuple[int, int]) -> tuple[NDArray[np.uint8], ImageFacts]:
@@ -244,11 +243,10 @@ def _decode_with(
         # Pillow warns of odd metadata without naming the file; what damages the image raises.
         with pillow_warnings_ignored():
             image = _open(data, formats, photo_name)
-            area = image.width * image.height
-            with decoding_memory.reserved(area, str(image.format), in_full=in_full):
-                used = _load_and_use(image, len(data), use)
-                del image  # before others may take its memory
-                return used
+        facts = image.width * image.height, str(image.format)
+        opened = [image]
+        del image  # so that nobody holds it when others may take its memory
+        return decoding_memory.run(lambda: _load_and_use(opened, len(data), use), *facts, in_full=in_full)
     except UnidentifiedImageError as error:
         raise DataError(f"{photo_name}: {_name_kind(data)}.") from error
     except DecompressionBombError as error:  # some formats are checked against the limit of the program
@@ -260,9 +258,13 @@ def _decode_with(
         raise DataError(f"{photo_name}: damaged{_describe_damage(data, error)}.") from error
 
 
-def _load_and_use(image: Image, size: int, use: Callable[[Image, ImageFacts], T]) -> tuple[T, ImageFacts]:
-    upright, facts = _load(image, size)
-    return use(upright, facts), facts
+def _load_and_use(
+    opened: list[Image], size: int, use: Callable[[Image, ImageFacts], T]
+) -> tuple[T, ImageFacts]:
+    """Decode the only image in a list, which is empty then; return what `use` returns, and its facts."""
+    with pillow_warnings_ignored():
+        upright, facts = _load(opened.pop(), size)
+        return use(upright, facts), facts
 
 
 def _open(data: bytes, formats: Sequence[str], photo_name: str) -> Image:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
+import warnings
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +19,7 @@ import pytest
 from PIL import Image
 
 from tledge._process.byte_budget import ByteBudget
+from tledge.errors import DataError
 from tledge.preprocessing import app_variants, decoding_memory, image
 
 PIXELS = 40 * 30
@@ -39,9 +44,9 @@ def budget(monkeypatch: pytest.MonkeyPatch) -> Recorded:
     return made
 
 
-def encoded(kind: str, **options: Any) -> bytes:
+def encoded(kind: str, size: tuple[int, int] = (40, 30), **options: Any) -> bytes:
     out = BytesIO()
-    Image.new("RGB", (40, 30), "red").save(out, kind, **options)
+    Image.new("RGB", size, "red").save(out, kind, **options)
     return out.getvalue()
 
 
@@ -95,25 +100,75 @@ def test_total_grows_with_cores_and_memory(
     assert decoding_memory.total_bytes() == total << 20
 
 
-def test_freed_memory_is_returned_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    trimmed: list[int] = []
-    monkeypatch.setattr(decoding_memory, "_malloc_trim", lambda: trimmed.append)
-    freed = decoding_memory._Freed()
-    for _ in range(7):
-        freed.add(40, 100)
-    assert trimmed == [0, 0]
-
-
-def test_only_large_photos_return_memory(budget: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
-    added: list[tuple[int, int]] = []
-    monkeypatch.setattr(decoding_memory._freed, "add", lambda size, most: added.append((size, most)))
-    image.preprocess(encoded("PNG"), (4, 4))
+def test_large_photos_share_a_few_threads(budget: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The C library keeps memory for each thread that has decoded one."""
+    used: set[str] = set()
     monkeypatch.setattr(decoding_memory, "SMALL", PIXELS - 1)
+    load = image._load
+
+    def remember(opened: Image.Image, size: int) -> Any:
+        used.add(threading.current_thread().name)
+        return load(opened, size)
+
+    monkeypatch.setattr(image, "_load", remember)
+    with ThreadPoolExecutor(20) as pool:
+        assert len(list(pool.map(lambda _n: image.preprocess(encoded("PNG"), (4, 4)), range(40)))) == 40
+    assert len(used) <= decoding_memory._cores() and all(name.startswith("decode-large") for name in used)
+    used.clear()
+    monkeypatch.setattr(decoding_memory, "SMALL", PIXELS)
     image.preprocess(encoded("PNG"), (4, 4))
-    assert added == [(9 * PIXELS, budget.total)]
+    assert used == {threading.current_thread().name}
 
 
-def test_photo_is_freed_before_others_get_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_large_photos_reach_the_caller(budget: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding_memory, "SMALL", 0)
+    with pytest.raises(DataError, match="truncated"):
+        image.preprocess(encoded("PNG")[:-30], (4, 4))
+    assert budget._free == budget.total
+
+
+def test_large_photo_is_decoded_where_no_thread_can_be_started(
+    budget: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not told as damaged."""
+
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(decoding_memory, "SMALL", 0)
+    pool = ThreadPoolExecutor(1)
+    monkeypatch.setattr(decoding_memory, "_threads", lambda: pool)
+    with monkeypatch.context() as few:
+        few.setattr(threading.Thread, "start", refused)
+        assert image.preprocess(encoded("PNG"), (4, 4)).shape == (4, 4, 3)
+    assert image.preprocess(encoded("PNG"), (4, 4)).shape == (4, 4, 3)
+    pool.shutdown()
+    assert image.preprocess(encoded("PNG"), (4, 4)).shape == (4, 4, 3)
+    assert budget._free == budget.total and len(budget.sizes) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_forked_process_has_threads_of_its_own() -> None:
+    """As of a data loader that forks its workers."""
+    large = encoded("PNG", size=(1200, 1000))
+    image.preprocess(large, (4, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # forking with threads is what is tried
+        child = os.fork()
+    if child == 0:
+        os._exit(0 if image.preprocess(large, (4, 4)).shape == (4, 4, 3) else 1)
+    until = time.monotonic() + 20
+    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < until:
+        time.sleep(0.01)
+    if not ended[0]:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the forked process waits for threads that it does not have")
+    assert os.waitstatus_to_exitcode(ended[1]) == 0
+
+
+@pytest.mark.parametrize("small", [0, PIXELS])
+def test_photo_is_freed_before_others_get_its_memory(monkeypatch: pytest.MonkeyPatch, small: int) -> None:
     """Else each thread that waits to go on would still hold one."""
     alive: list[bool] = []
     loaded: list[weakref.ref[Image.Image]] = []
@@ -123,12 +178,14 @@ def test_photo_is_freed_before_others_get_its_memory(monkeypatch: pytest.MonkeyP
         loaded.append(weakref.ref(opened))
         return load(opened, size)
 
-    @contextmanager
-    def reserved(*_arguments: object, **_names: object) -> Iterator[None]:
-        yield
-        alive.append(loaded[-1]() is not None)
+    class Watching(ByteBudget):
+        @contextmanager
+        def reserve(self, size: int, seconds: float | None = None) -> Iterator[None]:
+            yield
+            alive.append(loaded[-1]() is not None)
 
     monkeypatch.setattr(image, "_load", remember)
-    monkeypatch.setattr(decoding_memory, "reserved", reserved)
+    monkeypatch.setattr(decoding_memory, "_budget", lambda: Watching(1))
+    monkeypatch.setattr(decoding_memory, "SMALL", small)
     image.preprocess(encoded("PNG"), (4, 4))
     assert alive == [False]
