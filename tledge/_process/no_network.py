@@ -11,8 +11,11 @@ import os
 import struct
 import sys
 
-_SET_NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2
-"""Options of Linux' prctl, and the mode in which a filter decides on each system call."""
+_SET_NO_NEW_PRIVILEGES = 38
+"""Option of Linux' prctl, without which a process may set no filter."""
+
+_SET_FILTER, _FULL_SPEED = 1, 4
+"""Operation of the system call seccomp, and its flag: without it some kernels slow the process down."""
 
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050001
 """What a filter returns: go on, or fail with EPERM."""
@@ -23,8 +26,8 @@ _LOAD, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _CALL, _ARCHITECTURE = 0, 4
 """Where a filter finds the number of the system call, and the processor that it is for."""
 
-_SYSTEMS = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
-"""By processor: its name for the kernel, and the number of `socket`."""
+_SYSTEMS = {"x86_64": (0xC000003E, 317, 41), "aarch64": (0xC00000B7, 277, 198)}
+"""By processor: its name for the kernel, and the numbers of `seccomp` and `socket`."""
 
 _IO_URING_SETUP, _FOREIGN = 425, 0x40000000
 """Another way to sockets, and the first number of the calls of x86's 32-bit mode."""
@@ -34,15 +37,17 @@ def forbid_network() -> bool:
     """Forbid sockets for good; return whether this system can."""
     if sys.platform != "linux" or os.uname().machine not in _SYSTEMS:
         return False
-    program = _program(*_SYSTEMS[os.uname().machine])
+    architecture, seccomp, socket = _SYSTEMS[os.uname().machine]
+    program = _program(architecture, socket)
     code = ctypes.create_string_buffer(b"".join(program))
     header = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(program), ctypes.addressof(code)))
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    zero = ctypes.c_ulong(0)
-    if prctl(_SET_NO_NEW_PRIVILEGES, ctypes.c_ulong(1), zero, zero, zero):
+    library, zero = ctypes.CDLL(None), ctypes.c_ulong(0)
+    if library.prctl(_SET_NO_NEW_PRIVILEGES, ctypes.c_ulong(1), zero, zero, zero):
         return False
-    return not prctl(
-        _SET_SECCOMP, ctypes.c_ulong(_FILTER), ctypes.c_void_p(ctypes.addressof(header)), zero, zero
+    place = ctypes.c_void_p(ctypes.addressof(header))
+    call, operation = ctypes.c_long(seccomp), ctypes.c_ulong(_SET_FILTER)
+    return any(
+        library.syscall(call, operation, ctypes.c_ulong(flags), place) == 0 for flags in (_FULL_SPEED, 0)
     )
 
 
