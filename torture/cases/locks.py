@@ -171,6 +171,7 @@ def _two_users(workspace: Workspace) -> Observation:
     """Share a run folder between root and another user: each meets the lock of the other, held and left."""
     other = processes.other_user()
     run = workspace.own_run("locks-two-users")
+    workspace.work.chmod(0o711)  # the other user has to reach the run
     for path in (run, *run.rglob("*")):
         path.chmod(0o777 if path.is_dir() else 0o666)
     shortfalls: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,20 @@ def limited(mib: int) -> Iterator[list[str]]:
         try:
             yield ["sh", "-c", f'echo $$ > {folder}/cgroup.procs && exec "$0" "$@"']
         finally:
-            folder.rmdir()
+            _remove(folder)
         return
     raise CannotRun("the kernel has no groups with a limit of memory (cgroups)")
+
+
+def _remove(folder: Path) -> None:
+    """Remove a group, once the processes in it that were killed are gone."""
+    until = time.monotonic() + 10
+    while True:
+        try:
+            folder.rmdir()
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return
