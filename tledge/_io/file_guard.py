@@ -98,11 +98,6 @@ def _read_at_most(file: BufferedReader, size: int) -> bytes:
     return b"".join(blocks)
 
 
-def require_file(path: Path, *, below: Path | None = None, error: type[TledgeError] = RunError) -> None:
-    """Raise what `open_file` raises, for files that a library opens by their path."""
-    open_file(path, below=below, error=error).close()
-
-
 def require_no_link(path: Path, below: Path, error: type[TledgeError] = RunError) -> None:
     """Raise an error of class `error` where `path`, or a part of it below the folder `below`, is a link."""
     place = below
