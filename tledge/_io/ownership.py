@@ -34,12 +34,13 @@ def this_account() -> int | None:
     return os.geteuid()
 
 
-def fault(path: Path, *, sticky: bool = False) -> str:
+def fault(path: Path, *, sticky: bool = False, closed: bool = False) -> str:
     """Say why another account could have changed a file, folder or link; return "" where none could.
 
     Args:
         path: what to look at; a link is not followed.
         sticky: accept a folder like /tmp, in which everybody makes files and changes only their own.
+        closed: it lies in a folder that nobody else may enter, so that its own permissions do not count.
 
     Raises:
         OSError: there is nothing at `path`, or it cannot be looked at.
@@ -49,7 +50,7 @@ def fault(path: Path, *, sticky: bool = False) -> str:
         return ""
     if facts.st_uid not in (account, 0):
         return f"belongs to {_account_name(facts.st_uid)}"
-    if stat.S_ISLNK(facts.st_mode) or (sticky and facts.st_mode & stat.S_ISVTX):
+    if closed or stat.S_ISLNK(facts.st_mode) or (sticky and facts.st_mode & stat.S_ISVTX):
         return ""
     by_group = facts.st_mode & stat.S_IWGRP and not _is_own_group(facts.st_gid, account)
     if by_group or facts.st_mode & stat.S_IWOTH:
@@ -66,8 +67,9 @@ def fault_within(folder: Path) -> str:
         return ""
     if reason := fault(folder) or ("is a link" if folder.is_symlink() else ""):
         return reason
+    closed = not folder.lstat().st_mode & (stat.S_IXGRP | stat.S_IXOTH)
     for entry in folder_guard.walk(folder):
-        reason = fault(entry.path)
+        reason = fault(entry.path, closed=closed)
         if not reason and not (entry.is_file or entry.is_folder):
             reason = f"is no file ({stat.filemode(entry.mode)})"
         if reason:

@@ -129,6 +129,8 @@ def _download(handle: str, folder: Path) -> str:
         ownership.make_private(folder.parent)
         with _cautious_urllib(), _environment("TFHUB_CACHE_DIR", str(folder.parent)):
             hub.resolve(handle)
+        if folder.is_dir():
+            folder.chmod(ownership.FOLDER_MODE)  # whatever the umask is
     except Exception as error:  # network, archive and TensorFlow errors, each with a class of its own
         return str(error)
     return "the download has no saved_model.pb"

@@ -182,6 +182,7 @@ def _give_away(entry: Path) -> bool:
 
 
 def _open_to_all(entry: Path) -> bool:
+    entry.chmod(0o755)
     (entry / "index.json").chmod(0o666)
     return False
 

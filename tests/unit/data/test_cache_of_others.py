@@ -79,12 +79,23 @@ def test_half_made_cache_of_another_account_is_not_continued(
 def test_cache_that_others_may_change_is_made_again(folder: Path, cache_root: Path, place: str) -> None:
     first = prepare.prepare_dataset(data_of(folder), 16)
     exchange_labels(first)
+    first.folder.chmod(0o755)
     (first.folder / place).chmod(0o777)
     heard = Heard()
     again = prepare.prepare_dataset(data_of(folder), 16, heard)
     assert again.label_indices.tolist() == first.label_indices.tolist()
     assert "may be changed by other accounts" in heard.lines[0]
     assert len(list(cache_root.iterdir())) == 1
+
+
+def test_folder_that_nobody_else_enters_is_private_whatever_is_in_it(folder: Path, cache_root: Path) -> None:
+    """Features and groups are added later, under the umask of the account."""
+    first = prepare.prepare_dataset(data_of(folder), 16)
+    (first.folder / "features").mkdir()
+    (first.folder / "features").chmod(0o777)
+    heard = Heard()
+    assert prepare.prepare_dataset(data_of(folder), 16, heard) == first
+    assert (first.folder / "features").is_dir() and not heard.lines
 
 
 def test_link_in_a_cache_is_not_followed(folder: Path, cache_root: Path) -> None:

@@ -54,10 +54,12 @@ def test_download_fills_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         assert os.environ["TFHUB_CACHE_DIR"] == str(tmp_path)
         assert handle == ADDRESS and socket.getdefaulttimeout() == hub_download.PATIENCE
         folder.mkdir()
+        folder.chmod(0o777)
         (folder / "saved_model.pb").touch()
 
     monkeypatch.setattr("tledge._process.optional_imports.load", lambda *_: SimpleNamespace(resolve=download))
-    assert hub_download.resolve(ADDRESS) == folder and socket.getdefaulttimeout() is None
+    assert hub_download.resolve(ADDRESS) == folder == hub_download.resolve(ADDRESS)
+    assert socket.getdefaulttimeout() is None
 
 
 @pytest.mark.parametrize(("fails", "reason"), [(True, "name not known"), (False, r"no saved_model\.pb")])
