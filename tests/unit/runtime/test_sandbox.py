@@ -16,6 +16,7 @@ from PIL import Image
 from tests.helpers import fake_artifacts, fake_device_bundle
 from tests.helpers.command_line import Cli
 from tests.helpers.fake_device_bundle import change, write_sums
+from tledge._io import file_guard
 from tledge._process import subprocesses
 from tledge.errors import ArtifactError
 from tledge.inference import predictor
@@ -148,7 +149,8 @@ def test_bytes_that_were_tried_are_opened(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[Path] = []
-    monkeypatch.setattr(Path, "read_bytes", lambda path, own=Path.read_bytes: reads.append(path) or own(path))
+    own = file_guard.open_file
+    monkeypatch.setattr(file_guard, "open_file", lambda path, **more: reads.append(path) or own(path, **more))
     (tmp_path / "m.tflite").write_bytes(fake_artifacts.tflite())
     predictor.open_predictor(tmp_path / "m.tflite")
     assert reads == [tmp_path / "m.tflite"]
