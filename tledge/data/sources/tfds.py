@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,9 @@ from tledge._process import optional_imports
 from tledge.data.sources import tfrecord_offsets
 from tledge.data.sources.base import Reader, Record, Scan, return_bytes
 from tledge.errors import DataError, MissingError, RecipeError
+
+RETRIES = 5
+"""How often a failed request of a download is sent again: for about six seconds."""
 
 OPTIONS: dict[str, object] = {"name": "", "image": "image", "label": "label"}
 
@@ -95,7 +100,7 @@ def _builder(options: Mapping[str, object]) -> Any:
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         raise RecipeError(f"tfds:{name}: TensorFlow Datasets has no such data set.") from error
     try:
-        with _downloads_silenced():
+        with _downloads_silenced(), _few_retries():
             builder.download_and_prepare(file_format=None)
     except Exception as error:  # every data set downloads in its own way and fails in its own
         raise MissingError(_missing_message(name, builder, error)) from error
@@ -109,6 +114,26 @@ def _missing_message(name: str, builder: Any, error: Exception) -> str:
         f"{builder.info.name}-<split>.tfrecord-*) into {builder.data_dir}, "
         "or point TFDS_DATA_DIR at a folder that holds them."
     )
+
+
+@contextmanager
+def _few_retries() -> Iterator[None]:
+    """Let a download fail within seconds of losing the network, and without a warning for each retry.
+
+    TensorFlow Datasets retries ten times, twice as long apart each time: more than three minutes. Its
+    number of retries is no option of `DownloadConfig`.
+    """
+    from tensorflow_datasets.core.download import downloader
+
+    log = logging.getLogger("urllib3.connectionpool")
+    before = downloader.MAX_RETRIES, log.level
+    downloader.MAX_RETRIES = RETRIES
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        downloader.MAX_RETRIES = before[0]
+        log.setLevel(before[1])
 
 
 def _downloads_silenced() -> Any:
