@@ -33,6 +33,18 @@ def marker_of(path: Path) -> str | None:
     return next((FOLDER_MARKERS[one.as_posix()] for one in parents if one.as_posix() in FOLDER_MARKERS), None)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Skip the folders whose tests are all deselected: importing them takes seconds."""
+    markers = {
+        marker
+        for folder, marker in FOLDER_MARKERS.items()
+        if (TESTS / folder).is_relative_to(collection_path)
+    }
+    terms = config.getoption("markexpr").split(" and ")
+    is_ours = collection_path != TESTS and collection_path.is_relative_to(TESTS)
+    return (is_ours and markers and all(f"not {marker}" in terms for marker in markers)) or None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their folder, and put files that take long first.
