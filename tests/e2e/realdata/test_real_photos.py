@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.slow
-HEAD_ONLY = ("--set", "stage.0.epochs=2", "--set", "stage.1.epochs=0", "--set", "augment.views=2")
+HEAD_ONLY = ("--set", "stage.0.epochs=2", "--set", "stage.1.epochs=0", "--set", "augment.views=1")
 
 
 def tledge(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -72,28 +72,9 @@ def test_missing_data_names_files(places: dict[str, str], tmp_path: Path) -> Non
     empty = {"TFDS_DATA_DIR": str(tmp_path / "tfds"), "KERAS_HOME": str(tmp_path / "keras")}
     done = tledge(tmp_path, "train", "rps", "--quiet", TLEDGE_CACHE=str(tmp_path / "cache"), **empty)
     assert done.returncode == 5, done.stderr
+    assert "Retrying" not in done.stderr, done.stderr
     assert "rock_paper_scissors-<split>.tfrecord" in done.stderr
     assert str(tmp_path / "tfds" / "rock_paper_scissors" / "3.0.0") in done.stderr
     assert "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5" in done.stderr
     assert str(tmp_path / "keras" / "models") in done.stderr
     assert not (tmp_path / "runs").exists()
-
-
-def test_own_photos_become_a_bundle(places: dict[str, str], real_data: Path, tmp_path: Path) -> None:
-    """`tledge init` on a folder of flowers, its recipe untouched but for a shorter schedule."""
-    short = ("--set", "stage.0.epochs=4", "--set", "stage.1.epochs=1", "--set", "augment.views=2")
-    for arguments in (
-        ("init", str(real_data / "photos" / "flowers")),
-        ("train", "flowers.toml", "--quiet", *short),
-        ("export", "runs/flowers", "--int8", "--quiet"),
-    ):
-        done = tledge(tmp_path, *arguments, TLEDGE_CACHE=str(tmp_path / "cache"), **places)
-        assert done.returncode in ((0, 3) if arguments[0] == "export" else (0,)), done.stderr
-    run = json.loads((tmp_path / "runs/flowers/run.json").read_text())
-    assert run["input"]["height"] == 224 and run["test"]["images"] == 200
-    assert run["test"]["accuracy"] > 0.7
-    rows = {
-        row["variant"]: row for row in json.loads((tmp_path / "runs/flowers/parity.json").read_text())["rows"]
-    }
-    assert rows["tflite-fp32"]["verdict"] == rows["onnx-fp32"]["verdict"] == "passed"
-    assert not rows["tflite-int8"]["structural"] and rows["tflite-int8"]["agreement"] > 0.9
