@@ -11,6 +11,7 @@ import pytest
 from tests.helpers.command_line import Cli, run_main
 from tests.helpers.paths import REAL_DATA, TESTS
 from tests.helpers.small_run import train_once
+from tledge._process import processors
 
 FOLDER_MARKERS = {
     "stages": "slow",
@@ -22,6 +23,9 @@ FOLDER_MARKERS = {
     "browser": "browser",
 }
 """Which marker every test of a folder gets; the innermost folder counts."""
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the other processors have tests of their own to work on
+    os.environ.setdefault(processors.VARIABLE, "1")
 
 MINUTES = {"realdata": 2.0, "distributed": 1.5, "slow": 0.2}
 """What a test with such a marker takes, unless the marker says otherwise: `slow(minutes=2)`."""

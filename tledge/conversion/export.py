@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tledge._io import files
+from tledge._process import processors
 from tledge.conversion import calibration_data
 from tledge.conversion.calibration_data import WrittenCalibration
 from tledge.conversion.worker_client import Conversion, Converter
@@ -119,10 +120,15 @@ def _quantization_aware_model(folder: RunFolder, name: str) -> Path | None:
 
 
 def _queues_of_processes(wanted: Sequence[str]) -> list[list[str]]:
-    """Return what each process converts, in order: TFLite modes, and all else."""
-    tflite = [name for name in wanted if name.startswith(TFLITE)]
-    others = [name for name in wanted if name not in tflite]
-    return [queue for queue in (tflite, others) if queue]
+    """Return what each process converts, in order: TFLite modes, and all else.
+
+    One process converts all where there is one processor: a second one loads TensorFlow and the model
+    again, which is a third of the work on small networks and wins nothing.
+    """
+    is_alone = processors.usable() == 1
+    first = [name for name in wanted if is_alone or name.startswith(TFLITE)]
+    others = [name for name in wanted if name not in first]
+    return [queue for queue in (first, others) if queue]
 
 
 def _convert_in_parallel(

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from tledge._io import atomic, cache_folder, lockfile, ownership, resource_errors
+from tledge._process import processors
 from tledge._process.ordered_map import in_order
 from tledge.config import Data
 from tledge.data import cache_index, cache_writer
@@ -165,4 +166,4 @@ def _decoded(records: Iterator[Record], size: int) -> Generator[Decoded]:
             return UnusablePhoto(record, DataError(f"cannot be read ({error})."))
 
     at_once = min(TOGETHER, cache_writer.BLOCK, AHEAD)
-    return in_order(decode, records, os.cpu_count() or 1, AHEAD, at_once)
+    return in_order(decode, records, processors.usable(), AHEAD, at_once)

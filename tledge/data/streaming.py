@@ -7,12 +7,12 @@ other threads run meanwhile), and the photos that come next can be decoded ahead
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tledge._process import processors
 from tledge.data.cache_index import Row
 from tledge.data.sources.base import Reader
 from tledge.errors import DataError
@@ -92,7 +92,7 @@ _ADVICE = "With [data] cache = false photos must not change while they are used;
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count() or 1, "decode")
+    return ThreadPoolExecutor(processors.usable(), "decode")
 
 
 class OneHot:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tledge._process import processors
+
 RUNTIMES = ("ai-edge-litert", "onnxruntime", "numpy")
 """Packages whose version affects how fast an artifact runs."""
 
@@ -75,9 +77,7 @@ def current_machine(packages: Sequence[str] = RUNTIMES) -> Machine:
 
 def cores() -> int:
     """Count the logical cores that this process may use; at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return processors.available()
 
 
 def processor() -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
-from tledge._process import optional_imports
+from tledge._process import optional_imports, processors
 from tledge._process.optional_imports import Needs, install_command
 from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Mode, Port, Structure, is_zeroed
@@ -24,7 +23,7 @@ def open_model(source: ModelSource, kernels: str) -> Session:
     """Open in ONNX Runtime, one session for the threads of all processors; `kernels` is for TFLite."""
     del kernels
     model = read_model(source)
-    return SessionPool([OnnxSession(model.content, model.name)] * (os.cpu_count() or 1))
+    return SessionPool([OnnxSession(model.content, model.name)] * processors.usable())
 
 
 def inspect(source: ModelSource) -> Structure:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tledge._process import processors
 from tledge._process.optional_imports import Needs, install_command
 from tledge.errors import ArtifactError
 from tledge.formats import tflite_metadata, tflite_model
@@ -24,7 +24,7 @@ BYTES_PER_VALUE = {"float32": 4, "float16": 2, "int32": 4, "int64": 8, "int16": 
 def open_model(source: ModelSource, kernels: str) -> Session:
     """Open in LiteRT with the named kernel family, one session for each processor."""
     model = read_model(source)
-    sessions = [LiteRTSession(model.content, model.name, kernels) for _ in range(os.cpu_count() or 1)]
+    sessions = [LiteRTSession(model.content, model.name, kernels) for _ in range(processors.usable())]
     return SessionPool(sessions)
 
 

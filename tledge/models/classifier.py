@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import config
 from tledge._io import atomic, files, ownership
-from tledge._process import limited_child, optional_imports
+from tledge._process import limited_child, optional_imports, processors
 from tledge._process.ordered_map import in_order
 from tledge.config import Stage
 from tledge.contract import INPUT_NAME, OUTPUT_NAME
@@ -272,7 +272,7 @@ def predict_batches(net: Any, batches: Iterable[NDArray[Any]]) -> Iterator[NDArr
         return np.asarray(net.predict_on_batch(full.astype(np.float32)), np.float32)[: len(batch)]
 
     yield predict(first)  # this traces the function that the threads share
-    threads = (os.cpu_count() or 1) if keras.backend.backend() == "tensorflow" else 1
+    threads = processors.usable() if keras.backend.backend() == "tensorflow" else 1
     yield from in_order(predict, rest, threads, threads + 1)
 
 

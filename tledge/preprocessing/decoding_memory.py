@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
+from tledge._process import processors
 from tledge._process.byte_budget import ByteBudget
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _run_with_memory(work: Callable[[], T], size: int) -> T:
 def _threads() -> ThreadPoolExecutor:
     from concurrent.futures import ThreadPoolExecutor
 
-    return ThreadPoolExecutor(_cores(), "decode-large")
+    return ThreadPoolExecutor(processors.usable(), "decode-large")
 
 
 def _forget() -> None:
@@ -112,11 +113,7 @@ def _budget() -> ByteBudget:
 
 def total_bytes() -> int:
     """Return the bytes that photos may take together here: by cores, but at most a quarter of the memory."""
-    return max(LEAST_TOTAL, min(_cores() * TOTAL_PER_CORE, _memory() // 4))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(LEAST_TOTAL, min(processors.usable() * TOTAL_PER_CORE, _memory() // 4))
 
 
 def _memory() -> int:

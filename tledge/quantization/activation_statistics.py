@@ -7,12 +7,12 @@ images in several interpreters, and measures all that quantization repair needs 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tledge._process import processors
 from tledge._process.native_output import native_stderr_closed
 from tledge.errors import ConversionError
 
@@ -73,7 +73,7 @@ def measure(model: bytes, images: NDArray[np.uint8], wanted: TensorSelection) ->
     import numpy as np
 
     shares = [range(first, len(images), PARTS) for first in range(min(PARTS, len(images)))]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(processors.usable()) as pool:
         parts = list(pool.map(lambda share: _part(model, images, share, wanted), shares))
     spans = {tensor: _in_order([part.spans[tensor] for part in parts], shares) for tensor in wanted.ranged}
     ranges = {tensor: (float(span[:, 0].min()), float(span[:, 1].max())) for tensor, span in spans.items()}

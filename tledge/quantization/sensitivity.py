@@ -7,13 +7,13 @@ the predictions on held-out images are compared with the float model's.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tledge._process import processors
 from tledge._process.ordered_map import in_order
 from tledge.errors import DataError
 from tledge.progress import SILENT, Progress, track
@@ -245,7 +245,7 @@ def _costs(
     def cost(model: bytes) -> Cost:
         return _cost(reference, LiteRTSession(model, "a trial").run(images))
 
-    cores = os.cpu_count() or 1
+    cores = processors.usable()
     costs = in_order(cost, models(), cores, cores + 1)
     return dict(zip(trials, track(progress, costs, "one layer at a time", len(trials)), strict=True))
 

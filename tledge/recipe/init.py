@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
+from tledge._process import processors
 from tledge.config import SplitPart, Stage
 from tledge.data.sources import folder as source
 from tledge.errors import DataError, MissingError
@@ -152,7 +153,7 @@ def _roles(root: Path, splits: Mapping[str, object]) -> dict[str, str]:
 
 def _headers(root: Path, names: Sequence[str]) -> tuple[list[int], list[str]]:
     """Return the short sides of the photos, and "name: reason" of those that cannot be read."""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(processors.usable()) as pool:
         sides = list(pool.map(_short_side, (root / name for name in names)))
     unreadable = [f"{name}: {side}" for name, side in zip(names, sides, strict=True) if isinstance(side, str)]
     return [side for side in sides if isinstance(side, int)], unreadable

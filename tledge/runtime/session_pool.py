@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from tledge._process import processors
 from tledge.runtime.sessions import LiteRTSession, Session
 
 if TYPE_CHECKING:
@@ -64,4 +64,4 @@ def run_on_all_cores(model: bytes, name: str, images: NDArray[np.uint8]) -> NDAr
         ArtifactError: the model does not load or does not run.
         MissingError: LiteRT is not installed.
     """
-    return SessionPool([LiteRTSession(model, name) for _ in range(os.cpu_count() or 1)]).run(images)
+    return SessionPool([LiteRTSession(model, name) for _ in range(processors.usable())]).run(images)

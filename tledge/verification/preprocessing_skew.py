@@ -7,13 +7,13 @@ figures show preprocessing alone. There is no verdict: no variant has to pass.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tledge._io import files
+from tledge._process import processors
 from tledge._process.ordered_map import in_order
 from tledge.bundle import reader
 from tledge.bundle.manifest import Shipped
@@ -270,7 +270,7 @@ def _measure(photos: Sequence[_TestPhoto], session: Session, progress: Progress)
     import numpy as np
 
     probabilities, means, largest, of_model_size = [], [], [], 0
-    threads = os.cpu_count() or 1
+    threads = processors.usable()
     preprocessed = in_order(_preprocess, photos, threads, 2 * threads)
     for photo in track(progress, preprocessed, "preprocess and predict", len(photos)):
         with runtime_errors_as("the artifact loads but does not run"):

@@ -7,6 +7,7 @@ import pytest
 
 from tests.helpers.fake_models import images
 from tests.helpers.float_graphs import run
+from tledge._process import processors
 from tledge.errors import ConversionError
 from tledge.quantization.activation_statistics import TensorSelection, measure
 from tledge.quantization.tflite_graph import FloatGraph
@@ -45,7 +46,7 @@ def test_measured_alike_on_any_number_of_cores(flat: bytes, monkeypatch: pytest.
     averaged = tuple({one.input for one in FloatGraph(flat).linears})
     found = []
     for cores in (1, 3):
-        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        monkeypatch.setenv(processors.VARIABLE, str(cores))
         found.append(measure(flat, images(7), TensorSelection(averaged=averaged)).means)
     assert all(np.array_equal(found[0][one], found[1][one]) for one in averaged)
 

@@ -14,6 +14,7 @@ import pytest
 from tests.helpers import fake_artifacts
 from tests.helpers.recipes import drawn, tiny_recipe
 from tledge._io import files
+from tledge._process import processors
 from tledge.conversion import export
 from tledge.conversion.worker_client import Conversion
 from tledge.data import prepare
@@ -174,3 +175,15 @@ def test_nothing_is_read_twice(trained: tuple[RunFolder, Recipe]) -> None:
     assert read == ["artifacts/tflite-int8.tflite", "evidence/calibration.npy"]
     index = Path(run.cache) / "index.json"
     assert OPENED.count(index) == 1
+
+
+def test_one_processor_gets_one_converter(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = ["saved_model", "tflite-fp32", "onnx-fp32", "tflite-int8"]
+    monkeypatch.setenv(processors.VARIABLE, "2")
+    assert export._queues_of_processes(wanted) == [
+        ["tflite-fp32", "tflite-int8"],
+        ["saved_model", "onnx-fp32"],
+    ]
+    assert export._queues_of_processes(wanted[:1]) == [wanted[:1]]
+    monkeypatch.setenv(processors.VARIABLE, "1")
+    assert export._queues_of_processes(wanted) == [wanted] and export._queues_of_processes([]) == []

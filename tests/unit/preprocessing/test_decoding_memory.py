@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tledge._process import processors
 from tledge._process.byte_budget import ByteBudget
 from tledge.errors import DataError
 from tledge.preprocessing import app_variants, decoding_memory, image
@@ -95,7 +96,7 @@ def test_damage_gives_the_memory_back(budget: Recorded) -> None:
 def test_total_grows_with_cores_and_memory(
     monkeypatch: pytest.MonkeyPatch, cores: int, memory: int, total: int
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(cores)), raising=False)
+    monkeypatch.setenv(processors.VARIABLE, str(cores))
     monkeypatch.setattr(decoding_memory, "_memory", lambda: memory)
     assert decoding_memory.total_bytes() == total << 20
 
@@ -113,7 +114,7 @@ def test_large_photos_share_a_few_threads(budget: Recorded, monkeypatch: pytest.
     monkeypatch.setattr(image, "_load", remember)
     with ThreadPoolExecutor(20) as pool:
         assert len(list(pool.map(lambda _n: image.preprocess(encoded("PNG"), (4, 4)), range(40)))) == 40
-    assert len(used) <= decoding_memory._cores() and all(name.startswith("decode-large") for name in used)
+    assert len(used) <= processors.usable() and all(name.startswith("decode-large") for name in used)
     used.clear()
     monkeypatch.setattr(decoding_memory, "SMALL", PIXELS)
     image.preprocess(encoded("PNG"), (4, 4))
