@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.helpers import tensorflow_operators
-from tledge.errors import RecipeError
-from tledge.models import graph_judgement
+from tledge.errors import RecipeError, RunError
+from tledge.models import classifier, graph_judgement
 from tledge.models.graph_operators import KINDS, OPERATORS, WORDS
+from torture.inputs import hostile_graphs
 
 REACHING_OUT = """
 Abort AudioSummary CheckNumerics Copy CopyHost CustomAggregator DebugIdentity DebugIdentityV2 DebugIdentityV3
@@ -149,3 +151,41 @@ def test_tensors_are_bounded(batch: int | None, side: int, fits: bool) -> None:
     else:
         with pytest.raises(RecipeError, match=r"makes \(100000, 100000\) of an image"):
             graph_judgement.require_size(made, image)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        ("reads", "holds the operator ImmutableConst"),
+        ("sends", "holds the operator DebugIdentity"),
+        ("runs Python", "holds the operator PyFuncStateless"),
+        ("unpacks", "unpacks to more than"),
+    ],
+)
+def test_keras_file_with_such_a_graph_is_refused(harm: str, words: str, tmp_path: Path) -> None:
+    """One sentence names the file and the operator, and nothing was read or written."""
+    operators = {
+        "reads": [hostile_graphs.reading(tmp_path / "secret")],
+        "sends": [hostile_graphs.sending(f"file://{tmp_path}/stolen")],
+        "runs Python": [hostile_graphs.running_python()],
+        "unpacks": [],
+    }[harm]
+    is_bomb = harm == "unpacks"
+    text = hostile_graphs.bomb_text(128 << 20) if is_bomb else hostile_graphs.graph_text(*operators)
+    (tmp_path / "model.keras").write_bytes(hostile_graphs.keras_file(text))
+    with pytest.raises(RunError, match=rf"model\.keras: the saved layer's graph {words}.*it is refused\.$"):
+        classifier.load(tmp_path / "model.keras")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+
+
+def test_keras_file_with_a_harmless_graph_loads(tmp_path: Path) -> None:
+    """So it is the operators that the files of the test before are refused for."""
+    (tmp_path / "model.keras").write_bytes(hostile_graphs.keras_file(hostile_graphs.graph_text()))
+    assert classifier.load(tmp_path / "model.keras").output_shape == (None, hostile_graphs.CLASSES)
+
+
+def test_layer_that_memory_cannot_hold_is_refused(tmp_path: Path) -> None:
+    text = hostile_graphs.graph_text()
+    (tmp_path / "model.keras").write_bytes(hostile_graphs.keras_file(text, units=2_000_000_000))
+    with pytest.raises(RunError, match=r"model\.keras: Keras does not load it"):
+        classifier.load(tmp_path / "model.keras")
