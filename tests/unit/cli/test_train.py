@@ -37,9 +37,10 @@ RECIPE = '[recipe]\nname = "tiny"\n' + tiny_recipe(drawn(30_000, 60, 64))
             ["data", "my tiny.toml"],
             "The photos prepared so far are kept; resume with: tledge data 'my tiny.toml'",
         ),
-        (
+        pytest.param(
             ["train", "my tiny.toml", "--force"],
             "The epochs trained so far are kept; resume with: tledge train 'my tiny.toml' --resume",
+            marks=pytest.mark.slow(minutes=0.1),  # it imports TensorFlow
         ),
     ],
 )

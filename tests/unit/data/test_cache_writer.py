@@ -100,6 +100,10 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return seen
 
 
+starts_processes = pytest.mark.slow(minutes=0.02)
+"""For tests that start a Python of their own, a quarter of a second each."""
+
+
 def child(data: Data, place: str, number: int, *more: str) -> list[str]:
     return [sys.executable, "-c", CHILD, data.source.partition(":")[2], place, str(number), *more]
 
@@ -119,6 +123,7 @@ def lines_of(partial: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+@starts_processes
 @pytest.mark.parametrize(
     ("place", "number", "least"),
     [
@@ -147,6 +152,7 @@ def test_killed_command_goes_on(
     assert not partial.exists()
 
 
+@starts_processes
 def test_killed_at_the_last_moment(
     data: Data, root: Path, whole: dict[str, bytes], decoded: list[bytes]
 ) -> None:
@@ -156,6 +162,7 @@ def test_killed_at_the_last_moment(
     assert decoded == []
 
 
+@starts_processes
 def test_killed_twice(data: Data, root: Path, whole: dict[str, bytes], decoded: list[bytes]) -> None:
     killed(data, root, number=6)
     partial = killed(data, root, number=7)
@@ -205,6 +212,7 @@ def nothing(partial: Path) -> None:
     partial.mkdir()
 
 
+@starts_processes
 @pytest.mark.parametrize(
     "damage",
     [
@@ -256,12 +264,14 @@ def test_interrupted_command_goes_on(
     assert len(calls) - 14 == PHOTOS - done
 
 
+@starts_processes
 def test_another_size_starts_afresh(data: Data, root: Path) -> None:
     partial = killed(data, root)
     made = prepare.prepare_dataset(data, SIDE + 1)
     assert partial.exists() and made.images().shape[1:3] == (SIDE + 1, SIDE + 1)
 
 
+@starts_processes
 def test_second_command_is_refused(data: Data, root: Path, whole: dict[str, bytes]) -> None:
     command = child(data, "tledge.preprocessing.image:preprocess_with_facts", 9, "wait")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
@@ -304,6 +314,7 @@ def test_small_disk_is_refused(data: Data, root: Path, monkeypatch: pytest.Monke
     assert not root.exists() or list(root.iterdir()) == []
 
 
+@starts_processes
 def test_disk_only_for_what_is_missing(data: Data, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the partial cache holds already needs no place a second time."""
     done = lines_of(killed(data, root))
@@ -311,6 +322,7 @@ def test_disk_only_for_what_is_missing(data: Data, root: Path, monkeypatch: pyte
     assert len(prepare.prepare_dataset(data, SIDE).rows) == PHOTOS - 2
 
 
+@starts_processes
 def test_small_disk_keeps_what_is_done(data: Data, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     partial = killed(data, root)
     done = lines_of(partial)
@@ -341,6 +353,7 @@ def test_full_disk_is_gone_on_from(
     assert tree(prepare.prepare_dataset(data, SIDE).folder) == whole
 
 
+@starts_processes
 @pytest.mark.parametrize("count", [0, 3, 1000])
 def test_wrong_count_does_no_harm(
     data: Data, root: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, count: int
@@ -351,6 +364,7 @@ def test_wrong_count_does_no_harm(
     assert tree(prepare.prepare_dataset(data, SIDE).folder) == whole
 
 
+@starts_processes
 def test_lock_does_not_outlive_its_command(data: Data, root: Path) -> None:
     killed(data, root)
     assert list(root.glob(".*.lock"))
@@ -358,6 +372,7 @@ def test_lock_does_not_outlive_its_command(data: Data, root: Path) -> None:
     assert os.listdir(root) == [made.name]
 
 
+@starts_processes
 def test_cache_loads_as_numpy(data: Data, root: Path) -> None:
     killed(data, root)
     made = prepare.prepare_dataset(data, SIDE)
@@ -368,6 +383,7 @@ def test_cache_loads_as_numpy(data: Data, root: Path) -> None:
         assert np.array_equal(found, image.preprocess(photos / row.id, (SIDE, SIDE)))
 
 
+@starts_processes
 @pytest.mark.parametrize("bad", [False, True])
 @pytest.mark.parametrize("cut", [False, True])
 def test_pixels_have_the_hash_that_was_noted(data: Data, root: Path, cut: bool, bad: bool) -> None:

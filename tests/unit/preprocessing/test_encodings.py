@@ -73,5 +73,5 @@ def test_equal_photos_give_equal_files(kind: str) -> None:
 
 
 def test_copies_are_small(kind: str) -> None:
-    _suffix, data = encodings.encode(photo(3000, 2000), kind)
+    _suffix, data = encodings.encode(photo(1200, 800), kind)
     assert max(Image.open(BytesIO(data)).size) <= encodings.LONGEST
