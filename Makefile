@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BUNDLE ?= runs/quickstart/bundle
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test docs bench torture audit extras device-check clean
+.PHONY: demo test docs bench torture audit extras floors device-check clean
 
 demo: $(VENV)/all.installed  ## train, export, verify, bundle and predict on drawn hands
 	$(BIN)/tledge train recipes/quickstart.toml --out runs/quickstart --force
@@ -37,6 +37,9 @@ audit: $(VENV)/dev.installed  ## pins, licences, and vulnerabilities where a dat
 
 extras:  ## install each extra alone into an environment of its own and import what it promises
 	$(PYTHON) tools/extras.py
+
+floors:  ## open hostile files with the oldest versions that pyproject.toml allows; downloads gigabytes
+	$(PYTHON) tools/floors.py
 
 device-check: $(VENV)/dev.installed  ## BUNDLE on ARM64, emulated: its answers beside this machine's, its runners
 	$(BIN)/python tools/device_check.py $(BUNDLE)

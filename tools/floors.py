@@ -39,6 +39,7 @@ TESTS = (
     "tests/unit/models",
     "tests/unit/preprocessing",
     "tests/unit/runtime",
+    "tests/stages/models/test_keras_safe_mode.py",
 )
 """Tests that open hostile files without training."""
 
