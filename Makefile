@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)  # one more than processors: many tests wait for a process
 BUNDLE ?= runs/quickstart/bundle
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -20,7 +21,7 @@ test: $(VENV)/dev.installed  ## all checks and all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "" --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 25
+	$(BIN)/python -m pytest -m "" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 25
 
 docs: $(VENV)/dev.installed  ## the documentation as a site in site/; a warning is an error
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs site
