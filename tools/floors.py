@@ -79,6 +79,7 @@ def install(folder: Path, lowest: dict[str, str]) -> Path:
     constraints = folder / "floors.txt"
     constraints.write_text("".join(f"{name}=={version}\n" for name, version in lowest.items()))
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--upgrade", "pip"], check=True)  # older ones take minutes to find what fits
     what = ["--editable", f"{ROOT}[{','.join(EXTRAS)}]", *pinned(TOOLS)]
     subprocess.run([*pip, "--constraint", str(constraints), *what], check=True)
     return python
