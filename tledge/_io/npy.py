@@ -76,8 +76,10 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                 np.lib.format.write_array(out, array, allow_pickle=False)
 
 
-def read_npz(path: Path, what: str) -> dict[str, NDArray[Any]]:
+def read_npz(path: Path, what: str, prefix: str = "") -> dict[str, NDArray[Any]]:
     """Read the arrays of an `.npz` that `write_npz` wrote; a few bytes cannot stand for gigabytes in it.
+
+    With `prefix`, only the arrays whose names begin with it.
 
     Raises:
         RunError: it is missing, no regular file or damaged, holds Python objects, or unpacks to more than the
@@ -86,7 +88,8 @@ def read_npz(path: Path, what: str) -> dict[str, NDArray[Any]]:
     try:
         with file_guard.open_file(path) as file, zipfile.ZipFile(file) as packed:
             _require_unpacked(packed, os.fstat(file.fileno()).st_size)
-            return dict(_read_member(packed, entry) for entry in packed.infolist())
+            wanted = [entry for entry in packed.infolist() if entry.filename.startswith(prefix)]
+            return dict(_read_member(packed, entry) for entry in wanted)
     except (RunError, MemoryError):
         raise
     except Exception as error:  # a header is a Python literal, which fails with many exceptions

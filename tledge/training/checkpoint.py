@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge._io import atomic, npy
+from tledge._io import atomic, files, npy
 from tledge._io.json_records import from_json, stored_as, to_json
 from tledge.errors import RunError
 from tledge.run.records import Score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+RESTART = "Start over with --force."
 
 
 @dataclass
@@ -79,24 +81,29 @@ def save_checkpoint(path: Path, train_model: Any | None, state: State, kept: lis
 
 
 def read_state(path: Path) -> State:
-    """Return the state in a checkpoint, or a new one where there is no checkpoint yet."""
-    import numpy as np
+    """Return the state in a checkpoint, or a new one where there is no checkpoint yet.
 
+    Raises:
+        RunError: the file is damaged, or another version of tledge wrote it.
+    """
     if not path.is_file():
         return State()
-    with np.load(path, allow_pickle=False) as packed:
+    packed = npy.read_npz(path, "checkpoint", "state")
+    with files.complete(path, RESTART):
         return from_json(State, json.loads(str(packed["state"].reshape(-1)[0])))
 
 
 def load_checkpoint(path: Path, train_model: Any | None) -> list[NDArray[Any]]:
-    """Put a checkpoint's values into model and optimizer; return the kept weights."""
-    import numpy as np
+    """Put a checkpoint's values into model and optimizer; return the kept weights.
 
-    with np.load(path, allow_pickle=False) as packed:
-        variables = _all_variables(train_model) if train_model is not None else []
-        names = sorted(name for name in packed.files if name.startswith("now."))
-        if len(names) != len(variables):
-            raise RunError(f"{path}: the checkpoint belongs to another recipe. Start over with --force.")
-        for name, variable in zip(names, variables, strict=True):
-            variable.assign(packed[name])
-        return [packed[name] for name in sorted(packed.files) if name.startswith("kept.")]
+    Raises:
+        RunError: the file is damaged, or does not fit the model.
+    """
+    packed = npy.read_npz(path, "checkpoint")
+    variables = _all_variables(train_model) if train_model is not None else []
+    names = sorted(name for name in packed if name.startswith("now."))
+    if [packed[name].shape for name in names] != [tuple(variable.shape) for variable in variables]:
+        raise RunError(f"{path}: the checkpoint belongs to another recipe. {RESTART}")
+    for name, variable in zip(names, variables, strict=True):
+        variable.assign(packed[name])
+    return [packed[name] for name in sorted(packed) if name.startswith("kept.")]

@@ -1,12 +1,19 @@
-"""The state inside a checkpoint, as files of earlier versions hold it too."""
+"""Checkpoint files: the state inside, as earlier versions wrote it too, and what is damaged."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from tests.helpers.run_records import SCORE
+from tledge._io import npy
 from tledge._io.json_records import from_json
+from tledge.errors import RunError
 from tledge.training import checkpoint
 from tledge.training.checkpoint import State
 
@@ -45,3 +52,57 @@ def test_a_restarted_stage_forgets_its_own_epochs_alone() -> None:
     state = State(stage=1, epoch=2, best=0.5, best_epoch=1, history=[{"epoch": n} for n in (1, 1, 2)])
     state.restart_stage(accumulate=2)
     assert state == State(stage=1, accumulate=2, history=[{"epoch": 1}])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    made = tmp_path / "state.npz"
+    checkpoint.save_checkpoint(made, None, State(stage=1, epoch=2, best=0.5), [np.arange(6.0), np.eye(2)])
+    return made
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def claim_gigabytes(path: Path) -> None:
+    npy.write_npz(path, {"state": np.zeros(1, np.uint8)})
+    short, long = b"(1,), }" + b" " * 12, b"(9999999999999,), }"
+    assert short in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(short, long))
+
+
+def hold_objects(path: Path) -> None:
+    np.savez(path, state=np.array([{"a": 1}], object))
+
+
+def forget_the_state(path: Path) -> None:
+    npy.write_npz(path, {"kept.00000": np.eye(2)})
+
+
+def hold_other_fields(path: Path) -> None:
+    npy.write_npz(path, {"state": np.array('{"stage": "first"}')})
+
+
+def test_kept_weights_come_back(path: Path) -> None:
+    kept = checkpoint.load_checkpoint(path, None)
+    assert np.array_equal(kept[0], np.arange(6.0)) and np.array_equal(kept[1], np.eye(2))
+
+
+@pytest.mark.parametrize("damage", [cut, claim_gigabytes, hold_objects, forget_the_state, hold_other_fields])
+def test_damage_is_named(path: Path, damage: Callable[[Path], None]) -> None:
+    damage(path)
+    with pytest.raises(RunError, match=re.escape(str(path))):
+        checkpoint.read_state(path)
+
+
+def test_checkpoint_of_another_network_is_refused(path: Path) -> None:
+    class Variable:
+        shape = (2,)
+
+    class Network:
+        variables = (Variable(),)
+        optimizer = None
+
+    with pytest.raises(RunError, match=r"another recipe\. Start over with --force"):
+        checkpoint.load_checkpoint(path, Network())
