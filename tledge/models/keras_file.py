@@ -20,7 +20,7 @@ from tledge.models import graph_judgement
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
-MAX_FILE, MAX_CONFIG = 8 << 30, 32 << 20
+MAX_FILE, MAX_CONFIG = 2 << 30, 32 << 20
 """Bytes of a `.keras` file, and of the configuration in it: that of the largest backbone takes a megabyte."""
 
 MAX_OBJECTS = 100_000
