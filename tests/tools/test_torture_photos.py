@@ -83,11 +83,11 @@ def test_mutations_repeat_and_differ() -> None:
     some = [photo_mutations.mutate(number) for number in range(300)]
     assert some == [photo_mutations.mutate(number) for number in range(300)]
     assert len({data for _what, data in some}) > 290
-    assert {what.partition(":")[0] for what, _data in some} == set(odd_photos.formats())
+    assert {what.partition(":")[0] for what, _data in some} == set(photo_mutations.formats())
     assert photo_mutations.mutate(7, seed=1) != photo_mutations.mutate(7)
 
 
-@pytest.mark.parametrize("kind", odd_photos.formats())
+@pytest.mark.parametrize("kind", photo_mutations.formats())
 def test_seeds_are_photos_of_pieces(kind: str) -> None:
     for data in photo_mutations.seeds()[kind]:
         assert image.preprocess(data, (8, 8)).shape == (8, 8, 3)

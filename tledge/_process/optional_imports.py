@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import sys
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -53,7 +54,7 @@ def import_runtime(name: str) -> None:
 
 
 def load(module: str, extra: str) -> Any:
-    """Import a large module without the output that it prints when it loads.
+    """Import a large module without what it prints when it loads, warnings of its own imports included.
 
     Raises:
         MissingError: the module does not load; the message names the extra of tledge to install.
@@ -66,7 +67,8 @@ def load(module: str, extra: str) -> Any:
     # TensorFlow logs its own deprecations through this logger.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
-        with native_stderr_closed():
+        with native_stderr_closed(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tensorflow_hub's of pkg_resources, for example
             return importlib.import_module(module)
     except ImportError as error:
         if explanation := resource_errors.cause(error):

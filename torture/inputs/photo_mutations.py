@@ -61,9 +61,14 @@ def seeds() -> dict[str, list[bytes]]:
             encode(sample_image("RGBA"), "AVIF"),
             odd_photos.animated("AVIF"),
         ]
-    if importlib.util.find_spec("pillow_heif"):
+    if "HEIF" in formats():
         photos["HEIF"] = _heif_photos()
     return photos
+
+
+def formats() -> tuple[str, ...]:
+    """List the formats that are mutated: what this Pillow writes, and HEIF where its library is there."""
+    return (*odd_photos.formats(), *["HEIF"] * (importlib.util.find_spec("pillow_heif") is not None))
 
 
 def _heif_photos() -> list[bytes]:

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,9 @@ def test_onnxruntime_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", object())
     optional_imports.load("onnxruntime", "export")
     assert os.environ.pop("ORT_DISABLE_TELEMETRY") == "1"
+
+
+def test_warnings_of_an_import_reach_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "noisy_library.py").write_text("import warnings; warnings.warn('old'); VALUE = 7")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert optional_imports.load("noisy_library", "hub").VALUE == 7
