@@ -11,122 +11,24 @@ import inspect
 import json
 import re
 import signal
-import types
 from collections.abc import Callable, Iterator
-from dataclasses import Field
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import click
-from words import attributes, code, fenced, notes, plain, prose, table
+from recipe_page import recipe
+from words import attributes, code, fenced, notes, page, plain, prose, table
 
 import tledge
-from tledge import config, errors
+from tledge import errors
 from tledge._io import files, resources
 from tledge.cli import main
 from tledge.data.sources.registry import SOURCES
 from tledge.devices.projects import TARGETS
 from tledge.formats.registry import VARIANTS
 from tledge.models.backbones import BACKBONES
-from tledge.recipe.definition import Recipe, table_name
 from tledge.run import folder as folder_module
 from tledge.run import records
-
-WORDS = {
-    "str": "text",
-    "int": "whole number",
-    "float": "number",
-    "bool": "true or false",
-    "SplitPart": "a split",
-}
-"""Types of recipe keys, in words."""
-
-
-# The recipe
-
-
-def recipe() -> str:
-    """Describe every table of a recipe and every key, from the dataclasses of `tledge/config.py`."""
-    parts = [
-        "# The recipe\n\nA TOML file. `[data]`, `[model]` and one `[[stage]]` or more have to be there; all "
-        "else has a default. An unknown key or name ends with exit code 2 and the nearest spelling. "
-        "`--set stage.0.epochs=2` overrides a key for one run."
-    ]
-    for title, cls in recipe_tables():
-        parts += [f"## `{title}`", prose(cls.__doc__), _keys(cls)]
-        if cls is config.Data:
-            parts.append("Further keys are options of the source: see [data sources](sources.md).")
-        if cls is config.Splits:
-            parts += ["A split is taken so:", prose(config.SplitPart.__doc__)]
-    return _page(parts)
-
-
-def recipe_tables(cls: type = Recipe, above: str = "") -> Iterator[tuple[str, type]]:
-    """Yield every table with its title as a recipe writes it, tables inside tables after their own."""
-    hints = get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        kind = hints[field.name]
-        is_list = get_origin(kind) is tuple
-        inner = get_args(kind)[0] if is_list else kind
-        name = f"{above}{table_name(field.name) if cls is Recipe else field.name}"
-        if _is_table(inner):
-            yield (f"[[{name}]]" if is_list else f"[{name}]"), inner
-            yield from recipe_tables(inner, f"{name}.")
-
-
-def _is_table(hint: Any) -> bool:
-    return dataclasses.is_dataclass(hint) and hint is not config.SplitPart
-
-
-def recipe_keys(cls: type) -> list[Field[Any]]:
-    """Return the keys of a table: fields that are neither tables nor the options of a source."""
-    hints = get_type_hints(cls)
-    return [
-        field
-        for field in dataclasses.fields(cls)
-        if field.name != "options" and not _is_table(hints[field.name])
-    ]
-
-
-def _keys(cls: type) -> str:
-    hints = get_type_hints(cls)
-    rows = [
-        (code(field.name), _value(field, hints[field.name]), code(_default(field)), plain(_meaning(field)))
-        for field in recipe_keys(cls)
-    ]
-    return table(("key", "value", "default", "meaning"), rows)
-
-
-def _kind(hint: Any) -> str:
-    if get_origin(hint) is tuple:
-        return f"list: {_kind(get_args(hint)[0])}"
-    if isinstance(hint, types.UnionType):
-        return " or ".join(map(_kind, get_args(hint)))
-    return WORDS[hint.__name__]
-
-
-def _default(field: Field[Any]) -> str:
-    """Return a key's default as a recipe writes it."""
-    value = field.default
-    if isinstance(value, config.SplitPart):
-        share = f"{{ from = {json.dumps(value.origin)}, fraction = {value.fraction} }}"
-        return share if value.fraction else json.dumps(value.origin)
-    return json.dumps(list(value) if isinstance(value, tuple) else value)
-
-
-def _value(field: Field[Any], hint: Any) -> str:
-    """Return what a key accepts: its type and range, or its choices."""
-    low, high, choices = (field.metadata.get(name) for name in ("low", "high", "choices"))
-    if choices:
-        return ", ".join(map(code, choices))
-    if low is not None and high is not None:
-        return f"{_kind(hint)}, {low} to {high}"
-    return _kind(hint) + (f", {low} or more" if low is not None else "")
-
-
-def _meaning(field: Field[Any]) -> str:
-    return str(field.metadata.get("meaning", "see above"))
-
 
 # The command line
 
@@ -140,7 +42,7 @@ def commands() -> str:
     )
     for name, command in main.tledge.commands.items():
         parts += [f"## `tledge {name}`", *_command(click.Context(command, group, name), command)]
-    return _page(parts)
+    return page(parts)
 
 
 def _command(context: click.Context, command: click.Command) -> Iterator[str]:
@@ -173,7 +75,7 @@ def variants() -> str:
         )
         for name, variant in VARIANTS.items()
     ]  # fmt: skip
-    return _page([
+    return page([
         "# Variants\n\nA variant is a format and a number type. The same name stands in the recipe "
         "(`[export] variants`), on the command line (`--variant NAME`), in the file's name and in every "
         "report. `gate` says which limits of `[parity]` apply; what they are is in [the recipe](recipe.md).",
@@ -185,7 +87,7 @@ def exit_codes() -> str:
     """Describe every exit code, from the tree of errors and the command line."""
     rows = [(code(number), plain("; ".join(meanings))) for number, meanings in exit_meanings().items()]
     tree = (errors.__doc__ or "").split("\n\n")[1]
-    return _page([
+    return page([
         "# Exit codes",
         table(("code", "when"), rows),
         "`tledge compare` ends with 3 where B cannot replace A or there are too few images to tell.",
@@ -217,7 +119,7 @@ def backbones() -> str:
         )
         for name, backbone in BACKBONES.items()
     ]  # fmt: skip
-    return _page([
+    return page([
         "# Backbones\n\n`[model] backbone` of a recipe. `alpha` lists the width multipliers that have "
         "ImageNet weights. The pixel scaling of a backbone is inside the model, which takes RGB "
         "bytes in any case.",
@@ -239,7 +141,7 @@ def sources() -> str:
             f'{plain(source.summary[:1].upper() + source.summary[1:])}: `source = "{written}"`.',
         ]
         parts += [table(("option", "default"), rows), prose(notes(source.module).get("OPTIONS"))]
-    return _page(parts)
+    return page(parts)
 
 
 def targets() -> str:
@@ -251,7 +153,7 @@ def targets() -> str:
     for name, target in TARGETS.items():
         parts += [f"## `{name}`", plain(target.summary) + ".", fenced(target.self_test, "sh")]
         parts.append(f"Usable variants, best first: {', '.join(map(code, target.variants))}.")
-    return _page(parts)
+    return page(parts)
 
 
 # Files
@@ -272,7 +174,7 @@ def run_folder() -> str:
     ]
     for name, cls in RUN_VALUES.items():
         parts += [f"## `{name}`", prose(cls.__doc__), _fields(cls)]
-    return _page(parts)
+    return page(parts)
 
 
 RUN_VALUES: dict[str, type] = {
@@ -301,7 +203,7 @@ def manifest() -> str:
     parts = ["# `manifest.json`", plain(schema["description"]), _properties(schema)]
     for name, part in schema["$defs"].items():
         parts += [f"## {name}", plain(part["description"]), _properties(part)]
-    return _page(parts)
+    return page(parts)
 
 
 def _properties(schema: dict[str, Any]) -> str:
@@ -345,7 +247,7 @@ def python() -> str:
         parts.append("`tledge` exports no names yet: the command line is its interface.")
     for name in names:
         parts += [f"## `tledge.{name}`", *_thing(name, getattr(tledge, name))]
-    return _page(parts)
+    return page(parts)
 
 
 def exported() -> list[str]:
@@ -391,10 +293,6 @@ PAGES: dict[str, Callable[[], str]] = {
     "python": python,
 }
 """Name of the page's file to what makes its text."""
-
-
-def _page(parts: list[str]) -> str:
-    return "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"
 
 
 def write(folder: Path) -> None:

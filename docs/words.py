@@ -97,3 +97,8 @@ def notes(thing: Any) -> dict[str, str]:
         and isinstance(after, ast.Expr)
         and isinstance(after.value, ast.Constant)
     }
+
+
+def page(parts: list[str]) -> str:
+    """Join the parts of a page."""
+    return "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"
