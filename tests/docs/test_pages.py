@@ -12,6 +12,7 @@ import click
 import generate
 import pages
 import pytest
+import recipe_page
 
 from tests.helpers.paths import ROOT
 from tests.helpers.recipes import BARE
@@ -140,7 +141,10 @@ def test_wrong_recipes_are_caught() -> None:
 
 def unknown_keys(text: str) -> list[str]:
     """Recipe keys named as `[table] key` that are none."""
-    keys = {title: {one.name for one in generate.recipe_keys(cls)} for title, cls in generate.recipe_tables()}
+    keys = {
+        title: {one.name for one in recipe_page.recipe_keys(cls)}
+        for title, cls in recipe_page.recipe_tables()
+    }
     named = re.findall(r"`(\[+[a-z0-9.]+\]+)(?: ([a-z0-9_]+))?(?: =[^`]*)?`", text)
     return [f"{title} {key}" for title, key in named if title not in keys or (key and key not in keys[title])]
 

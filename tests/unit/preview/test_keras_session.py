@@ -84,6 +84,7 @@ def test_reply_of_another_form_is_told(reply: str, tmp_path: Path, monkeypatch: 
     session.close()
 
 
+@pytest.mark.slow(minutes=0.1)  # the process imports TensorFlow
 def test_file_is_refused_by_the_worker_itself(tmp_path: Path) -> None:
     pytest.importorskip("keras")
     (tmp_path / "model.keras").write_bytes(b"none")
