@@ -109,12 +109,8 @@ class _Source:
 
     def header(self) -> tuple[tuple[int, ...], np.dtype[Any], int]:
         """Return shape, type and the offset of the first element; refuse what is no plain array."""
-        import numpy as np
-
         try:
-            version = np.lib.format.read_magic(self._file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else None
-            shape, is_fortran, dtype = (read or np.lib.format.read_array_header_2_0)(self._file)
+            shape, is_fortran, dtype = npy.read_header(self._file)
         except (ValueError, OSError) as error:
             raise self._error(str(error)) from error
         if is_fortran or dtype.hasobject or not shape:

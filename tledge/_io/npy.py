@@ -107,6 +107,16 @@ def read_npy(path: Path, what: str) -> NDArray[Any]:
         raise RunError(f"{path}: no {what} ({error}). Train again.") from error
 
 
+def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, whether it is in Fortran order, and type of the `.npy` that a stream begins with."""
+    from numpy.lib import format as formats
+
+    is_first_version = formats.read_magic(stream) == (1, 0)
+    read = formats.read_array_header_1_0 if is_first_version else formats.read_array_header_2_0
+    shape, is_fortran, dtype = read(stream)
+    return shape, is_fortran, dtype
+
+
 def read_array(stream: IO[bytes], size: int) -> NDArray[Any]:
     """Read an array of numbers or text in the format of `.npy` from `size` bytes.
 
@@ -118,9 +128,6 @@ def read_array(stream: IO[bytes], size: int) -> NDArray[Any]:
     """
     import numpy as np
 
-    is_first_version = np.lib.format.read_magic(stream) == (1, 0)
-    formats = np.lib.format
-    read_header = formats.read_array_header_1_0 if is_first_version else formats.read_array_header_2_0
     shape, is_fortran, dtype = read_header(stream)
     if dtype.kind not in "biufU" or dtype.subdtype is not None:
         raise ValueError(f"it holds {dtype}, expected numbers or text")
