@@ -6,17 +6,18 @@ worker calls `enter` first. On Windows there are none of these limits; a crash s
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tledge._process import no_network, subprocesses
 
 LIMITS = "TLEDGE_LIMITS"
-"""Environment variable with the limits of a child."""
+"""Environment variable with the limits of a child, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,6 @@ class Limits:
     memory: int
     seconds: int | None = None
     written: int | None = None
-
-    def as_text(self) -> str:
-        """Return the limits for the environment of a child."""
-        return " ".join(
-            "-" if value is None else str(value) for value in (self.memory, self.seconds, self.written)
-        )
 
 
 def start(
@@ -57,17 +52,15 @@ def start(
     return subprocess.Popen(
         subprocesses.worker_command(module, *arguments),
         stdin=pipe, stdout=pipe, stderr=stderr,
-        env={**subprocesses.child_environment(), **(environment or {}), LIMITS: limits.as_text()},
+        env={**subprocesses.child_environment(), **(environment or {}), LIMITS: json.dumps(asdict(limits))},
     )  # fmt: skip
 
 
 def enter() -> None:
     """Take over the limits that `start` passed, in the child, and end together with its parent."""
     subprocesses.end_with_parent()
-    words = os.environ.get(LIMITS, "").split()
-    values = [int(word) if word.isdigit() else None for word in words] + [None] * 3
-    if values[0] is not None:
-        apply(Limits(values[0], values[1], values[2]))
+    if limits := os.environ.get(LIMITS):
+        apply(Limits(**json.loads(limits)))
         no_network.forbid_network()
 
 
