@@ -6,36 +6,22 @@ short: no call returns an error, because none was made.
 
 from __future__ import annotations
 
-import ctypes
-import os
 import signal
-import sys
 from typing import Any
 
-from tledge.errors import TledgeError
+from tledge._io import native_signals
 
 _HANDLERS: list[Any] = []
 """The handler that C calls; it must not be garbage."""
 
 
 def explain_bus_errors() -> None:
-    """From now on, print what happened on stderr and exit with 1; keep a handler that is there already.
-
-    It is set in C, because Python's own handlers run only after native code returns, and here it does not.
-    """
+    """From now on, print what happened on stderr and exit with 1; keep a handler that is there already."""
     if _HANDLERS or not hasattr(signal, "SIGBUS"):
         return
-    set_handler = ctypes.CDLL(None).signal
-    set_handler.restype, set_handler.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
-    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(_explain)
-    _HANDLERS.append(handler)
-    if previous := set_handler(signal.SIGBUS, ctypes.cast(handler, ctypes.c_void_p)):
-        set_handler(signal.SIGBUS, previous)
-
-
-def _explain(_signal: int) -> None:
-    print(f"\ntledge: {MESSAGE}", file=sys.stderr, flush=True)
-    os._exit(TledgeError.exit_code)
+    _HANDLERS.append(native_signals.exiting_handler(lambda: MESSAGE))
+    if previous := native_signals.set_handler(signal.SIGBUS, _HANDLERS[0]):
+        native_signals.set_handler(signal.SIGBUS, previous)
 
 
 MESSAGE = (

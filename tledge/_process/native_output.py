@@ -5,7 +5,6 @@ Native libraries print to stderr before log settings apply; C++ aborts where it 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -13,33 +12,25 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tledge._io.encoding import printable
-from tledge.errors import TledgeError
+from tledge._io import native_signals
 
 
 @contextmanager
 def exit_message_on_abort(message: Callable[[], str]) -> Iterator[None]:
     """Print `message()` on stderr and exit with 1 where native code aborts the process in a block.
 
-    The signal handler is set in C, because Python's own handlers run only after native code returns. On
-    Windows, which has no such handlers, the block runs unchanged.
+    On Windows, which has no such handlers, the block runs unchanged.
     """
     if os.name == "nt":
         yield
         return
 
-    def explain(_signal: int) -> None:
-        print(f"\ntledge: {printable(message())}", file=sys.stderr, flush=True)
-        os._exit(TledgeError.exit_code)
-
-    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(explain)
-    set_handler = ctypes.CDLL(None).signal
-    set_handler.restype, set_handler.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
-    previous = set_handler(signal.SIGABRT, ctypes.cast(handler, ctypes.c_void_p))
+    handler = native_signals.exiting_handler(message)
+    previous = native_signals.set_handler(signal.SIGABRT, handler)
     try:
         yield
     finally:
-        set_handler(signal.SIGABRT, previous)
+        native_signals.set_handler(signal.SIGABRT, previous)
 
 
 class _Stderr:
