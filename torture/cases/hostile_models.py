@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from torture.inputs import hostile_graphs as graphs
-from torture.support import processes
+from torture.support import background, processes
 from torture.support.case import Case
 from torture.support.observation import Observation
 from torture.support.preview_server import running_server
@@ -46,9 +46,8 @@ def listening() -> Iterator[Listener]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         listener = Listener(server.getsockname()[1])
         server.settimeout(0.2)
-        finished = threading.Event()
 
-        def accept() -> None:
+        def accept(finished: threading.Event) -> None:
             while not finished.is_set():
                 try:
                     connection, address = server.accept()
@@ -57,13 +56,8 @@ def listening() -> Iterator[Listener]:
                 listener.visits.append(f"{address[0]} came")
                 connection.close()
 
-        thread = threading.Thread(target=accept)
-        thread.start()
-        try:
+        with background.working(accept):
             yield listener
-        finally:
-            finished.set()
-            thread.join()
 
 
 def hostile_keras_files(workspace: Workspace) -> Observation:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from torture.support import process_signals
+from torture.support import background, process_signals
 from torture.support.case import Case
 from torture.support.command_checks import observe
 from torture.support.listening import listening_addresses
@@ -22,20 +22,15 @@ from torture.support.workspace import Workspace
 @contextmanager
 def _watched(mark: str) -> Iterator[set[str]]:
     """Collect the addresses on which marked processes listen while a block runs."""
-    seen, ended = set[str](), threading.Event()
+    seen = set[str]()
 
-    def watch() -> None:
+    def watch(ended: threading.Event) -> None:
         while not ended.is_set():
             seen.update(listening_addresses(mark))
             time.sleep(0.05)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
+    with background.working(watch):
         yield seen
-    finally:
-        ended.set()
-        watcher.join()
 
 
 def _free_port() -> int:

@@ -10,11 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 
 from torture.inputs import keras_mutations, model_mutations, onnx_external, onnx_mutations, tflite_mutations
-from torture.support import processes
+from torture.support import background, processes
 from torture.support.case import Case
 from torture.support.observation import Observation
 from torture.support.workspace import Workspace
@@ -230,16 +231,11 @@ def exchanged_files(workspace: Workspace) -> Observation:
     good = (workspace.run / "artifacts" / "tflite-int8.tflite").read_bytes()
     contents = (good, tflite_mutations.without_scales(good))
     photo = sorted((workspace.run / "golden").glob("*.png"))[0]
-    target, finished = folder / "m.tflite", threading.Event()
+    target = folder / "m.tflite"
     target.write_bytes(good)
-    exchanging = threading.Thread(target=_exchange, args=(target, contents, finished))
-    exchanging.start()
-    try:
+    with background.working(partial(_exchange, target, contents)):
         count = workspace.count(60, 6)
         results = [workspace.tledge("predict", target, photo, timeout=120) for _ in range(count)]
-    finally:
-        finished.set()
-        exchanging.join()
     codes = Counter(result.code for result in results)
     return Observation(
         f"{len(results)} commands ("

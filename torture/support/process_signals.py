@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from torture.support import background
+
 MARK = "TLEDGE_TORTURE_CASE"
 """In the environment of a command and of all that it starts, so that no other's are hit."""
 
@@ -19,9 +21,9 @@ def signal_process(module: str, with_signal: int, mark: str, after: float = 0.0)
 
     Gives the list that its number is put into.
     """
-    stopped, hit_processes = threading.Event(), list[int]()
+    hit_processes = list[int]()
 
-    def progress() -> None:
+    def progress(stopped: threading.Event) -> None:
         while not stopped.is_set() and not hit_processes:
             for process in marked_processes(mark, module):
                 time.sleep(after)
@@ -33,13 +35,8 @@ def signal_process(module: str, with_signal: int, mark: str, after: float = 0.0)
                 break
             time.sleep(0.01)
 
-    watcher = threading.Thread(target=progress)
-    watcher.start()
-    try:
+    with background.working(progress):
         yield hit_processes
-    finally:
-        stopped.set()
-        watcher.join()
 
 
 def marked_processes(mark: str, module: str = "") -> list[int]:
