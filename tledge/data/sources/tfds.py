@@ -121,7 +121,8 @@ def _few_retries() -> Iterator[None]:
     """Let a download fail within seconds of losing the network, and without a warning for each retry.
 
     TensorFlow Datasets retries ten times, twice as long apart each time: more than three minutes. Its
-    number of retries is no option of `DownloadConfig`.
+    number of retries is no option of `DownloadConfig`. After a failure the warnings stay off: a set of
+    several files is downloaded by several threads, and the first that gives up does not stop the others.
     """
     from tensorflow_datasets.core.download import downloader
 
@@ -131,9 +132,9 @@ def _few_retries() -> Iterator[None]:
     log.setLevel(logging.ERROR)
     try:
         yield
+        log.setLevel(before[1])
     finally:
         downloader.MAX_RETRIES = before[0]
-        log.setLevel(before[1])
 
 
 def _downloads_silenced() -> Any:
