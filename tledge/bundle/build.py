@@ -22,7 +22,7 @@ from tledge.preprocessing import image
 from tledge.progress import SILENT, Progress, start_task
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
-from tledge.run.records import ParityReport, ParityRow, TrainedRun
+from tledge.run.records import SKIPPED, ParityReport, ParityRow, TrainedRun
 from tledge.runtime import sessions
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def bundle(
     Raises:
         ParityFailed: No artifact passed.
         RunError: Nothing was verified yet, an artifact changed since, or a link lies in the run.
-        MissingError: jinja2 is not installed.
+        MissingError: jinja2, or the runtime of an artifact that was verified, is not installed.
     """
     run = folder.read_run()
     report = folder.read_parity()
@@ -285,8 +285,12 @@ def _write_expected(target: Path, row: ParityRow, images: NDArray[np.uint8]) -> 
         try:
             session = variant.format.open(target.parent / Path(row.path).name, kernels)
             predictions = session.run(images)
-        except MissingError:
-            continue
+        except MissingError as error:
+            if row.verdict == SKIPPED:  # nobody promised what it predicts
+                continue
+            raise MissingError(
+                f"{row.path}: a bundle holds its predictions, which cannot be computed here. {error}"
+            ) from error
         name = f"{row.variant}.{kernels}.npy" if kernels else f"{row.variant}.npy"
         np.save(target / name, predictions)
         tolerance = contract.TOLERANCES[variant.mode.gate]

@@ -53,7 +53,6 @@ def bench(
     or .onnx file. A query is one image; decoding the photo is not part of it. A run gets bench.json
     and bench.png, anything else only the plot that --out names.
     """
-    from tledge._io import files
     from tledge.benchmark import bench as stage
     from tledge.cli import console
     from tledge.run import folder
@@ -72,13 +71,12 @@ def bench(
             official=official,
             progress=progress,
         )
-    if folder.is_run(path):
-        files.write_json(path / "bench.json", report)
+    lines = _write_record(report, path)
     if as_json:
         print_json(json_fields(report))
     else:
         _show(report)
-    for line in _draw_plot(report, path, out):
+    for line in (*lines, *_draw_plot(report, path, out)):
         echo(line, err=as_json)
     if folder.is_run(path):
         write_report(folder.RunFolder(path), as_json)
@@ -129,17 +127,29 @@ def _show(report: BenchReport) -> None:
         echo(line)
 
 
+def _write_record(report: BenchReport, path: Path) -> list[str]:
+    """Write `bench.json` of a run, unless nothing was measured and it has earlier figures; tell which."""
+    from tledge._io import files
+    from tledge.run import folder
+
+    record = path / "bench.json"
+    if not folder.is_run(path):
+        return []
+    if record.exists() and not any(row.status == "measured" for row in report.rows):
+        return [f"Nothing was measured: {record} keeps its earlier figures."]
+    files.write_json(record, report)
+    return [f"Written: {record}"]
+
+
 def _draw_plot(report: BenchReport, path: Path, out: Path | None) -> list[str]:
     """Draw the plot, if there is a file for it, and return the lines about the files written."""
     from tledge._io import atomic
     from tledge.run import folder
     from tledge.visualization import plots
 
-    of_run = folder.is_run(path)
-    lines = [f"Written: {path / 'bench.json'}"] if of_run else []
-    target = out or (path / "bench.png" if of_run else None)
+    target = out or (path / "bench.png" if folder.is_run(path) else None)
     if target is None:
-        return lines
+        return []
     points = [
         plots.Point(row.variant, row.kernels, row.threads or 1, row.p50_ms, row.accuracy)
         for row in report.rows
@@ -153,8 +163,8 @@ def _draw_plot(report: BenchReport, path: Path, out: Path | None) -> list[str]:
     except (MissingError, RunError) as error:
         if out is not None:
             raise
-        return [*lines, f"No plot: {error}"]
-    return [*lines, f"Written: {target}"]
+        return [f"No plot: {error}"]
+    return [f"Written: {target}"]
 
 
 def _origin(report: BenchReport) -> str:

@@ -17,7 +17,7 @@ from tledge.report.artifacts import ArtifactLine, Flips, Latencies, Quantization
 from tledge.report.predictions import Predictions
 from tledge.report.training import Training
 from tledge.run.folder import RunFolder
-from tledge.run.records import ParityReport, TrainedRun
+from tledge.run.records import SKIPPED, ParityReport, TrainedRun
 from tledge.visualization.text_format import share, span
 
 HEADLINE_VARIANTS = (
@@ -131,7 +131,7 @@ def _of_training(run: TrainedRun) -> Verdict:
 
 
 def _of_parity(report: ParityReport) -> Verdict:
-    checked = [row for row in report.rows if row.verdict != "skipped"]
+    checked = [row for row in report.rows if row.verdict != SKIPPED]
     not_passed = [row for row in checked if row.verdict != "passed"]
     reasons = tuple((row.variant, line) for row in report.rows for line in row.reasons)
     count = _artifacts(len(report.rows))

@@ -8,6 +8,9 @@ from typing import Any
 from tledge._io.json_records import stored_as
 from tledge.contract import AbstentionPolicy, InputSpec
 
+SKIPPED = "skipped"
+"""Verdict of an artifact that was not checked because its runtime is not installed here."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -138,6 +141,8 @@ class ParityRow:
     answered_error: float | None = None
     remarks: tuple[str, ...] = ()
     """Notes that do not affect the verdict."""
+    arena_bytes: int | None = None
+    """Arena that tflite-micro needed for this file; None where it was not measured."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from tledge._io import files
 from tledge.config import Parity
 from tledge.contract import AbstentionPolicy, InputSpec
 from tledge.devices import mcu_budget
-from tledge.errors import ArtifactError
+from tledge.errors import ArtifactError, MissingError
 from tledge.formats.registry import VARIANTS
 from tledge.metrics import abstention, parity_gates
 from tledge.progress import SILENT, Progress, track
@@ -50,11 +50,13 @@ def check(
     *,
     kernels: str = "xnnpack",
     progress: Progress = SILENT,
+    arena_bytes: int | None = None,
 ) -> ParityRow:
     """Verify one artifact of a run, and list there the predictions that differ from Keras'.
 
-    The file is read once: what is hashed and inspected is what is opened. Raises MissingError where its
-    runtime is not installed.
+    The file is read once: what is hashed and inspected is what is opened. `arena_bytes` was measured
+    before, for a machine without tflite-micro. Raises MissingError where a library to inspect or to open
+    the file is not installed, unless the file is known to be wrong without it.
     """
     variant = VARIANTS[artifact.variant]
     path = folder.member(artifact.path)
@@ -66,19 +68,24 @@ def check(
     row = ParityRow(
         artifact.variant, artifact.path, sha256, _size_of(source), "failed", gate=variant.mode.gate
     )
-    reasons = _file_reasons(row, artifact, source, standard)
+    reasons = _changed_reasons(row, artifact)
     try:
+        reasons += Reasons(tuple(structural_reasons(source, row.variant, standard)))
         if reasons.structural_reasons and isinstance(source, ModelFile):  # not what an export made
             sandbox.try_model(source, kernels)
         session = variant.format.open(source, kernels)
         predictions = predict_all(session, golden.images, artifact.variant, progress)
     except ArtifactError as error:
         return (reasons + Reasons((str(error),))).put_into(row)
+    except MissingError:
+        if not reasons.structural_reasons:
+            raise
+        return reasons.put_into(row)  # the file is wrong, whatever it predicts
     row, prediction_reasons = _compare(row, session, predictions, golden, standard)
     if row.images:
         row = replace(row, flips=flips.write(folder.path, row.variant, golden, predictions, standard.labels))
     reasons += prediction_reasons + _repeat_reasons(session, golden.images)
-    return _check_memory(row, reasons, path, standard.limits)
+    return _check_memory(row, reasons, path, standard.limits, arena_bytes)
 
 
 def hash_of(source: ModelSource) -> str:
@@ -90,24 +97,25 @@ def _size_of(source: ModelSource) -> int:
     return len(source.content) if isinstance(source, ModelFile) else files.size_of(source)
 
 
-def _file_reasons(row: ParityRow, artifact: Artifact, source: ModelSource, standard: Standard) -> Reasons:
-    """Compare the file with its record and its structure with the standard, without running it."""
-    changed = ["the file changed after it was exported (SHA-256 differs)"]
+def _changed_reasons(row: ParityRow, artifact: Artifact) -> Reasons:
+    """Compare the file with the record of its export."""
     is_same = row.sha256 == artifact.sha256
-    return Reasons((*([] if is_same else changed), *structural_reasons(source, row.variant, standard)))
+    return Reasons(() if is_same else ("the file changed after it was exported (SHA-256 differs)",))
 
 
-def _check_memory(row: ParityRow, reasons: Reasons, path: Path, limits: Parity) -> ParityRow:
+def _check_memory(
+    row: ParityRow, reasons: Reasons, path: Path, limits: Parity, arena_bytes: int | None = None
+) -> ParityRow:
     """Put the reasons into the row, with those of the memory limits for the variant of microcontrollers.
 
     A limit that this machine cannot check makes a verdict "passed" undecided.
     """
     if row.variant != "tflite-int8":
         return reasons.put_into(row)
-    exceeded, unchecked = mcu_budget.shortfalls(path, limits)
-    row = (reasons + Reasons(exceeded)).put_into(row)
-    row = replace(row, reasons=(*row.reasons, *unchecked))
-    return replace(row, verdict="undecided") if unchecked and row.verdict == "passed" else row
+    found = mcu_budget.shortfalls(path, limits, arena_bytes)
+    row = (reasons + Reasons(found.exceeded)).put_into(row)
+    row = replace(row, reasons=(*row.reasons, *found.unchecked), arena_bytes=found.arena_bytes)
+    return replace(row, verdict="undecided") if found.unchecked and row.verdict == "passed" else row
 
 
 def structural_reasons(source: ModelSource, variant_name: str, standard: Standard) -> list[str]:

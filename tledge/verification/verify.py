@@ -23,19 +23,16 @@ from tledge.preprocessing import image
 from tledge.progress import SILENT, Progress, track
 from tledge.run import golden_set
 from tledge.run.folder import UNCORRECTED, RunFolder, alone
-from tledge.run.records import Artifact, ParityReport, ParityRow, Reference
+from tledge.run.records import SKIPPED, Artifact, ParityReport, ParityRow, Reference
 from tledge.runtime import sandbox
 from tledge.runtime.model_file import ModelFile, ModelSource
-from tledge.verification import flips, parity
+from tledge.verification import earlier_verdicts, flips, parity
 from tledge.verification.parity import Standard
 from tledge.verification.reasons import Reasons
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-SKIPPED = "skipped"
-"""Verdict of an artifact that was not checked because its runtime is not installed here."""
 
 
 @alone
@@ -48,7 +45,8 @@ def verify_run(
 ) -> ParityReport:
     """Verify every artifact of a run against the golden set, and write `parity.json` and the flips.
 
-    Raises RunError where there is nothing to verify.
+    An artifact whose runtime is missing here is "skipped" in the report, and keeps in `parity.json` the
+    verdict that the same file got before. Raises RunError where there is nothing to verify.
     """
     run = folder.read_run()
     reference = folder.read_golden()
@@ -57,14 +55,18 @@ def verify_run(
     if not artifacts:
         raise RunError(f"{folder.path}: no artifacts to verify. Run `tledge export {folder.path}`.")
     order = list(VARIANTS)
+    artifacts.sort(key=lambda artifact: order.index(artifact.variant))
+    earlier = [earlier_verdicts.earlier_row(folder, artifact) for artifact in artifacts]
     rows = []
-    for artifact in sorted(artifacts, key=lambda artifact: order.index(artifact.variant)):
-        row = _row(folder, artifact, reference, standard, kernels, progress)
+    for artifact, before in zip(artifacts, earlier, strict=True):
+        arena = before.arena_bytes if before else None
+        row = _row(folder, artifact, reference, standard, kernels, progress, arena)
         rows.append(_with_uncorrected(folder, row, artifact, reference, standard))
-    flips.keep_only(folder.path, [row.flips for row in rows])
-    report = _report(_reference_figures(reference, run.confidence), rows)
-    files.write_json(folder.parity, report)
-    return report
+    figures = _reference_figures(reference, run.confidence)
+    recorded = earlier_verdicts.recorded_rows(rows, earlier)
+    flips.keep_only(folder.path, [row.flips for row in recorded])
+    files.write_json(folder.parity, _report(figures, recorded))
+    return _report(figures, list(map(earlier_verdicts.with_remark, rows, earlier)))
 
 
 def _reference_figures(reference: golden_set.Golden, policy: AbstentionPolicy | None) -> Reference:
@@ -113,9 +115,13 @@ def _row(
     standard: Standard,
     kernels: str,
     progress: Progress,
+    arena_bytes: int | None,
 ) -> ParityRow:
     try:
-        return parity.check(folder, artifact, reference, standard, kernels=kernels, progress=progress)
+        return parity.check(
+            folder, artifact, reference, standard,
+            kernels=kernels, progress=progress, arena_bytes=arena_bytes,
+        )  # fmt: skip
     except MissingError as error:
         return ParityRow(
             artifact.variant, artifact.path, artifact.sha256, artifact.bytes, SKIPPED,

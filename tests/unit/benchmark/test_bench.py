@@ -248,6 +248,20 @@ def test_missing_runtime_is_skipped(cli: Cli, bundle: Path, monkeypatch: pytest.
     assert done.code == 5 and "No artifact could be measured here" in done.err
 
 
+def test_nothing_measured_keeps_earlier_figures(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_rest: object) -> Reading:
+        raise MissingError("needs ONNX Runtime: pip install onnxruntime")
+
+    folder = fake_artifacts.run(tmp_path / "run")
+    (folder / "bench.json").write_text("{}")
+    monkeypatch.setattr(bench, "_measure_in_worker", missing)
+    done = cli("bench", folder, "--variant", "onnx-fp32", "--quiet")
+    assert done.code == 5 and "keeps its earlier figures" in done.out
+    assert (folder / "bench.json").read_text() == "{}"
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

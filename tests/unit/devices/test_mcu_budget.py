@@ -69,7 +69,9 @@ def test_budget_says_that_vela_is_missing(
     assert "not estimated. Vela is not installed: pip install" in mcu_budget.as_markdown(found, 1)
 
 
-def judged(path: Path, monkeypatch: pytest.MonkeyPatch, arena: Any, **limits: float) -> ParityRow:
+def judged(
+    path: Path, monkeypatch: pytest.MonkeyPatch, arena: Any, known: int | None = None, **limits: float
+) -> ParityRow:
     def measure(_: Path) -> int:
         if isinstance(arena, Exception):
             raise arena
@@ -77,7 +79,7 @@ def judged(path: Path, monkeypatch: pytest.MonkeyPatch, arena: Any, **limits: fl
 
     monkeypatch.setattr(mcu_budget, "measure_arena", measure)
     row = ParityRow("tflite-int8", "", "", 0, "passed")
-    return parity._check_memory(row, Reasons(), path, Parity(**limits))
+    return parity._check_memory(row, Reasons(), path, Parity(**limits), known)
 
 
 @pytest.mark.parametrize(("arena", "verdict"), [(20 * 1024, "passed"), (20 * 1024 + 16, "failed")])
@@ -103,6 +105,15 @@ def test_unmeasured_arena_does_not_pass(model: Path, monkeypatch: pytest.MonkeyP
     assert (
         row.verdict == "undecided" and "could not be checked: not installed: pip install it" in row.reasons[0]
     )
+
+
+@pytest.mark.parametrize(("known", "verdict"), [(20 * 1024, "passed"), (20 * 1024 + 16, "failed")])
+def test_arena_that_was_measured_before_counts(
+    model: Path, monkeypatch: pytest.MonkeyPatch, known: int, verdict: str
+) -> None:
+    missing = MissingError("not installed")
+    row = judged(model, monkeypatch, missing, known, max_arena_kib=20)
+    assert (row.verdict, row.arena_bytes) == (verdict, known)
 
 
 def test_model_that_does_not_start_fails(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
