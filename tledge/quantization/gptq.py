@@ -25,6 +25,9 @@ MAX_INPUTS = 1024
 DAMPING = 0.01
 """Share of the mean variance that is added to each, as in GPTQ; the covariance of few images is singular."""
 
+MORE_DAMPING = (DAMPING, 0.1, 1.0, 10.0)
+"""What is tried in turn: inputs that hardly vary leave a covariance of rounding errors, some negative."""
+
 
 def covariances(
     model: bytes, images: NDArray[np.uint8], linears: Sequence[Linear], kernels: Mapping[str, tuple[int, ...]]
@@ -123,7 +126,7 @@ def rounded_rows(weights: NDArray[np.float32], covariance: NDArray[np.float64]) 
     fixed = np.abs(weights) == largest
     compensated = (weights / scale).astype(np.float64)
     levels = np.round(compensated)
-    factors = np.linalg.cholesky(np.linalg.inv(_damped(covariance))).transpose(0, 2, 1)
+    factors = np.stack([_factor(group) for group in covariance])
     for column in range(weights.shape[1]):
         level = np.clip(np.round(compensated[:, column]), -LEVELS, LEVELS)
         level = np.where(fixed[:, column], levels[:, column], level)
@@ -133,9 +136,18 @@ def rounded_rows(weights: NDArray[np.float32], covariance: NDArray[np.float64]) 
     return np.asarray(levels * scale, np.float32)
 
 
-def _damped(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+def _factor(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the Cholesky factor U of the inverse of the damped covariance float64[K, K].
+
+    Where no damping makes it positive definite this is the identity: every weight is rounded by itself.
+    """
     import numpy as np
 
-    size = covariance.shape[-1]
-    mean_variance = np.trace(covariance, axis1=1, axis2=2) / size
-    return np.asarray(covariance + (DAMPING * mean_variance + 1e-12)[:, None, None] * np.eye(size))
+    size = len(covariance)
+    for damping in MORE_DAMPING:
+        added = damping * np.trace(covariance) / size + 1e-12
+        try:
+            return np.asarray(np.linalg.cholesky(np.linalg.inv(covariance + added * np.eye(size))).T)
+        except np.linalg.LinAlgError:
+            continue
+    return np.eye(size)

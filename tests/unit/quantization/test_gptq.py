@@ -48,6 +48,21 @@ def test_no_covariance_is_plain_rounding() -> None:
     assert np.allclose(rounded_rows(weights, np.eye(12)[None]), round_weights(weights, 0), atol=1e-6)
 
 
+@pytest.mark.parametrize("largest", [1e-9, -1e-3])
+def test_covariance_of_rounding_errors(largest: float) -> None:
+    """Inputs that hardly vary, as of a model at chance: its eigenvalues are rounding errors, some negative."""
+    weights = np.random.default_rng(5).normal(size=(4, 9)).astype(np.float32)
+    noisy = np.diag(np.linspace(-1e-3, largest, 9))[None]
+    assert np.allclose(rounded_rows(weights, noisy), round_weights(weights, 0), atol=1e-6)
+
+
+def test_one_channel_of_rounding_errors_leaves_the_others() -> None:
+    weights = np.random.default_rng(6).normal(size=(2, 9)).astype(np.float32)
+    sound = np.cov(correlated(9, 300).T, bias=True)
+    rounded = rounded_rows(weights, np.stack([sound, np.diag(np.linspace(-1e-3, 1e-9, 9))]))
+    assert np.array_equal(rounded[:1], rounded_rows(weights[:1], sound[None]))
+
+
 def test_zero_weights_stay() -> None:
     assert not rounded_rows(np.zeros((2, 4), np.float32), np.eye(4)[None]).any()
 
