@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 from tledge import config
 from tledge.data.sources.registry import SOURCES
 from tledge.errors import RecipeError
+from tledge.recipe import settings as settings_reader
 from tledge.recipe import toml_reader
 from tledge.recipe.checks import check, unknown
 from tledge.recipe.definition import Recipe, table_name
@@ -54,7 +55,7 @@ def parse(text: str, where: str, settings: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{where}: not valid TOML: {toml_reader.cut(str(error))}.") from error
     for setting in settings:
         try:
-            _apply_setting(raw, setting)
+            settings_reader.apply(raw, setting)
         except RecipeError as error:
             raise RecipeError(toml_reader.cut(str(error))) from None
     try:
@@ -69,8 +70,7 @@ def parse(text: str, where: str, settings: Sequence[str] = ()) -> Recipe:
 
 
 def _build_recipe(raw: dict[str, Any]) -> Recipe:
-    known = [table_name(field.name) for field in fields(Recipe)]
-    _refuse_unknown("the recipe", raw, known, "table")
+    _refuse_unknown_tables(raw)
     for name in ("data", "model", "stage"):
         if name not in raw:
             raise RecipeError(f"[{name}] is missing; a recipe has [data], [model] and [[stage]].")
@@ -92,6 +92,14 @@ def _build_recipe(raw: dict[str, Any]) -> Recipe:
         abstain=_build_table(config.Abstain, raw.get("abstain", {}), "[abstain]"),
         expect=_build_table(config.Expect, raw.get("expect", {}), "[expect]"),
     )
+
+
+def _refuse_unknown_tables(raw: Mapping[str, Any]) -> None:
+    known = [table_name(field.name) for field in fields(Recipe)]
+    for name in raw:
+        if name not in known and (hint := settings_reader.missing_table(name)):
+            raise RecipeError(f"unknown key {name!r} outside of any table.{hint}")
+    _refuse_unknown("the recipe", raw, known, "table")
 
 
 def _build_stage(raw: object, number: int) -> config.Stage:
@@ -242,40 +250,6 @@ def _refuse_unknown(where: str, table: Mapping[str, Any], known: Iterable[str], 
     for name in table:
         if name not in names:
             raise RecipeError(unknown(where, kind, name, names))
-
-
-def _apply_setting(raw: dict[str, Any], setting: str) -> None:
-    """Apply a setting such as "stage.0.epochs=2": a dotted path, and a TOML value or plain text."""
-    if not toml_reader.is_text(setting):
-        raise RecipeError(f"--set {setting!r}: not UTF-8.")
-    path, equals, text = setting.partition("=")
-    names = path.strip().split(".")
-    if not equals or not all(names):
-        raise RecipeError(f"--set {setting}: expected TABLE.KEY=VALUE, such as stage.0.epochs=2.")
-    table: Any = raw
-    for name in names[:-1]:
-        table = _inner_table(table, name, setting)
-    if not isinstance(table, dict):
-        raise RecipeError(f"--set {setting}: {names[-2]!r} is not a table.")
-    table[names[-1]] = _toml_value(text.strip())
-
-
-def _inner_table(table: Any, name: str, setting: str) -> Any:
-    """Return the table or list of this name inside another one; a missing table is created."""
-    if isinstance(table, list):
-        if not name.isdecimal() or int(name) >= len(table):
-            raise RecipeError(f"--set {setting}: expected a number from 0 to {len(table) - 1}, got {name!r}.")
-        return table[int(name)]
-    if isinstance(table, dict):
-        return table.setdefault(name, {})
-    raise RecipeError(f"--set {setting}: there is no table {name!r}.")
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        return toml_reader.loads(f"value = {text}")["value"]
-    except ValueError:
-        return text
 
 
 def with_repair(recipe: Recipe, integer_only: bool) -> Recipe:

@@ -50,7 +50,7 @@ def test_no_covariance_is_plain_rounding() -> None:
 
 @pytest.mark.parametrize("largest", [1e-9, -1e-3])
 def test_covariance_of_rounding_errors(largest: float) -> None:
-    """Inputs that hardly vary, as of a model at chance: its eigenvalues are rounding errors, some negative."""
+    """Inputs that hardly vary, as of a model at chance: eigenvalues are rounding errors, some negative."""
     weights = np.random.default_rng(5).normal(size=(4, 9)).astype(np.float32)
     noisy = np.diag(np.linspace(-1e-3, largest, 9))[None]
     assert np.allclose(rounded_rows(weights, noisy), round_weights(weights, 0), atol=1e-6)
