@@ -24,6 +24,11 @@ MAX_JSON = 1 << 28
 """Largest JSON file of a run or cache that is read, in bytes; one of a million photos takes less."""
 
 
+def ending(path: Path | str) -> str:
+    """Return the ending of a file's name in lower case, such as ".tflite"; "" where it has none."""
+    return Path(path).suffix.lower()
+
+
 @contextmanager
 def complete(path: Path, advice: str) -> Iterator[None]:
     """Turn the error of a missing, unknown or wrong field of the JSON file at `path` into a RunError with "

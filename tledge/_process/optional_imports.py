@@ -50,7 +50,9 @@ def import_runtime(name: str) -> None:
     """Import the library that opens the file `name`; if it is missing, opening the file explains it."""
     disable_telemetry()
     with suppress(ImportError):
-        importlib.import_module("onnxruntime" if name.endswith(".onnx") else "ai_edge_litert.interpreter")
+        importlib.import_module(
+            "onnxruntime" if name.lower().endswith(".onnx") else "ai_edge_litert.interpreter"
+        )
 
 
 def load(module: str, extra: str) -> Any:

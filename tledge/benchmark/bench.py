@@ -180,7 +180,7 @@ def _configurations(
     subject: Subject, kernels: Sequence[str], threads: Sequence[int]
 ) -> Iterator[_Configuration]:
     """List every kernel family and thread count that makes a difference to this artifact; at least one."""
-    suffix = Path(subject.path).suffix
+    suffix = files.ending(subject.path)
     if suffix not in model_files.DEVICE_SUFFIXES:
         yield _Configuration(subject, "", None, SERVER)
     elif subject.fault:

@@ -213,7 +213,7 @@ def _manifest(
 
 def _output_scaling(path: Path, variant: str) -> tuple[float, int]:
     """Return scale and zero point of a TFLite output, which not every runtime reports; else (0, 0)."""
-    if path.suffix != ".tflite":
+    if io_files.ending(path) != ".tflite":
         return 0.0, 0
     (output,) = VARIANTS[variant].format.inspect(path).outputs
     return output.scale, output.zero_point

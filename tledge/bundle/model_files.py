@@ -70,7 +70,7 @@ def find(path: Path, scratch: Path) -> Subjects:
         return _of_bundle(open_bundle(path), scratch)
     if not path.exists():
         raise RecipeError(f"{path}: no such bundle, run or model file.")
-    if path.is_dir() or path.suffix not in DEVICE_SUFFIXES:
+    if path.is_dir() or files.ending(path) not in DEVICE_SUFFIXES:
         raise RecipeError(f"{path}: expected a bundle (folder or zip), a run, or a .tflite or .onnx file.")
     loose = Subject(path.stem, str(path), path, files.size_of(path), sha256=files.sha256(path))
     return Subjects(path.name, (loose,), None)
@@ -99,7 +99,7 @@ def _unpack(bundle: Bundle, entry: Shipped, folder: Path) -> Subject:
         entry.variant, entry.path, file, entry.bytes, entry.accuracy, entry.kernels, entry.verdict,
         sha256=entry.sha256,
     )  # fmt: skip
-    if not entry.path.endswith(DEVICE_SUFFIXES):
+    if files.ending(entry.path) not in DEVICE_SUFFIXES:
         return subject
     try:
         data = bundle.files.read(entry.path)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tledge._io import file_guard, folder_guard, npy, zip_guard
+from tledge._io import files as io_files
 from tledge.bundle import manifest as bundle_manifest
 from tledge.bundle import signing
 from tledge.bundle.manifest import Manifest, Shipped
@@ -188,7 +189,7 @@ class Bundle:
 
 def is_bundle(path: Path) -> bool:
     """Check whether a path is a folder with a manifest, or a zip; what else may lie there is told later."""
-    return os.path.lexists(path / "manifest.json") or path.suffix == ".zip"
+    return os.path.lexists(path / "manifest.json") or path.suffix.lower() == ".zip"
 
 
 def open_bundle(path: Path, key: PublicKey | None = None) -> Bundle:
@@ -229,7 +230,7 @@ def bundle_session(bundle: Bundle, entry: Shipped, kernels: str = "xnnpack") -> 
     Raises ArtifactError where its hash is not the manifest's or it does not open, MissingError for a
     SavedModel.
     """
-    if entry.path.endswith((".tflite", ".onnx")):
+    if io_files.ending(entry.path) in (".tflite", ".onnx"):
         model = ModelFile(entry.path, model_bytes(bundle, entry))
         sandbox.try_model(model, kernels)
         return sessions.open_session(model, kernels)

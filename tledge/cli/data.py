@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,7 +85,7 @@ def data(
     from tledge.training import augmentation_sheet
 
     recipe, _text = read_recipe(recipe_name, settings)
-    if out and out.suffix == ".zip" and not out.is_dir():
+    if out and out.suffix.lower() == ".zip" and not out.is_dir():
         raise RecipeError(
             f"--out {out}: expected a folder, for contact sheets. A zip of the photos: --pack {out}."
         )
@@ -97,7 +98,7 @@ def data(
         rows = splits.split(prepared, recipe.data, recipe.meta.seed)
         summary = inspection.summarize(prepared, rows, progress)
         counts = splits.counts(prepared, rows)
-        facts = {"cache": str(prepared.folder), **inspection.as_json(prepared, rows, summary)}
+        facts = {"cache": str(prepared.folder), **inspection.as_json(prepared, rows, summary, recipe.stage)}
         files.write_json(folder / "report.json", facts)
         sheets = inspection.write_contact_sheets(prepared, rows, folder, recipe.meta.seed)
         try:
@@ -112,7 +113,7 @@ def data(
         packed = {"packed": str(pack)} if pack else {}
         print_json({**facts, "sheets": [str(path) for path in sheets], **packed})
         return
-    _show(prepared, counts, summary)
+    _show(prepared, counts, summary, facts["problems"])
     echo(
         one_line(f"Sheets: {folder}/ ({', '.join(path.name for path in sheets)}), all figures in report.json")
     )
@@ -129,9 +130,10 @@ def _resume_advice(words: list[str]) -> str:
     return f"Interrupted. The photos prepared so far are kept; resume with: {signals.shell_command(words)}"
 
 
-def _show(prepared: Prepared, counts: dict[str, dict[str, int]], summary: DatasetSummary) -> None:
+def _show(
+    prepared: Prepared, counts: dict[str, dict[str, int]], summary: DatasetSummary, lines: Sequence[str]
+) -> None:
     from tledge.cli import console
-    from tledge.data import inspection
 
     out = console.result_console()
     body = [(label, *(str(one[label]) for one in counts.values())) for label in prepared.labels]
@@ -140,7 +142,6 @@ def _show(prepared: Prepared, counts: dict[str, dict[str, int]], summary: Datase
     out.print(console.headless_table(console.photo_rows(summary)))
     for line in summary.skipped:
         echo(one_line(f"skipped {line}"))
-    lines = inspection.problems(summary)
     for line in lines[:SHOWN]:
         echo(line)
     if len(lines) > SHOWN:

@@ -119,7 +119,7 @@ def inspect(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise RecipeError(f"{path}: no such file or folder.")
-    suffix = "" if path.is_dir() else path.suffix
+    suffix = "" if path.is_dir() else path.suffix.lower()
     for name, format in FORMATS.items():
         if format.suffix == suffix:
             return {"format": name, **asdict(format.inspect(path))}

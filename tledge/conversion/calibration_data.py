@@ -61,7 +61,7 @@ def write_calibration_images(
     test_ids = calibration_set.ids_by_sha256(golden)
     copies = calibration_set.find_copies(entries, test_ids)
     if copies:
-        progress.say(f"warning: {calibration_set.describe_copies(entries, copies)}")
+        progress.say(f"warning: {calibration_set.describe_copies(entries, copies, recipe.data.group)}")
     disjoint = {
         "file": folder.golden.name,
         "images": len(golden.ids),

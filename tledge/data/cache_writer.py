@@ -256,18 +256,18 @@ def _read_again(record: Record) -> bytes:
 
 def _require_usable(summary: _Summary, on_bad: str) -> None:
     if summary.lacking_library:
-        raise MissingError(_refusal(summary.lacking_library, summary.photos, "skip"))
+        raise MissingError(_refusal(summary.lacking_library, summary.photos, ""))
     if summary.skipped and (on_bad != "skip" or not summary.images):
-        raise DataError(_refusal(summary.skipped, summary.photos, on_bad))
+        advice = ' Remove them, or set [data] on_bad = "skip" to continue without them.'
+        if not summary.images:
+            advice = " None is left: name a [data] source with photos that can be decoded."
+        raise DataError(_refusal(summary.skipped, summary.photos, advice))
     if not summary.images:
         raise DataError("[data] source: it holds no photos. Expected some; check what it points at.")
 
 
-def _refusal(unusable: list[str], photos: int, on_bad: str) -> str:
+def _refusal(unusable: list[str], photos: int, advice: str) -> str:
     """Name all unusable photos, and say what to do."""
     more = len(unusable) - MAX_LISTED
     listed = [*unusable[:MAX_LISTED], *([f"and {more} more"] if more > 0 else [])]
-    advice = (
-        "" if on_bad == "skip" else ' Remove them, or set [data] on_bad = "skip" to continue without them.'
-    )
     return "\n  ".join([f"{len(unusable)} of {photos} photos cannot be used.{advice}", *listed])

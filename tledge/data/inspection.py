@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge._io import atomic, files, npy
+from tledge.config import Stage
 from tledge.data import splits
 from tledge.data.cache import Prepared
 from tledge.data.duplicates import COMPARED, DuplicatePair, duplicates_of
@@ -137,8 +138,11 @@ def _label(place: str) -> str:
     return place.partition("/")[2]
 
 
-def problems(summary: DatasetSummary) -> list[str]:
-    """Return what a person should know of the used photos, one line each; empty where all is well."""
+def problems(summary: DatasetSummary, stages: Sequence[Stage] = ()) -> list[str]:
+    """Return what a person should know of the used photos, one line each; empty where all is well.
+
+    With the recipe's stages, nothing is advised that they do already.
+    """
     crossing = [pair for pair in summary.duplicates if pair.crosses_splits or pair.crosses_classes]
     lines = [_duplicate_line(pair) for pair in crossing]
     if within := len(summary.duplicates) - len(crossing):
@@ -149,7 +153,7 @@ def problems(summary: DatasetSummary) -> list[str]:
     if summary.imbalance > IMBALANCE:
         lines.append(
             f"the largest class has {summary.imbalance:.1f} times the train photos of the smallest; "
-            'class_weights = "balanced" in a [[stage]] compensates for that'
+            + _imbalance_advice(stages)
         )
     if summary.small:
         lines.append(
@@ -157,6 +161,12 @@ def problems(summary: DatasetSummary) -> list[str]:
             f"upscaled (usually harmless), such as {summary.small[0]}"
         )
     return lines
+
+
+def _imbalance_advice(stages: Sequence[Stage]) -> str:
+    if stages and all(stage.class_weights != "none" for stage in stages):
+        return "the class_weights of the stages compensate for that"
+    return 'class_weights = "balanced" in a [[stage]] compensates for that'
 
 
 def missing_labels(summary: DatasetSummary) -> list[str]:
@@ -173,11 +183,13 @@ def _duplicate_line(pair: Duplicate) -> str:
     )
 
 
-def as_json(prepared: Prepared, rows: Rows, summary: DatasetSummary) -> dict[str, Any]:
+def as_json(
+    prepared: Prepared, rows: Rows, summary: DatasetSummary, stages: Sequence[Stage] = ()
+) -> dict[str, Any]:
     """Return all that is known of the photos as JSON: counts by split and label, figures, problems."""
     counts = splits.counts(prepared, rows)
     contents = {"labels": prepared.labels, "counts": counts, "sha256": _sha256(prepared)}
-    return {**contents, **asdict(summary), "problems": problems(summary)}
+    return {**contents, **asdict(summary), "problems": problems(summary, stages)}
 
 
 def _sha256(prepared: Prepared) -> str:
@@ -187,11 +199,16 @@ def _sha256(prepared: Prepared) -> str:
 
 
 def write_evidence(
-    folder: RunFolder, prepared: Prepared, rows: Rows, seed: int, progress: Progress = SILENT
+    folder: RunFolder,
+    prepared: Prepared,
+    rows: Rows,
+    seed: int,
+    progress: Progress = SILENT,
+    stages: Sequence[Stage] = (),
 ) -> DatasetSummary:
     """Write the summary of the photos, and a few small ones of each split, into a run's evidence."""
     summary = summarize(prepared, rows, progress)
-    files.write_json(folder.data, as_json(prepared, rows, summary))
+    files.write_json(folder.data, as_json(prepared, rows, summary, stages))
     labels = prepared.label_indices
     chosen = {name: part[by_class_in_turn(labels[part], SAMPLES, seed)] for name, part in rows.items()}
     samples = [(name, row) for name, part in chosen.items() for row in part.tolist()]

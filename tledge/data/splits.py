@@ -76,9 +76,10 @@ def _require_photos(prepared: Prepared, split_rows: Mapping[str, Rows], group: s
     train_labels = set(prepared.label_indices[split_rows["train"]].tolist())
     missing = [label for number, label in enumerate(prepared.labels) if number not in train_labels]
     if missing:
+        others = "" if group == "none" else " that do not stay together with the others"
         raise DataError(
             f"[data.splits] train: no photo of {', '.join(missing)} is left for it. Use smaller shares for "
-            "the other splits, or add photos that are not near-duplicates."
+            f"the other splits, or add photos{others}."
         )
 
 

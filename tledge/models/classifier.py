@@ -13,6 +13,7 @@ import json
 import os
 import random
 import re
+import shutil
 import sys
 import tempfile
 import warnings
@@ -150,9 +151,20 @@ def _load_weights(base: Any, path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras warns of what it then refuses
             keras_file.judge_weights_file(path)
-            base.load_weights(path)
+            with _lower_ending(path) as weights:
+                base.load_weights(weights)
     except (ValueError, OSError) as error:
         raise RecipeError(f"[model] weights {path}: not of this backbone ({error}).") from error
+
+
+@contextmanager
+def _lower_ending(path: Path) -> Iterator[Path]:
+    """Yield the path of a weights file under a name that Keras recognizes: it compares endings by case."""
+    if path.name.endswith(".h5"):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(shutil.copyfile(path, Path(scratch) / path.name.lower()))
 
 
 def _to_rgb(base: Any) -> None:

@@ -120,7 +120,7 @@ def _named_classes(value: Any) -> Iterator[dict[str, Any]]:
 
 def judge_weights_file(path: Path) -> None:
     """Raise ValueError unless a file of weights, `.h5` or `.keras`, holds plain arrays and nothing else."""
-    if path.suffix == ".keras":
+    if path.suffix.lower() == ".keras":
         try:
             judge(file_guard.read_bytes(path, follow=True, limit=MAX_FILE))
         except zip_guard.DAMAGE as error:

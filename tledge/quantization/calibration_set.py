@@ -138,13 +138,15 @@ def find_copies(entries: Sequence[CalibrationEntry], test_ids: Mapping[str, str]
     }
 
 
-def describe_copies(entries: Sequence[CalibrationEntry], copies: Mapping[int, str]) -> str:
-    """Describe the train photos that are test photos too; raises DataError where there are no others."""
+def describe_copies(entries: Sequence[CalibrationEntry], copies: Mapping[int, str], group: str) -> str:
+    """Describe the train photos that are test photos too; raises DataError where there are no others.
+
+    `group` is the recipe's rule for images that stay together.
+    """
     named = "; ".join(f"{entries[position].id} is {name}" for position, name in list(copies.items())[:LISTED])
     more = f", and {len(copies) - LISTED} more" if len(copies) > LISTED else ""
-    advice = (
-        'Remove the copies, or keep them on one side with [data] group = "near-duplicates", and train again.'
-    )
+    together = ', or keep them on one side with [data] group = "near-duplicates"' * (group == "none")
+    advice = f"Remove the copies{together}, and train again."
     if len(copies) == len(entries):
         raise DataError(f"all {len(copies)} calibration images are test photos ({named}{more}). {advice}")
     return (

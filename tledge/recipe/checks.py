@@ -126,7 +126,7 @@ def _check_model(model: config.Model) -> None:
             f'[model] backbone: expected "hub:PATH_OR_HANDLE" or a name alone, got {model.backbone!r}.'
         )
     _check_input_range(model, name)
-    if model.weights not in ("imagenet", "none") and not model.weights.endswith(".h5"):
+    if model.weights not in ("imagenet", "none") and not model.weights.lower().endswith(".h5"):
         raise RecipeError(
             f'[model] weights: expected "imagenet", "none" or an .h5 file, got {model.weights!r}.'
         )

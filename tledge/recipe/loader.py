@@ -12,7 +12,7 @@ from tledge import config
 from tledge.data.sources.registry import SOURCES
 from tledge.errors import RecipeError
 from tledge.recipe import settings as settings_reader
-from tledge.recipe import toml_reader
+from tledge.recipe import toml_escapes, toml_reader
 from tledge.recipe.checks import check, unknown
 from tledge.recipe.definition import Recipe, table_name
 from tledge.run.folder import RunFolder
@@ -52,7 +52,11 @@ def parse(text: str, where: str, settings: Sequence[str] = ()) -> Recipe:
     try:
         raw = toml_reader.loads(text)
     except ValueError as error:  # TOMLDecodeError, endless numbers and nesting
-        raise RecipeError(f"{where}: not valid TOML: {toml_reader.cut(str(error))}.") from error
+        hint = toml_escapes.find_fault(text)
+        more = f" {hint[0].upper()}{hint[1:]}" if hint else ""
+        raise RecipeError(f"{where}: not valid TOML: {toml_reader.cut(str(error))}.{more}") from error
+    if fault := toml_escapes.find_fault(text):
+        raise RecipeError(f"{where}: {fault}")
     for setting in settings:
         try:
             settings_reader.apply(raw, setting)

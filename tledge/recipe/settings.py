@@ -7,7 +7,7 @@ from typing import Any
 
 from tledge import config
 from tledge.errors import RecipeError
-from tledge.recipe import toml_reader
+from tledge.recipe import toml_escapes, toml_reader
 from tledge.recipe.definition import Recipe, table_name
 
 TABLES: dict[str, type[Any]] = {
@@ -47,7 +47,7 @@ def apply(raw: dict[str, Any], setting: str) -> None:
         raise RecipeError(f"--set {setting}: {names[-2]!r} is a list. {_numbers(table)}")
     if not isinstance(table, dict):
         raise RecipeError(f"--set {setting}: {names[-2]!r} is not a table.")
-    table[names[-1]] = _toml_value(text.strip())
+    table[names[-1]] = _toml_value(text.strip(), setting)
 
 
 def missing_table(key: str) -> str:
@@ -79,7 +79,9 @@ def _numbers(tables: list[Any]) -> str:
     return f"Stages are numbered: use {' or '.join(known)}{more}."
 
 
-def _toml_value(text: str) -> Any:
+def _toml_value(text: str, setting: str) -> Any:
+    if fault := toml_escapes.find_fault(text):
+        raise RecipeError(f"--set {setting}: {fault.partition(': ')[2]}")
     try:
         return toml_reader.loads(f"value = {text}")["value"]
     except ValueError:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tledge._io import files
 from tledge._process import optional_imports
 from tledge._process.native_output import native_stderr_closed
 from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
@@ -338,7 +339,7 @@ def _onnx_runtime_session(model: bytes, name: str, threads: int) -> Any:
 
 def check_suffix(source: ModelSource) -> None:
     """Raise ArtifactError unless the name ends in `.tflite` or `.onnx`; the file is not read."""
-    if not source.name.endswith((".tflite", ".onnx")):
+    if files.ending(source.name) not in (".tflite", ".onnx"):
         where = source if isinstance(source, Path) else source.name
         raise ArtifactError(f"{where}: not a .tflite or .onnx model. Is the order MODEL IMAGE...?")
 
@@ -363,6 +364,6 @@ def open_session(
     """
     check_suffix(source)
     model = read_model(source)
-    if model.name.endswith(".tflite"):
+    if files.ending(model.name) == ".tflite":
         return LiteRTSession(model.content, model.name, kernels, threads)
     return OnnxSession(model.content, model.name, threads)

@@ -144,11 +144,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 def aborted(stage: Stage, partition: BatchPartition) -> str:
     """Return what to say, with what to set instead, where native code ends the process within a step."""
     size = partition.images_per_step
+    smaller_batch = f"batch_size = {size // 2} or " if size > partition.replicas else ""
     return (
         f"stage {stage.name}: native code aborted at batch_size = {size}, most often because it ran "
-        "out of memory: see the line above. Set "
-        f"batch_size = {max(1, size // 2)} or a smaller [model] image_size, or raise the memory "
-        "limit; --force starts over."
+        f"out of memory: see the line above. Set {smaller_batch}a smaller [model] image_size, or raise the "
+        "memory limit; --force starts over."
     )
 
 

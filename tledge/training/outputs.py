@@ -50,7 +50,9 @@ def environment(seed: int, settings: Sequence[str]) -> dict[str, Any]:
 def finish(session: TrainingSession, state: State) -> TrainedRun:
     """Write model, history, golden set and plots; return the record of `run.json`."""
     recipe, folder, prepared = session.recipe, session.folder, session.prepared
-    inventory = inspection.write_evidence(folder, prepared, session.rows, session.seed, session.progress)
+    inventory = inspection.write_evidence(
+        folder, prepared, session.rows, session.seed, session.progress, recipe.stage
+    )
     core = session.engine.plain(session.core)
     classifier.save(core, folder.model)
     files.write_text(folder.history, _csv(state.history))

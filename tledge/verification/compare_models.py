@@ -19,6 +19,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tledge._io import files
 from tledge.bundle.model_files import DEVICE_SUFFIXES, Subject
 from tledge.config import Parity
 from tledge.environment import machine
@@ -230,7 +231,7 @@ def contract_differences(a: ModelSide, b: ModelSide) -> tuple[str, ...]:
 
 def _row(of_a: Subject, of_b: Subject, setup: _ComparisonSetup, progress: Progress) -> ComparedRow:
     row = ComparedRow(of_a.variant, SKIPPED, of_a.bytes, of_b.bytes)
-    if Path(of_a.path).suffix not in DEVICE_SUFFIXES:
+    if files.ending(of_a.path) not in DEVICE_SUFFIXES:
         return replace(row, reasons=(SERVER,))
     try:
         model_a = _read(f"A's {of_a.path}", of_a)
@@ -270,7 +271,7 @@ def _predict(
 
     if side.golden is None:  # a bundle's file: its author is unknown
         sandbox.try_model(model, setup.kernels)
-    session = FORMATS[Path(model.name).suffix[1:]].open(model, setup.kernels)
+    session = FORMATS[files.ending(model.name)[1:]].open(model, setup.kernels)
     probabilities = parity.predict_all(session, images, name, progress)
     if probabilities.shape[1:] != (len(side.labels),):
         returned = list(probabilities.shape[1:])

@@ -114,6 +114,17 @@ def test_only_bad_photos_fail(tmp_path: Path, cache_root: Path) -> None:
     assert list(cache_root.iterdir()) == []
 
 
+@pytest.mark.parametrize("on_bad", ["stop", "skip"])
+@pytest.mark.parametrize("content", [b"no photo", b"", b"\x89PNG cut"])
+def test_advice_does_not_leave_nothing(tmp_path: Path, on_bad: str, content: bytes) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "bad.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"2 of 2 photos cannot be used\. None is left") as caught:
+        prepare.prepare_dataset(data_of(tmp_path, on_bad=on_bad), 16)
+    assert "on_bad" not in str(caught.value)
+
+
 def test_label_of_two_lines_leaves_no_cache(folder: Path, cache_root: Path) -> None:
     (folder / "train" / "cat").rename(folder / "train" / "cat\nkitten")
     with pytest.raises(DataError, match="control characters"):

@@ -90,6 +90,14 @@ def test_class_without_training_is_refused() -> None:
         splits.split(cache, data("train[:9]", "train[9:]", "test"), seed=0)
 
 
+@pytest.mark.parametrize(("group", "is_named"), [("none", False), (r"(\d+)$", True)])
+def test_groups_are_blamed_only_where_there_are_some(group: str, is_named: bool) -> None:
+    cache = prepared({("train", "cat"): 8, ("train", "dog"): 1, ("test", "dog"): 3})
+    with pytest.raises(DataError, match="no photo of dog is left") as caught:
+        splits.split(cache, data("train", share("train", 0.8), "test", group=group), seed=0)
+    assert ("stay together" in str(caught.value)) == is_named
+
+
 def test_single_label_is_refused() -> None:
     with pytest.raises(DataError, match=r"one label, 'cat'.*two labels or more"):
         splits.require_labels(numbered(10))

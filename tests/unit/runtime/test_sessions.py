@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from tests.helpers import fake_artifacts
+from tledge.bundle import model_files
+from tledge.cli import listing
 from tledge.errors import ArtifactError, RecipeError
+from tledge.inference.predictor import open_predictor
 from tledge.runtime.sessions import LiteRTSession, OnnxSession, open_session
 
 
@@ -38,6 +41,16 @@ def test_every_kernel_family_predicts(kernels: str, tmp_path: Path) -> None:
     session = open_session(path, kernels)
     assert (session.kernels, session.image_size, session.classes) == (kernels, (8, 8), 3)
     assert session.run(fake_artifacts.pixels()).shape == (5, 3)
+
+
+@pytest.mark.parametrize("name", ["M.TFLITE", "m.TfLite", "m.Tflite"])
+def test_ending_in_any_case_opens(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(fake_artifacts.tflite())
+    assert open_session(path).classes == 3
+    assert [subject.variant for subject in model_files.find(path, tmp_path).artifacts] == [path.stem]
+    assert listing.inspect(path)["format"] == "tflite"
+    assert open_predictor(path).variant == path.stem
 
 
 def test_images_of_another_size_are_refused() -> None:

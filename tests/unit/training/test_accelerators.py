@@ -65,3 +65,8 @@ def test_halving_ends_at_one() -> None:
 def test_abort_names_what_to_set() -> None:
     said = accelerators.aborted(Stage(name="top"), batch_partition.BatchPartition(64))
     assert "stage top: native code aborted at batch_size = 64" in said and "batch_size = 32" in said
+
+
+def test_abort_of_single_images_advises_no_smaller_batch() -> None:
+    said = accelerators.aborted(Stage(name="top"), batch_partition.BatchPartition(1))
+    assert "Set a smaller [model] image_size" in said
