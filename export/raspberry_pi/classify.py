@@ -40,7 +40,7 @@ except ImportError as error:
 MANIFEST_VERSION = 1  # the newest that is understood here
 PREFERRED = ("tflite-int8", "tflite-fp32")  # then the others
 INSTALL = {"picamera2": "sudo apt install python3-picamera2", "cv2": "pip install opencv-python-headless"}
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")
 Pixels = NDArray[np.uint8]
 
 
@@ -136,7 +136,7 @@ def prepare(photo: Image.Image, size: tuple[int, int]) -> Pixels:
     or red and blue exchanged, costs accuracy and raises no error.
     """
     upright = ImageOps.exif_transpose(photo)
-    if upright.mode.startswith("I;16"):
+    if upright.mode.startswith("I;16") or (upright.mode == "I" and photo.format == "PPM"):  # 0..65535
         upright = upright.convert("I").point(lambda value: value / 256).convert("L")
     if upright.has_transparency_data:
         layer = upright.convert("RGBA")

@@ -24,7 +24,7 @@ LEAST_TOTAL = 512 << 20
 TOTAL_PER_CORE = 128 << 20
 """Bytes for each core: with a photo of 12 megapixels each, no core waits."""
 
-BYTES_PER_PIXEL = {"WEBP": 16, "HEIF": 16, "AVIF": 10}
+BYTES_PER_PIXEL = {"WEBP": 16, "HEIF": 16, "AVIF": 10, "JPEG2000": 28, "PPM in Python": 40}
 """Most bytes that a pixel takes while it is decoded, turned, blended and resized, where it is more than
 `USUAL`. A decoder with pixels of its own, from which Pillow copies, takes most. Measured for each format."""
 

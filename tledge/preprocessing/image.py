@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tledge._io import file_guard
 from tledge.errors import DataError, MissingError
-from tledge.preprocessing import decoding_memory
+from tledge.preprocessing import decoding_memory, file_formats
+from tledge.preprocessing.file_formats import FORMATS
 from tledge.preprocessing.pillow_open import open_image, pillow_warnings_ignored
 
 if TYPE_CHECKING:
@@ -49,9 +50,6 @@ BAND = 256
 MAX_REASON = 100
 """Characters of a decoder's message that are passed on."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-"""Formats that are opened; Pillow would also run Ghostscript on EPS files."""
-
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 """Major brands (ISO/IEC 23008-12) of files that pillow-heif decodes; AVIF may say mif1 or msf1 too."""
 
@@ -61,25 +59,6 @@ ORIENTATION = 0x0112
 _DAMAGE = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, struct.error, zlib.error,
            LookupError, TypeError, ArithmeticError, AssertionError)  # fmt: skip
 """What Pillow's decoders raise for damaged files."""
-
-_SIGNATURES = (
-    ("JPEG", rb"\xff\xd8"),
-    ("PNG", rb"\x89PNG"),
-    ("WEBP", rb"RIFF....WEBP"),
-    ("GIF", rb"GIF8"),
-    ("BMP", rb"BM"),
-    ("TIFF", rb"II\*\0|MM\0\*"),
-    ("AVIF", rb"....ftyp(avi[fs]|mif1|msf1)"),
-    ("HEIF", rb"....ftyphe[iv][cxms]"),
-    ("a video", rb"....ftyp|RIFF....AVI |\x1aE\xdf\xa3"),
-    ("HTML", rb"(?i)\s*<(!doctype html|html|head|body)"),
-    ("XML or SVG", rb"(?i)\s*<(\?xml|!doctype svg|svg)"),
-    ("PDF", rb"%PDF"),
-    ("a zip archive", rb"PK\x03\x04"),
-    ("zeros", rb"\0+\Z"),
-    ("text", rb"[\t\n\f\r\x20-\x7e\x80-\xff]+\Z"),
-)
-"""Patterns of the first 512 bytes, to name the kind of a file that Pillow does not open."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +147,7 @@ def read_photo(path: Path) -> bytes:
 def to_rgb(image: Image) -> Image:
     """Convert a decoded image to upright RGB: apply its EXIF orientation, blend transparency with white."""
     upright = apply_orientation(image, _orientation(image))
-    if upright.mode.startswith("I;16"):
+    if upright.mode.startswith("I;16") or (upright.mode == "I" and image.format == "PPM"):  # 0..65535
         upright = upright.convert("I").point(lambda value: value / 256).convert("L")
     if upright.mode in ("RGBA", "LA", "PA", "La") or "transparency" in upright.info:
         return _on_white(upright)
@@ -243,12 +222,12 @@ def _decode_with(
         # Pillow warns of odd metadata without naming the file; what damages the image raises.
         with pillow_warnings_ignored():
             image = _open(data, formats, photo_name)
-        facts = image.width * image.height, str(image.format)
+        facts = image.width * image.height, file_formats.memory_kind(image)
         opened = [image]
         del image  # so that nobody holds it when others may take its memory
         return decoding_memory.run(lambda: _load_and_use(opened, len(data), use), *facts, in_full=in_full)
     except UnidentifiedImageError as error:
-        raise DataError(f"{photo_name}: {_name_kind(data)}.") from error
+        raise DataError(f"{photo_name}: {file_formats.unidentified(data)}.") from error
     except DecompressionBombError as error:  # some formats are checked against the limit of the program
         pixels = "".join(re.findall(r"\((\d+ pixels)\)", str(error))) or "more pixels than Pillow allows"
         raise DataError(_too_large(photo_name, pixels)) from error
@@ -271,11 +250,19 @@ def _open(data: bytes, formats: Sequence[str], photo_name: str) -> Image:
     """Open an encoded photo without decoding its pixels; raises DataError where decoding takes too much."""
     if _count_pieces(data) > MAX_PIECES:
         raise DataError(f"{photo_name}: damaged (a TIFF of more than {MAX_PIECES} strips or tiles).")
+    if file_formats.count_tiles(data) > file_formats.MAX_TILES:
+        raise DataError(f"{photo_name}: damaged (a JPEG 2000 of more than {file_formats.MAX_TILES} tiles).")
     image = open_image(BytesIO(data), formats)
     if image.width * image.height > MAX_PIXELS:
         raise DataError(_too_large(photo_name, f"{image.width}x{image.height} pixels"))
     if image.format in ("JPEG", "MPO") and _count_scans(data) > MAX_SCANS:
         raise DataError(f"{photo_name}: damaged (more than {MAX_SCANS} scans, where ten are usual).")
+    slow = image.width * image.height > file_formats.MAX_SLOW_PIXELS
+    if slow and file_formats.is_decoded_in_python(image):
+        raise DataError(
+            f"{photo_name}: too slow to decode, a PPM or PGM of text or unusual depth with more than "
+            f"{file_formats.MAX_SLOW_PIXELS} pixels. Save it as PNG."
+        )
     return image
 
 
@@ -364,16 +351,6 @@ def _directory(data: bytes) -> Iterator[tuple[int, int]]:
 
 def _length(data: bytes, place: int) -> int:
     return int.from_bytes(data[place : place + 2], "big")
-
-
-def _name_kind(data: bytes) -> str:
-    """Say what kind of file it is that Pillow does not open."""
-    for kind, pattern in _SIGNATURES:
-        if re.match(pattern, data[:512], re.DOTALL):
-            if kind in (*FORMATS, "HEIF"):
-                return f"damaged, it starts as {kind} and its header cannot be read"
-            return f"not an image (looks like {kind})"
-    return f"not an image of a kind that is read ({', '.join(FORMATS)})"
 
 
 def _describe_damage(data: bytes, error: Exception) -> str:

@@ -29,7 +29,8 @@ class OddPhoto:
 
 def formats() -> tuple[str, ...]:
     """List the formats that this Pillow writes."""
-    return ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", *["AVIF"] * features.check("avif"))
+    return ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000",
+            *["AVIF"] * features.check("avif"))  # fmt: skip
 
 
 def sample_image(mode: str = "RGB", height: int = 24, width: int = 32) -> Image.Image:

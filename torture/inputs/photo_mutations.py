@@ -54,6 +54,12 @@ def seeds() -> dict[str, list[bytes]]:
             encode(sample_image("1"), "TIFF", compression="group4"), encode(sample_image("P"), "TIFF"),
             encode(sample_image(), "TIFF", save_all=True, append_images=[sample_image("L")]),
         ],
+        "PPM": [*(encode(sample_image(mode), "PPM") for mode in ("RGB", "L", "1")), _ppm_as_text()],
+        "JPEG2000": [
+            encode(sample_image(), "JPEG2000"), encode(sample_image("L"), "JPEG2000", no_jp2=True),
+            encode(sample_image("RGBA"), "JPEG2000", irreversible=True),
+            encode(sample_image(), "JPEG2000", tile_size=(8, 8)),
+        ],
     }  # fmt: skip
     if features.check("avif"):
         photos["AVIF"] = [
@@ -64,6 +70,13 @@ def seeds() -> dict[str, list[bytes]]:
     if "HEIF" in formats():
         photos["HEIF"] = _heif_photos()
     return photos
+
+
+def _ppm_as_text() -> bytes:
+    """Write a PPM whose numbers are text: another decoder reads it."""
+    image = sample_image()
+    numbers = " ".join(map(str, image.tobytes()))
+    return f"P3\n{image.width} {image.height}\n255\n{numbers}\n".encode()
 
 
 def formats() -> tuple[str, ...]:
@@ -207,6 +220,8 @@ STARTS = {
     "GIF": rb"!\xf9|!\xff|,\0\0",
     "TIFF": rb"(?<=\0)[\x00\x01]\x01[\x03\x04]\0",
     "BMP": rb"(?<=^.{14}).",
+    "PPM": rb"\s",
+    "JPEG2000": rb"\xff[\x4f-\x64\x90-\xd9]|....(?=jP  |ftyp|jp2h|jp2c|ihdr|colr)",
 }
 """Where the formats without chunks begin something new, as far as a pattern can tell."""
 
@@ -236,6 +251,8 @@ FIELDS = {
     "WEBP": rb"RIFF|VP8 |VP8L|VP8X|ALPH|ANIM|ANMF|ICCP",
     "GIF": rb",\0\0",
     "TIFF": rb"[\x00-\x60]\x01[\x01-\x05]\0",
+    "PPM": rb"\d\s",
+    "JPEG2000": rb"\xff[\x4f-\x64\x90-\xd9]|jP  |ftyp|jp2h|jp2c|ihdr|colr",
     "AVIF": rb"ftyp|meta|iloc|iinf|iprp|ipco|ispe|av1C|mdat|moov|stsz|stco|mvhd|pixi|ipma",
     "HEIF": rb"ftyp|meta|iloc|iinf|infe|iref|iprp|ipco|ispe|hvcC|auxC|pitm|mdat|pixi|ipma|colr|irot",
 }
@@ -245,6 +262,8 @@ SHIFTS = {
     "WEBP": ((4, 4), (8, 1), (12, 3), (15, 3), (14, 2), (16, 2)),
     "GIF": ((1, 2), (3, 2), (5, 2), (7, 2), (9, 1), (10, 1), (11, 1)),
     "TIFF": ((0, 2), (2, 2), (4, 4), (8, 4)),
+    "PPM": ((0, 1), (1, 1)),
+    "JPEG2000": ((-4, 4), (2, 2), (4, 2), (6, 4), (10, 4), (22, 4), (38, 2)),
     "AVIF": ((-4, 4), (4, 4), (8, 4), (12, 4), (16, 2)),
     "HEIF": ((-4, 4), (4, 4), (8, 4), (12, 4), (16, 2)),
 }
@@ -254,6 +273,6 @@ ANYWHERE: tuple[Change, ...] = (
     flipped_bits, cut_off, removed, repeated, noise_inside, spliced, extreme_anywhere,
 )  # fmt: skip
 ABOUT: dict[str, tuple[Change, ...]] = {
-    **dict.fromkeys(("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIF"), (extreme_field, other_pieces)),
+    **dict.fromkeys(FIELDS, (extreme_field, other_pieces)),
     "BMP": (extreme_field,),
 }

@@ -20,7 +20,7 @@ from tests.helpers import damaged
 from tledge._io import file_guard
 from tledge._process.byte_budget import ByteBudget
 from tledge.errors import DataError
-from tledge.preprocessing import decoding_memory
+from tledge.preprocessing import decoding_memory, file_formats
 from tledge.preprocessing import image as preprocessing_image
 from tledge.preprocessing.image import preprocess, preprocess_with_facts
 
@@ -256,5 +256,5 @@ def test_damaged_heic_is_explained() -> None:
 def test_every_look_is_tried() -> None:
     """Each line of the table of looks names at least one file here or is a photo's own."""
     reasons = " ".join(refusal(data) for _word, data in damaged.files().values() if data)
-    for kind, _pattern in preprocessing_image._SIGNATURES:
-        assert kind in (*preprocessing_image.FORMATS, "HEIF") or f"looks like {kind}" in reasons
+    for kind, _pattern in file_formats._SIGNATURES:
+        assert kind in (*file_formats.FORMATS, "HEIF") or f"looks like {kind}" in reasons
