@@ -134,6 +134,7 @@ def _show(
     prepared: Prepared, counts: dict[str, dict[str, int]], summary: DatasetSummary, lines: Sequence[str]
 ) -> None:
     from tledge.cli import console
+    from tledge.data.sources import left_out
 
     out = console.result_console()
     body = [(label, *(str(one[label]) for one in counts.values())) for label in prepared.labels]
@@ -142,6 +143,8 @@ def _show(
     out.print(console.headless_table(console.photo_rows(summary)))
     for line in summary.skipped:
         echo(one_line(f"skipped {line}"))
+    for line in left_out.sentences(summary.left_out):
+        echo(one_line(line))
     for line in lines[:SHOWN]:
         echo(line)
     if len(lines) > SHOWN:

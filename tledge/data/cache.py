@@ -10,7 +10,8 @@ and again whenever it is needed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from tledge._io import array_file
 from tledge.data import cache_index
 from tledge.data.cache_index import CacheHeader, Row
+from tledge.data.sources.left_out import LeftOut
 from tledge.data.sources.registry import SOURCES
 from tledge.data.streaming import Images, StreamedImages
 
@@ -34,7 +36,8 @@ ORIGINALS = 6
 class Prepared:
     """A cache folder and its content; `skipped` names photos that did not decode, and why.
 
-    `streamed` is the header of an index without a cache of pixels.
+    `streamed` is the header of an index without a cache of pixels, and `left_out` counts the files that
+    the source passed over, which is known where it was walked.
     """
 
     folder: Path
@@ -42,6 +45,7 @@ class Prepared:
     rows: tuple[Row, ...]
     skipped: tuple[str, ...]
     streamed: CacheHeader | None = None
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
 
     def images(self) -> Images:
         """Return all images uint8[N, H, W, 3]: read from the disk, or decoded, when they are asked for."""

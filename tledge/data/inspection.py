@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from tledge.data import splits
 from tledge.data.cache import Prepared
 from tledge.data.duplicates import COMPARED, DuplicatePair, duplicates_of
 from tledge.data.sampling import by_class_in_turn
+from tledge.data.sources.left_out import EXAMPLES, UNREADABLE, LeftOut
 from tledge.preprocessing import image
 from tledge.progress import SILENT, Progress
 from tledge.run.folder import RunFolder
@@ -78,6 +79,8 @@ class DatasetSummary:
     """Labels that validation or test have no photo of, as "test: rose"."""
     skipped: tuple[str, ...]
     duplicates: tuple[Duplicate, ...]
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
+    """Files and folders that the source passed over and photos that cannot be read, by reason."""
 
 
 def summarize(prepared: Prepared, rows: Rows, progress: Progress = SILENT) -> DatasetSummary:
@@ -103,7 +106,17 @@ def summarize(prepared: Prepared, rows: Rows, progress: Progress = SILENT) -> Da
         ),
         skipped=prepared.skipped,
         duplicates=_duplicates(prepared, rows, progress),
+        left_out=_left_out(prepared),
     )
+
+
+def _left_out(prepared: Prepared) -> dict[str, LeftOut]:
+    """Return what the source passed over, and the photos that were skipped because they do not decode."""
+    if not prepared.skipped:
+        return dict(prepared.left_out)
+    before = prepared.left_out.get(UNREADABLE, LeftOut(0, ()))
+    examples = (*before.examples, *prepared.skipped)[:EXAMPLES]
+    return {**prepared.left_out, UNREADABLE: LeftOut(before.count + len(prepared.skipped), examples)}
 
 
 def _count_values(values: Iterable[str]) -> dict[str, int]:

@@ -97,7 +97,7 @@ def count_tiles(data: bytes) -> int:
         _profile, *sides = struct.unpack_from(">H8I", data, start.end())
     except struct.error:
         return 0
-    width, height, _left, _top, tile_width, tile_height, left, top = sides
+    width, height, _left, _top, tile_width, tile_height, left, top = map(int, sides)
     if not tile_width or not tile_height:
         return 0
     return max(0, -((left - width) // tile_width)) * max(0, -((top - height) // tile_height))

@@ -25,6 +25,7 @@ from tledge.config import SplitPart, Stage
 from tledge.data.sources import folder as source
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image as preprocessing_image
+from tledge.preprocessing.file_formats import FORMATS
 from tledge.preprocessing.pillow_open import open_image, pillow_warnings_ignored
 from tledge.recipe.init_template import COMMANDS, REASONS, TEMPLATE
 
@@ -166,7 +167,7 @@ def _short_side(path: Path) -> int | str:
     heif = ("HEIF",) if "HEIF" in Image.OPEN else ()  # from the first HEIC photo on
     try:
         with path.open("rb") as file, pillow_warnings_ignored():
-            image = open_image(file, (*preprocessing_image.FORMATS, *heif))
+            image = open_image(file, (*FORMATS, *heif))
             if image.width * image.height <= preprocessing_image.MAX_PIXELS:
                 return min(image.size)
     except Exception:  # damaged headers raise all kinds of errors; `preprocess_with_facts` says what is wrong

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tledge._io.encoding import CONTROL
+from tledge.data.sources.left_out import LeftOut
 from tledge.errors import DataError
 
 
@@ -47,6 +48,8 @@ class Scan:
     fingerprint: Callable[[], str]
     count: Callable[[], int]
     records: Callable[[], Iterator[Record]]
+    left_out: Callable[[], Mapping[str, LeftOut]] = dict
+    """What the walk passed over, by reason."""
 
 
 class Source(Protocol):

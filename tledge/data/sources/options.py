@@ -33,4 +33,22 @@ def source_options(data: Data) -> dict[str, object]:
         chosen[entry.argument] = argument
     if entry.argument and not chosen[entry.argument]:
         raise RecipeError(f'[data] source {name!r} needs its {entry.argument}: "{name}:...".')
+    if entry.check:
+        entry.check(chosen)
     return chosen
+
+
+ADDED: dict[str, tuple[str, ...]] = {"folder": ("label_from",)}
+"""Options by source that came after the first caches were made."""
+
+
+def cache_key_options(name: str, options: dict[str, object]) -> list[tuple[str, object]]:
+    """Return the options that are part of a cache's key, sorted.
+
+    Those of `ADDED` are left out where they have their default: a recipe without them keeps its cache.
+    """
+    defaults = SOURCES[name].module.OPTIONS
+    added = ADDED.get(name, ())
+    return sorted(
+        (key, value) for key, value in options.items() if key not in added or value != defaults[key]
+    )
