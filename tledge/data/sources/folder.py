@@ -32,7 +32,7 @@ OPTIONS: dict[str, object] = {"path": "", "label_from": label_patterns.FOLDER}
 `<label>/photo`. "name:PATTERN" finds it in the names of files, without their ending: "name:{label}.*" in
 `cat.0.jpg`, "name:*_{label}" in `0003_tulip.png`; the first folder, if there is one, is the split then.
 "path:PATTERN" finds it in the path below the folder: "path:{label}/*/*", "path:{split}/{label}/**". `{label}`
-takes as much as it can, `{number}` is a whole number, `*` is any text within a name, and `**` also goes through
+takes as much as it can, `{number}` is a whole number, `*` is any text within a name, and `**` also matches
 folders. Photos that do not fit are left out and counted. Files with the ending of an image are photos, and
 files without an ending whose content is an image."""
 
