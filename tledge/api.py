@@ -8,19 +8,21 @@
     print(answer.best.label, answer.best.probability)
 
 Each function does what the command of its name does, and returns a frozen value with what that prints.
-Errors are `TledgeError`s; `tledge.errors` has a subclass for each kind. A `Run` or an `Exported` can be
-passed wherever a path is expected. `watch` is a `tledge.progress.Progress`.
+Every error is a `TledgeError`; `tledge.errors` has a subclass for each kind, and a wrong argument is a
+RecipeError (a photo that is none, a DataError). A `Run` or an `Exported` can be passed wherever a path is
+expected. `watch` is a `tledge.progress.Progress`.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, SupportsIndex, TypeVar
 
+from tledge._io import resource_errors
 from tledge.bundle import signing
 from tledge.bundle.build import Bundled
 from tledge.bundle.build import bundle as bundle_run
@@ -31,22 +33,23 @@ from tledge.errors import RecipeError, TledgeError
 from tledge.inference.predict import Answer, Prediction, predict, predict_image
 from tledge.inference.predictor import Predictor, open_predictor
 from tledge.progress import SILENT, Progress
-from tledge.recipe import lookup
+from tledge.recipe import arguments, lookup
 from tledge.recipe.checks import require_variants
 from tledge.run.records import ParityReport, TrainedRun
+from tledge.runtime.sessions import KERNELS
 from tledge.training import pipeline
 from tledge.verification import compare_models
 from tledge.verification.compare_models import ComparedReport
 from tledge.verification.verify import failure, verify_bundle, verify_run
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from tledge.inference.photos import Photo
 
     Named = str | os.PathLike[str]
     """A path, a `Run` or an `Exported`."""
-    Photo = Named | bytes | NDArray[np.uint8]
-    """A file, an encoded photo, or pixels uint8[H, W, 3] in RGB."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 __all__ = [
     "Answer",
@@ -63,6 +66,21 @@ __all__ = [
     "train",
     "verify",
 ]
+
+
+def _explained(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function of the API: errors of the system become TledgeErrors, as on the command line."""
+
+    @wraps(function)
+    def explained(*arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            with resource_errors.resource_errors_explained():
+                return function(*arguments, **options)
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            raise TledgeError(f"{place}{error.strerror or error}.") from error
+
+    return explained
 
 
 @dataclass(frozen=True)
@@ -88,9 +106,11 @@ class Exported:
 
 
 class Classifier:
-    """An opened model that predicts photos; see `load`."""
+    """An opened model that predicts photos; `load` opens one."""
 
     def __init__(self, predictor: Predictor) -> None:
+        if not isinstance(predictor, Predictor):
+            raise RecipeError("Classifier: open a model with tledge.load(PATH) instead.")
         self._predictor = predictor
 
     def __repr__(self) -> str:
@@ -116,35 +136,43 @@ class Classifier:
         """Notes for the user, such as: trained on synthetic photos, bundled without passing verification."""
         return self._predictor.remarks
 
-    def predict(self, photo: Photo, top: int = 3) -> Answer:
+    @_explained
+    def predict(self, photo: Photo, top: SupportsIndex = 3) -> Answer:
         """Predict one photo.
 
         Args:
-            photo: A path, the bytes of an encoded photo, or pixels uint8[H, W, 3] in RGB.
-            top: How many labels to return, the most probable first.
+            photo: A path, the bytes of an encoded photo, an image of Pillow, or pixels uint8[H, W, 3] in RGB.
+            top: How many labels to return at most, the most probable first; a whole number from 1.
 
         Returns:
             The predictions, and whether the model is unsure (`abstained`).
 
         Raises:
-            DataError: The photo cannot be decoded.
-            FileNotFoundError: There is no file at this path.
+            DataError: There is no such file, it cannot be decoded, or the pixels have another type or shape.
+            RecipeError: `top` is not a whole number from 1.
         """
-        return predict_image(self._predictor, _photo(photo), top)
+        return predict_image(self._predictor, photo, arguments.count(top, "top"))
 
-    def predict_all(self, photos: Iterable[Photo], top: int = 3) -> Iterator[Answer]:
-        """Predict many photos, in order.
+    @_explained
+    def predict_all(self, photos: Iterable[Photo], top: SupportsIndex = 3) -> Iterator[Answer]:
+        """Predict many photos, in order, each when its answer is asked for.
 
         Args:
-            photos: As in `predict`.
-            top: How many labels to return for each.
+            photos: A list or another iterable of photos as in `predict`, also pixels uint8[N, H, W, 3].
+            top: How many labels to return for each at most; a whole number from 1.
 
-        Yields:
-            An answer for each photo; one that cannot be read has an `error` and no predictions.
+        Returns:
+            An iterator with an answer for each photo; one that cannot be read has an `error` and no
+            predictions.
+
+        Raises:
+            RecipeError: `photos` is a single photo, or `top` is not a whole number from 1.
         """
-        return predict(self._predictor, map(_photo, photos), top)
+        several = arguments.several(photos, "photos", "For a single photo use predict(photo).")
+        return predict(self._predictor, several, arguments.count(top, "top"))
 
 
+@_explained
 def load(
     model: Named, variant: str | None = None, *, kernels: str = "xnnpack", key: Named | None = None
 ) -> Classifier:
@@ -164,13 +192,16 @@ def load(
         ArtifactError: A file is damaged, or the bundle is not signed with this key.
         MissingError: The runtime of this model is not installed.
     """
-    return Classifier(open_predictor(Path(model), variant, kernels, _public(key)))
+    path, chosen = arguments.path(model, "model"), arguments.optional_name(variant, "variant")
+    family = arguments.one_of(kernels, "kernels", KERNELS)
+    return Classifier(open_predictor(path, chosen, family, _public(key)))
 
 
+@_explained
 def train(
     recipe: Named,
     *,
-    settings: Mapping[str, object] | Sequence[str] = (),
+    settings: Mapping[str, object] | Iterable[str] = (),
     out: Named | None = None,
     resume: bool = False,
     force: bool = False,
@@ -184,7 +215,8 @@ def train(
 
     Args:
         recipe: A TOML file, or the name of a shipped recipe.
-        settings: Keys to override: {"stage.0.epochs": 2}, or lines as --set takes them.
+        settings: Keys to override: {"stage.0.epochs": 2}, or lines as --set takes them. Values are text,
+            numbers (numpy's too), booleans, paths, or lists of these.
         out: The run folder; runs/NAME by default.
         resume: Resume an interrupted run.
         force: Replace the run in the folder.
@@ -192,22 +224,25 @@ def train(
         watch: Receives progress.
 
     Raises:
-        RecipeError: The recipe is not valid.
+        RecipeError: The recipe or an argument is not valid.
         RunError: The folder holds another run, or another command writes into it.
         DataError: The photos are unusable.
         MissingError: Photos, weights or Keras are missing on this machine.
     """
-    lines = _settings(settings)
-    checked, text = lookup.read_recipe(os.fspath(recipe), lines)
-    folder = Path("runs", checked.meta.name) if out is None else Path(out)
+    lines, asked_folder = arguments.settings(settings), arguments.optional_path(out, "out")
+    resumes, replaces = arguments.flag(resume, "resume"), arguments.flag(force, "force")
+    packed, progress = arguments.optional_path(cache, "cache"), arguments.progress(watch, "watch")
+    checked, text = lookup.read_recipe(os.fspath(arguments.path(recipe, "recipe")), lines)
+    folder = asked_folder or Path("runs", checked.meta.name)
     trained = pipeline.train(
         checked, text, folder,
-        settings=lines, resume=resume, force=force, cache=_path(cache), progress=watch,
+        settings=lines, resume=resumes, force=replaces, cache=packed, progress=progress,
     )  # fmt: skip
     assert trained is not None, "only one of several processes gives none"
     return Run(folder, trained)
 
 
+@_explained
 def export(
     run: Named | None = None,
     variants: Iterable[str] | None = None,
@@ -234,20 +269,23 @@ def export(
         ParityFailed: An artifact did not pass; `parity.json` in the run has all figures.
         ArtifactError: An artifact itself is faulty; `parity.json` in the run has all figures.
     """
-    folder, recipe = lookup.open_finished_run(_path(run))
-    wanted = recipe.export.variants if variants is None else tuple(variants)
-    require_variants(wanted, "variants")
-    signer = None if sign is None else signing.signer(Path(sign))
+    named = None if variants is None else arguments.some_names(variants, "variants")
+    require_variants(named or (), "variants")
+    with_failed = arguments.flag(unverified, "unverified")
+    key, progress = arguments.optional_path(sign, "sign"), arguments.progress(watch, "watch")
+    folder, recipe = lookup.open_finished_run(arguments.optional_path(run, "run"))
+    signer = None if key is None else signing.signer(key)
     for remark in signer.remarks if signer else ():
-        watch.say(f"warning: {remark}")
+        progress.say(f"warning: {remark}")
     with folder.alone():
-        export_run(folder, recipe, wanted, watch)
-        report = verify_run(folder, recipe.parity, progress=watch)
-        if not report.passed and not unverified:
+        export_run(folder, recipe, named or recipe.export.variants, progress)
+        report = verify_run(folder, recipe.parity, progress=progress)
+        if not report.passed and not with_failed:
             raise failure(report)
-        return Exported(report, bundle_run(folder, unverified=unverified, sign=signer, progress=watch))
+        return Exported(report, bundle_run(folder, unverified=with_failed, sign=signer, progress=progress))
 
 
+@_explained
 def verify(
     model: Named, *, kernels: str = "xnnpack", key: Named | None = None, watch: Progress = SILENT
 ) -> ParityReport:
@@ -269,23 +307,25 @@ def verify(
         RunError: There is nothing to verify.
         ArtifactError: The bundle is damaged, or not signed with this key.
     """
-    path = Path(model)
+    path, family = arguments.path(model, "model"), arguments.one_of(kernels, "kernels", KERNELS)
+    progress, public = arguments.progress(watch, "watch"), _public(key)
     if is_bundle(path):
-        return verify_bundle(path, key=_public(key), kernels=kernels, progress=watch)
+        return verify_bundle(path, key=public, kernels=family, progress=progress)
     if key is not None:
         raise RecipeError(
             f"{path}: a key checks the signature of a bundle, and this is no bundle. Name the signed bundle "
             f"of a run: {path / 'bundle'}"
         )
     folder, recipe = lookup.open_finished_run(path)
-    return verify_run(folder, recipe.parity, kernels=kernels, progress=watch)
+    return verify_run(folder, recipe.parity, kernels=family, progress=progress)
 
 
+@_explained
 def compare(
     a: Named,
     b: Named,
     *,
-    variants: Sequence[str] = (),
+    variants: Iterable[str] = (),
     kernels: str = "xnnpack",
     watch: Progress = SILENT,
 ) -> ComparedReport:
@@ -307,29 +347,13 @@ def compare(
     Raises:
         RecipeError: The two models have no artifact in common.
     """
-    limits, _whose = lookup.comparison_gates(Path(a), Path(b))
-    return compare_models.compare(
-        Path(a), Path(b), limits, variants=variants, kernels=kernels, progress=watch
-    )
+    old, new = arguments.path(a, "a"), arguments.path(b, "b")
+    named, family = arguments.names(variants, "variants"), arguments.one_of(kernels, "kernels", KERNELS)
+    progress = arguments.progress(watch, "watch")
+    limits, _whose = lookup.comparison_gates(old, new)
+    return compare_models.compare(old, new, limits, variants=named, kernels=family, progress=progress)
 
 
 def _public(key: Named | None) -> PublicKey | None:
-    return None if key is None else signing.public_key(Path(key))
-
-
-def _path(named: Named | None) -> Path | None:
-    return None if named is None else Path(named)
-
-
-def _photo(photo: Photo) -> Path | bytes | NDArray[np.uint8]:
-    return Path(photo) if isinstance(photo, (str, os.PathLike)) else photo
-
-
-def _settings(settings: Mapping[str, object] | Sequence[str]) -> tuple[str, ...]:
-    """Write settings as --set takes them; numbers, booleans and lists are the same in JSON and TOML."""
-    if isinstance(settings, str):
-        return (settings,)
-    if not isinstance(settings, Mapping):
-        return tuple(settings)
-    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
-    return tuple(f"{key}={text}" for key, text in texts.items())
+    path = arguments.optional_path(key, "key")
+    return None if path is None else signing.public_key(path)

@@ -1,7 +1,7 @@
 """The errors that tledge raises, as one tree. The command line turns each into a message and an exit code.
 
     TledgeError                 exit 1   base class: an error that tledge explains
-    ├── RecipeError             exit 2   invalid recipe or command-line arguments
+    ├── RecipeError             exit 2   invalid recipe or arguments
     ├── ParityFailed            exit 3   an artifact does not predict as the Keras model does
     ├── ArtifactError           exit 4   an artifact is structurally wrong or does not load
     ├── MissingError            exit 5   a dependency, weights or data are missing on this machine
@@ -25,7 +25,7 @@ class TledgeError(Exception):
 
 
 class RecipeError(TledgeError):
-    """Invalid recipe or command-line arguments."""
+    """Invalid recipe, or invalid arguments of a command or of a function of the Python API."""
 
     exit_code = 2
 

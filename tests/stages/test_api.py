@@ -52,7 +52,7 @@ def test_unreadable_photos(small_run: Path, tmp_path: Path) -> None:
     model = tledge.load(small_run / "bundle")
     with pytest.raises(DataError, match="not an image"):
         model.predict(tmp_path / "bad.jpg")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DataError, match=r"none\.jpg: no such file"):
         model.predict(tmp_path / "none.jpg")
     bad, gone, good = model.predict_all(
         [tmp_path / "bad.jpg", "none.jpg", small_run / "bundle/golden/00.jpg"]
@@ -125,7 +125,13 @@ def test_readme_snippet_runs(tmp_path: Path, small_run: Path) -> None:
 
 
 USED = """
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
 import tledge
+
 run = tledge.train("recipe.toml", settings={"stage.0.epochs": 2})
 exported = tledge.export(run, variants=["tflite-int8"])
 model = tledge.load(exported)
@@ -134,7 +140,29 @@ text: str = answer.best.label
 share: float = run.facts.test.accuracy
 fine: bool = tledge.verify("bundle.zip").passed
 word: str = tledge.compare("a.zip", run).verdict
+
+image = Image.open("photo.jpg")
+for photo in (Path("photo.jpg"), b"", bytearray(), image, np.zeros((2, 2, 3), np.uint8), np.asarray(image)):
+    model.predict(photo)
+    model.predict_all([photo], top=np.int64(2))
+model.predict_all(Path("photos").glob("*.jpg"))
+model.predict_all(np.zeros((5, 2, 2, 3), np.uint8))
+settings = {"data.source": Path("photos"), "stage.0": {"epochs": np.int64(2)}, "model.head": [8, 4]}
+tledge.train(Path("recipe.toml"), settings=settings, out=Path("run"))
+tledge.train("recipe.toml", settings=(f"stage.0.epochs={count}" for count in (1,)))
+tledge.export(run, (name for name in ("tflite-int8",)), sign=Path("key.pem"))
+tledge.compare(Path("a.zip"), exported, variants={"tflite-int8"})
+
+model.predict(None)  # type: ignore[arg-type]
+model.predict(3)  # type: ignore[arg-type]
+model.predict(image, top=1.5)  # type: ignore[arg-type]
+model.predict_all(Path("photos"))  # type: ignore[arg-type]
+tledge.train("recipe.toml", resume="no")  # type: ignore[arg-type]
+tledge.train("recipe.toml", settings=3)  # type: ignore[arg-type]
+tledge.export(run, variants=[1])  # type: ignore[list-item]
+tledge.load("bundle", key=b"key")  # type: ignore[arg-type]
 """
+"""A program of a user: what is taken, and what mypy refuses (an ignore without an error is one)."""
 
 
 @pytest.mark.parametrize(

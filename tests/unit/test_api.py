@@ -11,10 +11,8 @@ import pytest
 
 import tledge
 from tests.helpers.paths import ROOT
-from tests.helpers.small_run import SMALL
 from tledge import api
 from tledge.errors import RecipeError
-from tledge.recipe import loader
 
 NAMES = [
     "Answer", "Classifier", "ComparedReport", "Exported", "ParityReport", "Prediction", "Run", "TledgeError",
@@ -67,20 +65,6 @@ def test_api_loads_no_heavy_library() -> None:
 
 def test_package_says_that_it_is_typed() -> None:
     assert (ROOT / "tledge" / "py.typed").read_bytes() == b""
-
-
-def test_settings_are_read_back() -> None:
-    asked = {
-        "stage.0.epochs": 2,
-        "stage.0.learning_rate": 1e-3,
-        "stage.0.nesterov": True,
-        "model.head": [8, 4],
-    }
-    lines = api._settings({**asked, "model.backbone": "tiny"})
-    made = loader.parse(SMALL, "small.toml", lines)
-    assert (made.stage[0].epochs, made.stage[0].learning_rate, made.stage[0].nesterov) == (2, 1e-3, True)
-    assert made.model.head == (8, 4) and made.model.backbone == "tiny"
-    assert api._settings("a.b=1") == api._settings(["a.b=1"]) == ("a.b=1",)
 
 
 def test_missing_model_is_explained(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tledge.errors import ArtifactError, DataError
+from tledge.inference.photos import read_form
 from tledge.inference.predictor import Predictor
 from tledge.metrics import abstention
 from tledge.preprocessing.image import preprocess
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Photo = Path | bytes | NDArray[np.uint8]
-    """A file, an encoded photo, or pixels uint8[H, W, 3] in RGB."""
+    from tledge.inference.photos import Photo
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def predict(predictor: Predictor, photos: Iterable[Photo], top: int) -> Iterator
 
     Args:
         predictor: The opened model.
-        photos: Paths, encoded photos, or pixels uint8[H, W, 3] in RGB of any size.
+        photos: Photos of any size, in any form of `photos.FORMS`.
         top: How many predictions to return for an image at most.
 
     Yields:
@@ -77,9 +77,7 @@ def predict(predictor: Predictor, photos: Iterable[Photo], top: int) -> Iterator
     for photo in photos:
         try:
             yield predict_image(predictor, photo, top)
-        except FileNotFoundError:
-            yield Answer(_path_of(photo), (), f"{photo!s}: no such file.")
-        except (DataError, OSError) as error:
+        except DataError as error:
             yield Answer(_path_of(photo), (), str(error))
 
 
@@ -88,15 +86,20 @@ def predict_image(predictor: Predictor, photo: Photo, top: int) -> Answer:
 
     Args:
         predictor: The opened model.
-        photo: A path, an encoded photo, or pixels uint8[H, W, 3] in RGB of any size.
+        photo: A photo of any size, in any form of `photos.FORMS`.
         top: How many predictions to return at most.
 
     Raises:
         ArtifactError: the model does not run, or returns no probability for each label.
-        DataError: the photo cannot be decoded.
-        OSError: the file cannot be read.
+        DataError: there is no such file, it cannot be read, or it is no photo.
     """
-    pixels = preprocess(photo, predictor.size)
+    form = read_form(photo)
+    try:
+        pixels = preprocess(form, predictor.size)
+    except FileNotFoundError as error:
+        raise DataError(f"{form!s}: no such file.") from error
+    except OSError as error:
+        raise DataError(f"{form!s}: cannot be read ({error}).") from error
     return _answer(_path_of(photo), predictor, _probabilities(predictor, pixels), top)
 
 
@@ -119,7 +122,11 @@ def _probabilities(predictor: Predictor, pixels: NDArray[np.uint8]) -> NDArray[n
 
 
 def _path_of(photo: Photo) -> str:
-    return str(photo) if isinstance(photo, Path) else ""
+    """Return the path of a photo as it was passed; empty for one that is no path."""
+    try:
+        return str(os.fspath(photo)) if isinstance(photo, (str, os.PathLike)) else ""
+    except Exception:  # an object that says it is a path, and is none
+        return ""
 
 
 def _answer(path: str, predictor: Predictor, probabilities: NDArray[np.float32], top: int) -> Answer:

@@ -101,6 +101,28 @@ def preprocess(source: bytes | Path | NDArray[np.uint8], size: tuple[int, int]) 
     return decoding_memory.run(lambda: _resize(to_rgb(Image.fromarray(source)), size), source.size // 3)
 
 
+def pixels_of(image: Image) -> NDArray[np.uint8]:
+    """Return the upright RGB pixels of an image of Pillow: those that its file would give.
+
+    Raises DataError where it is damaged, closed, empty or too large.
+    """
+    import numpy as np
+
+    pixels = image.width * image.height
+    if not pixels or pixels > MAX_PIXELS:
+        raise DataError(f"PIL image: {image.width}x{image.height} pixels; at most {MAX_PIXELS} are read.")
+
+    def load() -> NDArray[np.uint8]:
+        image.load()  # turns a TIFF upright, which then says so
+        return np.asarray(to_rgb(image), dtype=np.uint8)
+
+    try:
+        with pillow_warnings_ignored():
+            return decoding_memory.run(load, pixels, in_full=True)
+    except _DAMAGE as error:
+        raise DataError(f"PIL image: damaged or closed{_describe_damage(b'', error)}.") from error
+
+
 def preprocess_with_facts(data: bytes, size: tuple[int, int]) -> tuple[NDArray[np.uint8], ImageFacts]:
     """Return what `preprocess` returns for an encoded photo, and the photo's facts, from one decoding."""
     return _decode_with(data, f"{len(data)} bytes", lambda image, _facts: _resize(image, size))
