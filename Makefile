@@ -7,9 +7,11 @@ BIN := $(VENV)/bin
 # Workers of `make test`, one more than there are processors: many tests wait for a process.
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 BUNDLE ?= runs/quickstart/bundle
+# Where bytecode is turned off, each of the hundreds of processes that tests start would compile tledge anew.
+export PYTHONDONTWRITEBYTECODE :=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test docs bench torture audit extras floors device-check clean
+.PHONY: demo test types tests docs bench torture audit extras floors device-check clean
 
 demo: $(VENV)/all.installed  ## train, export, verify, bundle and predict on drawn hands
 	$(BIN)/tledge train recipes/quickstart.toml --out runs/quickstart --force
@@ -20,9 +22,14 @@ demo: $(VENV)/all.installed  ## train, export, verify, bundle and predict on dra
 test: $(VENV)/dev.installed  ## all checks and all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 25
+	@$(MAKE) --no-print-directory --jobs 2 types tests  # mypy keeps one processor busy, pytest starts slowly
+
+types: $(VENV)/dev.installed
+	$(BIN)/mypy
+
+tests: $(VENV)/dev.installed
+	MAKEFLAGS= $(BIN)/python -m pytest -m "" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 25
 
 docs: $(VENV)/dev.installed  ## the documentation as a site in site/; a warning is an error
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs site
