@@ -32,7 +32,7 @@ from tledge._io.json_records import from_json
 from tledge.config import Data
 from tledge.data import cache, prepare
 from tledge.data.cache import Prepared
-from tledge.data.sources.options import source_options
+from tledge.data.sources.options import source_options, stored_options, with_defaults
 from tledge.errors import DataError, MissingError, RecipeError, RunError
 from tledge.preprocessing import image
 from tledge.progress import SILENT, Progress, Task, start_task
@@ -113,9 +113,10 @@ def _header(prepared: Prepared, data: Data, size: int, members: dict[str, tuple[
 
 def _origin(data: Data, size: int) -> dict[str, Any]:
     """Return what a cache is made from except the photos, by the names of `ArchiveHeader`."""
+    name = data.source.partition(":")[0]
     return {
-        "source": data.source.partition(":")[0],
-        "options": source_options(data),
+        "source": name,
+        "options": stored_options(name, source_options(data)),
         "image_size": size,
         "on_bad": data.on_bad,
         "preparation": image.PREPROCESSING,
@@ -243,7 +244,8 @@ def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in values.items()
         if name not in ("options", "key", "members", "format")
     }
-    return plain | {f"[data] {name}": value for name, value in values["options"].items()}
+    options = with_defaults(values["source"], values["options"])
+    return plain | {f"[data] {name}": value for name, value in options.items()}
 
 
 def _fill(

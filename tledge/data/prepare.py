@@ -20,7 +20,7 @@ from tledge.data.cache import Prepared, open_cache, prepared_from
 from tledge.data.cache_index import CacheHeader
 from tledge.data.cache_writer import CacheWriter, Decoded, DecodedPhoto, UnusablePhoto
 from tledge.data.sources.base import Record, Scan, require_printable
-from tledge.data.sources.options import cache_key_options, source_options
+from tledge.data.sources.options import source_options, stored_options
 from tledge.data.sources.registry import SOURCES
 from tledge.errors import DataError, MissingError, RunError
 from tledge.preprocessing import image
@@ -62,7 +62,7 @@ def prepare_dataset(data: Data, size: int, progress: Progress = SILENT, *, wait:
     if not data.cache:
         source.reader(options)  # refuses before anything is read
     scan = source.scan(options)
-    parts = (data.source, cache_key_options(name, options), scan.fingerprint(), size)
+    parts = (data.source, sorted(stored_options(name, options).items()), scan.fingerprint(), size)
     text = repr((*parts, data.on_bad, image.PREPROCESSING, LAYOUT, *(() if data.cache else ("streamed",))))
     folder = cache_folder.own_cache_root() / hashlib.sha256(text.encode()).hexdigest()[:24]
     if prepared := _undamaged(folder, progress):

@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from tledge._io import resource_errors
+from tledge.data.sources import csv_faults, csv_paths, csv_tables, csv_text
 from tledge.data.sources.base import Reader, Record, Scan, file_stamps
-from tledge.errors import DataError, MissingError, RecipeError
+from tledge.data.sources.csv_paths import PhotoPaths
+from tledge.data.sources.csv_tables import Columns, Table
+from tledge.errors import DataError
 from tledge.preprocessing import image
 
-OPTIONS: dict[str, object] = {"path": "", "image": "path", "label": "label", "split": "", "delimiter": ","}
-"""`image`, `label`, `split`: names of columns; without `split` every photo is in split "train"."""
-
-SHOWN = 10
-"""Bad lines that one message quotes."""
+OPTIONS: dict[str, object] = {
+    "path": "", "image": "path", "label": "label", "split": "", "delimiter": ",", "folder": "", "ending": "",
+    "prefixes": {}, "label_columns": [], "encoding": "",
+}  # fmt: skip
+"""`image`, `label`, `split`: names of columns; without `split` every photo is in split "train". `{split}` in
+the path stands for the name of each split, where every split has a table: "csv:photos/{split}/_classes.csv".
+`folder`: where the photos are, seen from the table. `ending`: what to add to names that lack it: ".jpg".
+`prefixes`: beginnings of paths, and what stands there instead: `{ "/data/upload/" = "media/upload/" }`.
+`label_columns`: instead of `label`, the columns that each stand for a label and hold 1 or 0; `["*"]` for all.
+`delimiter`: found by itself if it is a semicolon, a tab or a bar. `encoding`: such as "cp1252", where it is
+neither UTF-8 nor UTF-16."""
 
 
 def scan(options: Mapping[str, object]) -> Scan:
-    """Read the table; its records are the listed photos in the order of the lines, with their path as id.
+    """Read the tables; their records are the listed photos in the order of the lines, with their path as id.
 
     Blanks around a cell do not count.
 
     Raises:
         MissingError: There is no such CSV file.
-        RecipeError: The delimiter is not one character.
-        DataError: Quotes the lines: a column is missing, a row or cell is empty, or a photo is missing or
-            listed twice.
+        RecipeError: Options contradict each other.
+        DataError: Tells what is wrong with the lines: a column is missing, a row or cell is empty, or a photo
+            is missing or listed twice.
     """
-    content = _table(options).read_bytes()
-    lines = _lines(options, content)
+    options = {**OPTIONS, **options}
+    csv_tables.check(options)
+    root, tables = csv_tables.tables(options)
+    contents = [table.path.read_bytes() for table in tables]
+    lines: list[_Line] = []
+    first: dict[str, str] = {}
+    for table, content in zip(tables, contents, strict=True):
+        lines += _lines(root, table, content, options, first)
     return Scan(
-        fingerprint=lambda: _fingerprint(content, lines),
+        fingerprint=lambda: _fingerprint(contents, lines),
         count=lambda: len(lines),
         records=lambda: (
             Record(line.photo, line.label, line.split, partial(image.read_photo, line.path)) for line in lines
@@ -45,21 +58,27 @@ def scan(options: Mapping[str, object]) -> Scan:
     )
 
 
-def _fingerprint(content: bytes, lines: list[_Line]) -> str:
-    """Hash the CSV file, and name, size and time of every photo in it."""
-    digest = hashlib.sha256(content).hexdigest()
+def check(options: Mapping[str, object]) -> None:
+    """Check the options without reading anything; raises RecipeError."""
+    csv_tables.check({**OPTIONS, **options})
+
+
+def _fingerprint(contents: list[bytes], lines: list[_Line]) -> str:
+    """Hash the CSV files, and name, size and time of every photo in them."""
+    digests = [hashlib.sha256(content).hexdigest() for content in contents]
+    digest = digests[0] if len(digests) == 1 else "".join(digests)
     return repr((digest, file_stamps((line.photo, line.path) for line in lines)))
 
 
 def reader(options: Mapping[str, object]) -> Reader:
     """Return a function that reads the file that an id names, from the folder of the CSV file."""
-    root = _table(options).parent
+    root = csv_tables.tables({**OPTIONS, **options})[0]
     return lambda name, _offset, _size: image.read_photo(root / name)
 
 
 @dataclass(frozen=True)
 class _Line:
-    """One photo: its path as written and as it is on disk."""
+    """One photo: its path from the root, and as it is on disk."""
 
     photo: str
     label: str
@@ -67,98 +86,87 @@ class _Line:
     path: Path
 
 
-def _table(options: Mapping[str, object]) -> Path:
-    path = resource_errors.expanded(str(options["path"]))
-    if not path.is_file():
-        raise MissingError(f'{path}: no such CSV file. Set [data] source = "csv:PATH".')
-    return path
+def _paths(root: Path, table: Table, options: Mapping[str, Any]) -> PhotoPaths:
+    """Return how the table's cells become paths from the root."""
+    inner = os.path.relpath(table.path.parent, root)
+    folder = os.path.join("" if inner == "." else inner, options["folder"])
+    return PhotoPaths(folder.replace(os.sep, "/"), options["ending"], options["prefixes"])
 
 
-def _lines(options: Mapping[str, object], content: bytes) -> list[_Line]:
-    """Parse all lines of the table; raises one DataError about those that cannot be used."""
-    table = _table(options)
-    rows = _rows(table, content, str(options["delimiter"]))
+def _lines(
+    root: Path, table: Table, content: bytes, options: Mapping[str, object], first: dict[str, str]
+) -> list[_Line]:
+    """Parse all lines of a table; raises one DataError about those that cannot be used.
+
+    `first` holds the place where each photo was listed first.
+    """
+    rows = csv_text.rows(table.path, content, str(options["delimiter"]), str(options["encoding"]))
     _number, header = next(rows, (1, []))
-    columns = _columns(table, header, options)
+    columns = csv_tables.columns(table.path, header, options)
+    paths = _paths(root, table, options)
     lines: list[_Line] = []
-    faults: list[str] = []
-    first: dict[str, int] = {}
+    faults: list[tuple[int, str]] = []
+    missing: list[str] = []
     for number, cells in rows:
         try:
-            line = _line(table, cells, len(header), columns)
-            _refuse_repeated(line, first, number)
+            line = _line(root, table, cells, columns, paths)
+            _refuse_repeated(line, first, f"line {number}{table.split and f' of {table.path}'}")
+        except _NoSuchPhoto as fault:
+            missing.append(cells[columns.image])
+            faults.append((number, str(fault)))
         except ValueError as fault:
-            faults.append(f"{table}:{number}: {fault}")
+            faults.append((number, str(fault)))
         else:
             lines.append(line)
     if faults:
-        rest = f"\nand {len(faults) - SHOWN} more lines" if len(faults) > SHOWN else ""
-        raise DataError("\n".join(faults[:SHOWN]) + rest)
+        is_common = len(missing) > csv_faults.FEW or not lines
+        advice = _advice(table, missing) if is_common else ""
+        raise DataError(csv_faults.message(table.path, faults, len(lines) + len(faults)) + advice)
     if not lines:
-        raise DataError(f"{table}: lists no photo, expected a line for each below the header.")
+        raise DataError(f"{table.path}: lists no photo, expected a line for each below the header.")
     return lines
 
 
-def _rows(table: Path, content: bytes, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row, cells without blanks around them, and the number of the line on which it starts."""
-    if len(delimiter) != 1 or delimiter in '\r\n"':
-        raise RecipeError(f'[data] delimiter = {delimiter!r}: expected one character, such as "," or "\\t".')
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{table}: not UTF-8 ({error}). Save it as UTF-8.") from error
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    number = 1
-    try:
-        for cells in reader:
-            yield number, [cell.strip() for cell in cells]
-            number = reader.line_num + 1
-    except csv.Error as error:
-        advice = "Check the quotes of this row."
-        raise DataError(f"{table}:{number}: not valid CSV ({error}). {advice}") from error
+def _advice(table: Table, missing: list[str]) -> str:
+    """Say by which options the photos that are missing would be found, if there are any."""
+    proposal = csv_paths.propose(table.path.parent, missing)
+    settings = csv_paths.as_toml(proposal) if proposal else []
+    return f"\nThey are found with [data] {', '.join(settings)}." if settings else ""
 
 
-def _columns(table: Path, header: list[str], options: Mapping[str, object]) -> dict[str, int]:
-    """Find the columns of the path, the label and, if the recipe names one, the split."""
-    column_names = {key: str(options[key]) for key in ("image", "label", "split") if options[key]}
-    for key, name in column_names.items():
-        if header.count(name) != 1:
-            problem = "more than one column" if name in header else "no column"
-            raise DataError(
-                f"{table}:1: {problem} {name!r}; the columns are {', '.join(map(repr, header)) or 'none'}. "
-                f"Name the right one with [data] {key}, and what separates columns with [data] delimiter."
-            )
-    return {key: header.index(name) for key, name in column_names.items()}
+class _NoSuchPhoto(ValueError):
+    """A path that leads nowhere."""
 
 
-def _line(table: Path, cells: list[str], width: int, columns: Mapping[str, int]) -> _Line:
+def _line(root: Path, table: Table, cells: list[str], columns: Columns, paths: PhotoPaths) -> _Line:
     """Parse one row; raises ValueError, with the rest of a sentence, where it cannot be used."""
     if not any(cells):
         raise ValueError("an empty row. Remove it.")
-    if len(cells) != width:
+    if len(cells) != columns.width:
         raise ValueError(
-            f"{len(cells)} cells {cells!r}, expected {width} as in the header. "
+            f"{len(cells)} cells {cells!r}, expected {columns.width} as in the header. "
             "Put a cell that holds the delimiter into double quotes."
         )
-    named = {key: cells[place] for key, place in columns.items()}
-    for key, cell in named.items():
-        if not cell:
+    for key, place in (("image", columns.image), ("label", columns.label), ("split", columns.split)):
+        if place is not None and not cells[place]:
             raise ValueError(f"the {key} of {cells!r} is empty. Fill it in or remove the row.")
-    path = table.parent / named["image"]
-    if not path.is_file():
-        raise ValueError(
-            f"{named['image']!r}: no such photo. Expected a path from {table.parent} "
+    cell = cells[columns.image]
+    photo = paths.find(cell, root)
+    if photo is None:
+        raise _NoSuchPhoto(
+            f"{cell!r}: no such photo. Expected a path from {table.path.parent} "
             "or an absolute one, folders separated by '/'."
         )
-    return _Line(named["image"], named["label"], named.get("split", "train"), path)
+    split = table.split or ("train" if columns.split is None else cells[columns.split])
+    return _Line(photo, columns.label_of(cells), split, root / photo)
 
 
-def _refuse_repeated(line: _Line, first: dict[str, int], number: int) -> None:
-    """Remember the photo's line; raises ValueError for a photo that was listed before."""
+def _refuse_repeated(line: _Line, first: dict[str, str], place: str) -> None:
+    """Remember the photo's place; raises ValueError for a photo that was listed before."""
     key = os.path.normpath(line.path)
-    before = first.setdefault(key, number)
-    if before != number:
+    before = first.setdefault(key, place)
+    if before != place:
         raise ValueError(
-            f"{line.photo!r} with label {line.label!r} was listed before, on line {before}. "
+            f"{line.photo!r} with label {line.label!r} was listed before, on {before}. "
             "Expected every photo once."
         )

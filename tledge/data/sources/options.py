@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from tledge.config import Data
 from tledge.data.sources.registry import SOURCES
 from tledge.errors import RecipeError
-
-if TYPE_CHECKING:
-    pass
 
 
 def source_options(data: Data) -> dict[str, object]:
@@ -38,17 +35,24 @@ def source_options(data: Data) -> dict[str, object]:
     return chosen
 
 
-ADDED: dict[str, tuple[str, ...]] = {"folder": ("label_from",)}
+ADDED: dict[str, tuple[str, ...]] = {
+    "folder": ("label_from",),
+    "csv": ("folder", "ending", "prefixes", "label_columns", "encoding"),
+}
 """Options by source that came after the first caches were made."""
 
 
-def cache_key_options(name: str, options: dict[str, object]) -> list[tuple[str, object]]:
-    """Return the options that are part of a cache's key, sorted.
+def stored_options(name: str, options: Mapping[str, object]) -> dict[str, object]:
+    """Return the options that are part of a cache's key and of a packed cache.
 
     Those of `ADDED` are left out where they have their default: a recipe without them keeps its cache.
     """
     defaults = SOURCES[name].module.OPTIONS
     added = ADDED.get(name, ())
-    return sorted(
-        (key, value) for key, value in options.items() if key not in added or value != defaults[key]
-    )
+    return {key: value for key, value in options.items() if key not in added or value != defaults[key]}
+
+
+def with_defaults(name: str, stored: Mapping[str, object]) -> dict[str, object]:
+    """Return stored options with those that were left out."""
+    defaults = SOURCES[name].module.OPTIONS if name in SOURCES else {}
+    return {**{key: defaults[key] for key in ADDED.get(name, ())}, **stored}

@@ -24,7 +24,7 @@ class SourceEntry:
 
 
 SOURCES: dict[str, SourceEntry] = {
-    "csv": SourceEntry(csv, "path", "photos listed in a CSV file, with their labels"),
+    "csv": SourceEntry(csv, "path", "photos listed in a CSV file, with their labels", check=csv.check),
     "drawn": SourceEntry(synthetic, "", "hands drawn by tledge itself; synthetic, no download", True),
     "folder": SourceEntry(
         folder, "path", "photos in folders, by split and label or by label", check=folder.check

@@ -133,18 +133,41 @@ def test_csv_empty_split(table: Path) -> None:
     assert "photos.csv:3: the split of" in fails(csv, path=str(table), split="part")
 
 
-def test_csv_quotes_ten_bad_lines(table: Path) -> None:
-    write(table, "path,label", "a.jpg,ant", *(f"no{number}.jpg,ant" for number in range(13)))
+def test_csv_tells_a_common_cause_once(table: Path) -> None:
+    write(
+        table, "path,label", "a.jpg,ant", *(f"no{number}.jpg,ant" for number in range(13)), "b.jpg,", "c.jpg"
+    )
     message = fails(csv, path=str(table)).split("\n")
-    assert len(message) == 11 and "no9.jpg" in message[9]
-    assert message[10] == "and 3 more lines"
+    assert len(message) == 3
+    assert message[0].startswith(f"{table}: 13 of 16 lines are like line 3: 'no0.jpg': no such photo.")
+    assert message[0].endswith("Others: line 4 'no1.jpg', line 5 'no2.jpg'.")
+    assert message[1].startswith(f"{table}:16: the label of ['b.jpg', ''] is empty")
+    assert message[2].startswith(f"{table}:17: 1 cells ['c.jpg']")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (
+            ["a.jpg,", "b.jpg,", "c.jpg,", "d.jpg,"],
+            "4 of 4 lines are like line 2: the label of ['a.jpg', '']",
+        ),
+        (["a.jpg"] * 5, "5 of 5 lines are like line 2: 1 cells ['a.jpg'], expected 2"),
+        (["a.jpg,ant"] * 6, "5 of 6 lines are like line 3: 'a.jpg' with label 'ant' was listed before"),
+        ([""] * 4, "4 of 4 lines are like line 2: an empty row. Remove it. Others: line 3, line 4."),
+    ],
+)
+def test_csv_common_causes(table: Path, lines: list[str], words: str) -> None:
+    write(table, "path,label", *lines)
+    message = fails(csv, path=str(table))
+    assert words in message and "\n" not in message
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("file,label\na.jpg,ant\n", "no column 'path'; the columns are 'file', 'label'"),
-        ("path;label\na.jpg;ant\n", "the columns are 'path;label'.* separates columns with .data. delimiter"),
+        ("path/label\na.jpg/ant\n", "the columns are 'path/label'.* separates columns with .data. delimiter"),
         ("path,label,path\na.jpg,ant,b.jpg\n", "more than one column 'path'"),
         ("", "no column 'path'; the columns are none"),
         ("path,label\n", "lists no photo"),

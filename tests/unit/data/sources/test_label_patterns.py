@@ -12,7 +12,7 @@ from tests.helpers.photo_folders import data_of
 from tests.helpers.sources import fails, read, touch
 from tledge.data.sources import folder
 from tledge.data.sources.label_patterns import parse, without_ending
-from tledge.data.sources.options import cache_key_options, source_options
+from tledge.data.sources.options import source_options, stored_options, with_defaults
 from tledge.errors import RecipeError
 
 
@@ -138,6 +138,8 @@ def test_folder_without_a_fitting_name(tmp_path: Path) -> None:
 
 def test_unused_options_leave_the_cache_as_it_is() -> None:
     """A recipe without the newer options finds the cache that was made before they came."""
-    assert cache_key_options("folder", {"path": "x", "label_from": "folder"}) == [("path", "x")]
+    plain = {"path": "x", "label_from": "folder"}
+    assert stored_options("folder", plain) == {"path": "x"}
+    assert with_defaults("folder", {"path": "x"}) == plain
     changed = {"path": "x", "label_from": "name:{label}_*"}
-    assert cache_key_options("folder", changed) == sorted(changed.items())
+    assert stored_options("folder", changed) == with_defaults("folder", changed) == changed
