@@ -136,9 +136,7 @@ def test_words_of_the_default_install(
     monkeypatch.setattr(doctor, "examine", lambda _watch: bare)
     done = cli("doctor", "--quiet")
     assert done.code == 0
-    assert (
-        done.out.count(EXPORT) == len(VARIANTS) + 2 + 3
-    )  # made; SavedModel opened, inspected; ONNX inspected
+    assert done.out.count(EXPORT) == len(VARIANTS) + 2  # made; SavedModel opened, inspected
     assert "TensorFlow is not installed" in done.out and "Next: tledge predict" in done.out
     assert json.loads(cli("doctor", "--json").out)["variants"][1]["opened"]["possible"] is True
 

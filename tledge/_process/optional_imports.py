@@ -55,11 +55,11 @@ def import_runtime(name: str) -> None:
         )
 
 
-def load(module: str, extra: str) -> Any:
+def load(module: str, extra: str, command: str = "") -> Any:
     """Import a large module without what it prints when it loads, warnings of its own imports included.
 
     Raises:
-        MissingError: the module does not load; the message names the extra of tledge to install.
+        MissingError: the module does not load; the message names the extra of tledge, or `command`.
         ResourceError: memory is too small to load it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -76,5 +76,6 @@ def load(module: str, extra: str) -> Any:
         if explanation := resource_errors.cause(error):
             raise ResourceError(explanation) from error
         raise MissingError(
-            f"{module} is not installed or does not load ({error}). Install it with: {install_command(extra)}"
+            f"{module} is not installed or does not load ({error}). Install it with: "
+            f"{command or install_command(extra)}"
         ) from error

@@ -49,8 +49,8 @@ def _targets() -> list[str]:
 
 
 NAMES: dict[str, Callable[[], list[str]]] = {
-    **dict.fromkeys(("run", "file"), _runs),
-    **dict.fromkeys(("path", "model", "bundle", "a", "b"), lambda: [*_bundles(), *_runs()]),
+    "run": _runs,
+    **dict.fromkeys(("path", "model", "bundle", "file", "a", "b"), lambda: [*_bundles(), *_runs()]),
     "recipe_name": _recipes,
     **dict.fromkeys(("variant", "variants", "named"), _variants),
     "target": _targets,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tledge._io.encoding import printable
@@ -14,6 +15,7 @@ from tledge.visualization.text_format import abstention, interval
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tledge.bundle.contents import BundleContents
     from tledge.data.inspection import DatasetSummary
 
 
@@ -148,6 +150,18 @@ def headless_table(rows: Sequence[tuple[str, ...]]) -> Any:
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))  # labels and file names are text, not markup
     return table
+
+
+def bundle_rows(contents: BundleContents) -> list[tuple[str, str]]:
+    """Return the rows of a bundle: its manifest, then for each artifact its facts or what is missing."""
+    facts = asdict(contents)
+    artifacts = facts.pop("artifacts")
+    rows = fact_rows(facts)
+    for artifact in artifacts:
+        variant, structure = artifact.pop("variant"), artifact.pop("structure") or {}
+        shown = {name: value for name, value in structure.items() if name not in ("labels", "metadata")}
+        rows += fact_rows({**artifact, **shown}, f"{variant}.")
+    return rows
 
 
 def fact_rows(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

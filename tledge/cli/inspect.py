@@ -22,7 +22,7 @@ from tledge.cli.options import (
     shell_path,
     write_report,
 )
-from tledge.errors import TledgeError
+from tledge.errors import ArtifactError, MissingError, TledgeError
 
 if TYPE_CHECKING:
     from tledge.cli.listing import RunLine
@@ -115,14 +115,16 @@ def _show_runs(lines: list[RunLine], as_json: bool) -> None:
 
 
 @click.command(epilog=example("tledge inspect runs/rps/artifacts/tflite-int8.tflite"))
-@click.argument("file", metavar="FILE|RUN", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE|BUNDLE|RUN", type=click.Path(path_type=Path))
 @click.option("--quantization", is_flag=True, help="Measure the accuracy cost of int8 for each layer of RUN.")
 @common_options
 def inspect(file: Path, quantization: bool, quiet: bool, as_json: bool) -> None:
-    """Show what is inside a .tflite or .onnx file or a SavedModel folder, without running it.
+    """Show what is inside a .tflite or .onnx file, a SavedModel folder or a bundle, without running it.
 
-    For a run: show its scores, and coverage and error at each confidence threshold.
+    For a bundle: show its manifest and every artifact; for one that cannot be inspected here, say what to
+    install. For a run: show its scores, and coverage and error at each confidence threshold.
     """
+    from tledge.bundle import reader
     from tledge.cli import console, listing
     from tledge.run import folder as run_folder
 
@@ -132,11 +134,32 @@ def inspect(file: Path, quantization: bool, quiet: bool, as_json: bool) -> None:
     if run_folder.is_run(file):
         _inspect_run(file, as_json)
         return
+    if reader.is_bundle(file):
+        _inspect_bundle(file, as_json)
+        return
     facts = listing.inspect(file)
     if as_json:
         print_json(facts)
         return
     console.print_rows(console.fact_rows(facts))
+
+
+def _inspect_bundle(path: Path, as_json: bool) -> None:
+    """Print what is inside a bundle; exit with 4 for a damaged artifact, with 5 if none can be inspected."""
+    from tledge.bundle.contents import inspect_bundle
+    from tledge.cli import console
+
+    contents = inspect_bundle(path)
+    if as_json:
+        print_json({"format": "bundle", **json_fields(contents)})
+    else:
+        console.print_rows(console.bundle_rows(contents))
+    faults = [f"{artifact.variant}: {artifact.fault}" for artifact in contents.artifacts if artifact.fault]
+    if faults:
+        raise ArtifactError(f"{path}: {' '.join(faults)}")
+    lacking = [artifact.missing for artifact in contents.artifacts if artifact.missing]
+    if lacking and len(lacking) == len(contents.artifacts):
+        raise MissingError(f"{path}: no artifact can be inspected here. {lacking[0]}")
 
 
 def _show_layers(run: Path, quiet: bool, as_json: bool) -> None:

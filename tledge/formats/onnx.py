@@ -18,6 +18,9 @@ from tledge.runtime.sessions import OnnxSession, Session
 VALUE_KEEPING_OPERATORS = ("Cast", "Transpose")
 """Operators that change the dtype or the order of pixels, and not their values."""
 
+TO_INSPECT = Needs(("onnx",), "pip install onnx")
+"""A device needs no more than this for it."""
+
 
 def open_model(source: ModelSource, kernels: str) -> Session:
     """Open in ONNX Runtime, one session for the threads of all processors; `kernels` is for TFLite."""
@@ -33,7 +36,7 @@ def inspect(source: ModelSource) -> Structure:
         ArtifactError: the file is damaged, or its weights are in another file.
         MissingError: `onnx` is not installed.
     """
-    onnx = optional_imports.load("onnx", "export")
+    onnx = optional_imports.load("onnx", "export", TO_INSPECT.command)
     model = read_model(source)
     refuse_external_data(model.content, model.name)
     try:
@@ -108,5 +111,5 @@ FORMAT = Format(
     inspect=inspect,
     to_convert=Needs(("keras", "tensorflow", "onnx", "tf2onnx"), install_command("export")),
     to_open=Needs(("onnxruntime",), "pip install onnxruntime"),
-    to_inspect=Needs(("onnx",), install_command("export")),
+    to_inspect=TO_INSPECT,
 )  # fmt: skip

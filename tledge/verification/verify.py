@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import contract
 from tledge._io import files
+from tledge.bundle.contents import extract_artifact
 from tledge.bundle.manifest import Shipped
 from tledge.bundle.reader import Bundle, open_bundle
 from tledge.bundle.signing import PublicKey
@@ -25,7 +26,7 @@ from tledge.run import golden_set
 from tledge.run.folder import UNCORRECTED, RunFolder, alone
 from tledge.run.records import SKIPPED, Artifact, ParityReport, ParityRow, Reference
 from tledge.runtime import sandbox
-from tledge.runtime.model_file import ModelFile, ModelSource
+from tledge.runtime.model_file import ModelFile
 from tledge.verification import earlier_verdicts, flips, parity
 from tledge.verification.parity import Standard
 from tledge.verification.reasons import Reasons
@@ -241,27 +242,12 @@ def _predict_shipped(
     manifest, format = bundle.manifest, VARIANTS[entry.variant].format
     standard = Standard(manifest.labels, manifest.input, manifest.parameters, Parity())
     with tempfile.TemporaryDirectory() as scratch:
-        source = _extract(bundle, entry, Path(scratch))
+        source = extract_artifact(bundle, entry, Path(scratch))
         if isinstance(source, ModelFile):
             sandbox.try_model(source, kernels)
         reasons = Reasons(tuple(parity.structural_reasons(source, entry.variant, standard)))
         session = format.open(source, kernels)
         return session.kernels, parity.predict_all(session, pixels, entry.variant), reasons
-
-
-def _extract(bundle: Bundle, entry: Shipped, scratch: Path) -> ModelSource:
-    """Read an artifact's file, or write the folder of a SavedModel below `scratch`.
-
-    Raises ArtifactError where it is not in the bundle or not what the manifest names.
-    """
-    bundle.extract(scratch, entry.path)
-    path = (scratch / entry.path).resolve()
-    if not path.is_relative_to(scratch.resolve()) or not path.exists():
-        raise ArtifactError(f"{bundle.path}: {entry.path} is not in the bundle.")
-    source = ModelFile(entry.path, path.read_bytes()) if path.is_file() else path
-    if parity.hash_of(source) != entry.sha256:
-        raise ArtifactError(f"{entry.path}: not the file that manifest.json names (SHA-256 differs).")
-    return source
 
 
 def _compare_with_golden(
