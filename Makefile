@@ -11,7 +11,7 @@ BUNDLE ?= runs/quickstart/bundle
 export PYTHONDONTWRITEBYTECODE :=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test types tests docs bench torture audit extras floors device-check clean
+.PHONY: demo test types tests docs bench torture mutation audit extras floors device-check clean
 
 demo: $(VENV)/all.installed  ## train, export, verify, bundle and predict on drawn hands
 	$(BIN)/tledge train recipes/quickstart.toml --out runs/quickstart --force
@@ -39,6 +39,10 @@ bench: $(VENV)/all.installed  ## tledge beside plain Keras, ratios from one run;
 
 torture: $(VENV)/dev.installed  ## kills, floods and hostile files, one line a case; REDUCED=1 takes minutes
 	$(BIN)/python -m torture $(if $(REDUCED),--reduced)
+
+mutation: $(VENV)/dev.installed  ## plant faults, and change MODULES one operator at a time: does a test notice? hours
+	$(BIN)/python tools/planted_faults.py --slow
+	$(BIN)/python tools/mutation.py $(MODULES)
 
 audit: $(VENV)/dev.installed  ## pins, licences, and vulnerabilities where a database of them can be reached
 	$(BIN)/python tools/notice.py --check

@@ -170,3 +170,27 @@ def test_stability_joins_the_record(drawn: tuple[RunFolder, Recipe, cache.Prepar
     calibration_data.note_stability(folder, record, [unstable], heard)
     assert json.loads(folder.calibration.read_text())["stability"] == planted
     assert heard.lines == ["warning: calibrate on more"]
+
+
+def test_repairs_are_chosen_on_validation_photos(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
+    """Never on test photos: a repair that is chosen on them would verify itself."""
+    folder, recipe, prepared = drawn
+    parts = splits.split(prepared, recipe.data, 5)
+    images, labels = calibration_data.selection_set(recipe, folder.read_run(), prepared, 1000)
+    photos = {image.tobytes(): label for image, label in zip(images, labels.tolist(), strict=True)}
+    for row in parts["validation"].tolist():
+        assert photos[prepared.images()[row].tobytes()] == prepared.label_indices[row]
+    for split in ("train", "test"):
+        assert not photos.keys() & {image.tobytes() for image in prepared.images()[parts[split]]}
+    assert len(images) == 5 * len(parts["validation"])
+    few, _ = calibration_data.selection_set(recipe, folder.read_run(), prepared, 17)
+    assert len(few) == 15
+
+
+def test_chosen_images_are_kept_in_the_run(drawn: tuple[RunFolder, Recipe, cache.Prepared]) -> None:
+    folder, recipe, prepared = drawn
+    (folder.path / "evidence").mkdir(exist_ok=True)
+    calibration_data.write_selection_set(folder, recipe, folder.read_run(), prepared)
+    images, labels = calibration_data.selection_set(recipe, folder.read_run(), prepared, 1500)
+    with np.load(folder.path / calibration_data.HELD_OUT) as kept:
+        assert np.array_equal(kept["images"], images) and np.array_equal(kept["labels"], labels)

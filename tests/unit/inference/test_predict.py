@@ -103,3 +103,24 @@ def test_json_tells_doubt_from_answer(cli: Cli, photo: Path, monkeypatch: pytest
         (found,) = json.loads(cli("predict", "model", photo, "--json").out)
         assert found["abstained"] is abstained and found.keys() == {"image", "predictions", "abstained"}
         assert found["predictions"][0].keys() == {"label", "probability", "confidence"}
+
+
+class Watched(Fixed):
+    """A session that keeps the pixels that it is given."""
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.seen = images
+        return super().run(images)
+
+
+def test_photo_is_turned_as_its_camera_says(tmp_path: Path) -> None:
+    """EXIF orientation 6: stored with the scene's left side at the bottom."""
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    orientation = Image.Exif()
+    orientation[0x0112] = 6
+    Image.fromarray(np.rot90(pixels)).save(tmp_path / "turned.png", exif=orientation)
+    session = Watched(1.0, 0.0, 0.0)
+    watching = Predictor(session, ("cat", "dog", "owl"), (8, 8), "fake", (), None)
+    for photo in (tmp_path / "turned.png", (tmp_path / "turned.png").read_bytes()):
+        list(predict.predict(watching, [photo], 1))
+        np.testing.assert_array_equal(session.seen[0], pixels)

@@ -205,6 +205,14 @@ def test_unsure_of_everything_has_no_error() -> None:
     assert abstention.coverage_and_error(P, np.zeros(4, np.int64), AbstentionPolicy(1.0, 0.55)) == (0.5, 0.5)
 
 
+def test_confidence_at_the_threshold_counts() -> None:
+    """The threshold is the confidence of a right prediction, and that one must not be rejected."""
+    even = np.array([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]], np.float32)
+    assert abstention.coverage_and_error(even, np.zeros(2, np.int64), AbstentionPolicy(1.0, 0.5)) == (1, 0.5)
+    above = AbstentionPolicy(1.0, float(np.nextafter(0.5, 1)))
+    assert abstention.coverage_and_error(even, np.zeros(2, np.int64), above) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "images", "word"),
     [

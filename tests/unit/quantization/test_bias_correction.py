@@ -1,4 +1,4 @@
-"""Rounding, mean patches and shifts, each against a worked example or a slow twin."""
+"""Rounding, mean patches, shifts and what corrects them, each against a worked example or a slow twin."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tledge.quantization.bias_correction import mean_patch, mean_shift, round_weights
+from tledge.quantization.bias_correction import correct_biases, mean_patch, mean_shift, round_weights
 from tledge.quantization.tflite_graph import Linear
 
 
@@ -57,3 +57,41 @@ def test_shift_of_grouped_and_depthwise_kernels() -> None:
     one = mean_shift(convolution("DEPTHWISE_CONV_2D", 1, 1, True), depthwise, mean)
     other = mean_shift(convolution("CONV_2D", 1, 1, True), grouped, mean)
     assert np.allclose(one, other, atol=1e-5) and np.ptp(one) > 0.1
+
+
+class DenseGraph:
+    """A graph of one dense layer, float32[out, in] and its bias, as far as a correction needs it."""
+
+    def __init__(self, kernel: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+        self.kernel, self.corrected = kernel, bias
+        self.linears = (Linear("dense", "FULLY_CONNECTED", 0, 1, 2, 3),)
+
+    def values(self, tensor: int) -> NDArray[np.float32]:
+        assert tensor == 1, "the weights"
+        return self.kernel
+
+    def bias(self, linear: Linear) -> NDArray[np.float32]:
+        return self.corrected
+
+    def set_bias(self, linear: Linear, values: NDArray[np.float32]) -> None:
+        self.corrected = values
+
+
+def test_correction_takes_the_shift_off() -> None:
+    """With the corrected bias, the rounded weights give the mean output of the float weights."""
+    rng = np.random.default_rng(2)
+    kernel, bias = rng.normal(size=(4, 30)).astype(np.float32), rng.normal(size=4).astype(np.float32)
+    images = rng.uniform(0, 6, (50, 30)).astype(np.float32)
+    graph: Any = DenseGraph(kernel, bias)
+    (correction,) = correct_biases(graph, {0: images.mean(0)})
+    wanted = (images @ kernel.T + bias).mean(0)
+    rounded = images @ round_weights(kernel, 0).T
+    assert np.allclose((rounded + graph.corrected).mean(0), wanted, atol=1e-4)
+    shift = np.abs((rounded + bias).mean(0) - wanted).max()
+    assert correction.largest == pytest.approx(shift, rel=1e-3) and shift > 0.01
+
+
+def test_layers_that_are_left_out_keep_their_bias() -> None:
+    bias = np.ones(2, np.float32)
+    graph: Any = DenseGraph(np.full((2, 3), 0.123, np.float32), bias)
+    assert correct_biases(graph, {}, besides=["dense"]) == [] and graph.corrected is bias

@@ -119,3 +119,12 @@ def test_mixup_blends_labels_alike() -> None:
     made, blended = batches.mixed(batch, labels, 0.4, np.random.default_rng(1))
     assert made.shape == batch.shape and np.allclose(blended.sum(1), 1)
     assert not np.allclose(made, batch) and made.max() <= 255
+
+
+def test_mixup_blends_the_labels_of_the_same_two_images() -> None:
+    """Every image names itself, in a channel of its own: its label must hold the same shares of the same."""
+    alone = np.eye(7, dtype=np.float32)
+    mixed, labels = batches.mixed(alone[:, None, None], alone, 0.4, np.random.default_rng(1))
+    assert np.allclose(mixed[:, 0, 0], labels)
+    assert ((labels > 0).sum(1) == 2).any() and np.allclose(labels.sum(1), 1)
+    assert (labels.diagonal() > 0).all(), "each is blended into its own place"

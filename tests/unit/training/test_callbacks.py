@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from tests.helpers import fake_keras
 from tledge import config
 from tledge.errors import DataError
 from tledge.training import callbacks, checkpoint
@@ -37,3 +40,44 @@ def test_the_error_of_a_batch_replaces_that_of_the_backend() -> None:
     reader.error = DataError("photo-7 is gone")
     with pytest.raises(DataError, match="photo-7"), callbacks.own_error(reader):
         raise ValueError("wrapped")
+
+
+@pytest.mark.parametrize(("restore_best", "wanted"), [(True, 2.0), (False, 3.0)])
+def test_weights_of_the_best_epoch_are_restored(
+    restore_best: bool, wanted: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of three epochs is the best; without `restore_best` the last one counts."""
+    fake_keras.install(monkeypatch)
+    network, path = fake_keras.Network(), tmp_path / "state.npz"
+    stage = config.Stage(epochs=3, restore_best=restore_best)
+    keeper = callbacks.keep_best(network, stage, checkpoint.State(), path)
+    keeper.model = network
+    for epoch, loss in enumerate((0.9, 0.5, 0.7)):
+        keeper.on_epoch_begin(epoch)
+        network.weight.assign([epoch + 1.0, 0.0])
+        keeper.on_epoch_end(epoch, {"val_loss": loss})
+    keeper.finish()
+    assert network.weight.value.tolist() == [wanted, 0.0]
+    (kept,) = checkpoint.load_checkpoint(path, network)
+    assert kept.tolist() == [wanted, 0.0], "and a resumed stage knows them"
+    assert network.weight.value.tolist() == [3.0, 0.0], "while it continues from the last epoch"
+
+
+def test_a_stage_stops_where_patience_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_keras.install(monkeypatch)
+    network, state = fake_keras.Network(), checkpoint.State()
+    seen: list[int] = []
+    keeper = callbacks.keep_best(
+        network,
+        config.Stage(patience=1),
+        state,
+        tmp_path / "state.npz",
+        [lambda rows: seen.append(len(rows))],
+    )
+    keeper.model = network
+    for epoch, loss in enumerate((0.5, 0.6)):
+        assert not network.stop_training
+        keeper.on_epoch_begin(epoch)
+        keeper.on_epoch_end(epoch, {"val_loss": loss})
+    assert network.stop_training and seen == [1, 2]
+    assert checkpoint.read_state(tmp_path / "state.npz") == state

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.helpers import fake_keras
 from tests.helpers.run_records import SCORE
 from tledge._io import npy
 from tledge._io.json_records import from_json
@@ -106,3 +107,18 @@ def test_checkpoint_of_another_network_is_refused(path: Path) -> None:
 
     with pytest.raises(RunError, match=r"another recipe\. Start over with --force"):
         checkpoint.load_checkpoint(path, Network())
+
+
+def test_optimizer_and_generators_resume_where_they_stood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The learning rate follows from the steps of the optimizer: without them its schedule would restart."""
+    fake_keras.install(monkeypatch)
+    killed, resumed = fake_keras.Network(), fake_keras.Network()
+    killed.weight.assign([1.5, -2.0])
+    killed.generator.assign([7, 40])
+    killed.optimizer.iterations.assign(120)
+    checkpoint.save_checkpoint(tmp_path / "state.npz", killed, State(epoch=2), [])
+    assert checkpoint.load_checkpoint(tmp_path / "state.npz", resumed) == []
+    assert int(resumed.optimizer.iterations.value) == 120
+    assert resumed.weight.value.tolist() == [1.5, -2.0] and resumed.generator.value.tolist() == [7, 40]

@@ -198,6 +198,27 @@ def test_another_photo_is_refused(made: Made) -> None:
         made.report()
 
 
+def shift_golden_set(made: Made, levels: int) -> None:
+    """Change one value of a test photo as it was recorded, by so many grey levels."""
+    reference = golden_set.load(made.folder.golden)
+    images = reference.images.copy()
+    level = int(images[4, 3, 2, 1])
+    images[4, 3, 2, 1] = level + levels if level < 128 else level - levels
+    golden_set.save(made.folder.golden, replace(reference, images=images))
+
+
+def test_photo_may_differ_from_the_golden_set_by_one_grey_level(made: Made) -> None:
+    shift_golden_set(made, 1)
+    assert by_name(made.report())["reference"].max_difference == 1
+
+
+@pytest.mark.parametrize("levels", [2, 20])
+def test_photo_that_differs_by_more_is_refused(made: Made, levels: int) -> None:
+    shift_golden_set(made, levels)
+    with pytest.raises(DataError, match=rf"test/dog/4\.png: not the photo .* by {levels} grey levels"):
+        made.report()
+
+
 def test_damaged_photo_is_named(made: Made) -> None:
     made.paths[4].write_bytes(made.paths[4].read_bytes()[:90])
     with pytest.raises(DataError, match=r"test/dog/4\.png: .*damaged"):

@@ -55,3 +55,25 @@ def test_bundle_of_no_artifact_is_told(bundle: Path) -> None:
     change(bundle, lambda raw: raw.update(artifacts=[]))
     with pytest.raises(ArtifactError, match="names no artifact"):
         verify.verify_bundle(bundle)
+
+
+def shift_golden_pixels(bundle: Path, levels: int) -> None:
+    """Change one value of a golden photo as it was recorded, by so many grey levels."""
+    path = bundle / "golden" / "pixels.npy"
+    pixels = np.load(path)
+    level = int(pixels[2, 5, 7, 1])
+    pixels[2, 5, 7, 1] = level + levels if level < 128 else level - levels
+    np.save(path, pixels)
+    write_sums(bundle)
+
+
+def test_golden_photo_may_differ_by_one_grey_level(bundle: Path) -> None:
+    shift_golden_pixels(bundle, 1)
+    assert verify.verify_bundle(bundle).rows
+
+
+@pytest.mark.parametrize("levels", [2, 10])
+def test_golden_photo_that_differs_by_more_is_refused(bundle: Path, levels: int) -> None:
+    shift_golden_pixels(bundle, levels)
+    with pytest.raises(ArtifactError, match=rf"golden/02\.png preprocessed .* by {levels} grey levels"):
+        verify.verify_bundle(bundle)
