@@ -93,6 +93,11 @@ class Data:
         "ids give the same text for the group of this regular expression",
     )
     on_bad: str = key("stop", "what to do with an image that cannot be decoded", choices=("stop", "skip"))
+    pixel_range: tuple[float, ...] = key(
+        (),
+        "the values of black and white in images deeper than 8 bits, such as [0, 4095] for 12 bits in 16; "
+        "needed where the files do not say it",
+    )
     cache: bool = key(
         True,
         "keep every decoded image on the disk; false decodes images each time they are needed, for data sets "

@@ -7,10 +7,11 @@ the backbone needs is part of the model, so no app has to know a mean or a stand
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 from tledge._io.encoding import CONTROL
+from tledge._io.json_records import omitted_by_default
 from tledge.errors import ArtifactError
 
 INPUT_NAME = "image"
@@ -20,7 +21,8 @@ INPUT_NAME = "image"
 class InputSpec:
     """The input: RGB bytes 0 to 255, `[N, height, width, 3]`, stretched to size.
 
-    `resize` names the preprocessing: Pillow's BILINEAR, which antialiases when it shrinks.
+    `resize` names the preprocessing: Pillow's BILINEAR, which antialiases when it shrinks. `pixel_range`
+    holds the values of black and white in photos deeper than 8 bits, where the recipe sets them.
     """
 
     height: int
@@ -32,6 +34,7 @@ class InputSpec:
     high: int = 255
     resize: str = "bilinear-antialias"
     fit: str = "stretch"
+    pixel_range: tuple[float, ...] = field(default=(), metadata=omitted_by_default())
 
 
 TOLERANCES = {"float": 1e-4, "fp16": 1e-4, "int8": 2.5 / 256}

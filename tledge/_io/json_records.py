@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _JSON_KEY = "json_key"
+_OMITTED = "omitted_by_default"
 
 
 def stored_as(key: str) -> dict[str, str]:
@@ -22,10 +23,20 @@ def stored_as(key: str) -> dict[str, str]:
     return {_JSON_KEY: key}
 
 
+def omitted_by_default() -> dict[str, bool]:
+    """Return the metadata of a field that stands in JSON only where it has a value, for older readers."""
+    return {_OMITTED: True}
+
+
 def to_json(value: Any) -> Any:
     """Convert dataclasses, and whatever they contain, to objects and lists that `json` writes."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {_key(part): to_json(getattr(value, part.name)) for part in fields(value)}
+        parts = {part: getattr(value, part.name) for part in fields(value)}
+        return {
+            _key(part): to_json(inner)
+            for part, inner in parts.items()
+            if not (part.metadata.get(_OMITTED) and inner == part.default)
+        }
     if isinstance(value, Mapping):
         return {name: to_json(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):

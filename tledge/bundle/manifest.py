@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from tledge._io import json_schema, resources
-from tledge._io.json_records import from_json
+from tledge._io.json_records import from_json, to_json
 from tledge.contract import OUTPUT_NAME, AbstentionPolicy, InputSpec
 from tledge.errors import ArtifactError
 
@@ -107,7 +107,7 @@ class Manifest:
 
 def manifest_json(manifest: Manifest) -> str:
     """Return the text of `manifest.json`: sorted keys, two spaces, a newline at the end."""
-    return json.dumps(asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(to_json(manifest), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def parse_manifest(text: bytes, where: str) -> Manifest:

@@ -55,7 +55,7 @@ class Prepared:
     def _images(self) -> Images:
         if self.streamed:
             read = SOURCES[self.streamed.source].module.reader(self.streamed.options)
-            return StreamedImages(self.rows, read, self.streamed.side)
+            return StreamedImages(self.rows, read, self.streamed.side, self.streamed.pixel_range)
         images: Images = array_file.open_array(self.folder / "images.npy")
         return images
 

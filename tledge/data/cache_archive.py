@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from tledge._io import (
     resource_errors,
     zip_guard,
 )
-from tledge._io.json_records import from_json
+from tledge._io.json_records import from_json, omitted_by_default, to_json
 from tledge.config import Data
 from tledge.data import cache, prepare
 from tledge.data.cache import Prepared
@@ -70,6 +70,7 @@ class ArchiveHeader:
     layout: int
     members: dict[str, tuple[str, int]]
     format: int = FORMAT
+    pixel_range: tuple[float, ...] = field(default=(), metadata=omitted_by_default())
 
 
 def pack(prepared: Prepared, data: Data, size: int, out: Path, progress: Progress = SILENT) -> None:
@@ -104,7 +105,7 @@ def pack(prepared: Prepared, data: Data, size: int, out: Path, progress: Progres
                     members[name] = _copy(source, target, task)
             header = _header(prepared, data, size, members)
             with _new_member(packed, HEADER_NAME) as target:
-                target.write((json.dumps(vars(header), indent=2, ensure_ascii=False) + "\n").encode())
+                target.write((json.dumps(to_json(header), indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def _header(prepared: Prepared, data: Data, size: int, members: dict[str, tuple[str, int]]) -> ArchiveHeader:
@@ -121,6 +122,7 @@ def _origin(data: Data, size: int) -> dict[str, Any]:
         "on_bad": data.on_bad,
         "preparation": image.PREPROCESSING,
         "layout": prepare.LAYOUT,
+        "pixel_range": data.pixel_range,
     }
 
 

@@ -68,7 +68,8 @@ _REPEATED = ("label", "split", "file", "format", "mode", "width", "height")
 class CacheHeader:
     """What all rows share; `pixels` is the SHA-256 of `images.npy`, "" where none is kept.
 
-    `side` is that of the square images; `source` and `options` say where streamed photos are read.
+    `side` is that of the square images; `source` and `options` say where streamed photos are read;
+    `pixel_range` is the recipe's, left out of the file where there is none.
     """
 
     labels: tuple[str, ...]
@@ -77,6 +78,7 @@ class CacheHeader:
     pixels: str = ""
     source: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    pixel_range: tuple[float, ...] = ()
 
 
 def row_line(row: Row) -> bytes:
@@ -100,7 +102,8 @@ def _end(digest: str) -> bytes:
 
 
 def _text(header: CacheHeader, lines: Iterable[bytes]) -> Iterator[bytes]:
-    yield json.dumps(vars(header)).encode()[:-1] + b', "rows": [\n'
+    facts = {name: value for name, value in vars(header).items() if name != "pixel_range" or value}
+    yield json.dumps(facts).encode()[:-1] + b', "rows": [\n'
     between = b""
     for line in lines:
         yield between + line.rstrip(b"\n")
@@ -146,6 +149,10 @@ def _row(facts: dict[str, Any], repeated: dict[Any, Any]) -> Row:
     return row
 
 
+OUTDATED = ("I", "F")
+"""Modes that rows have from before pixels deeper than 8 bits had a rule: these were white or black."""
+
+
 def find_damage(folder: Path, header: CacheHeader, rows: tuple[Row, ...], progress: Progress) -> str:
     """Say what is damaged in a prepared cache, "" where nothing is.
 
@@ -157,6 +164,8 @@ def find_damage(folder: Path, header: CacheHeader, rows: tuple[Row, ...], progre
     """
     if damage := _wrong_size(folder, header, rows):
         return damage
+    if any(row.mode in OUTDATED or row.mode.startswith("I;16") for row in rows):
+        return "an earlier version of tledge prepared photos deeper than 8 bits, by another rule"
     path = folder / "images.npy"
     if header.pixels and path.stat().st_size > ALWAYS_HASHED and _last_checked(folder) == _stamp(path):
         return ""

@@ -30,6 +30,7 @@ from tledge.data.cache import ORIGINALS
 from tledge.data.cache_index import CacheHeader, Row
 from tledge.data.sources.base import Record, printable_id
 from tledge.errors import DataError, MissingError, TledgeError
+from tledge.preprocessing.bit_depth import COLOUR, PIXEL_RANGE
 from tledge.preprocessing.image import ImageFacts
 
 if TYPE_CHECKING:
@@ -167,9 +168,14 @@ class CacheWriter:
             reason = f"{printable_id(record.id)}: {photo.error}"
             return json.dumps({"skipped": reason, "kind": type(photo.error).__name__}).encode() + b"\n"
         offset = record.where() if self._header.source else 0
-        original = self._keep_original(photo) if photo.facts.format in SUFFIXES else ""
+        original = self._keep_original(photo) if self._is_read_by_devices(photo.facts) else ""
         origin = (record.id, record.label, record.split, photo.sha256, original, record.file)
         return cache_index.row_line(Row(*origin, **vars(photo.facts), offset=offset)) + b"\n"
+
+    def _is_read_by_devices(self, facts: ImageFacts) -> bool:
+        """Check whether every device prepares the file alike: none knows the recipe's pixel range."""
+        is_deep = facts.mode.startswith("L;") or facts.mode in COLOUR
+        return facts.format in SUFFIXES and not (is_deep and self._header.pixel_range)
 
     def _keep_original(self, photo: DecodedPhoto) -> str:
         """Keep the encoded file of the first few photos of a class and split; return its name, or "".
@@ -259,7 +265,9 @@ def _require_usable(summary: _Summary, on_bad: str) -> None:
         raise MissingError(_refusal(summary.lacking_library, summary.photos, ""))
     if summary.skipped and (on_bad != "skip" or not summary.images):
         advice = ' Remove them, or set [data] on_bad = "skip" to continue without them.'
-        if not summary.images:
+        if any(PIXEL_RANGE in reason for reason in summary.skipped):
+            advice = f" Set {PIXEL_RANGE} for those whose pixels are deeper than 8 bits."
+        elif not summary.images:
             advice = " None is left: name a [data] source with photos that can be decoded."
         raise DataError(_refusal(summary.skipped, summary.photos, advice))
     if not summary.images:

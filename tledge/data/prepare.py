@@ -63,13 +63,14 @@ def prepare_dataset(data: Data, size: int, progress: Progress = SILENT, *, wait:
         source.reader(options)  # refuses before anything is read
     scan = source.scan(options)
     parts = (data.source, sorted(stored_options(name, options).items()), scan.fingerprint(), size)
-    text = repr((*parts, data.on_bad, image.PREPROCESSING, LAYOUT, *(() if data.cache else ("streamed",))))
+    more = [*([] if data.cache else ["streamed"]), *([data.pixel_range] if data.pixel_range else [])]
+    text = repr((*parts, data.on_bad, image.PREPROCESSING, LAYOUT, *more))
     folder = cache_folder.own_cache_root() / hashlib.sha256(text.encode()).hexdigest()[:24]
     if prepared := _undamaged(folder, progress):
         return replace(prepared, left_out=scan.left_out())
-    header = CacheHeader((), (), size)
+    header = CacheHeader((), (), size, pixel_range=data.pixel_range)
     if not data.cache:
-        header = CacheHeader((), (), size, source=name, options=options)
+        header = replace(header, source=name, options=options)
     _make(folder, scan, header, data.on_bad, progress, wait=wait)
     return replace(open_cache(folder), left_out=scan.left_out())
 
@@ -144,7 +145,7 @@ def _fill(folder: Path, scan: Scan, count: int, header: CacheHeader, on_bad: str
     batch_size = min(TOGETHER, cache_writer.BLOCK)
     with CacheWriter(folder, header, count) as writer:
         photos_done = writer.resume()
-        decoded = _decoded(islice(scan.records(), photos_done, None), header.side)
+        decoded = _decoded(islice(scan.records(), photos_done, None), header)
         remaining = None if count < photos_done else count - photos_done
         with closing(track(progress, decoded, "prepare", remaining)) as tracked:
             while batch := list(islice(tracked, batch_size)):
@@ -152,14 +153,15 @@ def _fill(folder: Path, scan: Scan, count: int, header: CacheHeader, on_bad: str
         writer.finish(on_bad)
 
 
-def _decoded(records: Iterator[Record], size: int) -> Generator[Decoded]:
+def _decoded(records: Iterator[Record], header: CacheHeader) -> Generator[Decoded]:
     """Decode records in parallel, in order; Pillow lets other threads run while it decodes."""
 
     def decode(record: Record) -> Decoded:
         try:
             require_printable(record)
             data = record.read()
-            pixels, facts = image.preprocess_with_facts(data, (size, size))
+            size = (header.side, header.side)
+            pixels, facts = image.preprocess_with_facts(data, size, header.pixel_range)
             return DecodedPhoto(record, pixels, facts, hashlib.sha256(data).hexdigest())
         except (DataError, MissingError) as error:
             return UnusablePhoto(record, error)

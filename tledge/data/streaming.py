@@ -46,12 +46,15 @@ class StreamedImages:
     Indexing raises DataError, naming the photo, where it is missing or is not the one that was indexed.
     """
 
-    def __init__(self, rows: tuple[Row, ...], read: Reader, side: int) -> None:
+    def __init__(
+        self, rows: tuple[Row, ...], read: Reader, side: int, pixel_range: tuple[float, ...] = ()
+    ) -> None:
         import numpy as np
 
         self.shape = (len(rows), side, side, 3)
         self.dtype = np.dtype(np.uint8)
         self._rows, self._read, self._numbers = rows, read, np.arange(len(rows))
+        self._pixel_range = pixel_range
         self._ahead: dict[int, Future[NDArray[np.uint8]]] = {}
 
     def __len__(self) -> int:
@@ -84,7 +87,7 @@ class StreamedImages:
             raise DataError(f"{row.id}: can no longer be read ({error}). {_ADVICE}") from error
         if hashlib.sha256(data).hexdigest() != row.sha256:
             raise DataError(f"{row.id}: not the photo that was indexed (SHA-256 differs). {_ADVICE}")
-        return image.preprocess(data, self.shape[1:3])
+        return image.preprocess(data, self.shape[1:3], self._pixel_range)
 
 
 _ADVICE = "With [data] cache = false photos must not change while they are used; start again."

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FORMS = "a path, the bytes of a photo, a PIL image or pixels uint8[height, width, 3] in RGB"
 
 
-def read_form(photo: object) -> Path | bytes | NDArray[np.uint8]:
+def read_form(photo: object, pixel_range: tuple[float, ...] = ()) -> Path | bytes | NDArray[np.uint8]:
     """Return a photo as `image.preprocess` takes it.
 
     Raises:
@@ -33,7 +33,7 @@ def read_form(photo: object) -> Path | bytes | NDArray[np.uint8]:
         return _path(photo)
     pillow = sys.modules.get("PIL.Image")  # who has such an image has loaded it
     if pillow is not None and isinstance(photo, pillow.Image):
-        return image.pixels_of(photo)
+        return image.pixels_of(photo, pixel_range)
     if hasattr(type(photo), "__array__"):
         return _pixels(photo)
     raise DataError(f"expected {FORMS}; got {_shown(photo)}.")

@@ -93,9 +93,9 @@ def predict_image(predictor: Predictor, photo: Photo, top: int) -> Answer:
         ArtifactError: the model does not run, or returns no probability for each label.
         DataError: there is no such file, it cannot be read, or it is no photo.
     """
-    form = read_form(photo)
+    form = read_form(photo, predictor.pixel_range)
     try:
-        pixels = preprocess(form, predictor.size)
+        pixels = preprocess(form, predictor.size, predictor.pixel_range)
     except FileNotFoundError as error:
         raise DataError(f"{form!s}: no such file.") from error
     except OSError as error:

@@ -37,6 +37,7 @@ class Predictor:
         variant: The artifact's variant; the file's name without its suffix for a loose file.
         remarks: What the user should know: synthetic images, not verified, the signature.
         confidence: The bundle's temperature and confidence threshold; None for a loose file.
+        pixel_range: The values of black and white in photos deeper than 8 bits, where the bundle has them.
     """
 
     session: Session
@@ -45,6 +46,7 @@ class Predictor:
     variant: str
     remarks: tuple[str, ...] = ()
     confidence: AbstentionPolicy | None = None
+    pixel_range: tuple[float, ...] = ()
 
 
 def open_predictor(
@@ -93,7 +95,8 @@ def _open_bundled(bundle: Bundle, variant: str | None, kernels: str) -> Predicto
             f"and images of {size}, {entry.path} has {classes} outputs and takes {session.image_size}."
         )
     remarks = tuple(_remarks(bundle, entry))
-    return Predictor(session, manifest.labels, size, entry.variant, remarks, manifest.confidence)
+    more = (manifest.confidence, manifest.input.pixel_range)
+    return Predictor(session, manifest.labels, size, entry.variant, remarks, *more)
 
 
 def _remarks(bundle: Bundle, entry: Shipped) -> list[str]:

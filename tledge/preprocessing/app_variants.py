@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from tledge.preprocessing import image
+from tledge.preprocessing.bit_depth import PixelRange
 from tledge.run import golden_set
 
 if TYPE_CHECKING:
@@ -56,12 +57,15 @@ def decode_photo(data: bytes) -> UprightPhoto:
     return use_photo(data, lambda photo: photo)
 
 
-def use_photo(data: bytes, use: Callable[[UprightPhoto], T]) -> T:
+def use_photo(data: bytes, use: Callable[[UprightPhoto], T], pixel_range: PixelRange = ()) -> T:
     """Decode an encoded photo as `decode_photo` does, and return what `use` returns for it.
 
     In several threads, photos in full take only the memory that `image.use_decoded` allows.
     """
-    return image.use_decoded(data, lambda pixels, facts: use(UprightPhoto(pixels, facts.orientation)))[0]
+    decoded = image.use_decoded(
+        data, lambda pixels, facts: use(UprightPhoto(pixels, facts.orientation)), pixel_range
+    )
+    return decoded[0]
 
 
 def reference(photo: UprightPhoto, size: Size) -> Pixels:

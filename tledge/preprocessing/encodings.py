@@ -10,7 +10,7 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from tledge.preprocessing.image import ORIENTATION, to_rgb
+from tledge.preprocessing.image import ORIENTATION, decode
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -86,7 +86,6 @@ def encode(photo: bytes, kind: str) -> Encoded:
     """Encode a photo as another of the `KINDS`; equal photos give equal files."""
     from PIL import Image
 
-    with Image.open(BytesIO(photo)) as opened:
-        upright = to_rgb(opened)
+    upright = Image.fromarray(decode(photo)[0])
     upright.thumbnail((LONGEST, LONGEST), Image.Resampling.BILINEAR)
     return KINDS[kind](upright)

@@ -10,15 +10,17 @@ import importlib
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tledge._io import file_guard
 from tledge.errors import DataError, MissingError
-from tledge.preprocessing import decoding_memory, file_formats
+from tledge.preprocessing import bit_depth, decoding_memory, encoded_parts, file_formats
+from tledge.preprocessing.bit_depth import PixelRange
 from tledge.preprocessing.file_formats import FORMATS
 from tledge.preprocessing.pillow_open import open_image, pillow_warnings_ignored
 
@@ -66,7 +68,8 @@ class ImageFacts:
     """Facts of an encoded photo.
 
     `format` is Pillow's name (a phone's multi-picture JPEG is JPEG), `mode` Pillow's mode as
-    stored, `width` and `height` are those of the upright image in pixels, `orientation` is
+    stored, or what `bit_depth.describe` calls pixels deeper than 8 bits, `width` and `height` are
+    those of the upright image in pixels, `orientation` is
     EXIF's 1..8 (1 where none), and `bytes` the size of the file.
     """
 
@@ -78,7 +81,9 @@ class ImageFacts:
     bytes: int
 
 
-def preprocess(source: bytes | Path | NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def preprocess(
+    source: bytes | Path | NDArray[np.uint8], size: tuple[int, int], pixel_range: PixelRange = ()
+) -> NDArray[np.uint8]:
     """Turn a photo into the pixels that a model sees: uint8[height, width, 3], RGB 0..255.
 
     Transparent pixels are blended with white.
@@ -86,25 +91,28 @@ def preprocess(source: bytes | Path | NDArray[np.uint8], size: tuple[int, int]) 
     Args:
         source: An encoded photo, the path of one, or decoded pixels uint8[h, w, 3].
         size: (height, width) of the result.
+        pixel_range: The values of black and white in pixels deeper than 8 bits; see `bit_depth`.
 
     Raises:
-        DataError: The photo cannot be read, does not decode or is too large.
+        DataError: The photo cannot be read, does not decode, is too large, or its pixels are deeper than 8
+            bits and their range is not known.
         MissingError: It is a HEIC photo, and pillow-heif is not installed.
         FileNotFoundError: The path does not exist.
     """
     from PIL import Image
 
     if isinstance(source, bytes):
-        return preprocess_with_facts(source, size)[0]
+        return preprocess_with_facts(source, size, pixel_range)[0]
     if isinstance(source, Path):
-        return _decode_with(read_photo(source), str(source), lambda image, _facts: _resize(image, size))[0]
+        data, name = read_photo(source), str(source)
+        return _decode_with(data, name, lambda image, _facts: _resize(image, size), pixel_range)[0]
     return decoding_memory.run(lambda: _resize(to_rgb(Image.fromarray(source)), size), source.size // 3)
 
 
-def pixels_of(image: Image) -> NDArray[np.uint8]:
+def pixels_of(image: Image, pixel_range: PixelRange = ()) -> NDArray[np.uint8]:
     """Return the upright RGB pixels of an image of Pillow: those that its file would give.
 
-    Raises DataError where it is damaged, closed, empty or too large.
+    Raises DataError where it is damaged, closed, empty or too large, or the range of its pixels is not known.
     """
     import numpy as np
 
@@ -113,8 +121,11 @@ def pixels_of(image: Image) -> NDArray[np.uint8]:
         raise DataError(f"PIL image: {image.width}x{image.height} pixels; at most {MAX_PIXELS} are read.")
 
     def load() -> NDArray[np.uint8]:
+        stored = bit_depth.describe(image)
         image.load()  # turns a TIFF upright, which then says so
-        return np.asarray(to_rgb(image), dtype=np.uint8)
+        is_deep = stored and stored not in bit_depth.COLOUR  # Pillow has dropped half of the bits of these
+        reduced = bit_depth.to_8_bits(image, stored, pixel_range, "PIL image") if is_deep else image
+        return np.asarray(to_rgb(reduced), dtype=np.uint8)
 
     try:
         with pillow_warnings_ignored():
@@ -123,22 +134,27 @@ def pixels_of(image: Image) -> NDArray[np.uint8]:
         raise DataError(f"PIL image: damaged or closed{_describe_damage(b'', error)}.") from error
 
 
-def preprocess_with_facts(data: bytes, size: tuple[int, int]) -> tuple[NDArray[np.uint8], ImageFacts]:
+def preprocess_with_facts(
+    data: bytes, size: tuple[int, int], pixel_range: PixelRange = ()
+) -> tuple[NDArray[np.uint8], ImageFacts]:
     """Return what `preprocess` returns for an encoded photo, and the photo's facts, from one decoding."""
-    return _decode_with(data, f"{len(data)} bytes", lambda image, _facts: _resize(image, size))
+    name = f"{len(data)} bytes"
+    return _decode_with(data, name, lambda image, _facts: _resize(image, size), pixel_range)
 
 
-def decode(data: bytes) -> tuple[NDArray[np.uint8], ImageFacts]:
+def decode(data: bytes, pixel_range: PixelRange = ()) -> tuple[NDArray[np.uint8], ImageFacts]:
     """Decode a photo without resizing it: upright RGB uint8[h, w, 3], and its facts.
 
     Raises what `preprocess` raises. `preprocess` returns the same for these pixels as for the photo.
     Threads that decode many photos use `use_decoded`.
     """
-    pixels, facts = use_decoded(data, lambda pixels, _facts: pixels)
+    pixels, facts = use_decoded(data, lambda pixels, _facts: pixels, pixel_range)
     return pixels, facts
 
 
-def use_decoded(data: bytes, use: Callable[[NDArray[np.uint8], ImageFacts], T]) -> tuple[T, ImageFacts]:
+def use_decoded(
+    data: bytes, use: Callable[[NDArray[np.uint8], ImageFacts], T], pixel_range: PixelRange = ()
+) -> tuple[T, ImageFacts]:
     """Decode a photo as `decode` does, and return what `use` returns for pixels and facts, and the facts.
 
     Meanwhile the memory for the photo stays reserved, so that photos in full take no more of it than there
@@ -149,7 +165,7 @@ def use_decoded(data: bytes, use: Callable[[NDArray[np.uint8], ImageFacts], T]) 
     def use_array(image: Image, facts: ImageFacts) -> T:
         return use(np.asarray(image, dtype=np.uint8), facts)
 
-    return _decode_with(data, f"{len(data)} bytes", use_array, in_full=True)
+    return _decode_with(data, f"{len(data)} bytes", use_array, pixel_range, in_full=True)
 
 
 def read_photo(path: Path) -> bytes:
@@ -167,10 +183,8 @@ def read_photo(path: Path) -> bytes:
 
 
 def to_rgb(image: Image) -> Image:
-    """Convert a decoded image to upright RGB: apply its EXIF orientation, blend transparency with white."""
+    """Convert a decoded image of 8 bits to upright RGB: apply its EXIF orientation, blend with white."""
     upright = apply_orientation(image, _orientation(image))
-    if upright.mode.startswith("I;16") or (upright.mode == "I" and image.format == "PPM"):  # 0..65535
-        upright = upright.convert("I").point(lambda value: value / 256).convert("L")
     if upright.mode in ("RGBA", "LA", "PA", "La") or "transparency" in upright.info:
         return _on_white(upright)
     is_copy = upright is not image and upright.mode == "RGB"
@@ -228,7 +242,12 @@ def _resize(image: Image, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def _decode_with(
-    data: bytes, photo_name: str, use: Callable[[Image, ImageFacts], T], *, in_full: bool = False
+    data: bytes,
+    photo_name: str,
+    use: Callable[[Image, ImageFacts], T],
+    pixel_range: PixelRange = (),
+    *,
+    in_full: bool = False,
 ) -> tuple[T, ImageFacts]:
     """Decode a photo to upright RGB, and return what `use` returns for it and its facts, and the facts.
 
@@ -247,7 +266,13 @@ def _decode_with(
         facts = image.width * image.height, file_formats.memory_kind(image)
         opened = [image]
         del image  # so that nobody holds it when others may take its memory
-        return decoding_memory.run(lambda: _load_and_use(opened, len(data), use), *facts, in_full=in_full)
+
+        def reduce(loaded: Image, stored: str) -> Image:
+            reopen = partial(_open, data, formats, photo_name)
+            return bit_depth.to_8_bits(loaded, stored, pixel_range, photo_name, reopen)
+
+        work = partial(_load_and_use, opened, len(data), use, reduce)
+        return decoding_memory.run(work, *facts, in_full=in_full or bool(pixel_range))
     except UnidentifiedImageError as error:
         raise DataError(f"{photo_name}: {file_formats.unidentified(data)}.") from error
     except DecompressionBombError as error:  # some formats are checked against the limit of the program
@@ -260,24 +285,27 @@ def _decode_with(
 
 
 def _load_and_use(
-    opened: list[Image], size: int, use: Callable[[Image, ImageFacts], T]
+    opened: list[Image],
+    size: int,
+    use: Callable[[Image, ImageFacts], T],
+    reduce: Callable[[Image, str], Image],
 ) -> tuple[T, ImageFacts]:
     """Decode the only image in a list, which is empty then; return what `use` returns, and its facts."""
     with pillow_warnings_ignored():
-        upright, facts = _load(opened.pop(), size)
+        upright, facts = _load(opened.pop(), size, reduce)
         return use(upright, facts), facts
 
 
 def _open(data: bytes, formats: Sequence[str], photo_name: str) -> Image:
     """Open an encoded photo without decoding its pixels; raises DataError where decoding takes too much."""
-    if _count_pieces(data) > MAX_PIECES:
+    if encoded_parts.count_tiff_pieces(data) > MAX_PIECES:
         raise DataError(f"{photo_name}: damaged (a TIFF of more than {MAX_PIECES} strips or tiles).")
     if file_formats.count_tiles(data) > file_formats.MAX_TILES:
         raise DataError(f"{photo_name}: damaged (a JPEG 2000 of more than {file_formats.MAX_TILES} tiles).")
     image = open_image(BytesIO(data), formats)
     if image.width * image.height > MAX_PIXELS:
         raise DataError(_too_large(photo_name, f"{image.width}x{image.height} pixels"))
-    if image.format in ("JPEG", "MPO") and _count_scans(data) > MAX_SCANS:
+    if image.format in ("JPEG", "MPO") and encoded_parts.count_jpeg_scans(data, MAX_SCANS) > MAX_SCANS:
         raise DataError(f"{photo_name}: damaged (more than {MAX_SCANS} scans, where ten are usual).")
     slow = image.width * image.height > file_formats.MAX_SLOW_PIXELS
     if slow and file_formats.is_decoded_in_python(image):
@@ -292,9 +320,13 @@ def _too_large(photo_name: str, pixels: str) -> str:
     return f"{photo_name}: too large, {pixels}; at most {MAX_PIXELS} are read. Make a smaller copy."
 
 
-def _load(image: Image, size: int) -> tuple[Image, ImageFacts]:
-    """Decode an opened image of a file of `size` bytes; return it upright in RGB, and its facts."""
-    kind, mode, orientation_before = str(image.format), image.mode, 1
+def _load(image: Image, size: int, reduce: Callable[[Image, str], Image]) -> tuple[Image, ImageFacts]:
+    """Decode an opened image of a file of `size` bytes; return it upright in RGB, and its facts.
+
+    `reduce` turns pixels deeper than 8 bits, and what `bit_depth.describe` says of them, into 8 bits.
+    """
+    kind, stored, orientation_before = str(image.format), bit_depth.describe(image), 1
+    mode = stored or image.mode
     # Pillow turns a TIFF while it loads it, pillow-heif any photo, and both then forget the tag.
     if kind == "TIFF":
         orientation_before = _orientation(image)
@@ -302,6 +334,7 @@ def _load(image: Image, size: int) -> tuple[Image, ImageFacts]:
         orientation_before = _valid_orientation(image.info.get("original_orientation"))
     image.load()
     orientation_after = _orientation(image)
+    image = reduce(image, stored) if stored else image
     orientation = max(orientation_before, orientation_after)
     is_plain = image.mode == "RGB" and orientation_after == 1 and "transparency" not in image.info
     upright = image if is_plain else to_rgb(image)  # to_rgb would copy most photos for nothing
@@ -325,54 +358,6 @@ def _formats(data: bytes, photo_name: str) -> tuple[str, ...]:
     if "HEIF" not in Image.OPEN:
         plugin.register_heif_opener()
     return (*FORMATS, "HEIF")
-
-
-def _count_scans(data: bytes) -> int:
-    """Count the scans of a JPEG up to its end; parse it only where many markers are inside."""
-    scans = data.count(b"\xff\xda")  # those of thumbnails and films that are embedded too
-    if scans <= MAX_SCANS:
-        return scans
-    scans, place = 0, 2
-    while marker := _MARKER.search(data, place):
-        kind = marker[0][1]
-        if kind == 0xD9:
-            break
-        scans += kind == 0xDA
-        place = marker.end() if kind in (0x01, 0xD8) else marker.end() + _length(data, marker.end())
-    return scans
-
-
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
-"""A marker of a JPEG, except those that restart within a scan."""
-
-
-def _count_pieces(data: bytes) -> int:
-    """Count the strips and tiles of a TIFF's first directory, as far as the file could hold them.
-
-    Returns 0 for other formats.
-    """
-    if data[:2] not in (b"II", b"MM"):
-        return 0
-    try:
-        return sum(count for tag, count in _directory(data) if tag in (273, 324) and count <= len(data) // 2)
-    except struct.error:  # Pillow says what is wrong
-        return 0
-
-
-def _directory(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield tag and count of every entry of a TIFF's first directory; raises struct.error without one."""
-    big = 43 in (data[2], data[3])
-    order, number, size = ("<" if data[:2] == b"II" else ">"), ("Q" if big else "I"), (20 if big else 12)
-    (start,) = struct.unpack_from(order + number, data, 8 if big else 4)
-    (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, start)
-    start += 8 if big else 2
-    for place in range(start, min(start + size * entries, len(data) - size), size):
-        tag, _kind, count = struct.unpack_from(order + "HH" + number, data, place)
-        yield tag, count
-
-
-def _length(data: bytes, place: int) -> int:
-    return int.from_bytes(data[place : place + 2], "big")
 
 
 def _describe_damage(data: bytes, error: Exception) -> str:

@@ -38,6 +38,7 @@ def check(recipe: Recipe) -> None:
         )
     source_options(recipe.data)
     _check_grouping(recipe.data)
+    _check_pixel_range(recipe.data.pixel_range)
     _check_model(recipe.model)
     if recipe.hardware.precision != "float32" and split_name(recipe.model.backbone)[0] == "hub":
         raise RecipeError("[hardware] precision: a hub backbone computes in float32; leave precision out.")
@@ -45,6 +46,17 @@ def check(recipe: Recipe) -> None:
     _check_augmentation_copies(recipe.augment, recipe.data.cache)
     for stage in recipe.stage:
         _check_stage(stage, recipe)
+
+
+def _check_pixel_range(pixel_range: tuple[float, ...]) -> None:
+    is_range = (
+        len(pixel_range) == 2 and all(map(math.isfinite, pixel_range)) and pixel_range[0] < pixel_range[1]
+    )
+    if pixel_range and not is_range:
+        raise RecipeError(
+            "[data] pixel_range: expected two numbers, the smaller one first, such as [0, 4095]; got "
+            f"{list(pixel_range)}."
+        )
 
 
 def _check_augmentation_copies(augment: config.Augment, cache: bool) -> None:

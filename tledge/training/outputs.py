@@ -76,7 +76,9 @@ def finish(session: TrainingSession, state: State) -> TrainedRun:
         description=recipe.meta.description,
         synthetic=recipe.synthetic,
         labels=prepared.labels,
-        input=InputSpec(recipe.model.image_size, recipe.model.image_size),
+        input=InputSpec(
+            recipe.model.image_size, recipe.model.image_size, pixel_range=recipe.data.pixel_range
+        ),
         backbone=recipe.model.backbone,
         parameters=int(core.count_params()),
         train_images=len(session.rows["train"]),

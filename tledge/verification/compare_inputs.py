@@ -295,6 +295,6 @@ def _bundled_photos(a: ModelSide, b: ModelSide) -> ImageSet:
 def _prepare(photo: ComparedPhoto, side: ModelSide) -> NDArray[np.uint8]:
     """Preprocess the photo for one model: uint8[H, W, 3]."""
     try:
-        return image.preprocess(photo.data, (side.input.height, side.input.width))
+        return image.preprocess(photo.data, (side.input.height, side.input.width), side.input.pixel_range)
     except DataError as error:
         raise ArtifactError(f"{side.path}: a golden photo does not decode ({error}).") from error

@@ -101,12 +101,16 @@ class SkewReport:
 
 @dataclass(frozen=True)
 class _TestPhoto:
-    """A photo to preprocess: its label, the contract's pixels as recorded, and how to read its file."""
+    """A photo to preprocess: its label, the contract's pixels as recorded, and how to read its file.
+
+    `pixel_range` is the recipe's.
+    """
 
     name: str
     label: int
     pixels: NDArray[np.uint8]
     read: Callable[[], bytes]
+    pixel_range: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -228,7 +232,7 @@ def _test_photos(reference: golden_set.Golden, data: Data, seed: int, progress: 
     return [
         _TestPhoto(
             reference.ids[row], int(reference.labels[row]), reference.images[row],
-            records[reference.ids[row]].read,
+            records[reference.ids[row]].read, data.pixel_range,
         )
         for row in rows
     ]  # fmt: skip
@@ -259,7 +263,7 @@ def _golden_photos(bundle: Bundle) -> list[_TestPhoto]:
     return [
         _TestPhoto(
             case.photo, manifest.label_index(case.label), arrays["pixels"][case.tensor],
-            read_later(case.photo),
+            read_later(case.photo), manifest.input.pixel_range,
         )
         for case in manifest.photos
     ]  # fmt: skip
@@ -296,7 +300,7 @@ def _preprocess(photo: _TestPhoto) -> _PreprocessedPhoto:
         return variants, decoded.pixels.shape[:2] == size
 
     try:
-        variants, has_model_size = app_variants.use_photo(photo.read(), preprocess_all)
+        variants, has_model_size = app_variants.use_photo(photo.read(), preprocess_all, photo.pixel_range)
     except OSError as error:
         raise DataError(f"{photo.name}: cannot be read any more ({error}).") from error
     except (DataError, MissingError) as error:

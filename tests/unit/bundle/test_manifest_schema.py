@@ -98,7 +98,7 @@ def test_required_is_what_reading_needs(part: str, manifest: dict[str, Any]) -> 
     """Left out, a required field stops tledge, and another does not."""
     for name in PARTS[part][1]["properties"]:
         raw = copy.deepcopy(manifest)
-        del examples(raw)[part][name]
+        examples(raw)[part].pop(name, None)
         try:
             bundle_manifest.parse_manifest(json.dumps(raw).encode(), "here")
         except ArtifactError:
@@ -122,6 +122,8 @@ def test_version_is_the_one_that_is_written() -> None:
 def test_constants_are_what_is_written(manifest: dict[str, Any]) -> None:
     for part, raw in examples(manifest).items():
         for name, schema in PARTS[part][1]["properties"].items():
+            if (part, name) == ("input", "pixel_range"):  # left out by default
+                continue
             assert raw[name] == schema.get("const", raw[name])
             assert raw[name] in schema.get("enum", [raw[name]])
 

@@ -92,9 +92,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     seen: list[bytes] = []
     before = image.preprocess_with_facts
 
-    def counted(encoded: bytes, size: tuple[int, int]) -> object:
+    def counted(encoded: bytes, *others: Any) -> object:
         seen.append(encoded)
-        return before(encoded, size)
+        return before(encoded, *others)
 
     monkeypatch.setattr(image, "preprocess_with_facts", counted)
     return seen
@@ -247,11 +247,11 @@ def test_interrupted_command_goes_on(
 ) -> None:
     before, calls = image.preprocess_with_facts, []
 
-    def interrupted(encoded: bytes, size: tuple[int, int]) -> object:
+    def interrupted(encoded: bytes, *others: Any) -> object:
         calls.append(encoded)
         if len(calls) == 14:
             raise error
-        return before(encoded, size)
+        return before(encoded, *others)
 
     monkeypatch.setattr(image, "preprocess_with_facts", interrupted)
     with pytest.raises(seen):

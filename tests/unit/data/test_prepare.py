@@ -22,6 +22,7 @@ from tledge._io import npy
 from tledge._io.npy import HEADER
 from tledge.config import Data
 from tledge.data import cache, cache_writer, prepare
+from tledge.data.cache_index import CacheHeader
 from tledge.data.sources import folder as folder_source
 from tledge.data.sources.base import Record, Scan
 from tledge.errors import DataError, MissingError, RecipeError
@@ -272,7 +273,7 @@ def test_order_is_kept_whatever_takes_longer() -> None:
         return photo(number)
 
     records = (Record(str(number), "cat", "train", partial(read, number)) for number in range(9))
-    assert [decoded.record.id for decoded in prepare._decoded(records, 16)] == [
+    assert [decoded.record.id for decoded in prepare._decoded(records, CacheHeader((), (), 16))] == [
         str(number) for number in range(9)
     ]
 

@@ -144,7 +144,7 @@ def test_photo_that_changed_is_no_original(tmp_path: Path) -> None:
     """An original is read again, so that no bytes are held: it must be what was decoded."""
     reads = iter([damaged.encoded("JPEG"), damaged.encoded("PNG")])
     record = Record("dog/1.jpg", "dog", "train", lambda: next(reads))
-    (decoded,) = prepare._decoded(iter([record]), 16)
+    (decoded,) = prepare._decoded(iter([record]), CacheHeader((), (), 16))
     with CacheWriter(tmp_path, CacheHeader((), (), 16), 1) as writer:
         assert writer.resume() == 0
         writer.append([decoded])

@@ -152,14 +152,14 @@ def test_interrupted_index_goes_on(
     monkeypatch.setattr(cache_writer, "BLOCK", 4)
     before, seen = image.preprocess_with_facts, []
 
-    def stopped(encoded: bytes, size: tuple[int, int]) -> object:
+    def stopped(encoded: bytes, *others: Any) -> object:
         if encoded == last:
             raise KeyboardInterrupt
-        return before(encoded, size)
+        return before(encoded, *others)
 
-    def counted(encoded: bytes, size: tuple[int, int]) -> object:
+    def counted(encoded: bytes, *others: Any) -> object:
         seen.append(encoded)
-        return before(encoded, size)
+        return before(encoded, *others)
 
     monkeypatch.setattr(image, "preprocess_with_facts", stopped)
     with pytest.raises(KeyboardInterrupt):

@@ -24,7 +24,7 @@ PIXELS = np.random.default_rng(3).integers(0, 256, (5, 7, 3), np.uint8)
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "L", "P", "1", "CMYK", "I;16", "YCbCr"])
 def test_image_of_pillow_has_the_pixels_of_its_file(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ("photo.tiff" if mode in ("CMYK", "YCbCr") else "photo.png")
-    grey = Image.fromarray(PIXELS).convert("L").convert("I")
+    grey = Image.fromarray(PIXELS).convert("L").convert("I").point(lambda value: value * 257)
     (grey if mode == "I;16" else Image.fromarray(PIXELS)).convert(mode).save(path)
     wanted = image.preprocess(path, (5, 7))
     with Image.open(path) as opened:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.helpers.deep_images import png16
 from tests.helpers.doubt import FITTED
 from tests.helpers.fake_artifacts import bundle
 from tests.helpers.fake_device_bundle import change
@@ -67,3 +68,13 @@ def test_labels_of_windows_are_read(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_bytes(b"a\n" * (1 << 20))
     with pytest.raises(ArtifactError, match=r"labels\.txt: too large"):
         predictor._neighbour_labels(tmp_path / "m.tflite", 2)
+
+
+def test_range_of_the_bundle_prepares_deep_photos(bundle: Path) -> None:
+    deep = png16(np.arange(64, dtype=np.uint16).reshape(8, 8) * 60)
+    (refused,) = predict(open_predictor(bundle), [deep], 1)
+    assert "Set [data] pixel_range = [0, 4095]" in refused.error
+    change(bundle, lambda raw: raw["input"].update(pixel_range=[0, 4095]))
+    opened = open_predictor(bundle)
+    (answer,) = predict(opened, [deep], 1)
+    assert opened.pixel_range == (0, 4095) and not answer.error and answer.best

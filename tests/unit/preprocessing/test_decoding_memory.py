@@ -107,9 +107,9 @@ def test_large_photos_share_a_few_threads(budget: Recorded, monkeypatch: pytest.
     monkeypatch.setattr(decoding_memory, "SMALL", PIXELS - 1)
     load = image._load
 
-    def remember(opened: Image.Image, size: int) -> Any:
+    def remember(opened: Image.Image, *others: Any) -> Any:
         used.add(threading.current_thread().name)
-        return load(opened, size)
+        return load(opened, *others)
 
     monkeypatch.setattr(image, "_load", remember)
     with ThreadPoolExecutor(20) as pool:
@@ -175,9 +175,9 @@ def test_photo_is_freed_before_others_get_its_memory(monkeypatch: pytest.MonkeyP
     loaded: list[weakref.ref[Image.Image]] = []
     load = image._load
 
-    def remember(opened: Image.Image, size: int) -> Any:
+    def remember(opened: Image.Image, *others: Any) -> Any:
         loaded.append(weakref.ref(opened))
-        return load(opened, size)
+        return load(opened, *others)
 
     class Watching(ByteBudget):
         @contextmanager

@@ -161,7 +161,7 @@ def test_sixteen_bits_become_eight(kind: str) -> None:
     data = encoded(Image.fromarray(grey * 257), kind)
     found, facts = preprocess_with_facts(data, (16, 16))
     assert np.array_equal(found, np.repeat(grey[..., None], 3, axis=2))
-    assert facts.mode == "I;16"
+    assert facts.mode == "L;16"
 
 
 def test_sixteen_bit_colour() -> None:
@@ -224,9 +224,9 @@ def test_thin_photos(shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16", "CMYK", "LAB", "F"])
 def test_facts_know_the_mode(mode: str) -> None:
     kind = "TIFF" if mode in ("CMYK", "LAB", "F", "PA") else "PNG"
-    data = encoded(Image.new(mode, (6, 5)), kind)
+    data = encoded(Image.new(mode, (6, 5), 0xFFFF if mode == "I;16" else 0), kind)
     found, facts = preprocess_with_facts(data, (4, 4))
-    assert facts == ImageFacts(kind, mode, 6, 5, 1, len(data))
+    assert facts == ImageFacts(kind, {"I;16": "L;16", "F": "L;32F"}.get(mode, mode), 6, 5, 1, len(data))
     assert np.array_equal(found, preprocess(data, (4, 4)))
 
 

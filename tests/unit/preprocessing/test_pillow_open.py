@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from typing import Any
 
 import pytest
 from PIL import Image, UnidentifiedImageError
@@ -73,10 +74,10 @@ def while_decoding(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> 
     inside, done = threading.Event(), threading.Event()
     before = image._load
 
-    def waiting(opened: Image.Image, size: int) -> object:
+    def waiting(opened: Image.Image, *others: Any) -> object:
         inside.set()
         assert done.wait(10)
-        return before(opened, size)
+        return before(opened, *others)
 
     monkeypatch.setattr(image, "_load", waiting)
     with ThreadPoolExecutor(1) as pool:
