@@ -39,17 +39,16 @@ SHOWN = 25
 def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
     """Write a recipe for a folder of PHOTOS, sorted by label, or by split and label."""
     from tledge._io import files
-    from tledge.recipe import init as recipe_init
+    from tledge.recipe import init_folder
+    from tledge.recipe.init import recipe_text
 
-    path = out or Path(f"{recipe_init.default_name(photos)}.toml")
+    path = out or Path(f"{init_folder.default_name(photos)}.toml")
     if path.is_dir():
         raise RunError(f"{path}: a folder; --out takes a file, such as {path / 'recipe.toml'}.")
     if path.exists() and not force:
         raise RunError(f"{path}: exists already. Choose another file with --out, or replace it with --force.")
-    folder = recipe_init.look(photos)
-    files.write_text(
-        path, recipe_init.recipe_text(folder, recipe_init.default_name(Path(path.stem)), str(path))
-    )
+    folder = init_folder.look(photos)
+    files.write_text(path, recipe_text(folder, init_folder.default_name(Path(path.stem)), str(path)))
     if as_json:
         print_json({"recipe": str(path), "labels": list(folder.labels), "splits": folder.splits})
         return

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tledge.recipe import loader
-from tledge.recipe.init import default_name, look, recipe_text
+from tledge.recipe.init import recipe_text
+from tledge.recipe.init_folder import default_name, look
 
 
 @pytest.mark.parametrize("name", ["flowers", "beans", "rps_originals"])

@@ -22,8 +22,9 @@ from tledge.data import prepare, splits
 from tledge.data.sources.options import source_options
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image
-from tledge.recipe import definition, init, loader
-from tledge.recipe.init import Folder, default_name, look, quoted, recipe_text
+from tledge.recipe import definition, init, init_folder, loader
+from tledge.recipe.init import quoted, recipe_text
+from tledge.recipe.init_folder import Folder, default_name, look
 
 Layout = Mapping[str, Mapping[str, int]]
 
@@ -137,7 +138,7 @@ def test_too_large_photo_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_photo_that_vanishes_is_listed(tmp_path: Path) -> None:
-    assert init._short_side(tmp_path / "gone.png") == "cannot be read (No such file or directory)"
+    assert init_folder._short_side(tmp_path / "gone.png") == "cannot be read (No such file or directory)"
 
 
 def test_first_heic_photo_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +148,7 @@ def test_first_heic_photo_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     root = labelled(tmp_path)
     photo = root / "cat" / "phone.heic"
     heif.from_pillow(Image.new("RGB", (64, 48), (9, 99, 9))).save(photo)
-    assert init._short_side(photo) == 48
+    assert init_folder._short_side(photo) == 48
     test_only_headers_are_read(tmp_path, monkeypatch)
     assert look(root).headers == 12
 
@@ -166,8 +167,8 @@ def test_odd_metadata_warns_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_many_photos_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = labelled(tmp_path)
     read: list[str] = []
-    monkeypatch.setattr(init, "HEADERS", 6)
-    monkeypatch.setattr(init, "_short_side", lambda path: read.append(path.name) or 77)
+    monkeypatch.setattr(init_folder, "HEADERS", 6)
+    monkeypatch.setattr(init_folder, "_short_side", lambda path: read.append(path.name) or 77)
     assert (look(root).headers, look(root).median_side) == (6, 77)
     assert sorted(read[:6]) == sorted(read[6:])
     assert sum(look(root).splits["train"].values()) == 11
