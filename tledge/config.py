@@ -98,6 +98,12 @@ class Data:
         "the values of black and white in images deeper than 8 bits, such as [0, 4095] for 12 bits in 16; "
         "needed where the files do not say it",
     )
+    labels: tuple[str, ...] = key(
+        (),
+        "all labels, in the order of the model's outputs; a label without an image keeps its place. If not "
+        "set: the order of the source if it has one, else natural order (2 before 10)",
+    )
+    labels_file: str = key("", "path of a text file to read `labels` from, one label a line")
     cache: bool = key(
         True,
         "keep every decoded image on the disk; false decodes images each time they are needed, for data sets "

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from tledge.data.cache import Prepared
     from tledge.data.inspection import DatasetSummary
 
+_ORDERS = {
+    "recipe": "the order that the recipe lists them in",
+    "source": "the source's own order",
+    "natural": "natural order (2 before 10); [data] labels would set another",
+}
+"""What `tledge data` says of the order of the labels, by `Prepared.origin`."""
+
 SHOWN = 25
 """How many lines about problems are printed; the JSON file has all."""
 
@@ -54,6 +61,8 @@ def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
         return
     for split, counts in folder.splits.items():
         echo(f"{split}: " + ", ".join(f"{label} {count}" for label, count in counts.items()))
+    for line in folder.merged:
+        echo(line)
     echo(one_line(f"Recipe: {path}. Its comments give the reason for each choice."))
     print_next_step(f"tledge data {shell_path(path)}")
 
@@ -140,6 +149,7 @@ def _show(
     totals = ("all", *(str(sum(one.values())) for one in counts.values()))
     out.print(console.headless_table([("", *counts), *body, totals]))
     out.print(console.headless_table(console.photo_rows(summary)))
+    echo(f"Labels are in {_ORDERS[prepared.origin]}.")
     for line in summary.skipped:
         echo(one_line(f"skipped {line}"))
     for line in left_out.sentences(summary.left_out):

@@ -146,14 +146,14 @@ def open_photos(recipe: Recipe, run: TrainedRun, progress: Progress = SILENT) ->
     # A run that was trained on another machine has a cache of the same name in another folder.
     for folder in (trained_cache, cache_folder.cache_root() / trained_cache.name):
         if _is_usable(folder, progress):
-            return cache.open_cache(folder)
+            return cache.with_recorded_labels(cache.open_cache(folder), run.labels)
     prepared = prepare.prepare_dataset(recipe.data, recipe.model.image_size, progress)
     if prepared.folder.name != trained_cache.name:
         raise DataError(
             f"{trained_cache}: the cached photos of this run are gone, and the source has other photos "
             "now. Calibration would see photos that training did not. Train again."
         )
-    return prepared
+    return cache.with_recorded_labels(prepared, run.labels)
 
 
 def _is_usable(folder: Path, progress: Progress) -> bool:

@@ -10,8 +10,8 @@ and again whenever it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from tledge._io import array_file
 from tledge.data import cache_index
 from tledge.data.cache_index import CacheHeader, Row
+from tledge.data.labels import ClassList, recorded_classes
 from tledge.data.sources.left_out import LeftOut
 from tledge.data.sources.registry import SOURCES
 from tledge.data.streaming import Images, StreamedImages
@@ -37,7 +38,9 @@ class Prepared:
     """A cache folder and its content; `skipped` names photos that did not decode, and why.
 
     `streamed` is the header of an index without a cache of pixels, and `left_out` counts the files that
-    the source passed over, which is known where it was walked.
+    the source passed over, which is known where it was walked. `labels` are in the order of the class
+    indices; `origin` says whose order that is, `source_order` is that of the source, where it has one, and
+    `merged` describes spellings that are one label (see `tledge.data.labels`).
     """
 
     folder: Path
@@ -46,6 +49,9 @@ class Prepared:
     skipped: tuple[str, ...]
     streamed: CacheHeader | None = None
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
+    origin: str = "natural"
+    source_order: tuple[str, ...] = ()
+    merged: tuple[str, ...] = ()
 
     def images(self) -> Images:
         """Return all images uint8[N, H, W, 3]: read from the disk, or decoded, when they are asked for."""
@@ -77,4 +83,19 @@ def open_cache(folder: Path) -> Prepared:
 
 def prepared_from(folder: Path, header: CacheHeader, rows: tuple[Row, ...]) -> Prepared:
     """Return the cache of a folder whose index was read."""
-    return Prepared(folder, header.labels, rows, header.skipped, header if header.source else None)
+    streamed = header if header.source else None
+    return Prepared(folder, header.labels, rows, header.skipped, streamed, source_order=header.order)
+
+
+def with_recorded_labels(prepared: Prepared, recorded: Sequence[str]) -> Prepared:
+    """Return the prepared images with the labels that a run recorded; DataError where these are of others."""
+    return with_classes(prepared, recorded_classes({row.label for row in prepared.rows}, recorded))
+
+
+def with_classes(prepared: Prepared, classes: ClassList) -> Prepared:
+    """Return the prepared images with these classes; the cache keeps labels as the source spells them."""
+    names = classes.spellings
+    rows = prepared.rows
+    if names:
+        rows = tuple(replace(row, label=names[row.label]) if row.label in names else row for row in rows)
+    return replace(prepared, labels=classes.names, rows=rows, origin=classes.origin, merged=classes.merged)

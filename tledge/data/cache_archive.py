@@ -32,7 +32,7 @@ from tledge._io.json_records import from_json, omitted_by_default, to_json
 from tledge.config import Data
 from tledge.data import cache, prepare
 from tledge.data.cache import Prepared
-from tledge.data.sources.options import source_options, stored_options, with_defaults
+from tledge.data.sources.options import read_options, stored_options, with_defaults
 from tledge.errors import DataError, MissingError, RecipeError, RunError
 from tledge.preprocessing import image
 from tledge.progress import SILENT, Progress, Task, start_task
@@ -117,7 +117,7 @@ def _origin(data: Data, size: int) -> dict[str, Any]:
     name = data.source.partition(":")[0]
     return {
         "source": name,
-        "options": stored_options(name, source_options(data)),
+        "options": stored_options(name, read_options(data)[0]),
         "image_size": size,
         "on_bad": data.on_bad,
         "preparation": image.PREPROCESSING,
@@ -163,7 +163,7 @@ def unpack(path: Path, data: Data, size: int, progress: Progress = SILENT) -> Pr
                 progress.say(f"{folder}: {reason}, so it was not used and is unpacked again")
             if not (folder / "index.json").is_file():
                 _fill(path, header, member, folder, progress)
-    return cache.open_cache(folder)
+    return prepare.with_labels(cache.open_cache(folder), read_options(data)[1])
 
 
 @contextmanager

@@ -69,7 +69,8 @@ class CacheHeader:
     """What all rows share; `pixels` is the SHA-256 of `images.npy`, "" where none is kept.
 
     `side` is that of the square images; `source` and `options` say where streamed photos are read;
-    `pixel_range` is the recipe's, left out of the file where there is none.
+    `pixel_range` is the recipe's. `labels` are those of the rows as the source spells them; `order` are all
+    labels in the order of the source, where it has one.
     """
 
     labels: tuple[str, ...]
@@ -79,6 +80,11 @@ class CacheHeader:
     source: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     pixel_range: tuple[float, ...] = ()
+    order: tuple[str, ...] = ()
+
+
+_ADDED = ("pixel_range", "order")
+"""Facts that came after the first caches were made: left out of a file that lacks them."""
 
 
 def row_line(row: Row) -> bytes:
@@ -102,7 +108,7 @@ def _end(digest: str) -> bytes:
 
 
 def _text(header: CacheHeader, lines: Iterable[bytes]) -> Iterator[bytes]:
-    facts = {name: value for name, value in vars(header).items() if name != "pixel_range" or value}
+    facts = {name: value for name, value in vars(header).items() if value or name not in _ADDED}
     yield json.dumps(facts).encode()[:-1] + b', "rows": [\n'
     between = b""
     for line in lines:

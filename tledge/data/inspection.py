@@ -81,6 +81,10 @@ class DatasetSummary:
     duplicates: tuple[Duplicate, ...]
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     """Files and folders that the source passed over and photos that cannot be read, by reason."""
+    unused_labels: tuple[str, ...] = ()
+    """Labels that the recipe or the source lists, and that no photo has."""
+    merged_labels: tuple[str, ...] = ()
+    """Spellings that are one label, a sentence each."""
 
 
 def summarize(prepared: Prepared, rows: Rows, progress: Progress = SILENT) -> DatasetSummary:
@@ -90,6 +94,7 @@ def summarize(prepared: Prepared, rows: Rows, progress: Progress = SILENT) -> Da
     by_area = sorted((row.width * row.height, row.width, row.height) for row in used)
     sizes = [(width, height) for _area, width, height in by_area]
     counts = splits.counts(prepared, rows)
+    unused_labels = set(prepared.labels) - {row.label for row in prepared.rows}
     return DatasetSummary(
         photos=len(used),
         unused=len(prepared.rows) - len(used),
@@ -100,13 +105,18 @@ def summarize(prepared: Prepared, rows: Rows, progress: Progress = SILENT) -> Da
         modes=_count_values(row.mode for row in used),
         orientations=_count_values(str(row.orientation) for row in used),
         small=tuple(row.id for row in used if min(row.width, row.height) < side),
-        imbalance=max(counts["train"].values()) / min(counts["train"].values()),
+        imbalance=_imbalance(counts["train"].values()),
         lacking=tuple(
-            f"{name}: {label}" for name, part in counts.items() for label, count in part.items() if not count
+            f"{name}: {label}"
+            for name, part in counts.items()
+            for label, count in part.items()
+            if not count and label not in unused_labels
         ),
         skipped=prepared.skipped,
         duplicates=_duplicates(prepared, rows, progress),
         left_out=_left_out(prepared),
+        unused_labels=tuple(label for label in prepared.labels if label in unused_labels),
+        merged_labels=prepared.merged,
     )
 
 
@@ -117,6 +127,12 @@ def _left_out(prepared: Prepared) -> dict[str, LeftOut]:
     before = prepared.left_out.get(UNREADABLE, LeftOut(0, ()))
     examples = (*before.examples, *prepared.skipped)[:EXAMPLES]
     return {**prepared.left_out, UNREADABLE: LeftOut(before.count + len(prepared.skipped), examples)}
+
+
+def _imbalance(counts: Iterable[int]) -> float:
+    """Return the largest count over the smallest, without labels that no photo has."""
+    used = [count for count in counts if count]
+    return max(used) / min(used)
 
 
 def _count_values(values: Iterable[str]) -> dict[str, int]:
@@ -160,7 +176,7 @@ def problems(summary: DatasetSummary, stages: Sequence[Stage] = ()) -> list[str]
     lines = [_duplicate_line(pair) for pair in crossing]
     if within := len(summary.duplicates) - len(crossing):
         lines.append(f"{within} duplicate photo{'s' if within > 1 else ''} (same class, same split)")
-    lines += missing_labels(summary)
+    lines += [*missing_labels(summary), *summary.merged_labels]
     if summary.photos > COMPARED:
         lines.append(f"more than {COMPARED} photos: only identical files were looked for, not similar images")
     if summary.imbalance > IMBALANCE:
@@ -183,8 +199,14 @@ def _imbalance_advice(stages: Sequence[Stage]) -> str:
 
 
 def missing_labels(summary: DatasetSummary) -> list[str]:
-    """Return a line for each label that validation or test have no photo of."""
-    return [f"no photo at all in {place}: the score says nothing about it" for place in summary.lacking]
+    """Return a line for each label that validation or test have no photo of, and one for unused labels."""
+    lines = [f"no photo at all in {place}: the score says nothing about it" for place in summary.lacking]
+    if unused := summary.unused_labels:
+        names = ", ".join(unused[:3]) + f" and {len(unused) - 3} more" * (len(unused) > 3)
+        lines.append(
+            f"no photo at all of {names}: kept as outputs, because the labels are listed, but never learned"
+        )
+    return lines
 
 
 def _duplicate_line(pair: Duplicate) -> str:
@@ -201,7 +223,8 @@ def as_json(
 ) -> dict[str, Any]:
     """Return all that is known of the photos as JSON: counts by split and label, figures, problems."""
     counts = splits.counts(prepared, rows)
-    contents = {"labels": prepared.labels, "counts": counts, "sha256": _sha256(prepared)}
+    labels = {"labels": prepared.labels, "label_order": prepared.origin}
+    contents = {**labels, "counts": counts, "sha256": _sha256(prepared)}
     return {**contents, **asdict(summary), "problems": problems(summary, stages)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from itertools import islice
@@ -15,12 +15,12 @@ from tledge._io import atomic, cache_folder, lockfile, ownership, resource_error
 from tledge._process import processors
 from tledge._process.ordered_map import in_order
 from tledge.config import Data
-from tledge.data import cache_index, cache_writer
-from tledge.data.cache import Prepared, open_cache, prepared_from
+from tledge.data import cache_index, cache_writer, labels
+from tledge.data.cache import Prepared, open_cache, prepared_from, with_classes
 from tledge.data.cache_index import CacheHeader
 from tledge.data.cache_writer import CacheWriter, Decoded, DecodedPhoto, UnusablePhoto
 from tledge.data.sources.base import Record, Scan, require_printable
-from tledge.data.sources.options import source_options, stored_options
+from tledge.data.sources.options import read_options, stored_options
 from tledge.data.sources.registry import SOURCES
 from tledge.errors import DataError, MissingError, RunError
 from tledge.preprocessing import image
@@ -56,7 +56,7 @@ def prepare_dataset(data: Data, size: int, progress: Progress = SILENT, *, wait:
         RunError: Another command is preparing the same photos, and `wait` is False.
         TledgeError: Whatever the source raises.
     """
-    options = source_options(data)
+    options, listed = read_options(data)
     name = data.source.partition(":")[0]
     source = SOURCES[name].module
     if not data.cache:
@@ -66,13 +66,30 @@ def prepare_dataset(data: Data, size: int, progress: Progress = SILENT, *, wait:
     more = [*([] if data.cache else ["streamed"]), *([data.pixel_range] if data.pixel_range else [])]
     text = repr((*parts, data.on_bad, image.PREPROCESSING, LAYOUT, *more))
     folder = cache_folder.own_cache_root() / hashlib.sha256(text.encode()).hexdigest()[:24]
+    order = tuple(scan.order())
     if prepared := _undamaged(folder, progress):
-        return replace(prepared, left_out=scan.left_out())
-    header = CacheHeader((), (), size, pixel_range=data.pixel_range)
+        return with_labels(replace(prepared, left_out=scan.left_out()), listed, order)
+    # Refuses labels before any photo is decoded; photos with a blank one are refused, or skipped, one by one.
+    _classes(filter(labels.normalized, scan.labels()), listed, order)
+    header = CacheHeader((), (), size, pixel_range=data.pixel_range, order=order)
     if not data.cache:
         header = replace(header, source=name, options=options)
     _make(folder, scan, header, data.on_bad, progress, wait=wait)
-    return replace(open_cache(folder), left_out=scan.left_out())
+    return with_labels(replace(open_cache(folder), left_out=scan.left_out()), listed, order)
+
+
+def with_labels(prepared: Prepared, listed: Sequence[str], order: Sequence[str] = ()) -> Prepared:
+    """Give a cache, which keeps labels as the source spells them, its classes by the rule for labels.
+
+    Args:
+        listed: The labels that the recipe lists.
+        order: The labels in the order of the source; if empty, what the cache says of that.
+    """
+    return with_classes(prepared, _classes(prepared.labels, listed, order or prepared.source_order))
+
+
+def _classes(found: Iterable[str], listed: Sequence[str], order: Sequence[str]) -> labels.ClassList:
+    return labels.class_list(found, listed or order, "recipe" if listed else "source")
 
 
 def _undamaged(folder: Path, progress: Progress) -> Prepared | None:

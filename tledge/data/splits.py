@@ -24,9 +24,10 @@ SPLITS = ("train", "validation", "test")
 
 def require_labels(prepared: Prepared) -> None:
     """Raise DataError where all photos have the same label."""
-    if len(prepared.labels) < 2:
+    labels = {row.label for row in prepared.rows}
+    if len(labels) < 2:
         raise DataError(
-            f"[data] source: all photos have one label, {prepared.labels[0]!r}. "
+            f"[data] source: all photos have one label, {min(labels)!r}. "
             "Expected two labels or more: add photos of another class."
         )
 
@@ -74,7 +75,8 @@ def _require_photos(prepared: Prepared, split_rows: Mapping[str, Rows], group: s
                 f"or add photos.{together}"
             )
     train_labels = set(prepared.label_indices[split_rows["train"]].tolist())
-    missing = [label for number, label in enumerate(prepared.labels) if number not in train_labels]
+    used = set(prepared.label_indices.tolist())  # without labels that are listed, but that no photo has
+    missing = [label for number, label in enumerate(prepared.labels) if number in used - train_labels]
     if missing:
         others = "" if group == "none" else " that do not stay together with the others"
         raise DataError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 from tledge import contract
@@ -13,6 +12,7 @@ from tledge.bundle.manifest import Shipped
 from tledge.bundle.reader import Bundle, bundle_session, is_bundle, open_bundle
 from tledge.bundle.signing import PublicKey
 from tledge.contract import AbstentionPolicy
+from tledge.data.labels import alike_pairs, parse_labels_file, spelled
 from tledge.errors import ArtifactError, RecipeError
 from tledge.formats import tflite_metadata
 from tledge.runtime import sandbox, sessions
@@ -129,7 +129,12 @@ def _open_loose(path: Path, kernels: str) -> Predictor:
     labels = _labels(session, model, path)
     if session.classes not in (None, len(labels)):
         raise ArtifactError(f"{path}: returns {session.classes} values but has {len(labels)} labels.")
-    return Predictor(session, contract.checked_labels(labels, str(path)), session.image_size, path.stem)
+    checked = contract.checked_labels(labels, str(path))
+    remarks = tuple(
+        f"two classes have labels that look alike: {spelled(first)} and {spelled(second)}"
+        for first, second in alike_pairs(checked)[:1]
+    )
+    return Predictor(session, checked, session.image_size, path.stem, remarks)
 
 
 def _labels(session: LiteRTSession | OnnxSession, model: ModelFile, path: Path) -> tuple[str, ...]:
@@ -159,7 +164,7 @@ def _neighbour_labels(path: Path, classes: int) -> tuple[str, ...]:
     if beside.is_file():
         try:
             data = file_guard.read_bytes(beside, follow=True, limit=MAX_LABELS, error=ArtifactError)
-            return contract.parse_labels(TextIOWrapper(BytesIO(data), "utf-8").read())
+            return parse_labels_file(data)
         except (OSError, ValueError) as error:
             raise ArtifactError(f"{beside}: not a list of labels ({error}).") from error
     return tuple(str(number) for number in range(classes))

@@ -8,13 +8,15 @@ import re
 import statistics
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tledge._process import processors
+from tledge.data.labels import ClassList, class_list
 from tledge.data.sources import folder as source
+from tledge.data.sources.base import Record
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image as preprocessing_image
 from tledge.preprocessing.file_formats import FORMATS
@@ -42,7 +44,8 @@ class Folder:
 
     `layout` is "split/label" or "label", `splits` counts photos by split folder and label (one
     split "train" where there are no split folders, as the source calls it), the sides are short
-    sides in pixels, and `unreadable` are lines "name: reason" of the `headers` that were read.
+    sides in pixels, `unreadable` are lines "name: reason" of the `headers` that were read, and `merged`
+    describes spellings that are one label.
     """
 
     path: Path
@@ -53,6 +56,7 @@ class Folder:
     min_side: int
     headers: int
     unreadable: tuple[str, ...]
+    merged: tuple[str, ...] = ()
 
 
 def look(root: Path) -> Folder:
@@ -67,11 +71,14 @@ def look(root: Path) -> Folder:
     if not root.is_dir():
         raise MissingError(f"{root}: no such folder. Expected a folder of photos, as {LAYOUTS}.")
     records = list(source.scan({"path": str(root)}).records())
-    splits: dict[str, dict[str, int]] = {}
-    for (split, label), count in sorted(Counter((record.split, record.label) for record in records).items()):
-        splits.setdefault(split, {})[label] = count
+    classes = _classes(root, records)
+    labels, spellings = classes.names, classes.spellings
+    counts = Counter((record.split, spellings.get(record.label, record.label)) for record in records)
+    splits = {
+        split: {label: counts[split, label] for label in labels if counts[split, label]}
+        for split in sorted({record.split for record in records})
+    }
     layout = "split/label" if records[0].id.count("/") == 2 else "label"
-    labels = tuple(sorted({record.label for record in records}))
     _check(root, layout, splits, labels)
     names = [record.id for record in records]
     if len(names) > HEADERS:
@@ -81,7 +88,14 @@ def look(root: Path) -> Folder:
         raise DataError(f"{root}: none of {len(unreadable):,} photos can be read. {unreadable[0]}.")
     read = len(sides) + len(unreadable)
     median = int(statistics.median(sides))
-    return Folder(root, layout, splits, labels, median, min(sides), read, tuple(unreadable))
+    return Folder(root, layout, splits, labels, median, min(sides), read, tuple(unreadable), classes.merged)
+
+
+def _classes(root: Path, records: Iterable[Record]) -> ClassList:
+    try:
+        return class_list(record.label for record in records)
+    except DataError as error:
+        raise DataError(f"{root}: {error}") from None
 
 
 def _real(root: Path) -> Path:

@@ -49,13 +49,15 @@ class Examples:
     def class_weights(self) -> NDArray[np.float32]:
         """Return weights float32[classes] with which all classes of `rows` count alike, 1 on average.
 
-        N / (classes * images of the class), as scikit-learn's "balanced" has it.
+        N / (classes * images of the class), as scikit-learn's "balanced" has it; classes without images do
+        not count.
         """
         import numpy as np
 
         starts = range(0, len(self.rows), 4096)
         counts = sum(self.labels[self.rows[start : start + 4096]].sum(0) for start in starts)
-        return np.asarray(len(self.rows) / (len(counts) * np.maximum(1, counts)), np.float32)
+        classes = int(np.count_nonzero(counts))
+        return np.asarray(len(self.rows) / (classes * np.maximum(1, counts)), np.float32)
 
     def take(self, positions: NDArray[np.int64], epoch: int) -> NDArray[np.uint8] | NDArray[np.float32]:
         """Return pixels uint8[len(positions), H, W, 3] of positions in `rows`, or float32 features.

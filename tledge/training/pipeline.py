@@ -141,7 +141,9 @@ def _train(request: TrainingRequest) -> TrainedRun | None:
 
 def _prepare(request: TrainingRequest) -> Prepared:
     """Return the prepared images; refuse those that this run, or its other processes, did not begin with."""
-    prepared = _load_images(request)
+    prepared = resume_guard.with_recorded_labels(
+        request.folder, _load_images(request), resume=request.resume and not request.force
+    )
     resume_guard.require_alike(request.recipe, prepared, request.hosts)
     resume_guard.require_same_photos(request.folder, prepared, resume=request.resume and not request.force)
     splits.require_labels(prepared)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from tledge import contract
 from tledge._io import files
 from tledge._version import __version__
 from tledge.data import cache as data_cache
@@ -36,7 +37,8 @@ def require_alike(recipe: Recipe, prepared: data_cache.Prepared, hosts: Hosts) -
         return
     # Not the folder's name: it depends on file times, which copying changes.
     photos = files.sha256(prepared.folder / "index.json")
-    for name, value in (("tledge", __version__), ("recipe or --set", recipe), ("photos", photos)):
+    labels = "order of the labels", prepared.labels
+    for name, value in (("tledge", __version__), ("recipe or --set", recipe), ("photos", photos), labels):
         multi_host.require_same(hosts, repr(value).encode(), f"another {name}")
     multi_host.require_batches(hosts, recipe.stage)
     if recipe.stage[-1].quantize_aware:
@@ -89,6 +91,18 @@ def claim(folder: RunFolder, text: str, settings: Sequence[str], *, resume: bool
             f"{folder.path}: the recipe or the --set values differ from those that this run was started "
             "with. Start over with --force."
         )
+
+
+def with_recorded_labels(
+    folder: RunFolder, prepared: data_cache.Prepared, *, resume: bool
+) -> data_cache.Prepared:
+    """Keep the labels of a run that is resumed, and their order: another order would shuffle its outputs."""
+    if not resume or not folder.labels.is_file():
+        return prepared
+    recorded = contract.parse_labels(folder.labels.read_text(encoding="utf-8"))
+    if recorded == prepared.labels:
+        return prepared
+    return data_cache.with_recorded_labels(data_cache.open_cache(prepared.folder), recorded)
 
 
 def require_same_photos(folder: RunFolder, prepared: data_cache.Prepared, *, resume: bool) -> None:

@@ -19,6 +19,7 @@ from tledge.bundle import model_files
 from tledge.bundle.model_files import Subject
 from tledge.bundle.reader import is_bundle, open_bundle
 from tledge.contract import InputSpec
+from tledge.data import labels as label_rule
 from tledge.errors import ArtifactError, DataError, RecipeError
 from tledge.preprocessing import image
 from tledge.run.folder import RunFolder, is_run
@@ -126,9 +127,10 @@ def open_side(path: Path, scratch: Path) -> ModelSide:
 def _open_run(folder: RunFolder, artifacts: tuple[Subject, ...]) -> ModelSide:
     run = folder.read_run()
     reference = folder.read_golden()
+    labels = label_rule.comparable(run.labels)
     return ModelSide(
-        folder.path, run.name, run.version, run.labels, run.input, contract.OUTPUT_NAME, run.synthetic,
-        artifacts, _run_photos(folder, run.labels, reference), reference,
+        folder.path, run.name, run.version, labels, run.input, contract.OUTPUT_NAME, run.synthetic,
+        artifacts, _run_photos(folder, labels, reference), reference,
     )  # fmt: skip
 
 
@@ -149,11 +151,14 @@ def _run_photos(folder: RunFolder, labels: tuple[str, ...], reference: Golden) -
 def _open_bundle(path: Path, artifacts: tuple[Subject, ...]) -> ModelSide:
     bundle = open_bundle(path)
     manifest = bundle.manifest
+    labels = label_rule.comparable(manifest.labels)
+    by_rule = dict(zip(manifest.labels, labels, strict=True))
     photos = tuple(
-        ComparedPhoto(bundle.files.read(f"golden/{case.photo}"), case.label) for case in manifest.photos
+        ComparedPhoto(bundle.files.read(f"golden/{case.photo}"), by_rule.get(case.label, case.label))
+        for case in manifest.photos
     )
     return ModelSide(
-        path, manifest.name, manifest.version, manifest.labels, manifest.input, manifest.output,
+        path, manifest.name, manifest.version, labels, manifest.input, manifest.output,
         manifest.synthetic, artifacts, photos,
     )  # fmt: skip
 

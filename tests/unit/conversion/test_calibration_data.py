@@ -49,7 +49,8 @@ def drawn(tmp_path: Path) -> tuple[RunFolder, Recipe, cache.Prepared]:
     recipe = parse(RECIPE, "little.toml")
     prepared = prepare.prepare_dataset(recipe.data, 32)
     folder = RunFolder(fake_artifacts.run(tmp_path / "run"))
-    files.write_json(folder.run, replace(folder.read_run(), cache=str(prepared.folder), seed=5))
+    facts = {"cache": str(prepared.folder), "labels": prepared.labels, "seed": 5}
+    files.write_json(folder.run, replace(folder.read_run(), **facts))
     write_golden(folder, prepared, splits.split(prepared, recipe.data, 5)["test"])
     return folder, recipe, prepared
 

@@ -64,8 +64,9 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[RunFolder,
     monkeypatch.setattr(FakeConverter, "modes", {})
     recipe = parse(RECIPE, "little.toml")
     folder = RunFolder(fake_artifacts.run(tmp_path / "run"))
-    cache = prepare.prepare_dataset(recipe.data, 32).folder
-    files.write_json(folder.run, replace(folder.read_run(), cache=str(cache), seed=5))
+    prepared = prepare.prepare_dataset(recipe.data, 32)
+    facts = {"cache": str(prepared.folder), "labels": prepared.labels, "seed": 5}
+    files.write_json(folder.run, replace(folder.read_run(), **facts))
     return folder, recipe
 
 
@@ -95,7 +96,7 @@ def test_variant_and_settings_decide_the_kind_of_job(
 ) -> None:
     folder, recipe = trained
     job = export.conversion_job(inputs(folder, with_int8(recipe, **settings)), name)
-    assert type(job) is kind and job.target.labels == fake_artifacts.LABELS
+    assert type(job) is kind and job.target.labels == folder.read_run().labels
     assert job.target.model == str(folder.model.resolve())
 
 

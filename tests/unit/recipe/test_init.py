@@ -210,7 +210,7 @@ def test_link_to_itself_is_refused(tmp_path: Path) -> None:
         ({"train": 9, "Test": 9}, "split folders without label folders"),
         ({"train": 9}, "split folders without label folders"),
         ({"cat": 3, "dog": 9}, "'cat' has 3"),
-        ({"train/cat": 9, "train/dog": 9, "test/Dog": 9}, "'Dog' has 0"),
+        ({"train/cat": 9, "train/dog": 9, "test/Dog": 9}, "only in upper and lower case: 'Dog' and 'dog'"),
         ({"train/cat": 9, "train/dog": 9, "fold2/dog": 9}, "unknown split 'fold2'. Known: train, "),
         ({"apple/scab": 9, "apple/rust": 9}, "unknown split 'apple'"),
         ({"val/cat": 9, "val/dog": 9, "test/cat": 9}, "no train folder among test, val"),

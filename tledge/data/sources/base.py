@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from tledge._io.encoding import CONTROL
+from tledge.data.labels import normalized
 from tledge.data.sources.left_out import LeftOut
 from tledge.errors import DataError
 
@@ -42,7 +43,8 @@ class Scan:
 
     `fingerprint()` is text that changes when the source's content does, part of the cache key. `count()` is
     the number of records, found without decoding a photo. `records()` yields every record, in an order that
-    never changes.
+    never changes. `labels()` are the labels of all photos where they are known before any photo is read.
+    `order()` are all labels, unused ones too, where the source has an order of its own.
     """
 
     fingerprint: Callable[[], str]
@@ -50,6 +52,8 @@ class Scan:
     records: Callable[[], Iterator[Record]]
     left_out: Callable[[], Mapping[str, LeftOut]] = dict
     """What the walk passed over, by reason."""
+    labels: Callable[[], Iterable[str]] = tuple
+    order: Callable[[], Sequence[str]] = tuple
 
 
 class Source(Protocol):
@@ -87,5 +91,5 @@ def require_printable(record: Record) -> None:
     for description, name in ((f"the label {record.label!r}", record.label), ("its name", record.id)):
         if CONTROL.search(name):
             raise DataError(f"{description} has control characters or is not UTF-8. Rename it.")
-    if not record.label.strip():
+    if not normalized(record.label):
         raise DataError(f"the label {record.label!r} is blank. Rename it.")

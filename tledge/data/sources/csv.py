@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tledge.data.sources import csv_faults, csv_paths, csv_tables, csv_text
+from tledge.data.sources import csv_faults, csv_labels, csv_paths, csv_tables, csv_text
 from tledge.data.sources.base import Reader, Record, Scan, file_stamps
 from tledge.data.sources.csv_paths import PhotoPaths
 from tledge.data.sources.csv_tables import Columns, Table
@@ -55,6 +55,7 @@ def scan(options: Mapping[str, object]) -> Scan:
         records=lambda: (
             Record(line.photo, line.label, line.split, partial(image.read_photo, line.path)) for line in lines
         ),
+        labels=lambda: {line.label for line in lines},
     )
 
 
@@ -78,12 +79,14 @@ def reader(options: Mapping[str, object]) -> Reader:
 
 @dataclass(frozen=True)
 class _Line:
-    """One photo: its path from the root, and as it is on disk."""
+    """One photo: its path from the root, and as it is on disk; `is_one_label`: its cell is a list of one."""
 
     photo: str
     label: str
     split: str
     path: Path
+    number: int
+    is_one_label: bool
 
 
 def _paths(root: Path, table: Table, options: Mapping[str, Any]) -> PhotoPaths:
@@ -109,7 +112,7 @@ def _lines(
     missing: list[str] = []
     for number, cells in rows:
         try:
-            line = _line(root, table, cells, columns, paths)
+            line = _line(root, table, number, cells, columns, paths)
             _refuse_repeated(line, first, f"line {number}{table.split and f' of {table.path}'}")
         except _NoSuchPhoto as fault:
             missing.append(cells[columns.image])
@@ -118,10 +121,14 @@ def _lines(
             faults.append((number, str(fault)))
         else:
             lines.append(line)
+    lists = _lists_of_labels(lines)
+    faults = sorted(faults + lists)
     if faults:
         is_common = len(missing) > csv_faults.FEW or not lines
         advice = _advice(table, missing) if is_common else ""
-        raise DataError(csv_faults.message(table.path, faults, len(lines) + len(faults)) + advice)
+        raise DataError(
+            csv_faults.message(table.path, faults, len(lines) + len(faults) - len(lists)) + advice
+        )
     if not lines:
         raise DataError(f"{table.path}: lists no photo, expected a line for each below the header.")
     return lines
@@ -138,7 +145,20 @@ class _NoSuchPhoto(ValueError):
     """A path that leads nowhere."""
 
 
-def _line(root: Path, table: Table, cells: list[str], columns: Columns, paths: PhotoPaths) -> _Line:
+def _lists_of_labels(lines: list[_Line]) -> list[tuple[int, str]]:
+    """Return number and fault of every line whose label is a list of labels of other lines."""
+    certain = {line.label for line in lines if line.is_one_label}
+    lists = csv_labels.lists_of_labels(line.label for line in lines)
+    return [
+        (line.number, csv_labels.list_refusal(line.label, lists[line.label]))
+        for line in lines
+        if line.label in lists.keys() - certain
+    ]
+
+
+def _line(
+    root: Path, table: Table, number: int, cells: list[str], columns: Columns, paths: PhotoPaths
+) -> _Line:
     """Parse one row; raises ValueError, with the rest of a sentence, where it cannot be used."""
     if not any(cells):
         raise ValueError("an empty row. Remove it.")
@@ -158,7 +178,10 @@ def _line(root: Path, table: Table, cells: list[str], columns: Columns, paths: P
             "or an absolute one, folders separated by '/'."
         )
     split = table.split or ("train" if columns.split is None else cells[columns.split])
-    return _Line(photo, columns.label_of(cells), split, root / photo)
+    label, is_one_label = columns.label_of(cells), True
+    if columns.label is not None:
+        label, is_one_label = csv_labels.label_in_cell(label)
+    return _Line(photo, label, split, root / photo, number, is_one_label)
 
 
 def _refuse_repeated(line: _Line, first: dict[str, str], place: str) -> None:

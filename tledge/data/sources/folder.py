@@ -63,13 +63,18 @@ def scan(options: Mapping[str, object]) -> Scan:
     labelled = [(photo, ("", "")) for photo in listed]
     if pattern:
         labelled = list(_by_pattern(listed, pattern, left_out))
+
+    def records() -> Iterator[Record]:
+        return (
+            _pattern_records(root, options, listed, labelled) if pattern else _records(root, listed, left_out)
+        )
+
     return Scan(
         fingerprint=lambda: repr(file_stamps(("/".join(parts), path) for (parts, path), _label in labelled)),
         count=lambda: len(labelled),
-        records=lambda: (
-            _pattern_records(root, options, listed, labelled) if pattern else _records(root, listed, left_out)
-        ),
+        records=records,
         left_out=left_out.by_reason,
+        labels=lambda: {record.label for record in records()},
     )
 
 

@@ -1,12 +1,17 @@
-"""Check the recipe's options of a data source, and fill in defaults."""
+"""Check the recipe's options of a data source, fill in defaults, and read the labels that it lists."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tledge._io import file_guard, resource_errors
 from tledge.config import Data
+from tledge.data.labels import parse_labels_file
 from tledge.data.sources.registry import SOURCES
-from tledge.errors import RecipeError
+from tledge.errors import DataError, MissingError, RecipeError
+
+LARGEST = 1 << 23
+"""Bytes of a labels file: hundreds of thousands of labels."""
 
 
 def source_options(data: Data) -> dict[str, object]:
@@ -32,7 +37,36 @@ def source_options(data: Data) -> dict[str, object]:
         raise RecipeError(f'[data] source {name!r} needs its {entry.argument}: "{name}:...".')
     if entry.check:
         entry.check(chosen)
+    if data.labels and data.labels_file:
+        raise RecipeError("[data] labels and labels_file: both are set. Keep one of them.")
+    if data.labels and "labels" in chosen:
+        chosen["labels"] = list(data.labels)
     return chosen
+
+
+def read_options(data: Data) -> tuple[dict[str, object], tuple[str, ...]]:
+    """Return all options of the source, and the labels that the recipe or its labels file lists."""
+    options = source_options(data)
+    listed = data.labels or _read_labels_file(data.labels_file)
+    if listed and "labels" in options:
+        options["labels"] = list(listed)
+    return options, listed
+
+
+def _read_labels_file(name: str) -> tuple[str, ...]:
+    """Return the labels in a file, () where none is named."""
+    if not name:
+        return ()
+    path = resource_errors.expanded(name)
+    if not path.is_file():
+        raise MissingError(f"{path}: no such file. [data] labels_file takes a text file of one label a line.")
+    try:
+        labels = parse_labels_file(file_guard.read_bytes(path, follow=True, limit=LARGEST, error=DataError))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 ({error}). Save it as UTF-8.") from error
+    if not all(labels) or not labels:
+        raise DataError(f"{path}: has an empty line, expected one label a line, as many as classes.")
+    return labels
 
 
 ADDED: dict[str, tuple[str, ...]] = {

@@ -36,6 +36,7 @@ def scan(options: Mapping[str, object]) -> Scan:
         fingerprint=lambda: repr((builder.info.full_name, sorted(splits.items()))),
         count=lambda: sum(splits.values()),
         records=lambda: _records(builder, str(options["image"]), str(options["label"])),
+        order=lambda: _label_names(builder, str(options["image"]), str(options["label"])),
     )
 
 

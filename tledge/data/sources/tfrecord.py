@@ -12,6 +12,7 @@ from typing import Any
 
 from tledge._io import resource_errors
 from tledge._process import optional_imports
+from tledge.data.labels import normalized
 from tledge.data.sources import tfrecord_offsets
 from tledge.data.sources.base import Reader, Record, Scan, file_stamps, return_bytes
 from tledge.errors import DataError, MissingError, RecipeError
@@ -23,7 +24,10 @@ OPTIONS: dict[str, object] = {
     "labels": [],
     "compression": "",
 }
-"""`image`: bytes feature of the photo; `label`: feature of an index or a name; `labels`: names by index."""
+"""`image`: bytes feature of the photo; `label`: feature of an index or a name; `labels`: names by index.
+
+The recipe's `[data] labels` or `labels_file` sets `labels`.
+"""
 
 _COMPRESSIONS = ("", "GZIP", "ZLIB")
 _FRAME = 16  # bytes around a record: its length and two checksums
@@ -57,6 +61,8 @@ def scan(options: Mapping[str, object]) -> Scan:
         fingerprint=lambda: repr(file_stamps(checked.files)),
         count=lambda: survey().records,
         records=lambda: _records(checked, 0 if checked.names else len(str(survey().highest_label))),
+        labels=lambda: survey().names,
+        order=lambda: checked.names,
     )
 
 
@@ -115,20 +121,25 @@ def _files(pattern: str) -> Iterator[tuple[str, Path]]:
 
 @dataclass(frozen=True)
 class _Survey:
-    """What a first pass over the files finds; `highest_label` is 0 where labels are names."""
+    """What a first pass over the files finds: of labels that are indices the highest, of others all."""
 
     records: int
     highest_label: int
+    names: frozenset[str]
 
 
 def _survey(checked: _Options) -> _Survey:
     records = highest = 0
+    names = set()
     for _name, path in checked.files:
         for number, example in enumerate(_examples(path, checked.compression)):
             label = _label(example, checked, f"{path}, record {number}")
-            highest = max(highest, label if isinstance(label, int) else 0)
+            if isinstance(label, int):
+                highest = max(highest, label)
+            else:
+                names.add(label)
             records += 1
-    return _Survey(records, highest)
+    return _Survey(records, highest, frozenset(names))
 
 
 def _examples(path: Path, compression: str) -> Iterator[Any]:
@@ -196,7 +207,7 @@ def _label_name(value: int | str, names: tuple[str, ...], width: int, where: str
     if isinstance(value, str):
         if not value:
             raise DataError(f"{where}: the label is empty, expected a name. Remove the record.")
-        if names and value not in names:
+        if names and normalized(value) not in map(normalized, names):
             raise DataError(f"{where}: label {value!r} is not in [data] labels. Add it there.")
         return value
     if value < 0 or (names and value >= len(names)):
