@@ -12,7 +12,6 @@ import click
 import generate
 import pages
 import pytest
-import recipe_page
 
 from tests.helpers.paths import ROOT
 from tests.helpers.recipes import BARE
@@ -20,7 +19,7 @@ from tledge._io import resources
 from tledge.cli.main import tledge
 from tledge.errors import RecipeError
 from tledge.formats.registry import VARIANTS
-from tledge.recipe import loader
+from tledge.recipe import keys, loader
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WRITTEN = sorted(
@@ -141,12 +140,11 @@ def test_wrong_recipes_are_caught() -> None:
 
 def unknown_keys(text: str) -> list[str]:
     """Recipe keys named as `[table] key` that are none."""
-    keys = {
-        title: {one.name for one in recipe_page.recipe_keys(cls)}
-        for title, cls in recipe_page.recipe_tables()
-    }
+    known = {title: {field.name for field in keys.keys(cls)} for title, cls in keys.tables()}
     named = re.findall(r"`(\[+[a-z0-9.]+\]+)(?: ([a-z0-9_]+))?(?: =[^`]*)?`", text)
-    return [f"{title} {key}" for title, key in named if title not in keys or (key and key not in keys[title])]
+    return [
+        f"{title} {key}" for title, key in named if title not in known or (key and key not in known[title])
+    ]
 
 
 @every_page()

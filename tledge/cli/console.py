@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -100,6 +101,17 @@ def result_console() -> Console:
 def print_table(table: Any) -> None:
     """Print a table on stdout."""
     result_console().print(table)
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Print lines on stdout, broken between words where the window is narrower, indented as they begin."""
+    console = result_console()
+    for line in lines:
+        indent = " " * (len(line) - len(line.lstrip()))
+        parts = textwrap.wrap(
+            line, console.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        console.print("\n".join(parts), soft_wrap=True)
 
 
 def print_rows(rows: Sequence[tuple[str, ...]]) -> None:

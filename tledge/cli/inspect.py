@@ -87,10 +87,13 @@ def _answer_line(answer: Answer, policy: AbstentionPolicy | None) -> str:
 
 
 @click.command("list", epilog=example("tledge list recipes"))
-@click.argument("what", type=click.Choice(["recipes", "runs", "variants", "backbones", "sources", "targets"]))
+@click.argument(
+    "what",
+    type=click.Choice(["recipes", "keys", "runs", "variants", "backbones", "sources", "targets"]),
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_(what: str, as_json: bool) -> None:
-    """List recipes, runs in runs/, variants, backbones, data sources or device projects."""
+    """List recipes, recipe keys, runs in runs/, variants, backbones, data sources or device projects."""
     from tledge.cli import console, listing
 
     rows = listing.TABLES[what]()
@@ -99,8 +102,10 @@ def list_(what: str, as_json: bool) -> None:
         return
     if as_json:
         print_json({name: facts for name, *facts in rows})
-        return
-    console.print_rows(rows)
+    elif what == "keys":
+        console.print_lines(listing.key_lines(rows))
+    else:
+        console.print_rows(rows)
 
 
 def _show_runs(lines: list[RunLine], as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from tledge.devices.projects import TARGETS
 from tledge.errors import RecipeError, TledgeError
 from tledge.formats.registry import FORMATS, VARIANTS
 from tledge.models.backbones import BACKBONES
-from tledge.recipe import loader
+from tledge.recipe import keys, loader
 from tledge.run.folder import RunFolder
 from tledge.run.records import Score
 
@@ -102,8 +102,30 @@ def target_rows() -> list[tuple[str, ...]]:
     ]
 
 
+def key_rows() -> list[tuple[str, ...]]:
+    """Return every recipe key as `--set` takes it, with its default, what it accepts and its meaning."""
+    return [
+        (
+            path,
+            keys.default(field),
+            keys.accepted_values(table, field),
+            str(field.metadata.get("meaning", "")),
+        )
+        for path, table, field in keys.setting_paths()
+    ]
+
+
+def key_lines(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return two lines for each key: the key with its default, and what it takes and means."""
+    lines = []
+    for path, default, accepted, meaning in rows:
+        lines += [f"{path} = {default}", f"    {accepted}: {meaning}" if meaning else f"    {accepted}"]
+    return lines
+
+
 TABLES: dict[str, Callable[[], list[Any]]] = {
     "recipes": recipe_rows,
+    "keys": key_rows,
     "runs": run_rows,
     "variants": variant_rows,
     "backbones": backbone_rows,

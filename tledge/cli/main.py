@@ -17,6 +17,7 @@ from tledge._io import encoding, resource_errors
 from tledge._process import signals
 from tledge._version import __version__
 from tledge.cli import bench, compare, completion, data, doctor, export, inspect, preview, train
+from tledge.cli.help import CommandGroup, recipe_key_hint
 from tledge.cli.options import echo, print_on_stderr
 from tledge.errors import TledgeError
 
@@ -78,6 +79,8 @@ def _show_usage_error(error: click.ClickException) -> None:
     text = io.StringIO()
     error.show(text)
     echo(text.getvalue().rstrip("\n"), err=True)
+    if hint := recipe_key_hint(error):
+        echo(hint, err=True)
 
 
 def _message(error: TledgeError | OSError) -> str:
@@ -101,15 +104,18 @@ def _exit(code: int) -> NoReturn:
     sys.exit(code)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="tledge")
 def tledge() -> None:
     """From a recipe to a verified edge bundle.
 
     Train an image classifier, convert it, prove each artifact against the Keras model on real
-    photos, and bundle what passed. Exit codes: 0 done, 1 failed, 2 usage or recipe, 3 parity
-    failed, 4 artifact broken, 5 dependency, weights or data missing, 130 interrupted, 143 ended by
-    SIGTERM.
+    photos, and bundle what passed.
+
+    Exit codes: 0 done, 1 failed, 2 usage or recipe, 3 parity failed, 4 artifact broken, 5 dependency, weights
+    or data missing, 130 interrupted, 143 ended by SIGTERM.
     """
 
 

@@ -5,25 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from tledge import config
 from tledge.errors import RecipeError
-from tledge.recipe import toml_escapes, toml_reader
+from tledge.recipe import keys, toml_escapes, toml_reader
 from tledge.recipe.definition import Recipe, table_name
-
-TABLES: dict[str, type[Any]] = {
-    "stage.0": config.Stage,
-    "data": config.Data,
-    "model": config.Model,
-    "augment": config.Augment,
-    "hardware": config.Hardware,
-    "log": config.Log,
-    "export": config.Export,
-    "parity": config.Parity,
-    "abstain": config.Abstain,
-    "expect": config.Expect,
-    "recipe": config.Meta,
-}
-"""Tables in the order in which a key without its table is looked for."""
 
 
 def apply(raw: dict[str, Any], setting: str) -> None:
@@ -54,10 +38,13 @@ def missing_table(key: str) -> str:
     """Return the hint for a key that stands outside of its table; "" where it is a table or unknown."""
     if key in {table_name(field.name) for field in fields(Recipe)}:
         return ""
-    for name, table in TABLES.items():
-        if key in {field.name for field in fields(table)}:
-            return f" Did you mean {name}.{key}?"
-    return ""
+    place = place_of(key)
+    return f" Did you mean {place}?" if place else ""
+
+
+def place_of(key: str) -> str:
+    """Return a key as `--set` takes it, such as "stage.0.epochs"; "" where no table has it."""
+    return next((path for path, _, field in keys.setting_paths() if field.name == key), "")
 
 
 def _inner_table(table: Any, name: str, setting: str) -> Any:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.helpers.command_line import Cli
 from tests.helpers.reports import change, with_report
+from tledge.cli.console import open_console
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_runs_are_listed_with_their_verdicts(
     assert shown.splitlines()[0].split() == ["run", "when", "state", "test", "accuracy", "verdicts"]
 
 
-@pytest.mark.parametrize("what", ["recipes", "variants", "backbones", "sources"])
+@pytest.mark.parametrize("what", ["recipes", "keys", "variants", "backbones", "sources"])
 def test_lists_are_filled(cli: Cli, what: str) -> None:
     done = cli("list", what)
     listed = json.loads(cli("list", what, "--json").out)
@@ -58,3 +59,13 @@ def test_lists_are_filled(cli: Cli, what: str) -> None:
 
 def test_list_of_no_runs(cli: Cli) -> None:
     assert json.loads(cli("list", "runs", "--json").out) == {}
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_keys_fit_the_window(cli: Cli, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setattr("tledge.cli.console.result_console", lambda: open_console(width=width))
+    lines = cli("list", "keys").out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert "stage.0.epochs = 5" in lines
+    assert "    whole number, 0 to 100000: number of passes over the" in "\n".join(lines)
+    assert "export.int8.repair = false" in lines
