@@ -1,4 +1,4 @@
-# Two commands from nothing but Python (3.11 or later) and make: `make demo` and `make test`.
+# Two commands from nothing but Python (3.11 or later, on Debian with python3-venv) and make: `make demo`, `make test`.
 # Both create .venv here and install into it the versions that constraints.txt pins.
 
 PYTHON ?= python3
@@ -61,6 +61,10 @@ clean:
 	rm -rf $(VENV) .cache runs build dist site docs/reference
 
 $(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is not Python 3.11 or \
+	later. Install it, or name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make a virtual environment: \
+	its module venv or ensurepip is missing. On Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/%.installed: pyproject.toml constraints.txt | $(VENV)/bin/python

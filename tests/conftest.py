@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import system_packages
 from tests.helpers.command_line import Cli, run_main
 from tests.helpers.paths import REAL_DATA, TESTS
 from tests.helpers.small_run import train_once
@@ -63,6 +64,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in item.iter_markers():
             minutes[item.path] += mark.kwargs.get("minutes", MINUTES.get(mark.name, 0))
     items.sort(key=lambda item: -minutes[item.path])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test before its fixtures are made, where a package of the system that it names is missing."""
+    for mark in item.iter_markers("system_packages"):
+        system_packages.require(*mark.args)
 
 
 @pytest.fixture

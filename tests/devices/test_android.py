@@ -30,7 +30,7 @@ LABELS = ("œuf", 'a "quoted" one', "back\\slash")
 
 SIZE = (40, 56)
 
-java = pytest.mark.slow
+java = [pytest.mark.slow, pytest.mark.system_packages("openjdk-17-jdk-headless")]
 
 
 @dataclass(frozen=True)
@@ -328,6 +328,7 @@ class TestSteps:
 
 
 @pytest.mark.slow
+@pytest.mark.system_packages("openjdk-17-jdk-headless")
 def test_filled_project_tests_itself(bundle: Path, tmp_path: Path) -> None:
     """As a user would: fill the project, compile it by the README's command, run its self-test."""
     made = projects.fill("android", bundle, tmp_path / "app")

@@ -19,7 +19,12 @@ from tledge.devices import projects
 from tledge.inference import predict, predictor
 from tledge.preprocessing import image as preprocessing_image
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.system_packages(
+        "cmake", "g++", "make", "libjpeg-dev", "libpng-dev", "libssl-dev", "nlohmann-json3-dev"
+    ),
+]
 
 Run = subprocess.CompletedProcess[bytes]
 

@@ -39,6 +39,7 @@ def check(board: Path, *arguments: Any) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.system_packages("cmake", "g++-aarch64-linux-gnu", "make")
 def test_a_bundle_answers_the_same_on_arm64(board: Path, small_run: Path) -> None:
     done = check(board, small_run / "bundle")
     assert done.returncode == 0, done.stdout + done.stderr

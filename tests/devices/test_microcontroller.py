@@ -15,6 +15,8 @@ from tests.helpers.microcontroller import ARENA, MODEL, as_bytes, filled_project
 from tests.helpers.paths import ROOT
 from tledge.devices import mcu_sources
 
+pytestmark = pytest.mark.system_packages("g++", "make")
+
 STUB = ROOT / "tests" / "devices" / "tflm_stub"
 
 

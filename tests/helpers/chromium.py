@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.helpers import system_packages
 from tledge.bundle.reader import open_bundle
 from tledge.preview import server
 from tledge.preview.panel import Panel
@@ -35,11 +35,8 @@ FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-st
 @contextmanager
 def chromium(*arguments: str) -> Iterator[Any]:
     """A headless browser; skips where none is installed, and fails instead in CI."""
+    system_packages.require("chromium")
     path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        if "TLEDGE_CI" in os.environ:
-            pytest.fail("no chromium: .ci/system-packages installs it")
-        pytest.skip("no chromium: .ci/system-packages installs it")
     browser = driver().chromium.launch(executable_path=path, args=[*ARGUMENTS, *arguments])
     try:
         yield browser

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from tledge._io import resource_errors
+from tledge._process import compute_threads
 from tledge._process.native_output import native_stderr_closed
 from tledge.errors import MissingError, ResourceError
 
@@ -64,6 +65,7 @@ def load(module: str, extra: str, command: str = "") -> Any:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     disable_telemetry()
+    compute_threads.fix_count()
     if module in sys.modules:
         return sys.modules[module]
     # TensorFlow logs its own deprecations through this logger.

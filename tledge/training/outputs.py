@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tledge._io import atomic, files
-from tledge._process import optional_imports
+from tledge._process import compute_threads, optional_imports
 from tledge.contract import InputSpec
 from tledge.data import inspection
 from tledge.environment import machine, packages
@@ -42,6 +42,8 @@ def environment(seed: int, settings: Sequence[str]) -> dict[str, Any]:
         "python": made_with["python"],
         "platform": platform.platform(),
         "processors": os.cpu_count(),
+        "processor": machine.processor(),
+        "threads": compute_threads.settings(),
         "packages": machine.versions(library_names),
         "installed": made_with["packages"],
     }
