@@ -125,6 +125,7 @@ Bundle::Bundle(std::filesystem::path where) : folder(std::move(where)), manifest
     manifest.at("labels").get_to(labels);
     manifest.at("input").at("height").get_to(height);
     manifest.at("input").at("width").get_to(width);
+    ranged = manifest.at("input").contains("pixel_range");
 }
 
 std::string Bundle::read(const std::string& name) const {

@@ -13,6 +13,7 @@ struct Image {
     int width = 0, height = 0;
     std::vector<uint8_t> rgb;  // height x width x 3
 };
+bool is_deep(const std::string& file);  // whether it is a PNG of 16 bits
 Image decode(const std::string& file);  // upright RGB of a JPEG or PNG; throws std::runtime_error
 Image resize(const Image& image, int width, int height);  // to the byte as Pillow's BILINEAR, antialiased
 
@@ -43,7 +44,10 @@ struct Choice { std::string variant, kernels = "xnnpack"; int threads = 1; };
 struct Bundle {
     explicit Bundle(std::filesystem::path folder);
     std::string read(const std::string& name) const;
-    Image prepare(const std::string& photo) const { return resize(decode(photo), width, height); }
+    Image prepare(const std::string& photo) const {
+        if (ranged && is_deep(photo)) throw std::runtime_error("16-bit PNG, whose range only tledge predict knows");
+        return resize(decode(photo), width, height);
+    }
     Model open(const Choice& choice) const;  // without a variant the best there is
     int self_test(Choice choice) const;  // 0; 3 where answers differ from Keras'; 4 where files are damaged
 
@@ -51,6 +55,7 @@ struct Bundle {
     nlohmann::json manifest;
     std::vector<std::string> labels;
     int height = 0, width = 0;
+    bool ranged = false;  // pixels deeper than 8 bits have a range of their own
 };
 
 std::string read_file(const std::filesystem::path& path);

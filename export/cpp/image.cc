@@ -129,6 +129,14 @@ int png_orientation(const std::string& file) {
     return 1;
 }
 
+// 16 bits become 8 by dropping the lower ones; of 12 bits in 16, next to nothing would be left.
+void require_bright(const std::vector<uint8_t>& rgba) {
+    uint8_t most = 0;
+    for (size_t i = 0; i < rgba.size(); ++i)
+        if (i % 4 != 3) most = std::max(most, rgba[i]);
+    if (most < 64) throw std::runtime_error("16-bit PNG whose upper bits are unused; save it with 8 bits");
+}
+
 Image decode_png(const std::string& file) {
     png_image png{};
     png.version = PNG_IMAGE_VERSION;
@@ -140,6 +148,7 @@ Image decode_png(const std::string& file) {
     png.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
     good = good && png_image_finish_read(&png, nullptr, rgba.data(), 0, nullptr);
     if (!good) throw std::runtime_error("damaged PNG (" + std::string(png.message) + ")");
+    if (is_deep(file)) require_bright(rgba);
     for (size_t i = 0; i < image.rgb.size(); ++i) {  // laid on white, as Pillow rounds
         const int alpha = rgba[i / 3 * 4 + 3], color = rgba[i / 3 * 4 + i % 3];
         image.rgb[i] = uint8_t(div255((color * alpha + 255 * (255 - alpha) + 128) << 7) >> 7);
@@ -189,6 +198,10 @@ Image resize_rows_and_transpose(const Image& from, int width) {
 }
 
 }  // namespace
+
+bool is_deep(const std::string& file) {
+    return file.compare(0, 4, "\x89PNG") == 0 && file.size() > 24 && file[24] == 16;
+}
 
 Image decode(const std::string& file) {
     if (file.compare(0, 3, "\xFF\xD8\xFF") == 0) return decode_jpeg(file);

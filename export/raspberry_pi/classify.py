@@ -59,6 +59,7 @@ class Bundle:
     folder: Path
     labels: list[str]
     size: tuple[int, int]
+    ranged: bool  # pixels deeper than 8 bits have a range of their own, which is not known here
     models: dict[str, dict[str, Any]]
     golden: list[dict[str, Any]]
     sure: dict[str, float]
@@ -85,7 +86,8 @@ def open_bundle(folder: Path, variant: str | None) -> Bundle:
             raise ValueError("a label holds control characters")
         if not (all(type(side) is int and 0 < side <= 8192 for side in size) and sure["temperature"] > 0):
             raise ValueError("the size or the temperature makes no sense")
-        return Bundle(folder, raw["labels"], size, models, raw["golden"], sure)
+        ranged = "pixel_range" in raw["input"]
+        return Bundle(folder, raw["labels"], size, ranged, models, raw["golden"], sure)
     except (OSError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise Problem(4, f"{path}: missing, damaged or incomplete ({error!r}).") from error
 
@@ -135,6 +137,7 @@ def prepare(photo: Image.Image, size: tuple[int, int]) -> Pixels:
     The model was trained on photos preprocessed like this. Pillow's BILINEAR antialiases; another resizing,
     or red and blue exchanged, costs accuracy and raises no error.
     """
+    deep = photo.mode[0] in "IF" or ";16" in str([tile[3] for tile in getattr(photo, "tile", [])])
     upright = ImageOps.exif_transpose(photo)
     if upright.mode.startswith("I;16") or (upright.mode == "I" and photo.format == "PPM"):  # 0..65535
         upright = upright.convert("I").point(lambda value: value / 256).convert("L")
@@ -142,7 +145,10 @@ def prepare(photo: Image.Image, size: tuple[int, int]) -> Pixels:
         layer = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     height, width = size
-    return np.asarray(upright.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
+    photo = upright.convert("RGB")
+    if deep and (upright.mode in ("I", "F") or max(high for _low, high in photo.getextrema()) < 64):
+        raise ValueError("which values are black and white is not known; save it with 8 bits")
+    return np.asarray(photo.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def classify(bundle: Bundle, model: Model, pixels: Pixels, top: int) -> dict[str, Any]:
@@ -158,11 +164,13 @@ def classify(bundle: Bundle, model: Model, pixels: Pixels, top: int) -> dict[str
     return {"predictions": best, "abstained": bool(sure.max() < bundle.sure["threshold"])}
 
 
-def read(source: Path | Image.Image, size: tuple[int, int]) -> Pixels:
+def read(source: Path | Image.Image, bundle: Bundle) -> Pixels:
     """Preprocess a photo's file or an image."""
     try:  # with all formats, Pillow would start Ghostscript for EPS files
         with Image.open(source, formats=FORMATS) if isinstance(source, Path) else source as photo:
-            return prepare(photo, size)
+            if bundle.ranged and (photo.mode[0] in "IF" or ";16" in str([tile[3] for tile in photo.tile])):
+                raise ValueError("its pixels are deeper than 8 bits; tledge predict knows their range")
+            return prepare(photo, bundle.size)
     except Exception as error:  # Pillow's decoders raise dozens of classes for damaged photos
         raise Problem(1, f"{source}: cannot be read ({error}).") from error
 
@@ -219,7 +227,7 @@ def self_test(asked: argparse.Namespace) -> Iterator[Check]:
     yield bool(sums) and not changed, 4, f"files in SHA256SUMS: {len(sums)}, changed: {changed or 'none'}"
     yield len(cases) > 0, 4, f"golden photos: {len(cases)}"
     pixels = np.load(golden / "pixels.npy")[[case["tensor"] for case in cases]]
-    mine = np.stack([read(golden / case["photo"], bundle.size) for case in cases])
+    mine = np.stack([read(golden / case["photo"], bundle) for case in cases])
     off = int(np.abs(mine.astype(int) - pixels).max())
     yield off <= 1, 3, f"preprocessing: {off} grey levels off (1 allowed)"
     for variant in bundle.models:
@@ -267,7 +275,7 @@ def answer(asked: argparse.Namespace) -> int:
         for source in photos(asked.photos) if asked.photos else camera(asked.camera, asked.every):
             name = str(source) if isinstance(source, Path) else time.strftime("%Y-%m-%d %H:%M:%S")
             try:
-                found = classify(bundle, model, read(source, bundle.size), asked.top)
+                found = classify(bundle, model, read(source, bundle), asked.top)
             except Problem as problem:
                 print(problem, file=sys.stderr)
                 code = problem.code

@@ -116,7 +116,9 @@ function show(blob, name, remember = true) {
     if (!page.model) throw new Problem(say("notOpened"));
     document.body.dataset.state = "busy";
     try {
-      const shown = { blob, name, bitmap: await decoded(blob, name) };
+      const deep = await isDeep(blob);
+      if (deep && page.manifest.input.pixel_range) throw new Problem(say("deepPixels", { name: name || "This" }));
+      const shown = { blob, name, deep, bitmap: await decoded(blob, name) };
       page.shown?.bitmap.close();
       page.shown = shown;
       showPicture(blob);
@@ -139,6 +141,8 @@ async function decoded(blob, name) {
 
 async function answer(shown) {
   const found = await ask(shown.bitmap, shown.bitmap.width, shown.bitmap.height);
+  // Of 12 bits in 16, next to nothing is left.
+  if (shown.deep && found.pixels.every((value) => value < 64)) throw new Problem(say("deepPixels", { name: shown.name || "This" }));
   Object.assign(shown, found);
   at("said").textContent = "";
   page.said = -Infinity; // what was asked for is said at once

@@ -113,6 +113,12 @@ function decode(blob) {
   });
 }
 
+/** Whether a file is a PNG of 16 bits, which browsers reduce to 8 by dropping the lower ones. */
+async function isDeep(blob) {
+  const head = new Uint8Array(await blob.slice(0, 25).arrayBuffer());
+  return head[0] === 0x89 && head[1] === 0x50 && head[24] === 16;
+}
+
 /** Draw preprocessed pixels on a canvas of their size. */
 function paint(canvas, pixels, height, width) {
   canvas.width = width;

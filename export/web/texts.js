@@ -34,6 +34,7 @@ const TEXTS = {
   synthetic: "Trained on synthetic photos, drawn by tledge.",
   made: "Made by tledge {version}",
   wrongFile: "{name} cannot be read here as a photo. Try a JPEG, PNG or WebP file.",
+  deepPixels: "{name} has pixels of 16 bits, and which values are black and white is not known here. Save it with 8 bits.",
   noCamera: "No webcam was found. Connect one and press “Start webcam” again, or choose a photo.",
   refused: "Access to the webcam was denied. Allow the camera for this page in the browser's address bar, or choose a photo.",
   cameraBusy: "The webcam delivers no image: another program may be using it. Close that program and try again.",

@@ -14,6 +14,7 @@ import pytest
 
 from tests.helpers import fake_device_bundle
 from tests.helpers.chromium import FAKE_CAMERA, Seen, chromium, film, opened, served
+from tests.helpers.deep_images import png16
 from tests.helpers.fake_device_bundle import HEIGHT, WIDTH, change, change_byte
 from tledge._io import files
 from tledge.bundle import preview_page
@@ -251,6 +252,13 @@ def test_unsupported_file(seen: Seen, tmp_path: Path) -> None:
     (tmp_path / "notes.jpg").write_text("no photo")
     seen.choose(tmp_path / "notes.jpg")
     assert seen.text("#problem") == "notes.jpg cannot be read here as a photo. Try a JPEG, PNG or WebP file."
+
+
+def test_pixels_of_unknown_range_are_refused(seen: Seen, tmp_path: Path) -> None:
+    deep = np.linspace(0, 4095, 256).astype(np.uint16).reshape(16, 16)
+    (tmp_path / "deep.png").write_bytes(png16(deep))
+    seen.choose(tmp_path / "deep.png")
+    assert seen.text("#problem").startswith("deep.png has pixels of 16 bits, and which values")
 
 
 def test_no_webassembly(browser: Any, made: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.android import PROJECT
+from tests.helpers.deep_images import png16
 from tests.helpers.fake_device_bundle import change_byte, write_sums
 from tests.helpers.paths import ROOT
 from tledge import contract
@@ -287,6 +288,17 @@ class TestSteps:
         wanted = [image.preprocess(file, (64, 70)) for file in files]
         assert len({one.tobytes() for one in wanted}) == 8
         assert found == b"".join(one.tobytes() for one in wanted)
+
+    def test_deep_pixels_are_shifted_or_refused(self, classes: Path, tmp_path: Path) -> None:
+        deep = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+        (tmp_path / "bright.png").write_bytes(png16(np.stack([deep] * 3, 2)))
+        (tmp_path / "dim.png").write_bytes(png16(np.stack([deep >> 4] * 3, 2)))
+        found = np.frombuffer(probe(classes, f"prepare 8 8 {tmp_path / 'bright.png'}"), np.uint8)
+        wanted = image.preprocess(tmp_path / "bright.png", (8, 8)).reshape(-1)
+        assert np.abs(found.astype(int) - wanted).max() <= 1
+        with pytest.raises(subprocess.CalledProcessError) as caught:
+            probe(classes, f"prepare 8 8 {tmp_path / 'dim.png'}")
+        assert b"16-bit PNG" in caught.value.stderr
 
     def test_every_jpeg_is_near_pillows(self, classes: Path, tmp_path: Path) -> None:
         """Java brings a JPEG decoder of its own; what is prepared of its pixels may differ by 1."""

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers import fake_device_bundle as fake
+from tests.helpers.deep_images import png16
 from tledge.devices import projects
 from tledge.inference import predict, predictor
 from tledge.preprocessing import image as preprocessing_image
@@ -210,9 +211,14 @@ def test_nothing_to_check_is_no_success(project: Path, own: Path) -> None:
 def test_unreadable_photo_spares_the_others(project: Path, tmp_path: Path) -> None:
     whole = (project / "bundle" / "golden" / "06.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    done = classify(project, tmp_path / "cut.jpg", "bundle/golden/00.png", tmp_path / "none.jpg")
-    first, second, third = done.stdout.decode().splitlines()
+    deep = np.linspace(0, 4095, 64).astype(np.uint16).reshape(8, 8)
+    (tmp_path / "deep.png").write_bytes(png16(deep))
+    (tmp_path / "deep colour.png").write_bytes(png16(np.stack([deep] * 3, 2)))
+    names = (tmp_path / "cut.jpg", "bundle/golden/00.png", tmp_path / "none.jpg")
+    done = classify(project, *names, tmp_path / "deep.png", tmp_path / "deep colour.png")
+    first, second, third, *deep_lines = done.stdout.decode().splitlines()
     assert done.returncode == 1
+    assert len(deep_lines) == 2 and all("16-bit PNG" in line for line in deep_lines)
     assert "damaged JPEG" in first
     assert "red" in second
     assert "no such file" in third

@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.helpers.deep_images import png16, tiff_grey
+from tests.helpers.fake_device_bundle import change
 from tests.helpers.raspberry_pi import SOURCE, run
 from tledge.devices import projects
 
@@ -45,6 +48,28 @@ def test_mistake_in_the_code_is_found(project: Path, mistake: str) -> None:
     (project / "classify.py").write_text(SOURCE.replace(right, wrong), encoding="utf-8")
     done = run(project, "--self-test")
     assert done.returncode in (3, 4) and done.stdout.endswith("self-test FAILED\n"), done.stdout + done.stderr
+
+
+DEEP = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        png16(DEEP >> 4),
+        png16(np.stack([DEEP >> 4] * 3, 2)),
+        tiff_grey(DEEP.astype(np.int32)),
+        tiff_grey(DEEP.astype(np.float32)),
+    ],
+    ids=["grey", "colour", "int32", "float"],
+)
+def test_pixels_of_unknown_range_are_refused(project: Path, photo: bytes) -> None:
+    (project / "dim").write_bytes(photo)
+    (project / "bright.png").write_bytes(png16(DEEP))
+    done = run(project, str(project / "dim"), str(project / "bright.png"))
+    assert done.returncode == 1 and "save it with 8 bits" in done.stderr + done.stdout
+    change(project / "bundle", lambda raw: raw["input"].update(pixel_range=[0, 4095]))
+    assert "tledge predict knows" in run(project, str(project / "bright.png")).stderr
 
 
 @pytest.mark.parametrize("library", ["numpy", "PIL", "ai_edge_litert"])

@@ -30,6 +30,7 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import tledge.core.Answers;
+import tledge.core.Depth;
 import tledge.core.Exif;
 import tledge.core.Manifest;
 import tledge.core.Picture;
@@ -113,7 +114,9 @@ public final class MainActivity extends ComponentActivity {
     private String see(Uri uri) throws IOException {
         if (uri == null) return "no photo";
         try (InputStream in = getContentResolver().openInputStream(uri)) {
-            return answer(decode(all(in)));
+            byte[] photo = all(in);
+            Depth.requireKnown(photo, manifest);
+            return answer(decode(photo));
         }
     }
 
@@ -138,15 +141,23 @@ public final class MainActivity extends ComponentActivity {
         options.inPremultiplied = false;
         Bitmap bitmap = BitmapFactory.decodeByteArray(photo, 0, photo.length, options);
         if (bitmap == null) throw new IOException("not a photo that Android reads");
+        if (Depth.isDeep(photo)) { // Android may decode it deeper than 8 bits, and then refuses to hand it out
+            if (bitmap.getConfig() != Bitmap.Config.ARGB_8888) bitmap = bitmap.copy(Bitmap.Config.ARGB_8888, false);
+            Depth.requireBright(photo, rgba(bitmap));
+        }
         return picture(bitmap, Exif.orientation(photo));
     }
 
     /** Takes the bytes as they are stored: getPixels() would convert colour profiles, which training does not. */
     private static Picture picture(Bitmap bitmap, int orientation) throws IOException {
         if (bitmap.getConfig() != Bitmap.Config.ARGB_8888) throw new IOException("decoded as " + bitmap.getConfig());
+        return new Picture(rgba(bitmap), bitmap.getWidth(), bitmap.getHeight(), bitmap.getRowBytes(), orientation);
+    }
+
+    private static byte[] rgba(Bitmap bitmap) {
         ByteBuffer rgba = ByteBuffer.allocate(bitmap.getByteCount());
         bitmap.copyPixelsToBuffer(rgba);
-        return new Picture(rgba.array(), bitmap.getWidth(), bitmap.getHeight(), bitmap.getRowBytes(), orientation);
+        return rgba.array();
     }
 
     private byte[] asset(String path) throws IOException {

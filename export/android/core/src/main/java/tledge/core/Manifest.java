@@ -18,6 +18,8 @@ public final class Manifest {
     public final String name;
     public final List<String> labels = new ArrayList<>();
     public final int height, width;
+    /** Whether pixels deeper than 8 bits have a range of their own. */
+    public final boolean ranged;
     public final double temperature, threshold;
     final List<Artifact> artifacts = new ArrayList<>();
     final List<Golden> golden = new ArrayList<>();
@@ -59,6 +61,7 @@ public final class Manifest {
         Map<?, ?> input = (Map<?, ?>) raw.get("input");
         height = (int) number(input, "height");
         width = (int) number(input, "width");
+        ranged = input.containsKey("pixel_range");
         Map<?, ?> confidence = (Map<?, ?>) raw.get("confidence");
         temperature = confidence == null ? 1 : number(confidence, "temperature");
         threshold = confidence == null ? 0 : number(confidence, "threshold");

@@ -9,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
 import javax.imageio.ImageIO;
+import tledge.core.Depth;
 import tledge.core.Exif;
 import tledge.core.Picture;
 import tledge.core.SelfTest;
@@ -36,6 +37,7 @@ public final class Main {
         byte[] rgba = new byte[4 * width * height];
         for (int y = 0, at = 0; y < height; y++)
             for (int x = 0; x < width; x++, at += 4) put(image, x, y, rgba, at);
+        Depth.requireBright(photo, rgba);
         return new Picture(rgba, width, height, 4 * width, Exif.orientation(photo));
     }
 
@@ -44,11 +46,13 @@ public final class Main {
         Raster raster = image.getRaster();
         int bands = raster.getNumBands();
         boolean palette = image.getColorModel() instanceof IndexColorModel;
-        int color = palette ? image.getRGB(x, y) : 0;
-        for (int one = 0; one < 3; one++)
-            rgba[at + one] = (byte) (palette ? color >> 16 - 8 * one : raster.getSample(x, y, bands < 3 ? 0 : one));
+        int color = palette ? image.getRGB(x, y) : 0, deeper = raster.getSampleModel().getSampleSize(0) == 16 ? 8 : 0;
+        for (int one = 0; one < 3; one++) {
+            int sample = palette ? color >> 16 - 8 * one : raster.getSample(x, y, bands < 3 ? 0 : one) >> deeper;
+            rgba[at + one] = (byte) sample;
+        }
         boolean opaque = bands % 2 == 1 && !palette;
-        rgba[at + 3] = (byte) (opaque ? 255 : palette ? color >>> 24 : raster.getSample(x, y, bands - 1));
+        rgba[at + 3] = (byte) (opaque ? 255 : palette ? color >>> 24 : raster.getSample(x, y, bands - 1) >> deeper);
     }
 
     private static byte[] read(Path path) throws IOException {
