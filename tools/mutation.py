@@ -30,6 +30,9 @@ SURVIVORS = working_copy.ROOT / "tools" / "mutation_survivors.toml"
 WORK = working_copy.ROOT / ".cache" / "mutation"
 MUTMUT = "mutmut==3.8.1"
 
+SURVIVED = (0, 5, 33)
+"""Exit codes of a mutant whose tests passed, or that no test runs."""
+
 MODULES: dict[str, tuple[str, ...]] = {
     "metrics.parity_gates": (),
     "metrics.statistics": (),
@@ -159,17 +162,29 @@ def mutate(module: str, sample: int | None, seed: int, workers: int) -> Outcome:
     """Try the mutants of a module, or a sample of them, and return what became of them."""
     mutmut, folder = _environment(WORK / "environment"), WORK / module
     _copy(module, folder)
-    log = (WORK / f"{module}.log").open("w", encoding="utf-8")
-    run = [mutmut, "run", "--max-children", str(workers)]
-    # A name that no mutant has: mutmut makes them, times the tests, and stops.
-    subprocess.run([*run, "none"], cwd=folder, stdout=log, stderr=log, check=False)
-    names = sorted(_results(folder, module))
-    chosen = names if sample is None else random.Random(seed).sample(names, min(sample, len(names)))
-    subprocess.run([*run, *chosen], cwd=folder, stdout=log, stderr=log, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(folder / "mutants")}  # for processes that tests start
+    with (WORK / f"{module}.log").open("w", encoding="utf-8") as log:
+
+        def run(*names: str) -> None:
+            command = [mutmut, "run", "--max-children", str(workers), *names]
+            subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=log, check=False)
+
+        run("none")  # a name that no mutant has: mutmut makes them, times the tests, and stops
+        names = sorted(_results(folder, module))
+        run(*_sampled(names, sample, seed))
     codes = {name: code for name, code in _results(folder, module).items() if code is not None}
-    alive = [name for name, code in codes.items() if code in (0, 5, 33)]  # passed, or no test runs the line
+    if not codes:
+        raise SystemExit(f"{module}: no mutant was tried; see {log.name}")
+    alive = [name for name, code in codes.items() if code in SURVIVED]
     survivors = tuple(_mutant(mutmut, folder, name) for name in alive)
     return Outcome(module, len(names), len(codes), len(codes) - len(alive), survivors)
+
+
+def _sampled(names: Sequence[str], sample: int | None, seed: int) -> Sequence[str]:
+    """Choose names by a seed; return none where all are to be tried, which is what mutmut does without."""
+    if sample is None or sample >= len(names):
+        return ()
+    return random.Random(seed).sample(names, sample)
 
 
 def report(outcome: Outcome, known: set[tuple[str, str, str]]) -> Iterator[str]:

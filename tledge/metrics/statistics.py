@@ -44,8 +44,6 @@ def mcnemar(regressions: int, fixes: int) -> float:
     and k the smaller count: p = min(1, 2 * sum of C(n, i) / 2^n over i = 0..k); 1 for n = 0.
     """
     discordant = regressions + fixes
-    if discordant == 0:
-        return 1.0
     tail = sum(comb(discordant, k) for k in range(min(regressions, fixes) + 1)) / 2**discordant
     return float(min(1.0, 2 * tail))
 

@@ -116,6 +116,23 @@ def test_split_without_mistake_keeps_its_doubt() -> None:
     assert fit_temperature(probabilities, labels) == pytest.approx(0.9, abs=0.15)
 
 
+@pytest.mark.parametrize("count", [4, 20])
+def test_temperature_of_photos_that_are_all_right_by_hand(count: int) -> None:
+    """.9^(1/T) : .1^(1/T) must be 1 - 1/(n + 2) : 1/(n + 2), that is 9^(1/T) = n + 1."""
+    right = np.array([[0.9, 0.1]] * count, np.float32)
+    assert fit_temperature(right, np.zeros(count, np.int64)) == pytest.approx(
+        math.log(9) / math.log(count + 1), rel=1e-5
+    )
+
+
+def test_scaling_of_nothing_but_zeros_is_even() -> None:
+    """Each row by its own largest share, or the powers of an int8 artifact's zeros would all be 0."""
+    rows = np.array([[1, 0, 0], [0, 0, 0]], np.float32)
+    with np.errstate(all="raise", under="ignore"):
+        found = temperature_scaled(rows, 0.1)
+    assert found[1].tolist() == pytest.approx([1 / 3] * 3) and found[0, 0] == pytest.approx(1)
+
+
 def test_temperature_stays_within_bounds() -> None:
     wrong = np.array([[0.999, 0.001]] * 20, np.float32)
     assert fit_temperature(wrong, np.ones(20, np.int64)) == pytest.approx(abstention.HOTTEST, rel=1e-4)
@@ -187,7 +204,8 @@ def test_fit_says_what_it_costs() -> None:
     found = fit_abstention(probabilities, labels, 0.05)
     right = probabilities.argmax(1) == labels
     answered = temperature_scaled(probabilities, found.temperature).max(1) >= found.threshold
-    assert found.images == 4000 and found.temperature == round(found.temperature, 4)
+    assert found.images == 4000
+    assert found.temperature == round(fit_temperature(probabilities, labels), 4) != round(found.temperature)
     assert (right & ~answered).sum() / right.sum() == pytest.approx(0.05, abs=0.002)
     assert found.coverage == pytest.approx(answered.mean())
     assert found.error == pytest.approx((~right)[answered].mean()) and found.error < (~right).mean()
@@ -224,6 +242,8 @@ def test_confidence_at_the_threshold_counts() -> None:
         ((0.95, 0.05), (0.95, 0.0), 300, ""),
         ((1.0, 0.0), (0.9, 0.1), 10, ""),  # one image
         ((1.0, 0.0), (0.8, 0.0), 10, "threshold 80.0%"),
+        ((1.0, 0.0), (0.875, 0.125), 12, ""),  # one and a half images
+        ((1.0, 0.0), (1.0, 0.25), 8, "selective error 25.0%"),
     ],
 )  # fmt: skip
 def test_other_coverage_is_remarked(

@@ -131,6 +131,14 @@ def test_small_class_has_no_gate() -> None:
     found = parity_gates.compare_predictions(labels, sure(labels), sure(after), NAMES)
     assert found.worst_class_change == 0.0
     assert found.vanished_classes == ("fox",)
+    small = compared(40, lost=8)
+    assert (small.worst_class, small.worst_class_change) == ("", 0.0)
+
+
+def test_label_without_a_name_is_an_error() -> None:
+    labels = np.array([0, 1, 4])
+    with pytest.raises(ValueError, match="zip"):
+        parity_gates.compare_predictions(labels, sure(labels * 0), sure(labels * 0), NAMES)
 
 
 def test_once_answered_class_cannot_vanish() -> None:
@@ -197,7 +205,25 @@ def test_rounding_fails_no_share(accuracy: float, expected: str) -> None:
 
 def test_accuracy_share_is_the_reason() -> None:
     found = replace(SAME, reference_accuracy=0.25, accuracy=0.244, accuracy_change=-0.006)
-    assert "98" in reasons(found, "int8")
+    assert reasons(found, "int8") == (
+        "accuracy 24.4%, Keras 25.0%: 97.6% of Keras's accuracy; at least 98% is required"
+    )
+
+
+def test_agreement_is_the_reason() -> None:
+    found = replace(compared(1000, moved=21), max_abs_dp=0.0)
+    assert reasons(found, "int8") == (
+        "agrees with Keras on 979 of 1000 images (97.9%); at least 98% is required"
+    )
+
+
+def test_interval_that_ends_at_the_limit_decides_nothing() -> None:
+    agreement = replace(SAME, images=49, agreement=0.9, agreement_high=0.98)
+    assert verdict(agreement, "int8") == "undecided"
+    assert verdict(replace(agreement, agreement_high=0.979), "int8") == "failed"
+    drop = replace(SAME, images=50, accuracy=0.8, accuracy_change=-0.1, accuracy_change_high=-0.01)
+    assert verdict(drop, "int8") == "undecided"
+    assert verdict(replace(drop, accuracy_change_high=-0.011), "int8") == "failed"
 
 
 @pytest.mark.parametrize(("lost", "expected"), [(9, "passed"), (10, "failed")])
@@ -221,7 +247,7 @@ def test_class_drop_is_measured(lost: int, expected: str) -> None:
 def test_class_drop_gate(change: float, expected: str) -> None:
     found = replace(SAME, worst_class="dog", worst_class_change=change)
     assert verdict(found, "int8") == expected
-    assert ("recall of class dog fell by" in reasons(found, "int8")) == (expected == "failed")
+    assert ("recall of class dog fell by 5.1 points" in reasons(found, "int8")) == (expected == "failed")
 
 
 def test_vanished_class_fails() -> None:
@@ -283,6 +309,8 @@ def test_many_vanished_classes_are_counted() -> None:
     found = replace(SAME, vanished_classes=tuple("abcdefgh"))
     assert reasons(found, "int8") == "never predicts a, b, c, d, e and 3 more"
     assert reasons(replace(SAME, vanished_classes=tuple("abcde")), "int8") == "never predicts a, b, c, d, e"
+    six = replace(SAME, vanished_classes=tuple("abcdef"))
+    assert reasons(six, "int8") == "never predicts a, b, c, d, e and 1 more"
 
 
 def test_won_accuracy_never_fails() -> None:
@@ -332,6 +360,7 @@ def test_answers_that_never_vary_show_nothing(gate: str) -> None:
     found = parity_gates.compare_predictions(labels, same, same, NAMES)
     assert verdict(found, gate) == "undecided"
     assert "the same probabilities for all 300 images" in reasons(found, gate)
+    assert not parity_gates.compare_predictions(labels[:2], same[:2], same[:2], NAMES).reference_varies
     assert (
         verdict(parity_gates.compare_predictions(labels[:1], same[:1], same[:1], NAMES), "float") == "passed"
     )

@@ -23,6 +23,12 @@ def test_wilson_equals_scipy(successes: int, trials: int) -> None:
     assert wilson(successes, trials) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
+@pytest.mark.parametrize("trials", [1, 7, 30, 97, 1000])
+def test_wilson_of_none_and_all_touches_the_end(trials: int) -> None:
+    """Exactly, and not up to a rounding error: an interval must not end below 0 or above 1."""
+    assert wilson(0, trials)[0] == 0.0 and wilson(trials, trials)[1] == 1.0
+
+
 def test_wilson_narrows_with_images() -> None:
     few, many = wilson(9, 10), wilson(900, 1000)
     assert few[0] < many[0] < 0.9 < many[1] < few[1]
@@ -86,6 +92,14 @@ def test_interval_same_for_a_seed() -> None:
     assert paired_interval(before, after) == paired_interval(before, after)
     drawn = {paired_interval(before, after, seed=seed, rounds=50) for seed in range(5)}
     assert len(drawn) > 1
+
+
+def test_interval_is_that_of_seed_0_and_2000_rounds() -> None:
+    """Reports of one run must not change from one version to the next."""
+    before, after = rights(lost=90, won=40, same=867)
+    assert paired_interval(before, after) == paired_interval(before, after, seed=0, rounds=2000)
+    low, high = paired_interval(before, after)
+    assert (low, high) == pytest.approx((-0.0742227, -0.0290622), abs=1e-6)
 
 
 def test_interval_covers_the_truth() -> None:
@@ -187,3 +201,7 @@ def test_reliability_bins_hold_every_image() -> None:
 def test_confusion_counts_labels_down_and_answers_across() -> None:
     counts = confusion(np.array([0, 0, 2]), np.array([0, 1, 2]), 3)
     assert counts.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
+
+
+def test_confusion_counts_in_integers() -> None:
+    assert confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 3).dtype == np.int64

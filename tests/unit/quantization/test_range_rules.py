@@ -57,3 +57,21 @@ def test_tensors_without_samples_keep_what_was_seen() -> None:
     seen = {1: (0.0, 255.0), 2: (-1.0, 9.0)}
     found = range_rules.choose_ranges(percentile, {2: np.linspace(-1, 1, 50_000).astype(np.float32)}, seen)
     assert found[1] == seen[1] and found[2][1] < 1.01
+
+
+def test_percentile_leaves_half_of_the_rest_out_at_either_end() -> None:
+    values = np.linspace(-0.8, 0.8, 200_001, dtype=np.float32)
+    assert percentile(values, (-0.8, 0.8)) == pytest.approx((-0.79992, 0.79992), abs=1e-6)
+
+
+@pytest.mark.parametrize(("low", "high", "wanted"), [(3.0, 4.0, (0.0, 4.0)), (-4.0, -3.0, (-4.0, 0.0))])
+def test_least_error_holds_zero(low: float, high: float, wanted: tuple[float, float]) -> None:
+    assert least_error(np.linspace(low, high, 5001, dtype=np.float32), (low, high)) == wanted
+
+
+@pytest.mark.parametrize("within", [(-0.2, 0.055), (0.1, 0.255), (-0.255, -0.1)])
+def test_levels_fill_the_range_and_zero(within: tuple[float, float]) -> None:
+    """Each of these ranges is .255 wide with zero, so a level is .001."""
+    found = fake_quantize(np.linspace(*within, 1000, dtype=np.float32), within)
+    assert np.allclose(np.diff(np.unique(found)), 0.001, atol=1e-6)
+    assert (found[0], found[-1]) == pytest.approx(within, abs=5e-4)
