@@ -93,7 +93,7 @@ def source(name: str, part: Slice, folder: Path, monkeypatch: pytest.MonkeyPatch
     if kind == "folder":
         photos(folder, part.splits, ("cat", "dog")[: part.labels])
         return [f"data.source=folder:{folder}"]
-    made = loader.load(resources.recipes()[name]).data.options["labels"]
+    made = loader.load(resources.recipes()[name]).data.labels
     files = {f"flowers{number:02d}": part.splits["train"] // 16 for number in range(16)}
     return [f"data.source=tfrecord:{tfrecords(folder, files, made)}"]
 
@@ -154,7 +154,9 @@ def test_recipe_trains_and_exports(
     assert done.code == 0, done.err
     run = tmp_path / "runs" / name
     facts = json.loads((run / "run.json").read_text())
-    assert len(facts["labels"]) == part.labels
+    counts = json.loads((run / "evidence" / "photos.json").read_text())["counts"]["train"]
+    assert list(counts) == facts["labels"]  # also those of TensorFlow Datasets that no photo has
+    assert sum(count > 0 for count in counts.values()) == part.labels
     assert (facts["test"]["top5"] is not None) == (part.labels > 5)
     answers = golden_set.load(run / "golden.npz").probabilities
     assert np.ptp(answers, axis=0).max() > 1e-3

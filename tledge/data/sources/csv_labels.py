@@ -18,6 +18,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from tledge.data.labels import normalized
+
 _BRACKETS = {"[": "]", "{": "}", "(": ")"}
 _QUOTED = re.compile(r"""\s*(?:'([^']*)'|"([^"]*)")\s*(?:,|(?=['"])|$)""")
 _SEPARATORS = ",;|"
@@ -81,7 +83,7 @@ def lists_of_labels(found: Iterable[str]) -> dict[str, list[str]]:
     divided = {label: parts for label in labels if len(parts := _parts(label)) > 1}
     if not divided:
         return {}
-    alone = labels - divided.keys()
+    alone = set(map(normalized, labels - divided.keys()))
     occurrences = Counter(part for parts in divided.values() for part in set(parts))
     return {
         label: parts
@@ -95,7 +97,7 @@ def _parts(label: str) -> list[str]:
     """Divide a cell at the first kind of separator that it has; no parts where one is blank."""
     inner = label[1:-1] if _BRACKETS.get(label[:1]) == label[-1:] else label
     separator = next((mark for mark in _SEPARATORS if mark in inner), None)
-    parts = [part.strip() for part in inner.split(separator)] if separator else []
+    parts = [normalized(part) for part in inner.split(separator)] if separator else []
     return parts if all(parts) else []
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from tests.helpers import fake_data
 from tests.helpers.sources import LABELS, check_prepared, fails, options, prepared, read
+from tledge.data import cache
 from tledge.data.sources import tfds
 
 
@@ -49,6 +50,15 @@ def test_tfds_labels_go_with_photos(from_sets: Path) -> None:
     assert {(one.split, one.read()): one.label for one in found} == made
     expected = {one.id: (one.label, one.split, one.read()) for one in found}
     check_prepared(prepared("tfds:unheard_of"), expected)
+
+
+def test_tfds_order_and_unused_labels_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    fake_data.tfds_set(tmp_path, "unordered", "1.0.0", {"train": 2}, ("rock", "paper", "scissors"))
+    made = prepared("tfds:unordered")
+    assert (made.labels, made.origin) == (("rock", "paper", "scissors"), "source")
+    assert sorted(made.label_indices.tolist()) == [0, 1]
+    assert cache.open_cache(made.folder).source_order == made.labels  # for machines without the set
 
 
 def test_tfds_other_features(from_sets: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 
 from tests.helpers import fake_data
 from tests.helpers.sources import LABELS, check_prepared, fails, options, prepared, read
+from tledge.config import Data
+from tledge.data import prepare
 from tledge.data.sources import tfrecord
 from tledge.data.sources.base import Record
 from tledge.errors import DataError
@@ -75,6 +78,22 @@ def test_tfrecord_numbers_sort_as_text(tmp_path: Path) -> None:
     found = records_of(fake_data.tfrecords(tmp_path, {"a": 10, "b": 12}, labels))
     assert [one.label for one in found[:10]] == [f"{index:02d}" for index in range(10)]
     assert sorted({one.label for one in found}, key=int) == sorted({one.label for one in found})
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_tfrecord_labels_keep_their_order(tmp_path: Path, named: bool) -> None:
+    names = ["rock", "paper", "scissors", "lizard"]
+    pattern = fake_data.tfrecords(tmp_path, {"a": 3}, names[:3], named=named)
+    made = prepare.prepare_dataset(Data(source=f"tfrecord:{pattern}", labels=tuple(names)), 16)
+    assert (list(made.labels), made.label_indices.tolist()) == (names, [0, 1, 2])
+
+
+def test_tfrecord_spellings_are_one_label(tmp_path: Path) -> None:
+    rose = [unicodedata.normalize(form, "rosé") for form in ("NFC", "NFD")]
+    examples = [{"image": fake_data.photo(n), "class": name} for n, name in enumerate([*rose, "iris"])]
+    write_examples(tmp_path / "a.tfrec", *examples)
+    made = prepare.prepare_dataset(Data(source=f"tfrecord:{tmp_path}/*.tfrec"), 16)
+    assert made.labels == ("iris", rose[0]) and len(made.merged) == 1
 
 
 def test_tfrecord_survey_forgets_changed_files(tmp_path: Path) -> None:
