@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from pages import Block, blocks
@@ -82,13 +83,33 @@ def surroundings(home: Path, keras_home: Path | None) -> dict[str, str]:
 
 
 def checkout(to: Path) -> None:
-    """Copy what Git knows of the checkout, and new files that it does not ignore."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
+    """Copy what Git knows of the checkout, and new files that it does not ignore; or an unpacked sdist."""
+    for name in names():
         if (ROOT / name).is_file():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, to / name)
+
+
+def names() -> list[str]:
+    """List the files of this checkout, or of an unpacked sdist, by their paths in it."""
+    return _listed() if (ROOT / ".git").exists() else _unpacked()
+
+
+def _listed() -> list[str]:
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return list(filter(None, listed.split("\0")))
+
+
+def _unpacked() -> list[str]:
+    """List the files of an sdist, without the folders that running it makes and Git ignores."""
+    lines = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+    ignored = [".git", *(line.rstrip("/") for line in lines if line.endswith("/"))]
+    found = []
+    for folder, inside, files in os.walk(ROOT):
+        inside[:] = [name for name in inside if not any(fnmatch(name, pattern) for pattern in ignored)]
+        found += [(Path(folder) / name).relative_to(ROOT).as_posix() for name in files if name != ".git"]
+    return found
 
 
 def walk(steps: Sequence[Step], folder: Path, environment: dict[str, str]) -> int:

@@ -106,7 +106,10 @@ def test_surroundings_are_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert str(VENV / "bin") not in found["PATH"].split(":") or sys.prefix == sys.base_prefix
 
 
-def test_checkout_holds_what_git_knows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["checkout", "sdist"])
+def test_checkout_holds_what_git_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    if kind == "sdist":  # no repository
+        monkeypatch.setattr(newcomer, "names", newcomer._unpacked)
     newcomer.checkout(tmp_path)
     assert (tmp_path / "Makefile").is_file() and (tmp_path / "tledge" / "api.py").is_file()
     assert not (tmp_path / ".venv").exists() and not (tmp_path / ".git").exists()

@@ -1,4 +1,4 @@
-"""The default install alone, with no TensorFlow: what a device has."""
+"""What is published: the tests in the sdist, and the default install alone, which has no TensorFlow."""
 
 import json
 import os
@@ -6,20 +6,41 @@ import subprocess
 import sys
 from pathlib import Path
 
+import newcomer
 import pytest
 
+from tests.helpers import published
+from tests.helpers.command_line import Cli
 from tests.helpers.paths import ROOT
+from tests.helpers.preview_server import ask
 
 
 @pytest.fixture(scope="module")
-def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of a new environment that holds the default install and nothing else."""
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sdist of this checkout, unpacked."""
+    return published.sdist(tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory, unpacked: Path) -> Path:
+    """The Python of a new environment that holds the wheel made of the sdist, and what it requires."""
     folder = tmp_path_factory.mktemp("device")
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     python = folder / "bin" / "python"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-c", str(ROOT / "constraints.txt"), str(ROOT)], check=True)
+    wheel = published.wheel(unpacked)
+    subprocess.run([*pip, "-c", str(ROOT / "constraints.txt"), str(wheel)], check=True)
     return python
+
+
+def test_sdist_holds_what_its_tests_read(unpacked: Path) -> None:
+    """Everything that is in the repository, so that all tests are collected, and from there alone."""
+    files = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
+    assert {name for name in newcomer.names() if (ROOT / name).is_file()} - files == set()
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "-q", "-m", ""]
+    done = subprocess.run(command, cwd=unpacked, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert int(done.stdout.split()[-5]) > 5000, done.stdout[-200:]
 
 
 def tledge(python: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -51,6 +72,51 @@ def test_bundle_verifies_without_tensorflow(device: Path, small_run: Path) -> No
     assert done.returncode == 0, done.stderr
     assert verdicts["tflite-int8"] == verdicts["tflite-fp32"] == "passed"
     assert verdicts["saved_model"] == verdicts["onnx-fp32"] == "skipped"
+
+
+def test_bundle_is_inspected_row_by_row(device: Path, small_run: Path) -> None:
+    done = tledge(device, "inspect", small_run / "small-1.zip", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["variant"]: row for row in json.loads(done.stdout)["artifacts"]}
+    assert rows["tflite-int8"]["structure"]["inputs"][0]["dtype"] == "uint8"
+    assert "pip install onnx" in rows["onnx-fp32"]["missing"]
+    assert "pip install 'tledge[export]'" in rows["saved_model"]["missing"]
+    assert tledge(device, "inspect", small_run / "bundle" / "tflite-int8.tflite").returncode == 0
+    done = tledge(device, "inspect", small_run / "bundle" / "onnx-fp32.onnx")
+    assert done.returncode == 5 and "pip install onnx" in done.stderr
+
+
+def test_bundles_are_compared_without_tensorflow(device: Path, small_run: Path) -> None:
+    done = tledge(device, "compare", small_run / "small-1.zip", small_run / "bundle", "--json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    verdicts = {row["variant"]: row["verdict"] for row in json.loads(done.stdout)["rows"]}
+    assert verdicts["tflite-int8"] == verdicts["tflite-fp32"] == "same file"
+
+
+def test_bundle_is_previewed_without_tensorflow(device: Path, small_run: Path) -> None:
+    command = [str(device), "-m", "tledge", "preview", str(small_run / "bundle"), "--no-browser", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=device.parent) as serving:
+        try:
+            assert serving.stdout
+            lines = [*iter(serving.stdout.readline, "}\n"), "}"]
+            assert b"<html" in ask(json.loads("".join(lines))["url"]).body
+        finally:
+            serving.terminate()
+
+
+def test_verdicts_stay_and_the_next_bundle_is_the_same(device: Path, own_run: Path, cli: Cli) -> None:
+    """A device has neither ONNX Runtime nor TensorFlow: what it cannot check is as good as before."""
+    before = {row["variant"]: row for row in json.loads((own_run / "parity.json").read_text())["rows"]}
+    packed = (own_run / "small-1.zip").read_bytes()
+    done = tledge(device, "verify", own_run, "--json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    shown = {row["variant"]: row["verdict"] for row in json.loads(done.stdout)["rows"]}
+    assert shown["onnx-fp32"] == shown["saved_model"] == "skipped" and shown["tflite-int8"] == "passed"
+    after = {row["variant"]: row for row in json.loads((own_run / "parity.json").read_text())["rows"]}
+    assert {row["verdict"] for row in after.values()} == {"passed"}
+    assert after["onnx-fp32"] == before["onnx-fp32"]
+    assert cli("bundle", own_run, "--quiet").code == 0
+    assert (own_run / "small-1.zip").read_bytes() == packed
 
 
 def test_bundle_is_measured_without_tensorflow(device: Path, small_run: Path) -> None:
