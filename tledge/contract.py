@@ -1,7 +1,7 @@
 """Define what every model takes and returns: input, output, labels, tolerances, confidence threshold.
 
-Every artifact takes RGB bytes `uint8[N, H, W, 3]` and returns class probabilities. The scaling that
-the backbone needs is part of the model, so no app has to know a mean or a standard deviation.
+Every artifact but `tflite-int16x8` takes RGB bytes `uint8[N, H, W, 3]`, and returns class probabilities. The
+scaling that the backbone needs is part of the model, so no app has to know a mean or a standard deviation.
 """
 
 from __future__ import annotations

@@ -61,6 +61,7 @@ def text(summary: Summary, rows: Sequence[ParityRow], version: str) -> str:
         rows=rows,
         version=version,
         output_name=OUTPUT_NAME,
+        not_bytes=render.paths_without_bytes(rows),
         most_classes=MOST_CLASSES,
         most_weak=MOST_WEAK,
         class_images=MIN_CLASS_IMAGES,

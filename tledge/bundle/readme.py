@@ -14,6 +14,7 @@ def text(manifest: Manifest, run: TrainedRun, signer: Signer | None) -> str:
         "README.md.jinja",
         manifest=manifest,
         run=run,
+        not_bytes=render.paths_without_bytes(manifest.artifacts),
         fingerprint=signer.fingerprint if signer else "",
         sums_name=signing.SIGNED,
         signature_name=signing.NAME,

@@ -44,3 +44,10 @@ def test_text_of_users_is_no_markup(manifest: Manifest, run: TrainedRun) -> None
     text = readme.text(hostile, run, None)
     assert text.startswith("# a\\_b 1\n\n\\# \\*big\\* \\<b\\>\n")
     assert "Classes: c\\|d, \\`e\\`. Input" in text
+
+
+def test_artifact_that_takes_no_bytes_is_named(run: TrainedRun, manifest: Manifest) -> None:
+    wide = replace(manifest.artifacts[0], variant="tflite-int16x8", path="tflite-int16x8.tflite")
+    words = "`tflite-int16x8.tflite` takes `int16` instead"
+    assert words in readme.text(replace(manifest, artifacts=(wide,)), run, None)
+    assert "instead" not in readme.text(manifest, run, None)
