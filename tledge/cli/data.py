@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,27 +43,45 @@ SHOWN = 25
 @click.argument("photos", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Recipe to write [<name of the folder>.toml].")
 @click.option("--force", is_flag=True, help="Replace an existing recipe.")
+@click.option(
+    "--label-from",
+    default="",
+    metavar="PATTERN",
+    help="Where the labels are, such as name:{label}_* or path:{label}/*/* [found out].",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def init(photos: Path, out: Path | None, force: bool, as_json: bool) -> None:
-    """Write a recipe for a folder of PHOTOS, sorted by label, or by split and label."""
+def init(photos: Path, out: Path | None, force: bool, label_from: str, as_json: bool) -> None:
+    """Write a recipe for a folder of PHOTOS, sorted by label, or by split and label.
+
+    Labels may also be in the names of the photos, as in cat.0.jpg.
+    """
     from tledge._io import files
+    from tledge.data.sources import left_out
     from tledge.recipe import init_folder
-    from tledge.recipe.init import recipe_text
+    from tledge.recipe.init import as_toml, recipe_text
 
     path = out or Path(f"{init_folder.default_name(photos)}.toml")
     if path.is_dir():
         raise RunError(f"{path}: a folder; --out takes a file, such as {path / 'recipe.toml'}.")
     if path.exists() and not force:
         raise RunError(f"{path}: exists already. Choose another file with --out, or replace it with --force.")
-    folder = init_folder.look(photos)
+    folder = init_folder.look(photos, label_from)
     files.write_text(path, recipe_text(folder, init_folder.default_name(Path(path.stem)), str(path)))
     if as_json:
-        print_json({"recipe": str(path), "labels": list(folder.labels), "splits": folder.splits})
+        left_out_json = {reason: asdict(group) for reason, group in folder.left_out.items()}
+        print_json(
+            {"recipe": str(path), "labels": list(folder.labels), "splits": folder.splits}
+            | {"options": folder.options, "left_out": left_out_json}
+        )
         return
     for split, counts in folder.splits.items():
         echo(f"{split}: " + ", ".join(f"{label} {count}" for label, count in counts.items()))
     for line in folder.merged:
         echo(line)
+    for key, value in folder.options.items():
+        echo(one_line(f"[data] {key} = {as_toml(value)}"))
+    for line in left_out.sentences(folder.left_out):
+        echo(one_line(line))
     echo(one_line(f"Recipe: {path}. Its comments give the reason for each choice."))
     print_next_step(f"tledge data {shell_path(path)}")
 

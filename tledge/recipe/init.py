@@ -96,8 +96,15 @@ def recipe_text(folder: Folder, name: str, file: str = "", seed: int = 0) -> str
         for field, keys in _reason_keys(plan, values).items()
     }
     parts = {role: _split_as_toml(part) for role, part in plan.parts.items()}
+    why_source = _comment(plan.folder.why_source.replace("\n", " ")) + "\n" * bool(plan.folder.why_source)
     return TEMPLATE.format(
-        **{**values, **reasons, **parts, "header": _header(plan, name, file or f"{name}.toml")}
+        **{
+            **values,
+            **reasons,
+            **parts,
+            "why_source": why_source,
+            "header": _header(plan, name, file or f"{name}.toml"),
+        }
     )
 
 
@@ -125,6 +132,7 @@ def _choices(plan: _Plan) -> dict[str, object]:
     (least, _small), (most, _large) = plan.labels[0], plan.labels[-1]
     return {
         "source": quoted(f"folder:{plan.folder.path.as_posix()}"),
+        "options": "".join(f"\n{key} = {as_toml(value)}" for key, value in plan.folder.options.items()),
         "group": "near-duplicates" if plan.is_shared and plan.total <= GROUPED else "none",
         "alpha": 0.35 if train < MANY else 1.0,
         "size": next((size for size in SIZES if size <= ENLARGED * plan.folder.median_side), SIZES[-1]),
@@ -197,6 +205,19 @@ def _split_as_toml(part: SplitPart) -> str:
     if part.fraction is None:
         return quoted(part.origin)
     return f"{{ from = {quoted(part.origin)}, fraction = {part.fraction} }}"
+
+
+def as_toml(value: object) -> str:
+    """Write an option as TOML: text, or a list or table of texts.
+
+    Raises:
+        DataError: A text is not Unicode.
+    """
+    if isinstance(value, list):
+        return f"[{', '.join(map(as_toml, value))}]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{as_toml(key)} = {as_toml(item)}" for key, item in value.items()) + " }"
+    return quoted(str(value))
 
 
 def quoted(text: str) -> str:

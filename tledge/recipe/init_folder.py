@@ -5,47 +5,53 @@ from __future__ import annotations
 import os
 import random
 import re
+import shlex
 import statistics
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tledge._process import processors
 from tledge.data.labels import ClassList, class_list
 from tledge.data.sources import folder as source
 from tledge.data.sources.base import Record
+from tledge.data.sources.label_patterns import FOLDER
+from tledge.data.sources.left_out import LeftOut, LeftOutCounter
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image as preprocessing_image
 from tledge.preprocessing.file_formats import FORMATS
 from tledge.preprocessing.pillow_open import open_image, pillow_warnings_ignored
-
-ROLES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing", "holdout"),
-}
-"""Names of split folders; upper and lower case mean the same."""
+from tledge.recipe.init_layout import FEWEST, ROLES, Layout, find_layout, role_of
 
 LAYOUTS = "<split>/<label>/photo.jpg or <label>/photo.jpg"
 
-FEWEST = 4
-"""Train photos that a label needs, so that some remain after validation and test are split off."""
-
 HEADERS = 5000
 """Photos whose headers are read; of a larger folder, a sample of this size."""
+
+
+ARCHIVES = {
+    ".zip": "zipfile",
+    ".tar": "tarfile",
+    ".tgz": "tarfile",
+    ".gz": "tarfile",
+    ".bz2": "tarfile",
+    ".xz": "tarfile",
+}
+"""Endings of archives, and the module of Python that unpacks each."""
 
 
 @dataclass(frozen=True)
 class Folder:
     """A folder of photos: its layout, labels and counts.
 
-    `layout` is "split/label" or "label", `splits` counts photos by split folder and label (one
-    split "train" where there are no split folders, as the source calls it), the sides are short
-    sides in pixels, `unreadable` are lines "name: reason" of the `headers` that were read, and `merged`
-    describes spellings that are one label.
+    `layout` is "split/label" or "label", or "pattern" where `label_from` says where the label is. `splits`
+    counts photos by split folder and label (one split "train" where there are no split folders, as the
+    source calls it), the sides are short sides in pixels, and `unreadable` are lines "name: reason" of the
+    `headers` that were read. `options` are keys of `[data]`, `why_source` explains them and the path, and
+    `left_out` counts the files that are no photos of a label; `merged` describes spellings of one label.
     """
 
     path: Path
@@ -57,45 +63,116 @@ class Folder:
     headers: int
     unreadable: tuple[str, ...]
     merged: tuple[str, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
+    why_source: str = ""
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
 
 
-def look(root: Path) -> Folder:
+def look(root: Path, label_from: str = "") -> Folder:
     """Count the photos of a folder and read their headers (of a large folder, those of a sample).
+
+    Args:
+        root: The folder.
+        label_from: Where the label is, as in `[data] label_from`; found out if empty.
 
     Raises:
         MissingError: There is no such folder.
-        DataError: The layout is not one of `LAYOUTS`, there is a single label, or a label has fewer than
+        RecipeError: `label_from` is not a pattern.
+        DataError: The layout is not understood, there is a single label, or a label has fewer than
             `FEWEST` photos in train.
     """
-    root = _real(root)
-    if not root.is_dir():
-        raise MissingError(f"{root}: no such folder. Expected a folder of photos, as {LAYOUTS}.")
-    records = list(source.scan({"path": str(root)}).records())
-    classes = _classes(root, records)
-    labels, spellings = classes.names, classes.spellings
-    counts = Counter((record.split, spellings.get(record.label, record.label)) for record in records)
+    given = _real(root)
+    if not given.is_dir():
+        _refuse_archive(root)
+        raise MissingError(f"{given}: no such folder. Expected a folder of photos, as {LAYOUTS}.")
+    layout = Layout(given, label_from) if label_from else _layout(given)
+    root = layout.root
+    scan = source.scan({"path": str(root), "label_from": layout.label_from})
+    records = list(scan.records())
+    kind = "split/label" if records[0].id.count("/") == 2 else "label"
+    if layout.label_from != FOLDER:
+        kind = "pattern"
+    splits, classes = count(root, records)
+    _check(root, kind, splits, classes.names)
+    return replace(
+        measure(root, kind, records, splits, classes),
+        options={"label_from": layout.label_from} if kind == "pattern" else {},
+        why_source=_why_source(given, layout, records[0].id, records[0].label),
+        left_out=scan.left_out(),
+    )
+
+
+def count(root: Path, records: Iterable[Record]) -> tuple[dict[str, dict[str, int]], ClassList]:
+    """Count the photos by split and label."""
+    records = list(records)
+    try:
+        classes = class_list(record.label for record in records)
+    except DataError as error:
+        raise DataError(f"{root}: {error}") from None
+    counts = Counter((record.split, classes.spellings.get(record.label, record.label)) for record in records)
     splits = {
-        split: {label: counts[split, label] for label in labels if counts[split, label]}
+        split: {label: counts[split, label] for label in classes.names if counts[split, label]}
         for split in sorted({record.split for record in records})
     }
-    layout = "split/label" if records[0].id.count("/") == 2 else "label"
-    _check(root, layout, splits, labels)
+    return splits, classes
+
+
+def measure(
+    root: Path,
+    layout: str,
+    records: Sequence[Record],
+    splits: Mapping[str, Mapping[str, int]],
+    classes: ClassList,
+) -> Folder:
+    """Read the headers of up to `HEADERS` photos; their ids are paths from the folder."""
     names = [record.id for record in records]
     if len(names) > HEADERS:
         names = sorted(random.Random(0).sample(names, HEADERS))
     sides, unreadable = _headers(root, names)
     if not sides:
         raise DataError(f"{root}: none of {len(unreadable):,} photos can be read. {unreadable[0]}.")
-    read = len(sides) + len(unreadable)
-    median = int(statistics.median(sides))
-    return Folder(root, layout, splits, labels, median, min(sides), read, tuple(unreadable), classes.merged)
+    return Folder(
+        root,
+        layout,
+        splits,
+        classes.names,
+        int(statistics.median(sides)),
+        min(sides),
+        len(sides) + len(unreadable),
+        tuple(unreadable),
+        classes.merged,
+    )
 
 
-def _classes(root: Path, records: Iterable[Record]) -> ClassList:
-    try:
-        return class_list(record.label for record in records)
-    except DataError as error:
-        raise DataError(f"{root}: {error}") from None
+def _layout(root: Path) -> Layout:
+    return find_layout(root, [parts for parts, _path in source.photos(root, LeftOutCounter())])
+
+
+def _why_source(given: Path, layout: Layout, example: str, label: str) -> str:
+    """Explain a folder that is not the given one, and where labels are if they are not folders."""
+    sentences = []
+    if layout.root != given:
+        below = layout.root.relative_to(given).as_posix()
+        sentences.append(f"The photos are in {_shown(below)}: there is nothing else in {_shown(given.name)}.")
+    if layout.label_from != FOLDER:
+        sentences.append(f"The label of {_shown(example)} is {_shown(label)}, by this pattern.")
+    return " ".join(sentences)
+
+
+def _shown(text: str) -> str:
+    return repr(text.encode(errors="replace").decode())
+
+
+def _refuse_archive(path: Path) -> None:
+    """Raise DataError that says how to unpack an archive, where the path is one."""
+    module = ARCHIVES.get(path.suffix.lower())
+    if module is None or not path.is_file():
+        return
+    target = path.name.partition(".")[0] or "photos"
+    raise DataError(
+        f"{path}: an archive, expected a folder. Unpack it, then take the folder: python -m {module} -e "
+        f"{shlex.quote(str(path))} {shlex.quote(target)} && tledge init {shlex.quote(target)}"
+    )
 
 
 def _real(root: Path) -> Path:
@@ -109,9 +186,10 @@ def default_name(root: Path) -> str:
 
 
 def _check(root: Path, layout: str, splits: Mapping[str, Mapping[str, int]], labels: Sequence[str]) -> None:
-    if layout == "label" and all(map(_role, labels)):
+    if layout == "label" and all(map(role_of, labels)):
         raise DataError(
-            f"{root}: {', '.join(labels)}: split folders without label folders. Expected {LAYOUTS}."
+            f"{root}: {', '.join(labels)}: split folders without label folders. Expected {LAYOUTS}. If the "
+            "names of the photos tell their labels, say where: --label-from 'name:{label}_*'."
         )
     folder = roles_of(root, splits)["train"]
     if len(labels) < 2:
@@ -126,17 +204,12 @@ def _check(root: Path, layout: str, splits: Mapping[str, Mapping[str, int]], lab
         )
 
 
-def _role(name: str) -> str:
-    """Return "train", "validation" or "test" for a split folder's name, "" for any other."""
-    return next((role for role, known in ROLES.items() if name.lower() in known), "")
-
-
 def roles_of(root: Path, splits: Mapping[str, object]) -> dict[str, str]:
     """Return the split folders by role; raise DataError for an unknown name, two of a role, or no train."""
     known = "; ".join(", ".join(names) for names in ROLES.values())
     roles: dict[str, str] = {}
     for name in splits:
-        role = _role(name)
+        role = role_of(name)
         if not role:
             raise DataError(f"{root}: unknown split {name!r}. Known: {known}. Expected {LAYOUTS}.")
         if role in roles:

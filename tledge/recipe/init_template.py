@@ -11,7 +11,7 @@ name = {name}
 seed = {seed}
 
 [data]
-source = {source}
+{why_source}source = {source}{options}
 {why_group}
 group = "{group}"
 {why_on_bad}
