@@ -19,7 +19,7 @@ from tledge._io import files  # noqa: E402
 from tledge.cli import tables  # noqa: E402
 from tledge.run import folder  # noqa: E402
 
-WIDTH = 104
+WIDTH = 76
 """Columns of the terminal that is drawn."""
 
 
@@ -30,7 +30,7 @@ def picture(run: Path) -> str:
     from rich.terminal_theme import MONOKAI
 
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
-    console.print(tables.parity_table(folder.RunFolder(run).read_parity()))
+    console.print(tables.parity_table(folder.RunFolder(run).read_parity(), console)[0])
     local = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.S)
     title = f"tledge export runs/{folder.RunFolder(run).read_run().name} --int8"
     return console.export_svg(title=title, theme=MONOKAI, code_format=local, unique_id="verdicts")

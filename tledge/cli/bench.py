@@ -114,11 +114,7 @@ def _check_plot(path: Path, out: Path | None) -> None:
 def _show(report: BenchReport) -> None:
     from tledge.cli import console, tables
 
-    out = console.result_console()
-    table, hidden = tables.bench_table(report, out)
-    out.print(table)
-    if hidden:
-        echo(f"Columns hidden in this narrow window (see --json): {', '.join(hidden)}.")
+    console.print_fitting(lambda out: tables.bench_table(report, out))
     for row in report.rows:
         if row.status != "measured":
             kernels = f" {row.kernels} x {row.threads}" if row.kernels else ""

@@ -62,11 +62,7 @@ def _show(report: ComparedReport, whose: str) -> None:
 
     for letter, side in (("A", report.a), ("B", report.b)):
         echo(one_line(f"{letter}: {side.path} ({side.name} {side.version})"))
-    out = console.result_console()
-    table, hidden = tables.compared_table(report, out)
-    out.print(table)
-    if hidden:
-        echo(f"Columns hidden in this narrow window (see --json): {', '.join(hidden)}.")
+    console.print_fitting(lambda out: tables.compared_table(report, out))
     echo(report.summary)
     for line in (*report.labels, *report.contract):
         echo(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -101,6 +101,15 @@ def result_console() -> Console:
 def print_table(table: Any) -> None:
     """Print a table on stdout."""
     result_console().print(table)
+
+
+def print_fitting(draw: Callable[[Console], tuple[Any, tuple[str, ...]]]) -> None:
+    """Print a table on stdout that hides columns where the window is too narrow, and say which."""
+    console = result_console()
+    table, hidden = draw(console)
+    console.print(table)
+    if hidden:
+        console.print(f"Columns hidden in this narrow window (see --json): {', '.join(hidden)}.")
 
 
 def print_lines(lines: Sequence[str]) -> None:

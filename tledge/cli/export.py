@@ -13,6 +13,7 @@ from tledge.cli.options import (
     common_options,
     echo,
     example,
+    is_wide,
     json_fields,
     kernels_option,
     key_option,
@@ -24,6 +25,7 @@ from tledge.cli.options import (
     read_signer,
     shell_path,
     sign_option,
+    wide_option,
     write_report,
 )
 from tledge.errors import RecipeError, TledgeError
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     "--unverified", is_flag=True, help="Also bundle artifacts that failed verification, marked as such."
 )
 @sign_option
+@wide_option
 @common_options
 def export(
     run: Path | None,
@@ -163,7 +166,8 @@ def _show_bundle(bundled: Bundled) -> None:
 def _show(report: ParityReport, path: Path) -> None:
     from tledge.cli import console, tables
 
-    console.print_table(tables.parity_table(report))
+    wide = is_wide()
+    console.print_fitting(lambda out: tables.parity_table(report, out, wide))
     for line in (*tables.differences(report, path), *tables.reasons(report)):
         echo(line)
 
@@ -185,6 +189,7 @@ def _fail(report: ParityReport) -> NoReturn:
 @click.option("--variant", metavar="NAME", help="With --skew: the artifact [the smallest integer-only one].")
 @key_option
 @kernels_option
+@wide_option
 @common_options
 def verify(
     path: Path | None,

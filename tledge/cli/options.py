@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+WIDE = "tledge.wide"
+"""Key under which a command's context keeps `--wide`."""
+
 
 def example(text: str) -> str:
     """Return the last lines of a command's help: an example."""
@@ -48,6 +51,24 @@ kernels_option = click.option(
     show_default=True,
     help="LiteRT kernel family.",
 )
+
+
+def _remember_wide(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    context.meta[WIDE] = value
+
+
+wide_option = click.option(
+    "--wide",
+    is_flag=True,
+    expose_value=False,
+    callback=_remember_wide,
+    help="Show all columns of the table: intervals, changes of probabilities, kernels.",
+)
+
+
+def is_wide() -> bool:
+    """Check whether the command was given `--wide`."""
+    return bool(click.get_current_context().meta.get(WIDE))
 
 
 sign_option = click.option(

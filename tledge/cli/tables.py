@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge._io.encoding import one_line
 from tledge.run.records import ParityReport, ParityRow, Reference, RiskCoverage
-from tledge.visualization.text_format import points, share
+from tledge.visualization.text_format import NONE, percent, point_span, points, share, size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from tledge.quantization.sensitivity import Layer
     from tledge.verification.compare_models import ComparedReport, ComparedRow
     from tledge.verification.preprocessing_skew import SkewReport
+
+
+PARITY_COLUMNS = (
+    "variant", "verdict", "accuracy", "change", "agree", "size", "change (95 %)", "max Δp", "kernels",
+)  # fmt: skip
+
+
+PARITY_DETAILS = ("kernels", "max Δp", "change (95 %)")
+"""Columns of the verdict table that `--wide` adds."""
 
 
 BENCH_COLUMNS = (
@@ -41,6 +50,10 @@ COMPARED_SPARE = ("agree", "p", "fixed", "regressed")
 
 
 STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "skipped": "dim"}
+
+
+SIGNS = {"passed": "✓", "failed": "✗", "undecided": "?", "skipped": "–"}
+"""What stands before a verdict."""
 
 
 COMPARED_STYLES = {
@@ -107,25 +120,59 @@ def _verdicts(line: RunLine) -> Any:
     return Text("; ").join(parts)
 
 
-def parity_table(report: ParityReport) -> Any:
-    """Draw the verdict table: Keras first, then a row for each artifact."""
+def parity_table(report: ParityReport, console: Console, wide: bool = False) -> tuple[Any, tuple[str, ...]]:
+    """Draw the verdict table: Keras first, then a row for each artifact; return it and the hidden columns.
+
+    With `wide` it also shows the interval of the change, the largest change of a probability and the kernels,
+    as far as they fit.
+    """
+    least = 0 if wide else len(PARITY_DETAILS)
+    spare = (*PARITY_DETAILS, "size")
+    table, hidden = _fitting(lambda names: _parity_table(report, names), spare, console, least)
+    return table, hidden[least:]
+
+
+def _parity_table(report: ParityReport, hidden: Sequence[str]) -> Any:
     from rich.text import Text
 
-    names = ("variant", "KiB", "accuracy", "change", "agreement", "max Δp", "kernels", "verdict")
-    table = _table(names, left=("variant", "kernels", "verdict"))
-    table.add_row("keras", "", share(report.reference.accuracy), "", "", "", "", "reference")
+    shown = [name for name in PARITY_COLUMNS if name not in hidden]
+    table = _table(shown, left=("variant", "verdict", "kernels"))
+
+    def add(cells: Mapping[str, Any], style: str = "") -> None:
+        table.add_row(*(cells.get(name, "") for name in shown), style=style)
+
+    add({"variant": "keras", "verdict": "reference", "accuracy": percent(report.reference.accuracy)})
     for row in report.rows:
-        verdict = Text(row.verdict, style=STYLES.get(row.verdict, ""))
-        table.add_row(row.variant, *_row_figures(row), verdict)
-        if row.without_bias_correction:
-            plain = row.without_bias_correction
-            change = plain["accuracy"] - report.reference.accuracy
-            table.add_row(
-                "  without bias\n  correction", "", share(plain["accuracy"]), points(change),
-                share(plain["agreement"]), f"{plain['max_abs_dp']:.1e}", "", "for\ncomparison",
+        add(_parity_cells(row))
+        if plain := row.without_bias_correction:
+            add(
+                {
+                    "variant": Text("  without bias\n  correction"), "verdict": "for\ncomparison",
+                    "accuracy": percent(plain["accuracy"]), "agree": percent(plain["agreement"]),
+                    "change": points(plain["accuracy"] - report.reference.accuracy, digits=1),
+                    "max Δp": f"{plain['max_abs_dp']:.1e}",
+                },
                 style="dim",
             )  # fmt: skip
     return table
+
+
+def _parity_cells(row: ParityRow) -> dict[str, Any]:
+    measured = row.change_low is not None and row.change_high is not None
+    return {
+        "variant": row.variant, "verdict": verdict_text(row.verdict), "accuracy": percent(row.accuracy),
+        "change": points(row.accuracy_change, digits=1), "agree": percent(row.agreement),
+        "size": size(row.bytes), "kernels": row.kernels,
+        "change (95 %)": point_span(row.change_low or 0, row.change_high or 0) if measured else "",
+        "max Δp": NONE if row.max_abs_dp is None else f"{row.max_abs_dp:.1e}",
+    }  # fmt: skip
+
+
+def verdict_text(verdict: str) -> Any:
+    """Return a verdict with its sign and colour, so that it reads without colours too."""
+    from rich.text import Text
+
+    return Text(f"{SIGNS.get(verdict, '')} {verdict}".strip(), style=STYLES.get(verdict, ""))
 
 
 def repair_table(variant: str, trials: Sequence[Mapping[str, Any]], chosen: str) -> Any:
@@ -185,13 +232,6 @@ def layers_table(layers: Sequence[Layer]) -> Any:
         span = f"{layer.low:.3g}…{layer.high:.3g}"
         table.add_row(Text(one_line(layer.name)), *lost, moved, *noise, span, f"{layer.output_channels:.3g}x")
     return table
-
-
-def _row_figures(row: ParityRow) -> list[str]:
-    worst = "–" if row.max_abs_dp is None else f"{row.max_abs_dp:.1e}"
-    kib = f"{row.bytes / 1024:.0f}"
-    change = points(row.accuracy_change, row.change_low, row.change_high)
-    return [kib, share(row.accuracy), change, share(row.agreement), worst, row.kernels]
 
 
 def differences(report: ParityReport, run: Path) -> list[str]:
@@ -260,11 +300,11 @@ def bench_table(report: BenchReport, console: Console) -> tuple[Any, tuple[str, 
 
 
 def _fitting(
-    draw: Callable[[Sequence[str]], Any], spare: tuple[str, ...], console: Console
+    draw: Callable[[Sequence[str]], Any], spare: tuple[str, ...], console: Console, least: int = 0
 ) -> tuple[Any, tuple[str, ...]]:
-    """Draw a table, hiding as few of the `spare` columns as fits; return it and the hidden columns."""
+    """Draw a table, hiding as few of the `spare` columns as fits, but `least` of them; return both."""
     boundless = console.options.update(max_width=1000)
-    for count in range(len(spare) + 1):
+    for count in range(least, len(spare) + 1):
         hidden = spare[:count]
         table = draw(hidden)
         if console.measure(table, options=boundless).maximum <= console.width:

@@ -17,6 +17,13 @@ def share(value: float | None) -> str:
     return NONE if value is None else f"{value:.4f}"
 
 
+def percent(value: float | None) -> str:
+    """Return a share in 0..1 in per cent with one decimal; never 100 where it is less; a dash for None."""
+    if value is None:
+        return NONE
+    return "99.9%" if 0.9995 <= value < 1 else f"{value:.1%}"
+
+
 def span(low: float | None, high: float | None) -> str:
     """Return an interval of shares; empty where a bound is None."""
     return "" if low is None or high is None else f"{low:.4f}–{high:.4f}"
@@ -28,12 +35,12 @@ def interval(score: Score) -> str:
     return f"{score.accuracy:.4f} ({span(score.low, score.high)}, {score.images} images{top5})"
 
 
-def points(change: float | None, low: float | None = None, high: float | None = None) -> str:
+def points(change: float | None, low: float | None = None, high: float | None = None, digits: int = 2) -> str:
     """Return a change in percentage points, with its 95 % interval where it was measured."""
     if change is None:
         return NONE
     bounds = "" if low is None or high is None else f" ({point_span(low, high)})"
-    return f"{100 * change:+.2f} pp{bounds}"
+    return f"{100 * change:+.{digits}f} pp{bounds}"
 
 
 def point_span(low: float, high: float) -> str:
@@ -44,6 +51,13 @@ def point_span(low: float, high: float) -> str:
 def kib(size: float) -> str:
     """Return a size in bytes as whole KiB."""
     return f"{size / 1024:.0f}"
+
+
+def size(count: int) -> str:
+    """Return a size in bytes as KiB or MiB, with three digits."""
+    if count < 1000 << 10:
+        return f"{count / 1024:.0f} KiB"
+    return f"{count / (1 << 20):.3g} MiB" if count < 1000 << 20 else f"{count / (1 << 20):.0f} MiB"
 
 
 def abstention(policy: AbstentionPolicy) -> str:

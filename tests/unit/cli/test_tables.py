@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.helpers.doubt import row
@@ -45,3 +47,42 @@ def test_table_marks_what_nothing_beats(faked: SelectionSet) -> None:
     lines = {line.split(" wrong")[0]: line for line in shown.get().splitlines() if " wrong" in line}
     assert all(word in shown.get() for word in ("change", "between", "gates", "failed"))
     assert "*" in lines["40"] and "*" not in lines["20"] and "* (chosen)" in lines["8"]
+
+
+def verdicts() -> ParityReport:
+    """A verdict of each kind, with the longest names and figures that there are."""
+    rows = []
+    for variant, verdict in zip(
+        ("saved_model", "tflite-dynamic", "tflite-int16x8", "onnx-int8"),
+        ("passed", "failed", "undecided", "skipped"),
+        strict=True,
+    ):
+        plain = {"accuracy": 0.9, "agreement": 0.95, "max_abs_dp": 0.3}
+        rows.append(
+            replace(
+                row(variant, 0.9), verdict=verdict, accuracy=0.876, accuracy_change=-0.1244, agreement=0.9998,
+                bytes=987 << 10, change_low=-0.2, change_high=-0.05, max_abs_dp=0.31,
+                without_bias_correction=plain if verdict == "undecided" else None, kernels="tensorflow-cpu",
+            )
+        )  # fmt: skip
+    return ParityReport(False, Reference(1.0, 300), tuple(rows))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("wide", [False, True])
+def test_verdicts_fit_the_window(width: int, wide: bool) -> None:
+    from rich.console import Console
+
+    console = Console(width=width)
+    with console.capture() as shown:
+        table, hidden = tables.parity_table(verdicts(), console, wide)
+        console.print(table)
+    lines = shown.get().splitlines()
+    assert max(map(len, lines)) <= width and "…\n" not in shown.get() and "… " not in shown.get()
+    assert hidden == {
+        (60, False): ("size",), (60, True): ("kernels", "max Δp", "change (95 %)", "size"),
+        (80, True): ("kernels", "max Δp"),
+    }.get((width, wide), ())  # fmt: skip
+    assert all(f"{sign} {verdict}" in shown.get() for verdict, sign in tables.SIGNS.items())
+    assert "87.6%" in shown.get() and "-12.4 pp" in shown.get() and "99.9%" in shown.get()
+    assert ("tensorflow-cpu" in shown.get()) is ("3.1e-01" in shown.get()) is (wide and width == 120)
