@@ -38,7 +38,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "metrics.statistics": (),
     "metrics.per_class": (),
     "metrics.abstention": ("inference/test_predict.py",),
-    "verification.parity": (),
+    "verification.parity": ("verification/test_parity_rows.py", "verification/test_flips.py"),
     "verification.structure": (),
     "verification.causes": (),
     "verification.verify": ("training/test_outputs.py",),
