@@ -93,6 +93,12 @@ class Data:
         "ids give the same text for the group of this regular expression",
     )
     on_bad: str = key("stop", "what to do with an image that cannot be decoded", choices=("stop", "skip"))
+    on_missing_label: str = key(
+        "stop",
+        "what training does where validation or test has no image of a label, about which its score then "
+        "says nothing",
+        choices=("stop", "continue"),
+    )
     pixel_range: tuple[float, ...] = key(
         (),
         "the values of black and white in images deeper than 8 bits, such as [0, 4095] for 12 bits in 16; "

@@ -137,7 +137,7 @@ def prepare(photo: Image.Image, size: tuple[int, int]) -> Pixels:
     The model was trained on photos preprocessed like this. Pillow's BILINEAR antialiases; another resizing,
     or red and blue exchanged, costs accuracy and raises no error.
     """
-    deep = photo.mode[0] in "IF" or ";16" in str([tile[3] for tile in getattr(photo, "tile", [])])
+    deep = photo.mode[0] in "IF" or ";16" in stored(photo)
     upright = ImageOps.exif_transpose(photo)
     if upright.mode.startswith("I;16") or (upright.mode == "I" and photo.format == "PPM"):  # 0..65535
         upright = upright.convert("I").point(lambda value: value / 256).convert("L")
@@ -146,9 +146,14 @@ def prepare(photo: Image.Image, size: tuple[int, int]) -> Pixels:
         upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     height, width = size
     photo = upright.convert("RGB")
-    if deep and (upright.mode in ("I", "F") or max(high for _low, high in photo.getextrema()) < 64):
+    if deep and (upright.mode in ("I", "F") or np.asarray(photo).max() < 64):
         raise ValueError("which values are black and white is not known; save it with 8 bits")
     return np.asarray(photo.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def stored(photo: Image.Image) -> str:
+    """Return how Pillow says that the pixels of a photo that is not decoded yet are stored."""
+    return str([tile[3] for tile in getattr(photo, "tile", [])])
 
 
 def classify(bundle: Bundle, model: Model, pixels: Pixels, top: int) -> dict[str, Any]:
@@ -168,7 +173,7 @@ def read(source: Path | Image.Image, bundle: Bundle) -> Pixels:
     """Preprocess a photo's file or an image."""
     try:  # with all formats, Pillow would start Ghostscript for EPS files
         with Image.open(source, formats=FORMATS) if isinstance(source, Path) else source as photo:
-            if bundle.ranged and (photo.mode[0] in "IF" or ";16" in str([tile[3] for tile in photo.tile])):
+            if bundle.ranged and (photo.mode[0] in "IF" or ";16" in stored(photo)):
                 raise ValueError("its pixels are deeper than 8 bits; tledge predict knows their range")
             return prepare(photo, bundle.size)
     except Exception as error:  # Pillow's decoders raise dozens of classes for damaged photos

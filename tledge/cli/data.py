@@ -123,9 +123,10 @@ def data(
         prepared = prepare.prepare_dataset(recipe.data, recipe.model.image_size, progress)
         splits.require_labels(prepared)
         rows = splits.split(prepared, recipe.data, recipe.meta.seed)
-        summary = inspection.summarize(prepared, rows, progress)
+        summary = inspection.summarize(prepared, rows, progress, recipe.data)
         counts = splits.counts(prepared, rows)
-        facts = {"cache": str(prepared.folder), **inspection.as_json(prepared, rows, summary, recipe.stage)}
+        found = inspection.as_json(prepared, rows, summary, recipe.stage, recipe.data)
+        facts = {"cache": str(prepared.folder), **found}
         files.write_json(folder / "report.json", facts)
         sheets = inspection.write_contact_sheets(prepared, rows, folder, recipe.meta.seed)
         try:

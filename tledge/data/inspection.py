@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge._io import atomic, files, npy
-from tledge.config import Stage
-from tledge.data import splits
+from tledge.config import Data, Stage
+from tledge.data import split_checks, splits
 from tledge.data.cache import Prepared
 from tledge.data.duplicates import COMPARED, DuplicatePair, duplicates_of
 from tledge.data.sampling import by_class_in_turn
 from tledge.data.sources.left_out import EXAMPLES, UNREADABLE, LeftOut
+from tledge.data.split_checks import LargeGroup
 from tledge.preprocessing import image
 from tledge.progress import SILENT, Progress
 from tledge.run.folder import RunFolder
@@ -85,10 +86,17 @@ class DatasetSummary:
     """Labels that the recipe or the source lists, and that no photo has."""
     merged_labels: tuple[str, ...] = ()
     """Spellings that are one label, a sentence each."""
+    large_groups: tuple[LargeGroup, ...] = ()
+    """Labels most of whose photos stay in one split, because they are one group."""
 
 
-def summarize(prepared: Prepared, rows: Rows, progress: Progress = SILENT) -> DatasetSummary:
-    """Summarize a prepared set and its splits; compares every photo with every other."""
+def summarize(
+    prepared: Prepared, rows: Rows, progress: Progress = SILENT, data: Data | None = None
+) -> DatasetSummary:
+    """Summarize a prepared set and its splits; compares every photo with every other.
+
+    With the recipe's [data] table, also look for groups that hold most photos of a label.
+    """
     used = [prepared.rows[row] for part in rows.values() for row in part.tolist()]
     side = prepared.images().shape[1]
     by_area = sorted((row.width * row.height, row.width, row.height) for row in used)
@@ -106,17 +114,13 @@ def summarize(prepared: Prepared, rows: Rows, progress: Progress = SILENT) -> Da
         orientations=_count_values(str(row.orientation) for row in used),
         small=tuple(row.id for row in used if min(row.width, row.height) < side),
         imbalance=_imbalance(counts["train"].values()),
-        lacking=tuple(
-            f"{name}: {label}"
-            for name, part in counts.items()
-            for label, count in part.items()
-            if not count and label not in unused_labels
-        ),
+        lacking=tuple(f"{split}: {label}" for split, label in split_checks.missing(prepared, rows)),
         skipped=prepared.skipped,
         duplicates=_duplicates(prepared, rows, progress),
         left_out=_left_out(prepared),
         unused_labels=tuple(label for label in prepared.labels if label in unused_labels),
         merged_labels=prepared.merged,
+        large_groups=split_checks.large_groups(prepared, data) if data else (),
     )
 
 
@@ -167,16 +171,20 @@ def _label(place: str) -> str:
     return place.partition("/")[2]
 
 
-def problems(summary: DatasetSummary, stages: Sequence[Stage] = ()) -> list[str]:
+def problems(summary: DatasetSummary, stages: Sequence[Stage] = (), data: Data | None = None) -> list[str]:
     """Return what a person should know of the used photos, one line each; empty where all is well.
 
-    With the recipe's stages, nothing is advised that they do already.
+    With the recipe's stages, nothing is advised that they do already; with its [data], also whether training
+    would stop.
     """
     crossing = [pair for pair in summary.duplicates if pair.crosses_splits or pair.crosses_classes]
     lines = [_duplicate_line(pair) for pair in crossing]
     if within := len(summary.duplicates) - len(crossing):
         lines.append(f"{within} duplicate photo{'s' if within > 1 else ''} (same class, same split)")
-    lines += [*missing_labels(summary), *summary.merged_labels]
+    lines += [*missing_labels(summary), *map(split_checks.describe, summary.large_groups)]
+    if summary.lacking and data:
+        lines.append(split_checks.describe_stop(data, summary.large_groups))
+    lines += summary.merged_labels
     if summary.photos > COMPARED:
         lines.append(f"more than {COMPARED} photos: only identical files were looked for, not similar images")
     if summary.imbalance > IMBALANCE:
@@ -219,13 +227,17 @@ def _duplicate_line(pair: Duplicate) -> str:
 
 
 def as_json(
-    prepared: Prepared, rows: Rows, summary: DatasetSummary, stages: Sequence[Stage] = ()
+    prepared: Prepared,
+    rows: Rows,
+    summary: DatasetSummary,
+    stages: Sequence[Stage] = (),
+    data: Data | None = None,
 ) -> dict[str, Any]:
     """Return all that is known of the photos as JSON: counts by split and label, figures, problems."""
     counts = splits.counts(prepared, rows)
     labels = {"labels": prepared.labels, "label_order": prepared.origin}
     contents = {**labels, "counts": counts, "sha256": _sha256(prepared)}
-    return {**contents, **asdict(summary), "problems": problems(summary, stages)}
+    return {**contents, **asdict(summary), "problems": problems(summary, stages, data)}
 
 
 def _sha256(prepared: Prepared) -> str:

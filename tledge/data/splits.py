@@ -41,10 +41,10 @@ def split(prepared: Prepared, data: Data, seed: int) -> dict[str, Rows]:
     """
     import numpy as np
 
-    groups = _groups(prepared, data)
+    groups = group_numbers(prepared, data)
     free = np.ones(len(prepared.rows), bool)
     chosen: dict[str, list[Rows]] = {name: [] for name in SPLITS}
-    for name, part in sorted(_parts(data.splits), key=lambda pair: _rank(pair[1])):
+    for name, part in sorted(parts(data.splits), key=lambda pair: _rank(pair[1])):
         rows = _choose(prepared, name, part, groups, free, seed)
         chosen[name].append(rows)
         free[rows] = False
@@ -53,7 +53,7 @@ def split(prepared: Prepared, data: Data, seed: int) -> dict[str, Rows]:
     return split_rows
 
 
-def _parts(splits: Splits) -> list[tuple[str, SplitPart]]:
+def parts(splits: Splits) -> list[tuple[str, SplitPart]]:
     """Return every part of every split, with the split's name."""
     first_parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     return [(name, part) for name, first in first_parts.items() for part in (first, *first.also)]
@@ -172,7 +172,7 @@ def _choose_files(
     return np.array([row for row in rows.tolist() if prepared.rows[row].file in chosen], np.int64)
 
 
-def _groups(prepared: Prepared, data: Data) -> Rows:
+def group_numbers(prepared: Prepared, data: Data) -> Rows:
     """Return the group number of every row; a group stays in one split."""
     import numpy as np
 
@@ -180,7 +180,7 @@ def _groups(prepared: Prepared, data: Data) -> Rows:
         return np.arange(len(prepared.rows))
     if data.group == "near-duplicates":
         return groups_of(prepared)
-    return _groups_by_id(prepared, re.compile(data.group), {part.origin for _, part in _parts(data.splits)})
+    return _groups_by_id(prepared, re.compile(data.group), {part.origin for _, part in parts(data.splits)})
 
 
 def _groups_by_id(prepared: Prepared, pattern: re.Pattern[str], origins: set[str]) -> Rows:

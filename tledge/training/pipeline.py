@@ -13,7 +13,7 @@ from tledge import contract
 from tledge._io import files
 from tledge._process import optional_imports
 from tledge.config import Hardware, Stage
-from tledge.data import cache_archive, prepare, splits
+from tledge.data import cache_archive, prepare, split_checks, splits
 from tledge.data.cache import Prepared
 from tledge.data.streaming import OneHot
 from tledge.errors import MissingError, RunError
@@ -118,6 +118,8 @@ def _train(request: TrainingRequest) -> TrainedRun | None:
     optional_imports.load("matplotlib", "train")
     prepared = _prepare(request)
     rows = splits.split(prepared, recipe.data, recipe.meta.seed)
+    if request.force or not request.resume:  # a run that began may end
+        split_checks.require_every_label(prepared, rows, recipe.data)
     _seed(recipe.meta.seed, recipe.hardware)
     # Several hosts share their devices themselves.
     engine = (
