@@ -17,7 +17,8 @@ def test_data_reports_counts(cli: Cli, somewhere: Path) -> None:
     found = json.loads(done.out)
     assert found["counts"]["train"] == {"paper": 3, "rock": 3, "scissors": 3}
     assert sum(found["counts"]["validation"].values()) == 3
-    assert "Next: tledge train tiny.toml" in cli("data", "tiny.toml", "--quiet").out
+    shown = cli("data", "tiny.toml", "--quiet").out
+    assert "Labels are in natural order (2 before 10)" in shown and "Next: tledge train tiny.toml" in shown
 
 
 def test_undecodable_photo_stops_or_skips(cli: Cli, somewhere: Path) -> None:

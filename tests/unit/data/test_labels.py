@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.photo_folders import photo
+from tledge import contract
+from tledge._io import files
 from tledge.config import Data
 from tledge.data import cache, cache_archive, inspection, labels, prepare, splits
 from tledge.data.labels import class_list
+from tledge.data.sources import folder as folder_source
 from tledge.errors import DataError, MissingError, RecipeError
+from tledge.run.folder import RunFolder
+from tledge.training import resume_guard
 from tledge.training.batches import Examples
 
 pytestmark = pytest.mark.usefixtures("cache_root")
@@ -222,3 +228,29 @@ def test_one_used_label_is_too_few(tmp_path: Path) -> None:
     made = prepared(folder_of(tmp_path, "iris"), labels=("iris", "rose"))
     with pytest.raises(DataError, match="all photos have one label, 'iris'"):
         splits.require_labels(made)
+
+
+def test_run_keeps_its_order(tmp_path: Path) -> None:
+    """A run that an earlier tledge began has its labels in alphabetical order, and goes on with it."""
+    now = prepared(folder_of(tmp_path / "photos", "10", "9", DECOMPOSED))
+    folder = RunFolder(tmp_path / "run")
+    before = ("10", "9", DECOMPOSED)
+    files.write_text(folder.labels, contract.labels_text(before))
+    begun = resume_guard.with_recorded_labels(folder, now, resume=True)
+    assert (begun.labels, begun.label_indices.tolist()) == (before, [0] * 4 + [1] * 4 + [2] * 4)
+    assert resume_guard.with_recorded_labels(folder, now, resume=False) is now
+    assert now.label_indices.tolist() == [1] * 4 + [0] * 4 + [2] * 4
+    opened = cache.with_recorded_labels(cache.open_cache(now.folder), before)
+    assert opened.label_indices.tolist() == begun.label_indices.tolist()
+
+
+def test_order_of_the_source_is_used_with_an_earlier_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = folder_of(tmp_path / "photos", "rock", "paper")
+    assert prepared(root).labels == ("paper", "rock")
+    scan = folder_source.scan
+    monkeypatch.setattr(
+        folder_source, "scan", lambda given: replace(scan(given), order=lambda: ("rock", "paper"))
+    )
+    assert (prepared(root).labels, prepared(root).origin) == (("rock", "paper"), "source")

@@ -151,7 +151,7 @@ def test_mixed_depths_are_refused(folder: Path) -> None:
 
 
 def test_unknown_option_is_refused(folder: Path) -> None:
-    with pytest.raises(RecipeError, match=r"no option 'depth'\. Its options: path"):
+    with pytest.raises(RecipeError, match=r"no option 'depth'\. Its options: label_from, path"):
         prepare.prepare_dataset(replace(data_of(folder), options={"depth": 3}), 16)
 
 

@@ -65,6 +65,8 @@ def test_answers_that_are_no_numbers_are_told(shared_bundle: Path, monkeypatch: 
 def test_labels_of_windows_are_read(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_bytes(b"ant\r\nbee\r\n")
     assert predictor._neighbour_labels(tmp_path / "m.tflite", 2) == ("ant", "bee")
+    (tmp_path / "labels.txt").write_bytes(b"\xef\xbb\xbf0 ant\r\n1 bee\r\n")  # Teachable Machine's, edited
+    assert predictor._neighbour_labels(tmp_path / "m.tflite", 2) == ("ant", "bee")
     (tmp_path / "labels.txt").write_bytes(b"a\n" * (1 << 20))
     with pytest.raises(ArtifactError, match=r"labels\.txt: too large"):
         predictor._neighbour_labels(tmp_path / "m.tflite", 2)

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import tomllib
+import unicodedata
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -74,6 +75,13 @@ def comments(folder: Folder) -> str:
     """All comments of the recipe on one line."""
     lines = recipe_text(folder, "pets").splitlines()
     return " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
+
+
+def test_labels_are_ordered_naturally_and_spellings_counted_together(tmp_path: Path) -> None:
+    rose = [unicodedata.normalize(form, "rosé") for form in ("NFC", "NFD")]
+    found = look(fill(tmp_path, {"10": 4, "9": 4, rose[0]: 4, rose[1]: 5}))
+    assert (found.labels, found.splits["train"][rose[0]]) == (("9", "10", rose[0]), 9)
+    assert len(found.merged) == 1
 
 
 def test_labels_are_counted(tmp_path: Path) -> None:
