@@ -53,19 +53,24 @@ SHOWN = 25
 def init(photos: Path, out: Path | None, force: bool, label_from: str, as_json: bool) -> None:
     """Write a recipe for a folder of PHOTOS, sorted by label, or by split and label.
 
-    Labels may also be in the names of the photos, as in cat.0.jpg.
+    Labels may also be in the names of the photos, as in cat.0.jpg. PHOTOS may also be a CSV file, or
+    several, with {split} in the path.
     """
     from tledge._io import files
     from tledge.data.sources import left_out
-    from tledge.recipe import init_folder
+    from tledge.recipe import init_csv, init_folder
     from tledge.recipe.init import as_toml, recipe_text
 
-    path = out or Path(f"{init_folder.default_name(photos)}.toml")
+    is_table = init_csv.is_table(photos)
+    named = init_csv.folder_of(photos) if is_table else photos
+    path = out or Path(f"{init_folder.default_name(named)}.toml")
     if path.is_dir():
         raise RunError(f"{path}: a folder; --out takes a file, such as {path / 'recipe.toml'}.")
     if path.exists() and not force:
         raise RunError(f"{path}: exists already. Choose another file with --out, or replace it with --force.")
-    folder = init_folder.look(photos, label_from)
+    if is_table and label_from:
+        raise RecipeError(f"--label-from {label_from}: only for a folder; a table has a column of labels.")
+    folder = init_csv.look(photos) if is_table else init_folder.look(photos, label_from)
     files.write_text(path, recipe_text(folder, init_folder.default_name(Path(path.stem)), str(path)))
     if as_json:
         left_out_json = {reason: asdict(group) for reason, group in folder.left_out.items()}

@@ -131,7 +131,7 @@ def _choices(plan: _Plan) -> dict[str, object]:
     train = plan.sizes["train"]
     (least, _small), (most, _large) = plan.labels[0], plan.labels[-1]
     return {
-        "source": quoted(f"folder:{plan.folder.path.as_posix()}"),
+        "source": quoted(plan.folder.source or f"folder:{plan.folder.path.as_posix()}"),
         "options": "".join(f"\n{key} = {as_toml(value)}" for key, value in plan.folder.options.items()),
         "group": "near-duplicates" if plan.is_shared and plan.total <= GROUPED else "none",
         "alpha": 0.35 if train < MANY else 1.0,

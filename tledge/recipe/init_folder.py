@@ -20,11 +20,12 @@ from tledge.data.sources import folder as source
 from tledge.data.sources.base import Record
 from tledge.data.sources.label_patterns import FOLDER
 from tledge.data.sources.left_out import LeftOut, LeftOutCounter
+from tledge.data.sources.split_names import ROLES, role_of
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image as preprocessing_image
 from tledge.preprocessing.file_formats import FORMATS
 from tledge.preprocessing.pillow_open import open_image, pillow_warnings_ignored
-from tledge.recipe.init_layout import FEWEST, ROLES, Layout, find_layout, role_of
+from tledge.recipe.init_layout import FEWEST, Layout, find_layout
 
 LAYOUTS = "<split>/<label>/photo.jpg or <label>/photo.jpg"
 
@@ -47,11 +48,12 @@ ARCHIVES = {
 class Folder:
     """A folder of photos: its layout, labels and counts.
 
-    `layout` is "split/label" or "label", or "pattern" where `label_from` says where the label is. `splits`
+    `layout` is "split/label" or "label", or "pattern" where options say where the label is. `splits`
     counts photos by split folder and label (one split "train" where there are no split folders, as the
     source calls it), the sides are short sides in pixels, and `unreadable` are lines "name: reason" of the
-    `headers` that were read. `options` are keys of `[data]`, `why_source` explains them and the path, and
-    `left_out` counts the files that are no photos of a label; `merged` describes spellings of one label.
+    `headers` that were read. `merged` describes spellings of one label. `source` (`folder:PATH` if empty)
+    and `options` are keys of `[data]`, `why_source` explains them, and `left_out` counts the files that are
+    no photos of a label.
     """
 
     path: Path
@@ -63,6 +65,7 @@ class Folder:
     headers: int
     unreadable: tuple[str, ...]
     merged: tuple[str, ...] = ()
+    source: str = ""
     options: Mapping[str, object] = field(default_factory=dict)
     why_source: str = ""
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
@@ -93,7 +96,7 @@ def look(root: Path, label_from: str = "") -> Folder:
     if layout.label_from != FOLDER:
         kind = "pattern"
     splits, classes = count(root, records)
-    _check(root, kind, splits, classes.names)
+    check_counts(root, splits, classes.names)
     return replace(
         measure(root, kind, records, splits, classes),
         options={"label_from": layout.label_from} if kind == "pattern" else {},
@@ -185,12 +188,8 @@ def default_name(root: Path) -> str:
     return re.sub(r"[^\w-]+", "-", composed).strip("-") or "photos"
 
 
-def _check(root: Path, layout: str, splits: Mapping[str, Mapping[str, int]], labels: Sequence[str]) -> None:
-    if layout == "label" and all(map(role_of, labels)):
-        raise DataError(
-            f"{root}: {', '.join(labels)}: split folders without label folders. Expected {LAYOUTS}. If the "
-            "names of the photos tell their labels, say where: --label-from 'name:{label}_*'."
-        )
+def check_counts(root: Path, splits: Mapping[str, Mapping[str, int]], labels: Sequence[str]) -> None:
+    """Raise DataError for splits or labels that no model can be trained on."""
     folder = roles_of(root, splits)["train"]
     if len(labels) < 2:
         raise DataError(f"{root}: only one label, {labels[0]!r}. Expected two or more, as {LAYOUTS}.")

@@ -9,14 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tledge.data.sources import label_patterns
+from tledge.data.sources.split_names import role_of
 from tledge.errors import DataError
-
-ROLES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing", "holdout"),
-}
-"""Names of split folders; upper and lower case mean the same, and test1, test_set and test-images too."""
 
 CONTAINERS = frozenset((
     "images", "image", "imgs", "img", "photos", "pictures", "pics", "data", "dataset", "jpegimages", "raw",
@@ -52,12 +46,6 @@ class Layout:
 
     root: Path
     label_from: str = label_patterns.FOLDER
-
-
-def role_of(name: str) -> str:
-    """Return "train", "validation" or "test" for a split folder's name, "" for any other."""
-    plain = re.sub(r"[\W_]*(?:set|images?|imgs?|photos|data)?[\W_]*\d*\Z", "", name.lower())
-    return next((role for role, known in ROLES.items() if plain in known), "")
 
 
 def find_layout(root: Path, photos: Sequence[Parts]) -> Layout:

@@ -13,11 +13,12 @@ import pytest
 from tests.helpers.photo_folders import photo
 from tests.helpers.sources import touch
 from tledge.data import prepare, splits
+from tledge.data.sources.split_names import role_of
 from tledge.errors import DataError, MissingError, RecipeError
 from tledge.recipe import loader
 from tledge.recipe.init import as_toml, recipe_text
 from tledge.recipe.init_folder import look
-from tledge.recipe.init_layout import Layout, find_layout, role_of
+from tledge.recipe.init_layout import Layout, find_layout
 
 Names = Mapping[str, int]
 
@@ -207,7 +208,7 @@ def test_missing_archive_is_missing(tmp_path: Path) -> None:
 
 def test_split_folders_say_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"split folders without label folders.*--label-from 'name:\{label\}_\*'"
+        DataError, match=r"split folders without label folders.*label_from = .name:\{label\}_\*."
     ):
         look(touch(tmp_path, *(f"train/{number}.jpg" for number in range(9))))
 

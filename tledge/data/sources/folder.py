@@ -23,6 +23,7 @@ from tledge.data.sources.left_out import (
     LeftOutCounter,
     sentences,
 )
+from tledge.data.sources.split_names import role_of
 from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image
 from tledge.preprocessing.file_formats import HEAD, SUFFIXES, is_image
@@ -89,6 +90,7 @@ def _pattern(options: Mapping[str, object]) -> LabelPattern | None:
 
 def _records(root: Path, listed: list[Photo], left_out: LeftOutCounter) -> Iterator[Record]:
     _check_depths(root, [parts for parts, _path in listed], left_out)
+    _refuse_splits_as_labels(root, listed)
     for parts, path in listed:
         *split, label, _name = parts
         read = partial(image.read_photo, Path(path))
@@ -213,6 +215,18 @@ def _is_photo(entry: os.DirEntry[str]) -> bool:
             "Restore the photo or remove the link."
         )
     return entry.is_file()
+
+
+def _refuse_splits_as_labels(root: Path, listed: list[Photo]) -> None:
+    """Raise DataError where the only folders are those of splits: their names would become labels."""
+    folders = sorted({parts[0] for parts, _path in listed})
+    if len(listed[0][0]) == 2 and all(map(role_of, folders)):
+        raise DataError(
+            f"{root}: {', '.join(folders)}: split folders without label folders. Expected "
+            "<split>/<label>/photo or <label>/photo. If the names of the photos tell their labels, say "
+            'where: [data] label_from = "name:{label}_*", or --label-from of `tledge init`. If these folders '
+            'are the labels: "path:{label}/*".'
+        )
 
 
 def _check_depths(root: Path, listed: list[tuple[str, ...]], left_out: LeftOutCounter) -> None:

@@ -122,6 +122,21 @@ def test_folder_shows_mixed_depths(tmp_path: Path) -> None:
     assert "(depth 1: stray.jpg; depth 2: train/lost.jpg; depth 3: train/cat/1.jpg)" in message
 
 
+@pytest.mark.parametrize(
+    "folders", [("train", "test1"), ("Training", "valid"), ("train",), ("test_set", "TRAIN")]
+)
+def test_folders_of_splits_are_no_labels(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    root = touch(tmp_path, *(f"{place}/{number}.jpg" for place in folders for number in range(3)))
+    message = fails(folder, path=str(root))
+    assert "split folders without label folders" in message and 'label_from = "name:{label}_*"' in message
+    assert {one.label for one in read(folder, path=str(root), label_from="path:{label}/*")} == set(folders)
+
+
+def test_a_label_may_be_named_like_a_split(tmp_path: Path) -> None:
+    touch(tmp_path, "train/1.jpg", "bus/1.jpg")
+    assert {one.label for one in read(folder, path=str(tmp_path))} == {"train", "bus"}
+
+
 @pytest.mark.parametrize("name", ["1.jpg", "a/b/c/1.jpg"])
 def test_folder_of_wrong_depth(tmp_path: Path, name: str) -> None:
     assert f"depth {name.count('/') + 1}: {name}" in fails(folder, path=str(touch(tmp_path, name)))
