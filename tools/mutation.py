@@ -41,7 +41,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "verification.parity": ("verification/test_parity_rows.py", "verification/test_flips.py"),
     "verification.structure": (),
     "verification.causes": (),
-    "verification.verify": ("training/test_outputs.py",),
+    "verification.verify": ("verification/test_verify_reports.py",),
     "quantization.bias_correction": (),
     "quantization.range_rules": (),
     "quantization.activation_statistics": (),

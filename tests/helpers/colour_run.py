@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.helpers.fake_device_bundle import HEIGHT, LABELS, WIDTH, keras, tflite, weights
+from tests.helpers.run_records import RUN
 from tledge._io import files
 from tledge.config import Parity
 from tledge.contract import AbstentionPolicy, InputSpec
 from tledge.formats import tflite_metadata_writer
+from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.run.golden_set import Golden
 from tledge.run.records import Artifact, ParityRow
@@ -65,9 +67,12 @@ def make(path: Path) -> ColourRun:
         artifacts[variant] = Artifact(
             variant, f"artifacts/{file.name}", files.sha256(file), file.stat().st_size, 1.0
         )
+        files.write_json(folder.artifacts / f"{variant}.json", artifacts[variant])
     images = pixels()
     probabilities = keras(images)
     ids = tuple(f"{number}.png" for number in range(IMAGES))
-    return ColourRun(
-        folder, artifacts, Golden(images, probabilities.argmax(1).astype(np.int64), probabilities, ids, {})
-    )
+    golden = Golden(images, probabilities.argmax(1).astype(np.int64), probabilities, ids, {})
+    golden_set.save(folder.golden, golden)
+    record = replace(RUN, labels=LABELS, input=STANDARD.input, parameters=STANDARD.parameters)
+    files.write_json(folder.run, replace(record, confidence=POLICY))
+    return ColourRun(folder, artifacts, golden)

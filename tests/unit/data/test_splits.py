@@ -88,6 +88,9 @@ def test_class_without_training_is_refused() -> None:
     cache = prepared({("train", "cat"): 9, ("train", "dog"): 1, ("test", "dog"): 3})
     with pytest.raises(DataError, match="train: no photo of dog is left"):
         splits.split(cache, data("train[:9]", "train[9:]", "test"), seed=0)
+    two = prepared({("train", "cat"): 9, ("train", "dog"): 1, ("train", "emu"): 1, ("test", "dog"): 3})
+    with pytest.raises(DataError, match="train: no photo of dog, emu is left"):
+        splits.split(two, data("train[:9]", "train[9:]", "test"), seed=0)
 
 
 @pytest.mark.parametrize(("group", "is_named"), [("none", False), (r"(\d+)$", True)])
@@ -129,6 +132,8 @@ def test_counts_every_label() -> None:
         ("train[-30%:]", 10, 7, 9),
         ("train[-50%:-2]", 10, 5, 7),
         ("train[:]", 10, 0, 9),
+        ("train[:10]", 10, 0, 9),
+        ("train[-10:]", 10, 0, 9),
     ],
 )
 def test_slice_by_worked_numbers(text: str, count: int, first: int, last: int) -> None:
@@ -210,6 +215,22 @@ def test_share_that_is_not_there_is_refused(test: object) -> None:
         splits.split(cache, data("train", {"from": "test", "count": 20}, test), seed=0)
 
 
+def test_photos_of_one_class_may_be_one_too_few() -> None:
+    """A share is that of about so many: part of a photo that is not there is no error, a whole one is."""
+    cache = prepared({("train", "cat"): 30, ("test", "cat"): 30})
+    taken = {"from": "test", "count": 20}
+    made = splits.split(cache, data("train", taken, share("test", 10.9 / 30)), seed=0)
+    assert len(made["test"]) == 10
+    with pytest.raises(DataError, match="test: asks for 11 photos of cat, 10 are left"):
+        splits.split(cache, data("train", taken, {"from": "test", "count": 11}), seed=0)
+
+
+def test_groups_are_not_blamed_where_each_photo_is_alone() -> None:
+    with pytest.raises(DataError, match="no photo is left for this split") as caught:
+        splits.split(prepared(MANY), data("train", "train[5:5]", "test", group="none"), seed=0)
+    assert "stay together" not in str(caught.value)
+
+
 def test_share_of_a_slice() -> None:
     made = splits.split(numbered(100), data("train", share("train[:50%]", 0.2), "train[90:]"), seed=0)
     assert len(made["validation"]) == 10 and made["validation"].max() < 50
@@ -223,8 +244,8 @@ def test_whole_files_go_to_one_side() -> None:
     files = [{cache.rows[row].file for row in rows.tolist()} for rows in made.values()]
     assert [len(one) for one in files] == [10, 3, 3]
     assert no_overlap(made) and len(set.union(*files)) == 16
-    other = splits.split(cache, data("train", part, part), seed=1)
-    assert lists(made) != lists(other)
+    again, other = (splits.split(cache, data("train", part, part), seed) for seed in (0, 1))
+    assert lists(made) == lists(again) != lists(other)
 
 
 @pytest.mark.parametrize(("share_of", "count"), [(0.29, 29), (0.57, 57), (0.07, 7), (0.011, 1), (0.001, 1)])

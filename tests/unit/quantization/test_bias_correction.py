@@ -15,6 +15,8 @@ def test_rounding_matches_worked_example() -> None:
     wanted = np.array([[1.27, 0.0], [-0.01, -2.54]], np.float32)
     assert np.allclose(round_weights(kernel, 1), wanted, atol=1e-6)
     assert np.array_equal(round_weights(np.zeros((2, 2), np.float32), 0), np.zeros((2, 2)))
+    small = np.array([[0.127, 0.0504]], np.float32)
+    assert np.allclose(round_weights(small, 0), [[0.127, 0.050]], atol=1e-6)
 
 
 def convolution(kind: str, stride: int, dilation: int, same: bool) -> Linear:
@@ -48,6 +50,17 @@ def test_mean_patch_of_every_geometry(size: int, taps: int, stride: int, dilatio
     assert np.allclose(found, slow_patch(linear, taps, mean))
 
 
+def test_mean_patch_of_an_image_that_is_no_square() -> None:
+    """Rows and columns have their own length, stride and padding."""
+    mean = np.random.default_rng(0).normal(3, 1, (7, 4, 2)).astype(np.float32)
+    linear = Linear("one", "CONV_2D", 0, 1, 2, 3, (2, 1), (1, 1), True)
+    turned = Linear("one", "CONV_2D", 0, 1, 2, 3, (1, 2), (1, 1), True)
+    found = mean_patch(linear, (3, 1), mean)
+    assert np.allclose(found, mean_patch(turned, (1, 3), mean.swapaxes(0, 1)).swapaxes(0, 1))
+    padded = np.pad(mean, ((1, 1), (0, 0), (0, 0)))
+    assert np.allclose(found[:, 0], [padded[tap::2][:4].mean((0, 1)) for tap in range(3)])
+
+
 def test_shift_of_grouped_and_depthwise_kernels() -> None:
     """A depthwise kernel is a grouped one; a group sees only its channels."""
     rng = np.random.default_rng(1)
@@ -57,6 +70,9 @@ def test_shift_of_grouped_and_depthwise_kernels() -> None:
     one = mean_shift(convolution("DEPTHWISE_CONV_2D", 1, 1, True), depthwise, mean)
     other = mean_shift(convolution("CONV_2D", 1, 1, True), grouped, mean)
     assert np.allclose(one, other, atol=1e-5) and np.ptp(one) > 0.1
+    twice = np.repeat(depthwise, 2, axis=3)  # each channel goes into two
+    both = mean_shift(convolution("DEPTHWISE_CONV_2D", 1, 1, True), twice, mean)
+    assert np.allclose(both, np.repeat(one, 2), atol=1e-5)
 
 
 class DenseGraph:
@@ -89,6 +105,7 @@ def test_correction_takes_the_shift_off() -> None:
     assert np.allclose((rounded + graph.corrected).mean(0), wanted, atol=1e-4)
     shift = np.abs((rounded + bias).mean(0) - wanted).max()
     assert correction.largest == pytest.approx(shift, rel=1e-3) and shift > 0.01
+    assert correction.layer == "dense"
 
 
 def test_layers_that_are_left_out_keep_their_bias() -> None:

@@ -100,6 +100,7 @@ MISFITS: dict[str, Callable[[Golden], Golden]] = {
     "labels below 0": lambda made: replace(made, labels=made.labels - 1),
     "labels of floats": lambda made: replace(made, labels=made.labels.astype(float)),  # type: ignore[arg-type]
     "one row for all": lambda made: replace(made, probabilities=made.probabilities[0]),
+    "probabilities of integers": lambda made: replace(made, probabilities=made.probabilities.astype(int)),
     "fewer rows": lambda made: replace(made, probabilities=made.probabilities[:3]),
     "fewer ids": lambda made: replace(made, ids=made.ids[:3]),
     "faults of text": lambda made: replace(made, faults={"x": np.array([["a"] * 3])}),
@@ -113,3 +114,37 @@ def test_what_does_not_fit_together_is_refused(misfit: str, written: tuple[Path,
     golden_set.save(path, MISFITS[misfit](made))
     with pytest.raises(RunError, match=r"no readable golden set \(.+\)\. Train again"):
         golden_set.load(path)
+
+
+def test_faults_change_pixels_as_apps_do() -> None:
+    """Blue before red; 0 to 1; -1 to 1: worked by hand for black, white and a colour."""
+    pixels = np.array([0, 255, 51, 102, 204], np.float32)[:, None] * np.ones(3, np.float32)
+    pixels[2] = (51, 102, 204)
+    changed = {fault.name: fault.apply(pixels[:, None, None])[:, 0, 0] for fault in golden_set.FAULTS}
+    assert changed["channels-swapped"][2].tolist() == [204, 102, 51]
+    assert np.allclose(changed["scaled-twice-to-one"][[0, 1, 2], 0], [0, 1, 0.2])
+    assert np.allclose(changed["scaled-twice-around-zero"][[0, 1, 2], 0], [-1, 1, -0.6])
+
+
+@pytest.mark.parametrize(
+    ("misfit", "reason"),
+    [
+        ("images of floats", r"images are float32\[12, 16, 16, 3\], expected uint8\[N, H, W, 3\]"),
+        ("one row for all", r"probabilities are float32\[3\], expected float32\[12, classes\]"),
+        ("labels of floats", "labels are no 12 numbers from 0 to 2"),
+        ("faults of other classes", r"fault\.x is float32\[12, 2\]"),
+    ],
+)
+def test_message_says_what_does_not_fit(misfit: str, reason: str, written: tuple[Path, Golden]) -> None:
+    path, made = written
+    golden_set.save(path, MISFITS[misfit](made))
+    with pytest.raises(RunError, match=reason):
+        golden_set.load(path)
+
+
+def test_unsigned_labels_and_faults_of_every_image_are_read(written: tuple[Path, Golden]) -> None:
+    path, made = written
+    kept = replace(made, labels=made.labels.astype(np.uint8), faults={"x": made.probabilities})
+    golden_set.save(path, kept)
+    found = golden_set.load(path)
+    assert found.labels.tolist() == made.labels.tolist() and len(found.faults["x"]) == COUNT
