@@ -127,7 +127,7 @@ def data(
     with console.progress_shown(quiet) as progress:
         prepared = prepare.prepare_dataset(recipe.data, recipe.model.image_size, progress)
         splits.require_labels(prepared)
-        rows = splits.split(prepared, recipe.data, recipe.meta.seed)
+        rows = splits.split(prepared, recipe.data, recipe.meta.seed, progress)
         summary = inspection.summarize(prepared, rows, progress, recipe.data)
         counts = splits.counts(prepared, rows)
         found = inspection.as_json(prepared, rows, summary, recipe.stage, recipe.data)

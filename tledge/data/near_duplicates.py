@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tledge._io import atomic
 from tledge.data.cache import Prepared
+from tledge.data.neighbours import Components, NeighbourIndex, project
 from tledge.data.streaming import Images
-from tledge.data.thumbnails import box_means, squared_distances
+from tledge.data.thumbnails import Thumbnails, box_mean_blocks, stored
+from tledge.progress import SILENT, Progress, start_task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,15 +35,21 @@ SMALLEST_LIMIT = 0.5
 """Difference in grey levels RMS below which images are always neighbours."""
 
 
-def groups_of(prepared: Prepared) -> NDArray[np.int64]:
+VERIFIED = 2048
+"""Pairs whose exact distance is computed at once."""
+
+
+def groups_of(prepared: Prepared, progress: Progress = SILENT) -> NDArray[np.int64]:
     """Return the group numbers of a prepared set, int64[N]; kept in its folder if possible."""
     import numpy as np
 
     path = prepared.folder / f"groups-{GROUPING}.npy"
     groups = _read(path, len(prepared.rows))
     if groups is None:
-        groups = near_duplicate_groups(prepared.images())
-        if os.access(prepared.folder, os.W_OK):
+        is_writable = os.access(prepared.folder, os.W_OK)
+        scratch = prepared.folder if is_writable else None
+        groups = near_duplicate_groups(prepared.images(), progress, scratch)
+        if is_writable:
             with atomic.replacing(path) as partial:
                 np.save(partial, groups)
     return groups
@@ -56,42 +66,78 @@ def _read(path: Path, count: int) -> NDArray[np.int64] | None:
     return groups if groups.shape == (count,) and groups.dtype == np.int64 else None
 
 
-def near_duplicate_groups(images: Images) -> NDArray[np.int64]:
+def near_duplicate_groups(
+    images: Images, progress: Progress = SILENT, scratch: Path | None = None
+) -> NDArray[np.int64]:
     """Assign prepared images uint8[N, H, W, 3] to groups int64[N], numbered by first appearance.
 
     Two images are neighbours when their thumbnails (16 x 16 RGB box means) differ by less than `LEVEL`, and
     by less than `RELATIVE` of what two random images of the set differ by. Groups are the connected
-    components: a slow video is one chain even where its ends look different. O(N^2) time in matrix products,
-    3 KB an image.
+    components: a slow video is one chain even where its ends look different.
+
+    Args:
+        images: The prepared images.
+        progress: Shows how many images are read and compared.
+        scratch: Folder for a temporary file of 3 KB an image, which many images take; None is the system's.
     """
     import numpy as np
 
-    thumbnails = box_means(images, SIDE)
-    thumbnails -= thumbnails.mean(0)
-    limit = _limit(thumbnails)
-    groups = np.arange(len(images))
-    for number, distance in squared_distances(thumbnails):
-        near = distance < limit
-        near[number] = True
-        _merge(groups, near)
+    if not len(images):
+        return np.zeros(0, np.int64)
+    with closing(_thumbnails(images, progress)) as blocks, stored(blocks, len(images), scratch) as thumbnails:
+        groups = _connected(thumbnails, _limit(thumbnails), progress)
     return np.unique(groups, return_inverse=True)[1].reshape(-1)
 
 
-def _merge(groups: NDArray[np.int64], near: NDArray[np.bool_]) -> None:
-    """Give all images that are near the group of the first."""
+def _thumbnails(images: Images, progress: Progress) -> Generator[NDArray[np.float32]]:
+    """Yield the thumbnails of some images after another."""
+    with start_task(progress, "thumbnails", len(images)) as task:
+        for block in box_mean_blocks(images, SIDE):
+            yield block
+            task.advance(len(block))
+
+
+def _connected(thumbnails: Thumbnails, limit: float, progress: Progress) -> NDArray[np.int64]:
+    """Return the least row of each row's component, where pairs closer than `limit` are connected."""
     import numpy as np
 
-    numbers = np.unique(groups[near])
-    if len(numbers) > 1:
-        groups[np.isin(groups, numbers)] = numbers[0]
+    components = Components(thumbnails.shape[0])
+
+    def is_apart(leaf: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
+        roots = components.roots(leaf)
+        return components.roots(others) != roots[0] if (roots == roots[0]).all() else others >= 0
+
+    index = NeighbourIndex(project(thumbnails), limit)
+    with start_task(progress, "near-duplicates", thumbnails.shape[0]) as task:
+        for first, second in index.candidates(task, is_apart):
+            _join_close(components, thumbnails, (first, second), limit)
+    return components.roots(np.arange(thumbnails.shape[0]))
 
 
-def _limit(thumbnails: NDArray[np.float32]) -> float:
+def _join_close(
+    components: Components,
+    thumbnails: Thumbnails,
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
+    limit: float,
+) -> None:
+    """Join the components of the pairs that are closer than `limit`; pairs within one are not compared."""
+    first, second = pairs
+    while len(first):
+        apart = components.roots(first) != components.roots(second)
+        first, second = first[apart], second[apart]
+        one, other = first[:VERIFIED], second[:VERIFIED]
+        close = ((thumbnails[one] - thumbnails[other]) ** 2).sum(1) < limit
+        components.join(one[close], other[close])
+        first, second = first[VERIFIED:], second[VERIFIED:]
+
+
+def _limit(thumbnails: Thumbnails) -> float:
     """Return the squared distance below which two thumbnails are neighbours."""
     import numpy as np
 
-    first, second = np.random.default_rng(0).integers(0, len(thumbnails), (2, 4096))
+    count, length = thumbnails.shape
+    first, second = np.random.default_rng(0).integers(0, count, (2, 4096))
     other = first != second
     difference = thumbnails[first[other]] - thumbnails[second[other]]
     typical = float(np.median(np.sqrt((difference**2).mean(axis=1)))) if other.any() else 0.0
-    return float(max(min(LEVEL, RELATIVE * typical), SMALLEST_LIMIT) ** 2 * thumbnails.shape[1])
+    return float(max(min(LEVEL, RELATIVE * typical), SMALLEST_LIMIT) ** 2 * length)

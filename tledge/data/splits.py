@@ -12,6 +12,7 @@ from tledge.config import Data, SplitPart, Splits
 from tledge.data.cache import Prepared
 from tledge.data.near_duplicates import groups_of
 from tledge.errors import DataError
+from tledge.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +33,7 @@ def require_labels(prepared: Prepared) -> None:
         )
 
 
-def split(prepared: Prepared, data: Data, seed: int) -> dict[str, Rows]:
+def split(prepared: Prepared, data: Data, seed: int, progress: Progress = SILENT) -> dict[str, Rows]:
     """Return the row numbers of "train", "validation" and "test": disjoint, ascending, the same for a seed.
 
     Slices, patterns and files are taken first, then shares (by class and, with `group`, in whole
@@ -41,7 +42,7 @@ def split(prepared: Prepared, data: Data, seed: int) -> dict[str, Rows]:
     """
     import numpy as np
 
-    groups = group_numbers(prepared, data)
+    groups = group_numbers(prepared, data, progress)
     free = np.ones(len(prepared.rows), bool)
     chosen: dict[str, list[Rows]] = {name: [] for name in SPLITS}
     for name, part in sorted(parts(data.splits), key=lambda pair: _rank(pair[1])):
@@ -172,14 +173,14 @@ def _choose_files(
     return np.array([row for row in rows.tolist() if prepared.rows[row].file in chosen], np.int64)
 
 
-def group_numbers(prepared: Prepared, data: Data) -> Rows:
+def group_numbers(prepared: Prepared, data: Data, progress: Progress = SILENT) -> Rows:
     """Return the group number of every row; a group stays in one split."""
     import numpy as np
 
     if data.group == "none":
         return np.arange(len(prepared.rows))
     if data.group == "near-duplicates":
-        return groups_of(prepared)
+        return groups_of(prepared, progress)
     return _groups_by_id(prepared, re.compile(data.group), {part.origin for _, part in parts(data.splits)})
 
 

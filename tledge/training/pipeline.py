@@ -117,7 +117,7 @@ def _train(request: TrainingRequest) -> TrainedRun | None:
     optional_imports.load("keras", "train")
     optional_imports.load("matplotlib", "train")
     prepared = _prepare(request)
-    rows = splits.split(prepared, recipe.data, recipe.meta.seed)
+    rows = splits.split(prepared, recipe.data, recipe.meta.seed, request.progress)
     if request.force or not request.resume:  # a run that began may end
         split_checks.require_every_label(prepared, rows, recipe.data)
     _seed(recipe.meta.seed, recipe.hardware)

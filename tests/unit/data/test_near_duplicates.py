@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from tests.helpers import all_pairs
 from tests.helpers.twins import noisy, scenes
+from tledge.data import near_duplicates, neighbours, thumbnails
 from tledge.data.near_duplicates import near_duplicate_groups
+from tledge.data.neighbours import Components
+from tledge.progress import SILENT, Silent, Task
 
 
 def test_noisy_copies_are_one_group() -> None:
@@ -78,3 +85,84 @@ def test_similar_set_is_not_one_group() -> None:
     """In a set of one kind of scene, what is near is measured by what the set varies."""
     calm = (scenes(60) * 0.1 + 100).astype(np.uint8)
     assert near_duplicate_groups(calm).tolist() == [*range(60)]
+
+
+def drifting(count: int, seed: int) -> NDArray[np.uint8]:
+    """Photos in chains: each is the one before with some change, or a new one; in any order."""
+    rng = np.random.default_rng(seed)
+    fresh = scenes(count, side=16, seed=seed).astype(float)
+    photos = [fresh[0]]
+    for number in range(1, count):
+        step = rng.normal(0, rng.uniform(4, 24), fresh[0].shape)
+        photos.append(photos[-1] + step if rng.random() < 0.7 else fresh[number])
+    return np.stack(photos).clip(0, 255).astype(np.uint8)[rng.permutation(count)]
+
+
+@pytest.mark.parametrize(("seed", "leaf"), [(0, 8), (1, 64), (2, 64), (3, 256)])
+def test_same_groups_as_all_pairs(seed: int, leaf: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changes near the limit of 16 levels decide on groups; the index decides as comparing all does."""
+    monkeypatch.setattr(neighbours, "LEAF", leaf)
+    photos = drifting(300, seed)
+    assert near_duplicate_groups(photos).tolist() == all_pairs.groups(photos)
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_limit_is_exact(above: bool) -> None:
+    """Thumbnails a hair nearer or farther than 16 levels, far from zero, one pair after another."""
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.uniform(0, 200, (300, 768))] * 2)
+    step = rng.choice([-1.0, 1.0], (300, 768)) * (16 + (1e-4 if above else -1e-4))
+    points[300:] += step
+    groups = near_duplicates._connected(points.astype(np.float32), 16.0**2 * 768, SILENT)
+    assert len(set(groups.tolist())) == (600 if above else 300)
+
+
+def test_fixed_camera_is_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of images that are all near each other hardly any pair is verified."""
+    monkeypatch.setattr(neighbours, "LEAF", 32)
+    verified = 0
+    wrapped = near_duplicates.Components.join
+
+    def counting(components: Components, first: NDArray[np.int64], second: NDArray[np.int64]) -> None:
+        nonlocal verified
+        verified += len(first)
+        wrapped(components, first, second)
+
+    monkeypatch.setattr(near_duplicates.Components, "join", counting)
+    film = noisy(scenes(1, side=16).repeat(600, axis=0), 6)
+    groups = near_duplicate_groups(np.concatenate([film, scenes(400, side=16, seed=1)]))
+    assert groups.tolist() == [0] * 600 + [*range(1, 401)]
+    assert verified < 20 * 600  # of 180,000 pairs
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_thumbnails_in_a_file(folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = drifting(300, 0)
+    expected = near_duplicate_groups(photos).tolist()
+    monkeypatch.setattr(thumbnails, "IN_MEMORY", 1000)
+    assert near_duplicate_groups(photos, SILENT, tmp_path if folder else None).tolist() == expected
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_of_reading_and_comparing() -> None:
+    seen: dict[str, int] = {}
+
+    class Bar(Silent):
+        def start(self, what: str, total: int | None = None) -> Task:
+            task = Steps()
+            task.name, seen[what] = what, 0
+            assert total == 300
+            return task
+
+    class Steps:
+        name = ""
+
+        def advance(self, steps: int = 1, **_figures: object) -> None:
+            seen[self.name] += steps
+
+    near_duplicate_groups(drifting(300, 0), Bar())
+    assert seen == {"thumbnails": 300, "near-duplicates": 300}
+
+
+def test_no_images_have_no_groups() -> None:
+    assert near_duplicate_groups(scenes(2)[:0]).tolist() == []

@@ -302,7 +302,7 @@ def test_halves_of_odd_classes() -> None:
 def test_read_only_cache_is_grouped_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What is computed is not kept where it cannot be."""
     monkeypatch.setattr(os, "access", lambda *_: False)
-    monkeypatch.setattr(near_duplicates, "near_duplicate_groups", lambda _images: np.arange(3))
+    monkeypatch.setattr(near_duplicates, "near_duplicate_groups", lambda *_arguments: np.arange(3))
     monkeypatch.setattr(Prepared, "images", lambda _self: None)
     made = prepared({("train", "cat"): 3}, tmp_path)
     assert near_duplicates.groups_of(made).tolist() == [0, 1, 2]
