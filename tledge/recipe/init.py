@@ -19,8 +19,8 @@ from tledge.recipe.init_template import COMMANDS, REASONS, TEMPLATE
 
 MANY = 5000
 """Train photos from which on larger models are chosen."""
-GROUPED = 20_000
-"""Photos up to which near-duplicates are searched; the time grows with the square of their number."""
+GROUPED = 1_000_000
+"""Photos up to which near-duplicates are searched; more of them take hours."""
 DECIDING = 100
 """Test photos needed to detect a drop of 1 %, the most that the int8 gates allow."""
 SIZES = (224, 192, 160, 128, 96)

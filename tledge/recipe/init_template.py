@@ -83,9 +83,9 @@ REASONS = {
     "group near-duplicates": "Photos of one scene stay in one split. With near-duplicates in train and "
     "in another split, the score would be too good.",
     "group folders": "Your folders decide which photo is in which split, so no groups are needed.",
-    "group too many": "Photos of one scene are not kept together: finding them compares every photo with "
-    "every other, and {plan.total:,} photos are too many for that. If they are bursts or frames of "
-    "videos, put whole bursts into folders train and test yourself, or the test score will be too good.",
+    "group too many": "Photos of one scene are not kept together: finding them among {plan.total:,} photos "
+    'would take hours. group = "near-duplicates" finds them all the same. Without it, put whole bursts or '
+    "videos into folders train and test yourself, or the test score will be too good.",
     "on bad": '"stop" ends with the name of a photo that cannot be decoded; "skip" leaves it out.',
     "on bad seen": "\nNOTE: {bad:,} of {folder.headers:,} photos looked at cannot be read: {unreadable}.",
     "splits train validation test": "Your three folders, unchanged. Validation is measured while "

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.helpers.twins import SAVED_AGAIN, TURNED, Pixels, halved, jpeg, noisy, scenes, twins
 from tledge._io import files
-from tledge.data import duplicates
+from tledge.data import duplicates, saved_again
 from tledge.data.cache import Prepared
 from tledge.data.cache_index import Row
 from tledge.data.duplicates import DuplicatePair
@@ -175,8 +175,8 @@ def test_too_few_for_twins(count: int) -> None:
 
 @pytest.mark.parametrize("stage", ["COARSE", "FINE"])
 def test_no_tolerance_finds_no_twin(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    strict = replace(getattr(duplicates, stage), least=0.0, most=0.0)
-    monkeypatch.setattr(duplicates, stage, strict)
+    strict = replace(getattr(saved_again, stage), least=0.0, most=0.0)
+    monkeypatch.setattr(saved_again, stage, strict)
     assert twins(jpeg(photo(1)), jpeg(photo(1), 75)) == []
 
 

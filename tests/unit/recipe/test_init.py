@@ -313,8 +313,8 @@ def test_untested_label_is_noted() -> None:
 @pytest.mark.parametrize(
     ("folder", "group", "words"),
     [
-        (unsplit(10_000), "near-duplicates", "Photos of one scene stay in one split."),
-        (unsplit(10_001), "none", "20,002 photos are too many for that"),
+        (unsplit(500_000), "near-duplicates", "Photos of one scene stay in one split."),
+        (unsplit(500_001), "none", "among 1,000,002 photos would take hours"),
         (per_split(train=200, test=99), "near-duplicates", "Photos of one scene stay in one split."),
         (per_split(train=200, val=99, test=99), "none", "so no groups are needed"),
     ],
