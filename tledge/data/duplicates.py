@@ -31,7 +31,7 @@ VERSION = 1
 COMPARED = 20_000
 """Images up to which similar ones are searched; of more only the files are compared."""
 
-TILE = 128
+TILE = 64
 """Images on either side of the pairs that are compared coarsely at once."""
 
 AT_ONCE = 64
@@ -55,11 +55,11 @@ class DuplicatePair:
 
 
 def duplicates_of(
-    prepared: Prepared, rows: NDArray[np.int64], announce: Callable[[], None]
+    prepared: Prepared, rows: NDArray[np.int64], announce: Callable[[], None], progress: Progress = SILENT
 ) -> list[DuplicatePair]:
     """Find the duplicates among these rows of a prepared set; kept in its folder if possible.
 
-    `announce` is called before a search, which may take long.
+    `announce` is called before a search, which may take long; `progress` shows it.
     """
     key = hashlib.sha256(repr((VERSION, COMPARED)).encode() + rows.tobytes()).hexdigest()[:16]
     path = prepared.folder / f"duplicates-{key}.json"
@@ -67,7 +67,7 @@ def duplicates_of(
         return [DuplicatePair(*pair) for pair in json.loads(path.read_bytes())]
     except (OSError, ValueError, TypeError):  # not searched yet
         announce()
-    pairs = find_duplicates(prepared.images(), [row.sha256 for row in prepared.rows], rows)
+    pairs = find_duplicates(prepared.images(), [row.sha256 for row in prepared.rows], rows, progress)
     if os.access(prepared.folder, os.W_OK):
         with contextlib.suppress(OSError):  # a full disk: the next command searches again
             files.write_json(path, [astuple(pair) for pair in pairs])
@@ -109,11 +109,11 @@ def _similar_pairs(images: Images, rows: NDArray[np.int64], progress: Progress) 
     """Return the pairs among images[rows] whose files differ."""
     import numpy as np
 
-    pairs = ImagePairs(images, rows)
-    repeats = _Repeats(pairs, len(rows))
-    limit = float(pairs.limits.max()) * pairs.coarse[0].size
-    index = NeighbourIndex(project(AveragedOverTurns(pairs.coarse)), limit)
-    with start_task(progress, "duplicates", len(rows)) as task:
+    with start_task(progress, "duplicates", 2 * len(rows)) as task:  # each is read, and compared
+        pairs = ImagePairs(images, rows, task)
+        repeats = _Repeats(pairs, len(rows))
+        limit = float(pairs.limits.max()) * pairs.coarse[0].size
+        index = NeighbourIndex(project(AveragedOverTurns(pairs.coarse)), limit)
         for one, other in index.candidates(task):
             repeats.enter(np.minimum(one, other), np.maximum(one, other))
     return [

@@ -156,7 +156,7 @@ def _duplicates(prepared: Prepared, rows: Rows, progress: Progress) -> tuple[Dup
         return Duplicate(pair.kind, first.id, second.id, *places)
 
     pairs = duplicates_of(
-        prepared, used, lambda: progress.say(f"Checking for near-duplicates ({len(used)} photos)")
+        prepared, used, lambda: progress.say(f"Checking for near-duplicates ({len(used)} photos)"), progress
     )
     return tuple(
         sorted(map(describe, pairs), key=lambda pair: -(2 * pair.crosses_classes + pair.crosses_splits))

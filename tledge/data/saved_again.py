@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tledge.data.streaming import Images
 from tledge.data.thumbnails import shrink, shrink_all
+from tledge.progress import Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,12 +84,15 @@ ROUNDING = 1e-6
 
 
 class ImagePairs:
-    """Pairs among images[rows]; an image is named by its position in `rows`."""
+    """Pairs among images[rows]; an image is named by its position in `rows`.
 
-    def __init__(self, images: Images, rows: Rows) -> None:
+    `task` advances by one step for each image that is read.
+    """
+
+    def __init__(self, images: Images, rows: Rows, task: Task | None = None) -> None:
         import numpy as np
 
-        self.coarse = shrink_all(images, rows, COARSE.side)
+        self.coarse = shrink_all(images, rows, COARSE.side, task)
         detail = np.array([_rms(_slopes(thumbnail)) for thumbnail in self.coarse])
         self.limits = COARSE.limit(detail) ** 2
         """Squared difference at 16 x 16 that each image tolerates, as a mean over pixels."""

@@ -1,4 +1,4 @@
-"""Small versions of prepared images, and the distances between them."""
+"""Make small versions of prepared images, and keep those of many in a file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from tledge.data.streaming import Images, in_batches
 from tledge.preprocessing.image import preprocess
+from tledge.progress import Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 BATCH = 64
 """Images read at once."""
-
-BLOCK = 256
-"""Rows whose distances to all others are in memory at once."""
 
 
 IN_MEMORY = 256 << 20
@@ -108,27 +106,20 @@ def box_mean_blocks(images: Images, side: int) -> Iterator[NDArray[np.float32]]:
         yield means.reshape(len(means), -1).astype(np.float32)
 
 
-def shrink_all(images: Images, rows: NDArray[np.int64], side: int) -> NDArray[np.float32]:
-    """Shrink images[rows] to float32[N, side, side, 3]."""
+def shrink_all(
+    images: Images, rows: NDArray[np.int64], side: int, task: Task | None = None
+) -> NDArray[np.float32]:
+    """Shrink images[rows] to float32[N, side, side, 3]; `task` advances by one step for each."""
     import numpy as np
 
     thumbnails = np.empty((len(rows), side, side, 3), np.float32)
     for number, image in enumerate(chain.from_iterable(in_batches(images, rows, BATCH))):
         thumbnails[number] = shrink(image, side)
+        if task:
+            task.advance()
     return thumbnails
 
 
 def shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
     """Resize uint8[H, W, 3] to float32[side, side, 3]; a turned image shrinks to the same, turned."""
     return preprocess(image, (side, side)).astype("float32")
-
-
-def squared_distances(points: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield every row's number and its squared distances float32[N] to all rows of float32[N, D]."""
-    import numpy as np
-
-    squares = np.einsum("ij,ij->i", points, points)
-    for start in range(0, len(points), BLOCK):
-        part = slice(start, start + BLOCK)
-        block = squares[part, None] + squares - 2.0 * (points[part] @ points.T)
-        yield from enumerate(block, start)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
+from tests.helpers import all_pairs
 from tests.helpers.twins import SAVED_AGAIN, TURNED, Pixels, halved, jpeg, noisy, scenes, twins
 from tledge._io import files
 from tledge.data import duplicates, saved_again
@@ -18,6 +20,8 @@ from tledge.data.cache import Prepared
 from tledge.data.cache_index import Row
 from tledge.data.duplicates import DuplicatePair
 from tledge.preprocessing.image import preprocess
+
+Rows = NDArray[np.int64]
 
 
 def photo(seed: int, size: tuple[int, int] = (300, 220)) -> Image.Image:
@@ -222,3 +226,42 @@ def test_full_disk_keeps_no_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(files, "write_json", refuse)
     found = duplicates.duplicates_of(Prepared(tmp_path, ("cat",), rows, ()), np.arange(2), lambda: None)
     assert found == [DuplicatePair(0, 1, SAVED_AGAIN)]
+
+
+def film(frames: int, step: int, noise: float, seed: int = 0) -> Pixels:
+    """What a fixed camera takes: a room, one small thing that moves by `step` pixels a frame, and noise."""
+    rng = np.random.default_rng(seed)
+    room = np.asarray(photo(3, (64, 64)), float)
+    images = room[None].repeat(frames, axis=0)
+    for number, image in enumerate(images):
+        left = (number * step) % 60
+        image[20:24, left : left + 4] = 255 - room[20:24, left : left + 4]
+    return (images + rng.normal(0, noise, images.shape)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("step", "noise", "tile"), [(1, 0.0, 7), (3, 4.0, 64), (0, 2.2, 7), (7, 3.0, 64)])
+def test_same_pairs_as_one_by_one(
+    step: int, noise: float, tile: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames that nearly all are close, some of them turned: size and evenness are near their limits."""
+    monkeypatch.setattr(duplicates, "TILE", tile)
+    images = film(24, step, noise)
+    images[::5] = images[::5, :, ::-1]
+    images[12:15] = np.rot90(images[12:15], axes=(1, 2))
+    expected = [DuplicatePair(*pair) for pair in all_pairs.duplicates(images)]
+    assert of_pixels(images) == expected and len(expected) < 24
+
+
+def test_few_frames_are_compared_finely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a fixed camera's pairs, which all are close, the uneven ones are recognized by their parts."""
+    compared = 0
+    wrapped = saved_again.ImagePairs.is_saved_again
+
+    def counting(self: saved_again.ImagePairs, first: Rows, second: Rows, turn: int) -> NDArray[np.bool_]:
+        nonlocal compared
+        compared += len(first)
+        return wrapped(self, first, second, turn)
+
+    monkeypatch.setattr(saved_again.ImagePairs, "is_saved_again", counting)
+    assert len(of_pixels(film(60, 7, 1.0))) < 60
+    assert compared < 0.2 * 60 * 59 / 2

@@ -1,4 +1,4 @@
-"""Thumbnails: what they average, how they turn, and the distances between them."""
+"""Thumbnails: what they average, how they turn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.twins import scenes
-from tledge.data.thumbnails import box_means, shrink, shrink_all, squared_distances
+from tledge.data.thumbnails import box_means, shrink, shrink_all
 
 
 def test_boxes_are_averaged() -> None:
@@ -27,11 +27,3 @@ def test_chosen_rows_are_shrunk() -> None:
     images, rows = scenes(70), np.array([69, 3, 3])
     expected = np.stack([shrink(images[row], 16) for row in rows])
     assert np.array_equal(shrink_all(images, rows, 16), expected)
-
-
-def test_distances_reach_across_blocks() -> None:
-    points = np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32)
-    numbers, distances = zip(*squared_distances(points), strict=True)
-    assert numbers == tuple(range(300))
-    expected = ((points[:, None] - points[None]) ** 2).sum(-1)
-    assert np.allclose(np.stack(distances), expected, atol=1e-4)

@@ -445,7 +445,7 @@ def test_every_reason_can_be_given() -> None:
     """Each sentence is chosen for some folder, and no other is asked for."""
     uneven = seen({"train": {"cat": 900, "dog": 100}, "test": {"cat": 9}}, unreadable=("x: empty",))
     folders = [
-        uneven, unsplit(100), unsplit(20_000, median_side=120), unsplit(99, median_side=9),
+        uneven, unsplit(100), unsplit(600_000, median_side=120), unsplit(99, median_side=9),
         per_split(train=99, val=9), per_split(train=99, val=9, test=9),
     ]  # fmt: skip
     plans = [init._plan(folder) for folder in folders]
