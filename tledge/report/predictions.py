@@ -14,6 +14,7 @@ from tledge.report import images as report_images
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.run.records import ParityRow
+from tledge.visualization import plots
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,10 +124,7 @@ def _classes(
 
 def _pairs(counts: NDArray[np.int64], labels: Sequence[str]) -> tuple[Confusion, ...]:
     """Return the most frequent confusions, the most frequent first."""
-    import numpy as np
-
-    wrong = counts.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS].tolist()
-    cells = [divmod(index, len(labels)) for index in order]
-    return tuple(Confusion(labels[a], labels[b], int(wrong[a, b])) for a, b in cells if wrong[a, b])
+    return tuple(
+        Confusion(labels[label], labels[answer], count)
+        for label, answer, count in plots.confused_pairs(counts, MOST_PAIRS)
+    )

@@ -23,6 +23,15 @@ MARKS = "osD^vP"
 LONGEST_LABEL = 24
 """Characters of a label beside an axis; a folder's name, which a label may be, has up to 255."""
 
+MOST_CLASSES = 40
+"""Classes up to which a confusion matrix has labels."""
+
+MOST_PAIRS = 20
+"""Confusions that are listed where the matrix has no labels."""
+
+MOST_CELLS = 500
+"""Cells along a side of a confusion matrix, at most; each is the largest of several where there are more."""
+
 MAX_LAYER_NAMES = 120
 """Layer names below an axis; with more layers, only every second or third is named."""
 
@@ -77,12 +86,19 @@ def _mark_stages(axis: Any, history: list[dict[str, Any]]) -> None:
 
 
 def confusion(counts: NDArray[np.int64], names: tuple[str, ...], path: Path, title: str) -> None:
-    """Plot a confusion matrix int64[classes, classes]: rows are labels, columns predictions."""
+    """Plot a confusion matrix int64[classes, classes]: rows are labels, columns predictions.
+
+    Of more than `MOST_CLASSES` classes the labels would not be legible: a heat map without them stands beside
+    the most frequent confusions.
+    """
     import numpy as np
 
+    if len(names) > MOST_CLASSES:
+        _confusion_of_many(counts, names, path, title)
+        return
     labels = [_shortened(name) for name in names]
     room = 0.1 * max(0, max(map(len, labels), default=0) - 12)  # inches for labels longer than most
-    side = min(40.0, max(3.5, 0.45 * len(names) + 2) + room)
+    side = max(3.5, 0.45 * len(names) + 2) + room
     figure, axis = _pyplot().subplots(figsize=(side, side), layout="constrained")
     axis.imshow(counts / np.maximum(1, counts.sum(1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
     axis.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
@@ -94,6 +110,68 @@ def confusion(counts: NDArray[np.int64], names: tuple[str, ...], path: Path, tit
             light = count > 0.5 * max(1, counts[row].sum())
             axis.text(column, row, count, ha="center", va="center", color="w" if light else "k")
     _save(figure, path)
+
+
+def _confusion_of_many(counts: NDArray[np.int64], names: tuple[str, ...], path: Path, title: str) -> None:
+    """Plot a heat map without labels, and the most frequent confusions as bars."""
+    figure, (heat, bars) = _pyplot().subplots(
+        1, 2, figsize=(14, 6), layout="constrained", width_ratios=(1.25, 0.75)
+    )
+    figure.suptitle(title)
+    end = len(names) + 0.5
+    drawn = heat.imshow(
+        largest_shares(counts) ** 0.5, cmap="Blues", vmin=0, vmax=1, extent=(0.5, end, end, 0.5)
+    )  # the root makes rare confusions visible
+    scale = figure.colorbar(drawn, ax=heat, fraction=0.046, pad=0.03, ticks=[0, 0.1**0.5, 0.5, 1])
+    scale.ax.set_yticklabels(["0 %", "10 %", "25 %", "100 %"])
+    heat.set(
+        xlabel="prediction", ylabel="label", title=f"shares of each label; {len(names):,} classes by number"
+    )
+    bars.set(title="the most frequent confusions", xlabel="images")
+    pairs = confused_pairs(counts, MOST_PAIRS)
+    if pairs:
+        texts = [f"{_without_middle(names[a])} as {_without_middle(names[b])}" for a, b, _count in pairs]
+        drawn_bars = bars.barh(range(len(pairs)), [count for _a, _b, count in pairs], color=BLUE)
+        bars.bar_label(drawn_bars, padding=3)
+        bars.set_yticks(range(len(pairs)), texts)
+        bars.invert_yaxis()
+        bars.margins(x=0.1)
+        bars.xaxis.get_major_locator().set_params(integer=True)
+    else:
+        bars.text(0.5, 0.5, "none", ha="center", transform=bars.transAxes)
+        bars.set(xticks=[], yticks=[])
+    bars.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def confused_pairs(counts: NDArray[np.int64], most: int) -> list[tuple[int, int, int]]:
+    """Return label, prediction and images of the most frequent confusions, the most frequent first."""
+    import numpy as np
+
+    labels, predictions = np.nonzero(counts)
+    wrong = labels != predictions
+    labels, predictions = labels[wrong], predictions[wrong]
+    order = np.argsort(-counts[labels, predictions], kind="stable")[:most]
+    labels, predictions = labels[order], predictions[order]
+    columns = labels.tolist(), predictions.tolist(), counts[labels, predictions].tolist()
+    return list(zip(*columns, strict=True))
+
+
+def largest_shares(counts: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the shares of each row, float32[M, M]; a cell is the largest of several above `MOST_CELLS`."""
+    import numpy as np
+
+    shares = np.empty(counts.shape, np.float32)
+    np.divide(counts, np.maximum(1, counts.sum(1, keepdims=True)), out=shares, casting="same_kind")
+    starts = np.arange(min(MOST_CELLS, len(counts))) * len(counts) // min(MOST_CELLS, len(counts))
+    largest: NDArray[np.float32] = np.maximum.reduceat(np.maximum.reduceat(shares, starts, 0), starts, 1)
+    return largest
+
+
+def _without_middle(label: str) -> str:
+    """Shorten a label but keep both ends: long labels often differ in the last letters."""
+    half = (LONGEST_LABEL - 1) // 2
+    return label if len(label) <= LONGEST_LABEL else f"{label[: half + 1]}…{label[-half:]}"
 
 
 def _shortened(label: str) -> str:
