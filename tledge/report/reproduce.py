@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tledge._process import compute_threads
 from tledge._process.signals import quoted
 from tledge.bundle.run_summary import Summary
 from tledge.formats.registry import VARIANTS
@@ -17,12 +18,22 @@ def commands(summary: Summary) -> tuple[str, ...]:
     """Return the commands to type in a folder with the run's `recipe.toml`."""
     folder = quoted(f"runs/{summary.run.name}")
     settings = [f"--set {quoted(setting)}" for setting in summary.environment.get("settings", ())]
-    backend = summary.environment.get("backend", "tensorflow")
-    prefix = [] if backend == "tensorflow" else [f"KERAS_BACKEND={quoted(backend)}"]
-    train = " ".join([*prefix, "tledge train recipe.toml", *settings, f"--out {folder}"])
+    train = " ".join([*_variables(summary), "tledge train recipe.toml", *settings, f"--out {folder}"])
     if not summary.artifacts:
         return (train,)
     return (train, " ".join([f"tledge export {folder}", *_flags(summary)]), f"tledge report {folder}")
+
+
+def _variables(summary: Summary) -> Iterator[str]:
+    """Yield the environment variables of the training that differ from what tledge sets itself."""
+    backend = summary.environment.get("backend", "tensorflow")
+    if backend != "tensorflow":
+        yield f"KERAS_BACKEND={quoted(backend)}"
+    threads = summary.environment.get("threads", {})
+    for name in (compute_threads.TENSORFLOW, compute_threads.JAX):
+        value = threads.get(name, "")
+        if value not in ("", str(compute_threads.THREADS)):
+            yield f"{name}={quoted(value)}"
 
 
 def _flags(summary: Summary) -> Iterator[str]:

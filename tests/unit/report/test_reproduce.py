@@ -19,3 +19,12 @@ def test_name_is_one_word(tmp_path: Path) -> None:
     for command in commands(changed):
         words = shlex.split(command.replace("KERAS_BACKEND=", "KERAS_BACKEND= "))
         assert f"runs/{evil}" in words and "touch" not in words
+
+
+def test_other_threads_are_repeated(tmp_path: Path) -> None:
+    """What tledge sets itself is not; runs of earlier versions recorded none."""
+    summary = run_summary.read(RunFolder(fake_artifacts.run(tmp_path / "run")))
+    for threads, first in (({"TF_NUM_INTRAOP_THREADS": "16"}, "TF_NUM_INTRAOP_THREADS=16"),
+                           ({"TF_NUM_INTRAOP_THREADS": "2", "NPROC": "2"}, "tledge"), ({}, "tledge")):  # fmt: skip
+        trained = commands(replace(summary, environment={"threads": threads}))[0]
+        assert shlex.split(trained)[0] == first
