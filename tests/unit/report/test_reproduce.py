@@ -24,7 +24,8 @@ def test_name_is_one_word(tmp_path: Path) -> None:
 def test_other_threads_are_repeated(tmp_path: Path) -> None:
     """What tledge sets itself is not; runs of earlier versions recorded none."""
     summary = run_summary.read(RunFolder(fake_artifacts.run(tmp_path / "run")))
-    for threads, first in (({"TF_NUM_INTRAOP_THREADS": "16"}, "TF_NUM_INTRAOP_THREADS=16"),
-                           ({"TF_NUM_INTRAOP_THREADS": "2", "NPROC": "2"}, "tledge"), ({}, "tledge")):  # fmt: skip
+    others = {"TF_NUM_INTRAOP_THREADS": "16"}
+    own = {"TF_NUM_INTRAOP_THREADS": "2", "NPROC": "2"}
+    for threads, first in ((others, "TF_NUM_INTRAOP_THREADS=16"), (own, "tledge"), ({}, "tledge")):
         trained = commands(replace(summary, environment={"threads": threads}))[0]
         assert shlex.split(trained)[0] == first
