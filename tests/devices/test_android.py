@@ -218,6 +218,7 @@ FAULTS = {
 
 
 @pytest.mark.slow
+@pytest.mark.system_packages("openjdk-17-jdk-headless")
 @pytest.mark.parametrize("fault", list(FAULTS))
 def test_planted_fault_is_noticed(classes: Path, bundle: Path, fault: str) -> None:
     """Also where SHA256SUMS was written anew."""
@@ -230,6 +231,7 @@ def test_planted_fault_is_noticed(classes: Path, bundle: Path, fault: str) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.system_packages("openjdk-17-jdk-headless")
 @pytest.mark.parametrize("name", ["tflite-int8.tflite", "labels.txt", "golden/0.jpg", "golden/pixels.npy"])
 def test_changed_byte_is_noticed(classes: Path, bundle: Path, name: str) -> None:
     change_byte(bundle / name)
