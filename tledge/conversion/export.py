@@ -226,6 +226,7 @@ def _conversion_target(inputs: ExportInputs, name: str, model: Path) -> Conversi
         version=run.version,
         description=run.description or f"Image classifier {run.name}",
         labels=run.labels,
+        pixel_range=run.input.pixel_range,
     )
 
 

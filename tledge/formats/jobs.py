@@ -33,6 +33,7 @@ class ConversionTarget:
         version: version of the model.
         description: one sentence on the model.
         labels: label of each class, in the order of the output's last axis.
+        pixel_range: the values of black and white in photos deeper than 8 bits, where the recipe has them.
     """
 
     model: str
@@ -42,6 +43,7 @@ class ConversionTarget:
     version: str
     description: str
     labels: tuple[str, ...]
+    pixel_range: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,12 @@ from tledge.formats.base import Format, Mode, Port, Structure, is_zeroed
 from tledge.formats.jobs import ConversionJob, ConversionResult, UncalibratedJob
 from tledge.formats.keras_freezing import keras_model, tensorflow
 from tledge.models import saved_model_judgement
+from tledge.preprocessing import bit_depth
 from tledge.run.read_once import State, state_of
 from tledge.runtime.model_file import ModelSource
 from tledge.runtime.sessions import Session
+
+UNKNOWN_RANGE = "16-bit PNG whose upper bits are unused: its range is not known. Save it with 8 bits."
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +41,8 @@ def convert(job: ConversionJob) -> ConversionResult:
         labels = Path(scratch) / "labels.txt"
         labels.write_text(contract.labels_text(target.labels), encoding="utf-8")
         module, signatures = _module(tf, model, labels)
+        if target.pixel_range:
+            del signatures["serve_jpeg"]  # TensorFlow drops the lower bits of 16
         tf.saved_model.save(module, str(folder), signatures=signatures)
         _make_canonical(folder)
     return ConversionResult(target.mode, signatures=tuple(sorted(signatures)))
@@ -57,10 +62,7 @@ def _module(tf: Any, model: Any, labels: Path) -> tuple[Any, dict[str, Any]]:
         return {contract.OUTPUT_NAME: model(tf.cast(images, tf.float32), training=False)}
 
     def decode(encoded: Any) -> Any:
-        # This decodes PNG too. Pillow uses the accurate method as well. EXIF orientation is not applied.
-        pixels = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
-        pixels = tf.image.resize(pixels, (height, width), "bilinear", antialias=True)
-        return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
+        return _prepared(tf, encoded, height, width)
 
     def answer_encoded(encoded: Any) -> dict[str, Any]:
         outputs: dict[str, Any] = serve(tf.map_fn(decode, encoded, fn_output_signature=tf.uint8))
@@ -72,6 +74,48 @@ def _module(tf: Any, model: Any, labels: Path) -> tuple[Any, dict[str, Any]]:
     serve_jpeg = tf.function(answer_encoded).get_concrete_function(encoded)
     signatures = {"serving_default": serve, "serve": serve, "serve_jpeg": serve_jpeg}
     return module, signatures
+
+
+def _prepared(tf: Any, encoded: Any, height: int, width: int) -> Any:
+    """Return an encoded photo as the model takes it: uint8[height, width, 3]."""
+    pixels = tf.image.resize(_pixels(tf, encoded), (height, width), "bilinear", antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
+
+
+def _pixels(tf: Any, encoded: Any) -> Any:
+    """Return the pixels uint8[h, w, 3] of an encoded photo: JPEG, PNG or GIF, transparency laid on white.
+
+    TensorFlow has no operator for the EXIF orientation, which is not applied.
+    """
+    is_png = tf.equal(tf.strings.substr(encoded, 0, 4), b"\x89PNG")
+    return tf.cond(
+        is_png,
+        lambda: _png_on_white(tf, encoded),
+        # This decodes GIF too. Pillow uses the accurate method as well.
+        lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
+    )
+
+
+def _png_on_white(tf: Any, encoded: Any) -> Any:
+    """Return the pixels uint8[h, w, 3] of a PNG on white; 16 bits are shifted, or refused if dark."""
+    depth = tf.strings.substr(encoded, 24, 1)
+    colours = tf.cast(tf.io.decode_png(encoded, channels=4), tf.float32)
+    is_bright = tf.reduce_max(colours[:, :, :3]) >= bit_depth.QUARTER >> 8
+    known = tf.debugging.Assert(tf.not_equal(depth, b"\x10") | is_bright, [UNKNOWN_RANGE])
+    # Where less than 8 bits have no transparency, TensorFlow gives 1, 3 or 15 instead of 255 as alpha.
+    is_small = tf.reduce_any(tf.equal(depth, [b"\x01", b"\x02", b"\x04"]))
+    is_opaque = tf.cond(is_small, lambda: ~_has_transparency(tf, encoded), lambda: False)
+    with tf.control_dependencies([known] if known is not None else []):
+        alpha = tf.where(is_opaque, 1.0, colours[:, :, 3:] / 255)
+    return tf.cast(tf.round(colours[:, :, :3] * alpha + 255 * (1 - alpha)), tf.uint8)
+
+
+def _has_transparency(tf: Any, encoded: Any) -> Any:
+    """Tell whether a PNG has the chunk tRNS."""
+    codes = tf.io.decode_raw(encoded, tf.uint8)
+    letters = (codes[:-3], codes[1:-2], codes[2:-1], codes[3:])
+    alike = [part == code for part, code in zip(letters, b"tRNS", strict=True)]
+    return tf.reduce_any(alike[0] & alike[1] & alike[2] & alike[3])
 
 
 def _make_canonical(folder: Path) -> None:

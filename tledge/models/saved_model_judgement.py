@@ -57,8 +57,8 @@ SAVER = frozenset(
 """Operators on the file of weights. Loading does not run them: it reads the file by itself."""
 
 PHOTOS = frozenset(
-    ("DecodeJpeg", "ScaleAndTranslate", "TensorListReserve", "TensorListFromTensor", "TensorListGetItem",
-     "TensorListSetItem", "TensorListStack"),
+    ("DecodeJpeg", "DecodePng", "DecodeRaw", "Substr", "ScaleAndTranslate", "TensorListReserve",
+     "TensorListFromTensor", "TensorListGetItem", "TensorListSetItem", "TensorListStack"),
 )  # fmt: skip
 """Operators of the signature that takes encoded photos, in SavedModels that tledge writes."""
 
