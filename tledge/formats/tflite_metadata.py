@@ -144,7 +144,7 @@ def _labels(model: bytes, root: Table, graphs: Sequence[Table]) -> list[str] | N
     archive = open_archive(model)
     names = [file.text(FileField.NAME) for file in files] + (archive.namelist() if archive else [])
     for name in (named_by_type + [name for name in names if name.lower() in LABELS_FILES])[:1]:
-        text = decode_utf8(_unzip(archive, name), f"labels file {name!r}")
+        text = decode_utf8(_unzip(archive, name), f"labels file {name!r}").removeprefix("\ufeff")
         lines = text.removesuffix("\n").split("\n") if text else []
         return [line.removesuffix("\r") for line in lines]
     return None

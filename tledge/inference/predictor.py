@@ -94,7 +94,7 @@ def _open_bundled(bundle: Bundle, variant: str | None, kernels: str) -> Predicto
             f"{bundle.path}: manifest.json does not match the model: it lists {len(manifest.labels)} labels "
             f"and images of {size}, {entry.path} has {classes} outputs and takes {session.image_size}."
         )
-    remarks = tuple(_remarks(bundle, entry))
+    remarks = (*_remarks(bundle, entry), *_alike_remarks(manifest.labels))
     more = (manifest.confidence, manifest.input.pixel_range)
     return Predictor(session, manifest.labels, size, entry.variant, remarks, *more)
 
@@ -130,11 +130,16 @@ def _open_loose(path: Path, kernels: str) -> Predictor:
     if session.classes not in (None, len(labels)):
         raise ArtifactError(f"{path}: returns {session.classes} values but has {len(labels)} labels.")
     checked = contract.checked_labels(labels, str(path))
-    remarks = tuple(
-        f"two classes have labels that look alike: {spelled(first)} and {spelled(second)}"
-        for first, second in alike_pairs(checked)[:1]
-    )
+    remarks = _alike_remarks(checked)
     return Predictor(session, checked, session.image_size, path.stem, remarks)
+
+
+def _alike_remarks(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a remark where two classes have labels that look alike, as an early run may have."""
+    return tuple(
+        f"two classes have labels that look alike: {spelled(first)} and {spelled(second)}"
+        for first, second in alike_pairs(labels)[:1]
+    )
 
 
 def _labels(session: LiteRTSession | OnnxSession, model: ModelFile, path: Path) -> tuple[str, ...]:

@@ -158,6 +158,11 @@ def _label_names(builder: Any, image: str, label: str) -> list[str]:
                 "Name the right ones with [data] image = and label = ."
             )
     names = getattr(features[label], "names", None)
+    if names and getattr(features[label], "shape", ()) != ():
+        raise DataError(
+            f"tfds:{builder.info.name}: feature {label!r} holds several labels of a photo, expected "
+            "one: tledge learns one label per photo. Name another feature with [data] label."
+        )
     if not names:
         raise DataError(f"tfds:{builder.info.name}: feature {label!r} has no class names.")
     return list(names)

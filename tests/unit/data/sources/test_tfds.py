@@ -2,11 +2,12 @@
 
 import logging
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from tledge.data.sources import tfds
+from tledge.errors import DataError
 
 
 @pytest.fixture
@@ -46,3 +47,12 @@ def test_other_threads_of_a_failed_download_are_not_heard(
     assert downloader.MAX_RETRIES == 10
     assert not log.isEnabledFor(logging.WARNING)
     log.setLevel(logging.NOTSET)
+
+
+def test_feature_with_several_labels_is_refused() -> None:
+    tags = SimpleNamespace(names=["cat", "dog"], shape=(None,))  # as Sequence(ClassLabel) looks
+    label = SimpleNamespace(names=["cat", "dog"], shape=())
+    info = SimpleNamespace(name="pairs", features={"image": None, "label": label, "tags": tags})
+    assert tfds._label_names(SimpleNamespace(info=info), "image", "label") == ["cat", "dog"]
+    with pytest.raises(DataError, match="'tags' holds several labels of a photo, expected one"):
+        tfds._label_names(SimpleNamespace(info=info), "image", "tags")
