@@ -217,17 +217,29 @@ def _choose_share(
     import numpy as np
 
     candidates = origin[free]
-    labels = prepared.label_indices
-    goals = _goals(labels[origin], len(prepared.labels), name, part)
+    labels, names = _labels_by_name(prepared)
+    goals = _goals(labels[origin], len(names), name, part)
     short = goals - np.bincount(labels[candidates], minlength=len(goals))
     if (short >= 1).any():
         worst = int(short.argmax())
         raise DataError(
-            f"[data.splits] {name}: asks for {goals[worst]:g} photos of {prepared.labels[worst]}, "
+            f"[data.splits] {name}: asks for {goals[worst]:g} photos of {names[worst]}, "
             f"{goals[worst] - short[worst]:g} are left."
         )
     chosen = _choose_groups(groups[candidates], labels[candidates], goals, seed)
     return candidates[np.isin(groups[candidates], chosen)]
+
+
+def _labels_by_name(prepared: Prepared) -> tuple[Rows, list[str]]:
+    """Return the position int64[N] of each row's label in the sorted names, and these names.
+
+    Another order of the classes does not change a split.
+    """
+    import numpy as np
+
+    names = sorted(prepared.labels)
+    position = {name: number for number, name in enumerate(names)}
+    return np.array([position[label] for label in prepared.labels], np.int64)[prepared.label_indices], names
 
 
 def _goals(labels: NDArray[np.int64], classes: int, name: str, part: SplitPart) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.helpers.photo_folders import photo
 from tledge import contract
 from tledge._io import files
-from tledge.config import Data
+from tledge.config import Data, SplitPart, Splits
 from tledge.data import cache, cache_archive, inspection, labels, prepare, splits
 from tledge.data.labels import class_list
 from tledge.data.sources import folder as folder_source
@@ -214,6 +214,20 @@ def test_unused_label_is_no_fault(tmp_path: Path) -> None:
     assert any(line.startswith("no photo at all of lily: kept") for line in inspection.problems(summary))
     assert splits.counts(made, rows)["train"]["lily"] == 0
     assert inspection.as_json(made, rows, summary)["label_order"] == "recipe"
+
+
+def test_order_does_not_change_a_split(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "photos", "10", "9", "x", each=9)
+    data = Data(
+        source=f"folder:{root}",
+        splits=Splits(validation=SplitPart("train", count=7), test=SplitPart("train", 0.3)),
+    )
+    natural, other = (prepared(root, labels=order) for order in ((), ("x", "unused", "9", "10")))
+    assert natural.label_indices.tolist() != other.label_indices.tolist()
+    first, second = (splits.split(made, data, seed=3) for made in (natural, other))
+    assert {name: rows.tolist() for name, rows in first.items()} == {
+        name: rows.tolist() for name, rows in second.items()
+    }
 
 
 def test_unused_label_does_not_weigh() -> None:
