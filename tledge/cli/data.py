@@ -87,6 +87,9 @@ def init(photos: Path, out: Path | None, force: bool, label_from: str, as_json: 
         echo(one_line(f"[data] {key} = {as_toml(value)}"))
     for line in left_out.sentences(folder.left_out):
         echo(one_line(line))
+    if folder.unreadable:
+        examples = "; ".join(folder.unreadable[: left_out.EXAMPLES])
+        echo(one_line(f"{len(folder.unreadable)} of {folder.headers} photos cannot be read: {examples}"))
     echo(one_line(f"Recipe: {path}. Its comments give the reason for each choice."))
     print_next_step(f"tledge data {shell_path(path)}")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from tledge.config import Data, SplitPart, Splits
 from tledge.data.cache import Prepared
 from tledge.data.near_duplicates import groups_of
+from tledge.data.sources.split_names import role_of
 from tledge.errors import DataError
 from tledge.progress import SILENT, Progress
 
@@ -108,9 +109,25 @@ def _origin_rows(prepared: Prepared, name: str, part: SplitPart) -> Rows:
     if not rows:
         existing = sorted({row.split for row in prepared.rows})
         raise DataError(
-            f"[data.splits] {name}: the source has no split {part.origin!r}. It has {', '.join(existing)}."
+            f"[data.splits] {name}: the source has no split {part.origin!r}. It has {', '.join(existing[:20])}"
+            f"{f' and {len(existing) - 20} more' * (len(existing) > 20)}.{_layout_hint(prepared, existing)}"
         )
     return np.array(rows, np.int64)
+
+
+def _layout_hint(prepared: Prepared, existing: Sequence[str]) -> str:
+    """Say what folders may be that were taken for splits, and are named like none; "" for other sources."""
+    row = prepared.rows[0]
+    if row.id.count("/") != 2 or not row.id.startswith(f"{row.split}/{row.label}/"):
+        return ""
+    if any(map(role_of, existing)):
+        return ""
+    if len(existing) == 1:
+        return f" If {existing[0]!r} only holds the folders of labels, add it to the path in [data] source."
+    return (
+        " If these folders are the labels, and those inside are parts of them, set [data] label_from = "
+        '"path:{label}/*/*".'
+    )
 
 
 def _slice(rows: Rows, name: str, part: SplitPart) -> Rows:

@@ -54,6 +54,35 @@ def test_init_never_replaces_a_folder(cli: Cli, somewhere: Path) -> None:
     assert (somewhere / "keep" / "precious.txt").read_text() == "here"
 
 
+def test_init_tells_what_it_found(cli: Cli, somewhere: Path) -> None:
+    photos(somewhere / "p", {"": 24}, ("cat", "dog"))
+    for label in ("cat", "dog"):
+        for number, path in enumerate(sorted((somewhere / "p" / label).iterdir())):
+            path.rename(somewhere / "p" / f"{label}_{number}.jpg")
+    (somewhere / "p" / "cat_99.jpg").write_bytes(b"broken")
+    (somewhere / "p" / "notes.txt").touch()
+    out = cli("init", "p").out
+    assert '[data] label_from = "name:{label}_{number}"\n' in out
+    assert "left out, unknown ending: 1 (notes.txt)\n" in out
+    assert "1 of 25 photos cannot be read: cat_99.jpg: " in out
+    found = json.loads(cli("init", "p", "--force", "--json").out)
+    assert found["options"] == {"label_from": "name:{label}_{number}"}
+    assert found["left_out"]["unknown ending"] == {"count": 1, "examples": ["notes.txt"]}
+
+
+def test_init_reads_a_table(cli: Cli, somewhere: Path) -> None:
+    photos(somewhere / "p", {"": 24}, ("cat", "dog"))
+    rows = [f"{path.stem},{path.parent.name}" for path in sorted((somewhere / "p").glob("*/*.jpg"))]
+    (somewhere / "t").mkdir()
+    (somewhere / "t" / "labels.csv").write_text("\n".join(["id,kind", *rows]))
+    for path in (somewhere / "p").glob("*/*.jpg"):
+        path.rename(somewhere / "t" / path.name)
+    done = cli("init", "t/labels.csv")
+    assert done.code == 0 and "Recipe: t.toml" in done.out and '[data] ending = ".jpg"' in done.out
+    done = cli("init", "t/labels.csv", "--label-from", "name:{label}", "--force")
+    assert done.code == 2 and "only for a folder" in done.err
+
+
 @pytest.mark.parametrize("name", ["beans.v2.toml", "my photos.toml", "deep/er.toml"])
 def test_init_writes_what_data_reads(cli: Cli, somewhere: Path, name: str) -> None:
     photos(somewhere / "photos", {"": 24}, ("cat", "dog"))

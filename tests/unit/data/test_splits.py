@@ -72,6 +72,23 @@ def test_unknown_split_is_explained() -> None:
         splits.split(prepared(MANY), data("train", share("train", 0.1), "tset"), seed=0)
 
 
+@pytest.mark.parametrize(
+    ("counts", "hint"),
+    [
+        (
+            {("PlantVillage", "scab"): 9, ("PlantVillage", "rust"): 9},
+            "If 'PlantVillage' only holds the folders",
+        ),
+        ({("apple", "red"): 9, ("pear", "green"): 9}, 'label_from = "path:{label}/*/*"'),
+        ({("Training", "cat"): 9, ("extra", "cat"): 9}, ""),
+    ],
+)
+def test_folders_that_are_no_splits_are_explained(counts: dict[tuple[str, str], int], hint: str) -> None:
+    with pytest.raises(DataError, match="the source has no split 'train'") as refused:
+        splits.split(prepared(counts), Data(source="folder:x"), seed=0)
+    assert hint in str(refused.value) and ("If " in str(refused.value)) == bool(hint)
+
+
 @pytest.mark.parametrize("validation", [share("test", 0.001), "train", "train[5:5]"])
 def test_empty_split_is_refused(validation: object) -> None:
     with pytest.raises(DataError, match="validation: no photo is left"):

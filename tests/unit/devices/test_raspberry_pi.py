@@ -110,13 +110,18 @@ def odd_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     upright.convert("CMYK").save(folder / "cmyk.jpg")
     grey = np.asarray(upright.convert("L")).astype(np.uint16) * 257
     Image.fromarray(grey).save(folder / "sixteen bits.png")
+    (folder / "sixteen bits.pgm").write_bytes(
+        b"P5 %d %d 65535\n" % upright.size + grey.astype(">u2").tobytes()
+    )
+    for name in ("colour.ppm", "colour.jp2", "tiles.j2k"):
+        upright.convert("RGB").save(folder / name, **({"tile_size": (32, 32)} if "tiles" in name else {}))
     upright.resize((24, 24)).save(folder / "small.png")
     return folder
 
 
 def test_prepares_as_tledge_does(classify: ModuleType, odd_photos: Path) -> None:
     found = sorted(odd_photos.iterdir())
-    assert len(found) == 40
+    assert len(found) == 44
     for photo in found:
         mine, theirs = classify.read(photo, (32, 48)), image.preprocess(photo, (32, 48))
         assert mine.dtype == np.uint8 and np.array_equal(mine, theirs), photo.name
