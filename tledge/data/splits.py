@@ -108,9 +108,10 @@ def _origin_rows(prepared: Prepared, name: str, part: SplitPart) -> Rows:
     rows = [number for number, row in enumerate(prepared.rows) if row.split == part.origin]
     if not rows:
         existing = sorted({row.split for row in prepared.rows})
+        more = f" and {len(existing) - 20} more" * (len(existing) > 20)
         raise DataError(
-            f"[data.splits] {name}: the source has no split {part.origin!r}. It has {', '.join(existing[:20])}"
-            f"{f' and {len(existing) - 20} more' * (len(existing) > 20)}.{_layout_hint(prepared, existing)}"
+            f"[data.splits] {name}: the source has no split {part.origin!r}. It has "
+            f"{', '.join(existing[:20])}{more}.{_layout_hint(prepared, existing)}"
         )
     return np.array(rows, np.int64)
 

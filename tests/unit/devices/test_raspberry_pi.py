@@ -119,11 +119,16 @@ def odd_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def sized(height: int, width: int) -> SimpleNamespace:
+    """What reading a photo asks of a bundle."""
+    return SimpleNamespace(ranged=False, size=(height, width))
+
+
 def test_prepares_as_tledge_does(classify: ModuleType, odd_photos: Path) -> None:
     found = sorted(odd_photos.iterdir())
     assert len(found) == 44
     for photo in found:
-        mine, theirs = classify.read(photo, (32, 48)), image.preprocess(photo, (32, 48))
+        mine, theirs = classify.read(photo, sized(32, 48)), image.preprocess(photo, (32, 48))
         assert mine.dtype == np.uint8 and np.array_equal(mine, theirs), photo.name
 
 
@@ -135,9 +140,9 @@ def test_refuses_what_tledge_refuses(classify: ModuleType, tmp_path: Path) -> No
             wanted = image.preprocess(photo, (16, 16))
         except Exception:
             with pytest.raises(classify.Problem, match="cannot be read"):
-                classify.read(photo, (16, 16))
+                classify.read(photo, sized(16, 16))
         else:
-            assert np.array_equal(classify.read(photo, (16, 16)), wanted)
+            assert np.array_equal(classify.read(photo, sized(16, 16)), wanted)
 
 
 @pytest.mark.parametrize("variant", ["tflite-int8", "tflite-fp32"])
@@ -179,7 +184,7 @@ def test_folder_gives_its_photos(main: Main, odd_photos: Path, tmp_path: Path) -
     shutil.copytree(odd_photos, tmp_path / "photos" / "deep")
     (tmp_path / "photos" / "notes.txt").write_text("no photo")
     code, out, _err = main(tmp_path / "photos")
-    assert code == 0 and len(out.splitlines()) == 40
+    assert code == 0 and len(out.splitlines()) == 44
 
 
 def test_unreadable_photo_stops_no_other(main: Main, shared_bundle: Path, tmp_path: Path) -> None:
