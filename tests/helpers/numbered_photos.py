@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from tledge.data.cache import Prepared
 from tledge.data.cache_index import Row
@@ -15,12 +17,24 @@ LABELS = ("cat", "dog", "owl")
 SIDE = 4
 
 
-def prepared(folder: Path, count: int) -> Prepared:
-    """Write a cache of photos of three classes, each filled with its own number."""
-    folder.mkdir(parents=True)
+def encoded(number: int) -> bytes:
+    """Return the PNG file of a photo."""
+    out = BytesIO()
+    Image.new("RGB", (SIDE, SIDE), (number, number, number)).save(out, "PNG")
+    return out.getvalue()
+
+
+def prepared(folder: Path, count: int, originals: int = 0) -> Prepared:
+    """Write a cache of photos of three classes, each filled with its number; the first have files."""
+    (folder / "originals").mkdir(parents=True)
+    for row in range(originals):
+        (folder / "originals" / f"o{row}.png").write_bytes(encoded(row))
     pixels = np.broadcast_to(np.arange(count)[:, None, None, None], (count, SIDE, SIDE, 3))
     np.save(folder / "images.npy", pixels.astype(np.uint8))
-    rows = tuple(Row(f"{row}.png", LABELS[row % 3], "train", f"{row:064x}") for row in range(count))
+    files = [f"o{row}.png" if row < originals else "" for row in range(count)]
+    rows = tuple(
+        Row(f"{row}.png", LABELS[row % 3], "train", f"{row:064x}", file) for row, file in enumerate(files)
+    )
     return Prepared(folder, LABELS, rows, ())
 
 

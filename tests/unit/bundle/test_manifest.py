@@ -58,7 +58,7 @@ def test_senseless_confidence_is_refused(heat: float, threshold: float) -> None:
 
 def test_manifest_text_is_readable() -> None:
     text = manifest_json(MANIFEST)
-    assert text.endswith("}\n")
+    assert text.endswith("}\n") and text.startswith('{\n  "artifacts": [\n    {\n')
     assert "チューリップ" in text
     assert list(json.loads(text)) == sorted(json.loads(text))
 
@@ -155,3 +155,9 @@ def test_manifest_that_lies_is_refused(number: int, shared_bundle: Path) -> None
     with pytest.raises(ArtifactError, match=words_) as refused:
         manifest.parse_manifest(json.dumps(raw).encode(), "here")
     assert encoding.printable(refused.value) == str(refused.value) and len(str(refused.value)) < 400
+
+
+def test_label_has_its_index_in_the_output() -> None:
+    assert [MANIFEST.label_index(label) for label in MANIFEST.labels] == [0, 1, 2]
+    with pytest.raises(ValueError, match="index"):
+        MANIFEST.label_index("tulip")
