@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +37,12 @@ _ORDERS = {
 
 SHOWN = 25
 """How many lines about problems are printed; the JSON file has all."""
+
+MOST_LABELS = 40
+"""Labels up to which each is printed with its photos; of more, those with the fewest."""
+
+FEWEST = 10
+"""Labels with the fewest photos that are printed where there are many."""
 
 
 @click.command(epilog=example("tledge init photos --out flowers.toml"))
@@ -80,7 +86,7 @@ def init(photos: Path, out: Path | None, force: bool, label_from: str, as_json: 
         )
         return
     for split, counts in folder.splits.items():
-        echo(f"{split}: " + ", ".join(f"{label} {count}" for label, count in counts.items()))
+        echo(one_line(f"{split}: {_counts_line(counts)}"))
     for line in folder.merged:
         echo(line)
     for key, value in folder.options.items():
@@ -161,6 +167,21 @@ def data(
     )
 
 
+def _counts_line(counts: Mapping[str, int]) -> str:
+    """Return the photos of each label or, of many labels, of those with the fewest."""
+    if len(counts) <= MOST_LABELS:
+        return ", ".join(f"{label} {count}" for label, count in counts.items())
+    low, high = min(counts.values()), max(counts.values())
+    fewest = ", ".join(f"{label} {counts[label]}" for label in _fewest(counts))
+    each = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return f"{sum(counts.values()):,} photos, {each} of each of {len(counts):,} labels; fewest: {fewest}"
+
+
+def _fewest(counts: Mapping[str, int]) -> list[str]:
+    """Return the labels with the fewest photos."""
+    return sorted(counts, key=lambda label: counts[label])[:FEWEST]
+
+
 def _resume_advice(words: list[str]) -> str:
     """Say how to continue an interrupted command: by the same command."""
     return f"Interrupted. The photos prepared so far are kept; resume with: {signals.shell_command(words)}"
@@ -173,13 +194,22 @@ def _show(
     from tledge.data.sources import left_out
 
     out = console.result_console()
-    body = [(label, *(str(one[label]) for one in counts.values())) for label in prepared.labels]
+    is_short = len(prepared.labels) <= MOST_LABELS
+    labels = prepared.labels if is_short else _fewest(counts["train"])
+    body = [(label, *(str(one[label]) for one in counts.values())) for label in labels]
     totals = ("all", *(str(sum(one.values())) for one in counts.values()))
     out.print(console.headless_table([("", *counts), *body, totals]))
+    if not is_short:
+        echo(
+            f"These are the {len(labels)} of {len(prepared.labels):,} labels with the fewest train photos; "
+            "report.json has all."
+        )
     out.print(console.headless_table(console.photo_rows(summary)))
     echo(f"Labels are in {_ORDERS[prepared.origin]}.")
-    for line in summary.skipped:
+    for line in summary.skipped[:SHOWN]:
         echo(one_line(f"skipped {line}"))
+    if len(summary.skipped) > SHOWN:
+        echo(f"and {len(summary.skipped) - SHOWN:,} more skipped photos in report.json")
     for line in left_out.sentences(summary.left_out):
         echo(one_line(line))
     for line in lines[:SHOWN]:

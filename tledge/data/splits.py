@@ -288,9 +288,9 @@ def _choose_groups(
     """
     import numpy as np
 
-    sizes: dict[int, NDArray[np.float64]] = {}
+    sizes: dict[int, Counter[int]] = {}
     for group, label in zip(groups.tolist(), labels.tolist(), strict=True):
-        sizes.setdefault(group, np.zeros(len(goals)))[label] += 1
+        sizes.setdefault(group, Counter())[label] += 1
     totals = np.zeros(len(goals))
     chosen: set[int] = set()
     rng = np.random.default_rng([seed, len(groups)])
@@ -298,12 +298,27 @@ def _choose_groups(
         order = rng.permutation(np.unique(groups[labels == label])).tolist()
         for group in order:
             size = sizes[group]
-            is_closer = (size * (2 * (totals - goals) + size)).sum() <= 0
+            is_closer = _distance_change(size, totals, goals) <= 0
             is_last_chance = not totals[label] and goals[label] >= 1 and group == order[-1] and len(order) > 1
             if group not in chosen and (is_closer or is_last_chance):
                 chosen.add(group)
-                totals += size
+                for own, count in size.items():
+                    totals[own] += count
     return sorted(chosen)
+
+
+def _distance_change(
+    size: Mapping[int, int], totals: NDArray[np.float64], goals: NDArray[np.float64]
+) -> float:
+    """Return |t + s - g|^2 - |t - g|^2 for a group's sizes by class; most groups have one class of many."""
+    import numpy as np
+
+    if len(size) == 1:
+        ((label, count),) = size.items()
+        return float(count * (2 * (totals[label] - goals[label]) + count))
+    sizes = np.zeros(len(goals))
+    sizes[list(size)] = list(size.values())
+    return float((sizes * (2 * (totals - goals) + sizes)).sum())
 
 
 def counts(prepared: Prepared, rows: Mapping[str, Rows]) -> dict[str, dict[str, int]]:

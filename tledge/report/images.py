@@ -7,6 +7,7 @@ import io
 from typing import TYPE_CHECKING
 
 from tledge.preprocessing import image
+from tledge.visualization import plots
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,12 +35,15 @@ def photo(pixels: NDArray[np.uint8]) -> str:
 
 
 def heat(counts: NDArray[np.int64]) -> str:
-    """Return a matrix int64[N, N] as a data URI of N x N pixels: opacity shows the shares of a row."""
+    """Return a matrix int64[N, N] as a data URI: the opacity of a pixel shows the share of a row.
+
+    Of very many classes a pixel is the largest of several shares.
+    """
     import numpy as np
     from PIL import Image
 
-    shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
-    pixels = np.empty((*counts.shape, 4), np.uint8)
+    shares = plots.largest_shares(counts)
+    pixels = np.empty((*shares.shape, 4), np.uint8)
     pixels[..., :3] = INK
     pixels[..., 3] = np.round(255 * np.sqrt(shares))  # the root makes rare confusions visible
     out = io.BytesIO()

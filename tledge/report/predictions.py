@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 20
 """Classes up to which the confusion matrix is a table; with more, it is a heat map."""
+
+MOST_ROWS = 50
+"""Classes that are listed; a file has all where there are more."""
 
 MOST_PAIRS = 10
 """Pairs of label and prediction that are listed."""
@@ -57,6 +62,7 @@ class Predictions:
     images: int
     accuracy: float
     counts: tuple[tuple[int, ...], ...]
+    """The confusion matrix, where there are few classes."""
     pairs: tuple[Confusion, ...]
     heat: str
     """The confusion matrix as an image, where there are many classes."""
@@ -67,6 +73,11 @@ class Predictions:
     weak: tuple[Recall, ...]
     ece: float
     reliability: charts.Reliability
+
+    @property
+    def listed(self) -> tuple[ClassMetrics, ...]:
+        """Return the classes that are listed: all, or of many those with the lowest recall."""
+        return self.classes[:MOST_ROWS]
 
 
 def read(folder: RunFolder, summary: Summary) -> Predictions | None:
@@ -94,7 +105,7 @@ def _predictions(
     return Predictions(
         images=len(truth),
         accuracy=accuracy,
-        counts=tuple(tuple(row) for row in counts.tolist()),
+        counts=tuple(tuple(row) for row in counts.tolist()) if len(labels) <= MOST_CLASSES else (),
         pairs=_pairs(counts, labels),
         heat=report_images.heat(counts) if len(labels) > MOST_CLASSES else "",
         classes=classes,
@@ -128,3 +139,19 @@ def _pairs(counts: NDArray[np.int64], labels: Sequence[str]) -> tuple[Confusion,
         Confusion(labels[label], labels[answer], count)
         for label, answer, count in plots.confused_pairs(counts, MOST_PAIRS)
     )
+
+
+def class_table(predictions: Predictions) -> str:
+    """Return recall and precision of all classes, and the recall of artifacts that differ, as CSV."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    recalls = [f"recall of {variant}" for variant in predictions.others]
+    writer.writerow(["label", "images", "recall", "low", "high", "predicted", "precision", *recalls])
+    for metrics in predictions.classes:
+        recall = metrics.recall
+        figures = (recall.recall, recall.low, recall.high) if recall else ("", "", "")
+        of_artifacts = [metrics.artifacts.get(variant, "") for variant in predictions.others]
+        precision = "" if metrics.precision is None else metrics.precision
+        row = [metrics.label, metrics.images, *figures, metrics.predicted, precision, *of_artifacts]
+        writer.writerow(row)
+    return out.getvalue()

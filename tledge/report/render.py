@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge._version import __version__
 from tledge.errors import RunError
-from tledge.report import charts
+from tledge.report import charts, predictions
 from tledge.report.facts import ReportFacts
 from tledge.visualization import markdown as text_markdown
 from tledge.visualization import templates
@@ -79,8 +79,16 @@ def _environment(escape: bool) -> Environment:
         code=text_markdown.code, path=text_markdown.address,
         shown_item=lambda row, key: row.get(key, NONE),
         ticked=_with_code, shown_of=lambda key, row: shown(row.get(key)), total=lambda row: sum(row.values()),
+        fewest=_fewest,
     )  # fmt: skip
     return environment
+
+
+def _fewest(counts: Mapping[str, Mapping[str, int]], labels: Sequence[str]) -> list[str]:
+    """Return all labels or, of many, those with the fewest photos in the first split."""
+    first = next(iter(counts.values()))
+    by_photos = sorted(labels, key=lambda label: first.get(label, 0))
+    return list(labels) if len(labels) <= predictions.MOST_ROWS else by_photos[: predictions.MOST_ROWS]
 
 
 def _with_code(text: str) -> Any:

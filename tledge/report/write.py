@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tledge._io import files
-from tledge.report import facts, render
+from tledge.report import facts, predictions, render
 from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
 
@@ -26,7 +26,7 @@ class Written:
 
 @run_folder.alone
 def write(folder: RunFolder) -> Written:
-    """Write `report.html` and `report.md` of a finished run.
+    """Write `report.html` and `report.md` of a finished run, and `classes.csv` where it has many classes.
 
     Raises RunError for an unfinished run or a damaged file, MissingError without jinja2.
     """
@@ -34,4 +34,6 @@ def write(folder: RunFolder) -> Written:
     page, text = render.html(report), render.markdown(report)
     files.write_text(folder.report, page)
     files.write_text(folder.report_text, text)
+    if report.answers and len(report.answers.classes) > len(report.answers.listed):
+        files.write_text(folder.class_table, predictions.class_table(report.answers))
     return Written(folder.report, folder.report_text, report.verdict.kind)

@@ -58,6 +58,7 @@ FILES = {
     "parity.json": "every artifact compared with Keras",
     "report.html": "everything on one page",
     "report.md": "the same as Markdown, for a repository",
+    "classes.csv": "recall and precision of every class, where the report lists the worst of many",
     "bench.json": "latency and memory measured by `tledge bench`",
     "bench.png": "accuracy against latency",
     "bundle": "the files you ship",
@@ -98,6 +99,7 @@ class RunFolder:
         self.bench = path / "bench.json"
         self.report = path / "report.html"
         self.report_text = path / "report.md"
+        self.class_table = path / "classes.csv"
         self.once = ReadOnce()
         self._is_plain = False
 

@@ -92,3 +92,22 @@ def test_init_writes_what_data_reads(cli: Cli, somewhere: Path, name: str) -> No
     assert cli("init", "photos", "--out", name).code == 1  # it is there
     done = cli("data", name, "--set", "augment.views=0", "--set", "model.image_size=96", "--quiet")
     assert done.code in (0, 5), done.err
+
+
+def test_many_labels_are_summarized(cli: Cli, somewhere: Path) -> None:
+    """Of 41 labels those with the fewest photos are printed; 40 are printed one by one."""
+    labels = [f"species {number:02d}" for number in range(41)]
+    photos(somewhere / "photos", {"": 246}, labels)
+    done = cli("init", "photos", "--out", "own.toml")
+    assert done.code == 0, done.err
+    first = done.out.splitlines()[0]
+    assert first.startswith("train: 246 photos, 6 of each of 41 labels; fewest: species 00 6, species 01 6")
+    assert "species 39" not in done.out
+    assert (
+        len(json.loads(cli("init", "photos", "--out", "own.toml", "--force", "--json").out)["labels"]) == 41
+    )
+    lines = cli("data", "own.toml", "--quiet", "--set", "model.image_size=96").out.splitlines()
+    assert sum(line.startswith("species") for line in lines) == 10
+    assert "These are the 10 of 41 labels with the fewest train photos; report.json has all." in lines
+    report = json.loads((somewhere / "runs" / "own-data" / "report.json").read_text())
+    assert len(report["counts"]["train"]) == 41

@@ -40,3 +40,22 @@ def test_many_classes_make_a_heat_map(own: Path) -> None:
     assert "predicted as breed" in found.text
     assert contradictions(own) == []
     assert [text for name, _value, text in found.figures if name == "answers.class.breed 29.precision"] == []
+
+
+def test_many_classes_list_the_worst(own: Path) -> None:
+    """51 classes: the page has the 50 with the lowest recall, the file all."""
+    names = [f"breed {number:02d}" for number in range(51)]
+    kept = golden_set.load(own / "golden.npz")
+    labels = np.arange(200) % 51
+    shares = np.full((200, 51), 0.001, np.float32)
+    shares[np.arange(200), np.where(labels == 7, 8, labels)] = 0.95
+    golden_set.save(own / "golden.npz", golden_set.Golden(kept.images, labels, shares, kept.ids, {}))
+    change(own / "run.json", lambda raw: raw.update(labels=names))
+    (own / "parity.json").unlink()
+    page = rewritten(own)
+    assert "50 of 51 classes with the lowest recall" in page.text
+    text = (own / "report.md").read_text(encoding="utf-8")
+    assert "50 of 51 classes with the lowest recall; `classes.csv` has all." in text
+    rows = (own / "classes.csv").read_text(encoding="utf-8").splitlines()
+    assert rows[0] == "label,images,recall,low,high,predicted,precision" and len(rows) == 52
+    assert rows[1].startswith("breed 07,4,0.0,") and not contradictions(own)
