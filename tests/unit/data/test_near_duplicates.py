@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,6 +134,29 @@ def test_fixed_camera_is_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     groups = near_duplicate_groups(np.concatenate([film, scenes(400, side=16, seed=1)]))
     assert groups.tolist() == [0] * 600 + [*range(1, 401)]
     assert verified < 20 * 600  # of 180,000 pairs
+
+
+def test_noise_alone_is_compared_by_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise has no main directions, so the index excludes no pair of it; few are read to be verified."""
+    read = 0
+    wrapped = near_duplicates._join_close
+
+    class Counting:
+        def __init__(self, kept: thumbnails.Thumbnails) -> None:
+            self.kept, self.shape = kept, kept.shape
+
+        def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            nonlocal read
+            read += len(rows)
+            return self.kept[rows]
+
+    def counting(components: Components, kept: thumbnails.Thumbnails, *rest: Any) -> None:
+        wrapped(components, Counting(kept), *rest)
+
+    monkeypatch.setattr(near_duplicates, "_join_close", counting)
+    film = noisy(scenes(1, side=16).repeat(600, axis=0), 9)
+    assert near_duplicate_groups(film).tolist() == [*range(600)]
+    assert read < 20 * 600  # of 180,000 pairs
 
 
 @pytest.mark.parametrize("folder", [True, False])
