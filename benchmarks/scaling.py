@@ -1,13 +1,18 @@
 """Measure how time and memory of preprocessing, training and verifying grow with the number of photos.
 
-    python -m benchmarks.scaling [--quick] [--base N] [--side PIXELS] [--out FILE]
+    python -m benchmarks.scaling [--quick] [--searches] [--base N] [--side PIXELS] [--out FILE]
 
-Every stage runs at 1, 4 and 16 times N photos, each time in a process of its own. Photos are made
-from a few hundred drawn scenes; each file carries a JPEG comment of its own, so that no two are equal,
-while scenes repeat. `seconds` and `cpu s` are of the whole process, starting included; `ms/image` is
-the time of the photos added to the size before, which leaves starting out; an epoch is the second
-one, which leaves compiling out. `own MB` is the peak of what a process holds itself, `peak MB` counts
-the pages of memory-mapped files too, which the system takes back when it wants them.
+Every stage runs at 1, 4 and 16 times N photos, each time in a process of its own. Photos are made from a few
+hundred drawn scenes; each file carries a JPEG comment of its own, so that no two are equal, while scenes
+repeat. `train, 10 photos of a class` has a tenth as many classes as photos: 2,000 with `--base 1250`. The
+searches for near-duplicates and duplicates run on drawn images of 32 pixels: 100,000 of them with
+`--base 6250`, a fifth of them for duplicates, a sixteenth for duplicates of a fixed camera; `--searches`
+measures these alone.
+
+`seconds` and `cpu s` are of the whole process, starting included; `ms/image` is the time of the photos added
+to the size before, which leaves starting out; an epoch is the second one, which leaves compiling out. `own
+MB` is the peak of what a process holds itself, `peak MB` counts the pages of memory-mapped files too, which
+the system takes back when it wants them.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks import machine
+from benchmarks import drawn_images, machine
 
 STEPS = (1, 4, 16)
 SCENES = 300
@@ -101,13 +106,41 @@ def stream(folder: Path, photos: Path, side: int) -> None:
     train(folder, photos, side, cache=False)
 
 
+def groups(folder: Path, photos: Path, side: int) -> None:
+    from tledge._io import array_file
+    from tledge.data.near_duplicates import near_duplicate_groups
+
+    near_duplicate_groups(array_file.open_array(photos), scratch=photos.parent)
+
+
+def duplicates(folder: Path, photos: Path, side: int) -> None:
+    from tledge._io import array_file
+    from tledge.data.duplicates import find_duplicates
+
+    images = array_file.open_array(photos)
+    find_duplicates(images, [str(number) for number in range(len(images))])
+
+
 STAGES: dict[str, Callable[[Path, Path, int], None]] = {
     "prepare": prepare,
     "prepare, cache = false": index,
     "train": train,
     "train, cache = false": stream,
     "verify": verify,
+    "train, 10 photos of a class": train,
+    "near-duplicates": groups,
+    "near-duplicates, fixed camera": groups,
+    "duplicates": duplicates,
+    "duplicates, fixed camera": duplicates,
 }
+
+SEARCHES = {
+    "near-duplicates": 1,
+    "near-duplicates, fixed camera": 1,
+    "duplicates": 5,
+    "duplicates, fixed camera": 16,
+}
+"""Stages that search drawn images, and by what their number is divided."""
 
 
 def measure_stage(stage: str, count: int, folder: Path, photos: Path, side: int) -> StageMeasurement:
@@ -220,6 +253,36 @@ def measure_all_stages(base: int, steps: tuple[int, ...], side: int, scratch: Pa
     return rows
 
 
+def measure_classes(base: int, steps: tuple[int, ...], side: int, scratch: Path) -> list[StageMeasurement]:
+    """Measure training with ten photos of each class."""
+    from tledge.data.sources import synthetic
+
+    stage, rows = "train, 10 photos of a class", []
+    drawn = [synthetic.draw("train", number, max(160, side), 0) for number in range(SCENES)]
+    for step in steps:
+        classes = base * step // 10
+        scenes = [(f"class {number:05d}", drawn[number % SCENES]) for number in range(classes)]
+        photos = make_photos(scratch / f"classes-{step}", scenes, classes * 10)
+        os.environ["TLEDGE_CACHE"] = str(scratch / f"cache-classes-{step}")
+        rows.append(measure_stage(stage, classes * 10, scratch / f"{step}-classes", photos, side))
+        print_progress(rows[-1:])
+    return rows
+
+
+def measure_searches(base: int, steps: tuple[int, ...], scratch: Path) -> list[StageMeasurement]:
+    """Measure the search for near-duplicates and duplicates, among scenes and frames of a fixed camera."""
+    rows = []
+    for stage, divisor in SEARCHES.items():
+        for step in steps:
+            count = max(2, base * step // divisor)
+            images = drawn_images.write(
+                scratch / "images.npy", count, fixed_camera=stage.endswith("fixed camera")
+            )
+            rows.append(measure_stage(stage, count, scratch, images, drawn_images.SIDE))
+            print_progress(rows[-1:])
+    return rows
+
+
 def marginal_cost(rows: list[StageMeasurement], row: StageMeasurement) -> tuple[float, float]:
     """Compute the milliseconds and CPU milliseconds for each image more than at the size before."""
     before = [earlier for earlier in rows if earlier.stage == row.stage and earlier.images < row.images]
@@ -283,6 +346,8 @@ def million_photos(rows: list[dict[str, object]], side: int) -> list[str]:
     last = {str(row["stage"]): row for row in rows}
     lines = [f"disk of a cache at {side} px: {1e6 * side * side * 3 / 1e9:.0f} GB; at 224 px: 151 GB"]
     for stage in ("prepare", "prepare, cache = false"):
+        if stage not in last:
+            return lines
         lines.append(f"{stage}: {float(str(last[stage]['ms_image'])) / 3.6:.1f} hours")
     for stage in ("train", "train, cache = false"):
         lines.append(f"{stage}, an epoch: {float(str(last[stage]['epoch_ms_image'])) / 3.6:.1f} hours")
@@ -293,6 +358,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--base", type=int, default=500)
     parser.add_argument("--side", type=int, default=96)
+    parser.add_argument("--searches", action="store_true", help="only the search for near-duplicates")
     parser.add_argument("--quick", action="store_true", help="60 and 960 photos of 32 pixels")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results") / "scaling.json")
     parser.add_argument("--stage", nargs=4, help=argparse.SUPPRESS)
@@ -302,8 +368,11 @@ def main() -> None:
         STAGES[stage](Path(folder), Path(photos), int(side))
         return
     base, side, steps = (60, 32, (1, 16)) if chosen.quick else (chosen.base, chosen.side, STEPS)
-    with tempfile.TemporaryDirectory() as scratch:
-        rows = table(measure_all_stages(base, steps, side, Path(scratch)))
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        measured = [] if chosen.searches else measure_all_stages(base, steps, side, scratch)
+        measured += [] if chosen.searches else measure_classes(base, steps, side, scratch)
+        rows = table(measured + measure_searches(base, steps, scratch))
     print(markdown_table(rows))
     print("\nA million photos like these, on this machine:", *million_photos(rows, side), sep="\n- ")
     facts = {"base": base, "side": side, "steps": steps, "machine": machine.describe(), "rows": rows}
