@@ -11,9 +11,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from benchmarks import augmentation_copies, machine, measure, processes, runner, worker, workspace
+from benchmarks import (
+    augmentation_copies,
+    drawn_images,
+    machine,
+    measure,
+    processes,
+    runner,
+    scaling,
+    worker,
+    workspace,
+)
 from benchmarks.measure import Measurement, Row
 from benchmarks.processes import Timing
 from tests.helpers.paths import ROOT
@@ -238,3 +249,16 @@ def test_device_is_measured(tmp_path: Path) -> None:
     assert row["tledge_to_plain"] == row["tledge"] / row["plain"]
     assert row["idle_tledge"] == max(0, 1 - row["tledge"] / row["resident"])
     assert f"{row['tledge']:.1f}" in done.stdout
+
+
+def test_searches_run_on_drawn_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenes differ, a fixed camera's are near each other, and every search runs on both."""
+    images = {
+        fixed: np.load(drawn_images.write(tmp_path / f"{fixed}.npy", 12, fixed_camera=fixed))
+        for fixed in (True, False)
+    }
+    between = {fixed: float(np.diff(taken.astype(float), axis=0).std()) for fixed, taken in images.items()}
+    assert between[True] * 3 < between[False] and images[True].shape == (12, 32, 32, 3)
+    for stage in scaling.SEARCHES:
+        photos = tmp_path / f"{stage.endswith('fixed camera')}.npy"
+        scaling.STAGES[stage](tmp_path, photos, drawn_images.SIDE)
