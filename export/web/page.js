@@ -117,7 +117,7 @@ function show(blob, name, remember = true) {
     document.body.dataset.state = "busy";
     try {
       const deep = await isDeep(blob);
-      if (deep && page.manifest.input.pixel_range) throw new Problem(say("deepPixels", { name: name || "This" }));
+      if (deep && page.manifest.input.pixel_range?.length) throw new Problem(say("deepPixels", { name: name || "This" }));
       const shown = { blob, name, deep, bitmap: await decoded(blob, name) };
       page.shown?.bitmap.close();
       page.shown = shown;

@@ -17,6 +17,7 @@ from html import escape
 from pathlib import Path
 
 from tledge._io import resources
+from tledge._io.json_records import to_json
 from tledge.bundle.manifest import GoldenCase, Manifest, Shipped
 
 NAME = "preview.html"
@@ -94,7 +95,7 @@ def _data(manifest: Manifest, artifact: Shipped, model: bytes, photos: Mapping[s
     """Return data elements: the manifest, the model, LiteRT's WebAssembly and licence, photos."""
     examples = _examples(manifest.photos, photos)
     embedded = replace(manifest, artifacts=(artifact,), golden=examples)
-    facts = {"manifest": asdict(embedded), "examples": [asdict(case) for case in examples]}
+    facts = {"manifest": to_json(embedded), "examples": [asdict(case) for case in examples]}
     parts = {
         artifact.path: gzip.compress(model, 9, mtime=0),
         "litert.wasm.gz": (folder() / "litert" / "litert.wasm.gz").read_bytes(),

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from tledge import contract
 from tledge._io import atomic
+from tledge._io.json_records import to_json
 from tledge._process import optional_imports
 from tledge._version import __version__
 from tledge.errors import ConversionError
@@ -168,7 +168,7 @@ def _replace(field: Any, values: list[Any]) -> None:
 def _contract(port: Any) -> str:
     """Return input and output as the manifest describes them, as JSON, for a file without its bundle."""
     sides = [side.dim_value for side in port.type.tensor_type.shape.dim]
-    input_spec = asdict(contract.InputSpec(*sides[1:3]))
+    input_spec = to_json(contract.InputSpec(*sides[1:3]))
     return json.dumps({"input": input_spec, "output": contract.OUTPUT_NAME}, sort_keys=True)
 
 
