@@ -239,7 +239,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(VALUES)
 def test_any_value_is_taken_or_refused(value: Any) -> None:
     """Nothing but a RecipeError leaves a check, whatever it is given."""

@@ -8,77 +8,82 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import fake_pairs, fake_report
-from tests.helpers.command_line import Cli
+from tests.helpers import fake_pairs
+from tests.helpers.small_run import record
 from tledge.bundle import build
-from tledge.errors import MissingError
+from tledge.config import Parity
+from tledge.errors import ArtifactError, MissingError
 from tledge.run.folder import RunFolder
+from tledge.run.records import ParityRow
 from tledge.runtime import sessions
-from tledge.verification import parity
+from tledge.verification import parity, verify
 
 ONNX = "onnx-fp32"
+FLIPS = "evidence/onnx-fp32-flips.json"
 
 
 @pytest.fixture
-def verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run whose two artifacts have verdicts and lists of predictions that differ."""
-    path = fake_report.run(tmp_path / "run")
-    monkeypatch.setattr(parity, "structural_reasons", lambda *_rest: [])
-    return path
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run whose ONNX artifact passed elsewhere, on a machine without ONNX Runtime."""
 
-
-@pytest.fixture
-def no_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_arguments: object) -> None:
         raise MissingError("needs ONNX Runtime: pip install onnxruntime")
 
+    path = fake_pairs.run(tmp_path / "run")
+    (path / "artifacts" / "tflite-fp32.json").unlink()
+    monkeypatch.setattr(parity, "structural_reasons", lambda *_rest: [])
     monkeypatch.setattr(sessions, "_onnx_runtime_session", missing)
+    return path
 
 
 def recorded(run: Path) -> dict[str, dict[str, Any]]:
     return {row["variant"]: row for row in json.loads((run / "parity.json").read_text())["rows"]}
 
 
-def evidence(run: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (run / "evidence").glob("*-flips.*")}
+def verified(run: Path) -> ParityRow:
+    """What verification here says of the ONNX artifact."""
+    return {row.variant: row for row in verify.verify_run(RunFolder(run), Parity()).rows}[ONNX]
 
 
-def test_verdict_of_an_unchecked_artifact_stays(cli: Cli, verified: Path, no_onnx: None) -> None:
-    before, files = recorded(verified)[ONNX], evidence(verified)
-    done = cli("verify", verified, "--json", "--quiet")
-    shown = {row["variant"]: row for row in json.loads(done.out)["rows"]}
-    assert shown[ONNX]["verdict"] == "skipped" and "pip install onnxruntime" in shown[ONNX]["reasons"][0]
-    assert shown[ONNX]["remarks"] == ["its earlier verdict stays in parity.json: passed"]
-    assert recorded(verified)[ONNX] == before and before["verdict"] == "passed"
-    assert evidence(verified) == files and any(ONNX in name for name in files)
-
-
-def test_artifact_that_was_never_checked_is_skipped(cli: Cli, verified: Path, no_onnx: None) -> None:
-    (verified / "parity.json").unlink()
-    cli("verify", verified, "--quiet")
-    assert recorded(verified)[ONNX]["verdict"] == "skipped"
-    cli("verify", verified, "--quiet")
-    assert recorded(verified)[ONNX]["verdict"] == "skipped"
-
-
-def test_changed_file_fails_without_its_runtime(cli: Cli, verified: Path, no_onnx: None) -> None:
-    path = verified / "artifacts" / "onnx-fp32.onnx"
+def lengthen(run: Path) -> None:
+    path = run / "artifacts" / "onnx-fp32.onnx"
     path.write_bytes(path.read_bytes() + b"x")
-    assert cli("verify", verified, "--quiet").code == 4
-    assert recorded(verified)[ONNX]["verdict"] == "failed"
 
 
-def test_new_export_does_not_inherit_a_verdict(cli: Cli, verified: Path, no_onnx: None) -> None:
-    record, path = verified / "artifacts" / "onnx-fp32.json", verified / "artifacts" / "onnx-fp32.onnx"
-    path.write_bytes(path.read_bytes() + b"x")
-    facts = json.loads(record.read_text())
-    record.write_text(json.dumps({**facts, "sha256": RunFolder(verified).sha256(path)}))
-    cli("verify", verified, "--quiet")
-    assert recorded(verified)[ONNX]["verdict"] == "skipped"
+def test_verdict_of_an_unchecked_artifact_stays(run: Path) -> None:
+    (run / FLIPS).parent.mkdir(exist_ok=True)
+    (run / FLIPS).write_text("{}")
+    report = json.loads((run / "parity.json").read_text())
+    report["rows"][1]["flips"] = FLIPS
+    (run / "parity.json").write_text(json.dumps(report))
+    row = verified(run)
+    assert row.verdict == "skipped" and "pip install onnxruntime" in row.reasons[0]
+    assert row.remarks == ("its earlier verdict stays in parity.json: passed",)
+    before = {name: value for name, value in recorded(run)[ONNX].items() if name in report["rows"][1]}
+    assert before == report["rows"][1] and before["verdict"] == "passed"
+    assert (run / FLIPS).is_file()
 
 
-def test_bundle_without_a_runtime_leaves_out_no_predictions(tmp_path: Path, no_onnx: None) -> None:
-    folder = RunFolder(fake_pairs.run(tmp_path / "run"))
+def test_artifact_that_was_never_checked_is_skipped(run: Path) -> None:
+    (run / "parity.json").unlink()
+    for _time in range(2):
+        assert verified(run).remarks == () and recorded(run)[ONNX]["verdict"] == "skipped"
+
+
+def test_changed_file_fails_without_its_runtime(run: Path) -> None:
+    lengthen(run)
+    report = verify.verify_run(RunFolder(run), Parity())
+    assert isinstance(verify.failure(report), ArtifactError)
+    assert recorded(run)[ONNX]["verdict"] == "failed" and recorded(run)[ONNX]["structural"]
+
+
+def test_new_export_does_not_inherit_a_verdict(run: Path) -> None:
+    lengthen(run)
+    record(run, ONNX)
+    assert verified(run).verdict == recorded(run)[ONNX]["verdict"] == "skipped"
+
+
+def test_bundle_without_a_runtime_leaves_out_no_predictions(run: Path) -> None:
     with pytest.raises(MissingError, match=r"onnx-fp32.onnx: a bundle holds its predictions.*pip install"):
-        build.bundle(folder)
-    assert not folder.bundle.exists() and not list(folder.path.glob("*.zip"))
+        build.bundle(RunFolder(run))
+    assert not (run / "bundle").exists() and not list(run.glob("*.zip"))
