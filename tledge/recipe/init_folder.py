@@ -18,6 +18,7 @@ from tledge._process import processors
 from tledge.data.labels import ClassList, class_list
 from tledge.data.sources import folder as source
 from tledge.data.sources.base import Record
+from tledge.data.sources.csv_tables import SPLIT
 from tledge.data.sources.label_patterns import FOLDER
 from tledge.data.sources.left_out import LeftOut, LeftOutCounter
 from tledge.data.sources.split_names import ROLES, role_of
@@ -91,7 +92,10 @@ def look(root: Path, label_from: str = "") -> Folder:
     layout = Layout(given, label_from) if label_from else _layout(given)
     root = layout.root
     scan = source.scan({"path": str(root), "label_from": layout.label_from})
-    records = list(scan.records())
+    try:
+        records = list(scan.records())
+    except DataError as error:
+        raise DataError(f"{error}{_table_hint(given)}") from error
     kind = "split/label" if records[0].id.count("/") == 2 else "label"
     if layout.label_from != FOLDER:
         kind = "pattern"
@@ -145,6 +149,16 @@ def measure(
         tuple(unreadable),
         classes.merged,
     )
+
+
+def _table_hint(root: Path) -> str:
+    """Point at a CSV file in the folder, or in its split folders; "" without one."""
+    found = sorted(root.glob("*.csv"))
+    in_splits = [path for path in sorted(root.glob("*/*.csv")) if role_of(path.parent.name)]
+    if not found and not in_splits:
+        return ""
+    path = found[0] if found else root / SPLIT / in_splits[0].name
+    return f" The labels may be in {path}: tledge init {shlex.quote(str(path))}"
 
 
 def _layout(root: Path) -> Layout:

@@ -115,8 +115,14 @@ def _nested(root: Path, photos: Sequence[Parts], end: str) -> str:
     for parts in photos:
         inside.setdefault(parts[0], set()).add(parts[1])
     outer, inner = set(inside), {name for names in inside.values() for name in names}
+    first = sorted(outer)[0]
+    if all(map(role_of, inner)) and end == "*":
+        return "path:{label}/{split}/*"
     if all(map(role_of, inner)):
-        return f"path:{{label}}/{{split}}/{end}"
+        raise DataError(
+            f"{root}: {_listed(outer)} each hold splits, as data sets do. Did you mean {root / first}? If they "
+            "are labels: --label-from 'path:{label}/{split}/**'."
+        )
     are_shared = any(
         count > 1 for count in Counter(name for names in inside.values() for name in names).values()
     )
@@ -125,7 +131,6 @@ def _nested(root: Path, photos: Sequence[Parts], end: str) -> str:
         return f"path:*/{{label}}/{end}"
     if inner_parts or not are_shared:
         return f"path:{{label}}/*/{end}" if end == "*" else "path:{label}/**"
-    first = sorted(outer)[0]
     raise DataError(
         f"{root}: {_listed(outer)} hold {_listed(inner)}, and both could be labels. Did you mean "
         f"{root / first}? Or say where the label is: --label-from 'path:*/{{label}}/{end}' or "

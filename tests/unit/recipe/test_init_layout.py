@@ -112,6 +112,13 @@ def test_two_levels_that_could_be_labels(names: Names) -> None:
         layout(names)
 
 
+def test_several_data_sets_are_refused() -> None:
+    with pytest.raises(
+        DataError, match=r"beans, rps each hold splits, as data sets do. Did you mean /p/beans\?"
+    ):
+        layout({"beans/train/rust/{}.jpg": 4, "beans/test/rust/{}.jpg": 4, "rps/train/rock/{}.jpg": 4})
+
+
 @pytest.mark.parametrize(
     ("name", "role"),
     [
@@ -204,6 +211,19 @@ def test_archive_is_refused_with_what_to_type(tmp_path: Path, name: str, module:
 def test_missing_archive_is_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no such folder"):
         look(tmp_path / "p.zip")
+
+
+@pytest.mark.parametrize(
+    ("files", "table"),
+    [
+        (["1.jpg", "2.jpg", "labels.csv"], "labels.csv"),
+        (["train/1.jpg", "valid/2.jpg", "train/_classes.csv", "valid/_classes.csv"], "{split}/_classes.csv"),
+        (["train/1.jpg", "test/2.jpg", "b.csv", "a.csv"], "a.csv"),
+    ],
+)
+def test_table_beside_the_photos_is_pointed_at(tmp_path: Path, files: list[str], table: str) -> None:
+    with pytest.raises(DataError, match=re.escape(f"The labels may be in {tmp_path / table}: tledge init ")):
+        look(touch(tmp_path, *files))
 
 
 def test_split_folders_say_what_to_type(tmp_path: Path) -> None:
