@@ -120,8 +120,8 @@ def _nested(root: Path, photos: Sequence[Parts], end: str) -> str:
         return "path:{label}/{split}/*"
     if all(map(role_of, inner)):
         raise DataError(
-            f"{root}: {_listed(outer)} each hold splits, as data sets do. Did you mean {root / first}? If they "
-            "are labels: --label-from 'path:{label}/{split}/**'."
+            f"{root}: {_listed(outer)} each hold splits, as data sets do. Did you mean {root / first}? If "
+            "they are labels: --label-from 'path:{label}/{split}/**'."
         )
     are_shared = any(
         count > 1 for count in Counter(name for names in inside.values() for name in names).values()
