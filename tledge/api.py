@@ -266,8 +266,9 @@ def export(
     Raises:
         RecipeError: A variant does not exist, or the key is not valid.
         ConversionError: A converter failed.
-        ParityFailed: An artifact did not pass; `parity.json` in the run has all figures.
-        ArtifactError: An artifact itself is faulty; `parity.json` in the run has all figures.
+        ParityFailed: An artifact did not pass; `parity.json` in the run has all figures, and the run's bundle
+            holds the others.
+        ArtifactError: An artifact itself is faulty; likewise.
     """
     named = None if variants is None else arguments.some_names(variants, "variants")
     require_variants(named or (), "variants")
@@ -280,9 +281,11 @@ def export(
     with folder.alone():
         export_run(folder, recipe, named or recipe.export.variants, progress)
         report = verify_run(folder, recipe.parity, progress=progress)
+        if with_failed or any(row.verdict == "passed" for row in report.rows):
+            bundled = bundle_run(folder, unverified=with_failed, sign=signer, progress=progress)
         if not report.passed and not with_failed:
             raise failure(report)
-        return Exported(report, bundle_run(folder, unverified=with_failed, sign=signer, progress=progress))
+        return Exported(report, bundled)
 
 
 @_explained

@@ -229,13 +229,20 @@ def test_crashing_converter_is_explained(own_run: Path, cli: Cli, monkeypatch: p
     assert f"{variant}: the converter crashed (SIGSEGV)" in done.err and f"{variant}.log" in done.err
 
 
-def test_failed_gate_makes_no_bundle(own_run: Path, cli: Cli) -> None:
+def test_failed_gate_leaves_int8_out_of_the_bundle(own_run: Path, cli: Cli) -> None:
     recipe = own_run / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("int8_agreement = 0.9", "int8_agreement = 1.0"))
     shutil.rmtree(own_run / "bundle")
     done = cli("export", own_run, "--int8", "--quiet")
     assert done.code == 3 and "tflite-int8: agrees with Keras on" in done.out
-    assert not (own_run / "bundle").exists()
+    assert "Not in the bundle: tflite-int8 (failed): agrees with Keras on" in done.out
+    assert done.out.splitlines()[-1] == f"Next: tledge export {own_run} --repair"
+    bundled = json.loads((own_run / "bundle" / "manifest.json").read_text())["artifacts"]
+    passed = ["saved_model", "tflite-fp32", "onnx-fp32"]
+    assert [artifact["variant"] for artifact in bundled] == passed
+    assert not (own_run / "bundle" / "tflite-int8.tflite").exists()
+    shown = json.loads(cli("export", own_run, "--int8", "--quiet", "--json").out)
+    assert shown["bundled"] == passed and shown["left_out"] == ["tflite-int8"]
 
 
 def test_small_set_is_undecided(own_run: Path, cli: Cli) -> None:

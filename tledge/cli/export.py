@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tledge._io.encoding import one_line
+from tledge.cli import verdicts
 from tledge.cli.options import (
     common_options,
     echo,
     example,
-    is_wide,
     json_fields,
     kernels_option,
     key_option,
@@ -135,48 +135,39 @@ def _show_and_bundle(
     if not as_json:
         if folder.read_run().synthetic:
             echo("Figures on synthetic photos, drawn by tledge:")
-        _show(report, folder.path)
+        verdicts.show(report, folder.path)
         for line in culprits:
             echo(f"tflite-int8: {line}")
-    if not report.passed and not unverified:
-        page = write_report(folder, as_json)
-        if as_json:
-            paths = {"run": str(folder.path), "bundle": None, "report": page}
-            print_json({**paths, "culprits": culprits, **json_fields(report)})
-        _fail(report)
-    with console.progress_shown(quiet) as progress:
-        bundled = bundle_run(folder, unverified=unverified, sign=signing, progress=progress)
+    bundled = None
+    if unverified or any(row.verdict == "passed" for row in report.rows):
+        with console.progress_shown(quiet) as progress:
+            bundled = bundle_run(folder, unverified=unverified, sign=signing, progress=progress)
+    if bundled and not as_json:
+        verdicts.show_bundle(bundled, report)
+    page = write_report(folder, as_json)
     if as_json:
-        paths = {"run": str(folder.path), "bundle": str(bundled.folder), "zip": str(bundled.zip)}
-        paths["report"] = write_report(folder, as_json)
-        print_json({**paths, "sha256": bundled.sha256, "signed_by": bundled.signed_by, **json_fields(report)})
-        return
-    _show_bundle(bundled)
-    write_report(folder)
-    print_next_step(f"tledge predict {shell_path(bundled.folder)} PHOTO.jpg")
+        _print_export(folder, report, bundled, page, culprits)
+    place = bundled.folder if bundled else None
+    print_next_step(verdicts.next_step(folder.path, place, report), as_json)
+    if not report.passed and not unverified:
+        verdicts.fail(report)
 
 
-def _show_bundle(bundled: Bundled) -> None:
-    echo(one_line(f"Bundle: {bundled.folder}"))
-    echo(one_line(f"   Zip: {bundled.zip}"))
-    if bundled.signed_by:
-        echo(f"Signed: {bundled.signed_by}")
-
-
-def _show(report: ParityReport, path: Path) -> None:
-    from tledge.cli import console, tables
-
-    wide = is_wide()
-    console.print_fitting(lambda out: tables.parity_table(report, out, wide))
-    for line in (*tables.differences(report, path), *tables.reasons(report)):
-        echo(line)
-
-
-def _fail(report: ParityReport) -> NoReturn:
-    """End with exit code 4 if a file itself is faulty, else with 3."""
-    from tledge.verification.verify import failure
-
-    raise failure(report, "The reasons are above.")
+def _print_export(
+    folder: RunFolder,
+    report: ParityReport,
+    bundled: Bundled | None,
+    page: str | None,
+    culprits: tuple[str, ...],
+) -> None:
+    """Print the JSON object of an export; `bundle` is null where no artifact passed."""
+    facts: dict[str, Any] = {"run": str(folder.path), "bundle": None, "report": page}
+    if bundled:
+        facts |= {
+            "bundle": str(bundled.folder), "zip": str(bundled.zip), "sha256": bundled.sha256,
+            "bundled": bundled.variants, "left_out": bundled.left_out, "signed_by": bundled.signed_by,
+        }  # fmt: skip
+    print_json({**facts, "culprits": culprits, **json_fields(report)})
 
 
 @click.command(epilog=example("tledge verify runs/rps"))
@@ -225,10 +216,10 @@ def verify(
     if as_json:
         print_json(json_fields(report))
     else:
-        _show(report, folder.path)
+        verdicts.show(report, folder.path)
     write_report(folder, as_json)
     if not report.passed:
-        _fail(report)
+        verdicts.fail(report)
     print_next_step(f"tledge bundle {shell_path(folder.path)}", as_json)
 
 
@@ -257,11 +248,11 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
     if as_json:
         print_json({"signed_by": opened.signed_by, "signature_checked": bool(key), **json_fields(report)})
     else:
-        _show(report, path)
+        verdicts.show(report, path)
         if opened.signed_by:
             echo(opened.signature_description)
     if not report.passed:
-        _fail(report)
+        verdicts.fail(report)
     with_key = f" --key {shell_path(key)}" if key else ""
     print_next_step(f"tledge predict {shell_path(path)} PHOTO.jpg{with_key}", as_json)
 
@@ -372,10 +363,8 @@ def _bundled(
 
     with console.progress_shown(quiet) as progress:
         bundled = bundle_run(RunFolder(run), unverified=unverified, sign=signing, progress=progress)
-    for name in bundled.left_out if not as_json else ():
-        echo(f"not bundled: {name} did not pass")
     if not as_json:
-        _show_bundle(bundled)
+        verdicts.show_bundle(bundled, RunFolder(run).read_parity())
     return {**json_fields(bundled), "folder": str(bundled.folder), "zip": str(bundled.zip)}
 
 

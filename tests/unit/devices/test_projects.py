@@ -227,7 +227,7 @@ def test_run_becomes_bundle_and_project(cli: Cli, prepared: Path) -> None:
     done = cli("bundle", prepared, "--target", PI)
     assert done.code == 0, done.err
     assert tree(prepared / PI / "bundle") == tree(prepared / "bundle")
-    assert "not bundled: onnx-fp32" in done.out and f"Project: {prepared / PI}" in done.out
+    assert "Not in the bundle: onnx-fp32 (" in done.out and f"Project: {prepared / PI}" in done.out
 
 
 def test_run_without_target_is_bundled_as_before(cli: Cli, prepared: Path) -> None:

@@ -1,0 +1,44 @@
+"""The last lines of an export: what the bundle holds, what it lacks and why, and the next command."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.doubt import row
+from tledge.cli import verdicts
+from tledge.run.records import ParityReport, Reference
+
+
+def report(**by_variant: str) -> ParityReport:
+    rows = tuple(
+        replace(row(name.replace("_", "-"), 0.9), verdict=verdict, reasons=("agrees on 90.0%.", "And more."))
+        for name, verdict in by_variant.items()
+    )
+    return ParityReport(all(one.verdict == "passed" for one in rows), Reference(0.9, 300), rows)
+
+
+def test_each_artifact_left_out_has_one_sentence() -> None:
+    found = report(tflite_fp32="passed", tflite_int8="undecided", onnx_int8="failed")
+    assert verdicts.left_out(("tflite-fp32",), found) == [
+        "Not in the bundle: tflite-int8 (undecided): agrees on 90.0%.",
+        "Not in the bundle: onnx-int8 (failed): agrees on 90.0%.",
+    ]
+    assert verdicts.left_out(("tflite-fp32", "tflite-int8", "onnx-int8"), found) == []
+
+
+@pytest.mark.parametrize(
+    ("verdict", "bundled", "command"),
+    [
+        ("failed", True, "tledge export run --repair"),
+        ("failed", False, "tledge export run --repair"),
+        ("undecided", True, "tledge predict run/bundle PHOTO.jpg"),
+        ("undecided", False, "tledge inspect run"),
+        ("passed", True, "tledge predict run/bundle PHOTO.jpg"),
+    ],
+)
+def test_next_command(verdict: str, bundled: bool, command: str) -> None:
+    place = Path("run/bundle") if bundled else None
+    assert verdicts.next_step(Path("run"), place, report(tflite_int8=verdict)) == command
