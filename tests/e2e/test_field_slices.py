@@ -146,6 +146,7 @@ def test_recipe_trains_and_exports(
         *backbones(loaded.model.backbone, part.size),
         f"model.image_size={part.size}",
         'export.variants=["tflite-fp32"]',
+        'data.on_missing_label="continue"',  # too few photos for validation of each label
         *(f"stage.{number}.epochs=1" for number in range(len(loaded.stage))),
         *(f"stage.{number}.batch_size=8" for number in range(len(loaded.stage))),
         *(f"stage.{number}.learning_rate={gentle(stage)}" for number, stage in enumerate(loaded.stage)),
