@@ -132,6 +132,7 @@ def test_faults_change_pixels_as_apps_do() -> None:
         ("images of floats", r"images are float32\[12, 16, 16, 3\], expected uint8\[N, H, W, 3\]"),
         ("one row for all", r"probabilities are float32\[3\], expected float32\[12, classes\]"),
         ("labels of floats", "labels are no 12 numbers from 0 to 2"),
+        ("fewer ids", "3 ids for 12 images"),
         ("faults of other classes", r"fault\.x is float32\[12, 2\]"),
     ],
 )

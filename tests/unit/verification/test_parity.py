@@ -46,6 +46,13 @@ def test_artifact_that_is_surer_is_remarked() -> None:
     assert found.remarks == ("coverage at the confidence threshold 100.0%; Keras 50.0%",)
 
 
+def test_errors_of_keras_are_no_remark() -> None:
+    """Half of what both accept is wrong, to both alike."""
+    known = replace(reference(), labels=np.repeat([0, 1], 50))
+    same = parity._with_coverage(row("a", None), known.probabilities, known, AbstentionPolicy(1.0, 0.8))
+    assert (same.coverage, same.answered_error, same.remarks) == (0.5, 0.5, ())
+
+
 @pytest.fixture
 def run_with_changed_artifact(tmp_path: Path) -> tuple[RunFolder, Artifact, Path]:
     """A run whose `.tflite` file is not the one that its record describes, so that it is tried first."""

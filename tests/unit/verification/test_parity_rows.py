@@ -227,6 +227,8 @@ def test_memory_limits_are_those_of_microcontrollers(
     assert row.reasons == (*found.exceeded, *found.unchecked)
     run.check("tflite-fp32")
     assert asked == [("tflite-int8.tflite", Parity(), None)], "other variants have no such limit"
+    parity.check(run.folder, run.artifacts["tflite-int8"], run.golden, STANDARD, arena_bytes=70_000)
+    assert asked[1:] == [("tflite-int8.tflite", Parity(), 70_000)]
 
 
 def test_a_failed_artifact_stays_failed_where_memory_cannot_be_checked(
@@ -235,6 +237,57 @@ def test_a_failed_artifact_stays_failed_where_memory_cannot_be_checked(
     monkeypatch.setattr(mcu_budget, "shortfalls", lambda *_: Shortfalls((), ("not checked",), None))
     row = run.check("tflite-int8", other(run.golden))
     assert row.verdict == "failed" and row.reasons[-1] == "not checked"
+
+
+def opened_as(monkeypatch: pytest.MonkeyPatch, name: str, session: Session) -> None:
+    """Open a variant as a session of the test."""
+    variant = VARIANTS[name]
+    opened = replace(variant.format, open=lambda *_: session, inspect=lambda _source: variant)
+    monkeypatch.setitem(VARIANTS, name, replace(variant, format=opened))
+    monkeypatch.setattr(parity.structure, "structure_reasons", lambda *_, **__: [])
+
+
+def test_an_artifact_that_predicts_no_numbers_fails(run: ColourRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened_as(monkeypatch, "tflite-fp32", Session(lambda images: keras(images) * np.float32(np.nan)))
+    row = run.check("tflite-fp32")
+    assert (row.verdict, row.structural, row.images) == ("failed", False, 0)
+    assert row.reasons[0].startswith("its predictions are not numbers")
+
+
+def test_an_artifact_that_does_not_run_says_why(run: ColourRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_images: Any) -> Any:
+        raise RuntimeError("no kernel for it")
+
+    opened_as(monkeypatch, "tflite-fp32", Session(fail))
+    row = run.check("tflite-fp32")
+    assert (row.verdict, row.structural) == ("failed", True)
+    assert "loads but does not run" in row.reasons[0] and "no kernel for it" in row.reasons[0]
+
+
+def test_an_artifact_that_is_a_folder_is_hashed_as_one(
+    run: ColourRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run.folder.artifacts / "saved_model"
+    folder.mkdir()
+    (folder / "saved_model.pb").write_bytes(bytes(100))
+    (folder / "more").write_bytes(bytes(23))
+    opened_as(monkeypatch, "saved_model", Session(keras))
+    wanted = files.sha256(folder)
+    record = replace(run.artifacts["tflite-fp32"], variant="saved_model", path="artifacts/saved_model")
+    row = parity.check(run.folder, replace(record, sha256=wanted), run.golden, STANDARD)
+    assert (row.verdict, row.sha256, row.bytes) == ("passed", wanted, 123)
+    assert parity.hash_of(folder) == wanted
+
+
+def test_a_set_that_is_large_enough_and_shows_nothing_names_no_number(run: ColourRun) -> None:
+    """Keras predicts one class for every image: more images would not help."""
+    blind = np.tile(np.array([0.5, 0.3, 0.2], np.float32), (IMAGES, 1))
+    blind[:, 0] += np.linspace(0, 0.1, IMAGES, dtype=np.float32)
+    same = replace(run.golden, probabilities=blind, labels=(np.arange(IMAGES) < 12).astype(np.int64))
+    row, _ = parity._compare(
+        ParityRow("tflite-int8", "a", "", 1, "failed", gate="int8"), Session(keras), blind, same, STANDARD
+    )
+    assert (row.verdict, row.images_needed) == ("undecided", None)
 
 
 def test_a_missing_runtime_is_told(run: ColourRun, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from tledge.contract import TOLERANCES
 from tledge.errors import ArtifactError, MissingError, ParityFailed, RunError
 from tledge.formats.registry import VARIANTS
 from tledge.metrics import abstention, statistics
+from tledge.progress import SILENT
 from tledge.run import golden_set
 from tledge.run.folder import UNCORRECTED
 from tledge.run.records import ParityReport, ParityRow, Reference
@@ -89,6 +90,23 @@ def test_an_artifact_without_runtime_is_skipped(run: ColourRun, monkeypatch: pyt
     assert not verify.verify_run(run.folder, Parity()).passed, "nothing was checked"
 
 
+def test_an_arena_that_was_measured_before_counts(run: ColourRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a machine that cannot measure it: the file is still the same."""
+    report = verify.verify_run(run.folder, Parity())
+    rows = (report.rows[0], replace(report.rows[1], arena_bytes=70_000))
+    files.write_json(run.folder.parity, replace(report, rows=rows))
+    seen = []
+    check = parity.check
+
+    def watched(*arguments: Any, **options: Any) -> ParityRow:
+        seen.append((options["arena_bytes"], options["progress"]))
+        return check(*arguments, **options)
+
+    monkeypatch.setattr(parity, "check", watched)
+    verify.verify_run(run.folder, Parity(), progress=SILENT)
+    assert seen == [(None, SILENT), (70_000, SILENT)]
+
+
 def test_a_failed_artifact_fails_the_report(run: ColourRun) -> None:
     golden = replace(run.golden, probabilities=np.roll(run.golden.probabilities, 1, axis=1))
     golden_set.save(run.folder.golden, golden)
@@ -153,6 +171,8 @@ def test_bundle_report_has_its_photos_and_artifacts(bundle: Path) -> None:
             "builtin", VARIANTS[entry.variant].mode.gate, recorded,
         )  # fmt: skip
         assert row.agreement == 1.0 and row.max_abs_dp == 0.0
+    by_default = verify.verify_opened(open_bundle(bundle)).rows
+    assert {row.kernels for row in by_default} == {"xnnpack"}
 
 
 def test_keras_predictions_of_a_bundle_are_held_to_its_labels(bundle: Path) -> None:
