@@ -251,7 +251,7 @@ def test_device_is_measured(tmp_path: Path) -> None:
     assert f"{row['tledge']:.1f}" in done.stdout
 
 
-def test_searches_run_on_drawn_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_searches_run_on_drawn_images(tmp_path: Path) -> None:
     """Scenes differ, a fixed camera's are near each other, and every search runs on both."""
     images = {
         fixed: np.load(drawn_images.write(tmp_path / f"{fixed}.npy", 12, fixed_camera=fixed))

@@ -51,3 +51,8 @@ def test_artifact_that_takes_no_bytes_is_named(run: TrainedRun, manifest: Manife
     words = "`tflite-int16x8.tflite` takes `int16` instead"
     assert words in readme.text(replace(manifest, artifacts=(wide,)), run, None)
     assert "instead" not in readme.text(manifest, run, None)
+
+
+def test_many_classes_are_counted(run: TrainedRun, manifest: Manifest) -> None:
+    many = replace(manifest, labels=tuple(f"species {number}" for number in range(41)))
+    assert "Classes: the 41 lines of `labels.txt`. Input" in readme.text(many, run, None)
