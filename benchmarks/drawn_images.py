@@ -46,13 +46,14 @@ def _octaves(rng: np.random.Generator, count: int) -> Iterator[NDArray[np.float3
 
 
 def _film(count: int, seed: int) -> NDArray[np.uint8]:
-    """Draw one room, in which a small thing is somewhere else in each image, with a sensor's noise."""
+    """Draw one room in changing light, a small thing somewhere else in each image, a sensor's noise."""
     rng = np_generator(seed)
     images = _scenes(1, 0).repeat(count, 0).astype("float32")
     for image in images:
         top, left = rng.integers(0, SIDE - 2, 2)
         image[top : top + 2, left : left + 2] = rng.integers(0, 256, 3)
-    return (images + rng.normal(0, 2, images.shape)).clip(0, 255).astype("uint8")
+    images += rng.uniform(-20, 20, (count, 1, 1, 1)) + rng.normal(0, 2, images.shape)
+    return images.clip(0, 255).astype("uint8")
 
 
 def np_generator(seed: int) -> np.random.Generator:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from tledge._io import files
 from tledge.data.cache import Prepared
-from tledge.data.neighbours import NeighbourIndex, project
+from tledge.data.neighbours import NeighbourIndex
 from tledge.data.saved_again import TURNS, AveragedOverTurns, ImagePairs
 from tledge.data.streaming import Images
 from tledge.progress import SILENT, Progress, start_task
@@ -113,7 +113,7 @@ def _similar_pairs(images: Images, rows: NDArray[np.int64], progress: Progress) 
         pairs = ImagePairs(images, rows, task)
         repeats = _Repeats(pairs, len(rows))
         limit = float(pairs.limits.max()) * pairs.coarse[0].size
-        index = NeighbourIndex(project(AveragedOverTurns(pairs.coarse)), limit)
+        index = NeighbourIndex(AveragedOverTurns(pairs.coarse), limit)
         for one, other in index.candidates(task):
             repeats.enter(np.minimum(one, other), np.maximum(one, other))
     return [

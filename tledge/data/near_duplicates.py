@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tledge._io import atomic
 from tledge.data.cache import Prepared
-from tledge.data.neighbours import ROUNDING, Components, NeighbourIndex, project
+from tledge.data.neighbours import Components, NeighbourIndex
 from tledge.data.streaming import Images
 from tledge.data.thumbnails import Thumbnails, box_mean_blocks, stored
 from tledge.progress import SILENT, Progress, start_task
@@ -107,7 +107,7 @@ def _connected(thumbnails: Thumbnails, limit: float, progress: Progress) -> NDAr
         roots = components.roots(leaf)
         return components.roots(others) != roots[0] if (roots == roots[0]).all() else others >= 0
 
-    index = NeighbourIndex(project(thumbnails), limit)
+    index = NeighbourIndex(thumbnails, limit)
     with start_task(progress, "near-duplicates", thumbnails.shape[0]) as task:
         for first, second in index.candidates(task, is_apart):
             _join_close(components, thumbnails, (first, second), limit)
@@ -122,11 +122,6 @@ def _join_close(
 ) -> None:
     """Join the components of the pairs that are closer than `limit`; pairs within one are not compared."""
     first, second = pairs
-    apart = components.roots(first) != components.roots(second)
-    first, second = first[apart], second[apart]
-    if len(first) > VERIFIED:
-        maybe = _may_be_close(thumbnails, first, second, limit)
-        first, second = first[maybe], second[maybe]
     while len(first):
         apart = components.roots(first) != components.roots(second)
         first, second = first[apart], second[apart]
@@ -134,23 +129,6 @@ def _join_close(
         close = ((thumbnails[one] - thumbnails[other]) ** 2).sum(1) < limit
         components.join(one[close], other[close])
         first, second = first[VERIFIED:], second[VERIFIED:]
-
-
-def _may_be_close(
-    thumbnails: Thumbnails, first: NDArray[np.int64], second: NDArray[np.int64], limit: float
-) -> NDArray[np.bool_]:
-    """Return False for the pairs that a matrix product excludes: many pairs at once, less exactly."""
-    import numpy as np
-
-    ones, i = np.unique(first, return_inverse=True)
-    others, j = np.unique(second, return_inverse=True)
-    a, b = thumbnails[ones], thumbnails[others]
-    center = a.mean(0)
-    a, b = a - center, b - center
-    squares = [np.einsum("ij,ij->i", part, part) for part in (a, b)]
-    distances = squares[0][i] + squares[1][j] - 2 * (a @ b.T)[i, j]
-    may_be: NDArray[np.bool_] = distances < limit * 1.001 + ROUNDING * (squares[0].max() + squares[1].max())
-    return may_be
 
 
 def _limit(thumbnails: Thumbnails) -> float:

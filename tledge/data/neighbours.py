@@ -2,7 +2,8 @@
 
 Points are projected onto their main directions, which never moves two apart, and sorted into leaves: boxes of
 neighbouring points. Only points near a leaf's box are compared with its points, by one matrix product in the
-projection. The pairs are candidates: every pair within the distance is among them.
+projection and, where that excludes little, another of all dimensions. The pairs are candidates: every pair
+within the distance is among them.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ LEAF = 256
 BLOCK = 4096
 """Points that are compared with a leaf at once."""
 
+DENSE = 0.1
+"""Share of a block's pairs from which on they are compared in all dimensions."""
+
 ROUNDING = 1e-5
 """Error of a squared distance in float32, at most, as a share of the largest squared length."""
 
@@ -59,14 +63,16 @@ def project(points: Thumbnails) -> Points:
 
 
 class NeighbourIndex:
-    """Points float32[N, D] in leaves, boxes with sides along the axes.
+    """Points float32[N, D] in leaves, boxes with sides along their main directions.
 
     `limit` is the squared distance below which two points are a pair.
     """
 
-    def __init__(self, points: Points, limit: float) -> None:
+    def __init__(self, thumbnails: Thumbnails, limit: float) -> None:
         import numpy as np
 
+        points = project(thumbnails)
+        self._thumbnails = thumbnails
         leaves = list(_leaves(points, np.arange(len(points))))
         self._starts = np.cumsum([0, *map(len, leaves)])
         self._rows = np.concatenate(leaves)
@@ -74,7 +80,7 @@ class NeighbourIndex:
         self._squares = np.einsum("ij,ij->i", self._points, self._points)
         self._low = np.minimum.reduceat(self._points, self._starts[:-1])
         self._high = np.maximum.reduceat(self._points, self._starts[:-1])
-        self._limit = limit * 1.001 + ROUNDING * float(self._squares.max())
+        self._wanted, self._limit = limit, _loose(limit, self._squares)
 
     def candidates(
         self, task: Task, keep: Callable[[Rows, Rows], NDArray[np.bool_]] | None = None
@@ -115,10 +121,29 @@ class NeighbourIndex:
         import numpy as np
 
         products = self._points[own] @ self._points[others].T
-        distances = self._squares[own, None] - 2 * products + self._squares[others]
-        first, second = np.nonzero(distances < self._limit)
+        near = self._squares[own, None] - 2 * products + self._squares[others] < self._limit
+        if near.size and near.mean() > DENSE:
+            near &= self._are_near(self._rows[own], self._rows[others])
+        first, second = np.nonzero(near)
         ascending = own[first] < others[second]
         return own[first[ascending]], others[second[ascending]]
+
+    def _are_near(self, own: Rows, others: Rows) -> NDArray[np.bool_]:
+        """Compare points in all dimensions, about the middle of the first: bool[len(own), len(others)]."""
+        import numpy as np
+
+        one, other = self._thumbnails[own], self._thumbnails[others]
+        center = one.mean(0)
+        one, other = one - center, other - center
+        squares = [np.einsum("ij,ij->i", points, points) for points in (one, other)]
+        distances = squares[0][:, None] - 2 * (one @ other.T) + squares[1]
+        near: NDArray[np.bool_] = distances < _loose(self._wanted, np.concatenate(squares))
+        return near
+
+
+def _loose(limit: float, squares: Points) -> float:
+    """Return a limit that no distance below `limit` exceeds by rounding; `squares` are squared lengths."""
+    return limit * 1.001 + ROUNDING * float(squares.max())
 
 
 def _leaves(points: Points, rows: Rows) -> Iterator[Rows]:

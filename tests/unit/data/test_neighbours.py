@@ -39,7 +39,7 @@ def pairs_of(points: Points, limit: float) -> set[tuple[int, int]]:
 
 def candidates_of(points: Points, limit: float) -> list[tuple[int, int]]:
     """Candidates of the index, the lower row first."""
-    blocks = NeighbourIndex(project(points), limit).candidates(Counter())
+    blocks = NeighbourIndex(points, limit).candidates(Counter())
     return [
         (min(pair), max(pair))
         for first, second in blocks
@@ -72,7 +72,7 @@ def test_pairs_just_within_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_few_points_are_compared() -> None:
     compared = 0
-    index = NeighbourIndex(project(uneven(6000)), 20.0**2)
+    index = NeighbourIndex(uneven(6000), 20.0**2)
     compare = index._compare
 
     def counting(own: NDArray[np.int64], others: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
