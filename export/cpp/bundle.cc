@@ -86,7 +86,10 @@ void check_answers(const Bundle& bundle, const json& artifact, const Choice& cho
     json expected;
     for (const auto& one : artifact.at("expected"))
         if (one.at("kernels") == choice.kernels) expected = one;
-    if (expected.is_null()) return report.line(false, 4, name + ": the bundle holds no answers to compare with");
+    std::string why;
+    for (const auto& one : artifact.value("unsupported", json::array()))
+        if (one.at("kernels") == choice.kernels) why = ": " + one.at("reason").get<std::string>();
+    if (expected.is_null()) return report.line(false, 4, name + ": the bundle holds no answers to compare with" + why);
     const double tolerance = expected.at("tolerance");
     const auto answers = array<float>(bundle, expected.at("path"), "<f4", cases.size() * classes);
     Model model = bundle.open(choice);

@@ -241,9 +241,12 @@ def self_test(asked: argparse.Namespace) -> Iterator[Check]:
 
 def test_model(bundle: Bundle, variant: str, pixels: Pixels, threads: int) -> Iterator[Check]:
     """Compare a model's predictions for uint8[cases, height, width, 3] with those recorded and with Keras."""
+    recorded = {one["kernels"]: one for one in bundle.models[variant]["expected"]}.get("xnnpack")
+    if recorded is None:
+        why = {one["kernels"]: one["reason"] for one in bundle.models[variant].get("unsupported", [])}
+        raise Problem(4, f"{variant}: no answers with XNNPACK to compare with. {why.get('xnnpack', '')}")
     model = Model(bundle, variant, threads)
     found = np.stack([model.run(image) for image in pixels])
-    recorded = {one["kernels"]: one for one in bundle.models[variant]["expected"]}["xnnpack"]
     rows, labels = [case["tensor"] for case in bundle.golden], np.array(bundle.labels)
     keras, then = (
         np.load(inside(bundle.folder, one))[rows] for one in ("golden/keras.npy", recorded["path"])

@@ -80,6 +80,7 @@ const TEXTS = {
   testPhotos: "golden photos: {count}",
   testPixels: "preprocessing: {off} grey levels off (1 allowed)",
   testAnswers: "{variant}: probabilities {off} off ({allowed} allowed)",
+  testNoAnswers: "{variant}: the bundle holds no answers with XNNPACK to compare with. {why}",
   testKeras: "{variant}: agrees with Keras on {same} of {count}",
   testNowhere: "The self-test needs the bundle's files: serve this folder and open it there.",
 };

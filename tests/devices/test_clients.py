@@ -136,6 +136,16 @@ def test_labels_in_another_order_are_seen(python: Path, bundle: Path, tmp_path: 
     assert np.abs(np.load(out) - expected(bundle, variant, "xnnpack")).max() > 0.1
 
 
+def test_opencv_reads_float_tflite_alone(python: Path, bundle: Path, tmp_path: Path) -> None:
+    """What the README says; should OpenCV learn integers, the README may say so."""
+    for variant in shipped(bundle, ".tflite"):
+        out, pixels = tmp_path / f"{variant.variant}.npy", bundle / "golden" / "pixels.npy"
+        done = client(python, "opencv_answers.py", bundle / variant.path, pixels, out)
+        wanted = expected(bundle, variant, "xnnpack")[:1]
+        right = not done.returncode and np.abs(np.load(out) - wanted).max() <= variant.expected[0].tolerance
+        assert right == (variant.variant in ("tflite-fp32", "tflite-fp16")), variant.variant
+
+
 def test_opencv_answers_as_onnx_runtime(python: Path, bundle: Path, tmp_path: Path) -> None:
     """Float files only: OpenCV opens onnx-int8 too, and rounds in ways of its own."""
     for variant in shipped(bundle, ".onnx"):

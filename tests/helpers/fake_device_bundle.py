@@ -51,8 +51,14 @@ def weights() -> NDArray[np.float32]:
     return made.reshape(len(LABELS), -1).astype(np.float32)
 
 
-def tflite(integers: bool) -> bytes:
-    """RGB bytes to probabilities: one dense layer and a softmax, in float32 or in int8."""
+def tflite(
+    integers: bool, kernel: NDArray[np.float32] | None = None, side: tuple[int, int] = (HEIGHT, WIDTH)
+) -> bytes:
+    """RGB bytes to probabilities: one dense layer and a softmax, in float32 or in int8.
+
+    `kernel` is float32[classes, side[0] * side[1] * 3]; the weights of this module without it.
+    """
+    values = weights() if kernel is None else kernel
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
     flatbuffers = pytest.importorskip("flatbuffers")
     model, graph = schema.ModelT(), schema.SubGraphT()
@@ -85,14 +91,14 @@ def tflite(integers: bool) -> bytes:
         graph.operators.append(made)
         return output
 
-    shape, size, classes = [1, HEIGHT, WIDTH, 3], HEIGHT * WIDTH * 3, len(LABELS)
+    shape, size, classes = [1, *side, 3], side[0] * side[1] * 3, len(values)
     kind = "INT8" if integers else "FLOAT32"
-    step = float(np.abs(weights()).max() / 127) if integers else 0
-    kernel = np.round(weights() / step).astype(np.int8) if integers else weights()
+    step = float(np.abs(values).max() / 127) or 0.01 if integers else 0
+    stored = np.round(values / step).astype(np.int8) if integers else values
     start = tensor("UINT8", shape, 1.0 if integers else 0)
     inner = operator(*(("QUANTIZE", [start]) if integers else ("CAST", [start])),
                      tensor(kind, shape, 1.0 if integers else 0, -128))  # fmt: skip
-    matrix = tensor(kind, [classes, size], step, 0, kernel)
+    matrix = tensor(kind, [classes, size], step, 0, stored)
     logits = tensor(kind, [1, classes], 0.1 if integers else 0)
     operator("FULLY_CONNECTED", [inner, matrix, -1], logits, "FullyConnectedOptions")
     shares = tensor(kind, [1, classes], 1 / 256 if integers else 0, -128)

@@ -39,7 +39,7 @@ def start(
     environment: dict[str, str] | None = None,
     stderr: int = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
-    """Start `tledge.<module>` with pipes for its three streams; it ends with the thread that called this.
+    """Start `tledge.<module>` with pipes for its three streams; see `enter` for when it ends.
 
     Args:
         module: a module whose `main` calls `enter` before it does anything else.
@@ -56,9 +56,12 @@ def start(
     )  # fmt: skip
 
 
-def enter() -> None:
-    """Take over the limits that `start` passed, in the child, and end together with its parent."""
-    subprocesses.end_with_parent()
+def enter(*, by_thread: bool = True) -> None:
+    """Take over the limits that `start` passed, in the child, and end together with its parent.
+
+    With `by_thread` it ends already with the parent's thread that started it, where the system can.
+    """
+    subprocesses.end_with_parent(by_thread=by_thread)
     if limits := os.environ.get(LIMITS):
         apply(Limits(**json.loads(limits)))
         no_network.forbid_network()

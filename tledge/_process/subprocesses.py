@@ -37,12 +37,16 @@ def child_environment() -> dict[str, str]:
     return {**kept, PARENT: str(os.getpid())}
 
 
-def end_with_parent() -> None:
-    """From now on, end this process as soon as the process that started it ends for whatever reason."""
+def end_with_parent(*, by_thread: bool = True) -> None:
+    """From now on, end this process as soon as the process that started it ends for whatever reason.
+
+    On Linux the thread that started it counts, because the kernel is asked; `by_thread` false asks how the
+    process itself does, a few times a second.
+    """
     parent = os.environ.get(PARENT)
     if parent is None or sys.platform == "win32":  # Windows does not show the end of a parent like this
         return
-    if not _ends_by_kernel():
+    if not (by_thread and _ends_by_kernel()):
         threading.Thread(target=_end_after, args=(int(parent),), daemon=True).start()
     elif os.getppid() != int(parent):  # it ended before the kernel was asked
         os._exit(1)

@@ -26,6 +26,7 @@ from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
 from tledge.formats.registry import FORMATS
 from tledge.progress import SILENT, Progress, start_task
+from tledge.runtime import sandbox
 from tledge.runtime.latency import Minimum
 
 WARM_UP = Minimum(queries=10, seconds=0.5)
@@ -229,11 +230,20 @@ def _row(configuration: _Configuration, images: str, minimum: Minimum, scratch: 
     except MissingError as error:
         status, figures = SKIPPED, {"reason": str(error)}
     except TledgeError as error:
-        status, figures = FAILED, {"reason": str(error)}
+        status, figures = FAILED, {"reason": f"{error} {_limit(subject, kernels)}".rstrip()}
     return Measure(
         subject.variant, subject.path, subject.bytes, kernels, threads, status,
         subject.accuracy, subject.accuracy_kernels, subject.verdict, **figures, sha256=subject.sha256,
     )  # fmt: skip
+
+
+def _limit(subject: Subject, kernels: str) -> str:
+    """Return the limit of a kernel family that an int8 model may have met; "" where none is known."""
+    try:
+        (output,) = FORMATS["tflite"].inspect(subject.file).outputs if kernels == "reference" else ()
+    except (ArtifactError, ValueError):
+        return ""
+    return sandbox.known_limit(kernels, output.shape[-1]) if output.dtype in ("int8", "uint8") else ""
 
 
 def worker_command(job: Path, result: Path) -> list[str]:

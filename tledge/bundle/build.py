@@ -14,9 +14,9 @@ from tledge._io import files as io_files
 from tledge._version import __version__
 from tledge.bundle import manifest as bundle_manifest
 from tledge.bundle import model_card, preview_page, reader, readme, run_summary, sbom, signing
-from tledge.bundle.manifest import Expected, GoldenCase, Manifest, Shipped
+from tledge.bundle.manifest import Expected, GoldenCase, Manifest, Shipped, Unsupported
 from tledge.bundle.signing import Signer
-from tledge.errors import MissingError, ParityFailed, RunError
+from tledge.errors import ArtifactError, MissingError, ParityFailed, RunError
 from tledge.formats.registry import VARIANTS
 from tledge.preprocessing import image
 from tledge.progress import SILENT, Progress, start_task
@@ -24,10 +24,15 @@ from tledge.run import folder as run_folder
 from tledge.run.folder import RunFolder
 from tledge.run.records import SKIPPED, ParityReport, ParityRow, TrainedRun
 from tledge.runtime import sessions
+from tledge.runtime.sandbox_process import CrashError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+MAX_REASON = 500
+"""Characters that the manifest holds of why a kernel family does not run an artifact."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,10 @@ class Bundled:
     variants: tuple[str, ...]
     left_out: tuple[str, ...]
     signed_by: str = ""
+
+
+Recorded = tuple[tuple[Expected, ...], tuple[Unsupported, ...]]
+"""Of an artifact: the files of its predictions by kernel family, and the families that do not run it."""
 
 
 @run_folder.alone
@@ -67,6 +76,7 @@ def bundle(
     Raises:
         ParityFailed: No artifact passed.
         RunError: Nothing was verified yet, an artifact changed since, or a link lies in the run.
+        ArtifactError: No kernel family runs an artifact that passed.
         MissingError: jinja2, or the runtime of an artifact that was verified, is not installed.
     """
     run = folder.read_run()
@@ -83,7 +93,7 @@ def bundle(
     archive = folder.path / _archive_name(run)
     with start_task(progress, "bundle") as task, atomic.replacing(folder.bundle) as target:
         target.mkdir()
-        _fill(target, folder, run, chosen, unverified, sign)
+        _fill(target, folder, run, chosen, unverified, sign, progress)
         task.advance(1)
         with atomic.replacing(archive) as packed:
             io_files.canonical_zip(target, packed)
@@ -123,11 +133,15 @@ def _fill(
     rows: Sequence[ParityRow],
     unverified: bool,
     sign: Signer | None,
+    progress: Progress,
 ) -> None:
     """Write all files of a bundle into the folder `target`."""
     _copy_artifacts(target, folder, rows)
     cases, expected = _write_golden(target / "golden", folder, run, rows)
     manifest = _manifest(run, rows, cases, expected, unverified, target)
+    for entry in manifest.artifacts:
+        for family in entry.unsupported:
+            progress.say(f"warning: {entry.path}: one kernel family does not run it. {family.reason}")
     text = bundle_manifest.manifest_json(manifest)
     bundle_manifest.parse_manifest(text.encode(), f"{folder.bundle}/manifest.json")  # it must be readable
     summary = run_summary.read(folder)
@@ -182,7 +196,7 @@ def _manifest(
     run: TrainedRun,
     rows: Sequence[ParityRow],
     cases: tuple[GoldenCase, ...],
-    expected: Mapping[str, tuple[Expected, ...]],
+    expected: Mapping[str, Recorded],
     unverified: bool,
     target: Path,
 ) -> Manifest:
@@ -190,7 +204,8 @@ def _manifest(
         Shipped(
             row.variant, Path(row.path).name, row.sha256, row.bytes, row.verdict,
             row.accuracy, row.agreement, row.kernels, row.coverage, row.answered_error,
-            expected[row.variant], *_output_scaling(target / Path(row.path).name, row.variant),
+            expected[row.variant][0], *_output_scaling(target / Path(row.path).name, row.variant),
+            expected[row.variant][1],
         )
         for row in rows
     )  # fmt: skip
@@ -221,10 +236,10 @@ def _output_scaling(path: Path, variant: str) -> tuple[float, int]:
 
 def _write_golden(
     target: Path, folder: RunFolder, run: TrainedRun, rows: Sequence[ParityRow]
-) -> tuple[tuple[GoldenCase, ...], dict[str, tuple[Expected, ...]]]:
+) -> tuple[tuple[GoldenCase, ...], dict[str, Recorded]]:
     """Write encoded photos, their preprocessed pixels, and all predictions for these as `.npy`.
 
-    Returns the cases, and the files of predictions by variant.
+    Returns the cases, and what is recorded by variant.
     """
     import numpy as np
 
@@ -274,13 +289,17 @@ def _file_name(name: str) -> str:
     return name
 
 
-def _write_expected(target: Path, row: ParityRow, images: NDArray[np.uint8]) -> tuple[Expected, ...]:
-    """Write the predictions of an artifact's copy for the golden pixels, with every kernel family."""
+def _write_expected(target: Path, row: ParityRow, images: NDArray[np.uint8]) -> Recorded:
+    """Write the predictions of an artifact's copy for the golden pixels, with every kernel family that can.
+
+    Returns their files, and the families that cannot. Raises ArtifactError where none runs an artifact that
+    passed verification.
+    """
     import numpy as np
 
     variant = VARIANTS[row.variant]
     families = sessions.KERNELS if variant.format.suffix == ".tflite" else ("",)
-    expected = []
+    expected, unsupported, failures = [], [], []
     for kernels in families:
         try:
             session = variant.format.open(target.parent / Path(row.path).name, kernels)
@@ -291,8 +310,19 @@ def _write_expected(target: Path, row: ParityRow, images: NDArray[np.uint8]) -> 
             raise MissingError(
                 f"{row.path}: a bundle holds its predictions, which cannot be computed here. {error}"
             ) from error
+        except ArtifactError as error:
+            failures.append(error)
+            unsupported.append(Unsupported(kernels, _reason(error)))
+            continue
         name = f"{row.variant}.{kernels}.npy" if kernels else f"{row.variant}.npy"
         np.save(target / name, predictions)
         tolerance = contract.TOLERANCES[variant.mode.gate]
         expected.append(Expected(session.kernels, f"golden/{name}", tolerance))
-    return tuple(expected)
+    if failures and not expected and row.verdict == "passed":
+        raise failures[0]
+    return tuple(expected), tuple(unsupported)
+
+
+def _reason(error: ArtifactError) -> str:
+    """Return on one line why a kernel family does not run an artifact."""
+    return " ".join((error.ending if isinstance(error, CrashError) else str(error)).split())[:MAX_REASON]

@@ -32,12 +32,21 @@ class Expected:
 
 
 @dataclass(frozen=True)
+class Unsupported:
+    """A kernel family that did not run an artifact for the golden pixels at export, and why."""
+
+    kernels: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Shipped:
     """One artifact in a bundle, with its results of verification.
 
-    `expected` are its predictions for the golden pixels. `coverage` is the share of test photos that are
-    not rejected by the manifest's `confidence`, and `answered_error` the selective error, the share of
-    wrong predictions among these. Where the output is integers, a probability is
+    `expected` are its predictions for the golden pixels, by kernel family; `unsupported` are the families
+    that do not run it, a key that `manifest.json` has only where there are any. `coverage` is the share of
+    test photos that are not rejected by the manifest's `confidence`, and `answered_error` the selective
+    error, the share of wrong predictions among these. Where the output is integers, a probability is
     `output_scale * (value - output_zero_point)`; a scale of 0 means that the output is probabilities.
     """
 
@@ -54,6 +63,11 @@ class Shipped:
     expected: tuple[Expected, ...] = ()
     output_scale: float = 0.0
     output_zero_point: int = 0
+    unsupported: tuple[Unsupported, ...] = ()
+
+    def unsupported_reason(self, kernels: str) -> str:
+        """Return why a kernel family does not run it; "" where nothing is recorded."""
+        return next((entry.reason for entry in self.unsupported if entry.kernels == kernels), "")
 
 
 @dataclass(frozen=True)
@@ -107,7 +121,11 @@ class Manifest:
 
 def manifest_json(manifest: Manifest) -> str:
     """Return the text of `manifest.json`: sorted keys, two spaces, a newline at the end."""
-    return json.dumps(to_json(manifest), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    raw = to_json(manifest)
+    for artifact in raw["artifacts"]:
+        if not artifact["unsupported"]:
+            del artifact["unsupported"]  # earlier versions of tledge do not know it
+    return json.dumps(raw, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def parse_manifest(text: bytes, where: str) -> Manifest:

@@ -17,9 +17,9 @@ from tledge.bundle import signing
 from tledge.bundle.manifest import Manifest, Shipped
 from tledge.bundle.signing import PublicKey
 from tledge.errors import ArtifactError, MissingError, RecipeError
-from tledge.runtime import sandbox, sessions
+from tledge.runtime import sandbox
 from tledge.runtime.model_file import ModelFile
-from tledge.runtime.sessions import LiteRTSession, OnnxSession
+from tledge.runtime.sandbox import OpenedSession
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -224,16 +224,14 @@ def _signed(path: Path, files: Files, key: PublicKey) -> SummedFiles:
     return summed
 
 
-def bundle_session(bundle: Bundle, entry: Shipped, kernels: str = "xnnpack") -> LiteRTSession | OnnxSession:
-    """Open an artifact of a bundle, after another process tried it.
+def bundle_session(bundle: Bundle, entry: Shipped, kernels: str = "xnnpack") -> OpenedSession:
+    """Open an artifact of a bundle, in another process.
 
     Raises ArtifactError where its hash is not the manifest's or it does not open, MissingError for a
     SavedModel.
     """
     if io_files.ending(entry.path) in (".tflite", ".onnx"):
-        model = ModelFile(entry.path, model_bytes(bundle, entry))
-        sandbox.try_model(model, kernels)
-        return sessions.open_session(model, kernels)
+        return sandbox.open_session(ModelFile(entry.path, model_bytes(bundle, entry)), kernels)
     raise MissingError(
         f"{entry.path}: a SavedModel; serve it with TensorFlow, or predict with another variant."
     )

@@ -79,6 +79,12 @@ def _expected_outputs(path: Path, bundle: Bundle) -> NDArray[np.uint8]:
     """Return the outputs of LiteRT's reference kernels, uint8[cases, classes]: value / scale + zero point."""
     import numpy as np
 
+    entry = next(artifact for artifact in bundle.manifest.artifacts if artifact.variant == VARIANT)
+    if reason := entry.unsupported_reason("reference"):
+        raise ArtifactError(
+            f"{path.name}: microcontrollers compute as LiteRT's reference kernels do, which do not run it. "
+            f"At export: {reason}"
+        )
     probabilities = bundle.golden().get(f"{VARIANT}.reference")
     if probabilities is None:
         raise ArtifactError(

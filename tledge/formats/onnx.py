@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tledge._process import optional_imports, processors
+from tledge._io.json_records import from_json
+from tledge._process import optional_imports
 from tledge._process.optional_imports import Needs, install_command
 from tledge.errors import ArtifactError
 from tledge.formats.base import Format, Mode, Port, Structure, is_zeroed
 from tledge.formats.onnx_conversion import convert
+from tledge.runtime import sandbox
 from tledge.runtime.model_file import ModelSource, read_model
 from tledge.runtime.onnx_weights import refuse_external_data
-from tledge.runtime.session_pool import SessionPool
-from tledge.runtime.sessions import OnnxSession, Session
+from tledge.runtime.sandbox_process import Worker
+from tledge.runtime.sessions import Session
 
 VALUE_KEEPING_OPERATORS = ("Cast", "Transpose")
 """Operators that change the dtype or the order of pixels, and not their values."""
@@ -23,14 +25,28 @@ TO_INSPECT = Needs(("onnx",), "pip install onnx")
 
 
 def open_model(source: ModelSource, kernels: str) -> Session:
-    """Open in ONNX Runtime, one session for the threads of all processors; `kernels` is for TFLite."""
+    """Open in ONNX Runtime, in another process, for all processors; `kernels` is for TFLite."""
     del kernels
-    model = read_model(source)
-    return SessionPool([OnnxSession(model.content, model.name)] * processors.usable())
+    return sandbox.open_session(source, parallel=True)
 
 
 def inspect(source: ModelSource) -> Structure:
-    """Find the structure of an ONNX file with `onnx`, without running it.
+    """Find the structure of an ONNX file without running it; another process reads it with `onnx`.
+
+    Raises:
+        ArtifactError: the file is damaged, its weights are in another file, or it ends that process.
+        MissingError: `onnx` is not installed.
+    """
+    model = read_model(source)
+    if not sandbox.is_possible("onnx"):
+        return inspect_here(model)
+    request = {"do": "inspect", "name": model.name}
+    _process, reply = sandbox.ask_tensorflow(request, model.name, model.content, by=Worker("onnx"))
+    return from_json(Structure, reply["structure"])
+
+
+def inspect_here(source: ModelSource) -> Structure:
+    """Find the structure of an ONNX file with `onnx` in this process.
 
     Raises:
         ArtifactError: the file is damaged, or its weights are in another file.

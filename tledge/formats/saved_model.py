@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge import contract
 from tledge._io import atomic
+from tledge._io.json_records import from_json
 from tledge._process.optional_imports import Needs, install_command
 from tledge.errors import ArtifactError, ConversionError, TledgeError
 from tledge.formats.base import Format, Mode, Port, Structure, is_zeroed
@@ -17,6 +18,7 @@ from tledge.formats.keras_freezing import keras_model, tensorflow
 from tledge.models import saved_model_judgement
 from tledge.preprocessing import bit_depth
 from tledge.run.read_once import State, state_of
+from tledge.runtime import sandbox
 from tledge.runtime.model_file import ModelSource
 from tledge.runtime.sessions import Session
 
@@ -179,9 +181,10 @@ def _loaded(path: Path, state: State) -> Any:
 
 
 def open_model(source: ModelSource, kernels: str) -> Session:
-    """Open a SavedModel folder; `kernels` is for TFLite and ignored."""
+    """Open a SavedModel folder, in another process; `kernels` is for TFLite and ignored."""
     del kernels
-    return SavedModelSession(_folder(source))
+    path = _folder(source)
+    return sandbox.open_folder(path) if sandbox.is_possible("tensorflow") else SavedModelSession(path)
 
 
 def _folder(source: ModelSource) -> Path:
@@ -193,10 +196,19 @@ def _folder(source: ModelSource) -> Path:
 def inspect(source: ModelSource) -> Structure:
     """Find the structure of a SavedModel: signatures, variables, operators, the labels asset.
 
-    Raises:
-        ArtifactError: the folder is damaged, or has no signature `serve`.
+    Another process loads it. Raises ArtifactError where the folder is damaged, has no signature `serve`, or
+    ends that process.
     """
     path = _folder(source)
+    if not sandbox.is_possible("tensorflow"):
+        return inspect_here(path)
+    request = {"do": "inspect", "name": str(path.absolute())}
+    _process, reply = sandbox.ask_tensorflow(request, str(path))
+    return from_json(Structure, reply["structure"])
+
+
+def inspect_here(path: Path) -> Structure:
+    """Find the structure of a SavedModel in this process; raise as `inspect` does."""
     loaded = _load(path)
     try:
         serve = loaded.signatures["serve"]

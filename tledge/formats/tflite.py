@@ -7,25 +7,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tledge._process import processors
 from tledge._process.optional_imports import Needs, install_command
 from tledge.errors import ArtifactError
 from tledge.formats import tflite_metadata, tflite_model
 from tledge.formats.base import KERNEL_SIZE, Format, Mode, Port, Structure
 from tledge.formats.tflite_conversion import convert
+from tledge.runtime import sandbox
 from tledge.runtime.model_file import ModelSource, read_model
-from tledge.runtime.session_pool import SessionPool
-from tledge.runtime.sessions import LiteRTSession, Session
+from tledge.runtime.sessions import Session
 
 BYTES_PER_VALUE = {"float32": 4, "float16": 2, "int32": 4, "int64": 8, "int16": 2, "int8": 1, "uint8": 1}
 """Size of one value by dtype, of those that are whole bytes."""
 
 
 def open_model(source: ModelSource, kernels: str) -> Session:
-    """Open in LiteRT with the named kernel family, one session for each processor."""
-    model = read_model(source)
-    sessions = [LiteRTSession(model.content, model.name, kernels) for _ in range(processors.usable())]
-    return SessionPool(sessions)
+    """Open in LiteRT with the named kernel family, in another process, for all processors."""
+    return sandbox.open_session(source, kernels, parallel=True)
 
 
 def inspect(source: ModelSource) -> Structure:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tledge import contract
-from tledge._io import file_guard
+from tledge._io import file_guard, files
 from tledge.bundle.manifest import Shipped
 from tledge.bundle.reader import Bundle, bundle_session, is_bundle, open_bundle
 from tledge.bundle.signing import PublicKey
@@ -17,7 +17,8 @@ from tledge.errors import ArtifactError, RecipeError
 from tledge.formats import tflite_metadata
 from tledge.runtime import sandbox, sessions
 from tledge.runtime.model_file import ModelFile, read_model
-from tledge.runtime.sessions import LiteRTSession, OnnxSession, Session
+from tledge.runtime.sandbox import OpenedSession
+from tledge.runtime.sessions import LiteRTSession, Session
 
 PREFERRED = ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic")
 """Variants of a bundle in the order they are chosen in; then any other."""
@@ -52,7 +53,7 @@ class Predictor:
 def open_predictor(
     path: Path, variant: str | None = None, kernels: str = "xnnpack", key: PublicKey | None = None
 ) -> Predictor:
-    """Open an artifact of a bundle, or a loose `.tflite` or `.onnx` file, after trying it in a sandbox.
+    """Open an artifact of a bundle, or a loose `.tflite` or `.onnx` file, in another process.
 
     Args:
         path: A bundle (folder or zip), a run folder that has one, or a model file.
@@ -121,11 +122,10 @@ def _choose(bundle: Bundle, variant: str | None) -> Shipped:
 
 
 def _open_loose(path: Path, kernels: str) -> Predictor:
-    """Read the file once, try those bytes in the sandbox, and open the same bytes."""
+    """Read the file once, and open its bytes in another process."""
     sessions.check_suffix(path)
     model = read_model(path)
-    sandbox.try_model(model, kernels)
-    session = sessions.open_session(model, kernels)
+    session = sandbox.open_session(model, kernels)
     labels = _labels(session, model, path)
     if session.classes not in (None, len(labels)):
         raise ArtifactError(f"{path}: returns {session.classes} values but has {len(labels)} labels.")
@@ -142,9 +142,9 @@ def _alike_remarks(labels: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def _labels(session: LiteRTSession | OnnxSession, model: ModelFile, path: Path) -> tuple[str, ...]:
+def _labels(session: OpenedSession, model: ModelFile, path: Path) -> tuple[str, ...]:
     """Return the labels that the file carries, else those of the `labels.txt` beside it."""
-    if isinstance(session, OnnxSession):
+    if not isinstance(session, LiteRTSession) and files.ending(model.name) == ".onnx":
         labels: object = _parse_label_list(session.metadata.get("labels", "null"), path)
     else:
         labels = tflite_metadata.read_metadata(model.content).get("labels")

@@ -181,6 +181,13 @@ class LiteRTSession:
         """How many values the model returns for an image; None where the file does not say."""
         return self.output_shape[-1] if self.output_shape else None
 
+    @property
+    def is_integer(self) -> bool:
+        """Whether the model returns integers of 8 bits."""
+        import numpy as np
+
+        return bool(self._output["dtype"] in (np.uint8, np.int8))
+
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Predict images one by one; see `Session.run`."""
         import numpy as np

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -28,8 +27,8 @@ from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.formats.registry import FORMATS
 from tledge.metrics import parity_gates
 from tledge.progress import SILENT, Progress
-from tledge.runtime import sandbox, sessions
-from tledge.runtime.latency import Minimum, percentiles, stream
+from tledge.runtime import sandbox
+from tledge.runtime.latency import Minimum, percentiles
 from tledge.runtime.model_file import ModelFile, read_model
 from tledge.verification import compare_inputs, parity
 from tledge.verification.compare_inputs import ImageSet, ModelSide
@@ -269,8 +268,6 @@ def _predict(
     """
     import numpy as np
 
-    if side.golden is None:  # a bundle's file: its author is unknown
-        sandbox.try_model(model, setup.kernels)
     session = FORMATS[files.ending(model.name)[1:]].open(model, setup.kernels)
     probabilities = parity.predict_all(session, images, name, progress)
     if probabilities.shape[1:] != (len(side.labels),):
@@ -287,12 +284,12 @@ def _with_latency(
     row: ComparedRow, model_a: ModelFile, model_b: ModelFile, setup: _ComparisonSetup
 ) -> ComparedRow:
     """Add the median latency of each, measured in turn so that noise falls on both alike."""
-    opened = [sessions.open_session(model, setup.kernels) for model in (model_a, model_b)]
+    opened = [sandbox.open_session(model, setup.kernels) for model in (model_a, model_b)]
     images = [pixels[:TIMED_IMAGES] for pixels in (setup.images.a, setup.images.b)]
     measured: tuple[list[int], list[int]] = [], []
     for number in range(ROUNDS + 1):
         for which in (0, 1) if number % 2 else (1, 0):
-            latencies = stream(opened[which], images[which], STRETCH, time.perf_counter_ns)
+            latencies = sandbox.latencies(opened[which], images[which], STRETCH)
             measured[which].extend(latencies if number else ())
     p50_a, p50_b = (percentiles(latencies)[0] for latencies in measured)
     return replace(row, kernels=opened[0].kernels, p50_ms_a=p50_a, p50_ms_b=p50_b)

@@ -17,7 +17,6 @@ from tledge.progress import SILENT, Progress, track
 from tledge.run.folder import RunFolder
 from tledge.run.golden_set import Golden
 from tledge.run.records import Artifact, ParityRow
-from tledge.runtime import sandbox
 from tledge.runtime.model_file import ModelFile, ModelSource, read_model
 from tledge.runtime.sessions import Session, runtime_errors_as
 from tledge.verification import causes, flips, structure
@@ -71,8 +70,6 @@ def check(
     reasons = _changed_reasons(row, artifact)
     try:
         reasons += Reasons(tuple(structural_reasons(source, row.variant, standard)))
-        if reasons.structural_reasons and isinstance(source, ModelFile):  # not what an export made
-            sandbox.try_model(source, kernels)
         session = variant.format.open(source, kernels)
         predictions = predict_all(session, golden.images, artifact.variant, progress)
     except ArtifactError as error:

@@ -25,8 +25,6 @@ from tledge.progress import SILENT, Progress, track
 from tledge.run import golden_set
 from tledge.run.folder import UNCORRECTED, RunFolder, alone
 from tledge.run.records import SKIPPED, Artifact, ParityReport, ParityRow, Reference
-from tledge.runtime import sandbox
-from tledge.runtime.model_file import ModelFile
 from tledge.verification import earlier_verdicts, flips, parity
 from tledge.verification.parity import Standard
 from tledge.verification.reasons import Reasons
@@ -225,7 +223,9 @@ def _shipped_row(bundle: Bundle, entry: Shipped, arrays: dict[str, NDArray[Any]]
     row = replace(row, gate=VARIANTS[entry.variant].mode.gate)
     recorded = arrays.get(f"{entry.variant}.{kernels}", arrays.get(entry.variant))
     if recorded is None:
-        return Reasons(("the bundle holds no golden predictions of it",)).put_into(row)
+        known = entry.unsupported_reason(kernels)
+        missing = f"the bundle holds no golden predictions of it with {kernels} kernels"
+        return Reasons((f"{missing}. At export: {known}" if known else missing,)).put_into(row)
     try:
         used, predictions, reasons = _predict_shipped(bundle, entry, arrays["pixels"], kernels)
     except MissingError as error:
@@ -243,8 +243,6 @@ def _predict_shipped(
     standard = Standard(manifest.labels, manifest.input, manifest.parameters, Parity())
     with tempfile.TemporaryDirectory() as scratch:
         source = extract_artifact(bundle, entry, Path(scratch))
-        if isinstance(source, ModelFile):
-            sandbox.try_model(source, kernels)
         reasons = Reasons(tuple(parity.structural_reasons(source, entry.variant, standard)))
         session = format.open(source, kernels)
         return session.kernels, parity.predict_all(session, pixels, entry.variant), reasons

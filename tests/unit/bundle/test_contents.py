@@ -13,6 +13,7 @@ from tests.helpers.fake_device_bundle import change
 from tledge._process import optional_imports
 from tledge.errors import MissingError
 from tledge.formats import saved_model
+from tledge.runtime import sandbox
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def on_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(optional_imports, "load", missing)
     monkeypatch.setattr(saved_model, "tensorflow", lambda: missing("tensorflow", "export"))
+    monkeypatch.setattr(sandbox, "is_possible", lambda _library: False)  # another process has them
 
 
 def test_rows_say_what_is_missing(cli: Cli, mixed: Path, on_device: None) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tledge._io import resources
 from tledge.bundle import manifest as bundle_manifest
-from tledge.bundle.manifest import MANIFEST_VERSION, Expected, GoldenCase, Manifest, Shipped
+from tledge.bundle.manifest import MANIFEST_VERSION, Expected, GoldenCase, Manifest, Shipped, Unsupported
 from tledge.contract import AbstentionPolicy, InputSpec
 from tledge.errors import ArtifactError
 
@@ -25,6 +25,7 @@ PARTS: dict[str, tuple[type, dict[str, Any]]] = {
     "input": (InputSpec, SCHEMA["$defs"]["input"]),
     "artifact": (Shipped, SCHEMA["$defs"]["artifact"]),
     "expected": (Expected, SCHEMA["$defs"]["expected"]),
+    "unsupported": (Unsupported, SCHEMA["$defs"]["unsupported"]),
     "golden": (GoldenCase, SCHEMA["$defs"]["golden"]),
     "confidence": (AbstentionPolicy, SCHEMA["$defs"]["confidence"]),
 }
@@ -35,7 +36,9 @@ JSON_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 @pytest.fixture(scope="module")
 def manifest(shared_bundle: Path) -> dict[str, Any]:
     """A manifest that tledge wrote, with every part filled."""
-    return dict(json.loads((shared_bundle / "manifest.json").read_text(encoding="utf-8")))
+    made = dict(json.loads((shared_bundle / "manifest.json").read_text(encoding="utf-8")))
+    made["artifacts"][0]["unsupported"] = [{"kernels": "reference", "reason": "It crashed."}]
+    return made
 
 
 def examples(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -46,6 +49,7 @@ def examples(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "input": manifest["input"],
         "artifact": artifact,
         "expected": artifact["expected"][0],
+        "unsupported": artifact["unsupported"][0],
         "golden": manifest["golden"][0],
         "confidence": manifest["confidence"],
     }

@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.doubt import FITTED, risky, row
 from tledge.bundle import build, readme
-from tledge.bundle.manifest import Manifest, manifest_json, parse_manifest
+from tledge.bundle.manifest import Manifest, Unsupported, manifest_json, parse_manifest
 from tledge.run.folder import RunFolder
 from tledge.run.records import TrainedRun
 
@@ -23,12 +23,20 @@ def run(tmp_path: Path) -> TrainedRun:
 
 @pytest.fixture
 def manifest(run: TrainedRun, tmp_path: Path) -> Manifest:
-    return build._manifest(run, [row("onnx-fp32", 0.93)], (), {"onnx-fp32": ()}, False, tmp_path)
+    return build._manifest(run, [row("onnx-fp32", 0.93)], (), {"onnx-fp32": ((), ())}, False, tmp_path)
 
 
 def test_manifest_holds_the_policy(manifest: Manifest) -> None:
     assert manifest.confidence == FITTED and manifest.artifacts[0].coverage == 0.93
     assert parse_manifest(manifest_json(manifest).encode(), "here") == manifest
+
+
+def test_readme_names_kernels_that_do_not_run(manifest: Manifest, run: TrainedRun) -> None:
+    family = Unsupported("reference", "LiteRT with reference kernels crashed (SIGABRT).")
+    artifact = replace(manifest.artifacts[0], unsupported=(family,))
+    text = readme.text(replace(manifest, artifacts=(artifact,)), run, None)
+    assert "runs with the other kernels alone. LiteRT with reference kernels crashed" in text
+    assert "other kernels" not in readme.text(manifest, run, None)
 
 
 def test_readme_explains_the_threshold(manifest: Manifest, run: TrainedRun) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.helpers import fake_artifacts
+from tledge._process import subprocesses
 from tledge.errors import ArtifactError, RunError
 from tledge.preview.keras_session import KerasSession
 from tledge.preview.panel import KERAS, Panel, _opener
@@ -43,17 +45,17 @@ def test_artifact_that_is_exchanged_meanwhile_is_not_opened(
     assert (run / artifact.path).read_bytes() == b"exchanged"
 
 
-def test_artifact_is_tried_in_another_process_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_artifact_is_opened_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its hash says only that the run's own record fits to it."""
     run = fake_artifacts.run(tmp_path / "run")
     artifact = next(entry for entry in RunFolder(run).read_artifacts() if entry.variant == "tflite-fp32")
 
-    def crash(model: ModelFile) -> None:
-        raise ArtifactError(f"{model.name}: crashes the runtime")
-
-    monkeypatch.setattr(sandbox, "try_model", crash)
-    with pytest.raises(ArtifactError, match=r"tflite-fp32\.tflite: crashes the runtime"):
-        _opener(RunFolder(run), artifact)()
+    sandbox.close_all()
+    with monkeypatch.context() as patched:
+        crash = [sys.executable, "-c", "import os; os.abort()"]
+        patched.setattr(subprocesses, "worker_command", lambda *_given: crash)
+        with pytest.raises(ArtifactError, match=r"tflite-fp32\.tflite: LiteRT with xnnpack kernels crashed"):
+            _opener(RunFolder(run), artifact)()
 
 
 def test_closed_panel_ends_the_process_of_the_keras_model(

@@ -1,35 +1,42 @@
-"""A model is tried in another process first: what crashes there ends with a sentence here."""
+"""Models run in another process: what crashes there ends with a sentence here."""
 
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
-from tests.helpers import fake_artifacts, fake_device_bundle
+from tests.helpers import crashing_models, fake_artifacts, fake_device_bundle
 from tests.helpers.command_line import Cli
-from tests.helpers.fake_device_bundle import change, write_sums
 from tledge._io import file_guard
 from tledge._process import subprocesses
-from tledge.errors import ArtifactError
+from tledge.errors import ArtifactError, MissingError
 from tledge.inference import predictor
 from tledge.runtime import sandbox
+from tledge.runtime.latency import Minimum
 from tledge.runtime.model_file import ModelFile
+from tledge.runtime.sandbox import SandboxedSession
 
 CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+ZEROS = np.zeros((2, 8, 8, 3), np.uint8)
 
 
 @pytest.fixture(autouse=True)
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was tried before does not count."""
-    monkeypatch.setattr(sandbox, "_passed", set())
+def no_process_of_other_tests() -> Iterator[None]:
+    """Each test starts with no process, and leaves none that runs code of its own."""
+    sandbox.close_all()
+    yield
+    sandbox.close_all()
 
 
 def as_worker(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
@@ -37,66 +44,75 @@ def as_worker(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     monkeypatch.setattr(subprocesses, "worker_command", lambda *_given: [sys.executable, "-c", code])
 
 
-def test_good_models_pass() -> None:
-    sandbox.try_model(ModelFile("m.tflite", fake_artifacts.tflite()))
-    sandbox.try_model(ModelFile("m.onnx", fake_artifacts.onnx()))
-    assert len(sandbox._passed) == 2
+def opened(content: bytes, name: str = "m.tflite", kernels: str = "xnnpack") -> SandboxedSession:
+    session = sandbox.open_session(ModelFile(name, content), kernels)
+    assert isinstance(session, SandboxedSession)
+    return session
 
 
-def test_trying_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["m.tflite", "m.onnx"])
+def test_session_predicts_as_one_of_this_process(name: str) -> None:
+    from tledge.runtime import sessions
+
+    content = fake_artifacts.tflite() if name == "m.tflite" else fake_artifacts.onnx()
+    here, there = sessions.open_session(ModelFile(name, content)), opened(content, name)
+    images = fake_artifacts.pixels()
+    assert np.array_equal(here.run(images), there.run(images))
+    assert (here.kernels, here.classes, here.image_size) == (there.kernels, 3, there.image_size)
+    assert len(there.latencies(images, Minimum(3, 0))) == 3
+
+
+def test_all_models_share_one_process() -> None:
+    first, second = opened(fake_artifacts.tflite()), opened(fake_artifacts.onnx(), "m.onnx")
+    assert first._process is second._process
+    number = first._number
+    del first
+    gc.collect()
+    assert list(second._process.closed) == [number]
+    assert second.run(ZEROS).shape == (2, 3) and not second._process.closed
+
+
+def test_opening_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_given: object, **_options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(tempfile, "mkstemp", full)
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    sandbox.try_model(ModelFile("m.tflite", fake_artifacts.tflite()))
+    assert opened(fake_artifacts.tflite()).run(ZEROS).shape == (2, 3)
 
 
-def test_model_larger_than_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    count = "import sys; print(len(sys.stdin.buffer.read()) == 3_000_000 and '{}')"
-    as_worker(monkeypatch, count)
-    sandbox.try_model(ModelFile("m.tflite", bytes(3_000_000)))
-    as_worker(monkeypatch, CRASH)  # reads nothing
-    with pytest.raises(ArtifactError, match="SIGSEGV"):
-        sandbox.try_model(ModelFile("m.tflite", bytes(3_000_001)))
-
-
-def test_model_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = fake_artifacts.tflite()
-    sandbox.try_model(ModelFile("m.tflite", model))
+def test_worker_that_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is larger than a pipe holds."""
     as_worker(monkeypatch, CRASH)
-    sandbox.try_model(ModelFile("m.tflite", model))
-    with pytest.raises(ArtifactError):
-        sandbox.try_model(ModelFile("m.tflite", model), "reference")
+    with pytest.raises(ArtifactError, match="SIGSEGV"):
+        opened(bytes(3_000_001))
 
 
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (CRASH, "m.tflite: crashes the runtime that opens it (SIGSEGV)"),
-        ("import os; os.abort()", "(SIGABRT)"),
-        ("raise SystemExit('why not')", "could not be tried (exit code 1). why not"),
-        ("print('{}')", ""),
-        ("print()", "could not be tried (exit code 0)"),
-        ('print(\'{"error": "no such", "kind": "MissingError"}\')', "no such"),
+        (CRASH, "m.tflite: LiteRT with xnnpack kernels crashed (SIGSEGV). Choose other kernels"),
+        ("import os; os.abort()", "crashed (SIGABRT)."),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGFPE)", "crashed (SIGFPE)."),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGBUS)", "crashed (SIGBUS)."),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "usually because memory ran out"),
+        ("raise SystemExit('why not')", "failed (exit code 1). Its last output: why not"),
+        ("print('{', end='')", "failed (exit code 0)"),
+        ("print('{\"error\": \"no such\", \"kind\": \"MissingError\", \"bytes\": 0}')", "no such"),
     ],
-)
+)  # fmt: skip
 def test_every_ending_is_told(code: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     as_worker(monkeypatch, code)
-    try:
-        sandbox.try_model(ModelFile("m.tflite", b"model"))
-    except Exception as error:
-        assert words and words in str(error)
-        assert type(error).__name__ == ("MissingError" if words == "no such" else "ArtifactError")
-    else:
-        assert not words
+    with pytest.raises(MissingError if words == "no such" else ArtifactError) as told:
+        opened(b"model")
+    assert words in str(told.value) and "malicious" not in str(told.value)
 
 
 def test_endless_model_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     as_worker(monkeypatch, "import time; time.sleep(60)")
     monkeypatch.setattr(sandbox, "TIMEOUT", 0.3)
-    with pytest.raises(ArtifactError, match="does not open and predict within"):
-        sandbox.try_model(ModelFile("m.tflite", b"model"))
+    with pytest.raises(ArtifactError, match=r"did not finish within 0\.3 s"):
+        opened(b"model")
 
 
 def test_model_that_is_none_is_told() -> None:
@@ -106,45 +122,67 @@ def test_model_that_is_none_is_told() -> None:
         (fake_artifacts.tflite()[:300], "m.tflite"),
     ):
         with pytest.raises(ArtifactError, match=name):
-            sandbox.try_model(ModelFile(name, model))
+            opened(model, name)
 
 
-def crashing() -> bytes:
-    """A whole flatbuffer of scales that are 0, on which XNNPACK ends with a segmentation fault."""
-    flatbuffers = pytest.importorskip("flatbuffers")
-    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
-    model = schema.ModelT.InitFromPackedBuf(fake_device_bundle.tflite(integers=True), 0)
-    for one in model.subgraphs[0].tensors:
-        if one.quantization and one.quantization.scale is not None:
-            one.quantization.scale = [0.0]
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+def test_next_model_gets_a_new_process() -> None:
+    """And a session that was open when another model crashed opens again."""
+    open_before = opened(fake_artifacts.tflite())
+    flat = opened(crashing_models.many_labels(), kernels="reference")
+    with pytest.raises(ArtifactError, match="SIGABRT"):
+        flat.run(np.zeros((1, 8, 8, 3), np.uint8))
+    assert open_before.run(ZEROS).shape == (2, 3)
+    assert opened(fake_artifacts.tflite()).run(ZEROS).shape == (2, 3)
 
 
-def test_model_that_crashes_litert_is_told(tmp_path: Path, cli: Cli) -> None:
-    """Should LiteRT learn to refuse it, it says so itself."""
-    (tmp_path / "m.tflite").write_bytes(crashing())
-    (tmp_path / "labels.txt").write_text("a\nb\nc\n")
-    done = cli("predict", tmp_path / "m.tflite", "x.jpg")
-    assert done.code == 4 and "m.tflite: " in done.err
-    assert "crashes the runtime that opens it (SIGSEGV)" in done.err or "LiteRT does not load it" in done.err
+def test_one_family_that_aborts_is_named() -> None:
+    """LiteRT's reference int8 softmax ends its process on flat outputs of more than 512 labels."""
+    flat, image = crashing_models.many_labels(600), np.zeros((1, 8, 8, 3), np.uint8)
+    assert opened(flat).run(image).shape == opened(flat, kernels="builtin").run(image).shape == (1, 600)
+    with pytest.raises(ArtifactError) as told:
+        opened(flat, kernels="reference").run(image)
+    assert "LiteRT with reference kernels crashed (SIGABRT). Their int8 softmax aborts" in str(told.value)
+    assert "this model has 600. Choose other kernels" in str(told.value)
+    few = opened(crashing_models.many_labels(512 - 1), kernels="reference")
+    assert few.run(image).shape == (1, 511)
 
 
-def test_loose_file_is_tried(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("family", ["xnnpack", "reference"])
+@pytest.mark.parametrize(
+    "command", ["predict", "verify", "verify --skew", "compare", "bench", "inspect"]
+)  # fmt: skip
+def test_model_that_crashes_ends_no_command(command: str, family: str, tmp_path: Path, cli: Cli) -> None:
+    """Of a stranger's bundle: a crash in one kernel family is a row or a message, with exit code 4."""
+    bundle = crashing_models.bundle(tmp_path / "bundle", family)
+    words, *options = command.split()
+    more = {"predict": [bundle / "golden" / "00.png"], "compare": [bundle_2(tmp_path)]}.get(words, [])
+    kernels = ["--kernels", family] if words != "inspect" else []
+    quick = ["--threads", "1"] if words == "bench" else []
+    variant = ["--variant", "tflite-int8"] if words in ("compare", "bench") else []
+    target = bundle
+    if words in ("inspect", "predict"):  # a file without the bundle's labels
+        target = (bundle / "tflite-int8.tflite").rename(tmp_path / "m.tflite")
+    done = cli(words, target, *more, *options, *kernels, *quick, *variant)
+    crashed = done.out + done.err
+    assert words == "inspect" or "SIG" in crashed or "LiteRT does not load it" in crashed
+    assert done.code == (0 if words == "inspect" else 4), crashed
+    if family == "reference" and words not in ("inspect", "verify --skew"):
+        assert "int8 softmax aborts where more than 512 labels" in " ".join(crashed.split())
+    assert "malicious" not in crashed
+
+
+def bundle_2(tmp_path: Path) -> Path:
+    """Another bundle of the same labels, photos and input."""
+    other = fake_device_bundle.make(tmp_path / "other")
+    fake_device_bundle.change(other, lambda raw: raw.update(version="2"))
+    return other
+
+
+def test_loose_file_is_opened_elsewhere(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "m.tflite").write_bytes(fake_artifacts.tflite())
     as_worker(monkeypatch, CRASH)
     done = cli("predict", tmp_path / "m.tflite", "x.jpg")
-    assert done.code == 4 and "m.tflite: crashes the runtime that opens it (SIGSEGV)" in done.err
-
-
-def test_bytes_that_were_tried_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loose file that is exchanged after it was tried is not read again."""
-    file = tmp_path / "m.tflite"
-    file.write_bytes(fake_artifacts.tflite())
-    monkeypatch.setattr(sandbox, "try_model", lambda *_: file.write_bytes(b"exchanged"))
-    assert predictor.open_predictor(file).session.run(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 3)
-    assert file.read_bytes() == b"exchanged"
+    assert done.code == 4 and "m.tflite: LiteRT with xnnpack kernels crashed (SIGSEGV)" in done.err
 
 
 def test_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,27 +190,29 @@ def test_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     own = file_guard.open_file
     monkeypatch.setattr(file_guard, "open_file", lambda path, **more: reads.append(path) or own(path, **more))
     (tmp_path / "m.tflite").write_bytes(fake_artifacts.tflite())
-    predictor.open_predictor(tmp_path / "m.tflite")
-    assert reads == [tmp_path / "m.tflite"]
+    session = predictor.open_predictor(tmp_path / "m.tflite").session
+    (tmp_path / "m.tflite").write_bytes(b"exchanged")
+    assert reads == [tmp_path / "m.tflite"] and session.run(ZEROS).shape == (2, 3)
 
 
-def test_bundle_is_tried(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle = fake_device_bundle.make(tmp_path / "bundle")
-    photo = next((bundle / "golden").glob("*.png"))
-    as_worker(monkeypatch, CRASH)
-    for arguments in (("predict", bundle, photo), ("verify", bundle), ("verify", bundle, "--skew")):
-        done = cli(*arguments)
-        assert done.code == 4 and "SIGSEGV" in done.out + done.err, arguments
-    done = cli("compare", bundle, copy_of(bundle, tmp_path))
-    assert done.code == 4 and "SIGSEGV" in done.out + done.err
+def test_python_that_starts_no_process_opens_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program may embed Python; then there is no executable to start."""
+    monkeypatch.setattr(sys, "executable", "")
+    session = sandbox.open_session(ModelFile("m.tflite", fake_artifacts.tflite()))
+    assert not isinstance(session, SandboxedSession) and session.run(ZEROS).shape == (2, 3)
+    assert len(sandbox.latencies(session, ZEROS, Minimum(2, 0))) == 2
 
 
-def copy_of(bundle: Path, tmp_path: Path) -> Path:
-    """Another bundle of the same photos."""
-    other = fake_device_bundle.make(tmp_path / "other")
-    change(other, lambda raw: raw.update(version="2"))
-    write_sums(other)
-    return other
+def test_one_row_is_expected_for_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = opened(fake_artifacts.tflite())
+
+    def flat(*_given: object, **_more: object) -> tuple[dict[str, object], bytes]:
+        values: NDArray[np.float32] = np.zeros(3, np.float32)
+        return {"shape": [3]}, values.tobytes()
+
+    monkeypatch.setattr(session._process, "ask", flat)
+    with pytest.raises(ArtifactError, match=r"returns shape \[3\] for 1 images, expected \[1, classes\]"):
+        session.run(ZEROS[:1])
 
 
 def test_predict_needs_an_answer_for_every_label(tmp_path: Path) -> None:

@@ -1,57 +1,59 @@
-"""The process that tries a model: its limits, its end, and what it prints."""
+"""The process that opens models: its requests, its end, and what it prints."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from tests.helpers import fake_artifacts
 from tledge._process import subprocesses
-from tledge.errors import ArtifactError
 from tledge.runtime import sandbox_worker
-from tledge.runtime.model_file import ModelFile
+from tledge.runtime.sandbox_worker import Server
 
-
-def tried(content: bytes, name: str = "m.tflite") -> dict[str, str]:
-    """The last line of the worker's output."""
-    done = subprocess.run(
-        subprocesses.worker_command("runtime.sandbox_worker", name, "xnnpack"),
-        input=content, capture_output=True, check=True, env=subprocesses.child_environment(),
-    )  # fmt: skip
-    result: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
-    return result
+OPEN = {"do": "open", "name": "m.tflite", "kernels": "xnnpack", "sessions": 1, "close": []}
+IMAGE = np.zeros((1, 8, 8, 3), np.uint8)
+RUN = {"do": "run", "number": 1, "shape": IMAGE.shape, "close": []}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its starter's end cannot be seen there")
 def test_worker_does_not_outlive_who_waits_for_it() -> None:
     """A model that never answers would keep it at work for ever."""
-    command, env = (
-        subprocesses.worker_command("runtime.sandbox_worker", "m.tflite", "xnnpack"),
-        {subprocesses.PARENT: "1"},
-    )
+    command, env = subprocesses.worker_command("runtime.sandbox_worker"), {subprocesses.PARENT: "1"}
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | env) as worker:
         assert worker.wait(20) == 1
 
 
-def test_result_is_the_last_line() -> None:
-    assert tried(fake_artifacts.tflite()) == {}
-    failure = tried(b"no model")
-    assert failure["kind"] == "ArtifactError" and "not a TFLite file" in failure["error"]
+def test_worker_ends_with_its_requests() -> None:
+    done = subprocess.run(
+        subprocesses.worker_command("runtime.sandbox_worker"),
+        input=b"", capture_output=True, check=True, env=subprocesses.child_environment(),
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (b"", b"")
 
 
-def test_one_row_is_expected_for_one_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Flat:
-        image_size = (8, 8)
+def test_failure_is_a_reply() -> None:
+    reply, content = Server(sandbox_worker.open_file, {}).reply(OPEN, b"no model")
+    assert reply["kind"] == "ArtifactError" and "not a TFLite file" in reply["error"] and not content
 
-        def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-            return np.zeros(3, np.float32)
 
-    monkeypatch.setattr(sandbox_worker.sessions, "open_session", lambda *_: Flat())
-    with pytest.raises(ArtifactError, match=r"returns shape \[3\] for one image, expected \[1, classes\]"):
-        sandbox_worker.predict_zeros(ModelFile("m.tflite", b""), "xnnpack")
+def test_model_that_needs_too_much_memory_is_a_reply() -> None:
+    def no_memory(*_given: object) -> None:
+        raise MemoryError
+
+    reply, _content = Server(no_memory, {}).reply(OPEN, b"")  # type: ignore[arg-type]
+    assert "does not fit into memory" in reply["error"]
+
+
+@pytest.mark.parametrize("sessions", [1, 3])
+def test_opened_session_runs_until_it_is_closed(sessions: int) -> None:
+    server = Server(sandbox_worker.open_file, {})
+    opened, _content = server.reply({**OPEN, "sessions": sessions}, fake_artifacts.tflite())
+    assert opened["number"] == 1 and opened["classes"] == 3 and not opened["is_integer"]
+    reply, content = server.reply(RUN, IMAGE.tobytes())
+    assert reply["shape"] == (1, 3) and len(content) == 12
+    with pytest.raises(KeyError):
+        server.reply({**RUN, "close": [1]}, IMAGE.tobytes())

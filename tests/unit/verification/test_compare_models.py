@@ -22,6 +22,7 @@ from tledge.contract import InputSpec
 from tledge.errors import RecipeError
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
+from tledge.runtime import sandbox
 from tledge.runtime.latency import Minimum
 from tledge.verification import compare_models
 from tledge.verification.compare_models import ComparedReport, label_differences
@@ -364,12 +365,12 @@ def test_models_take_turns(monkeypatch: pytest.MonkeyPatch, old: Path, tmp_path:
     new = fake_pairs.run(tmp_path / "new", lambda weights: weights * 2)
     asked: list[Any] = []
 
-    def taken(session: Any, _images: Any, _minimum: Any, _clock: Any) -> list[int]:
+    def taken(session: Any, _images: Any, _minimum: Any) -> list[int]:
         asked.append(session)
         first = len(asked) <= 2
         return [10**9] * 50 if first else [2_000_000 if session is asked[1] else 3_000_000]
 
-    monkeypatch.setattr(compare_models, "stream", taken)
+    monkeypatch.setattr(sandbox, "latencies", taken)
     row = compare_models.compare(old, new, LIMITS, variants=["tflite-fp32"]).rows[0]
     mine, other = asked[1], asked[0]
     assert (row.p50_ms_a, row.p50_ms_b) == (2.0, 3.0)

@@ -16,7 +16,7 @@ from tledge.contract import AbstentionPolicy, InputSpec
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.run.records import Artifact
-from tledge.runtime import sandbox
+from tledge.runtime.model_file import ModelFile, read_model
 from tledge.verification import parity
 
 
@@ -55,7 +55,7 @@ def test_errors_of_keras_are_no_remark() -> None:
 
 @pytest.fixture
 def run_with_changed_artifact(tmp_path: Path) -> tuple[RunFolder, Artifact, Path]:
-    """A run whose `.tflite` file is not the one that its record describes, so that it is tried first."""
+    """A run whose `.tflite` file is not the one that its record describes, as after an exchange."""
     folder = RunFolder(fake_artifacts.run(tmp_path / "run"))
     artifact = next(one for one in folder.read_artifacts() if one.variant == "tflite-fp32")
     return folder, replace(artifact, sha256="ab" * 32), folder.path / artifact.path
@@ -65,11 +65,17 @@ def standard() -> parity.Standard:
     return parity.Standard(fake_artifacts.LABELS, InputSpec(8, 8), 576, Parity())
 
 
-def test_artifact_that_was_tried_is_the_one_that_is_opened(
+def test_artifact_that_was_inspected_is_the_one_that_is_opened(
     run_with_changed_artifact: tuple[RunFolder, Artifact, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, artifact, path = run_with_changed_artifact
-    monkeypatch.setattr(sandbox, "try_model", lambda *_: path.write_bytes(b"exchanged"))
+
+    def read(source: Path) -> ModelFile:
+        model = read_model(source)
+        source.write_bytes(b"exchanged")
+        return model
+
+    monkeypatch.setattr(parity, "read_model", read)
     row = parity.check(folder, artifact, folder.read_golden(), standard())
     assert path.read_bytes() == b"exchanged"
     assert row.images > 0 and not any("not a TFLite file" in reason for reason in row.reasons)
