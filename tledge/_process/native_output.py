@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 from tledge._io import native_signals
 
@@ -69,6 +69,31 @@ def native_stderr_closed() -> Iterator[None]:
         yield
     finally:
         _STDERR.open()
+
+
+_announced = [True]
+"""The last entry: whether downloads of libraries are announced on stderr."""
+
+
+@contextmanager
+def downloads_announced(shown: bool) -> Iterator[None]:
+    """Announce downloads of libraries on stderr in a block, or not at all, in every thread."""
+    _announced.append(shown)
+    try:
+        yield
+    finally:
+        _announced.pop()
+
+
+@contextmanager
+def announcements_redirected() -> Iterator[None]:
+    """Move what a library prints on stdout, which is for results, to where downloads are announced."""
+    shown = _announced[-1]
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        redirect_stdout(sys.stderr if shown else nowhere),
+    ):
+        yield
 
 
 @contextmanager

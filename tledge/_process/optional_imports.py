@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from tledge._io import resource_errors
-from tledge._process import compute_threads
+from tledge._process import compute_threads, keras_settings
 from tledge._process.native_output import native_stderr_closed
 from tledge.errors import MissingError, ResourceError
 
@@ -67,13 +67,14 @@ def load(module: str, extra: str, command: str = "") -> Any:
     disable_telemetry()
     compute_threads.fix_count()
     if module in sys.modules:
-        return sys.modules[module]
+        return _with_settings(sys.modules[module])
+    keras_settings.choose_backend()
     # TensorFlow logs its own deprecations through this logger.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         with native_stderr_closed(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tensorflow_hub's of pkg_resources, for example
-            return importlib.import_module(module)
+            return _with_settings(importlib.import_module(module))
     except ImportError as error:
         if explanation := resource_errors.cause(error):
             raise ResourceError(explanation) from error
@@ -81,3 +82,10 @@ def load(module: str, extra: str, command: str = "") -> Any:
             f"{module} is not installed or does not load ({error}). Install it with: "
             f"{command or install_command(extra)}"
         ) from error
+
+
+def _with_settings(module: Any) -> Any:
+    """Return a module; Keras with tledge's own settings."""
+    if getattr(module, "__name__", "") == "keras" and hasattr(module, "config"):
+        keras_settings.apply(module)
+    return module

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tledge._io.encoding import printable
+from tledge._process import native_output
 from tledge.progress import SILENT, Progress, Task
 from tledge.run.records import TrainedRun
 from tledge.visualization.text_format import abstention, interval
@@ -58,7 +59,8 @@ class RichProgress:
 def progress_shown(quiet: bool) -> Iterator[Progress]:
     """Give one command its `Progress`: bars on a terminal, plain lines elsewhere, nothing if quiet."""
     if quiet:
-        yield SILENT
+        with native_output.downloads_announced(False):
+            yield SILENT
         return
     from rich import progress
 

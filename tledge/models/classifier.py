@@ -14,17 +14,16 @@ import os
 import random
 import re
 import shutil
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import config
 from tledge._io import atomic, files, ownership
-from tledge._process import limited_child, optional_imports, processors
+from tledge._process import limited_child, native_output, optional_imports, processors
 from tledge._process.ordered_map import in_order
 from tledge.config import Stage
 from tledge.contract import INPUT_NAME, OUTPUT_NAME
@@ -129,7 +128,7 @@ def _backbone(backbone: Backbone, table: config.Model, inputs: Any, scaled: Any)
         _require_own_weights()
     try:
         # Keras reports downloads on stdout, which is for results.
-        with redirect_stdout(sys.stderr):
+        with native_output.announcements_redirected():
             features = backbone.build(scaled, table, weights)
     except TledgeError:
         raise

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tledge._process import native_output
 from tledge._process.native_output import native_stderr_closed
 
 ABORT = "import ctypes; from tledge._process import native_output as aborts\n"
@@ -48,3 +49,12 @@ def test_overlapping_blocks_give_stderr_back() -> None:
     assert place() == closed != before
     other.__exit__(None, None, None)
     assert place() == before
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_announcements_of_downloads(shown: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """They never reach stdout, and under --quiet not stderr."""
+    with native_output.downloads_announced(shown), native_output.announcements_redirected():
+        print("Downloading data from somewhere")
+    captured = capsys.readouterr()
+    assert captured.out == "" and ("Downloading" in captured.err) is shown

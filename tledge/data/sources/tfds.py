@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tledge._io import resource_errors
-from tledge._process import optional_imports
+from tledge._process import native_output, optional_imports
 from tledge.data.sources import tfrecord_offsets
 from tledge.data.sources.base import Reader, Record, Scan, return_bytes
 from tledge.errors import DataError, MissingError, RecipeError
@@ -140,13 +140,11 @@ def _few_retries() -> Iterator[None]:
 
 def _downloads_silenced() -> Any:
     """Move the announcements of downloads from stdout, which belongs to results, and hide progress bars."""
-    import contextlib
-    import sys
-
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    return contextlib.redirect_stdout(sys.stderr)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    return native_output.announcements_redirected()
 
 
 def _label_names(builder: Any, image: str, label: str) -> list[str]:
