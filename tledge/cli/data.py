@@ -96,8 +96,16 @@ def init(photos: Path, out: Path | None, force: bool, label_from: str, as_json: 
     if folder.unreadable:
         examples = "; ".join(folder.unreadable[: left_out.EXAMPLES])
         echo(one_line(f"{len(folder.unreadable)} of {folder.headers} photos cannot be read: {examples}"))
+    _show_alike(folder.alike)
     echo(one_line(f"Recipe: {path}. Its comments give the reason for each choice."))
     print_next_step(f"tledge data {shell_path(path)}")
+
+
+def _show_alike(labels: tuple[str, ...]) -> None:
+    """Say which labels a fixed camera seems to have taken, whose photos would all be in one split."""
+    if labels:
+        names = ", ".join(labels[:3]) + " ..." * (len(labels) > 3)
+        echo(one_line(f"Most photos of {names} are near-duplicates, as with a fixed camera: see group."))
 
 
 @click.command(epilog=example("tledge data recipes/rps.toml"))

@@ -133,7 +133,7 @@ def _choices(plan: _Plan) -> dict[str, object]:
     return {
         "source": quoted(plan.folder.source or f"folder:{plan.folder.path.as_posix()}"),
         "options": "".join(f"\n{key} = {as_toml(value)}" for key, value in plan.folder.options.items()),
-        "group": "near-duplicates" if plan.is_shared and plan.total <= GROUPED else "none",
+        "group": "near-duplicates" if plan.is_shared and _can_group(plan) else "none",
         "alpha": 0.35 if train < MANY else 1.0,
         "size": next((size for size in SIZES if size <= ENLARGED * plan.folder.median_side), SIZES[-1]),
         "views": 6 if train < 1500 else 4 if train < MANY else 0,
@@ -141,6 +141,11 @@ def _choices(plan: _Plan) -> dict[str, object]:
         "tune": _epochs(8000, train, 5, 25),
         "weights": '\nclass_weights = "balanced"' if most > 3 * least else "",
     }
+
+
+def _can_group(plan: _Plan) -> bool:
+    """Check that near-duplicates are found in time, and do not keep a label in one split."""
+    return plan.total <= GROUPED and not plan.folder.alike
 
 
 def _epochs(photos: int, train: int, low: int, high: int) -> int:
@@ -159,6 +164,7 @@ def _figures(plan: _Plan) -> dict[str, object]:
         "share": plan.parts["validation"].fraction or 0.0,
         "one": 1 / max(1, plan.sizes["test"]),
         "held_out": _quoted_line(plan.parts["test"].origin),
+        "alike": _listed(plan.folder.alike, 3),
         "untested": _listed(plan.untested, 3),
         "bad": len(folder.unreadable),
         "unreadable": _listed(folder.unreadable, 3),
@@ -174,7 +180,8 @@ def _figures(plan: _Plan) -> dict[str, object]:
 def _reason_keys(plan: _Plan, values: Mapping[str, object]) -> dict[str, list[str]]:
     """Return, for each field of the template, the keys of its `REASONS`."""
     side, uneven = plan.folder.median_side, plan.labels[0][0] < plan.labels[-1][0]
-    group = "near-duplicates" if values["group"] != "none" else "too many" if plan.is_shared else "folders"
+    group = "alike" if plan.folder.alike else "too many"
+    group = "near-duplicates" if values["group"] != "none" else group if plan.is_shared else "folders"
     return {
         "why_group": [f"group {group}"],
         "why_on_bad": ["on bad", *["on bad seen"] * bool(plan.folder.unreadable)],

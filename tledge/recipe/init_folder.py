@@ -26,6 +26,7 @@ from tledge.errors import DataError, MissingError
 from tledge.preprocessing import image as preprocessing_image
 from tledge.preprocessing.file_formats import FORMATS
 from tledge.preprocessing.pillow_open import open_image, pillow_warnings_ignored
+from tledge.recipe import init_groups
 from tledge.recipe.init_layout import FEWEST, Layout, find_layout
 
 LAYOUTS = "<split>/<label>/photo.jpg or <label>/photo.jpg"
@@ -70,6 +71,8 @@ class Folder:
     options: Mapping[str, object] = field(default_factory=dict)
     why_source: str = ""
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
+    alike: tuple[str, ...] = ()
+    """Labels most of whose photos are near-duplicates of each other, where splits are to be drawn."""
 
 
 def look(root: Path, label_from: str = "") -> Folder:
@@ -106,7 +109,16 @@ def look(root: Path, label_from: str = "") -> Folder:
         options={"label_from": layout.label_from} if kind == "pattern" else {},
         why_source=_why_source(given, layout, records[0].id, records[0].label),
         left_out=scan.left_out(),
+        alike=_alike(root, splits, records),
     )
+
+
+def _alike(root: Path, splits: Mapping[str, object], records: Iterable[Record]) -> tuple[str, ...]:
+    """Return the labels that near-duplicates hold together, where a split is a share of the train folder."""
+    roles = roles_of(root, splits)
+    if len(roles) == len(ROLES):
+        return ()
+    return init_groups.held_together(record for record in records if record.split == roles["train"])
 
 
 def count(root: Path, records: Iterable[Record]) -> tuple[dict[str, dict[str, int]], ClassList]:

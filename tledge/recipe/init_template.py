@@ -83,6 +83,11 @@ REASONS = {
     "group near-duplicates": "Photos of one scene stay in one split. With near-duplicates in train and "
     "in another split, the score would be too good.",
     "group folders": "Your folders decide which photo is in which split, so no groups are needed.",
+    "group alike": "Most photos of {alike} are near-duplicates of each other, as with a fixed camera: kept "
+    "together, they would all be in one split, and the others had none of them. So they are not.\nNOTE: "
+    "nearly equal photos are then in train and in test, and the score is too good. For an honest one, make "
+    "folders train and test with photos of different days, or set group to a regular expression for what the "
+    "names of one day or scene share.",
     "group too many": "Photos of one scene are not kept together: finding them among {plan.total:,} photos "
     'would take hours. group = "near-duplicates" finds them all the same. Without it, put whole bursts or '
     "videos into folders train and test yourself, or the test score will be too good.",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.helpers.onnx_graphs import SIDE, answers, constants, graph, photos
+from tledge._io.json_records import to_json
 from tledge._version import __version__
 from tledge.contract import InputSpec
 from tledge.formats import onnx, onnx_conversion
@@ -74,7 +74,7 @@ def test_a_file_says_what_it_is(mode: str, tmp_path: Path, monkeypatch: pytest.M
     assert made.opset_import[0].version == 17 and made.doc_string == "three things"
     found = onnx.inspect(out)
     assert (found.metadata["tledge"], found.labels) == (__version__, ("a", "b", "c"))
-    wanted = {"input": asdict(InputSpec(SIDE, SIDE)), "output": "probabilities"}
+    wanted = {"input": to_json(InputSpec(SIDE, SIDE)), "output": "probabilities"}
     assert json.loads(found.metadata["contract"]) == wanted
     session = OnnxSession(out.read_bytes(), "net")
     for count in (1, 3):

@@ -315,6 +315,7 @@ def test_untested_label_is_noted() -> None:
     [
         (unsplit(500_000), "near-duplicates", "Photos of one scene stay in one split."),
         (unsplit(500_001), "none", "among 1,000,002 photos would take hours"),
+        (unsplit(100, alike=("dog",)), "none", 'Most photos of "dog" are near-duplicates of each other'),
         (per_split(train=200, test=99), "near-duplicates", "Photos of one scene stay in one split."),
         (per_split(train=200, val=99, test=99), "none", "so no groups are needed"),
     ],
@@ -445,7 +446,8 @@ def test_every_reason_can_be_given() -> None:
     """Each sentence is chosen for some folder, and no other is asked for."""
     uneven = seen({"train": {"cat": 900, "dog": 100}, "test": {"cat": 9}}, unreadable=("x: empty",))
     folders = [
-        uneven, unsplit(100), unsplit(600_000, median_side=120), unsplit(99, median_side=9),
+        uneven, unsplit(100, alike=("cat",)), unsplit(100),
+        unsplit(600_000, median_side=120), unsplit(99, median_side=9),
         per_split(train=99, val=9), per_split(train=99, val=9, test=9),
     ]  # fmt: skip
     plans = [init._plan(folder) for folder in folders]
