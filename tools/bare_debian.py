@@ -32,7 +32,8 @@ PIP = ("/etc/pip.conf", "/etc/hosts", "/etc/resolv.conf")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MOUNT = """\
 mount --rbind /dev "$1/dev" && mount -t proc proc "$1/proc" || exit 1
-exec chroot "$1" sh -c "cd '/$2' && exec $3"
+for folder in $BIND; do mkdir -p "$1$folder" && mount --rbind "$folder" "$1$folder" || exit 1; done
+exec chroot "$1" sh -c "cd '/$2' && $3"
 """
 
 
@@ -95,6 +96,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("commands", nargs="*", default=COMMANDS, help="[make demo, make test]")
     parser.add_argument("--folder", type=Path, default=ROOT / ".cache" / "bare-debian", help="[%(default)s]")
+    parser.add_argument(
+        "--bind", nargs="+", default=(), help="folders to show inside, such as a package index"
+    )
     parser.add_argument("--without-venv", action="store_true", help="leave python3-venv out")
     given = parser.parse_args()
     packages = PACKAGES if given.without_venv else (*PACKAGES, "python3-venv")
@@ -103,7 +107,7 @@ def main() -> int:
         shutil.rmtree(root, ignore_errors=True)
         make_root(root, packages)
     copy_tree(root / HOME)
-    environment = pip_environment(root)
+    environment = pip_environment(root) | {"BIND": " ".join(given.bind)}
     for command in given.commands:
         if code := run(root, command, environment):
             return code
