@@ -21,7 +21,7 @@ BATCH = 64
 """Images read at once."""
 
 
-IN_MEMORY = 256 << 20
+IN_MEMORY = 512 << 20
 """Bytes up to which thumbnails stay in memory; more are written to a temporary file."""
 
 
