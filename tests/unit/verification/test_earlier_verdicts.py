@@ -15,7 +15,7 @@ from tledge.config import Parity
 from tledge.errors import ArtifactError, MissingError
 from tledge.run.folder import RunFolder
 from tledge.run.records import ParityRow
-from tledge.runtime import sessions
+from tledge.runtime import sandbox, sessions
 from tledge.verification import parity, verify
 
 ONNX = "onnx-fp32"
@@ -33,6 +33,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (path / "artifacts" / "tflite-fp32.json").unlink()
     monkeypatch.setattr(parity, "structural_reasons", lambda *_rest: [])
     monkeypatch.setattr(sessions, "_onnx_runtime_session", missing)
+    monkeypatch.setattr(sandbox, "is_possible", lambda _library: False)  # another process would have it
     return path
 
 
