@@ -31,7 +31,7 @@ def alike(prepared: Prepared, monkeypatch: pytest.MonkeyPatch, *labels: str, oth
     for label in labels:
         members = [number for number, row in enumerate(prepared.rows) if row.label == label][others:]
         groups[members] = members[0]
-    monkeypatch.setattr(splits, "groups_of", lambda _prepared: groups)
+    monkeypatch.setattr(splits, "groups_of", lambda *_arguments: groups)
 
 
 def refusal(prepared: Prepared, table: Data) -> str:
