@@ -68,7 +68,7 @@ def test_is_one_short_file_of_its_own() -> None:
     }
     others = {str(name).split(".")[0] for name in names} - set(sys.stdlib_module_names)
     assert others == {"numpy", "PIL", "ai_edge_litert"}
-    assert len(SOURCE.splitlines()) < 320
+    assert len(SOURCE.splitlines()) < 340
     assert [path.name for path in PROJECT.glob("*.py")] == ["classify.py"]
 
 
