@@ -61,4 +61,4 @@ def test_sources_stay_short() -> None:
         ]
         return len([line for line in found if not re.match(r"\s*($|//|/\*|\*)", line)])
 
-    assert lines("core") < 475 and lines("desktop") < 60 and lines("app") < 200
+    assert lines("core") < 475 and lines("desktop") < 60 and lines("app") < 220
