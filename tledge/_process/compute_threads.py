@@ -2,16 +2,14 @@
 
 Each thread adds up a part of a sum, and float32 sums depend on how they are divided. Left alone, both
 libraries take as many threads as the process may use processors, and so the same recipe gives another
-model on one processor than on two.
+model under `taskset -c 0` than on the whole machine. Here they take as many as the machine has processors,
+whatever the process may use.
 """
 
 from __future__ import annotations
 
 import os
 from importlib.util import find_spec
-
-THREADS = 2
-"""Threads that share one computation, whatever the number of processors."""
 
 TENSORFLOW = "TF_NUM_INTRAOP_THREADS"
 """TensorFlow's own environment variable for this number; read when it first computes."""
@@ -20,11 +18,16 @@ JAX = "NPROC"
 """The environment variable from which JAX on the CPU takes the number of processors; read when it loads."""
 
 
+def machine_count() -> int:
+    """Return the number of processors of the machine, also where this process may use fewer."""
+    return os.cpu_count() or 1
+
+
 def fix_count() -> None:
     """Set both variables where they are unset, for this process and its children; call before importing."""
-    os.environ.setdefault(TENSORFLOW, str(THREADS))
+    os.environ.setdefault(TENSORFLOW, str(machine_count()))
     if os.environ.get("KERAS_BACKEND") == "jax" and not _has_jax_plugin():
-        os.environ.setdefault(JAX, str(THREADS))
+        os.environ.setdefault(JAX, str(machine_count()))
 
 
 def settings() -> dict[str, str]:

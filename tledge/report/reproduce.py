@@ -32,7 +32,7 @@ def _variables(summary: Summary) -> Iterator[str]:
     threads = summary.environment.get("threads", {})
     for name in (compute_threads.TENSORFLOW, compute_threads.JAX):
         value = threads.get(name, "")
-        if value not in ("", str(compute_threads.THREADS)):
+        if value not in ("", str(compute_threads.machine_count())):
             yield f"{name}={quoted(value)}"
 
 

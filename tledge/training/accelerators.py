@@ -8,14 +8,12 @@ written.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tledge._process import compute_threads, processors
 from tledge.config import Hardware, Stage
 from tledge.errors import RecipeError, RunError
 from tledge.progress import SILENT, Progress
@@ -106,7 +104,6 @@ def engine(table: Hardware, progress: Progress = SILENT) -> Engine:
     """
     import keras
 
-    _tell_of_idle_processors(progress)
     names = _devices() if table.devices == "all" else []
     if len(names) < 2:
         if table.devices == "all":
@@ -122,29 +119,6 @@ def engine(table: Hardware, progress: Progress = SILENT) -> Engine:
     import tensorflow
 
     return Engine(table, tensorflow.distribute.MirroredStrategy(names), len(names))
-
-
-def _tell_of_idle_processors(progress: Progress) -> None:
-    """Say how to train with more threads, where TensorFlow computes on a CPU that has more processors."""
-    threads, available = os.environ.get(compute_threads.TENSORFLOW), processors.available()
-    if threads != str(compute_threads.THREADS) or available <= compute_threads.THREADS or not _is_on_cpu():
-        return
-    progress.say(
-        f"TensorFlow divides each computation among {threads} threads, on every machine, so that the same "
-        f"recipe gives the same model. {compute_threads.TENSORFLOW}={available} trains faster here, and "
-        "gives a model with other last digits."
-    )
-
-
-def _is_on_cpu() -> bool:
-    """Return whether training computes with TensorFlow and without a GPU."""
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow
-
-    return not tensorflow.config.list_physical_devices("GPU")
 
 
 def _devices() -> Sequence[str]:

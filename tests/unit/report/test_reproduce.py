@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from tests.helpers import fake_artifacts
 from tledge.bundle import run_summary
@@ -21,9 +24,10 @@ def test_name_is_one_word(tmp_path: Path) -> None:
         assert f"runs/{evil}" in words and "touch" not in words
 
 
-def test_other_threads_are_repeated(tmp_path: Path) -> None:
+def test_other_threads_are_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What tledge sets itself is not; runs of earlier versions recorded none."""
     summary = run_summary.read(RunFolder(fake_artifacts.run(tmp_path / "run")))
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     others = {"TF_NUM_INTRAOP_THREADS": "16"}
     own = {"TF_NUM_INTRAOP_THREADS": "2", "NPROC": "2"}
     for threads, first in ((others, "TF_NUM_INTRAOP_THREADS=16"), (own, "tledge"), ({}, "tledge")):

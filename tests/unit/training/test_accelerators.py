@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from tests.helpers.device_training import Listener
-from tledge._process import compute_threads, processors
 from tledge.config import Hardware, Stage
 from tledge.errors import RunError
 from tledge.progress import SILENT
@@ -71,19 +70,3 @@ def test_abort_names_what_to_set() -> None:
 def test_abort_of_single_images_advises_no_smaller_batch() -> None:
     said = accelerators.aborted(Stage(name="top"), batch_partition.BatchPartition(1))
     assert "Set a smaller [model] image_size" in said
-
-
-@pytest.mark.parametrize(
-    ("threads", "cores", "on_cpu", "lines"),
-    [("2", 16, True, 1), ("16", 16, True, 0), ("2", 2, True, 0), ("2", 16, False, 0)],
-)
-def test_idle_processors_are_named(
-    monkeypatch: pytest.MonkeyPatch, threads: str, cores: int, on_cpu: bool, lines: int
-) -> None:
-    listener = Listener()
-    monkeypatch.setenv(compute_threads.TENSORFLOW, threads)
-    monkeypatch.setattr(processors, "available", lambda: cores)
-    monkeypatch.setattr(accelerators, "_is_on_cpu", lambda: on_cpu)
-    accelerators._tell_of_idle_processors(listener)
-    assert len(listener.lines) == lines
-    assert all("TF_NUM_INTRAOP_THREADS=16 trains faster" in line for line in listener.lines)
