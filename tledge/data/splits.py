@@ -283,8 +283,8 @@ def _choose_groups(
     """Choose groups, in a seeded order, whose sizes by class add up to about the goals.
 
     With totals t, goals g and a group's sizes s, all by class, a group is chosen if it brings the
-    totals closer to the goals: |t + s - g|^2 <= |t - g|^2. A class that ends up with nothing gets
-    its last group, where it has another one left to train on.
+    totals closer to the goals: |t + s - g|^2 <= |t - g|^2. A class that would get nothing, though its goal
+    is above 0, gets its last group where it has another one left to train on.
     """
     import numpy as np
 
@@ -299,7 +299,7 @@ def _choose_groups(
         for group in order:
             size = sizes[group]
             is_closer = _distance_change(size, totals, goals) <= 0
-            is_last_chance = not totals[label] and goals[label] >= 1 and group == order[-1] and len(order) > 1
+            is_last_chance = not totals[label] and goals[label] > 0 and group == order[-1] and len(order) > 1
             if group not in chosen and (is_closer or is_last_chance):
                 chosen.add(group)
                 for own, count in size.items():

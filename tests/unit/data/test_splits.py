@@ -90,7 +90,16 @@ def test_folders_that_are_no_splits_are_explained(counts: dict[tuple[str, str], 
     assert hint in str(refused.value) and ("If " in str(refused.value)) == bool(hint)
 
 
-@pytest.mark.parametrize("validation", [share("test", 0.001), "train", "train[5:5]"])
+@pytest.mark.parametrize(("fraction", "photos"), [(0.1, 4), (0.2, 2), (0.001, 9)])
+def test_share_of_few_photos_takes_one_of_each_class(fraction: float, photos: int) -> None:
+    """A class with one photo keeps it for training."""
+    several = {("train", label): photos for label in ("cat", "dog", "emu")}
+    made = prepared(several | {("train", "fox"): 1, ("test", "cat"): 3})
+    counts = splits.counts(made, splits.split(made, data("train", share("train", fraction), "test"), seed=0))
+    assert counts["validation"] == {"cat": 1, "dog": 1, "emu": 1, "fox": 0} and counts["train"]["fox"] == 1
+
+
+@pytest.mark.parametrize("validation", ["train", "train[5:5]"])
 def test_empty_split_is_refused(validation: object) -> None:
     with pytest.raises(DataError, match="validation: no photo is left"):
         splits.split(prepared(MANY), data("train", validation, "test"), seed=0)
