@@ -29,6 +29,9 @@ pytestmark = pytest.mark.slow
 SCRIPTS = ROOT / "tests" / "devices" / "clients"
 VERSIONS = SCRIPTS / "constraints.txt"
 WANTED = ("tflite-fp16", "tflite-dynamic", "tflite-mixed", "tflite-int16x8", "onnx-fp16")
+LIBRARIES = "libegl1 libgl1 libgles2 libglib2.0-0 libxcb1"
+"""Debian packages that OpenCV and MediaPipe load at run time."""
+
 REFUSED = {"tflite-int16x8": "input"}
 """What MediaPipe does not take, by a word of what it says: 16-bit numbers are no pixels to it."""
 
@@ -44,6 +47,7 @@ def python() -> Path:
         if not (made / "complete").exists():
             install(made)
             (made / "complete").touch()
+    require_system_libraries(made / "bin" / "python")
     return made / "bin" / "python"
 
 
@@ -54,6 +58,17 @@ def install(folder: Path) -> None:
     done = subprocess.run([*pip, "--requirement", VERSIONS], capture_output=True, text=True, check=False)
     if done.returncode and not os.environ.get("TLEDGE_CI"):
         pytest.skip(f"MediaPipe and OpenCV cannot be installed: {done.stderr.strip()[-300:]}")
+    assert done.returncode == 0, done.stderr
+
+
+def require_system_libraries(python: Path) -> None:
+    """Skip where the system lacks libraries that both load, and fail in CI."""
+    done = subprocess.run(
+        [python, "-c", "import cv2, mediapipe"], capture_output=True, text=True, check=False
+    )
+    reason = f"{done.stderr.strip().rpartition(chr(10))[2]}. On Debian: sudo apt-get install {LIBRARIES}"
+    if done.returncode and "cannot open shared object file" in reason and "TLEDGE_CI" not in os.environ:
+        pytest.skip(reason)
     assert done.returncode == 0, done.stderr
 
 
