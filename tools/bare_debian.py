@@ -33,7 +33,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MOUNT = """\
 mount --rbind /dev "$1/dev" && mount -t proc proc "$1/proc" || exit 1
 for folder in $BIND; do mkdir -p "$1$folder" && mount --rbind "$folder" "$1$folder" || exit 1; done
-exec chroot "$1" sh -c "cd '/$2' && $3"
+exec chroot "$1" setsid --wait sh -c "cd '/$2' && $3"
 """
 
 
