@@ -50,9 +50,9 @@ class SplitPart:
 
     `origin` is the source split. `start` and `stop` cut a slice out of it in the order of the
     source ("90%", "100", "-50"), which for folders is by label. Of the images that remain, at most one
-    of these is taken: a `fraction` of each class (at least one image, where another is left), a `count` of images spread evenly
-    over the classes, a share of its `files`, or the images whose id matches a glob `pattern`. The parts in
-    `also` are added.
+    of these is taken: a `fraction` of each class (at least one image, where another is left), a `count` of
+    images spread evenly over the classes, a share of its `files`, or the images whose id matches a glob
+    `pattern`. The parts in `also` are added.
     """
 
     origin: str
