@@ -91,18 +91,20 @@ def accepted(records: Iterable[Record]) -> list[str]:
 def test_labels_are_equal_in_all_artifacts(
     write: Callable[[Path, list[str]], list[Record]], names: list[str], tmp_path: Path
 ) -> None:
-    records = write(tmp_path, names)
+    photos, made = tmp_path / "photos", tmp_path / "made"  # apart: names are drawn, and one was "labels"
+    photos.mkdir()
+    made.mkdir()
+    records = write(photos, names)
     chosen = class_list(accepted(records)).names
     assert len(chosen) > COUNT // 4
     assert all(label == labels.normalized(label) for label in chosen)
-    (tmp_path / "labels").mkdir()
-    text = tmp_path / "labels" / "labels.txt"
+    text = made / "labels.txt"
     text.write_text(contract.labels_text(chosen), encoding="utf-8")
     assert contract.parse_labels(text.read_text(encoding="utf-8")) == chosen
     assert tuple(tflite_metadata.read_metadata(tflite_with(chosen))["labels"]) == chosen
-    assert onnx.inspect(onnx_with(chosen, tmp_path / "labels" / "model.onnx")).labels == chosen
+    assert onnx.inspect(onnx_with(chosen, made / "model.onnx")).labels == chosen
     if write is in_records:
-        assert saved_labels(chosen, tmp_path / "labels") == chosen
+        assert saved_labels(chosen, made) == chosen
 
 
 def saved_labels(chosen: tuple[str, ...], folder: Path) -> tuple[str, ...] | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import verdicts
 
 from tests.helpers.pictures import requests
+from tledge.visualization.text_format import percent
 
 
 def words(svg: str) -> str:
@@ -21,10 +22,10 @@ def test_picture_shows_what_was_measured(small_run: Path) -> None:
     svg = verdicts.picture(small_run)
     parity = json.loads((small_run / "parity.json").read_text(encoding="utf-8"))
     shown = words(svg)
-    assert "tledge export runs/small --int8" in shown and f"{parity['reference']['accuracy']:.4f}" in shown
+    assert "tledge export runs/small --int8" in shown and f"{parity['reference']['accuracy']:.1%}" in shown
     for row in parity["rows"]:
-        assert row["variant"] in shown and f"{row['agreement']:.4f}" in shown
-    assert "…" not in re.sub(r"pp \(.*?\)", "", shown)
+        assert row["variant"] in shown and percent(row["agreement"]) in shown
+    assert "…" not in shown
     assert requests(svg) == [] and verdicts.picture(small_run) == svg
 
 

@@ -15,6 +15,7 @@ def test_real_run_holds_what_is_explained(small_run: Path) -> None:
         "quantize_aware.keras",
         "quantize_aware.json",
         "checkpoints",
+        "classes.csv",
         "bench.json",
         "bench.png",
         "feedback",

@@ -25,7 +25,8 @@ time.sleep(600)
 """
 
 STARTER = """
-import os, subprocess, sys, time
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background of a shell ignores it
 from tledge._process import subprocesses as children
 with children.ignore_interrupts():
     worker = subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]],
@@ -57,7 +58,7 @@ def test_worker_ends_with_its_starter(way: str) -> None:
         assert starter.stdout is not None
         worker = int(starter.stdout.readline())
         os.killpg(starter.pid, signal.SIGINT)  # as a terminal does
-        starter.wait()
+        starter.wait(60)
         assert ends(worker, 5)
 
 
