@@ -43,8 +43,8 @@ from pathlib import Path
 from tledge.cli.main import main
 from tledge.data.sources import folder
 checked, place = folder._check_depths, Path(sys.argv[1])
-def check(root, found):
-    checked(root, found)
+def check(*arguments):
+    checked(*arguments)
     (place / "gone.jpg").unlink()
     (place / "cut.jpg").write_bytes((place / "cut.jpg").read_bytes()[:300])
     (place / "other.jpg").write_bytes((place / "0.jpg").read_bytes())

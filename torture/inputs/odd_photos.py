@@ -126,7 +126,7 @@ def damaged_photos() -> dict[str, OddPhoto]:
 
 
 def colours() -> dict[str, OddPhoto]:
-    """Build rare colours, depths and profiles: all are photos."""
+    """Build rare colours, depths and profiles: all are photos, but where black and white are not known."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     cmyk = encode(sample_image("CMYK"), "JPEG")
     photos = {
@@ -138,8 +138,7 @@ def colours() -> dict[str, OddPhoto]:
         "colour16.png": sixteen_bit_png(2, 3),
         "colour16 and alpha.png": sixteen_bit_png(6, 4),
         "grey16.tif": encode(Image.fromarray(np.arange(768, dtype=np.uint16).reshape(24, 32) * 80), "TIFF"),
-        "float.tif": encode(sample_image("F"), "TIFF"),
-        "integers of 32 bits.tif": encode(sample_image("I"), "TIFF"),
+        "float from 0 to 1.tif": encode(sample_image("F").point(lambda value: value / 255), "TIFF"),
         "one bit.png": encode(sample_image("1"), "PNG"),
         "one bit.tif": encode(sample_image("1"), "TIFF", compression="group4"),
         "grey and alpha.png": encode(sample_image("LA"), "PNG"),
@@ -155,7 +154,12 @@ def colours() -> dict[str, OddPhoto]:
         "progressive.jpg": encode(sample_image(), "JPEG", progressive=True),
         "interlaced.gif": encode(sample_image(), "GIF", interlace=1),
     }
-    return {name: OddPhoto(data, PREPARED) for name, data in photos.items()}
+    unknown_range = {
+        "float.tif": encode(sample_image("F"), "TIFF"),
+        "integers of 32 bits.tif": encode(sample_image("I"), "TIFF"),
+    }
+    refused = {name: OddPhoto(data, REFUSED, "pixel_range") for name, data in unknown_range.items()}
+    return {name: OddPhoto(data, PREPARED) for name, data in photos.items()} | refused
 
 
 def shapes() -> dict[str, OddPhoto]:

@@ -58,7 +58,26 @@ def refused_label(label: str) -> OddTraining:
 
 
 RECORDS = ("data.splits.test={ from = 'train', fraction = 0.2 }",)
+MISSING_LABEL = "data.on_missing_label=continue"
 REFUSED = {
+    "a label that validation lacks": OddTraining(
+        folder_photos(
+            {
+                "train": dict.fromkeys("abc", 10),
+                "validation": dict.fromkeys("ab", 5),
+                "test": dict.fromkeys("abc", 8),
+            }
+        ),
+        (VALIDATION_SPLIT,),
+        ("validation has no photo of c", "on_missing_label"),
+        1,
+    ),
+    "a label that test lacks": OddTraining(
+        folder_photos({"train": dict.fromkeys("ab", 20), "test": {"a": 10}}),
+        (),
+        ("test has no photo of b", "on_missing_label"),
+        1,
+    ),
     "one label": OddTraining(
         folder_photos({"train": {"a": 10}, "test": {"a": 5}}),
         words=("Expected two labels or more",),
@@ -112,15 +131,15 @@ TRAINED = {
     "a class missing from validation": OddTraining(
         folder_photos({"train": dict.fromkeys("abc", 10), "validation": dict.fromkeys("ab", 5),
                 "test": dict.fromkeys("abc", 8)}),
-        (VALIDATION_SPLIT,), (NOTE + "no photo at all in validation: c",), reduced=True,
+        (VALIDATION_SPLIT, MISSING_LABEL), (NOTE + "no photo at all in validation: c",), reduced=True,
     ),
     "a class missing from test": OddTraining(
         folder_photos({"train": dict.fromkeys("abc", 10), "validation": dict.fromkeys("abc", 5),
                 "test": dict.fromkeys("ab", 8)}),
-        (VALIDATION_SPLIT,), (NOTE + "no photo at all in test: c",),
+        (VALIDATION_SPLIT, MISSING_LABEL), (NOTE + "no photo at all in test: c",),
     ),
     "a test of one class": OddTraining(
-        folder_photos({"train": dict.fromkeys("ab", 20), "test": {"a": 10}}), (),
+        folder_photos({"train": dict.fromkeys("ab", 20), "test": {"a": 10}}), (MISSING_LABEL,),
         (NOTE + "no photo at all in test: b",),
     ),
     "one photo a label in every split": OddTraining(

@@ -76,8 +76,15 @@ def return_bytes(data: bytes) -> bytes:
 
 def file_stamps(files: Iterable[tuple[str, str | Path]]) -> list[tuple[str, int, int]]:
     """Return name, size and time of every file, by which a fingerprint recognizes a changed file."""
-    stats = [(name, os.stat(path)) for name, path in files]
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return [(name, *_stamp(path)) for name, path in files]
+
+
+def _stamp(path: str | Path) -> tuple[int, int]:
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:  # deleted since it was listed: reading it says so, and names it
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
 
 
 def printable_id(name: str) -> str:
