@@ -45,6 +45,8 @@ from tledge.data.sources import folder
 checked, place = folder._check_depths, Path(sys.argv[1])
 def check(*arguments):
     checked(*arguments)
+    if not (place / "gone.jpg").exists():  # records are asked for twice
+        return
     (place / "gone.jpg").unlink()
     (place / "cut.jpg").write_bytes((place / "cut.jpg").read_bytes()[:300])
     (place / "other.jpg").write_bytes((place / "0.jpg").read_bytes())
