@@ -98,7 +98,7 @@ def test_worker_that_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "usually because memory ran out"),
         ("raise SystemExit('why not')", "failed (exit code 1). Its last output: why not"),
         ("print('{', end='')", "failed (exit code 0)"),
-        ("print('{\"error\": \"no such\", \"kind\": \"MissingError\", \"bytes\": 0}')", "no such"),
+        ("input(); print('{\"error\": \"no such\", \"kind\": \"MissingError\", \"bytes\": 0}')", "no such"),
     ],
 )  # fmt: skip
 def test_every_ending_is_told(code: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
