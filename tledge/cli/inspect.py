@@ -1,9 +1,9 @@
-"""`tledge predict`, `list`, `inspect` and `report`: read models, runs and tables."""
+"""`tledge list`, `inspect` and `report`: read models, runs and tables."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,77 +13,16 @@ from tledge.cli.options import (
     echo,
     example,
     json_fields,
-    kernels_option,
-    key_option,
     open_run_for_writing,
     print_json,
     print_next_step,
-    read_public_key,
     shell_path,
     write_report,
 )
-from tledge.errors import ArtifactError, MissingError, TledgeError
+from tledge.errors import ArtifactError, MissingError
 
 if TYPE_CHECKING:
     from tledge.cli.listing import RunLine
-    from tledge.contract import AbstentionPolicy
-    from tledge.inference.predict import Answer
-
-
-@click.command(epilog=example("tledge predict runs/rps/bundle photo.jpg"))
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("photos", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--top", default=3, show_default=True, type=click.IntRange(1), help="Number of top predictions."
-)
-@click.option("--variant", metavar="NAME", help="Artifact of a bundle [tflite-int8 if there is one].")
-@key_option
-@kernels_option
-@common_options
-def predict(
-    model: Path,
-    photos: tuple[Path, ...],
-    top: int,
-    variant: str | None,
-    key: Path | None,
-    kernels: str,
-    quiet: bool,
-    as_json: bool,
-) -> None:
-    """Classify photos with a bundle, a run or a single .tflite or .onnx file; needs no TensorFlow.
-
-    A bundle has a confidence threshold; a prediction below it is marked with a "?".
-    """
-    from tledge.cli import console
-    from tledge.inference.predict import predict as predict_all
-    from tledge.inference.predictor import open_predictor
-    from tledge.progress import track
-
-    predictor = open_predictor(model, variant, kernels, read_public_key(key))
-    for remark in predictor.remarks if not quiet else ():
-        echo(remark, err=True)
-    with console.progress_shown(quiet or len(photos) < 20) as progress:
-        answers = list(track(progress, predict_all(predictor, photos, top), "predict", len(photos)))
-    if as_json:
-        print_json([_answer_as_json(answer) for answer in answers])
-    for answer in answers if not as_json else ():
-        echo(_answer_line(answer, predictor.confidence))
-    unread = [answer for answer in answers if answer.error]
-    if unread:
-        raise TledgeError(f"{len(unread)} of {len(answers)} photos could not be read.")
-
-
-def _answer_as_json(answer: Answer) -> dict[str, Any]:
-    """Return an answer for --json: `error` is there only where there is one."""
-    return {name: value for name, value in json_fields(answer).items() if value or name != "error"}
-
-
-def _answer_line(answer: Answer, policy: AbstentionPolicy | None) -> str:
-    """Return the line for one photo: its best predictions, marked where they are unsure, or its error."""
-    best = "  ".join(f"{guess.label} {guess.confidence:.3f}" for guess in answer.predictions)
-    if answer.abstained and policy:
-        best = f"? {best}  (unsure: below {policy.threshold:.3f})"
-    return one_line(f"{answer.image}: {answer.error or best}")
 
 
 @click.command("list", epilog=example("tledge list recipes"))

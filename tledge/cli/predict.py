@@ -1,0 +1,81 @@
+"""`tledge predict`: classify photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tledge._io.encoding import one_line
+from tledge.cli.options import (
+    common_options,
+    echo,
+    example,
+    json_fields,
+    kernels_option,
+    key_option,
+    print_json,
+    read_public_key,
+)
+from tledge.errors import TledgeError
+
+if TYPE_CHECKING:
+    from tledge.contract import AbstentionPolicy
+    from tledge.inference.predict import Answer
+
+
+@click.command(epilog=example("tledge predict runs/rps/bundle photo.jpg"))
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("photos", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--top", default=3, show_default=True, type=click.IntRange(1), help="Number of top predictions."
+)
+@click.option("--variant", metavar="NAME", help="Artifact of a bundle [tflite-int8 if there is one].")
+@key_option
+@kernels_option
+@common_options
+def predict(
+    model: Path,
+    photos: tuple[Path, ...],
+    top: int,
+    variant: str | None,
+    key: Path | None,
+    kernels: str,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Classify photos with a bundle, a run or a single .tflite or .onnx file; needs no TensorFlow.
+
+    A bundle has a confidence threshold; a prediction below it is marked with a "?".
+    """
+    from tledge.cli import console
+    from tledge.inference.predict import predict as predict_all
+    from tledge.inference.predictor import open_predictor
+    from tledge.progress import track
+
+    predictor = open_predictor(model, variant, kernels, read_public_key(key))
+    for remark in predictor.remarks if not quiet else ():
+        echo(remark, err=True)
+    with console.progress_shown(quiet or len(photos) < 20) as progress:
+        answers = list(track(progress, predict_all(predictor, photos, top), "predict", len(photos)))
+    if as_json:
+        print_json([_answer_as_json(answer) for answer in answers])
+    for answer in answers if not as_json else ():
+        echo(_answer_line(answer, predictor.confidence))
+    unread = [answer for answer in answers if answer.error]
+    if unread:
+        raise TledgeError(f"{len(unread)} of {len(answers)} photos could not be read.")
+
+
+def _answer_as_json(answer: Answer) -> dict[str, Any]:
+    """Return an answer for --json: `error` is there only where there is one."""
+    return {name: value for name, value in json_fields(answer).items() if value or name != "error"}
+
+
+def _answer_line(answer: Answer, policy: AbstentionPolicy | None) -> str:
+    """Return the line for one photo: its best predictions, marked where they are unsure, or its error."""
+    best = "  ".join(f"{guess.label} {guess.confidence:.3f}" for guess in answer.predictions)
+    if answer.abstained and policy:
+        best = f"? {best}  (unsure: below {policy.threshold:.3f})"
+    return one_line(f"{answer.image}: {answer.error or best}")
