@@ -17,12 +17,12 @@ from tests.helpers import fake_pairs
 from tests.helpers.fake_data import photos
 from tests.helpers.recipes import tiny_recipe
 from tledge._io import files
-from tledge.benchmark.bench import BenchReport, Measure
 from tledge.config import Parity
 from tledge.contract import AbstentionPolicy
 from tledge.conversion.layer_diagnosis import Diagnosis
 from tledge.data import inspection, prepare, splits
 from tledge.environment.machine import Machine
+from tledge.inference.bench import BenchReport, Measure
 from tledge.quantization.sensitivity import Cost, Layer, Sensitivity
 from tledge.recipe import loader
 from tledge.run import golden_set

@@ -21,7 +21,7 @@ from tledge.cli.options import (
 from tledge.errors import ArtifactError, MissingError, RecipeError, RunError
 
 if TYPE_CHECKING:
-    from tledge.benchmark.bench import BenchReport
+    from tledge.inference.bench import BenchReport
 
 
 @click.command(epilog=example("tledge bench runs/rps/bundle --threads 1,4"))
@@ -53,8 +53,8 @@ def bench(
     or .onnx file. A query is one image; decoding the photo is not part of it. A run gets bench.json
     and bench.png, anything else only the plot that --out names.
     """
-    from tledge.benchmark import bench as stage
     from tledge.cli import console
+    from tledge.inference import bench as stage
     from tledge.run import folder
 
     path = folder.newest_run(Path("runs")).path if path is None else path

@@ -13,8 +13,8 @@ from tledge.visualization.text_format import NONE, percent, point_span, points, 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tledge.benchmark.bench import BenchReport, Measure
     from tledge.cli.listing import RunLine
+    from tledge.inference.bench import BenchReport, Measure
     from tledge.quantization.sensitivity import Layer
     from tledge.verification.compare_models import ComparedReport, ComparedRow
     from tledge.verification.preprocessing_skew import SkewReport

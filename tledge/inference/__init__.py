@@ -1,1 +1,1 @@
-"""Open any model file, bundle or run, and predict photos with it."""
+"""Open any model file, bundle or run, predict photos with it, and measure it."""

@@ -96,7 +96,11 @@ def hit_converters(workspace: Workspace) -> Observation:
 
 
 OTHER_PROCESSES = (
-    (("bench", "RUN", "--variant", "tflite-fp32", "--threads", "1", "--quiet"), "tledge.benchmark.worker", 4),
+    (
+        ("bench", "RUN", "--variant", "tflite-fp32", "--threads", "1", "--quiet"),
+        "tledge.inference.bench_worker",
+        4,
+    ),
     (("bundle", "RUN", "--target", "microcontroller"), "tledge.devices.tflite_micro_worker", 4),
     (("bundle", "RUN", "--target", "microcontroller"), "ethosu.vela", 4),
     (("doctor",), "tledge.environment.gpu_probe", 0),

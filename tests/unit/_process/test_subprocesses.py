@@ -93,7 +93,7 @@ def test_process_that_nobody_started_goes_on(monkeypatch: pytest.MonkeyPatch) ->
     subprocesses.end_with_parent()
 
 
-@pytest.mark.parametrize("module", ["tledge.formats.worker", "tledge.benchmark.worker"])
+@pytest.mark.parametrize("module", ["tledge.formats.worker", "tledge.inference.bench_worker"])
 def test_workers_know_of_this(module: str) -> None:
     """Their starter is gone, and they wait neither for jobs nor do one."""
     command = [sys.executable, "-m", module, "job.json", "result.json"]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers import fake_artifacts
 from tests.helpers.clockwork import MS, Clockwork
-from tledge.benchmark.bench import OFFICIAL, QUICK
+from tledge.inference.bench import OFFICIAL, QUICK
 from tledge.runtime.latency import Minimum, percentiles, stream
 
 

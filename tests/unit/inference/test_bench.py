@@ -15,11 +15,11 @@ import pytest
 from tests.helpers import fake_artifacts
 from tests.helpers.command_line import Cli
 from tledge._io import files
-from tledge.benchmark import bench
-from tledge.benchmark.bench import BenchReport, Measure
-from tledge.benchmark.worker import MeasurementJob, Reading
 from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError
+from tledge.inference import bench
+from tledge.inference.bench import BenchReport, Measure
+from tledge.inference.bench_worker import MeasurementJob, Reading
 from tledge.run.folder import is_run
 from tledge.runtime.latency import Minimum
 from tledge.visualization import plots
@@ -168,7 +168,7 @@ def test_crash_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch, code: str
 def test_crash_after_the_result_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that dies while it ends has not shown that the artifact runs."""
     code = (
-        "import os, sys; from tledge.benchmark import worker; worker.main(*sys.argv[1:]); "
+        "import os, sys; from tledge.inference import bench_worker as worker; worker.main(*sys.argv[1:]); "
         "os.kill(os.getpid(), 11)"
     )
     command = [sys.executable, "-c", code]

@@ -1,7 +1,7 @@
 """Measure latency and memory of each artifact on this machine, next to its accuracy.
 
 Every configuration (artifact, kernel family, threads) runs alone, one after the other, each in its own
-process; `tledge.benchmark.worker` defines the figures.
+process; `tledge.inference.bench_worker` defines the figures.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tledge import errors
 from tledge._io import files
 from tledge._io.json_records import from_json
 from tledge._process import subprocesses
-from tledge.benchmark.worker import MeasurementJob, Reading
 from tledge.bundle import model_files
 from tledge.bundle.model_files import Subject
 from tledge.environment import machine
 from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
 from tledge.formats.registry import FORMATS
+from tledge.inference.bench_worker import MeasurementJob, Reading
 from tledge.progress import SILENT, Progress, start_task
 from tledge.runtime import sandbox
 from tledge.runtime.latency import Minimum
@@ -248,7 +248,7 @@ def _limit(subject: Subject, kernels: str) -> str:
 
 def worker_command(job: Path, result: Path) -> list[str]:
     """Return the command that starts the measuring process."""
-    return subprocesses.worker_command("benchmark.worker", job, result)
+    return subprocesses.worker_command("inference.bench_worker", job, result)
 
 
 def _measure_in_worker(job: MeasurementJob, scratch: Path) -> Reading:

@@ -1,4 +1,4 @@
-"""Measure one configuration in its own process: `python -m tledge.benchmark.worker JOB.json RESULT.json`.
+"""Measure one configuration in its own process: `python -m tledge.inference.bench_worker JOB RESULT`.
 
 The peak memory is then that of one artifact alone, and native code that crashes ends only this process. The
 figures are:

@@ -13,9 +13,9 @@ import pytest
 
 from tests.helpers import fake_artifacts
 from tests.helpers.clockwork import MS, Clockwork
-from tledge.benchmark import worker
-from tledge.benchmark.worker import MeasurementJob, measure, peak_mib, random_images
 from tledge.errors import ArtifactError
+from tledge.inference import bench_worker as worker
+from tledge.inference.bench_worker import MeasurementJob, measure, peak_mib, random_images
 from tledge.runtime.latency import Minimum
 
 NOW = Minimum(1, 0.0)
@@ -65,7 +65,7 @@ def test_random_images_repeat_and_fit(tmp_path: Path) -> None:
 def test_peak_is_of_this_process_alone() -> None:
     """A large process starts a small one: what the first had must not count for the second."""
     ballast = np.ones(400 << 17)  # 400 MiB
-    code = "from tledge.benchmark.worker import peak_mib; print(peak_mib())"
+    code = "from tledge.inference.bench_worker import peak_mib; print(peak_mib())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ballast.nbytes == 400 << 20
     assert 3 < float(done.stdout) < 200
@@ -73,8 +73,8 @@ def test_peak_is_of_this_process_alone() -> None:
 
 def test_peak_grows_with_memory() -> None:
     code = (
-        "from tledge.benchmark.worker import peak_mib; a = peak_mib(); b = bytearray(b'1') * (64 << 20); "
-        "del b; print(peak_mib() - a)"
+        "from tledge.inference.bench_worker import peak_mib; a = peak_mib(); "
+        "b = bytearray(b'1') * (64 << 20); del b; print(peak_mib() - a)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 60 < float(done.stdout) < 70
