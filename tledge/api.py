@@ -281,7 +281,7 @@ def export(
     with folder.alone():
         export_run(folder, recipe, named or recipe.export.variants, progress)
         report = verify_run(folder, recipe.parity, progress=progress)
-        if with_failed or any(row.verdict == "passed" for row in report.rows):
+        if with_failed or report.any_passed:
             bundled = bundle_run(folder, unverified=with_failed, sign=signer, progress=progress)
         if not report.passed and not with_failed:
             raise failure(report)

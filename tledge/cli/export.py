@@ -1,4 +1,4 @@
-"""`tledge export`, `verify` and `bundle`: from a run to the files you ship."""
+"""`tledge export` and `bundle`: from a run to the files you ship."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from tledge.cli.options import (
     echo,
     example,
     json_fields,
-    kernels_option,
     key_option,
     lock_until_exit,
     open_run_for_writing,
@@ -28,6 +27,7 @@ from tledge.cli.options import (
     wide_option,
     write_report,
 )
+from tledge.cli.verify import key_of_run, verify_with_progress
 from tledge.errors import RecipeError, TledgeError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def export(
     for artifact in artifacts if not as_json else ():
         if trials := artifact.details.get("rungs"):
             console.print_table(tables.repair_table(artifact.variant, trials, artifact.details["repair"]))
-    report = _verify_run(folder, recipe, "xnnpack", quiet)
+    report = verify_with_progress(folder, recipe, "xnnpack", quiet)
     culprits = _culprits(folder, recipe, report, quiet)
     _show_and_bundle(folder, report, unverified, signing, quiet, as_json, culprits)
 
@@ -139,7 +139,7 @@ def _show_and_bundle(
         for line in culprits:
             echo(f"tflite-int8: {line}")
     bundled = None
-    if unverified or any(row.verdict == "passed" for row in report.rows):
+    if unverified or report.any_passed:
         with console.progress_shown(quiet) as progress:
             bundled = bundle_run(folder, unverified=unverified, sign=signing, progress=progress)
     if bundled and not as_json:
@@ -168,130 +168,6 @@ def _print_export(
             "bundled": bundled.variants, "left_out": bundled.left_out, "signed_by": bundled.signed_by,
         }  # fmt: skip
     print_json({**facts, "culprits": culprits, **json_fields(report)})
-
-
-@click.command(epilog=example("tledge verify runs/rps"))
-@click.argument("path", metavar="[RUN|BUNDLE]", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--skew",
-    is_flag=True,
-    help="Instead, measure the accuracy lost when photos are preprocessed differently.",
-)
-@click.option("--variant", metavar="NAME", help="With --skew: the artifact [the smallest integer-only one].")
-@key_option
-@kernels_option
-@wide_option
-@common_options
-def verify(
-    path: Path | None,
-    skew: bool,
-    variant: str | None,
-    key: Path | None,
-    kernels: str,
-    quiet: bool,
-    as_json: bool,
-) -> None:
-    """Check a run's artifacts against Keras' golden set, or check a bundle on this machine.
-
-    With --skew, test photos are preprocessed as some apps do it (no antialiasing, nearest pixel, blue
-    first, EXIF ignored ...), to measure the accuracy lost. Informational: the exit
-    code does not depend on it.
-    """
-    from tledge.bundle import reader
-
-    if skew and key:
-        raise RecipeError("--key checks who signed a bundle, --skew measures a model: give one of the two.")
-    if skew:
-        _skew(path, variant, kernels, quiet, as_json)
-        return
-    if variant:
-        raise RecipeError("--variant chooses the artifact of --skew; give --skew, or leave --variant out.")
-    if path is not None and reader.is_bundle(path):
-        _verify_bundle(path, key, kernels, quiet, as_json)
-        return
-    if key:
-        raise RecipeError(_key_of_run("verify", path, key))
-    folder, recipe = open_run_for_writing(path)
-    report = _verify_run(folder, recipe, kernels, quiet)
-    if as_json:
-        print_json(json_fields(report))
-    else:
-        verdicts.show(report, folder.path)
-    write_report(folder, as_json)
-    if not report.passed:
-        verdicts.fail(report)
-    print_next_step(f"tledge bundle {shell_path(folder.path)}", as_json)
-
-
-def _key_of_run(command: str, path: Path | None, key: Path, *options: str) -> str:
-    """Say that only a run's bundle is signed, and how to name that."""
-    from tledge.run import folder as run_folder
-
-    place = shell_path(path).rstrip("/") if path and run_folder.is_run(path) else "RUN"
-    words = shlex.join(["--key", str(key), *options])
-    return (
-        f"--key checks the signature of an existing bundle, and {path or 'a run'} is not a bundle. Name the "
-        f"signed bundle of a run: tledge {command} {place}/bundle {words}"
-    )
-
-
-def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
-    """Verify a bundle on this machine, and print who signed it and whether that was checked."""
-    from tledge.bundle import reader
-    from tledge.cli import console
-    from tledge.verification.verify import contradictions_explained, verify_opened
-
-    with contradictions_explained(path):
-        opened = reader.open_bundle(path, read_public_key(key))
-    with console.progress_shown(quiet) as progress:
-        report = verify_opened(opened, kernels=kernels, progress=progress)
-    if as_json:
-        print_json({"signed_by": opened.signed_by, "signature_checked": bool(key), **json_fields(report)})
-    else:
-        verdicts.show(report, path)
-        if opened.signed_by:
-            echo(opened.signature_description)
-    if not report.passed:
-        verdicts.fail(report)
-    with_key = f" --key {shell_path(key)}" if key else ""
-    print_next_step(f"tledge predict {shell_path(path)} PHOTO.jpg{with_key}", as_json)
-
-
-def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_json: bool) -> None:
-    """Measure an artifact on photos that are preprocessed differently, and print the table."""
-    from tledge.bundle import reader
-    from tledge.cli import console, tables
-    from tledge.verification.preprocessing_skew import skew_bundle, skew_run
-
-    with console.progress_shown(quiet) as progress:
-        if path is not None and reader.is_bundle(path):
-            following = f"tledge predict {shell_path(path)} PHOTO.jpg"
-            report = skew_bundle(
-                reader.open_bundle(path), variant=variant, kernels=kernels, progress=progress
-            )
-        else:
-            folder, recipe = open_run_for_writing(path)
-            following = f"tledge bundle {shell_path(folder.path)}"
-            report = skew_run(folder, recipe.data, variant=variant, kernels=kernels, progress=progress)
-    if as_json:
-        print_json(json_fields(report))
-        return
-    echo(
-        f"{report.variant} ({report.kernels}) on {report.images} photos, compared with its own predictions on"
-    )
-    echo("the contract's pixels: difference in grey levels, accuracy and agreement.")
-    console.print_table(tables.skew_table(report))
-    for line in (*report.remarks, report.summary):
-        echo(line)
-    print_next_step(following)
-
-
-def _verify_run(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) -> ParityReport:
-    from tledge.cli import console
-    from tledge.verification.verify import verify_run
-
-    with console.progress_shown(quiet) as progress:
-        return verify_run(folder, recipe.parity, kernels=kernels, progress=progress)
 
 
 @click.command(epilog=example("tledge bundle runs/rps --target raspberry_pi"))
@@ -332,7 +208,7 @@ def bundle(
     if ready and (unverified or sign or not target):
         raise RecipeError(f"{ready}: already a bundle; put it into a device project with --target NAME.")
     if key and not ready:
-        raise RecipeError(_key_of_run("bundle", path, key, *(("--target", target) if target else ())))
+        raise RecipeError(key_of_run("bundle", path, key, *(("--target", target) if target else ())))
     signing, signed_by = read_signer(sign), read_public_key(key)
     if out and not target:
         raise RecipeError("--out names the folder of a device project: choose one with --target NAME.")

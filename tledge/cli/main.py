@@ -16,7 +16,19 @@ import click
 from tledge._io import encoding, resource_errors
 from tledge._process import signals
 from tledge._version import __version__
-from tledge.cli import bench, compare, completion, data, doctor, export, inspect, predict, preview, train
+from tledge.cli import (
+    bench,
+    compare,
+    completion,
+    data,
+    doctor,
+    export,
+    inspect,
+    predict,
+    preview,
+    train,
+    verify,
+)
 from tledge.cli.help import CommandGroup, recipe_key_hint
 from tledge.cli.options import echo, print_on_stderr
 from tledge.errors import TledgeError
@@ -124,7 +136,7 @@ for command in (
     data.data,
     train.train,
     export.export,
-    export.verify,
+    verify.verify,
     export.bundle,
     bench.bench,
     compare.compare,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tledge._io.encoding import one_line
 from tledge.run.records import ParityReport, ParityRow, Reference, RiskCoverage
-from tledge.visualization.text_format import NONE, percent, point_span, points, share, size
+from tledge.visualization.text_format import NONE, kib, percent, point_span, points, share, size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -186,7 +186,7 @@ def repair_table(variant: str, trials: Sequence[Mapping[str, Any]], chosen: str)
     for trial in trials:
         name = trial["name"] + " *" * _is_best(trial, trials) + " (chosen)" * (trial["name"] == chosen)
         predictions = (points(trial["accuracy_change"]), share(trial["agreement"]), share(trial["between"]))
-        costs = (f"{trial['bytes'] / 1024:.0f}", f"{trial['milliseconds']:.2f}", f"{trial['seconds']:.1f}")
+        costs = (kib(trial["bytes"]), f"{trial['milliseconds']:.2f}", f"{trial['seconds']:.1f}")
         table.add_row(name, trial["mode"], *predictions, *costs, trial["verdict"])
     return table
 
@@ -324,7 +324,7 @@ def _bench_table(report: BenchReport, hidden: Sequence[str]) -> Any:
 
 
 def _bench_row(row: Measure) -> list[str]:
-    head = [row.variant, f"{row.bytes / 1024:.0f}", share(row.accuracy)]
+    head = [row.variant, kib(row.bytes), share(row.accuracy)]
     how = [row.kernels or row.status, "–" if row.threads is None else str(row.threads)]
     times = (row.load_ms, row.p50_ms, row.p90_ms, row.p99_ms, row.images_per_second)
     memory = (row.peak_mib, row.model_mib)
@@ -367,7 +367,7 @@ def _compared_row(row: ComparedRow) -> list[str]:
         _short(row.mcnemar_p),
         share(row.agreement),
         *("–" if count is None else str(count) for count in (row.lost, row.won)),
-        f"{row.bytes_a / 1024:.0f} → {row.bytes_b / 1024:.0f}",
+        f"{kib(row.bytes_a)} → {kib(row.bytes_b)}",
         pair(row.p50_ms_a, row.p50_ms_b, _short),
         row.verdict,
     ]

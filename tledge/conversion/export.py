@@ -35,6 +35,7 @@ from tledge.recipe.definition import Recipe
 from tledge.run import folder as run_folder
 from tledge.run.folder import UNCORRECTED, RunFolder
 from tledge.run.records import Artifact, TrainedRun
+from tledge.visualization import text_format
 
 INT8, MIXED = "tflite-int8", "tflite-mixed"
 
@@ -82,7 +83,9 @@ def export(
     def convert(converter: Converter, name: str) -> None:
         artifact = _convert_variant(converter, inputs, name)
         files.write_json(folder.artifacts / f"{artifact.variant}.json", artifact)
-        progress.say(f"{artifact.variant:16} {artifact.bytes / 1024:8.0f} KiB  {artifact.seconds:5.1f} s")
+        progress.say(
+            f"{artifact.variant:16} {text_format.size(artifact.bytes):>12}  {artifact.seconds:5.1f} s"
+        )
         task.advance(1)
         artifacts[name] = artifact
 

@@ -163,3 +163,8 @@ class ParityReport:
     passed: bool
     reference: Reference
     rows: tuple[ParityRow, ...]
+
+    @property
+    def any_passed(self) -> bool:
+        """Whether at least one artifact passed, so that there is something to bundle."""
+        return any(row.verdict == "passed" for row in self.rows)

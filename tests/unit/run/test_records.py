@@ -120,3 +120,9 @@ def test_damaged_run_is_told(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(TledgeError, match=r"run\.json"):
         run_folder.RunFolder(tmp_path).read_run()
+
+
+@pytest.mark.parametrize(("verdict", "expected"), [("undecided", False), ("passed", True)])
+def test_any_passed_is_of_the_rows(verdict: str, expected: bool) -> None:
+    rows = (replace(ROW, verdict="failed"), replace(ROW, verdict=verdict))
+    assert replace(REPORT, rows=rows).any_passed is expected
