@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 
+from tledge._process import processors
+
 TENSORFLOW = "TF_NUM_INTRAOP_THREADS"
 """TensorFlow's own environment variable for this number; read when it first computes."""
 
@@ -18,16 +20,11 @@ JAX = "NPROC"
 """The environment variable from which JAX on the CPU takes the number of processors; read when it loads."""
 
 
-def machine_count() -> int:
-    """Return the number of processors of the machine, also where this process may use fewer."""
-    return os.cpu_count() or 1
-
-
 def fix_count() -> None:
     """Set both variables where they are unset, for this process and its children; call before importing."""
-    os.environ.setdefault(TENSORFLOW, str(machine_count()))
+    os.environ.setdefault(TENSORFLOW, str(processors.in_machine()))
     if os.environ.get("KERAS_BACKEND") == "jax" and not _has_jax_plugin():
-        os.environ.setdefault(JAX, str(machine_count()))
+        os.environ.setdefault(JAX, str(processors.in_machine()))
 
 
 def settings() -> dict[str, str]:

@@ -10,9 +10,14 @@ VARIABLE = "TLEDGE_PROCESSORS"
 """Environment variable that lowers the count, where other programs need processors too."""
 
 
+def in_machine() -> int:
+    """Count the processors of the machine, also where this process may use fewer."""
+    return os.cpu_count() or 1
+
+
 def available() -> int:
     """Count the processors that the system lets this process use: in a container, maybe not all."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else in_machine()
 
 
 def usable() -> int:

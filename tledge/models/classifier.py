@@ -355,4 +355,4 @@ def load(path: Path) -> Any:
 
 def _memory(content: bytes) -> int:
     """Return the bytes of address space that opening a file may take in addition to what is in use."""
-    return LOADING_MEMORY + MEMORY_PER_PROCESSOR * (os.cpu_count() or 1) + 8 * len(content)
+    return LOADING_MEMORY + MEMORY_PER_PROCESSOR * processors.in_machine() + 8 * len(content)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tledge import errors
-from tledge._process import limited_child, subprocesses
+from tledge._process import limited_child, processors, subprocesses
 from tledge._process.limited_child import Limits
 from tledge.errors import RunError
 
@@ -105,5 +105,5 @@ class KerasSession:
 def _limits(path: Path) -> Limits:
     """Return what the process may use; it writes a copy of the file, and nothing larger."""
     size = path.stat().st_size if path.is_file() else 0
-    memory = MEMORY + MEMORY_PER_PROCESSOR * (os.cpu_count() or 1) + 16 * size
+    memory = MEMORY + MEMORY_PER_PROCESSOR * processors.in_machine() + 16 * size
     return Limits(memory=memory, written=size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tledge._process import compute_threads
+from tledge._process import compute_threads, processors
 from tledge._process.signals import quoted
 from tledge.bundle.run_summary import Summary
 from tledge.formats.registry import VARIANTS
@@ -32,7 +32,7 @@ def _variables(summary: Summary) -> Iterator[str]:
     threads = summary.environment.get("threads", {})
     for name in (compute_threads.TENSORFLOW, compute_threads.JAX):
         value = threads.get(name, "")
-        if value not in ("", str(compute_threads.machine_count())):
+        if value not in ("", str(processors.in_machine())):
             yield f"{name}={quoted(value)}"
 
 

@@ -196,7 +196,7 @@ def ask_tensorflow(
     Raises:
         ArtifactError: the file ends the process, or whatever the request raises there.
     """
-    cores = os.cpu_count() or 1
+    cores = processors.in_machine()
     memory = MEMORY_WITH_TENSORFLOW + cores * MEMORY_PER_PROCESSOR + MEMORY_PER_BYTE * len(content)
     process = _process(WORKER_WITH_TENSORFLOW, memory, written=WRITTEN)
     return process, process.ask(request, content, TIMEOUT_WITH_TENSORFLOW, name, by)[0]
