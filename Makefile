@@ -11,7 +11,7 @@ BUNDLE ?= runs/quickstart/bundle
 export PYTHONDONTWRITEBYTECODE :=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test types tests docs bench torture mutation audit extras floors device-check clean
+.PHONY: demo test types tests docs first-hour bench torture mutation audit extras floors device-check clean
 
 demo: $(VENV)/all.installed  ## train, export, verify, bundle and predict on drawn hands
 	$(BIN)/tledge train recipes/quickstart.toml --out runs/quickstart --force
@@ -33,6 +33,9 @@ tests: $(VENV)/dev.installed
 
 docs: $(VENV)/dev.installed  ## the documentation as a site in site/; a warning is an error
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs site
+
+first-hour: $(VENV)/dev.installed  ## the tutorial with 3 x 60 of PHOTOS, timed; BEFORE=COMMIT compares with older code
+	$(BIN)/python tools/first_hour.py $(PHOTOS) $(if $(BEFORE),--before $(BEFORE))
 
 bench: $(VENV)/all.installed  ## tledge beside plain Keras, ratios from one run; see benchmarks/README.md
 	$(BIN)/python -m benchmarks
