@@ -56,7 +56,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "conversion.calibration_data": (),
     "data.splits": ("data/test_split_groups.py",),
     "run.golden_set": (),
-    "training.golden_set_writer": ("training/test_outputs.py",),
+    "data.golden_set_writer": ("training/test_outputs.py",),
     "bundle.build": (),
     "bundle.manifest": ("bundle/test_manifest_schema.py",),
     "bundle.reader": ("bundle/test_hostile_bundles.py",),

@@ -51,7 +51,7 @@ class TrainedRun:
     confidence: AbstentionPolicy | None = None
     """Temperature and threshold below which a prediction is rejected; runs of earlier versions have none."""
     remarks: tuple[str, ...] = ()
-    """Warnings about the scores, one line each: see `tledge.training.scoring`."""
+    """Warnings about the scores, one line each: see `tledge.data.scores`."""
 
 
 @dataclass(frozen=True)

@@ -1,52 +1,28 @@
-"""Write the files of a trained run: model, history, golden set, plots, environment."""
+"""Write the files of a trained run: model, history, golden set, plots."""
 
 from __future__ import annotations
 
 import csv
 import io
-import os
-import platform
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tledge._io import atomic, files
-from tledge._process import compute_threads, optional_imports
 from tledge.contract import InputSpec
-from tledge.data import inspection
-from tledge.environment import machine, packages
+from tledge.data import golden_set_writer, inspection, scores
+from tledge.data.scores import score
 from tledge.metrics import abstention, statistics
 from tledge.models import classifier
 from tledge.run.records import TrainedRun
-from tledge.training import golden_set_writer, scoring
 from tledge.training.checkpoint import State
 from tledge.training.loggers import tensorboard
-from tledge.training.scoring import predict, score
+from tledge.training.scoring import predict
 from tledge.training.session import TrainingSession
 from tledge.visualization import plots
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-def environment(seed: int, settings: Sequence[str]) -> dict[str, Any]:
-    """Return the versions, the machine and the settings that are needed to reproduce a run."""
-    library_names = ("keras", "tensorflow", "jax", "numpy", "Pillow", "ai-edge-litert", "tf2onnx", "onnx")
-    made_with = packages.made_with()
-    return {
-        "tledge": made_with["tledge"],
-        "seed": seed,
-        "settings": list(settings),
-        "backend": optional_imports.load("keras", "train").backend.backend(),
-        "python": made_with["python"],
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "processor": machine.processor(),
-        "threads": compute_threads.settings(),
-        "packages": machine.versions(library_names),
-        "installed": made_with["packages"],
-    }
 
 
 def finish(session: TrainingSession, state: State) -> TrainedRun:
@@ -93,9 +69,7 @@ def finish(session: TrainingSession, state: State) -> TrainedRun:
         expected=recipe.expect.test_accuracy,
         halved=state.halved,
         confidence=fitted,
-        remarks=scoring.training_remarks(
-            inventory, labels, probabilities, prepared.labels, len(state.history)
-        ),
+        remarks=scores.remarks(inventory, labels, probabilities, prepared.labels, len(state.history)),
     )
 
 

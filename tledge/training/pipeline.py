@@ -16,6 +16,7 @@ from tledge.config import Hardware, Stage
 from tledge.data import cache_archive, prepare, split_checks, splits
 from tledge.data.cache import Prepared
 from tledge.data.streaming import OneHot
+from tledge.environment import record
 from tledge.errors import MissingError, RunError
 from tledge.models import classifier
 from tledge.progress import SILENT, Progress
@@ -193,7 +194,11 @@ def _build(recipe: Recipe, engine: Engine, classes: int) -> Any:
 def _write_start(request: TrainingRequest, prepared: Prepared) -> None:
     """Write the files that mark a run as begun, and that --resume compares with."""
     recipe, folder, hosts = request.recipe, request.folder, request.hosts
-    facts = {**outputs.environment(recipe.meta.seed, request.settings), "cache": prepared.folder.name}
+    backend = optional_imports.load("keras", "train").backend.backend()
+    facts = {
+        **record.of_run(recipe.meta.seed, request.settings, backend),
+        "cache": prepared.folder.name,
+    }
     facts |= {} if hosts.is_alone else {"processes": hosts.processes}
     files.write_json(folder.environment, facts)
     files.write_text(folder.recipe, request.text)

@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers.numbered_photos import LABELS, SIDE, Network, encoded, prepared
+from tledge.data import golden_set_writer
 from tledge.preprocessing import encodings, image
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.run.golden_set import Golden
-from tledge.training import golden_set_writer
 
 ROWS = np.array([29, 4, 18, 7, 12, 2, 24, 13, 5])
 """Rows of the test split, in an order of its own."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tledge.data import scores
 from tledge.data.inspection import DatasetSummary, Duplicate
-from tledge.training import scoring
 from tledge.visualization import plots
 
 FINE = DatasetSummary(20, 0, (1, 1), (1, 1), (1, 1), {}, {}, {}, (), 1.0, (), (), ())
@@ -21,9 +21,9 @@ TWIN = Duplicate("same bytes", "a.png", "b.png", "train/cat", "test/cat")
 
 
 def test_nothing_is_said_of_what_is_well() -> None:
-    assert scoring.training_remarks(FINE, LABELS, RIGHT, NAMES, 3) == ()
+    assert scores.remarks(FINE, LABELS, RIGHT, NAMES, 3) == ()
     within = replace(FINE, duplicates=(replace(TWIN, second_place="train/cat"),))
-    assert scoring.training_remarks(within, LABELS, RIGHT, NAMES, 3) == ()
+    assert scores.remarks(within, LABELS, RIGHT, NAMES, 3) == ()
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_nothing_is_said_of_what_is_well() -> None:
     ],
 )
 def test_doubt_is_said(found: DatasetSummary, answers: np.ndarray, epochs: int, said: str) -> None:
-    (line,) = scoring.training_remarks(found, LABELS, answers, NAMES, epochs)
+    (line,) = scores.remarks(found, LABELS, answers, NAMES, epochs)
     assert said in line
 
 
 def test_one_class_in_test_may_be_answered_alone() -> None:
-    assert scoring.training_remarks(FINE, LABELS * 0, RIGHT[[0, 0, 0, 0]], NAMES, 1) == ()
+    assert scores.remarks(FINE, LABELS * 0, RIGHT[[0, 0, 0, 0]], NAMES, 1) == ()
 
 
 def test_odd_names_are_drawn_as_they_are(tmp_path: Path) -> None:
