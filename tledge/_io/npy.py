@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tledge._io import bus_errors, file_guard, resource_errors
-from tledge.errors import RunError
+from tledge.errors import ResourceError, RunError, TledgeError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,26 +85,34 @@ def read_npz(path: Path, what: str, prefix: str = "") -> dict[str, NDArray[Any]]
     Raises:
         RunError: it is missing, no regular file or damaged, holds Python objects, or unpacks to more than the
             file's size; the message names `what`.
+        ResourceError: the disk fails, or permissions are missing.
     """
-    try:
-        with file_guard.open_file(path) as file, zipfile.ZipFile(file) as packed:
-            _require_unpacked(packed, os.fstat(file.fileno()).st_size)
-            wanted = [entry for entry in packed.infolist() if entry.filename.startswith(prefix)]
-            return dict(_read_member(packed, entry) for entry in wanted)
-    except (RunError, MemoryError):
-        raise
-    except Exception as error:  # a header is a Python literal, which fails with many exceptions
-        raise RunError(f"{path}: no {what} ({error}). Train again.") from error
+    with (
+        _failures_explained(path, what),
+        file_guard.open_file(path) as file,
+        zipfile.ZipFile(file) as packed,
+    ):
+        _require_unpacked(packed, os.fstat(file.fileno()).st_size)
+        wanted = [entry for entry in packed.infolist() if entry.filename.startswith(prefix)]
+        return dict(_read_member(packed, entry) for entry in wanted)
 
 
 def read_npy(path: Path, what: str) -> NDArray[Any]:
-    """Read an `.npy`; raise RunError, which names `what`, where `read_npz` would."""
+    """Read an `.npy`; raise the errors that `read_npz` raises."""
+    with _failures_explained(path, what), file_guard.open_file(path) as file:
+        return read_array(file, os.fstat(file.fileno()).st_size)
+
+
+@contextmanager
+def _failures_explained(path: Path, what: str) -> Iterator[None]:
+    """Tell a disk that fails, or that refuses, from a file whose content is damaged."""
     try:
-        with file_guard.open_file(path) as file:
-            return read_array(file, os.fstat(file.fileno()).st_size)
-    except (RunError, MemoryError):
+        yield
+    except (TledgeError, MemoryError):
         raise
-    except Exception as error:
+    except Exception as error:  # a header is a Python literal, which fails with many exceptions
+        if isinstance(error, OSError) and (reason := resource_errors.cause(error, path)):
+            raise ResourceError(reason) from error
         raise RunError(f"{path}: no {what} ({error}). Train again.") from error
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 
 from tests.helpers.full_disk import FULL
 from tledge._io import npy
-from tledge.errors import RunError
+from tledge.errors import ResourceError, RunError
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no such call here")
@@ -111,3 +113,24 @@ def test_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.npz")
     with pytest.raises(RunError, match="is a pipe"):
         npy.read_npz(tmp_path / "a.npz", "readable images")
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(errno.EIO, "Input/output error"), (errno.EACCES, "Permission denied")]
+)
+@pytest.mark.parametrize("read", [npy.read_npz, npy.read_npy])
+def test_disk_that_fails_is_not_a_damaged_file(
+    read: Callable[[Path, str], object],
+    number: int,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def open_file(path: Path) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(npy.file_guard, "open_file", open_file)
+    with pytest.raises(ResourceError) as caught:
+        read(tmp_path / "golden.npz", "readable golden set")
+    assert expected in str(caught.value) and "golden.npz" in str(caught.value)
+    assert "Train again" not in str(caught.value)
