@@ -7,7 +7,10 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any
+
+from tledge.errors import RecipeError
 
 HANDLER = "tledge._io.encoding"
 """Name of the error handler in `codecs`."""
@@ -38,6 +41,29 @@ def open_streams() -> None:
         if getattr(sys, name) is None:
             stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
+
+
+def require_utf8_names(names: Iterable[str]) -> None:
+    """Raise RecipeError where Python read the UTF-8 name of a file with another encoding.
+
+    It does so under `PYTHONUTF8=0` with the locale C: every letter outside ASCII becomes a lone surrogate,
+    which neither a recipe nor a message can hold.
+    """
+    for name in names:
+        if CONTROL.search(name) and (right := _as_utf8(name)):
+            raise RecipeError(
+                f"{right!r}: Python reads names of files as {sys.getfilesystemencoding()} here. Set "
+                "PYTHONUTF8=1, then run the command again."
+            )
+
+
+def _as_utf8(name: str) -> str:
+    """Return a name as its bytes read in UTF-8, or "" where they are none or it is right already."""
+    try:
+        right = os.fsencode(name).decode("utf-8")
+    except UnicodeError:
+        return ""
+    return right if right != name else ""
 
 
 def use_fallbacks(*streams: Any) -> None:

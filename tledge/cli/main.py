@@ -67,6 +67,7 @@ def _run(arguments: list[str]) -> int:
     """Run a command, print its error if it fails, and return its exit code."""
     try:
         with resource_errors.resource_errors_explained():
+            encoding.require_utf8_names(arguments)
             tledge.main(args=arguments, standalone_mode=False)
     except click.exceptions.Exit as done:
         return done.exit_code

@@ -95,3 +95,21 @@ def test_other_filters_of_warnings_stay() -> None:
         expected = [entry for entry in warnings.filters if entry[0] != "error"]
         main._ignore_strict_warnings()
         assert warnings.filters == expected
+
+
+@pytest.mark.parametrize("command", ["init", "data", "predict"])
+def test_names_read_as_ascii_are_explained(command: str, tmp_path: Path) -> None:
+    """With these settings Python reads `ä` as two lone surrogates; the name itself is right."""
+    (tmp_path / "fotos-ä").mkdir()
+    settings = {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    call = [sys.executable, "-m", "tledge", command, "fotos-ä", *["photo.jpg"] * (command == "predict")]
+    done = subprocess.run(
+        call,
+        cwd=tmp_path,
+        env={**os.environ, **settings},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "reads names of files as ascii here. Set PYTHONUTF8=1" in done.stderr
