@@ -5,7 +5,7 @@
     run = tledge.train("quickstart", settings={"stage.0.epochs": 4})
     exported = tledge.export(run, variants=["tflite-int8"])
     answer = tledge.load(exported).predict("photo.jpg")
-    print(answer.best.label, answer.best.probability)
+    print(answer.best.label, answer.best.confidence)
 
 Each function does what the command of its name does, and returns a frozen value with what that prints.
 Every error is a `TledgeError`; `tledge.errors` has a subclass for each kind, and a wrong argument is a
@@ -136,6 +136,11 @@ class Classifier:
         """Notes for the user, such as: trained on synthetic photos, bundled without passing verification."""
         return self._predictor.remarks
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether confidences are calibrated; False for a single file, whose raw probabilities they are."""
+        return self._predictor.calibrated
+
     @_explained
     def predict(self, photo: Photo, top: SupportsIndex = 3) -> Answer:
         """Predict one photo.
@@ -145,7 +150,8 @@ class Classifier:
             top: How many labels to return at most, the most probable first; a whole number from 1.
 
         Returns:
-            The predictions, and whether the model is unsure (`abstained`).
+            The predictions with their confidence, as every command shows it, and whether the model is unsure
+            (`abstained`). What the artifact itself returns is `raw_probability`.
 
         Raises:
             DataError: There is no such file, it cannot be decoded, or the pixels have another type or shape.

@@ -12,7 +12,7 @@ namespace {
 
 constexpr char kUsage[] =
     "usage: classify [--bundle DIR] [--variant NAME] [--kernels xnnpack|builtin|reference] [--threads N]\n"
-    "                [--top K] [--json | --prepare] PHOTO...\n"
+    "                [--top K] [--json [--raw] | --prepare] PHOTO...\n"
     "       classify [--bundle DIR] [--variant NAME] [--kernels KERNELS] [--threads N] --self-test\n"
     "--prepare writes the pixels that the model sees, height x width x RGB bytes, to standard output.\n";
 
@@ -20,7 +20,7 @@ struct Arguments {
     std::string bundle = "bundle";
     Choice choice;
     int top = 3;
-    bool json = false, prepare = false, self_test = false;
+    bool json = false, raw = false, prepare = false, self_test = false;
     std::vector<std::string> photos;
 };
 
@@ -43,6 +43,7 @@ Arguments parse(std::vector<std::string> words) {
         else if (*word == "--threads") made.choice.threads = positive(value());
         else if (*word == "--top") made.top = positive(value());
         else if (*word == "--json") made.json = true;
+        else if (*word == "--raw") made.raw = true;
         else if (*word == "--prepare") made.prepare = true;
         else if (*word == "--self-test") made.self_test = true;
         else if (word->rfind("--", 0) == 0) throw std::invalid_argument(*word + ": no such option");
@@ -56,7 +57,7 @@ Arguments parse(std::vector<std::string> words) {
 }
 
 // Confidence p^(1/T), divided by the sum of these; where the largest is below the threshold, unsure.
-json answer(const Bundle& bundle, const std::vector<float>& probabilities, int top) {
+json answer(const Bundle& bundle, const std::vector<float>& probabilities, int top, bool raw) {
     const auto& fitted = bundle.manifest.value("confidence", json());
     const double temperature = fitted.is_null() ? 1 : fitted.at("temperature").get<double>();
     std::vector<double> shares;
@@ -67,9 +68,11 @@ json answer(const Bundle& bundle, const std::vector<float>& probabilities, int t
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return probabilities[a] > probabilities[b]; });
     json best = json::array();
-    for (size_t i = 0; i < std::min(order.size(), size_t(top)); ++i)
-        best.push_back({{"label", bundle.labels[order[i]]}, {"probability", probabilities[order[i]]},
-                        {"confidence", fitted.is_null() ? double(probabilities[order[i]]) : shares[order[i]] / sum}});
+    for (size_t i = 0; i < std::min(order.size(), size_t(top)); ++i) {
+        const double share = fitted.is_null() ? double(probabilities[order[i]]) : shares[order[i]] / sum;
+        best.push_back({{"label", bundle.labels[order[i]]}, {"confidence", share}, {"probability", share}});
+        if (raw) best.back()["raw_probability"] = probabilities[order[i]];
+    }
     const bool unsure = !fitted.is_null() && best[0]["confidence"] < fitted.at("threshold");
     return {{"predictions", best}, {"abstained", unsure}};
 }
@@ -77,18 +80,22 @@ json answer(const Bundle& bundle, const std::vector<float>& probabilities, int t
 void print(const json& found) {
     std::printf("%s:%s", found["image"].get<std::string>().c_str(), found.value("abstained", false) ? " ?" : "");
     if (found.contains("error")) std::printf(" %s", found["error"].get<std::string>().c_str());
-    for (const auto& one : found.value("predictions", json::array()))
-        std::printf(" %s %.3f ", one["label"].get<std::string>().c_str(), one["confidence"].get<double>());
+    for (const auto& one : found.value("predictions", json::array())) {
+        const double share = one["confidence"].get<double>();  // never 100 % where it is less
+        std::printf(" %s %.1f%% ", one["label"].get<std::string>().c_str(), share < 1 ? 100 * std::min(share, .999) : 100);
+    }
     std::printf("%s\n", found.value("abstained", false) ? "(unsure)" : "");
 }
 
 int classify(const Bundle& bundle, const Arguments& asked) {
+    if (bundle.manifest.value("confidence", json()).is_null())
+        std::fprintf(stderr, "note: uncalibrated, confidences are the model's raw probabilities\n");
     Model model = bundle.open(asked.choice);
     json all = json::array();
     for (const auto& photo : asked.photos) {
         try {
             const Image image = bundle.prepare(read_file(photo));
-            all.push_back(answer(bundle, model.run(image.rgb.data()), asked.top));
+            all.push_back(answer(bundle, model.run(image.rgb.data()), asked.top, asked.raw));
         } catch (const std::runtime_error& error) {
             all.push_back({{"predictions", json::array()}, {"abstained", false}, {"error", error.what()}});
         }

@@ -37,7 +37,7 @@ Answer Best(const std::uint8_t* output) {
   float sum = 0, largest = 0;
   for (int label = 0; label < kClasses; ++label) {
     const float probability = kScale * static_cast<float>(output[label] - kZeroPoint);
-    const float weight = std::pow(probability, 1 / kTemperature);
+    const float weight = std::pow(std::fmax(probability, 1.17549435e-38f), 1 / kTemperature);
     sum += weight;
     if (weight > largest) {
       largest = weight;

@@ -62,7 +62,7 @@ class Bundle:
     ranged: bool  # pixels deeper than 8 bits have a range of their own, which is not known here
     models: dict[str, dict[str, Any]]
     golden: list[dict[str, Any]]
-    sure: dict[str, float]
+    sure: dict[str, float] | None
 
 
 def open_bundle(folder: Path, variant: str | None) -> Bundle:
@@ -81,10 +81,13 @@ def open_bundle(folder: Path, variant: str | None) -> Bundle:
         if not models:
             raise Problem(2, f"{path}: names no {variant or 'model'}, but {', '.join(there) or 'none'}.")
         size = (raw["input"]["height"], raw["input"]["width"])
-        sure = raw.get("confidence") or {"temperature": 1.0, "threshold": 0.0}
+        sure = raw.get("confidence")
+        if sure is None:
+            print("note: uncalibrated, confidences are the model's raw probabilities", file=sys.stderr)
         if any(not isinstance(one, str) or re.search(r"[\x00-\x1f\x7f-\x9f]", one) for one in raw["labels"]):
             raise ValueError("a label holds control characters")
-        if not (all(type(side) is int and 0 < side <= 8192 for side in size) and sure["temperature"] > 0):
+        heat = sure["temperature"] if sure else 1
+        if not (all(type(side) is int and 0 < side <= 8192 for side in size) and heat > 0):
             raise ValueError("the size or the temperature makes no sense")
         ranged = "pixel_range" in raw["input"]
         return Bundle(folder, raw["labels"], size, ranged, models, raw["golden"], sure)
@@ -159,14 +162,26 @@ def stored(photo: Image.Image) -> str:
 def classify(bundle: Bundle, model: Model, pixels: Pixels, top: int) -> dict[str, Any]:
     """Return the `top` classes of a preprocessed image, most probable first; unsure predictions abstain."""
     found = model.run(pixels)
-    shares = np.maximum(found.astype(np.float64) / found.max(), 1e-38)
-    powers = shares ** (1 / bundle.sure["temperature"])
-    sure = powers / powers.sum()
-    best = [
-        {"label": bundle.labels[row], "probability": float(found[row]), "confidence": float(sure[row])}
+    sure = confidences(found, bundle.sure)
+    best = [  # "probability" is what early versions called the confidence
+        {"label": bundle.labels[row], "confidence": (one := float(sure[row])), "probability": one}
+        | {"raw_probability": float(found[row])}
         for row in np.argsort(-found, kind="stable")[:top]
     ]
-    return {"predictions": best, "abstained": bool(sure.max() < bundle.sure["threshold"])}
+    return {"predictions": best, "abstained": bool(bundle.sure and sure.max() < bundle.sure["threshold"])}
+
+
+def confidences(found: NDArray[np.float32], fitted: dict[str, float] | None) -> NDArray[np.float64]:
+    """Return the confidence of each class: p^(1 / temperature), divided by the sum over all classes."""
+    if fitted is None:
+        return found.astype(np.float64)
+    powers = np.maximum(found.astype(np.float64), 1.17549435e-38) ** (1 / fitted["temperature"])
+    return np.asarray(powers / powers.sum())
+
+
+def percent(share: float) -> str:
+    """Return a share in per cent, and never 100 where it is less."""
+    return f"{share if share >= 1 else min(share, 0.999):.1%}"
 
 
 def read(source: Path | Image.Image, bundle: Bundle) -> Pixels:
@@ -288,7 +303,9 @@ def answer(asked: argparse.Namespace) -> int:
                 print(problem, file=sys.stderr)
                 code = problem.code
                 continue
-            best = "  ".join(f"{one['label']} {one['confidence']:.3f}" for one in found["predictions"])
+            for one in found["predictions"] if not asked.raw else ():
+                del one["raw_probability"]
+            best = "  ".join(f"{one['label']} {percent(one['confidence'])}" for one in found["predictions"])
             line = f"{name}: ? {best}  (unsure)" if found["abstained"] else f"{name}: {best}"
             print(json.dumps({"image": name, **found}) if asked.json else line, flush=True)
     finally:
@@ -308,6 +325,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--top", type=int, default=3, help="how many classes to name")
     parser.add_argument("--variant", help="the model to use; a bundle holds several")
     parser.add_argument("--threads", type=int, default=min(4, os.cpu_count() or 1), help="processors to use")
+    parser.add_argument("--raw", action="store_true", help="with --json: also the model's raw probabilities")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, one for each image")
     parser.add_argument("--bundle", type=Path, default=Path(__file__).with_name("bundle"), help="its folder")
     asked = parser.parse_args()

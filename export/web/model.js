@@ -99,7 +99,9 @@ function ranked(probabilities, count) {
 }
 
 /** Return the confidence of each class: p^(1 / temperature), divided by the sum over all classes. */
-function confidence(probabilities, temperature) {
+function confidence(manifest, probabilities) {
+  if (!manifest.confidence) return Array.from(probabilities);
+  const { temperature } = manifest.confidence;
   const most = Math.max(TINY, ...probabilities);
   const powers = Array.from(probabilities, (one) => (Math.max(one, TINY) / most) ** (1 / temperature));
   const sum = powers.reduce((one, other) => one + other, 0);
@@ -108,10 +110,10 @@ function confidence(probabilities, temperature) {
 
 /** Interpret a prediction for display: classes, best first, and whether it is rejected as unsure. */
 function judge(manifest, probabilities) {
-  const { temperature, threshold } = manifest.confidence ?? { temperature: 1, threshold: 0 };
-  const sure = confidence(probabilities, temperature);
+  const { threshold } = manifest.confidence ?? { threshold: 0 };
+  const sure = confidence(manifest, probabilities);
   const classes = ranked(probabilities, Math.min(5, probabilities.length)).map((row) => ({
     label: manifest.labels[row], probability: probabilities[row], confidence: sure[row],
   }));
-  return { classes, threshold, abstained: classes[0].confidence < threshold };
+  return { classes, threshold, calibrated: Boolean(manifest.confidence), abstained: classes[0].confidence < threshold };
 }

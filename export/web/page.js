@@ -75,8 +75,8 @@ function showAnswer(found) {
   at("answer").classList.add("answered");
   at("answer").classList.toggle("unsure", judged.abstained);
   showBars(judged);
-  at("below").hidden = !judged.threshold;
-  at("below").textContent = say("below", { threshold: percent(judged.threshold) });
+  at("below").hidden = judged.calibrated && !judged.threshold;
+  at("below").textContent = judged.calibrated ? say("below", { threshold: percent(judged.threshold) }) : say("uncalibrated");
   paint(at("seen"), found.pixels, height, width);
   at("figure").hidden = false;
   tell(judged.abstained ? say("unsureOf", { label: best.label }) : `${best.label}, ${percent(best.confidence)}`);
@@ -96,7 +96,7 @@ function showBars(judged) {
     bar.style.setProperty("--threshold", judged.threshold);
     bar.classList.toggle("limited", judged.threshold > 0);
     share.textContent = percent(one.confidence);
-    share.title = `p = ${one.probability}`;
+    share.title = say("raw", { probability: one.probability });
   });
 }
 

@@ -61,12 +61,13 @@ function drawSides(shown, answers) {
 function sideRow(one, reference) {
   const name = make("th", { scope: "row" }, one.model);
   if (!one.probabilities) return make("tr", {}, name, make("td", { colspan: "4" }, one.error));
-  const [row] = ranked(one.probabilities, 1), apart = Math.max(...one.probabilities.map((p, at) => Math.abs(p - reference.probabilities[at])));
+  const [row] = ranked(one.probabilities, 1), mine = confidence(page.manifest, one.probabilities);
+  const theirs = confidence(page.manifest, reference.probabilities), apart = Math.max(...mine.map((p, at) => Math.abs(p - theirs[at])));
   const differs = row !== ranked(reference.probabilities, 1)[0];
   const label = make("td", {}, page.manifest.labels[row]);
   if (differs) label.append(" ", make("strong", { class: "badge" }, say("sidesDiffers")));
   const made = make("tr", differs ? { class: "differs" } : {}, name, label,
-    make("td", { class: "number" }, percent(one.probabilities[row])),
+    make("td", { class: "number" }, percent(mine[row])),
     make("td", { class: "number" }, one === reference ? "–" : apart.toPrecision(2)),
     make("td", { class: "number" }, tenths(one.milliseconds)));
   made.dataset.model = one.model;

@@ -128,7 +128,7 @@ def test_bars_show_confidence_and_threshold(seen: Seen, made: Path) -> None:
     bars = seen.page.locator("#bars li")
     assert bars.count() == 3
     answer = predicted(made, photos(made)[0], "tflite-int8")
-    assert bars.nth(0).locator(".share").get_attribute("title") == f"p = {float(answer.max())}"
+    assert bars.nth(0).locator(".share").get_attribute("title") == f"raw probability {float(answer.max())}"
     assert "40.0 %" in seen.text("#below")
     style = "(one) => getComputedStyle(one).getPropertyValue('--threshold')"
     assert float(seen.page.eval_on_selector(".bar", style)) == 0.4

@@ -13,6 +13,7 @@ import pytest
 
 from tests.helpers.chromium import Seen, chromium, opened, served
 from tledge.bundle.reader import open_bundle
+from tledge.metrics import abstention
 from tledge.preprocessing import image
 from tledge.preview.panel import KERAS, Panel
 from tledge.run import golden_set
@@ -89,12 +90,16 @@ def test_side_by_side(seen: Seen, run: Path, panel: Panel) -> None:
         for row in seen.page.locator("#sides-rows tr").all()
     }
     assert list(shown) == [*panel.names, "this page (tflite-int8)"]
-    labels = open_bundle(run / "bundle").manifest.labels
+    manifest = open_bundle(run / "bundle").manifest
+    labels = manifest.labels
     for one in panel.predict(image.preprocess(photo(run), (48, 48))):
         assert one.probabilities is not None
         best = int(np.argmax(one.probabilities))
         assert shown[one.model][1] == labels[best]
-        assert shown[one.model][2] == f"{100 * one.probabilities[best]:.1f} %"
+        raw = np.array(one.probabilities, np.float32)
+        assert manifest.confidence and abs(manifest.confidence.temperature - 1) > 0.01
+        confidence = abstention.confidences(raw, manifest.confidence)[best]
+        assert shown[one.model][2] == f"{100 * confidence:.1f} %"
     int8 = next(
         one for one in panel.predict(image.preprocess(photo(run), (48, 48))) if one.model == "tflite-int8"
     )

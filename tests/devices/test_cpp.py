@@ -189,14 +189,15 @@ def test_sums_of_nothing_fail(project: Path, own: Path) -> None:
 def test_answers_as_tledge_does(project: Path, variant: str, within: float) -> None:
     bundle = project / "bundle"
     photos = [bundle / "golden" / one["photo"] for one in _golden(bundle)]
-    done = classify(project, "--variant", variant, "--json", "--threads", 2, *photos)
+    done = classify(project, "--variant", variant, "--json", "--raw", "--threads", 2, *photos)
     assert done.returncode == 0, done.stderr
     wanted = predict.predict(predictor.open_predictor(bundle, variant), photos, 3)
     for found, answer in zip(json.loads(done.stdout), wanted, strict=True):
         assert (found["image"], found["abstained"]) == (answer.image, answer.abstained)
         for one, other in zip(found["predictions"], answer.predictions, strict=True):
             assert one["label"] == other.label
-            assert one["probability"] == pytest.approx(other.probability, abs=within, rel=0)
+            assert one["raw_probability"] == pytest.approx(other.raw_probability, abs=within, rel=0)
+            assert one["probability"] == one["confidence"]
             assert one["confidence"] == pytest.approx(other.confidence, abs=max(within, 1e-9), rel=0)
 
 

@@ -12,17 +12,17 @@ from tledge.cli.options import (
     common_options,
     echo,
     example,
-    json_fields,
     kernels_option,
     key_option,
     print_json,
     read_public_key,
 )
 from tledge.errors import TledgeError
+from tledge.visualization.text_format import percent
 
 if TYPE_CHECKING:
     from tledge.contract import AbstentionPolicy
-    from tledge.inference.predict import Answer
+    from tledge.inference.predict import Answer, Prediction
 
 
 @click.command(epilog=example("tledge predict runs/rps/bundle photo.jpg"))
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 @click.argument("photos", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--top", default=3, show_default=True, type=click.IntRange(1), help="Number of top predictions."
+)
+@click.option(
+    "--raw", is_flag=True, help="Also show raw probabilities, which the temperature has not changed."
 )
 @click.option("--variant", metavar="NAME", help="Artifact of a bundle [tflite-int8 if there is one].")
 @key_option
@@ -39,6 +42,7 @@ def predict(
     model: Path,
     photos: tuple[Path, ...],
     top: int,
+    raw: bool,
     variant: str | None,
     key: Path | None,
     kernels: str,
@@ -47,7 +51,8 @@ def predict(
 ) -> None:
     """Classify photos with a bundle, a run or a single .tflite or .onnx file; needs no TensorFlow.
 
-    A bundle has a confidence threshold; a prediction below it is marked with a "?".
+    The number beside a label is the confidence: its probability, calibrated on validation photos. A
+    prediction below the bundle's confidence threshold is marked with a "?".
     """
     from tledge.cli import console
     from tledge.inference.predict import predict as predict_all
@@ -60,22 +65,40 @@ def predict(
     with console.progress_shown(quiet or len(photos) < 20) as progress:
         answers = list(track(progress, predict_all(predictor, photos, top), "predict", len(photos)))
     if as_json:
-        print_json([_answer_as_json(answer) for answer in answers])
+        print_json([_answer_as_json(answer, predictor.calibrated, raw) for answer in answers])
     for answer in answers if not as_json else ():
-        echo(_answer_line(answer, predictor.confidence))
+        echo(_answer_line(answer, predictor.confidence, raw))
     unread = [answer for answer in answers if answer.error]
     if unread:
         raise TledgeError(f"{len(unread)} of {len(answers)} photos could not be read.")
 
 
-def _answer_as_json(answer: Answer) -> dict[str, Any]:
-    """Return an answer for --json: `error` is there only where there is one."""
-    return {name: value for name, value in json_fields(answer).items() if value or name != "error"}
+def _answer_as_json(answer: Answer, calibrated: bool, raw: bool) -> dict[str, Any]:
+    """Return an answer for --json; `error` and `calibrated` are there only where something is amiss."""
+    facts: dict[str, Any] = {
+        "image": answer.image,
+        "predictions": [_prediction_as_json(guess, raw) for guess in answer.predictions],
+        "abstained": answer.abstained,
+    }
+    if not calibrated:
+        facts["calibrated"] = False
+    return facts | ({"error": answer.error} if answer.error else {})
 
 
-def _answer_line(answer: Answer, policy: AbstentionPolicy | None) -> str:
+def _prediction_as_json(guess: Prediction, raw: bool) -> dict[str, Any]:
+    """Return a prediction for --json: `probability` is `confidence`, under the name of earlier versions."""
+    facts = {"label": guess.label, "confidence": guess.confidence, "probability": guess.probability}
+    return facts | ({"raw_probability": guess.raw_probability} if raw else {})
+
+
+def _answer_line(answer: Answer, policy: AbstentionPolicy | None, raw: bool) -> str:
     """Return the line for one photo: its best predictions, marked where they are unsure, or its error."""
-    best = "  ".join(f"{guess.label} {guess.confidence:.3f}" for guess in answer.predictions)
+    best = "  ".join(_prediction_text(guess, raw) for guess in answer.predictions)
     if answer.abstained and policy:
-        best = f"? {best}  (unsure: below {policy.threshold:.3f})"
+        best = f"? {best}  (unsure: below {percent(policy.threshold)})"
     return one_line(f"{answer.image}: {answer.error or best}")
+
+
+def _prediction_text(guess: Prediction, raw: bool) -> str:
+    before = f" (raw {percent(guess.raw_probability)})" if raw else ""
+    return f"{guess.label} {percent(guess.confidence)}{before}"

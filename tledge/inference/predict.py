@@ -27,13 +27,20 @@ class Prediction:
 
     Attributes:
         label: The name of the class.
-        probability: Its probability in 0..1 as the artifact returns it.
-        confidence: The probability at the bundle's temperature; the probability itself for a loose file.
+        confidence: Its probability in 0..1 at the temperature that was fitted on validation photos. This is
+            the number that every command and page shows. Where no temperature was fitted, it is
+            `raw_probability`, and the model's `calibrated` is False.
+        raw_probability: What the artifact returns, before the temperature.
     """
 
     label: str
-    probability: float
     confidence: float
+    raw_probability: float
+
+    @property
+    def probability(self) -> float:
+        """The same number as `confidence`."""
+        return self.confidence
 
 
 @dataclass(frozen=True)
@@ -132,13 +139,9 @@ def _path_of(photo: Photo) -> str:
 def _answer(path: str, predictor: Predictor, probabilities: NDArray[np.float32], top: int) -> Answer:
     best = sessions.top_k(probabilities, predictor.labels, top)
     policy = predictor.confidence
-    if policy is None:
-        return Answer(path, tuple(Prediction(label, share, share) for label, share in best))
-    confidences = sorted(
-        abstention.temperature_scaled(probabilities, policy.temperature).tolist(), reverse=True
-    )
+    confidences = sorted(abstention.confidences(probabilities, policy).tolist(), reverse=True)
     predictions = tuple(
-        Prediction(label, share, confidence)
-        for (label, share), confidence in zip(best, confidences, strict=False)
+        Prediction(label, confidence, raw)
+        for (label, raw), confidence in zip(best, confidences, strict=False)
     )
-    return Answer(path, predictions, abstained=confidences[0] < policy.threshold)
+    return Answer(path, predictions, abstained=policy is not None and confidences[0] < policy.threshold)

@@ -23,6 +23,11 @@ from tledge.runtime.sessions import LiteRTSession, Session
 PREFERRED = ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic")
 """Variants of a bundle in the order they are chosen in; then any other."""
 
+UNCALIBRATED = (
+    "uncalibrated: no temperature was fitted for this model, so confidences are its raw probabilities."
+)
+"""What is said once where there is no abstention policy: a single file, or a bundle of an early version."""
+
 MAX_LABELS = 1 << 20
 """Bytes of a `labels.txt` beside a model; one of 20,000 labels takes less."""
 
@@ -48,6 +53,11 @@ class Predictor:
     remarks: tuple[str, ...] = ()
     confidence: AbstentionPolicy | None = None
     pixel_range: tuple[float, ...] = ()
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a temperature was fitted, so that the confidences are calibrated."""
+        return self.confidence is not None
 
 
 def open_predictor(
@@ -96,6 +106,8 @@ def _open_bundled(bundle: Bundle, variant: str | None, kernels: str) -> Predicto
             f"and images of {size}, {entry.path} has {classes} outputs and takes {session.image_size}."
         )
     remarks = (*_remarks(bundle, entry), *_alike_remarks(manifest.labels))
+    if manifest.confidence is None:
+        remarks = (*remarks, UNCALIBRATED)
     more = (manifest.confidence, manifest.input.pixel_range)
     return Predictor(session, manifest.labels, size, entry.variant, remarks, *more)
 
@@ -130,7 +142,7 @@ def _open_loose(path: Path, kernels: str) -> Predictor:
     if session.classes not in (None, len(labels)):
         raise ArtifactError(f"{path}: returns {session.classes} values but has {len(labels)} labels.")
     checked = contract.checked_labels(labels, str(path))
-    remarks = _alike_remarks(checked)
+    remarks = (*_alike_remarks(checked), UNCALIBRATED)
     return Predictor(session, checked, session.image_size, path.stem, remarks)
 
 

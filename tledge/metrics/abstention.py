@@ -49,6 +49,16 @@ def temperature_scaled(probabilities: NDArray[np.float32], temperature: float) -
     return np.asarray(powers / powers.sum(-1, keepdims=True))
 
 
+def confidences(
+    probabilities: NDArray[np.float32], policy: AbstentionPolicy | None
+) -> NDArray[np.float32] | NDArray[np.float64]:
+    """Return the number to show for each class; without a policy the probabilities themselves.
+
+    This is the one number of a prediction: every command, page and device project shows it.
+    """
+    return probabilities if policy is None else temperature_scaled(probabilities, policy.temperature)
+
+
 def fit_temperature(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """Fit the temperature in 0.1..10 with the least cross-entropy.
 

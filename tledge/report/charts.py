@@ -206,9 +206,9 @@ def reliability(bins: Sequence[Bin], error: float) -> Reliability:
 
     top = bins[-1]
     alt = (
-        f"Accuracy by confidence of {images} predictions; on the diagonal both are equal. "
-        f"{top.images} predictions have a confidence above {top.low:.2f}: {top.accuracy:.4f} of these are "
-        f"correct, their mean confidence is {top.confidence:.4f}. Expected calibration error {error:.4f}."
+        f"Accuracy by raw probability of {images} predictions; on the diagonal both are equal. "
+        f"{top.images} predictions have one above {top.low:.2f}: {top.accuracy:.4f} of these are "
+        f"correct, their mean is {top.confidence:.4f}. Expected calibration error {error:.4f}."
     )
     shares = [number / 5 for number in range(6)]
     axis = tuple((EDGE + SIDE * x, round(ABOVE + SIDE * (1 - x), 2), f"{x:.1f}") for x in shares)

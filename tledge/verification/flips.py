@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tledge._io import atomic, files
+from tledge.contract import AbstentionPolicy
+from tledge.metrics.abstention import confidences
 from tledge.run.golden_set import Golden
 from tledge.visualization import contact_sheet
 
@@ -34,7 +36,8 @@ class Flip:
     """One image for which the artifact predicts another class than Keras.
 
     `image` is its name in the data source, `row` its row in `golden.npz`, `kind` one of `KINDS`, `label` the
-    true one; `keras` and `artifact` are the predicted labels, confidences are in 0..1.
+    true one; `keras` and `artifact` are the predicted labels. Confidences are in 0..1, at the run's
+    temperature where one was fitted.
     """
 
     image: str
@@ -59,15 +62,20 @@ class Listing:
     flips: tuple[Flip, ...]
 
 
-def find(golden: Golden, predictions: NDArray[np.float32], names: Sequence[str]) -> list[Flip]:
+def find(
+    golden: Golden,
+    predictions: NDArray[np.float32],
+    names: Sequence[str],
+    policy: AbstentionPolicy | None = None,
+) -> list[Flip]:
     """Find where predictions float32[N, classes] have another class than Keras'.
 
     Sorted by Keras' confidence, the highest first.
     """
     import numpy as np
 
-    keras = golden.probabilities
-    classes_keras, classes_artifact = keras.argmax(1), predictions.argmax(1)
+    classes_keras, classes_artifact = golden.probabilities.argmax(1), predictions.argmax(1)
+    keras, artifact = confidences(golden.probabilities, policy), confidences(predictions, policy)
     rows = np.flatnonzero(classes_keras != classes_artifact)
     by_confidence = rows[np.argsort(-keras[rows].max(1), kind="stable")]
     return [
@@ -79,7 +87,7 @@ def find(golden: Golden, predictions: NDArray[np.float32], names: Sequence[str])
             names[classes_keras[row]],
             round(float(keras[row].max()), 6),
             names[classes_artifact[row]],
-            round(float(predictions[row].max()), 6),
+            round(float(artifact[row].max()), 6),
         )
         for row in by_confidence.tolist()
     ]
@@ -90,13 +98,18 @@ def _kind(label: int, keras: int, artifact: int) -> str:
 
 
 def write(
-    run: Path, variant: str, golden: Golden, predictions: NDArray[np.float32], names: Sequence[str]
+    run: Path,
+    variant: str,
+    golden: Golden,
+    predictions: NDArray[np.float32],
+    names: Sequence[str],
+    policy: AbstentionPolicy | None = None,
 ) -> str:
     """Write the flips of `variant` as a list and a contact sheet into `evidence/` of a run.
 
     Returns the list's path within the run, "" where there is nothing to list.
     """
-    flips = find(golden, predictions, names)
+    flips = find(golden, predictions, names, policy)
     if not flips:
         return ""
     path = f"evidence/{variant}-flips.json"

@@ -80,7 +80,12 @@ def check(
         return reasons.put_into(row)  # the file is wrong, whatever it predicts
     row, prediction_reasons = _compare(row, session, predictions, golden, standard)
     if row.images:
-        row = replace(row, flips=flips.write(folder.path, row.variant, golden, predictions, standard.labels))
+        row = replace(
+            row,
+            flips=flips.write(
+                folder.path, row.variant, golden, predictions, standard.labels, standard.confidence
+            ),
+        )
     reasons += prediction_reasons + _repeat_reasons(session, golden.images)
     return _check_memory(row, reasons, path, standard.limits, arena_bytes)
 

@@ -68,7 +68,7 @@ def test_is_one_short_file_of_its_own() -> None:
     }
     others = {str(name).split(".")[0] for name in names} - set(sys.stdlib_module_names)
     assert others == {"numpy", "PIL", "ai_edge_litert"}
-    assert len(SOURCE.splitlines()) < 340
+    assert len(SOURCE.splitlines()) < 360
     assert [path.name for path in PROJECT.glob("*.py")] == ["classify.py"]
 
 
@@ -148,15 +148,15 @@ def test_refuses_what_tledge_refuses(classify: ModuleType, tmp_path: Path) -> No
 @pytest.mark.parametrize("variant", ["tflite-int8", "tflite-fp32"])
 def test_answers_as_tledge_does(main: Main, shared_bundle: Path, variant: str) -> None:
     photos = sorted((shared_bundle / "golden").glob("*.[jp][pn]g"))
-    code, out, _err = main(*photos, "--json", "--variant", variant, "--top", 2)
+    code, out, _err = main(*photos, "--json", "--raw", "--variant", variant, "--top", 2)
     predictor = inference_predictor.open_predictor(shared_bundle, variant)
     for line, wanted in zip(out.splitlines(), predict.predict(predictor, photos, 2), strict=True):
         found = json.loads(line)
         assert (found["image"], found["abstained"]) == (wanted.image, wanted.abstained)
         for one, two in zip(found["predictions"], wanted.predictions, strict=True):
             assert one["label"] == two.label
-            assert one["probability"] == pytest.approx(two.probability, abs=1e-6)
-            assert one["confidence"] == pytest.approx(two.confidence, abs=1e-6)
+            assert one["raw_probability"] == pytest.approx(two.raw_probability, abs=1e-6)
+            assert one["probability"] == one["confidence"] == pytest.approx(two.confidence, abs=1e-6)
     assert code == 0 and len(photos) == 13
 
 
@@ -168,16 +168,21 @@ def test_integers_are_preferred(main: Main, shared_bundle: Path) -> None:
 def test_unsure_answers_are_marked(main: Main, bundle: Path) -> None:
     change(bundle, lambda raw: raw["confidence"].update(threshold=1.0))
     _code, out, _err = main(bundle / "golden" / "05.png", bundle=bundle)
-    assert re.fullmatch(r".*05\.png: \? blue 0\.\d+  .*  \(unsure\)\n", out)
+    assert re.fullmatch(r".*05\.png: \? blue \d+\.\d%  .*  \(unsure\)\n", out)
 
 
 def test_bundle_without_confidence_is_always_sure(main: Main, bundle: Path) -> None:
     change(bundle, lambda raw: raw.pop("confidence"))
-    _code, out, _err = main(bundle / "golden" / "00.png", "--json", bundle=bundle)
+    _code, out, err = main(bundle / "golden" / "00.png", "--json", "--raw", bundle=bundle)
     found = json.loads(out)
-    assert not found["abstained"]
+    assert not found["abstained"] and err.count("uncalibrated") == 1
     best = found["predictions"][0]
-    assert best["confidence"] == pytest.approx(best["probability"], abs=0.01)  # bytes add up to nearly 1
+    assert best["confidence"] == best["raw_probability"]
+
+
+def test_raw_probabilities_are_given_only_where_asked(main: Main, shared_bundle: Path) -> None:
+    found = json.loads(main(shared_bundle / "golden" / "00.png", "--json")[1])
+    assert found["predictions"][0].keys() == {"label", "confidence", "probability"}
 
 
 def test_folder_gives_its_photos(main: Main, odd_photos: Path, tmp_path: Path) -> None:

@@ -47,11 +47,12 @@ def answer(photo: Path, fitted: AbstentionPolicy | None, *probabilities: float, 
     return found
 
 
-def test_confidence_stands_beside_probability(photo: Path) -> None:
+def test_one_number_for_one_prediction(photo: Path) -> None:
     found = answer(photo, FITTED, 0.04, 0.64, 0.32)
     assert [one.label for one in found.predictions] == ["dog", "owl", "cat"]
-    assert [one.probability for one in found.predictions] == pytest.approx([0.64, 0.32, 0.04])
+    assert [one.raw_probability for one in found.predictions] == pytest.approx([0.64, 0.32, 0.04])
     assert [one.confidence for one in found.predictions] == pytest.approx([0.511, 0.361, 0.128], abs=1e-3)
+    assert all(one.probability == one.confidence for one in found.predictions)
 
 
 @pytest.mark.parametrize(("best", "abstained"), [(0.64, True), (0.9, False)])
@@ -87,14 +88,14 @@ def test_doubt_is_shown(cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch) 
     opened(monkeypatch, FITTED, 0.64, 0.04, 0.32)
     done = cli("predict", "model", photo, "--top", "2")
     assert done.code == 0
-    assert done.out == f"{photo}: ? cat 0.511  owl 0.361  (unsure: below 0.620)\n"
+    assert done.out == f"{photo}: ? cat 51.1%  owl 36.1%  (unsure: below 62.0%)\n"
 
 
 def test_sure_answer_is_shown_plainly(cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened(monkeypatch, replace(FITTED, threshold=0.5), 0.64, 0.04, 0.32)
-    assert cli("predict", "model", photo, "--top", "1").out == f"{photo}: cat 0.511\n"
+    assert cli("predict", "model", photo, "--top", "1").out == f"{photo}: cat 51.1%\n"
     opened(monkeypatch, None, 0.64, 0.04, 0.32)
-    assert cli("predict", "model", photo, "--top", "1").out == f"{photo}: cat 0.640\n"
+    assert cli("predict", "model", photo, "--top", "1").out == f"{photo}: cat 64.0%\n"
 
 
 def test_json_tells_doubt_from_answer(cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +103,27 @@ def test_json_tells_doubt_from_answer(cli: Cli, photo: Path, monkeypatch: pytest
         opened(monkeypatch, replace(FITTED, threshold=threshold), 0.64, 0.04, 0.32)
         (found,) = json.loads(cli("predict", "model", photo, "--json").out)
         assert found["abstained"] is abstained and found.keys() == {"image", "predictions", "abstained"}
-        assert found["predictions"][0].keys() == {"label", "probability", "confidence"}
+        best = found["predictions"][0]
+        assert best.keys() == {"label", "probability", "confidence"}
+        assert best["probability"] == best["confidence"] == pytest.approx(0.511, abs=1e-3)
+
+
+def test_raw_probability_is_shown_only_where_asked(
+    cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(monkeypatch, replace(FITTED, threshold=0.5), 0.64, 0.04, 0.32)
+    (found,) = json.loads(cli("predict", "model", photo, "--json", "--raw").out)
+    assert found["predictions"][0]["raw_probability"] == pytest.approx(0.64)
+    assert cli("predict", "model", photo, "--raw", "--top", "1").out == f"{photo}: cat 51.1% (raw 64.0%)\n"
+
+
+def test_json_says_where_nothing_was_calibrated(
+    cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for fitted, told in ((None, {"calibrated": False}), (FITTED, {})):
+        opened(monkeypatch, fitted, 0.64, 0.04, 0.32)
+        (found,) = json.loads(cli("predict", "model", photo, "--json").out)
+        assert {name: value for name, value in found.items() if name == "calibrated"} == told
 
 
 class Watched(Fixed):

@@ -17,6 +17,7 @@ from tests.helpers.command_line import Done
 from tests.helpers.small_run import SMALL
 from tledge._io import files
 from tledge.config import Parity
+from tledge.contract import AbstentionPolicy
 from tledge.errors import RunError
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
@@ -58,6 +59,14 @@ def test_flips_are_found_surest_first() -> None:
     assert won == flips.Flip("photos/2.jpg", 2, "won", "cat", "owl", 0.99, "cat", 0.7)
     assert lost == flips.Flip("photos/0.jpg", 0, "lost", "cat", "cat", 0.9, "dog", 0.5)
     assert moved == flips.Flip("photos/3.jpg", 3, "moved", "dog", "cat", 0.8, "owl", 0.45)
+
+
+def test_flips_tell_the_confidence_that_predict_shows() -> None:
+    """At temperature 2, .99 beside .005 and .005 is .876."""
+    policy = AbstentionPolicy(2.0, 0.5)
+    won, *_rest = flips.find(reference(), FOUND, NAMES, policy)
+    assert won.keras_confidence == pytest.approx(0.8756, abs=1e-4)
+    assert won.artifact_confidence == pytest.approx(0.5192, abs=1e-4)
 
 
 def test_equal_answers_are_no_flips(tmp_path: Path) -> None:

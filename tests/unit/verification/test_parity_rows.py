@@ -45,7 +45,7 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """The artifacts whose flips were listed, and how many images differ; nothing is drawn."""
     found: list[tuple[str, int]] = []
 
-    def write(_run: Path, variant: str, golden: Golden, predictions: Any, _names: Any) -> str:
+    def write(_run: Path, variant: str, golden: Golden, predictions: Any, *_rest: Any) -> str:
         found.append((variant, int((golden.probabilities.argmax(1) != predictions.argmax(1)).sum())))
         return f"evidence/{variant}-flips.json"
 

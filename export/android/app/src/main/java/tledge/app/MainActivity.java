@@ -132,7 +132,10 @@ public final class MainActivity extends ComponentActivity {
         double[] sure = Answers.confidence(shares, manifest.temperature);
         int[] best = Answers.top(shares, TOP);
         StringBuilder lines = new StringBuilder(sure[best[0]] < manifest.threshold ? "unsure\n" : "");
-        for (int one : best) lines.append(String.format("%3.0f %%  %s%n", 100 * sure[one], manifest.labels.get(one)));
+        for (int one : best) { // never 100 % where it is less
+            double share = sure[one] < 1 ? Math.min(sure[one], 0.999) : 1;
+            lines.append(String.format("%5.1f %%  %s%n", 100 * share, manifest.labels.get(one)));
+        }
         return lines.toString();
     }
 
