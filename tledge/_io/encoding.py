@@ -17,7 +17,7 @@ HANDLER = "tledge._io.encoding"
 
 ASCII_FORMS = {
     "–": "-", "…": "...", "→": "->", "Δ": "d", "×": "x", "·": ".", "±": "+-", "≥": ">=", "≤": "<=",
-    "°": " deg", "✓": "+", "✗": "x",
+    "°": " deg", "✓": "+", "✗": "x", "━": "#", "─": "-",
 }  # fmt: skip
 """ASCII forms of the special characters in tables and messages."""
 

@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 import warnings
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -56,6 +57,42 @@ def import_runtime(name: str) -> None:
         )
 
 
+Shown = Callable[[str], AbstractContextManager[object]]
+"""Shows, for the time of a block, what is being loaded."""
+
+SLOW = {"keras": {"tensorflow": "TensorFlow", "jax": "JAX"}, "tensorflow": {"": "TensorFlow"}}
+"""Modules that take seconds to import, with the name that is shown; that of Keras depends on its backend."""
+
+_shown: list[Shown] = []
+"""The last entry shows that a library is being loaded."""
+
+
+@contextmanager
+def loading_shown(shown: Shown) -> Iterator[None]:
+    """Let `shown` show, in a block, each large library while it is being loaded."""
+    _shown.append(shown)
+    try:
+        yield
+    finally:
+        _shown.remove(shown)
+
+
+def _loading(module: str) -> AbstractContextManager[object]:
+    names = SLOW.get(module, {})
+    name = names.get(os.environ.get(keras_settings.VARIABLE, ""), names.get("", ""))
+    return _shown[-1](f"loading {name}") if _shown and name else nullcontext()
+
+
+def require_installed(module: str, extra: str) -> None:
+    """Raise the MissingError of `load` where a module is not installed, without importing it.
+
+    So nothing that takes long is done before the module is found to be missing.
+    """
+    keras_settings.choose_backend()
+    if not sys.modules.get(module) and not _is_installed(module):
+        raise _missing(module, extra, "not found")
+
+
 def load(module: str, extra: str, command: str = "") -> Any:
     """Import a large module without what it prints when it loads, warnings of its own imports included.
 
@@ -72,16 +109,20 @@ def load(module: str, extra: str, command: str = "") -> Any:
     # TensorFlow logs its own deprecations through this logger.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
-        with native_stderr_closed(), warnings.catch_warnings():
+        with _loading(module), native_stderr_closed(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tensorflow_hub's of pkg_resources, for example
             return _with_settings(importlib.import_module(module))
     except ImportError as error:
         if explanation := resource_errors.cause(error):
             raise ResourceError(explanation) from error
-        raise MissingError(
-            f"{module} is not installed or does not load ({error}). Install it with: "
-            f"{command or install_command(extra)}"
-        ) from error
+        raise _missing(module, extra, error, command) from error
+
+
+def _missing(module: str, extra: str, why: object, command: str = "") -> MissingError:
+    return MissingError(
+        f"{module} is not installed or does not load ({why}). Install it with: "
+        f"{command or install_command(extra)}"
+    )
 
 
 def _with_settings(module: Any) -> Any:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import textwrap
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tledge._io.encoding import printable
-from tledge._process import native_output
-from tledge.progress import SILENT, Progress, Task
+from tledge._process import native_output, optional_imports
+from tledge.cli import progress_bar, terminal
+from tledge.progress import SILENT, Progress, Task, start_task
 from tledge.run.records import TrainedRun
-from tledge.visualization.text_format import abstention, interval
+from tledge.visualization.text_format import abstention, accuracy, duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,15 +29,7 @@ class _RichTask:
         self.number = number
 
     def advance(self, steps: int = 1, **figures: object) -> None:
-        self._bars.update(self.number, advance=steps, figures=_figures(figures))
-
-
-def _figures(figures: dict[str, object]) -> str:
-    names = {"images_s": "img/s"}
-    return "  ".join(
-        f"{names.get(name, name)} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in figures.items()
-    )
+        self._bars.update(self.number, advance=steps, figures=progress_bar.figure_texts(figures))
 
 
 class RichProgress:
@@ -45,14 +39,16 @@ class RichProgress:
         self._bars = bars
 
     def start(self, what: str, total: int | None = None) -> Task:
-        return _RichTask(self._bars, self._bars.add_task(what, total=total, figures=""))
+        return _RichTask(self._bars, self._bars.add_task(what, total=total, figures=()))
 
     def finish(self, task: Task) -> None:
         assert isinstance(task, _RichTask)
         self._bars.remove_task(task.number)
 
     def say(self, line: str) -> None:
-        self._bars.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+        out = self._bars.console
+        width = out.width if out.is_terminal else None
+        out.print(terminal.fit(printable(line), width), highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -62,23 +58,34 @@ def progress_shown(quiet: bool) -> Iterator[Progress]:
         with native_output.downloads_announced(False):
             yield SILENT
         return
-    from rich import progress
+    from rich.progress import Progress as Bars
 
-    columns = (
-        progress.TextColumn("{task.description:22}", markup=False),
-        progress.BarColumn(24),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        progress.TextColumn("{task.fields[figures]}", markup=False),
-    )
-    with progress.Progress(*columns, console=open_console(stderr=True), transient=True) as bars:
-        yield RichProgress(bars)
+    with _own_stderr() as file:
+        out = open_console(stderr=True, file=file)
+        with Bars(progress_bar.column(out), console=out, transient=True) as bars:
+            shown = RichProgress(bars)
+            with optional_imports.loading_shown(lambda what: start_task(shown, what)):
+                yield shown
 
 
-def open_console(*, stderr: bool = False, width: int | None = None) -> Console:
-    """Open a console on stdout or stderr that takes no text for markup and escapes control characters.
+@contextmanager
+def _own_stderr() -> Iterator[TextIO | None]:
+    """Open the terminal that is stderr once more, so that bars move while a library that loads has it closed.
 
-    Text of others reaches tables and bars; only rich's own control characters pass.
+    Gives None where stderr is no terminal.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    encoding, errors = sys.stderr.encoding, sys.stderr.errors
+    with open(os.dup(sys.stderr.fileno()), "w", encoding=encoding, errors=errors) as file:
+        yield file
+
+
+def open_console(*, stderr: bool = False, width: int | None = None, file: TextIO | None = None) -> Console:
+    """Open a console on stdout, stderr or `file` that takes no text for markup.
+
+    Text of others reaches tables and bars: its control characters are escaped, and only rich's own pass.
     """
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
@@ -91,7 +98,7 @@ def open_console(*, stderr: bool = False, width: int | None = None) -> Console:
                 text, style, control = segment
                 yield segment if control else Segment(printable(text), style)
 
-    return EscapingConsole(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+    return EscapingConsole(stderr=stderr, file=file, width=width, markup=False, emoji=False, highlight=False)
 
 
 def result_console() -> Console:
@@ -118,11 +125,7 @@ def print_lines(lines: Sequence[str]) -> None:
     """Print lines on stdout, broken between words where the window is narrower, indented as they begin."""
     console = result_console()
     for line in lines:
-        indent = " " * (len(line) - len(line.lstrip()))
-        parts = textwrap.wrap(
-            line, console.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-        )
-        console.print("\n".join(parts), soft_wrap=True)
+        console.print(terminal.fit(line, console.width), soft_wrap=True)
 
 
 def print_rows(rows: Sequence[tuple[str, ...]]) -> None:
@@ -136,10 +139,10 @@ def training_rows(run: TrainedRun) -> list[tuple[str, str]]:
     return [
         *synthetic,
         ("labels", ", ".join(run.labels[:12]) + (" …" if len(run.labels) > 12 else "")),
-        ("train", f"{run.train_images} images, {run.seconds:.0f} s"),
-        ("validation after stage 1", interval(run.first_stage_validation)),
-        ("validation", interval(run.validation)),
-        ("test", interval(run.test)),
+        ("trained", f"on {run.train_images:,} images in {duration(run.seconds)}"),
+        ("validation after stage 1", accuracy(run.first_stage_validation)),
+        ("validation accuracy", accuracy(run.validation)),
+        ("test accuracy", accuracy(run.test)),
         *([("confidence threshold", abstention(run.confidence))] if run.confidence else []),
     ]
 

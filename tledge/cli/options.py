@@ -16,6 +16,7 @@ import click
 
 from tledge._io.encoding import as_json, one_line, printable
 from tledge._process import signals
+from tledge.cli import terminal
 from tledge.errors import TledgeError
 from tledge.recipe.lookup import open_finished_run as open_finished_run  # noqa: PLC0414
 from tledge.recipe.lookup import read_recipe as read_recipe  # noqa: PLC0414
@@ -106,10 +107,13 @@ def read_public_key(path: Path | None) -> PublicKey | None:
 def echo(text: object, err: bool = False) -> None:
     """Print lines; other control characters in them become escapes such as `\\x1b`.
 
+    On a terminal, lines that are wider break between words.
+
     Names of folders, labels and messages may come from somebody else. This is the only place where the
     command line prints text, beside the tables of `cli.console` and `print_json`.
     """
-    click.echo(printable(text), err=err)
+    lines = terminal.fit(printable(text), terminal.width_of(sys.stderr if err else sys.stdout))
+    click.echo(lines, err=err)
 
 
 def print_json(value: object) -> None:

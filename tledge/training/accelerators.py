@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tledge._process import processors
 from tledge.config import Hardware, Stage
 from tledge.errors import RecipeError, RunError
 from tledge.progress import SILENT, Progress
@@ -119,6 +120,23 @@ def engine(table: Hardware, progress: Progress = SILENT) -> Engine:
     import tensorflow
 
     return Engine(table, tensorflow.distribute.MirroredStrategy(names), len(names))
+
+
+def description(engine: Engine) -> str:
+    """Return the device, or devices, that a network trains on, for a line of text."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        names = [device.name for device in tensorflow.config.list_physical_devices("GPU")]
+    else:
+        names = [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
+    if not names:
+        count = processors.usable()
+        return f"CPU, {count} processor{'s' * (count != 1)}"
+    used = names[: engine.replicas]
+    return ", ".join(name.removeprefix("/physical_device:") for name in used)
 
 
 def _devices() -> Sequence[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tledge.config import Stage
 from tledge.errors import RunError
 from tledge.progress import Progress, Task
-from tledge.training import checkpoint
+from tledge.training import checkpoint, progress_lines
 from tledge.training.batches import BatchReader
 from tledge.training.checkpoint import State, values
 
@@ -68,8 +68,11 @@ def own_error(*readers: BatchReader) -> Iterator[None]:
         raise
 
 
-def report_progress(task: Task, stage: Stage, progress: Progress) -> Any:
-    """Return the callback that reports the progress of the stage and the figures of each epoch."""
+def report_progress(task: Task, stage: Stage, state: State, progress: Progress) -> Any:
+    """Return the callback that reports the progress of the stage and a row of figures for each epoch.
+
+    It comes after that of `keep_best`, which writes into `state` which epoch is the best.
+    """
     import keras
 
     class Reporter(keras.callbacks.Callback):  # type: ignore[misc]
@@ -79,14 +82,16 @@ def report_progress(task: Task, stage: Stage, progress: Progress) -> Any:
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             before, self.seen = self.seen, min(batch + 1, self.params["steps"])  # several steps at once
             rate = self.seen * stage.batch_size / max(1e-9, time.monotonic() - self.start_time)
-            task.advance(
-                self.seen - before, epoch=f"{self.epoch + 1}/{stage.epochs}", images_s=rate, **(logs or {})
-            )
+            figures = {name: (logs or {})[name] for name in ("loss", "accuracy") if name in (logs or {})}
+            epoch = f"{self.epoch + 1}/{stage.epochs}"
+            task.advance(self.seen - before, epoch=epoch, **figures, images_s=rate)
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            figures = "  ".join(f"{name} {float(value):.4f}" for name, value in (logs or {}).items())
+            figures = {name: float(value) for name, value in (logs or {}).items()}
+            progress.say(progress_lines.row(stage, epoch + 1, figures, state.best_epoch == epoch + 1))
             seconds = time.monotonic() - self.start_time
-            progress.say(f"  {stage.name} {epoch + 1}/{stage.epochs}  {figures}  {seconds:.0f} s")
+            if line := progress_lines.time_left(stage, epoch + 1, seconds):
+                progress.say(line)
 
     return Reporter()
 

@@ -32,6 +32,7 @@ from tledge.training import (
     frozen_features,
     multi_host,
     outputs,
+    progress_lines,
     resume_guard,
 )
 from tledge.training import stage as stage_training
@@ -114,19 +115,25 @@ def _train(request: TrainingRequest) -> TrainedRun | None:
     """Train into a folder that is ours to write, from its beginning or its checkpoint."""
     started = time.monotonic()
     recipe, folder, hosts = request.recipe, request.folder, request.hosts
+    _say_plan(request)
     registry.require(recipe)
-    optional_imports.load("keras", "train")
-    optional_imports.load("matplotlib", "train")
     prepared = _prepare(request)
     rows = splits.split(prepared, recipe.data, recipe.meta.seed, request.progress)
     if request.force or not request.resume:  # a run that began may end
         split_checks.require_every_label(prepared, rows, recipe.data)
+    counts = {split: len(rows[split]) for split in rows}
+    request.progress.say(progress_lines.photos(counts, len(prepared.labels)))
+    optional_imports.load("keras", "train")
+    optional_imports.load("matplotlib", "train")
     _seed(recipe.meta.seed, recipe.hardware)
     # Several hosts share their devices themselves.
     engine = (
         accelerators.engine(recipe.hardware, request.progress) if hosts.is_alone else Engine(recipe.hardware)
     )
     core = _build(recipe, engine, len(prepared.labels))
+    request.progress.say(progress_lines.fact("parameters", f"{core.count_params():,}"))
+    request.progress.say(progress_lines.fact("device", accelerators.description(engine)))
+    request.progress.say(progress_lines.fact("time", "estimated after the second epoch of each stage"))
     if request.force:
         folder.empty()
     _write_start(request, prepared)
@@ -140,6 +147,14 @@ def _train(request: TrainingRequest) -> TrainedRun | None:
         files.write_json(folder.run, run)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return run
+
+
+def _say_plan(request: TrainingRequest) -> None:
+    """Say what is trained, and refuse at once where Keras is not installed."""
+    for line in progress_lines.plan(request.recipe, request.folder.path):
+        request.progress.say(line)
+    for module in ("keras", "matplotlib"):
+        optional_imports.require_installed(module, "train")
 
 
 def _prepare(request: TrainingRequest) -> Prepared:
@@ -288,17 +303,21 @@ def run_stage(session: TrainingSession, stage: Stage, state: State) -> None:
 def _stage_input(session: TrainingSession, stage: Stage) -> StageInput:
     """Return what a stage trains: the network or its trainable part, or a copy of it in 8 bits."""
     if stage.quantize_aware:
-        session.progress.say(
-            f"stage {stage.name}: a copy learns to predict in 8 bits, up to {stage.epochs} epochs"
-        )
+        _say_stage(session, stage, "a copy learns to predict in 8 bits")
         train, validation = session.examples["train"], session.examples["validation"]
         setup = distillation.set_up_distillation(
             session.recipe, stage, session.core, train, session.engine, session.progress
         )
         return StageInput(stage, setup.network, train, validation, setup)
     frozen = classifier.set_trainable(session.core, stage)
-    session.progress.say(f"stage {stage.name}: {frozen} backbone layers frozen, up to {stage.epochs} epochs")
+    _say_stage(session, stage, f"{frozen} backbone layers frozen")
     return frozen_features.stage_input(session, stage)
+
+
+def _say_stage(session: TrainingSession, stage: Stage, how: str) -> None:
+    stages = session.recipe.stage
+    number = next(number for number, other in enumerate(stages) if other is stage)
+    session.progress.say(progress_lines.stage_line(stages, number, how))
 
 
 def _score_validation(session: TrainingSession) -> Score:

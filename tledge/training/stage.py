@@ -18,7 +18,7 @@ from tledge._process import native_output
 from tledge.config import Stage
 from tledge.errors import RunError
 from tledge.progress import Progress, start_task
-from tledge.training import accelerators, multi_host
+from tledge.training import accelerators, multi_host, progress_lines
 from tledge.training.accelerators import Engine
 from tledge.training.batch_partition import BatchPartition
 from tledge.training.batches import Examples, batches
@@ -166,8 +166,9 @@ def _train_epochs(fitting: StageFit, network: Any, partition: BatchPartition) ->
             own_error(train.reader, validation.reader),
         ):
             reporter = report_progress(
-                task, replace(stage, batch_size=partition.images_per_step), fitting.progress
+                task, replace(stage, batch_size=partition.images_per_step), state, fitting.progress
             )
+            fitting.progress.say(progress_lines.header(stage))
             guard = guard_numbers(stage, state, fitting.engine.table.precision)
             network.fit(
                 train,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the command line starts with this module
@@ -35,6 +36,13 @@ def interval(score: Score) -> str:
     return f"{score.accuracy:.4f} ({span(score.low, score.high)}, {score.images} images{top5})"
 
 
+def accuracy(score: Score) -> str:
+    """Return `86.1% of 36 images (95% interval 71.3% to 93.9%)`, and top-5 accuracy if measured."""
+    top5 = "" if score.top5 is None else f", top-5 {percent(score.top5)}"
+    bounds = f"95% interval {percent(score.low)} to {percent(score.high)}"
+    return f"{percent(score.accuracy)} of {score.images:,} images ({bounds}){top5}"
+
+
 def points(change: float | None, low: float | None = None, high: float | None = None, digits: int = 2) -> str:
     """Return a change in percentage points, with its 95 % interval where it was measured."""
     if change is None:
@@ -58,6 +66,13 @@ def size(count: int) -> str:
     if count < 1000 << 10:
         return f"{count / 1024:.0f} KiB"
     return f"{count / (1 << 20):.3g} MiB" if count < 1000 << 20 else f"{count / (1 << 20):.0f} MiB"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in seconds, minutes or hours, whichever reads best."""
+    if seconds < 100:
+        return f"{ceil(seconds)} s"
+    return f"{ceil(seconds / 60)} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def abstention(policy: AbstentionPolicy) -> str:

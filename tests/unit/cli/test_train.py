@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.command_line import Cli
 from tests.helpers.recipes import drawn, tiny_recipe
 
 
@@ -70,3 +71,22 @@ def test_run_that_force_would_replace_still_stands(tmp_path: Path) -> None:
     (tmp_path / "run.json").touch()
     assert _resume_advice(words, tmp_path, force=True).endswith("tledge train a.toml --force")
     assert _resume_advice(["train", "a.toml", "--resume"], tmp_path, force=False).endswith("a.toml --resume")
+
+
+def test_plan_is_shown_before_any_library_loads(cli: Cli, somewhere: Path) -> None:
+    """The recipe's photos are missing, so the command ends before Keras is imported."""
+    (somewhere / "photos" / "cat").mkdir(parents=True)
+    (somewhere / "own.toml").write_text(tiny_recipe('source = "folder:photos"'))
+    loaded = set(sys.modules)
+    done = cli("train", "own.toml")
+    lines = done.err.splitlines()
+    assert done.code == 1 and lines[0] == "Training own" and "no photos" in lines[-1]
+    assert [line.split("  ")[1] for line in lines[1:6]] == [
+        "model",
+        "image size",
+        "stages",
+        "source",
+        "folder",
+    ]
+    assert not {"tensorflow", "keras"} & (set(sys.modules) - loaded)
+    assert cli("train", "own.toml", "--quiet").err.startswith("tledge: ")
