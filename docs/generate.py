@@ -90,7 +90,10 @@ def exit_codes() -> str:
     return page([
         "# Exit codes",
         table(("code", "when"), rows),
-        "`tledge compare` ends with 3 where B cannot replace A or there are too few images to tell.",
+        "`tledge compare` ends with 3 where B cannot replace A, and with 6 where there are too few images to "
+        "tell.",
+        "Code 6 is apart from 3, since more photos settle it and nothing else does; it is not 0, so that a "
+        "script ships a provisional artifact only where it was told to.",
         "## Errors",
         "Messages say what is wrong, where, what was expected and what to do. In Python each is a class of "
         "`tledge.errors`:",

@@ -35,7 +35,7 @@ from tledge.inference.predictor import Predictor, open_predictor
 from tledge.progress import SILENT, Progress
 from tledge.recipe import arguments, lookup
 from tledge.recipe.checks import require_variants
-from tledge.run.records import ParityReport, TrainedRun
+from tledge.run.records import SKIPPED, ParityReport, TrainedRun
 from tledge.runtime.sessions import KERNELS
 from tledge.training import pipeline
 from tledge.verification import compare_models
@@ -274,6 +274,8 @@ def export(
         ConversionError: A converter failed.
         ParityFailed: An artifact did not pass; `parity.json` in the run has all figures, and the run's bundle
             holds the others.
+        InconclusiveError: Images are too few to tell whether an artifact passes, and it is not bundled as
+            provisional; likewise.
         ArtifactError: An artifact itself is faulty; likewise.
     """
     named = None if variants is None else arguments.some_names(variants, "variants")
@@ -287,9 +289,9 @@ def export(
     with folder.alone():
         export_run(folder, recipe, named or recipe.export.variants, progress)
         report = verify_run(folder, recipe.parity, progress=progress)
-        if with_failed or report.any_passed:
+        if with_failed or report.any_bundled:
             bundled = bundle_run(folder, unverified=with_failed, sign=signer, progress=progress)
-        if not report.passed and not with_failed:
+        if not (report.passed or with_failed or _is_shipped(report)):
             raise failure(report)
         return Exported(report, bundled)
 
@@ -361,6 +363,11 @@ def compare(
     progress = arguments.progress(watch, "watch")
     limits, _whose = lookup.comparison_gates(old, new)
     return compare_models.compare(old, new, limits, variants=named, kernels=family, progress=progress)
+
+
+def _is_shipped(report: ParityReport) -> bool:
+    """Check whether everything that was checked is in the bundle: what did not pass is provisional."""
+    return all(row.is_bundled for row in report.rows if row.verdict != SKIPPED)
 
 
 def _public(key: Named | None) -> PublicKey | None:

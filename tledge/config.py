@@ -369,6 +369,11 @@ class Parity:
         low=0,
     )
     max_flash_kib: float = key(0.0, "largest file of tflite-int8 in KiB, 0 for no limit", low=0)
+    strict: bool = key(
+        False,
+        "whether an artifact stays out of the bundle where images are too few to confirm it; else it is "
+        "bundled and marked provisional",
+    )
 
 
 @dataclass(frozen=True)

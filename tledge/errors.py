@@ -8,6 +8,7 @@
     ├── DataError               exit 1   images or labels cannot be used as they are
     ├── ConversionError         exit 1   a converter failed, crashed or ran out of time
     ├── RunError                exit 1   a run folder is not in the state that a command needs
+    ├── InconclusiveError       exit 6   too few images to tell whether an artifact passes; nothing failed
     └── ResourceError           exit 1   too little disk or memory, or missing permissions
 
 A message says what is wrong, where, what was expected and what to type.
@@ -46,6 +47,16 @@ class MissingError(TledgeError):
     """A dependency, weights or data are missing on this machine and could not be downloaded."""
 
     exit_code = 5
+
+
+class InconclusiveError(TledgeError):
+    """No artifact failed, but the images cannot tell whether one of them passes.
+
+    It has an exit code of its own, so that a script can tell "needs more photos" from "predicts
+    differently" (3); and not 0, so that no script ships an unconfirmed artifact as a confirmed one.
+    """
+
+    exit_code = 6
 
 
 class DataError(TledgeError):

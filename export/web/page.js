@@ -39,7 +39,8 @@ async function attempt(work) {
 function showFacts({ manifest, model }) {
   const one = model.artifact, { height, width } = manifest.input;
   const facts = [say("facts", { variant: one.variant, kib: Math.round(one.bytes / 1024), width, height, classes: manifest.labels.length })];
-  if (one.verdict !== "passed") facts.push(say("notVerified", { verdict: one.verdict }));
+  if (one.provisional) facts.push(say("provisional", { images: one.independent_images, agreement: percent(one.independent_agreement) }));
+  else if (one.verdict !== "passed") facts.push(say("notVerified", { verdict: one.verdict }));
   else if (one.agreement !== null) facts.push(say("agreement", { agreement: percent(one.agreement), accuracy: percent(one.accuracy) }));
   if (manifest.synthetic) facts.push(say("synthetic"));
   at("seen-caption").textContent = say("seen", { width, height });

@@ -32,6 +32,7 @@ const TEXTS = {
   privacyServed: "The page and its models run on the machine that serves it. No photo is sent anywhere else.",
   facts: "{variant}, {kib} KiB, {width} × {height} pixels, {classes} classes",
   agreement: "agrees with Keras on {agreement} of the test photos, accuracy {accuracy}",
+  provisional: "Provisional: agrees with Keras on {agreement} of {images} images, too few to confirm it.",
   notVerified: "This model was bundled without passing verification ({verdict}).",
   synthetic: "Trained on synthetic photos, drawn by tledge.",
   made: "Made by tledge {version}",

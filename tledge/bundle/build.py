@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from tledge.bundle import manifest as bundle_manifest
 from tledge.bundle import model_card, preview_page, reader, readme, run_summary, sbom, signing
 from tledge.bundle.manifest import Expected, GoldenCase, Manifest, Shipped, Unsupported
 from tledge.bundle.signing import Signer
-from tledge.errors import ArtifactError, MissingError, ParityFailed, RunError
+from tledge.errors import ArtifactError, InconclusiveError, MissingError, ParityFailed, RunError
 from tledge.formats.registry import VARIANTS
 from tledge.preprocessing import image
 from tledge.progress import SILENT, Progress, start_task
@@ -62,7 +62,7 @@ def bundle(
     sign: Signer | None = None,
     progress: Progress = SILENT,
 ) -> Bundled:
-    """Bundle every artifact that passed verification into `bundle/` and a zip.
+    """Bundle every artifact that passed verification or is provisional into `bundle/` and a zip.
 
     Args:
         folder: The run.
@@ -75,6 +75,7 @@ def bundle(
 
     Raises:
         ParityFailed: No artifact passed.
+        InconclusiveError: No artifact passed, and for none of them are there enough images to tell.
         RunError: Nothing was verified yet, an artifact changed since, or a link lies in the run.
         ArtifactError: No kernel family runs an artifact that passed.
         MissingError: jinja2, or the runtime of an artifact that was verified, is not installed.
@@ -84,7 +85,8 @@ def bundle(
     chosen = _chosen(folder, report, unverified)
     left_out = tuple(row.variant for row in report.rows if row not in chosen)
     if not chosen:
-        raise ParityFailed(
+        is_failed = any(row.verdict != "undecided" for row in report.rows)
+        raise (ParityFailed if is_failed else InconclusiveError)(
             f"{folder.path}: no artifact passed verification, so there is nothing to bundle. "
             "See the reasons above, or bundle unverified artifacts with --unverified."
         )
@@ -118,7 +120,7 @@ def _chosen(folder: RunFolder, report: ParityReport, unverified: bool) -> list[P
         path = folder.member(row.path)
         if not path.exists():
             continue
-        if row.verdict != "passed" and not unverified:
+        if not row.is_bundled and not unverified:
             continue
         if folder.sha256(path) != row.sha256:
             raise _changed(folder, row)
@@ -201,12 +203,12 @@ def _manifest(
     target: Path,
 ) -> Manifest:
     shipped = tuple(
-        Shipped(
+        _marked(Shipped(
             row.variant, Path(row.path).name, row.sha256, row.bytes, row.verdict,
             row.accuracy, row.agreement, row.kernels, row.coverage, row.answered_error,
             expected[row.variant][0], *_output_scaling(target / Path(row.path).name, row.variant),
             expected[row.variant][1],
-        )
+        ), row)
         for row in rows
     )  # fmt: skip
     return Manifest(
@@ -219,10 +221,25 @@ def _manifest(
         parameters=run.parameters,
         artifacts=shipped,
         golden=cases,
-        unverified=unverified and any(row.verdict != "passed" for row in rows),
+        unverified=unverified and not all(row.is_bundled for row in rows),
         tledge=__version__,
         confidence=run.confidence,
         sbom=sbom.NAME,
+    )
+
+
+def _marked(shipped: Shipped, row: ParityRow) -> Shipped:
+    """Add the mark and the figures that the manifest holds of a provisional artifact alone."""
+    if not row.provisional:
+        return shipped
+    return replace(
+        shipped,
+        provisional=True,
+        independent_images=row.independent_images,
+        independent_agreement=row.independent_agreement,
+        independent_low=row.independent_low,
+        independent_high=row.independent_high,
+        accuracy_change=row.accuracy_change,
     )
 
 
@@ -293,7 +310,7 @@ def _write_expected(target: Path, row: ParityRow, images: NDArray[np.uint8]) -> 
     """Write the predictions of an artifact's copy for the golden pixels, with every kernel family that can.
 
     Returns their files, and the families that cannot. Raises ArtifactError where none runs an artifact that
-    passed verification.
+    passed verification or is provisional.
     """
     import numpy as np
 
@@ -318,7 +335,7 @@ def _write_expected(target: Path, row: ParityRow, images: NDArray[np.uint8]) -> 
         np.save(target / name, predictions)
         tolerance = contract.TOLERANCES[variant.mode.gate]
         expected.append(Expected(session.kernels, f"golden/{name}", tolerance))
-    if failures and not expected and row.verdict == "passed":
+    if failures and not expected and row.is_bundled:
         raise failures[0]
     return tuple(expected), tuple(unsupported)
 

@@ -14,6 +14,12 @@ from tledge.errors import ArtifactError
 
 MANIFEST_VERSION = 1
 
+PROVISIONAL_KEYS = (
+    "provisional", "independent_images", "independent_agreement", "independent_low", "independent_high",
+    "accuracy_change",
+)  # fmt: skip
+"""Keys that `manifest.json` has for provisional artifacts alone: earlier versions do not know them."""
+
 MAX_BYTES = 1 << 24
 """Larger manifests are refused before they are parsed; one of a thousand classes takes 100 KB."""
 
@@ -48,6 +54,10 @@ class Shipped:
     test photos that are not rejected by the manifest's `confidence`, and `answered_error` the selective
     error, the share of wrong predictions among these. Where the output is integers, a probability is
     `output_scale * (value - output_zero_point)`; a scale of 0 means that the output is probabilities.
+
+    `provisional` marks an artifact that is "undecided" only because images are too few. It agrees with
+    Keras on `independent_agreement` of `independent_images` images, with 95 % bounds, and its accuracy on
+    the test photos is Keras' plus `accuracy_change`. `manifest.json` has these keys for such artifacts alone.
     """
 
     variant: str
@@ -64,6 +74,12 @@ class Shipped:
     output_scale: float = 0.0
     output_zero_point: int = 0
     unsupported: tuple[Unsupported, ...] = ()
+    provisional: bool = False
+    independent_images: int | None = None
+    independent_agreement: float | None = None
+    independent_low: float | None = None
+    independent_high: float | None = None
+    accuracy_change: float | None = None
 
     def unsupported_reason(self, kernels: str) -> str:
         """Return why a kernel family does not run it; "" where nothing is recorded."""
@@ -125,6 +141,9 @@ def manifest_json(manifest: Manifest) -> str:
     for artifact in raw["artifacts"]:
         if not artifact["unsupported"]:
             del artifact["unsupported"]  # earlier versions of tledge do not know it
+        if not artifact["provisional"]:
+            for name in PROVISIONAL_KEYS:
+                del artifact[name]
     return json.dumps(raw, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 

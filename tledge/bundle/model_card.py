@@ -95,7 +95,7 @@ def _accuracy_rows(summary: Summary, rows: Sequence[ParityRow]) -> Iterator[list
         low, high = accuracy_interval(row) or (None, None)
         change = points(row.accuracy_change, row.change_low, row.change_high)
         figures = [share(row.accuracy), span(low, high) or NONE, change, share(row.agreement)]
-        yield [row.variant, kib(row.bytes), *figures, row.verdict]
+        yield [row.variant, kib(row.bytes), *figures, "provisional" if row.provisional else row.verdict]
 
 
 def accuracy_interval(row: ParityRow) -> tuple[float, float] | None:

@@ -110,6 +110,7 @@ def _artifact(summary: Summary, row: ParityRow, path: Path) -> Component:
     """Return a converted model; CycloneDX hashes single files, so a folder's hash is a property."""
     made_with = summary.artifacts[row.variant].made_with if row.variant in summary.artifacts else {}
     facts = {"file": path.name, "bytes": row.bytes, "verdict": row.verdict}
+    facts |= {"provisional": "true"} if row.provisional else {}
     facts |= {f"exported-with:{name}": made_with[name] for name in ("tledge", "python") if name in made_with}
     component: Component = {
         "type": "machine-learning-model",

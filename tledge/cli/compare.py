@@ -18,7 +18,7 @@ from tledge.cli.options import (
     print_next_step,
     shell_path,
 )
-from tledge.errors import ArtifactError, MissingError, ParityFailed, TledgeError
+from tledge.errors import ArtifactError, InconclusiveError, MissingError, ParityFailed, TledgeError
 
 if TYPE_CHECKING:
     from tledge.verification.compare_models import ComparedReport
@@ -35,8 +35,8 @@ def compare(a: Path, b: Path, variants: tuple[str, ...], kernels: str, quiet: bo
 
     Every artifact that both have predicts the same test images. Shows accuracy, regressions and fixes,
     size and latency, and what changes for an app built for A: labels, input, output. Exit code 0: B is not
-    worse. Exit code 3: B is worse beyond the [parity] gates, there are too few images to tell, or labels
-    or contract differ.
+    worse. Exit code 3: B is worse beyond the [parity] gates, or labels or contract differ. Exit code 6: there
+    are too few images to tell.
     """
     from tledge.cli import console
     from tledge.recipe import lookup
@@ -82,11 +82,13 @@ def _show(report: ComparedReport, whose: str) -> None:
 
 
 def _failure(report: ComparedReport) -> TledgeError:
-    """Choose the error: exit code 4 for a damaged artifact, 5 where none could be compared, else 3."""
+    """Choose the error: exit code 4 for a damaged artifact, 5 where none could be compared, 6 or 3."""
     from tledge.verification import compare_models as stage
 
     if report.verdict == stage.BROKEN:
         return ArtifactError(f"No verdict: a file is damaged. {report.summary}")
     if report.verdict == stage.SKIPPED:
         return MissingError(f"{report.summary} The reasons are above.")
+    if report.verdict == stage.UNDECIDED:
+        return InconclusiveError("Too few images to tell whether B can replace A. The reasons are above.")
     return ParityFailed(f"B cannot replace A ({report.verdict}). The reasons are above.")

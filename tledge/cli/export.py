@@ -139,7 +139,7 @@ def _show_and_bundle(
         for line in culprits:
             echo(f"tflite-int8: {line}")
     bundled = None
-    if unverified or report.any_passed:
+    if unverified or report.any_bundled:
         with console.progress_shown(quiet) as progress:
             bundled = bundle_run(folder, unverified=unverified, sign=signing, progress=progress)
     if bundled and not as_json:

@@ -167,7 +167,7 @@ def report(run: Path | None, as_json: bool) -> None:
         return
     echo(one_line(f"Report: {written.html}"))
     echo(one_line(f"  Text: {written.text}"))
-    if written.verdict == "passed":
+    if written.verdict in ("passed", "undecided"):
         print_next_step(f"tledge bundle {shell_path(folder.path)}")
     else:
         print_next_step(

@@ -128,7 +128,7 @@ def tledge() -> None:
     photos, and bundle what passed.
 
     Exit codes: 0 done, 1 failed, 2 usage or recipe, 3 parity failed, 4 artifact broken, 5 dependency, weights
-    or data missing, 130 interrupted, 143 ended by SIGTERM.
+    or data missing, 6 too few images to tell, 130 interrupted, 143 ended by SIGTERM.
     """
 
 

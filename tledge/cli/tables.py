@@ -160,7 +160,8 @@ def _parity_table(report: ParityReport, hidden: Sequence[str]) -> Any:
 def _parity_cells(row: ParityRow) -> dict[str, Any]:
     measured = row.change_low is not None and row.change_high is not None
     return {
-        "variant": row.variant, "verdict": verdict_text(row.verdict), "accuracy": percent(row.accuracy),
+        "variant": row.variant, "verdict": verdict_text(row.verdict, row.provisional),
+        "accuracy": percent(row.accuracy),
         "change": points(row.accuracy_change, digits=1), "agree": percent(row.agreement),
         "size": size(row.bytes), "kernels": row.kernels,
         "change (95 %)": point_span(row.change_low or 0, row.change_high or 0) if measured else "",
@@ -168,11 +169,12 @@ def _parity_cells(row: ParityRow) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def verdict_text(verdict: str) -> Any:
+def verdict_text(verdict: str, provisional: bool = False) -> Any:
     """Return a verdict with its sign and colour, so that it reads without colours too."""
     from rich.text import Text
 
-    return Text(f"{SIGNS.get(verdict, '')} {verdict}".strip(), style=STYLES.get(verdict, ""))
+    word = "provisional" if provisional else verdict
+    return Text(f"{SIGNS.get(verdict, '')} {word}".strip(), style=STYLES.get(verdict, ""))
 
 
 def repair_table(variant: str, trials: Sequence[Mapping[str, Any]], chosen: str) -> Any:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from tledge._io.encoding import one_line
 from tledge.cli.options import echo, is_wide, shell_path
+from tledge.visualization.text_format import percent, points
 
 if TYPE_CHECKING:
     from tledge.bundle.build import Bundled
-    from tledge.run.records import ParityReport
+    from tledge.run.records import ParityReport, ParityRow
 
 
 def show(report: ParityReport, path: Path) -> None:
@@ -29,9 +30,44 @@ def show_bundle(bundled: Bundled, report: ParityReport) -> None:
     echo(one_line(f"   Zip: {bundled.zip}"))
     if bundled.signed_by:
         echo(f"Signed: {bundled.signed_by}")
-    echo(f"In the bundle: {', '.join(bundled.variants)}.")
-    for line in left_out(bundled.variants, report):
+    echo(f"In the bundle: {', '.join(_marked(bundled.variants, report))}.")
+    for line in (*provisional(bundled.variants, report), *left_out(bundled.variants, report)):
         echo(line)
+
+
+def _marked(variants: tuple[str, ...], report: ParityReport) -> list[str]:
+    """Return the variants, each with a mark where it is provisional."""
+    marked = {row.variant for row in report.rows if row.provisional}
+    return [f"{variant} (provisional)" if variant in marked else variant for variant in variants]
+
+
+def provisional(variants: tuple[str, ...], report: ParityReport) -> list[str]:
+    """Return one sentence for each provisional artifact among the bundled `variants`.
+
+    It says on which figures the artifact is bundled, and what would confirm it.
+    """
+    return [
+        one_line(f"Provisional: {row.variant} {_figures(row)}. {_what_settles(row)}")
+        for row in report.rows
+        if row.provisional and row.variant in variants
+    ]
+
+
+def _figures(row: ParityRow) -> str:
+    """Say on how many independent images a provisional artifact agrees, and how its accuracy changed."""
+    images = row.independent_images or 0
+    same = row.independent_agreement or 0.0
+    return (
+        f"agrees with Keras on {percent(same)} of {images} independent images (95% interval "
+        f"{percent(row.independent_low)} to {percent(row.independent_high)}, accuracy change "
+        f"{points(row.accuracy_change, digits=1)}), which is too few to confirm it"
+    )
+
+
+def _what_settles(row: ParityRow) -> str:
+    """Say how many more test images would decide about a provisional artifact."""
+    missing = max((row.images_needed or 0) - row.images, 1)
+    return f"{missing} more test image{'s' * (missing != 1)} would settle it."
 
 
 def left_out(variants: tuple[str, ...], report: ParityReport) -> list[str]:
@@ -55,7 +91,7 @@ def next_step(run: Path, bundle: Path | None, report: ParityReport) -> str:
 
 
 def fail(report: ParityReport) -> NoReturn:
-    """End with exit code 4 if a file itself is faulty, else with 3."""
+    """End with exit code 4 if a file itself is faulty, 3 if an artifact failed, 6 if one is undecided."""
     from tledge.verification.verify import failure
 
     raise failure(report, "The reasons are above.")

@@ -286,5 +286,10 @@ def _remarks(
         remarks.append(OTHER_KERNELS.format(", ".join(others)))
     remarks += [this_machine.busy] if this_machine.busy else []
     unverified = {row.variant: row.verdict for row in rows if row.verdict not in ("", "passed")}
-    remarks += [f"{name} did not pass verification ({verdict})." for name, verdict in unverified.items()]
+    remarks += [
+        f"{name}: verification was inconclusive."
+        if verdict == "undecided"
+        else f"{name} did not pass verification ({verdict})."
+        for name, verdict in unverified.items()
+    ]
     return tuple(remarks)

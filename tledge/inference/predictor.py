@@ -116,7 +116,12 @@ def _remarks(bundle: Bundle, entry: Shipped) -> list[str]:
     remarks = []
     if bundle.manifest.synthetic:
         remarks.append("This model was trained on synthetic photos.")
-    if entry.verdict != "passed":
+    if entry.provisional:
+        remarks.append(
+            f"{entry.path} is provisional: {entry.independent_images} images are too few to confirm that it "
+            "predicts as the Keras model does."
+        )
+    elif entry.verdict != "passed":
         remarks.append(f"{entry.path} was bundled without passing verification ({entry.verdict}).")
     if signature := bundle.signature_description:
         remarks.append(signature)

@@ -235,6 +235,12 @@ def images_needed(comparison: PredictionComparison, gate: str, limits: Parity) -
     return max(needed, images_to_resolve(_allowed_drop(comparison, limits)))
 
 
+def lacks_only_images(comparison: PredictionComparison, gate: str, limits: Parity) -> bool:
+    """Check whether `check_parity` is inconclusive for no other reason than too few images."""
+    is_undecided = check_parity(comparison, gate, limits)[0] == "undecided"
+    return is_undecided and not any(_uninformative(comparison, gate))
+
+
 def required_agreement(gate: str, limits: Parity) -> float:
     """Return the least agreement that a gate, "float", "fp16" or "int8", accepts."""
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from tledge.report.artifacts import ArtifactLine, Flips, Latencies, Quantization
 from tledge.report.predictions import Predictions
 from tledge.report.training import Training
 from tledge.run.folder import RunFolder
-from tledge.run.records import SKIPPED, ParityReport, TrainedRun
+from tledge.run.records import SKIPPED, ParityReport, ParityRow, TrainedRun
 from tledge.visualization.text_format import share, span
 
 HEADLINE_VARIANTS = (
@@ -141,12 +141,20 @@ def _of_parity(report: ParityReport) -> Verdict:
         failed = any(row.verdict == "failed" for row in not_passed)
         kind, word = ("failed", "Failed") if failed else ("undecided", "Undecided")
         names = ", ".join(row.variant for row in not_passed)
-        return Verdict(kind, word, f"{len(not_passed)} of {count} did not pass: {names}.", "", reasons)
+        outcome = "did not pass" if failed else "could not be confirmed"
+        sentence = f"{len(not_passed)} of {count} {outcome}: {names}."
+        return Verdict(kind, word, sentence, _bundled_as_provisional(not_passed), reasons)
     skipped = len(checked) < len(report.rows)
     sentence = (
         f"{len(checked)} of {count} passed, the others were skipped." if skipped else f"All {count} passed."
     )
     return Verdict("passed", "Passed", sentence, _least_agreement(report), reasons)
+
+
+def _bundled_as_provisional(rows: Sequence[ParityRow]) -> str:
+    """Name the artifacts that are bundled though images are too few to confirm them; "" for none."""
+    names = [row.variant for row in rows if row.provisional]
+    return f"In the bundle as provisional: {', '.join(names)}." if names else ""
 
 
 def _least_agreement(report: ParityReport) -> str:

@@ -143,6 +143,19 @@ class ParityRow:
     """Notes that do not affect the verdict."""
     arena_bytes: int | None = None
     """Arena that tflite-micro needed for this file; None where it was not measured."""
+    provisional: bool = False
+    """Whether the verdict is "undecided" only because images are too few, and it is bundled nevertheless."""
+    independent_images: int | None = None
+    """Independent images that the verdict on agreement rests on: copies of an image do not count."""
+    independent_agreement: float | None = None
+    """Agreement on the independent images; `independent_low`, `independent_high` are its 95 % bounds."""
+    independent_low: float | None = None
+    independent_high: float | None = None
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether a bundle holds it without being asked for unverified artifacts."""
+        return self.verdict == "passed" or self.provisional
 
 
 @dataclass(frozen=True)
@@ -165,6 +178,6 @@ class ParityReport:
     rows: tuple[ParityRow, ...]
 
     @property
-    def any_passed(self) -> bool:
-        """Whether at least one artifact passed, so that there is something to bundle."""
-        return any(row.verdict == "passed" for row in self.rows)
+    def any_bundled(self) -> bool:
+        """Whether at least one artifact passed or is provisional, so that there is something to bundle."""
+        return any(row.is_bundled for row in self.rows)

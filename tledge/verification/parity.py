@@ -117,7 +117,10 @@ def _check_memory(
     found = mcu_budget.shortfalls(path, limits, arena_bytes)
     row = (reasons + Reasons(found.exceeded)).put_into(row)
     row = replace(row, reasons=(*row.reasons, *found.unchecked), arena_bytes=found.arena_bytes)
-    return replace(row, verdict="undecided") if found.unchecked and row.verdict == "passed" else row
+    if not found.unchecked:
+        return row
+    verdict = "undecided" if row.verdict == "passed" else row.verdict
+    return replace(row, verdict=verdict, provisional=False)  # more images would not settle the limit
 
 
 def structural_reasons(source: ModelSource, variant_name: str, standard: Standard) -> list[str]:
@@ -154,8 +157,9 @@ def _compare(
     result = parity_gates.compare_predictions(
         golden.labels, golden.probabilities, predictions, standard.labels
     )
-    verdict, reasons = parity_gates.check_parity(result, row.gate, standard.limits)
-    needed = parity_gates.images_needed(result, row.gate, standard.limits)
+    limits = standard.limits
+    verdict, reasons = parity_gates.check_parity(result, row.gate, limits)
+    needed = parity_gates.images_needed(result, row.gate, limits)
     likely = causes.likely_causes(golden, predictions, standard.labels) if verdict == "failed" else ()
     row = replace(
         _with_coverage(row, predictions, golden, standard.confidence),
@@ -172,6 +176,11 @@ def _compare(
         max_abs_dp=result.max_abs_dp,
         kernels=session.kernels,
         images_needed=needed if verdict == "undecided" and result.images < needed else None,
+        provisional=not limits.strict and parity_gates.lacks_only_images(result, row.gate, limits),
+        independent_images=result.images,
+        independent_agreement=result.agreement,
+        independent_low=result.agreement_low,
+        independent_high=result.agreement_high,
         ece=result.ece,
         lost=result.regressions,
         won=result.fixes,

@@ -33,4 +33,6 @@ class Reasons:
         reasons = tuple(dict.fromkeys((*self.structural_reasons, *self.prediction_reasons)))
         if not self.structural_reasons:
             return replace(row, structural=False, reasons=reasons)
-        return replace(row, structural=True, verdict="failed", images_needed=None, reasons=reasons)
+        return replace(
+            row, structural=True, verdict="failed", images_needed=None, provisional=False, reasons=reasons
+        )

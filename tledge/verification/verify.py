@@ -17,7 +17,15 @@ from tledge.bundle.reader import Bundle, open_bundle
 from tledge.bundle.signing import PublicKey
 from tledge.config import Parity
 from tledge.contract import AbstentionPolicy
-from tledge.errors import ArtifactError, DataError, MissingError, ParityFailed, RunError, TledgeError
+from tledge.errors import (
+    ArtifactError,
+    DataError,
+    InconclusiveError,
+    MissingError,
+    ParityFailed,
+    RunError,
+    TledgeError,
+)
 from tledge.formats.registry import VARIANTS
 from tledge.metrics import abstention, statistics
 from tledge.preprocessing import image
@@ -94,7 +102,7 @@ def failure(report: ParityReport, why: str = "") -> TledgeError:
 
     Returns:
         An ArtifactError where any artifact has structural reasons, a MissingError where no artifact could
-        be checked, else a ParityFailed.
+        be checked, a ParityFailed where any artifact failed, else an InconclusiveError.
     """
     bad = [row for row in report.rows if row.verdict not in ("passed", SKIPPED)]
     reasons = (f"{row.variant}: {reason}" for row in bad or report.rows for reason in row.reasons)
@@ -104,7 +112,9 @@ def failure(report: ParityReport, why: str = "") -> TledgeError:
     names = ", ".join(row.variant for row in bad)
     if any(row.structural for row in bad):
         return ArtifactError(f"verification failed: {names}. {details}")
-    return ParityFailed(f"verification did not pass: {names}. {details}")
+    if any(row.verdict == "failed" for row in bad):
+        return ParityFailed(f"verification did not pass: {names}. {details}")
+    return InconclusiveError(f"verification is inconclusive: {names}. {details}")
 
 
 def _row(

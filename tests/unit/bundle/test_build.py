@@ -16,7 +16,7 @@ from tledge._io import files
 from tledge.bundle import build, reader
 from tledge.bundle.manifest import GoldenCase, Manifest
 from tledge.contract import TOLERANCES
-from tledge.errors import ParityFailed, RunError
+from tledge.errors import InconclusiveError, ParityFailed, RunError, TledgeError
 from tledge.preprocessing import image
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
@@ -45,10 +45,33 @@ def test_only_artifacts_that_passed_are_shipped(run: RunFolder) -> None:
     assert not (bundled.folder / "onnx-fp32.onnx").exists()
 
 
-@pytest.mark.parametrize("verdict", ["failed", "undecided", "skipped"])
-def test_nothing_that_passed_is_no_bundle(run: RunFolder, verdict: str) -> None:
+def test_provisional_artifacts_are_shipped_with_their_figures(run: RunFolder) -> None:
+    judge(run, "passed", "undecided")
+    report = run.read_parity()
+    figures = {
+        "provisional": True, "independent_images": 36, "independent_agreement": 1.0, "independent_low": 0.9,
+        "independent_high": 1.0, "accuracy_change": 0.0,
+    }  # fmt: skip
+    rows = (report.rows[0], replace(report.rows[1], **figures))
+    files.write_json(run.parity, replace(report, rows=rows))
+    bundled = build.bundle(run)
+    assert (bundled.variants, bundled.left_out) == (("tflite-fp32", "onnx-fp32"), ())
+    manifest = reader.open_bundle(bundled.folder).manifest
+    passed, marked = manifest.artifacts
+    assert not manifest.unverified and not passed.provisional and marked.verdict == "undecided"
+    assert {name: getattr(marked, name) for name in figures} == figures
+    text = (bundled.folder / "README.md").read_text(encoding="utf-8")
+    assert "onnx-fp32.onnx is provisional: it agrees with Keras on" in text
+    assert "| provisional |" in text and "| provisional |" in (bundled.folder / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "error"),
+    [("failed", ParityFailed), ("undecided", InconclusiveError), ("skipped", ParityFailed)],
+)
+def test_nothing_that_passed_is_no_bundle(run: RunFolder, verdict: str, error: type[TledgeError]) -> None:
     judge(run, verdict, verdict)
-    with pytest.raises(ParityFailed, match="no artifact passed verification"):
+    with pytest.raises(error, match="no artifact passed verification"):
         build.bundle(run)
     assert not run.bundle.exists() and not list(run.path.glob("*.zip"))
 

@@ -29,6 +29,23 @@ def test_each_artifact_left_out_has_one_sentence() -> None:
     assert verdicts.left_out(("tflite-fp32", "tflite-int8", "onnx-int8"), found) == []
 
 
+def test_what_is_provisional_says_on_which_figures_and_what_settles_it() -> None:
+    found = report(tflite_fp32="passed", tflite_int8="undecided")
+    marked = replace(
+        found.rows[1], provisional=True, images=36, images_needed=100, independent_images=36,
+        independent_agreement=1.0, independent_low=0.9036, independent_high=1.0, accuracy_change=0.0,
+    )  # fmt: skip
+    found = replace(found, rows=(found.rows[0], marked))
+    variants = ("tflite-fp32", "tflite-int8")
+    assert verdicts.provisional(variants, found) == [
+        "Provisional: tflite-int8 agrees with Keras on 100.0% of 36 independent images (95% interval 90.4% "
+        "to 100.0%, accuracy change +0.0 pp), which is too few to confirm it. 64 more test images would "
+        "settle it."
+    ]
+    assert verdicts.provisional(("tflite-fp32",), found) == []
+    assert verdicts._marked(variants, found) == ["tflite-fp32", "tflite-int8 (provisional)"]
+
+
 @pytest.mark.parametrize(
     ("verdict", "bundled", "command"),
     [

@@ -123,6 +123,6 @@ def test_damaged_run_is_told(text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("verdict", "expected"), [("undecided", False), ("passed", True)])
-def test_any_passed_is_of_the_rows(verdict: str, expected: bool) -> None:
+def test_any_bundled_is_of_the_rows(verdict: str, expected: bool) -> None:
     rows = (replace(ROW, verdict="failed"), replace(ROW, verdict=verdict))
-    assert replace(REPORT, rows=rows).any_passed is expected
+    assert replace(REPORT, rows=rows).any_bundled is expected

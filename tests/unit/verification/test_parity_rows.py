@@ -100,17 +100,42 @@ def test_coverage_is_that_at_the_threshold(run: ColourRun) -> None:
 
 
 def test_a_small_set_is_undecided_and_says_how_many_it_takes(run: ColourRun) -> None:
-    few = replace(
-        run.golden,
-        images=run.golden.images[:30],
-        labels=run.golden.labels[:30],
-        probabilities=run.golden.probabilities[:30],
-        ids=run.golden.ids[:30],
-    )
-    row = run.check("tflite-int8", few)
+    row = run.check("tflite-int8", few(run.golden))
     assert (row.verdict, row.images, row.images_needed) == ("undecided", 30, 100)
     assert (row.worst_class, row.worst_class_change) == ("", None), "no class has 20 images"
-    assert run.check("tflite-fp32", few).images_needed is None
+    assert run.check("tflite-fp32", few(run.golden)).images_needed is None
+
+
+def few(golden: Golden) -> Golden:
+    return replace(
+        golden, images=golden.images[:30], labels=golden.labels[:30],
+        probabilities=golden.probabilities[:30], ids=golden.ids[:30],
+    )  # fmt: skip
+
+
+def test_what_lacks_only_images_is_provisional(run: ColourRun) -> None:
+    row = run.check("tflite-int8", few(run.golden))
+    assert row.provisional and row.is_bundled and row.independent_images == 30
+    bounds = (row.independent_agreement, row.independent_low, row.independent_high)
+    assert bounds == (row.agreement, row.agreement_low, row.agreement_high)
+    strict = run.check("tflite-int8", few(run.golden), limits=Parity(strict=True))
+    assert (strict.verdict, strict.provisional) == ("undecided", False)
+
+
+def test_what_a_constant_reference_cannot_tell_is_never_provisional(run: ColourRun) -> None:
+    golden = few(run.golden)
+    same = replace(golden, probabilities=np.repeat(golden.probabilities[:1], 30, axis=0))
+    row = run.check("tflite-int8", same)
+    assert not row.provisional
+
+
+def test_a_memory_limit_that_was_not_checked_is_not_provisional(
+    run: ColourRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Shortfalls((), ("not checked",), None)
+    monkeypatch.setattr(mcu_budget, "shortfalls", lambda *_: found)
+    row = run.check("tflite-int8", few(run.golden))
+    assert (row.verdict, row.provisional) == ("undecided", False)
 
 
 def test_a_likely_cause_comes_before_the_reasons(run: ColourRun) -> None:

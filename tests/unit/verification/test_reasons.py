@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tledge.errors import ArtifactError, ParityFailed
+from tledge.errors import ArtifactError, InconclusiveError, ParityFailed
 from tledge.run.records import ParityReport, ParityRow, Reference
 from tledge.verification.reasons import Reasons
 from tledge.verification.verify import failure
@@ -25,9 +25,20 @@ def test_structural_reason_is_four_whatever_the_gates_say(verdict: str) -> None:
     assert exit_code(Reasons(("carries no labels",)), verdict) == ArtifactError.exit_code
 
 
-@pytest.mark.parametrize("verdict", ["failed", "undecided"])
-def test_prediction_reasons_alone_are_three(verdict: str) -> None:
-    assert exit_code(Reasons((), ("agreement is low",)), verdict) == ParityFailed.exit_code == 3
+@pytest.mark.parametrize(("verdict", "code"), [("failed", 3), ("undecided", 6)])
+def test_prediction_reasons_alone_follow_the_verdict(verdict: str, code: int) -> None:
+    assert exit_code(Reasons((), ("agreement is low",)), verdict) == code
+    assert (ParityFailed.exit_code, InconclusiveError.exit_code) == (3, 6)
+
+
+def test_what_failed_outweighs_what_is_inconclusive() -> None:
+    rows = (FAILED, replace(FAILED, verdict="undecided", provisional=True))
+    assert failure(ParityReport(False, Reference(1.0, 10), rows)).exit_code == 3
+
+
+def test_a_structural_reason_is_never_provisional() -> None:
+    row = Reasons(("carries no labels",)).put_into(replace(FAILED, verdict="undecided", provisional=True))
+    assert not row.provisional and not row.is_bundled
 
 
 def test_structural_reason_overrides_the_gates() -> None:

@@ -18,7 +18,7 @@ from tledge.bundle.manifest import Shipped
 from tledge.bundle.reader import open_bundle
 from tledge.config import Parity
 from tledge.contract import TOLERANCES
-from tledge.errors import ArtifactError, MissingError, ParityFailed, RunError
+from tledge.errors import ArtifactError, InconclusiveError, MissingError, ParityFailed, RunError
 from tledge.formats.registry import VARIANTS
 from tledge.metrics import abstention, statistics
 from tledge.progress import SILENT
@@ -146,7 +146,11 @@ SKIPPED = replace(ROW, variant="onnx-fp32", verdict="skipped", reasons=("no ONNX
     ("rows", "kind", "text"),
     [
         ((PASSED, ROW, SKIPPED), ParityFailed, f"verification did not pass: {INT8}. {INT8}: too far off"),
-        ((replace(ROW, verdict="undecided"),), ParityFailed, f"did not pass: {INT8}. {INT8}: too far off"),
+        (
+            (replace(ROW, verdict="undecided"),),
+            InconclusiveError,
+            f"inconclusive: {INT8}. {INT8}: too far off",
+        ),
         ((ROW, replace(ROW, variant=FP32, structural=True)), ArtifactError, f"failed: {INT8}, {FP32}. "),
         ((SKIPPED,), MissingError, "No artifact could be checked here. onnx-fp32: no ONNX Runtime"),
     ],
