@@ -69,7 +69,7 @@ def time_export(run: str) -> None:
     from tledge.run.folder import RunFolder
 
     folder = RunFolder(Path(run))
-    artifacts = export_run(folder, loader.load(folder.recipe), ALL_VARIANTS)
+    artifacts = export_run(folder, loader.load(folder.recipe), ALL_VARIANTS, force=True)
     seconds = {artifact.variant: artifact.seconds for artifact in artifacts}
     print(
         json.dumps(

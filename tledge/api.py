@@ -254,10 +254,13 @@ def export(
     variants: Iterable[str] | None = None,
     *,
     unverified: bool = False,
+    force: bool = False,
     sign: Named | None = None,
     watch: Progress = SILENT,
 ) -> Exported:
     """Convert a run, verify every artifact in it, and bundle the artifacts that passed.
+
+    An artifact is not converted again where nothing changed since it was made.
 
     Example:
         exported = tledge.export("runs/try", variants=["tflite-int8", "onnx-fp32"])
@@ -266,6 +269,7 @@ def export(
         run: A run folder; the newest in runs/ by default.
         variants: Which variants to make; those of the recipe by default.
         unverified: Also bundle artifacts that failed verification, marked as such.
+        force: Convert anew also what nothing has changed for.
         sign: File of a private key to sign the bundle with.
         watch: Receives progress.
 
@@ -280,14 +284,14 @@ def export(
     """
     named = None if variants is None else arguments.some_names(variants, "variants")
     require_variants(named or (), "variants")
-    with_failed = arguments.flag(unverified, "unverified")
+    with_failed, anew = arguments.flag(unverified, "unverified"), arguments.flag(force, "force")
     key, progress = arguments.optional_path(sign, "sign"), arguments.progress(watch, "watch")
     folder, recipe = lookup.open_finished_run(arguments.optional_path(run, "run"))
     signer = None if key is None else signing.signer(key)
     for remark in signer.remarks if signer else ():
         progress.say(f"warning: {remark}")
     with folder.alone():
-        export_run(folder, recipe, named or recipe.export.variants, progress)
+        export_run(folder, recipe, named or recipe.export.variants, progress, force=anew)
         report = verify_run(folder, recipe.parity, progress=progress)
         if with_failed or report.any_bundled:
             bundled = bundle_run(folder, unverified=with_failed, sign=signer, progress=progress)

@@ -223,13 +223,23 @@ def test_crashing_converter_is_explained(own_run: Path, cli: Cli, monkeypatch: p
 
     code = "import os, sys; sys.stdin.readline(); os.kill(os.getpid(), 11)"
     monkeypatch.setattr("tledge.conversion.worker_client.COMMAND", (sys.executable, "-c", code))
-    done = cli("export", own_run, "--quiet")
+    done = cli("export", own_run, "--force", "--quiet")
     assert done.code == 1
     variant = "tflite-fp32" if processors.usable() > 1 else "saved_model"  # what is converted first
     assert f"{variant}: the converter crashed (SIGSEGV)" in done.err and f"{variant}.log" in done.err
 
 
+def artifact_states(run: Path) -> list[tuple[str, str, int]]:
+    """Name, hash and time of change of every artifact."""
+    from tledge._io import files
+
+    paths = sorted(path for path in (run / "artifacts").iterdir() if path.suffix != ".json")
+    return [(path.name, files.sha256(path), path.stat().st_mtime_ns) for path in paths]
+
+
 def test_failed_gate_leaves_int8_out_of_the_bundle(own_run: Path, cli: Cli) -> None:
+    """A gate changes no file: the artifacts are kept, and a fresh export gives the same bytes."""
+    before = artifact_states(own_run)
     recipe = own_run / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("int8_agreement = 0.9", "int8_agreement = 1.0"))
     shutil.rmtree(own_run / "bundle")
@@ -241,7 +251,11 @@ def test_failed_gate_leaves_int8_out_of_the_bundle(own_run: Path, cli: Cli) -> N
     passed = ["saved_model", "tflite-fp32", "onnx-fp32"]
     assert [artifact["variant"] for artifact in bundled] == passed
     assert not (own_run / "bundle" / "tflite-int8.tflite").exists()
-    shown = json.loads(cli("export", own_run, "--int8", "--quiet", "--json").out)
+    assert artifact_states(own_run) == before
+    shown = json.loads(cli("export", own_run, "--int8", "--force", "--quiet", "--json").out)
+    anew = artifact_states(own_run)
+    assert [(name, digest) for name, digest, _ in anew] == [(name, digest) for name, digest, _ in before]
+    assert all(state != old for state, old in zip(anew, before, strict=True))
     assert shown["bundled"] == passed and shown["left_out"] == ["tflite-int8"]
 
 

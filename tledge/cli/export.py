@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 @click.option(
     "--unverified", is_flag=True, help="Also bundle artifacts that failed verification, marked as such."
 )
+@click.option("--force", is_flag=True, help="Convert anew also what nothing has changed for.")
 @sign_option
 @wide_option
 @common_options
@@ -67,11 +68,16 @@ def export(
     mixed: bool,
     named: tuple[str, ...],
     unverified: bool,
+    force: bool,
     sign: Path | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Convert RUN (the newest finished one if left out), verify every artifact, and bundle."""
+    """Convert RUN (the newest finished one if left out), verify every artifact, and bundle.
+
+    An artifact is kept where nothing changed since it was made: the model, the options, the recipe, the
+    calibration images, the versions of the converters. It is verified again.
+    """
     from tledge.cli import console, tables
     from tledge.conversion.export import export as export_run
     from tledge.recipe.loader import with_repair
@@ -85,7 +91,7 @@ def export(
     flags = {"tflite-int8": int8 or repair, "tflite-fp16": fp16, "tflite-dynamic": dynamic}
     wanted = _variants(recipe, [name for name, on in flags.items() if on], named, everything)
     with console.progress_shown(quiet) as progress:
-        artifacts = export_run(folder, recipe, wanted, progress)
+        artifacts = export_run(folder, recipe, wanted, progress, force=force)
     for artifact in artifacts if not as_json else ():
         if trials := artifact.details.get("rungs"):
             console.print_table(tables.repair_table(artifact.variant, trials, artifact.details["repair"]))

@@ -73,7 +73,7 @@ def write_calibration_images(
     path = folder.path / CALIBRATION
     with atomic.replacing(path) as new_path:
         np.save(new_path, images)
-    facts = {"path": CALIBRATION, "sha256": files.sha256(path), "seed": run.seed, "split": "train"}
+    facts = {"path": CALIBRATION, "sha256": folder.sha256(path), "seed": run.seed, "split": "train"}
     record = calibration_set.make_record(images, entries, disjoint, **facts)
     files.write_json(folder.calibration, record)
     return WrittenCalibration(path, record)

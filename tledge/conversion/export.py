@@ -16,7 +16,7 @@ from typing import Any
 
 from tledge._io import files
 from tledge._process import processors
-from tledge.conversion import calibration_data
+from tledge.conversion import calibration_data, kept_artifacts
 from tledge.conversion.calibration_data import WrittenCalibration
 from tledge.conversion.worker_client import Conversion, Converter
 from tledge.environment import packages
@@ -59,14 +59,19 @@ def export(
     recipe: Recipe,
     variants: Sequence[str],
     progress: Progress = SILENT,
+    *,
+    force: bool = False,
 ) -> list[Artifact]:
-    """Convert the run's model into `variants`; artifacts made before stay.
+    """Convert the run's model into `variants`; other artifacts made before stay.
+
+    An artifact that was made from the same inputs by the same versions, and is intact, is kept.
 
     Args:
         folder: folder of a finished run.
         recipe: recipe of the run, with the `[export]` and `[parity]` tables that apply.
         variants: names of `VARIANTS` to make.
         progress: shows what is being made.
+        force: convert anew also what could be kept.
 
     Returns:
         An artifact for each variant, with its hash, in the order of `VARIANTS`.
@@ -78,7 +83,8 @@ def export(
     wanted = [name for name in VARIANTS if name in variants]
     inputs = _export_inputs(folder, recipe, wanted, progress)
     (folder.path / "evidence").mkdir(exist_ok=True)
-    artifacts: dict[str, Artifact] = {}
+    artifacts = {} if force else _kept(inputs, wanted, progress)
+    missing = [name for name in wanted if name not in artifacts]
 
     def convert(converter: Converter, name: str) -> None:
         artifact = _convert_variant(converter, inputs, name)
@@ -89,12 +95,25 @@ def export(
         task.advance(1)
         artifacts[name] = artifact
 
-    with start_task(progress, "export", len(wanted)) as task:
-        _convert_in_parallel(_queues_of_processes(wanted), convert, recipe.export.memory_mib)
+    with start_task(progress, "export", len(missing)) as task:
+        _convert_in_parallel(_queues_of_processes(missing), convert, recipe.export.memory_mib)
     in_order = [artifacts[name] for name in wanted]
     if inputs.calibration:
         calibration_data.note_stability(folder, inputs.calibration.record, in_order, progress)
     return in_order
+
+
+def _kept(inputs: ExportInputs, wanted: Sequence[str], progress: Progress) -> dict[str, Artifact]:
+    """Return the artifacts that need no conversion, by the variant that was asked for, and name them."""
+    kept: dict[str, Artifact] = {}
+    for name in wanted:
+        made_from = kept_artifacts.inputs_of(inputs.folder, name, conversion_job(inputs, name))
+        if artifact := kept_artifacts.find(inputs.folder, made_from):
+            kept[name] = artifact
+    if kept:
+        names = ", ".join(artifact.variant for artifact in kept.values())
+        progress.say(f"kept, nothing changed: {names} (convert anew with --force)")
+    return kept
 
 
 def _export_inputs(
@@ -172,6 +191,7 @@ def _convert_variant(converter: Converter, inputs: ExportInputs, name: str) -> A
     folder, recipe = inputs.folder, inputs.recipe
     job = conversion_job(inputs, name)
     written = converter.convert(Conversion(name, job, folder.logs / f"{name}.log", recipe.export.timeout))
+    asked = name
     if written.mode != job.target.mode:
         name = _rename_to_variant_of(folder, name, written.mode)
     path = folder.artifacts / VARIANTS[name].filename
@@ -183,14 +203,17 @@ def _convert_variant(converter: Converter, inputs: ExportInputs, name: str) -> A
         seconds=round(time.monotonic() - started, 1),
         details={**written.details, **_details_of_job(job, inputs)},
         made_with=packages.made_with(),
+        inputs=kept_artifacts.inputs_of(folder, asked, job),
     )
 
 
 def _details_of_job(job: ConversionJob, inputs: ExportInputs) -> dict[str, Any]:
     """Return what an artifact's details hold beside what its converter reports."""
     if isinstance(job, CalibratedJob | RepairJob) and job.uncorrected:
-        path = Path(job.uncorrected).relative_to(inputs.folder.path.resolve())
-        return {UNCORRECTED: path.as_posix()}
+        name = Path(job.uncorrected).relative_to(inputs.folder.path.resolve()).as_posix()
+        path = inputs.folder.path / name
+        digest = {kept_artifacts.UNCORRECTED_SHA256: inputs.folder.sha256(path)} if path.exists() else {}
+        return {UNCORRECTED: name, **digest}
     if isinstance(job, QuantizationAwareJob) and inputs.recipe.export.int8.repair:
         return {"repair": "none: the model was trained quantization-aware"}
     return {}

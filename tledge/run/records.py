@@ -80,7 +80,8 @@ class RiskCoverage:
 class Artifact:
     """`artifacts/<variant>.json`: one converted model and how it was made.
 
-    `made_with` holds the versions of `tledge`, `python` and `packages`; files of earlier versions have none.
+    `made_with` holds the versions of `tledge`, `python` and `packages`; `inputs` what the file was made from,
+    see `tledge.conversion.kept_artifacts`. Files of earlier versions have none.
     """
 
     variant: str
@@ -90,6 +91,7 @@ class Artifact:
     seconds: float
     details: dict[str, Any] = field(default_factory=dict)
     made_with: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ READ_ONLY = (
     (("verify", "RUN", "--quiet"), 1),
     (("bundle", "RUN"), 1),
     (("report", "RUN"), 1),
-    (("export", "RUN", "--quiet"), 1),
+    (("export", "RUN", "--force", "--quiet"), 1),
     (("compare", "RUN", "RUN", "--quiet"), 0),
     (("bench", "RUN", "--variant", "tflite-fp32", "--threads", "1", "--quiet"), 1),
     (("train", "tiny.toml", "--out", "RUN", "--force", "--quiet"), 1),

@@ -48,7 +48,7 @@ COMMANDS = (
         ("train", "views.toml", "--out", "views", "--quiet", "--resume"), same=("views/model.keras",),
     ),
     CommandOnDisk(
-        "export", ("export", "runs/tiny", "--variant", "onnx-fp32", "--quiet"),
+        "export", ("export", "runs/tiny", "--force", "--variant", "onnx-fp32", "--quiet"),
         same=("runs/tiny/artifacts/*.tflite", "runs/tiny/artifacts/*.onnx", "runs/tiny/*.zip"),
         reduced=(64 << 10,),
     ),
@@ -68,7 +68,7 @@ COMMANDS = (
     ),
     CommandOnDisk("scratch", ("verify", "runs/tiny/bundle", "--quiet"), full="TMPDIR", reduced=(64 << 10,)),
     CommandOnDisk(
-        "scratch of the converter", ("export", "runs/tiny", "--variant", "onnx-fp32", "--quiet"),
+        "scratch of the converter", ("export", "runs/tiny", "--force", "--variant", "onnx-fp32", "--quiet"),
         same=("runs/tiny/artifacts/*.tflite",), full="TMPDIR",
     ),
 )  # fmt: skip

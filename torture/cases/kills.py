@@ -200,7 +200,7 @@ def _interrupted_commands(workspace: Workspace, folder: Path, run: Path) -> list
     quick = [("data", recipe, "--out", folder / "sheets"), ("verify", run), ("bundle", run)]
     slow = {
         "train": (took["train"], (recipe, "--out", folder / "run")),
-        "export": (took["export"], (run, "--variant", "onnx-fp32")),
+        "export": (took["export"], (run, "--force", "--variant", "onnx-fp32")),
         "bench": (5.0, (run,)),
     }
     interrupted = [

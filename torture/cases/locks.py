@@ -62,7 +62,9 @@ def _commands_during_export(workspace: Workspace) -> Observation:
     photo = run / "golden" / "00.jpg"
     recipe = workspace.recipe(workspace.folder("locks-recipe"))
     first: list[processes.ProcessResult] = []
-    working = threading.Thread(target=lambda: first.append(workspace.tledge("export", run, "--quiet")))
+    working = threading.Thread(
+        target=lambda: first.append(workspace.tledge("export", run, "--force", "--quiet"))
+    )
     working.start()
     owner = _stop_lock_owner(run / ".lock", working)
     writing = [("verify", run), ("bundle", run), ("report", run), ("export", run), ("bench", run)]

@@ -10,7 +10,7 @@ from torture.support.observation import Observation
 from torture.support.workspace import Workspace
 
 STAGES = (
-    ("export", ("export", "RUN", "--quiet"), (150, 250)),
+    ("export", ("export", "RUN", "--force", "--quiet"), (150, 250)),
     ("predict", ("predict", "RUN/bundle", "RUN/golden/00.jpg"), (30, 45)),
     ("verify", ("verify", "RUN/bundle", "--quiet"), (50, 70)),
     ("bundle", ("bundle", "RUN"), (50, 90)),

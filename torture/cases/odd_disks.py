@@ -77,7 +77,7 @@ FAILING = (
     ("verify", ("verify", "RUN/bundle", "--quiet"), ("open", "read", "readdir")),
     ("report", ("report", "RUN"), ("open", "write")),
     ("verify", ("verify", "RUN", "--quiet"), ("mkdir", "write", "rename")),
-    ("export", ("export", "RUN", "--quiet"), ("fsync", "create", "write", "read", "open")),
+    ("export", ("export", "RUN", "--force", "--quiet"), ("fsync", "create", "write", "read", "open")),
     ("train", ("train", "RECIPE", "--out", "NEW", "--force", "--quiet"), ("write", "read", "fsync")),
 )
 """Commands, and operations of the disk that fail meanwhile, from one that is drawn by chance on."""

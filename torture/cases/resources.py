@@ -21,14 +21,14 @@ def little_memory(workspace: Workspace) -> Observation:
     results: list[processes.ProcessResult] = []
     for limit in limits:
         _set_export_key(run, "memory_mib", limit)
-        results.append(workspace.tledge("export", run, "--quiet"))
+        results.append(workspace.tledge("export", run, "--force", "--quiet"))
         shortfalls += _cause_faults(results[-1], "out of memory")
     _set_export_key(run, "memory_mib", 0)
     for limit in () if workspace.reduced else (1000, 2000):
-        results.append(workspace.tledge("export", run, "--quiet", memory=limit))
+        results.append(workspace.tledge("export", run, "--force", "--quiet", memory=limit))
         shortfalls += _cause_faults(results[-1], "out of memory")
     if not workspace.reduced:
-        results.append(workspace.tledge("export", run, "--quiet"))
+        results.append(workspace.tledge("export", run, "--force", "--quiet"))
         shortfalls += [results[-1].tail] if results[-1].code else []
     named = sum("out of memory" in result.err for result in results)
     return Observation(
@@ -76,7 +76,9 @@ def hit_converters(workspace: Workspace) -> Observation:
         with process_signals.signal_process(
             "tledge.formats.worker", sent_signal, mark, rng.uniform(0, 1.5)
         ) as hit_processes:
-            results.append(workspace.tledge("export", run, "--quiet", env={process_signals.MARK: mark}))
+            results.append(
+                workspace.tledge("export", run, "--force", "--quiet", env={process_signals.MARK: mark})
+            )
         faults = (
             _cause_faults(results[-1], *signals[sent_signal]) if hit_processes else ["no converter was seen"]
         )
@@ -134,7 +136,7 @@ def hit_other_processes(workspace: Workspace) -> Observation:
 
 
 WRITERS: tuple[tuple[str, ...], ...] = (
-    ("bundle", "RUN"), ("report", "RUN"), ("data", "tiny.toml"), ("export", "RUN", "--int8"),
+    ("bundle", "RUN"), ("report", "RUN"), ("data", "tiny.toml"), ("export", "RUN", "--force", "--int8"),
     ("train", "tiny.toml", "--out", "new"), ("bundle", "RUN", "--target", "raspberry_pi"), ("verify", "RUN"),
 )  # fmt: skip
 """Commands that write a file of more than `SMALL_FILE` KiB."""
@@ -166,7 +168,8 @@ def small_files(workspace: Workspace) -> Observation:
 
 WARNED: tuple[tuple[str, ...], ...] = (
     ("predict", "RUN/bundle", "PHOTO"), ("verify", "RUN/bundle"), ("list", "runs"), ("report", "RUN"),
-    ("inspect", "RUN/artifacts/onnx-fp32.onnx"), ("bundle", "RUN"), ("doctor",), ("export", "RUN", "--int8"),
+    ("inspect", "RUN/artifacts/onnx-fp32.onnx"), ("bundle", "RUN"), ("doctor",),
+    ("export", "RUN", "--force", "--int8"),
     ("train", "tiny.toml", "--out", "new"), ("compare", "RUN", "RUN"), ("bench", "RUN", "--threads", "1"),
     ("inspect", "RUN/artifacts/tflite-int8.tflite"),
     ("data", "tiny.toml", "--out", "sheets"), ("verify", "RUN"), ("verify", "RUN", "--skew"),

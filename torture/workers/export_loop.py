@@ -52,7 +52,7 @@ def export_and_verify(run: Path) -> None:
     """Export int8 and verify all that the run has; raises ParityError where that fails."""
     import tledge
 
-    tledge.export(run, ["tflite-int8"])
+    tledge.export(run, ["tflite-int8"], force=True)
     tledge.verify(run)
 
 

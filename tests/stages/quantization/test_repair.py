@@ -50,7 +50,7 @@ def test_broken_model_fails_and_is_repaired(own_run: Path, cli: Cli, factors: An
     assert any("block_3_depthwise" in layer for layer in found["rungs"][-1]["layers"])
     assert f"{names[-1]} (chosen)" in done.out.replace(" *", "")
     repaired = files.sha256(own_run / "artifacts" / "tflite-int8.tflite")
-    assert cli("export", own_run, "--repair", "--quiet").code == 0
+    assert cli("export", own_run, "--repair", "--force", "--quiet").code == 0
     assert files.sha256(own_run / "artifacts" / "tflite-int8.tflite") == repaired
 
 

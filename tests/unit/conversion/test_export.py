@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from tledge._process import processors
 from tledge.conversion import export
 from tledge.conversion.worker_client import Conversion
 from tledge.data import prepare
+from tledge.environment import packages
 from tledge.formats.jobs import (
     CalibratedJob,
     MixedPrecisionJob,
@@ -26,6 +27,7 @@ from tledge.formats.jobs import (
     UncalibratedJob,
     WrittenArtifact,
 )
+from tledge.progress import Silent
 from tledge.recipe.definition import Recipe
 from tledge.recipe.loader import parse
 from tledge.run.folder import RunFolder
@@ -35,10 +37,21 @@ RECIPE = tiny_recipe(
 )
 
 
+class Listener(Silent):
+    """Keeps the lines that an export says."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
 class FakeConverter:
     """Writes `data` for every job, and reports the mode that `modes` has for it, else the job's own."""
 
     modes: ClassVar[dict[str, str]] = {}
+    converted: ClassVar[list[str]] = []
 
     def __init__(self, memory_mib: int = 0) -> None:
         del memory_mib
@@ -53,6 +66,9 @@ class FakeConverter:
         target = conversion.job.target
         Path(target.out).parent.mkdir(parents=True, exist_ok=True)
         Path(target.out).write_bytes(b"data")
+        if uncorrected := getattr(conversion.job, "uncorrected", None):
+            Path(uncorrected).write_bytes(b"rounded")
+        self.converted.append(conversion.variant)
         mode = self.modes.get(target.mode, target.mode)
         return WrittenArtifact(mode, {"stability": {"largest": 0.1, "warning": ""}})
 
@@ -62,11 +78,13 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[RunFolder,
     """Write a run that was never trained, and let the export use no real converter."""
     monkeypatch.setattr(export, "Converter", FakeConverter)
     monkeypatch.setattr(FakeConverter, "modes", {})
+    monkeypatch.setattr(FakeConverter, "converted", [])
     recipe = parse(RECIPE, "little.toml")
     folder = RunFolder(fake_artifacts.run(tmp_path / "run"))
     prepared = prepare.prepare_dataset(recipe.data, 32)
     facts = {"cache": str(prepared.folder), "labels": prepared.labels, "seed": 5}
     files.write_json(folder.run, replace(folder.read_run(), **facts))
+    folder.model.write_bytes(b"network")
     return folder, recipe
 
 
@@ -147,6 +165,90 @@ def test_artifacts_are_returned_with_their_hashes(trained: tuple[RunFolder, Reci
     assert json.loads(folder.calibration.read_text())["stability"] == {"largest": 0.1, "warning": ""}
 
 
+BOTH = ["tflite-fp32", "tflite-int8"]
+
+
+def test_nothing_changed_converts_nothing_again(trained: tuple[RunFolder, Recipe]) -> None:
+    folder, recipe = trained
+    first = export.export(folder, with_int8(recipe, repair=False), BOTH)
+    listener = Listener()
+    again = export.export(RunFolder(folder.path), with_int8(recipe, repair=False), BOTH, listener)
+    assert again == first and FakeConverter.converted == BOTH
+    assert [line for line in listener.lines if "kept, nothing changed: tflite-fp32, tflite-int8" in line]
+    assert json.loads(folder.calibration.read_text())["stability"] == {"largest": 0.1, "warning": ""}
+    export.export(RunFolder(folder.path), with_int8(recipe, repair=False), BOTH, force=True)
+    assert FakeConverter.converted == [*BOTH, *BOTH]
+
+
+def test_repair_that_was_left_for_another_mode_is_kept(
+    trained: tuple[RunFolder, Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeConverter, "modes", {"int8": "mixed"})
+    folder, recipe = trained
+    for _ in range(2):
+        artifacts = export.export(folder, with_int8(recipe, repair=True), ["tflite-int8"])
+        assert [artifact.variant for artifact in artifacts] == ["tflite-mixed"]
+    assert FakeConverter.converted == ["tflite-int8"]
+
+
+def _write(name: str, data: bytes) -> Callable[[RunFolder, pytest.MonkeyPatch], None]:
+    return lambda folder, _patch: (folder.path / name).write_bytes(data) and None  # type: ignore[return-value]
+
+
+def _other_versions(_folder: RunFolder, patch: pytest.MonkeyPatch) -> None:
+    made = packages.made_with()
+    patch.setattr(packages, "made_with", lambda: {**made, "packages": {**made["packages"], "keras": "9.9"}})
+
+
+def _unknown_versions(_folder: RunFolder, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(packages, "made_with", lambda: {"tledge": "1", "python": "3", "packages": {}})
+
+
+def _other_description(folder: RunFolder, _patch: pytest.MonkeyPatch) -> None:
+    files.write_json(folder.run, replace(folder.read_run(), description="another"))
+
+
+@pytest.mark.parametrize(
+    ("change", "anew"),
+    [
+        (_write("model.keras", b"retrained"), BOTH),
+        (_other_versions, BOTH),
+        (_unknown_versions, BOTH),
+        (_other_description, BOTH),
+        (_write("artifacts/tflite-int8.tflite", b"dat!"), BOTH[1:]),
+        (_write("artifacts/tflite-fp32.json", b"{}"), BOTH),
+        (_write("evidence/tflite-int8-uncorrected.tflite", b"other"), BOTH[1:]),
+    ],
+)
+def test_what_changed_is_converted_anew(
+    trained: tuple[RunFolder, Recipe],
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[RunFolder, pytest.MonkeyPatch], None],
+    anew: list[str],
+) -> None:
+    folder, recipe = trained
+    export.export(folder, with_int8(recipe, repair=False), BOTH)
+    change(folder, monkeypatch)
+    export.export(RunFolder(folder.path), with_int8(recipe, repair=False), BOTH)
+    assert FakeConverter.converted == [*BOTH, *anew]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"repair": True}, {"bias_correction": False}, {"calibration": 5}], ids=str
+)
+def test_other_settings_convert_int8_anew(
+    trained: tuple[RunFolder, Recipe], settings: dict[str, Any]
+) -> None:
+    folder, recipe = trained
+    recipe = with_int8(recipe, repair=False)
+    export.export(folder, recipe, BOTH)
+    if count := settings.pop("calibration", 0):
+        calibration = replace(recipe.export.calibration, images=count)
+        recipe = replace(recipe, export=replace(recipe.export, calibration=calibration))
+    export.export(folder, with_int8(recipe, **settings), BOTH)
+    assert FakeConverter.converted == [*BOTH, "tflite-int8"]
+
+
 OPENED: list[Path] = []
 """Files that were opened to be read while a test listens; an audit hook cannot be removed."""
 
@@ -169,11 +271,14 @@ def test_nothing_is_read_twice(trained: tuple[RunFolder, Recipe]) -> None:
     folder, recipe = trained
     run = folder.read_run()
     folder.read_golden()
+    folder.read_artifacts()
     OPENED.clear()
     export.export(folder, with_int8(recipe, repair=True), ["tflite-int8"])
     inside = [path for path in OPENED if folder.path in path.parents and ".tledge-" not in str(path)]
     read = sorted(path.relative_to(folder.path).as_posix() for path in inside)
-    assert read == ["artifacts/tflite-int8.tflite", "evidence/calibration.npy"]
+    hashed = ["calibration.npy", "held_out.npz", "tflite-int8-uncorrected.tflite"]
+    expected = ["artifacts/tflite-int8.tflite", *(f"evidence/{name}" for name in hashed), "model.keras"]
+    assert read == expected
     index = Path(run.cache) / "index.json"
     assert OPENED.count(index) == 1
 
