@@ -33,7 +33,7 @@ from tledge.errors import RecipeError, TledgeError
 from tledge.inference.predict import Answer, Prediction, predict, predict_image
 from tledge.inference.predictor import Predictor, open_predictor
 from tledge.progress import SILENT, Progress
-from tledge.recipe import arguments, lookup
+from tledge.recipe import arguments, lookup, resumed
 from tledge.recipe.checks import require_variants
 from tledge.run.records import SKIPPED, ParityReport, TrainedRun
 from tledge.runtime.sessions import KERNELS
@@ -220,11 +220,11 @@ def train(
         run = tledge.train("quickstart", settings={"stage.0.epochs": 4}, out="runs/try")
 
     Args:
-        recipe: A TOML file, or the name of a shipped recipe.
+        recipe: A TOML file, or the name of a shipped recipe; with `resume` also the folder of a run.
         settings: Keys to override: {"stage.0.epochs": 2}, or lines as --set takes them. Values are text,
             numbers (numpy's too), booleans, paths, or lists of these.
         out: The run folder; runs/NAME by default.
-        resume: Resume an interrupted run.
+        resume: Resume an interrupted run with the values that it was begun with.
         force: Replace the run in the folder.
         cache: A zip that `tledge data --pack` wrote, to train without the photos.
         watch: Receives progress.
@@ -238,14 +238,14 @@ def train(
     lines, asked_folder = arguments.settings(settings), arguments.optional_path(out, "out")
     resumes, replaces = arguments.flag(resume, "resume"), arguments.flag(force, "force")
     packed, progress = arguments.optional_path(cache, "cache"), arguments.progress(watch, "watch")
-    checked, text = lookup.read_recipe(os.fspath(arguments.path(recipe, "recipe")), lines)
-    folder = asked_folder or Path("runs", checked.meta.name)
+    name = os.fspath(arguments.path(recipe, "recipe"))
+    asked = resumed.find(name, lines, asked_folder, resume=resumes, force=replaces)
     trained = pipeline.train(
-        checked, text, folder,
-        settings=lines, resume=resumes, force=replaces, cache=packed, progress=progress,
+        asked.recipe, asked.text, asked.folder,
+        settings=asked.settings, resume=resumes, force=replaces, cache=packed, progress=progress,
     )  # fmt: skip
     assert trained is not None, "only one of several processes gives none"
-    return Run(folder, trained)
+    return Run(asked.folder, trained)
 
 
 @_explained

@@ -16,7 +16,6 @@ from tledge.cli.options import (
     json_fields,
     print_json,
     print_next_step,
-    read_recipe,
     shell_path,
     write_report,
 )
@@ -27,10 +26,12 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=example("tledge train recipes/rps.toml --set stage.0.epochs=2 --out runs/try"))
-@click.argument("recipe_name", metavar="RECIPE")
+@click.argument("recipe_name", metavar="[RECIPE|RUN]", required=False)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a recipe key.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder [runs/<name of the recipe>].")
-@click.option("--resume", is_flag=True, help="Resume an interrupted run.")
+@click.option(
+    "--resume", is_flag=True, help="Resume an interrupted run: RUN, or that of RECIPE. It needs no --set."
+)
 @click.option("--force", is_flag=True, help="Replace the run in the run folder.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Zip that `tledge data --pack` wrote.")
 @click.option("--coordinator", metavar="HOST:PORT", help="Several hosts: address of process 0.")
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--process", type=int, metavar="I", help="Several hosts: index of this process, 0 to N-1.")
 @common_options
 def train(
-    recipe_name: str,
+    recipe_name: str | None,
     settings: tuple[str, ...],
     out: Path | None,
     resume: bool,
@@ -50,20 +51,25 @@ def train(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Train the model of RECIPE (a file, or a name from `tledge list recipes`) into a run folder."""
+    """Train the model of RECIPE (a file, or a name from `tledge list recipes`) into a run folder.
+
+    `tledge train --resume RUN` continues an interrupted run with the values that it was begun with; without
+    RUN, the unfinished run in runs/ that was begun last.
+    """
     from tledge.cli import console
+    from tledge.recipe import resumed
     from tledge.run.folder import RunFolder
     from tledge.training import multi_host
     from tledge.training.pipeline import train as train_run
 
     hosts = _hosts(coordinator, processes, process)
-    recipe, text = read_recipe(recipe_name, settings)
-    folder = out or Path("runs") / recipe.meta.name
+    asked = resumed.find(recipe_name, settings, out, resume=resume, force=force)
+    folder = asked.folder
     signals.advice.append(lambda words: _resume_advice(words, folder, force))
     with multi_host.joined(hosts) as scratch, console.progress_shown(quiet) as progress:
         run = train_run(
-            recipe, text, folder if hosts.writes else scratch / "run",
-            settings=settings, resume=resume, force=force, cache=cache, hosts=hosts, progress=progress,
+            asked.recipe, asked.text, folder if hosts.writes else scratch / "run",
+            settings=asked.settings, resume=resume, force=force, cache=cache, hosts=hosts, progress=progress,
         )  # fmt: skip
     if run is None:
         echo(f"Process {hosts.process} is done; process 0 writes the run.", err=True)

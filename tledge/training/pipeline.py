@@ -213,6 +213,7 @@ def _write_start(request: TrainingRequest, prepared: Prepared) -> None:
     facts = {
         **record.of_run(recipe.meta.seed, request.settings, backend),
         "cache": prepared.folder.name,
+        "name": recipe.meta.name,
     }
     facts |= {} if hosts.is_alone else {"processes": hosts.processes}
     files.write_json(folder.environment, facts)
