@@ -16,11 +16,15 @@ function startRuntime(files) {
     if (typeof WebAssembly !== "object" || typeof DecompressionStream !== "function") throw new Problem(say("noWasm"));
     const wasmBinary = await files.wasm();
     self.Module = { wasmBinary, printErr: (line) => console.debug(line) };
+    const { warn } = console;
+    console.warn = console.debug; // LiteRT.js warns that it has no GPU, which this page does not use
     try {
       await LiteRT.loadLiteRt("");
     } catch (error) {
       console.debug(error);
       throw new Problem(say("noWasm"));
+    } finally {
+      console.warn = warn;
     }
   })();
   return runtime;

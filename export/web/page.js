@@ -2,7 +2,6 @@
 // The page: display predictions, and react when a photo is dropped, chosen, pasted or filmed.
 
 const MOST_SEEN = 12; // pictures in the history
-const QUIET_MS = 1000; // a screen reader hears a new label at most so often
 
 const at = (id) => document.getElementById(id);
 const page = { files: null, manifest: null, model: null, opening: null, camera: null, shown: null, pace: new Pace(), said: -Infinity };
@@ -15,8 +14,10 @@ function make(name, attributes = {}, ...children) {
   return made;
 }
 
-const percent = (share) => `${(100 * share).toFixed(share > 0.999 && share < 1 ? 2 : 1)} %`;
-const tenths = (milliseconds) => milliseconds.toFixed(1);
+/** Return a share in per cent with one decimal, and never 100.0% where it is less. */
+const percent = (share) => (share >= 0.9995 && share < 1 ? "99.9%" : `${(100 * share).toFixed(1)}%`);
+/** Return milliseconds for people: whole ones, but for very few. */
+const short = (milliseconds) => milliseconds.toFixed(milliseconds < 2 ? 1 : 0);
 
 function fillTexts() {
   for (const one of document.querySelectorAll("[data-text]")) one.textContent = say(one.dataset.text);
@@ -39,9 +40,8 @@ async function attempt(work) {
 function showFacts({ manifest, model }) {
   const one = model.artifact, { height, width } = manifest.input;
   const facts = [say("facts", { variant: one.variant, kib: Math.round(one.bytes / 1024), width, height, classes: manifest.labels.length })];
-  if (one.provisional) facts.push(say("provisional", { images: one.independent_images, agreement: percent(one.independent_agreement) }));
-  else if (one.verdict !== "passed") facts.push(say("notVerified", { verdict: one.verdict }));
-  else if (one.agreement !== null) facts.push(say("agreement", { agreement: percent(one.agreement), accuracy: percent(one.accuracy) }));
+  if (standing(one)) facts.push(standingReason(one));
+  if (one.agreement !== null) facts.push(say("agreement", { agreement: percent(one.agreement), accuracy: percent(one.accuracy) }));
   if (manifest.synthetic) facts.push(say("synthetic"));
   at("seen-caption").textContent = say("seen", { width, height });
   at("facts").replaceChildren(...facts.map((fact) => make("li", {}, fact)));
@@ -55,9 +55,23 @@ async function useModel(variant) {
   page.model?.close();
   page.model = opened;
   showFacts(page);
+  at("before").hidden = false;
   at("headline").textContent = say("waiting");
   document.body.dataset.state = "ready";
   if (page.shown) await answer(page.shown);
+}
+
+/** Open another model of the bundle; where it cannot be opened, the one before stays. */
+async function changeModel(variant) {
+  try {
+    await useModel(variant);
+  } catch (error) {
+    at("variants").value = page.model.artifact.variant;
+    clearAnswer(say("noPrediction"));
+    document.body.dataset.state = "ready";
+    throw error;
+  }
+  await markExamples();
 }
 
 /** Preprocess an image and run the model; returns pixels, probabilities and durations. */
@@ -68,49 +82,8 @@ async function ask(source, columns, rows) {
   return { pixels, probabilities, prepare: prepared - started, invoke: done - prepared };
 }
 
-/** Display a prediction: the label, bars, and the pixels that the model received. */
-function showAnswer(found) {
-  const judged = judge(page.manifest, found.probabilities), { height, width } = page.manifest.input;
-  const [best] = judged.classes;
-  at("headline").textContent = judged.abstained ? say("unsure") : best.label;
-  at("answer").classList.add("answered");
-  at("answer").classList.toggle("unsure", judged.abstained);
-  showBars(judged);
-  at("below").hidden = judged.calibrated && !judged.threshold;
-  at("below").textContent = judged.calibrated ? say("below", { threshold: percent(judged.threshold) }) : say("uncalibrated");
-  paint(at("seen"), found.pixels, height, width);
-  at("figure").hidden = false;
-  tell(judged.abstained ? say("unsureOf", { label: best.label }) : `${best.label}, ${percent(best.confidence)}`);
-  self.tledge = { probabilities: found.probabilities, pixels: found.pixels, ...judged }; // for tests and the curious
-  return judged;
-}
-
-function showBars(judged) {
-  const bars = at("bars");
-  while (bars.children.length > judged.classes.length) bars.lastChild.remove();
-  while (bars.children.length < judged.classes.length)
-    bars.append(make("li", {}, make("span", { class: "label" }), make("span", { class: "bar" }, make("i")), make("span", { class: "share" })));
-  judged.classes.forEach((one, place) => {
-    const [label, bar, share] = bars.children[place].children;
-    label.textContent = one.label;
-    bar.style.setProperty("--share", one.confidence);
-    bar.style.setProperty("--threshold", judged.threshold);
-    bar.classList.toggle("limited", judged.threshold > 0);
-    share.textContent = percent(one.confidence);
-    share.title = say("raw", { probability: one.probability });
-  });
-}
-
-/** Announce a text to screen readers, not too often and not twice. */
-function tell(words) {
-  const now = performance.now(), label = words.split(",")[0];
-  if (now - page.said < QUIET_MS || at("said").textContent.startsWith(label)) return;
-  page.said = now;
-  at("said").textContent = words;
-}
-
-/** Classify a photo's file and display it; `remember` adds it to the history. */
-function show(blob, name, remember = true) {
+/** Classify a photo's file and display it, with its correct `label` where that is known; `remember` adds it to the history. */
+function show(blob, name, { label = "", remember = true } = {}) {
   return attempt(async () => {
     stopCamera();
     await page.opening; // a photo may be dropped before the model is there
@@ -119,12 +92,15 @@ function show(blob, name, remember = true) {
     try {
       const deep = await isDeep(blob);
       if (deep && page.manifest.input.pixel_range?.length) throw new Problem(say("deepPixels", { name: name || "This" }));
-      const shown = { blob, name, deep, bitmap: await decoded(blob, name) };
+      const shown = { blob, name, label, deep, bitmap: await decoded(blob, name) };
       page.shown?.bitmap.close();
       page.shown = shown;
       showPicture(blob);
       const judged = await answer(shown);
       if (remember) remembered(shown, judged);
+    } catch (error) {
+      clearAnswer(say("noPrediction"));
+      throw error;
     } finally {
       document.body.dataset.state = "ready";
     }
@@ -147,8 +123,8 @@ async function answer(shown) {
   Object.assign(shown, found);
   at("said").textContent = "";
   page.said = -Infinity; // what was asked for is said at once
-  const judged = showAnswer(found);
-  at("speed").textContent = say("speed", { prepare: tenths(found.prepare), invoke: tenths(found.invoke) });
+  const judged = showAnswer(found, shown.label);
+  at("speed").textContent = say("speed", { prepare: short(found.prepare), invoke: short(found.invoke) });
   await compareSides(shown);
   return judged;
 }
@@ -167,7 +143,7 @@ function remembered(shown, judged) {
   const words = judged.abstained ? say("unsure") : best.label;
   const share = percent(best.confidence);
   const button = make("button", { type: "button", "aria-label": say("historyOf", { label: words, share }) }, canvas, make("span", {}, words));
-  button.addEventListener("click", () => show(shown.blob, shown.name, false));
+  button.addEventListener("click", () => show(shown.blob, shown.name, { label: shown.label, remember: false }));
   at("history").prepend(make("li", {}, button));
   while (at("history").children.length > MOST_SEEN) at("history").lastChild.remove();
   at("past").hidden = false;
@@ -194,7 +170,7 @@ function startCamera(id) {
       showAnswer(found);
       const { pace } = page;
       at("speed").textContent = say("rate", {
-        rate: pace.rate.toFixed(0), prepare: tenths(pace.median("prepare")), invoke: tenths(pace.median("invoke")),
+        rate: pace.rate.toFixed(0), prepare: short(pace.median("prepare")), invoke: short(pace.median("invoke")),
       });
     });
   });
@@ -216,24 +192,13 @@ function stopCamera() {
   at("keep").hidden = at("cameras").hidden = true;
 }
 
-async function showExamples() {
-  const cases = page.files.examples(page.manifest);
-  at("tries").hidden = !cases.length;
-  for (const one of cases) {
-    const blob = await page.files.photo(one.photo), words = say("exampleOf", { label: one.label });
-    const button = make("button", { type: "button", "aria-label": words, title: words }, make("img", { src: URL.createObjectURL(blob), alt: "" }));
-    button.addEventListener("click", () => show(blob, one.photo));
-    at("examples").append(make("li", {}, button));
-  }
-}
-
 function listen() {
   const stage = at("stage");
   at("file").addEventListener("change", (event) => takeFrom(event.target));
   at("photograph").addEventListener("change", (event) => takeFrom(event.target));
   at("toggle").addEventListener("click", () => (page.camera ? stopCamera() : startCamera("")));
   at("cameras").addEventListener("change", (event) => startCamera(event.target.value));
-  at("variants").addEventListener("change", (event) => attempt(() => useModel(event.target.value)));
+  at("variants").addEventListener("change", (event) => attempt(() => changeModel(event.target.value)));
   at("keep").addEventListener("click", async () => show(await page.camera.picture(), "webcam.png"));
   document.addEventListener("paste", (event) => takeFirst(event.clipboardData));
   for (const kind of ["dragover", "dragleave", "drop"])
@@ -279,7 +244,9 @@ async function start() {
   await attempt(async () => {
     await showExamples();
     await openSides();
+    openFeedback();
     if (/self-test/.test(location.search + location.hash)) await selfTest();
+    await markExamples();
   });
 }
 
@@ -288,6 +255,7 @@ async function openBundle() {
   await openServer();
   page.files = openFiles();
   page.manifest = await page.files.manifest();
+  showClasses(page.manifest);
   document.title = `${page.manifest.name} ${page.manifest.version}`;
   at("name").textContent = page.manifest.name;
   at("version").textContent = page.manifest.version;

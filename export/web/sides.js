@@ -1,7 +1,5 @@
 "use strict";
-// Features of `tledge preview` for a run: the other models side by side, flips, and keeping photos.
-
-let agreed = false; // to keep pictures, until the page is closed
+// Features of `tledge preview` for a run: the other models side by side, and flips.
 
 /** Request JSON from the server. Throws an Error with the server's reason if it refuses. */
 async function call(path, body, type = "application/octet-stream") {
@@ -16,12 +14,6 @@ async function call(path, body, type = "application/octet-stream") {
 async function openSides() {
   if (!SERVER) return;
   if (SERVER.flips) await showFlips();
-  if (!SERVER.feedback) return;
-  at("right").replaceChildren(...page.manifest.labels.map((label) => make("option", { value: label }, label)));
-  at("keeping").addEventListener("submit", (event) => {
-    event.preventDefault();
-    keepPicture();
-  });
 }
 
 function hideSides() {
@@ -31,8 +23,7 @@ function hideSides() {
 /** Display the prediction of every model of the run for the same pixels. */
 async function compareSides(shown) {
   if (!SERVER) return;
-  at("keeping").hidden = !SERVER.feedback;
-  at("kept").textContent = "";
+  offerLabels();
   if (!SERVER.models.length) return;
   at("sides").hidden = false;
   at("sides-verdict").textContent = say("sidesWaiting");
@@ -58,18 +49,23 @@ function drawSides(shown, answers) {
   at("sides").classList.toggle("differs", others.length > 0);
 }
 
+/** Return a cell of a figure; narrow screens show its name beside it. */
+function figureCell(figure, text, name = "") {
+  return make("td", { class: "number", "data-figure": figure, "data-name": name }, text);
+}
+
 function sideRow(one, reference) {
   const name = make("th", { scope: "row" }, one.model);
   if (!one.probabilities) return make("tr", {}, name, make("td", { colspan: "4" }, one.error));
   const [row] = ranked(one.probabilities, 1), mine = confidence(page.manifest, one.probabilities);
-  const theirs = confidence(page.manifest, reference.probabilities), apart = Math.max(...mine.map((p, at) => Math.abs(p - theirs[at])));
+  const theirs = confidence(page.manifest, reference.probabilities), apart = Math.max(...mine.map((share, place) => Math.abs(share - theirs[place])));
   const differs = row !== ranked(reference.probabilities, 1)[0];
   const label = make("td", {}, page.manifest.labels[row]);
   if (differs) label.append(" ", make("strong", { class: "badge" }, say("sidesDiffers")));
   const made = make("tr", differs ? { class: "differs" } : {}, name, label,
-    make("td", { class: "number" }, percent(mine[row])),
-    make("td", { class: "number" }, one === reference ? "–" : apart.toPrecision(2)),
-    make("td", { class: "number" }, tenths(one.milliseconds)));
+    figureCell("share", percent(mine[row])),
+    figureCell("apart", one === reference ? "–" : `${(100 * apart).toFixed(1)} pp`, say("sidesApart")),
+    figureCell("time", short(one.milliseconds), say("sidesTime")));
   made.dataset.model = one.model;
   return made;
 }
@@ -86,12 +82,18 @@ async function showFlips() {
     }
   });
   for (const one of flips) {
-    const words = say("flipOf", one), image = make("img", { alt: "", "data-row": one.row });
-    const button = make("button", { type: "button", title: words, "aria-label": words }, image, make("span", {}, `${one.keras} → ${one.artifact}`));
-    button.addEventListener("click", () => attempt(async () => show(await flipImage(one.row), one.image)));
+    const words = say("flipOf", one), image = make("img", { alt: "", "data-row": one.row }), { label } = one;
+    const button = make("button", { type: "button", title: words, "aria-label": words }, image,
+      make("span", { class: "of" }, say("flipLabel", { label })), flipLine("Keras", one.keras, label), flipLine(one.variant, one.artifact, label));
+    button.addEventListener("click", () => attempt(async () => show(await flipImage(one.row), one.image, { label })));
     at("flips-list").append(make("li", {}, button));
     visible.observe(image);
   }
+}
+
+function flipLine(model, predicted, label) {
+  const correct = predicted === label, mark = make("span", { class: "mark", "data-verdict": correct ? "correct" : "incorrect" }, correct ? "✓ " : "✗ ");
+  return make("span", {}, mark, `${model}: ${predicted}`);
 }
 
 /** Request the preprocessed test photo of a flip; an image element could not show the key. */
@@ -99,26 +101,4 @@ async function flipImage(row) {
   const path = `api/flips/${row}.png`, answer = await fetch(path, { headers: accessHeaders() });
   if (!answer.ok) throw new Problem(say("unreachable", { path }));
   return answer.blob();
-}
-
-/** Save the displayed photo with the label that the user chose, after they agreed. */
-async function keepPicture() {
-  if (!page.shown || !(agreed ||= await consent())) return;
-  const label = at("right").value;
-  try {
-    const { path } = await call(`feedback?label=${encodeURIComponent(label)}`, page.shown.blob);
-    at("kept").textContent = say("saved", { label, path });
-  } catch (error) {
-    at("kept").textContent = say("notSaved", { why: error.message });
-  }
-}
-
-function consent() {
-  const dialog = at("consent");
-  at("consent-text").textContent = say("consent", { folder: SERVER.feedback });
-  dialog.returnValue = "";
-  dialog.showModal();
-  return new Promise((decided) => {
-    dialog.addEventListener("close", () => decided(dialog.returnValue === "yes"), { once: true });
-  });
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,9 +130,81 @@ def test_bars_show_confidence_and_threshold(seen: Seen, made: Path) -> None:
     assert bars.count() == 3
     answer = predicted(made, photos(made)[0], "tflite-int8")
     assert bars.nth(0).locator(".share").get_attribute("title") == f"raw probability {float(answer.max())}"
-    assert "40.0 %" in seen.text("#below")
+    assert "40.0%" in seen.text("#below")
     style = "(one) => getComputedStyle(one).getPropertyValue('--threshold')"
     assert float(seen.page.eval_on_selector(".bar", style)) == 0.4
+
+
+def test_classes_are_named_before_the_first_photo(seen: Seen, made: Path) -> None:
+    assert seen.page.locator("#classes li").all_inner_texts() == ["red", "green", "blue"]
+    seen.choose(photos(made)[0])
+    assert seen.page.is_hidden("#classes") and seen.page.is_hidden("#truth")
+
+
+def test_test_photos_show_label_and_mark(browser: Any, bundle: Path) -> None:
+    """The second photo's recorded label is changed, so its prediction is wrong."""
+    change(bundle, lambda raw: raw["golden"][1].update(label="blue"))
+    with served(bundle) as url, opened(browser, url) as seen:
+        seen.page.wait_for_selector("#examples li:last-child .mark:not(:empty)")
+        names = seen.page.locator("#examples button").all_inner_texts()
+        assert names[:2] == ["✓ red", "✗ blue"]
+        for number, words in enumerate(("✓ correct", "✗ wrong, the label is blue")):
+            seen.page.locator("#examples button").nth(number).click()
+            seen.page.wait_for_selector(f"#truth:text-is('{words}')")
+
+
+@pytest.mark.parametrize(
+    ("facts", "badge"),
+    [
+        ({}, ""),
+        ({"verdict": "undecided"}, "not verified"),
+        (
+            {
+                "verdict": "undecided",
+                "provisional": True,
+                "independent_images": 36,
+                "independent_agreement": 1,
+            },
+            "provisional",
+        ),
+    ],
+)
+def test_badge_beside_the_prediction(browser: Any, bundle: Path, facts: dict[str, Any], badge: str) -> None:
+    own = write_page(bundle).read_text(encoding="utf-8")
+    start = own.index('id="bundle">') + len('id="bundle">')
+    raw, end = json.JSONDecoder().raw_decode(own, start)
+    raw["manifest"]["artifacts"][0].update(facts)
+    path = bundle / "page.html"
+    path.write_text(own[:start] + json.dumps(raw).replace("<", r"\u003c") + own[end:], encoding="utf-8")
+    with opened(browser, path.as_uri(), offline=True) as seen:
+        seen.wait()
+        seen.choose(photos(bundle)[0])
+        assert seen.text("#standing") == badge if badge else seen.page.is_hidden("#standing")
+
+
+def test_error_takes_the_prediction_away(seen: Seen, made: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("no photo")
+    seen.choose(photos(made)[0])
+    assert seen.page.locator("#bars li").count() == 3
+    seen.page.set_input_files("#file", tmp_path / "notes.jpg")
+    seen.page.wait_for_selector("#problem:not(:empty)")
+    assert seen.text("#headline") == "No prediction" and seen.page.locator("#bars li").count() == 0
+    assert seen.page.is_hidden("#figure") and seen.page.get_attribute("#stage", "data-shows") == ""
+
+
+def test_console_is_clean(browser: Any, made: Path) -> None:
+    """No warning, and no file that is missing."""
+    with served(made) as url:
+        context = browser.new_context()
+        page, said = context.new_page(), []
+        page.on("console", lambda line: said.append(line.text) if line.type in ("warning", "error") else None)
+        page.on("response", lambda reply: said.append(reply.url) if reply.status >= 400 else None)
+        page.goto(url)
+        page.wait_for_selector('body[data-state="ready"]', timeout=30_000)
+        page.set_input_files("#file", photos(made)[0])
+        page.wait_for_selector("#answer.answered")
+        assert said == []
+        context.close()
 
 
 def test_unsure_answers_say_so(browser: Any, bundle: Path) -> None:
@@ -207,7 +280,7 @@ def test_webcam_is_followed(filming: Any, made: Path) -> None:
         for _round in range(2):
             for label in ("red", "green"):
                 seen.page.wait_for_selector(f"#headline:text-is('{label}')", timeout=15_000)
-        assert "frames per second" in seen.text("#speed")
+        assert re.fullmatch(r"\d+ fps · preprocessing [\d.]+ ms · inference [\d.]+ ms", seen.text("#speed"))
         seen.page.evaluate("() => { self.tledge = undefined; }")
         seen.page.click("#keep")
         seen.settled()

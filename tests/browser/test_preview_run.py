@@ -17,6 +17,7 @@ from tledge.metrics import abstention
 from tledge.preprocessing import image
 from tledge.preview.panel import KERAS, Panel
 from tledge.run import golden_set
+from tledge.visualization.text_format import percent
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +100,7 @@ def test_side_by_side(seen: Seen, run: Path, panel: Panel) -> None:
         raw = np.array(one.probabilities, np.float32)
         assert manifest.confidence and abs(manifest.confidence.temperature - 1) > 0.01
         confidence = abstention.confidences(raw, manifest.confidence)[best]
-        assert shown[one.model][2] == f"{100 * confidence:.1f} %"
+        assert shown[one.model][2] == percent(float(confidence))
     int8 = next(
         one for one in panel.predict(image.preprocess(photo(run), (48, 48))) if one.model == "tflite-int8"
     )
@@ -121,23 +122,29 @@ def test_disagreement_is_marked(seen: Seen, run: Path) -> None:
     }
     assert "2 of 5 models predict another class than Keras" in seen.text("#sides-verdict")
     first = listed[0]
-    assert f"{first['keras']} → {first['artifact']}" in flips.first.inner_text()
+    assert f"Label: {first['label']}" in flips.first.inner_text()
+    for model, predicted in (("Keras", first["keras"]), ("tflite-int8", first["artifact"])):
+        mark = "✓" if predicted == first["label"] else "✗"
+        assert f"{mark} {model}: {predicted}" in flips.first.inner_text()
+    assert seen.text("#truth").startswith("✓" if first["artifact"] == first["label"] else "✗")
 
 
 def test_picture_is_kept_once_agreed(seen: Seen, run: Path, tmp_path: Path) -> None:
     seen.choose(photo(run))
     settled(seen)
-    seen.page.select_option("#right", "scissors")
-    seen.page.click("#keeping button")
+    button = "#labels button:text-is('scissors')"
+    assert seen.page.locator("#labels button").all_inner_texts() == ["paper", "rock", "scissors"]
+    seen.page.click(button)
     seen.page.wait_for_selector("#consent[open]")
     assert str(tmp_path / "kept") in seen.text("#consent-text")
     seen.page.click("#consent button[value=no]")
     assert not (tmp_path / "kept").exists()
-    seen.page.click("#keeping button")
+    seen.page.click(button)
     seen.page.click("#consent button[value=yes]")
     seen.page.wait_for_selector("#kept:not(:empty)")
     (kept,) = (tmp_path / "kept" / "scissors").iterdir()
     assert kept.read_bytes() == photo(run).read_bytes() and str(kept) in seen.text("#kept")
+    assert seen.page.is_disabled(button), "a photo has one label"
 
 
 def test_no_serious_accessibility_fault(seen: Seen, run: Path) -> None:

@@ -7,6 +7,7 @@ images, followed by their bytes; each reply is a line of JSON, with the probabil
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -25,12 +26,24 @@ def main(path: str) -> None:
     os.dup2(2, 1)  # what libraries print is no reply
     try:
         network = classifier.load(Path(path))
+        _warm_up(network)
     except TledgeError as error:
         print(json.dumps(error_to_json(error)), file=replies, flush=True)
         return
     print("{}", file=replies, flush=True)
     while line := sys.stdin.buffer.readline():
         print(_reply(network, json.loads(line), sys.stdin.buffer), file=replies, flush=True)
+
+
+def _warm_up(network: object) -> None:
+    """Predict a blank image: the first prediction compiles the network, which is not part of its latency.
+
+    A failure is left to the first request, whose reply explains it.
+    """
+    import numpy as np
+
+    with contextlib.suppress(Exception):
+        network.predict_on_batch(np.zeros((1, *network.input_shape[1:]), np.float32))  # type: ignore[attr-defined]
 
 
 def _reply(network: object, shape: list[int], stream: BinaryIO) -> str:

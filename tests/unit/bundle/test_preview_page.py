@@ -79,6 +79,33 @@ def test_texts_stand_in_one_place() -> None:
     assert named <= defined
 
 
+def luminance(colour: str) -> float:
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of WCAG."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_borders_and_texts_are_seen() -> None:
+    """Borders of the drop zone and of buttons 3:1, texts 4.5:1, in both colour schemes."""
+    css = (preview_page.folder() / "page.css").read_text()
+    assert "border: 2px dashed var(--edge)" in css
+    for scheme in re.findall(r":root \{(.*?)\}", css, re.S):
+        colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", scheme))
+        for ground in (colours["ground"], colours["card"]):
+            assert contrast(colours["edge"], ground) >= 3
+            assert all(
+                contrast(colours[name], ground) >= 4.5 for name in ("ink", "soft", "good", "bad", "warn")
+            )
+
+
 def test_single_file_is_whole(shared_bundle: Path, manifest: Manifest) -> None:
     made = preview_page.of_folder(shared_bundle, manifest)
     assert made is not None and made == preview_page.of_folder(shared_bundle, manifest)
@@ -93,7 +120,7 @@ def test_policy_names_every_script_by_hash(shared_bundle: Path, manifest: Manife
     made = preview_page.of_folder(shared_bundle, manifest) or ""
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', made)
     scripts = re.findall(r"<script>(.*?)</script>", made, re.S)
-    assert len(scripts) == 11
+    assert len(scripts) == 14
     assert all(preview_page._hash(one) in policy for one in scripts)
     assert "connect-src" not in policy and policy.startswith("default-src 'none'")
     assert "unsafe-inline" not in policy and "'unsafe-eval'" not in policy.replace("'wasm-unsafe-eval'", "")
