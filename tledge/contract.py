@@ -51,7 +51,8 @@ class AbstentionPolicy:
     The confidence of a class is its probability `p^(1 / temperature)`, divided by the sum of these
     over all classes. A prediction whose largest confidence is below `threshold` (0..1) is rejected.
     `coverage` is the share of `images` validation images that are not rejected, `error` the share of
-    wrong predictions among these.
+    wrong predictions among these. A `threshold` of 0 is not set: no prediction is rejected, and `reason`
+    says why; policies of early versions have no reason.
 
     Raises:
         ValueError: `temperature` is not above 0 or not finite, or `threshold` is not from 0 to 1.
@@ -62,6 +63,7 @@ class AbstentionPolicy:
     images: int = 0
     coverage: float = 1.0
     error: float = 0.0
+    reason: str = field(default="", metadata=omitted_by_default())
 
     def __post_init__(self) -> None:
         if not (0 < self.temperature < inf and 0 <= self.threshold <= 1):

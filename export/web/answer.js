@@ -48,13 +48,20 @@ function showAnswer(found, label = "") {
   at("before").hidden = true;
   showMarks(judged, label);
   showBars(judged);
-  at("below").hidden = judged.calibrated && !judged.threshold;
-  at("below").textContent = judged.calibrated ? say("below", { threshold: percent(judged.threshold) }) : say("uncalibrated");
+  at("below").textContent = aboutThreshold(judged);
+  at("below").hidden = !at("below").textContent;
   paint(at("seen"), found.pixels, height, width);
   at("figure").hidden = false;
   tell(judged.abstained ? say("unsureOf", { label: best.label }) : `${best.label}, ${percent(best.confidence)}`);
   self.tledge = { probabilities: found.probabilities, pixels: found.pixels, ...judged }; // for tests and the curious
   return judged;
+}
+
+/** Say below which confidence a prediction is unsure, or why there is no such threshold. */
+function aboutThreshold({ calibrated, threshold }) {
+  if (!calibrated) return say("uncalibrated");
+  if (threshold) return say("below", { threshold: percent(threshold) });
+  return say("notSet", { why: page.manifest.confidence.reason || say("noReason") });
 }
 
 function showBars(judged) {

@@ -28,6 +28,8 @@ const TEXTS = {
   unsure: "Unsure",
   unsureOf: "Unsure. Perhaps {label}, or none of the model's classes",
   uncalibrated: "Uncalibrated: no temperature was fitted for this model, so these are its raw probabilities.",
+  notSet: "The confidence threshold is not set: {why}.",
+  noReason: "no prediction is rejected",
   raw: "raw probability {probability}",
   below: "Predictions below {threshold} confidence are treated as “unsure”.",
   seen: "What the model sees: {width} × {height} pixels",

@@ -196,7 +196,7 @@ def _with_coverage(
     row: ParityRow, predictions: NDArray[np.float32], golden: Golden, policy: AbstentionPolicy | None
 ) -> ParityRow:
     """Add the coverage at the run's confidence threshold, and the error among the predictions it keeps."""
-    if policy is None:
+    if policy is None or not policy.threshold:
         return row
     reference = abstention.coverage_and_error(golden.probabilities, golden.labels, policy)
     coverage, error = abstention.coverage_and_error(predictions, golden.labels, policy)

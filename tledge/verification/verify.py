@@ -81,7 +81,7 @@ def _reference_figures(reference: golden_set.Golden, policy: AbstentionPolicy | 
     right = reference.probabilities.argmax(1) == reference.labels
     ece = statistics.calibration_error(reference.probabilities, reference.labels)
     figures = Reference(float(right.mean()), len(right), ece)
-    if policy is None:
+    if policy is None or not policy.threshold:
         return figures
     coverage, error = abstention.coverage_and_error(reference.probabilities, reference.labels, policy)
     return replace(figures, coverage=coverage, answered_error=error)

@@ -76,10 +76,10 @@ def duration(seconds: float) -> str:
 
 
 def abstention(policy: AbstentionPolicy) -> str:
-    """Return a confidence threshold with its coverage and selective accuracy on the validation photos."""
+    """Return a confidence threshold with its coverage and selective accuracy, or why it is not set."""
     if not policy.threshold:
-        return "none, no prediction is rejected"
+        return f"not set: {policy.reason or 'no prediction is rejected'}"
     return (
-        f"{policy.threshold:.3f}, coverage {policy.coverage:.1%}, "
+        f"{percent(policy.threshold)}, coverage {policy.coverage:.1%}, "
         f"selective accuracy {1 - policy.error:.1%} (validation)"
     )

@@ -96,7 +96,7 @@ def test_card_tells_data_contract_and_versions(shared_report_run: Path) -> None:
     assert "CC BY 2.0" in section(text, "Data")
     assert "`uint8[N, 8, 8, 3]`, NHWC, RGB bytes 0 to 255" in section(text, "Contract")
     assert "keras 3.15.1" in section(text, "Versions") and "tledge 0.1.0" in section(text, "Versions")
-    assert "Confidence threshold: 0.400, coverage 95.0%, selective accuracy 98.0% (validation)" in section(
+    assert "Confidence threshold: 40.0%, coverage 95.0%, selective accuracy 98.0% (validation)" in section(
         text, "Limits"
     )
 

@@ -40,11 +40,13 @@ def test_readme_names_kernels_that_do_not_run(manifest: Manifest, run: TrainedRu
 
 
 def test_readme_explains_the_threshold(manifest: Manifest, run: TrainedRun) -> None:
-    assert 'Predictions with a confidence below 0.62 are treated as "unsure".' in readme.text(
+    assert 'Predictions with a confidence below 62.0% are treated as "unsure".' in readme.text(
         manifest, run, None
     )
-    never_unsure = replace(manifest, confidence=replace(FITTED, threshold=0.0))
-    assert "unsure" not in readme.text(never_unsure, run, None)
+    never_unsure = replace(FITTED, threshold=0.0, reason="too few photos")
+    text = readme.text(replace(manifest, confidence=never_unsure), run, None)
+    assert "The confidence threshold is not set: too few photos; no prediction is treated" in text
+    assert "below" not in text
 
 
 def test_text_of_users_is_no_markup(manifest: Manifest, run: TrainedRun) -> None:

@@ -13,7 +13,7 @@ from tests.helpers.fake_artifacts import run
 def test_inspect_shows_a_run(cli: Cli, tmp_path: Path) -> None:
     done = cli("inspect", risky(tmp_path / "run"))
     assert done.code == 0
-    assert "0.620, coverage 95.0%, selective accuracy 99.0% (validation)" in done.out
+    assert "62.0%, coverage 95.0%, selective accuracy 99.0% (validation)" in done.out
     assert done.out.splitlines()[-1].split() == ["90.0%", "0.7500", "0.4%"] * 2
 
 

@@ -214,8 +214,36 @@ def test_fit_says_what_it_costs() -> None:
 def test_nothing_given_up_answers_all() -> None:
     probabilities, labels = drawn(2.0, count=200)
     found = fit_abstention(probabilities, labels, 0.0)
-    assert (found.threshold, found.coverage) == (0.0, 1.0)
+    assert (found.threshold, found.coverage, found.reason) == (0.0, 1.0, "[abstain] give_up is 0")
     assert found.error == pytest.approx((probabilities.argmax(1) != labels).mean())
+
+
+@pytest.mark.parametrize(("give_up", "wanted"), [(0.01, 313), (0.02, 156), (0.05, 61), (0.1, 30), (0.5, 5)])
+def test_correct_predictions_that_a_threshold_takes(give_up: float, wanted: int) -> None:
+    """Held to scipy's beta distribution, from there on for every number of photos."""
+    stats = pytest.importorskip("scipy.stats")
+    assert abstention.correct_needed(give_up) == wanted
+    ranks = [(count, math.floor(give_up * (count + 1))) for count in range(wanted, 4 * wanted)]
+    kept = [stats.beta.cdf(min(1, 2 * give_up), rank, count + 1 - rank) for count, rank in ranks]
+    assert min(kept) >= 0.95
+    assert wanted == 5 or stats.beta.cdf(2 * give_up, 3, wanted - 3) < 0.95  # with one photo less
+
+
+def test_few_photos_set_no_threshold() -> None:
+    """27 validation photos, as 180 photos leave: the lowest of 25 may reject anything."""
+    right, wrong = [[0.9, 0.1]] * 25, [[0.3, 0.7]] * 2
+    found = fit_abstention(np.array(right + wrong, np.float32), np.zeros(27, np.int64), 0.05)
+    assert (found.threshold, found.coverage, found.images) == (0.0, 1.0, 27)
+    assert (
+        found.reason == "25 of 27 validation photos are predicted correctly, and a threshold needs 61"
+        and found.temperature != 1
+    )
+
+
+def test_threshold_that_rejects_nothing_is_not_set() -> None:
+    same = np.array([[0.9, 0.1]] * 100, np.float32)
+    found = fit_abstention(same, np.zeros(100, np.int64), 0.05)
+    assert (found.threshold, found.reason) == (0.0, "it would reject none of 100 validation photos")
 
 
 def test_unsure_of_everything_has_no_error() -> None:

@@ -7,4 +7,5 @@ from tledge.visualization import text_format
 
 
 def test_policy_without_threshold_rejects_nothing() -> None:
-    assert text_format.abstention(AbstentionPolicy(1.2, 0.0)) == "none, no prediction is rejected"
+    assert text_format.abstention(AbstentionPolicy(1.2, 0.0)) == "not set: no prediction is rejected"
+    assert text_format.abstention(AbstentionPolicy(1.2, 0.0, reason="few photos")) == "not set: few photos"
