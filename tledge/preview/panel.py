@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tledge.contract import InputSpec
 from tledge.errors import RunError, TledgeError
 from tledge.formats.registry import VARIANTS
-from tledge.preview.keras_session import KerasSession
+from tledge.models.keras_session import KerasSession
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
 from tledge.run.records import Artifact

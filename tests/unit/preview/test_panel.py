@@ -12,7 +12,7 @@ import pytest
 from tests.helpers import fake_artifacts
 from tledge._process import subprocesses
 from tledge.errors import ArtifactError, RunError
-from tledge.preview.keras_session import KerasSession
+from tledge.models.keras_session import KerasSession
 from tledge.preview.panel import KERAS, Panel, _opener
 from tledge.run.folder import RunFolder
 from tledge.runtime import sandbox

@@ -1,8 +1,9 @@
-"""Predict with a run's Keras model in a process of its own: `python -m tledge.preview.keras_worker FILE`.
+"""Predict with a run's Keras model in a process of its own: `python -m tledge.models.keras_worker FILE`.
 
-The file may be somebody else's, so the server's own process never opens it. The worker prints one line of
-JSON when it has opened the model, or why it has not. Then each request on stdin is a line, the shape of the
-images, followed by their bytes; each reply is a line of JSON, with the probabilities or the failure.
+The file may be somebody else's, so the process that asks for predictions never opens it. The worker prints
+one line of JSON when it has opened the model, or why it has not. Then each request on stdin is a line, the
+shape of the images, followed by their bytes; each reply is a line of JSON, with the probabilities or the
+failure.
 """
 
 from __future__ import annotations

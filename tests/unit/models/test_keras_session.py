@@ -10,8 +10,8 @@ import pytest
 
 from tledge._process import subprocesses
 from tledge.errors import MissingError, RunError
-from tledge.preview import keras_session
-from tledge.preview.keras_session import KerasSession
+from tledge.models import keras_session
+from tledge.models.keras_session import KerasSession
 
 WORKER = """
 import sys, json, numpy as np

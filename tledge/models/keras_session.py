@@ -44,7 +44,7 @@ class KerasSession:
         hidden = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         with subprocesses.ignore_interrupts():
             self._process = limited_child.start(
-                "preview.keras_worker",
+                "models.keras_worker",
                 path.absolute(),
                 limits=_limits(path),
                 environment=hidden,
