@@ -78,9 +78,7 @@ def export(
     An artifact is kept where nothing changed since it was made: the model, the options, the recipe, the
     calibration images, the versions of the converters. It is verified again.
     """
-    from tledge.cli import console, tables
-    from tledge.conversion.export import export as export_run
-    from tledge.recipe.loader import with_repair
+    from tledge.recipe.loader import with_repair, without_repair
 
     folder, recipe = open_run_for_writing(run)
     signing = read_signer(sign)  # before anything takes time
@@ -90,14 +88,67 @@ def export(
         recipe = with_repair(recipe, integer_only=recipe.export.int8.integer_only and not mixed)
     flags = {"tflite-int8": int8 or repair, "tflite-fp16": fp16, "tflite-dynamic": dynamic}
     wanted = _variants(recipe, [name for name, on in flags.items() if on], named, everything)
+    note = _lacking_images(folder, recipe, wanted)
+    asked = without_repair(recipe) if note else recipe
+    report = _convert_and_verify(folder, asked, wanted, force, quiet, as_json)
+    if note and _has_failed(report):  # a repair can make it better than that
+        note = ""
+        report = _convert_and_verify(folder, recipe, wanted, force, quiet, as_json)
+    if note and not as_json:
+        echo(note)
+    culprits = _culprits(folder, recipe, report, quiet)
+    _show_and_bundle(folder, report, unverified, signing, quiet, as_json, culprits, note)
+
+
+def _convert_and_verify(
+    folder: RunFolder, recipe: Recipe, wanted: list[str], force: bool, quiet: bool, as_json: bool
+) -> ParityReport:
+    """Convert, show the trials of a repair, and verify all that the run has."""
+    from tledge.cli import console, tables
+    from tledge.conversion.export import export as export_run
+
     with console.progress_shown(quiet) as progress:
         artifacts = export_run(folder, recipe, wanted, progress, force=force)
     for artifact in artifacts if not as_json else ():
         if trials := artifact.details.get("rungs"):
             console.print_table(tables.repair_table(artifact.variant, trials, artifact.details["repair"]))
-    report = verify_with_progress(folder, recipe, "xnnpack", quiet)
-    culprits = _culprits(folder, recipe, report, quiet)
-    _show_and_bundle(folder, report, unverified, signing, quiet, as_json, culprits)
+    return verify_with_progress(folder, recipe, "xnnpack", quiet)
+
+
+def _lacking_images(folder: RunFolder, recipe: Recipe, wanted: list[str]) -> str:
+    """Return why no repair is tried before the plain int8 artifact failed; "" where one is tried at once.
+
+    Where the test images are too few to confirm even an artifact that predicts exactly as Keras, a repair
+    could end a failure, but not an inconclusive verdict.
+    """
+    from tledge.verification import parity
+
+    if not recipe.export.int8.repair or "tflite-int8" not in wanted or folder.student.is_file():
+        return ""
+    golden = folder.read_golden()
+    verdict, needed = parity.verdict_at_best(golden, folder.read_run().labels, recipe.parity)
+    count = len(golden.labels)
+    if verdict != "undecided" or needed <= count or _is_repaired_or_failed(folder):
+        return ""
+    return (
+        f"No repair was tried: {count} test images cannot confirm tflite-int8 even where it predicts exactly "
+        f"as Keras. {needed} test images would settle it ({needed - count} more)."
+    )
+
+
+def _is_repaired_or_failed(folder: RunFolder) -> bool:
+    """Tell whether the run's int8 artifact failed already, or is one that a repair chose."""
+    from tledge.verification import earlier_verdicts
+
+    known = [artifact for artifact in folder.read_artifacts() if artifact.variant == "tflite-int8"]
+    rows = [earlier_verdicts.earlier_row(folder, artifact) for artifact in known]
+    return any("rungs" in artifact.details for artifact in known) or any(
+        row is not None and row.verdict == "failed" for row in rows
+    )
+
+
+def _has_failed(report: ParityReport) -> bool:
+    return any(row.variant == "tflite-int8" and row.verdict == "failed" for row in report.rows)
 
 
 def _culprits(folder: RunFolder, recipe: Recipe, report: ParityReport, quiet: bool) -> tuple[str, ...]:
@@ -134,6 +185,7 @@ def _show_and_bundle(
     quiet: bool,
     as_json: bool,
     culprits: tuple[str, ...],
+    note: str,
 ) -> None:
     from tledge.bundle.build import bundle as bundle_run
     from tledge.cli import console
@@ -152,7 +204,7 @@ def _show_and_bundle(
         verdicts.show_bundle(bundled, report)
     page = write_report(folder, as_json)
     if as_json:
-        _print_export(folder, report, bundled, page, culprits)
+        _print_export(folder, report, bundled, page, culprits, note)
     place = bundled.folder if bundled else None
     print_next_step(verdicts.next_step(folder.path, place, report), as_json)
     if not report.passed and not unverified:
@@ -165,15 +217,19 @@ def _print_export(
     bundled: Bundled | None,
     page: str | None,
     culprits: tuple[str, ...],
+    note: str,
 ) -> None:
-    """Print the JSON object of an export; `bundle` is null where no artifact passed."""
+    """Print the JSON object of an export; `bundle` is null where no artifact passed.
+
+    `no_repair` says why none was tried; it is "" where none was asked for, or one was tried.
+    """
     facts: dict[str, Any] = {"run": str(folder.path), "bundle": None, "report": page}
     if bundled:
         facts |= {
             "bundle": str(bundled.folder), "zip": str(bundled.zip), "sha256": bundled.sha256,
             "bundled": bundled.variants, "left_out": bundled.left_out, "signed_by": bundled.signed_by,
         }  # fmt: skip
-    print_json({**facts, "culprits": culprits, **json_fields(report)})
+    print_json({**facts, "culprits": culprits, "no_repair": note, **json_fields(report)})
 
 
 @click.command(epilog=example("tledge bundle runs/rps --target raspberry_pi"))

@@ -3,7 +3,8 @@
 Every candidate is a complete model. In a trial it is held to the parity gates on images that neither
 calibrated it nor will verify it; its predictions on images between two classes must agree as often as
 those gates ask for, because on photos like its own a model has margins that hide rounding errors. The
-first candidate that passes is taken; where none passes, the one that agrees best.
+first candidate that passes is taken; where none passes, the one that agrees best. None is tried after one
+that agrees on all images, where these are too few for any to pass.
 
 The order is by what candidates cost and, as measured, what they gain. Integer-only candidates come
 first; those that need float operators or another input type follow where they are allowed, each under
@@ -87,11 +88,16 @@ def search_repairs(
     for candidate in candidates:
         trials.append(_trial(candidate, reference, selection, started))
         tried.append(candidate)
-        if trials[-1].verdict == "passed":
+        if trials[-1].verdict == "passed" or _lacks_only_images(trials[-1]):
             break
         started = time.monotonic()
     taken = max(range(len(trials)), key=lambda place: _rank(trials[place]))
     return tried, trials, taken
+
+
+def _lacks_only_images(trial: TrialResult) -> bool:
+    """Tell whether a trial agrees on all images, and these are too few to confirm any candidate."""
+    return trial.verdict == "undecided" and trial.mean_agreement == 1
 
 
 def _rank(trial: TrialResult) -> tuple[bool, float]:

@@ -260,3 +260,9 @@ def with_repair(recipe: Recipe, integer_only: bool) -> Recipe:
     """Return the recipe with `[export.int8] repair = true`, and mixed precision allowed or not."""
     int8 = replace(recipe.export.int8, repair=True, integer_only=integer_only)
     return replace(recipe, export=replace(recipe.export, int8=int8))
+
+
+def without_repair(recipe: Recipe) -> Recipe:
+    """Return the recipe with `[export.int8] repair = false`."""
+    int8 = replace(recipe.export.int8, repair=False)
+    return replace(recipe, export=replace(recipe.export, int8=int8))

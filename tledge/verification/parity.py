@@ -90,6 +90,18 @@ def check(
     return _check_memory(row, reasons, path, standard.limits, arena_bytes)
 
 
+def verdict_at_best(golden: Golden, labels: tuple[str, ...], limits: Parity) -> tuple[str, int]:
+    """Return the verdict of an int8 artifact that predicts exactly as Keras, and how many images decide.
+
+    No repair of an artifact can get a better verdict than this on the same images.
+    """
+    perfect = parity_gates.compare_predictions(
+        golden.labels, golden.probabilities, golden.probabilities, labels
+    )
+    verdict, _reasons = parity_gates.check_parity(perfect, "int8", limits)
+    return verdict, parity_gates.images_needed(perfect, "int8", limits)
+
+
 def hash_of(source: ModelSource) -> str:
     """Return the SHA-256 of a file that was read, or of the folder of a SavedModel."""
     return source.sha256 if isinstance(source, ModelFile) else files.sha256(source)

@@ -28,6 +28,18 @@ def test_best_is_taken_where_none_passes(faked: SelectionSet) -> None:
     assert taken == 1 and all(one.verdict == "failed" and one.reasons for one in tried)
 
 
+def test_perfect_candidate_ends_the_search_where_images_lack(
+    faked: SelectionSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On 20 images nothing can be shown to agree on 98 %: no later candidate could pass."""
+    few = replace(faked, images=faked.images[:20], labels=faked.labels[:20])
+    monkeypatch.setattr(
+        repair, "run_on_all_cores", lambda data, _name, images: wrong(int(data))[: len(images)]
+    )
+    _made, tried, taken = search_repairs(candidates(1, 0, 1), b"0", few)
+    assert [one.verdict for one in tried] == ["undecided", "undecided"] and taken == 1
+
+
 def test_predictions_between_classes_are_held_to_the_gate(
     faked: SelectionSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
