@@ -27,6 +27,7 @@ from tledge.errors import MissingError, RecipeError, RunError
 if TYPE_CHECKING:
     from tledge.data.cache import Prepared
     from tledge.data.inspection import DatasetSummary
+    from tledge.recipe.init_folder import Folder
 
 _ORDERS = {
     "recipe": "the order that the recipe lists them in",
@@ -63,9 +64,8 @@ def init(photos: Path, out: Path | None, force: bool, label_from: str, as_json: 
     several, with {split} in the path.
     """
     from tledge._io import files
-    from tledge.data.sources import left_out
+    from tledge.recipe import init as init_recipe
     from tledge.recipe import init_csv, init_folder
-    from tledge.recipe.init import as_toml, recipe_text
 
     is_table = init_csv.is_table(photos)
     named = init_csv.folder_of(photos) if is_table else photos
@@ -77,28 +77,45 @@ def init(photos: Path, out: Path | None, force: bool, label_from: str, as_json: 
     if is_table and label_from:
         raise RecipeError(f"--label-from {label_from}: only for a folder; a table has a column of labels.")
     folder = init_csv.look(photos) if is_table else init_folder.look(photos, label_from)
-    files.write_text(path, recipe_text(folder, init_folder.default_name(Path(path.stem)), str(path)))
+    folder = init_recipe.beside_recipe(folder, path)
+    text = init_recipe.recipe_text(folder, init_folder.default_name(Path(path.stem)), str(path))
+    files.write_text(path, text)
+    evidence = init_recipe.evidence(folder)
     if as_json:
         left_out_json = {reason: asdict(group) for reason, group in folder.left_out.items()}
         print_json(
             {"recipe": str(path), "labels": list(folder.labels), "splits": folder.splits}
-            | {"options": folder.options, "left_out": left_out_json}
+            | {"options": folder.options, "left_out": left_out_json, "evidence": evidence.as_json()}
         )
         return
+    _show_folder(folder)
+    for line in evidence.sentences():
+        echo(line)
+    echo(one_line(f"Recipe: {path}. Its comments give the reason for each choice."))
+    print_next_step(f"tledge data {shell_path(path)}")
+
+
+def _show_folder(folder: Folder) -> None:
+    """Print what was found in a folder, and how many photos the splits of the recipe will have."""
+    from tledge.data.sources import left_out
+    from tledge.data.sources.split_names import ROLES
+    from tledge.recipe import init as init_recipe
+
     for split, counts in folder.splits.items():
-        echo(one_line(f"{split}: {_counts_line(counts)}"))
+        echo(one_line(f"{'photos' if folder.layout == 'label' else split}: {_counts_line(counts)}"))
+    sizes = init_recipe.split_sizes(folder)
+    if len(folder.splits) < len(sizes):
+        echo("splits: about " + ", ".join(f"{sizes[role]:,} {role}" for role in ROLES))
     for line in folder.merged:
         echo(line)
     for key, value in folder.options.items():
-        echo(one_line(f"[data] {key} = {as_toml(value)}"))
+        echo(one_line(f"[data] {key} = {init_recipe.as_toml(value)}"))
     for line in left_out.sentences(folder.left_out):
         echo(one_line(line))
     if folder.unreadable:
         examples = "; ".join(folder.unreadable[: left_out.EXAMPLES])
         echo(one_line(f"{len(folder.unreadable)} of {folder.headers} photos cannot be read: {examples}"))
     _show_alike(folder.alike)
-    echo(one_line(f"Recipe: {path}. Its comments give the reason for each choice."))
-    print_next_step(f"tledge data {shell_path(path)}")
 
 
 def _show_alike(labels: tuple[str, ...]) -> None:
@@ -182,7 +199,7 @@ def _counts_line(counts: Mapping[str, int]) -> str:
     low, high = min(counts.values()), max(counts.values())
     fewest = ", ".join(f"{label} {counts[label]}" for label in _fewest(counts))
     each = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-    return f"{sum(counts.values()):,} photos, {each} of each of {len(counts):,} labels; fewest: {fewest}"
+    return f"{sum(counts.values()):,}, {each} of each of {len(counts):,} labels; fewest: {fewest}"
 
 
 def _fewest(counts: Mapping[str, int]) -> list[str]:

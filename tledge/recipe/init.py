@@ -6,14 +6,18 @@ The schedule is that of `recipes/rps.toml`; its length depends on the number of 
 
 from __future__ import annotations
 
+import os
 import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
+from pathlib import Path
 
 from tledge.config import SplitPart, Stage
 from tledge.errors import DataError
+from tledge.recipe import init_evidence
+from tledge.recipe.init_evidence import Evidence
 from tledge.recipe.init_folder import Folder, roles_of
 from tledge.recipe.init_template import COMMANDS, REASONS, TEMPLATE
 
@@ -21,8 +25,6 @@ MANY = 5000
 """Train photos from which on larger models are chosen."""
 GROUPED = 1_000_000
 """Photos up to which near-duplicates are searched; more of them take hours."""
-DECIDING = 100
-"""Test photos needed to detect a drop of 1 %, the most that the int8 gates allow."""
 SIZES = (224, 192, 160, 128, 96)
 """Input sizes that MobileNetV2 has ImageNet weights for."""
 ENLARGED = 1.1
@@ -66,14 +68,43 @@ def _plan(folder: Folder) -> _Plan:
     roles = roles_of(folder.path, folder.splits)
     parts = {role: SplitPart(name) for role, name in roles.items()}
     if "test" not in roles:
-        parts["test"] = parts.get("validation", SplitPart(roles["train"], 0.2))
+        parts["test"] = parts.get("validation", SplitPart(roles["train"], init_evidence.TEST))
     if len(roles) < 3:
         total = sum(folder.splits[roles["train"]].values())
-        parts["validation"] = SplitPart(roles["train"], 0.15 if total <= MANY else 0.1)
+        test = sum(folder.splits[parts["test"].origin].values()) * (parts["test"].fraction or 1)
+        share = init_evidence.validation_share(total, int(test)) if total <= MANY else 0.1
+        parts["validation"] = SplitPart(roles["train"], share)
     wholes = {role: sum(folder.splits[part.origin].values()) for role, part in parts.items()}
     sizes = {role: round(wholes[role] * (part.fraction or 1)) for role, part in parts.items()}
     sizes["train"] -= sum(sizes[role] for role, part in parts.items() if part.fraction)
     return _Plan(folder, roles, parts, sizes)
+
+
+def evidence(folder: Folder) -> Evidence:
+    """Return how many photos the recipe's splits leave to compare int8 with Keras."""
+    plan = _plan(folder)
+    fractions = {role: part.fraction for role, part in plan.parts.items()}
+    return init_evidence.evidence(plan.sizes, len(folder.labels), fractions)
+
+
+def split_sizes(folder: Folder) -> Mapping[str, int]:
+    """Return about how many photos each split of the recipe has."""
+    return _plan(folder).sizes
+
+
+def beside_recipe(folder: Folder, recipe: Path) -> Folder:
+    """Return a folder whose `source` is a relative path where it lies beside or below the recipe."""
+    name, _, path = _source(folder).partition(":")
+    home = os.path.abspath(recipe.parent)
+    for base in (home, os.path.realpath(home)):
+        if path.startswith(f"{Path(base).as_posix().rstrip('/')}/"):
+            relative = Path(path).relative_to(base).as_posix()
+            return replace(folder, source=f"{name}:{'./' * relative.startswith('~')}{relative}")
+    return folder
+
+
+def _source(folder: Folder) -> str:
+    return folder.source or f"folder:{folder.path.as_posix()}"
 
 
 def recipe_text(folder: Folder, name: str, file: str = "", seed: int = 0) -> str:
@@ -131,7 +162,7 @@ def _choices(plan: _Plan) -> dict[str, object]:
     train = plan.sizes["train"]
     (least, _small), (most, _large) = plan.labels[0], plan.labels[-1]
     return {
-        "source": quoted(plan.folder.source or f"folder:{plan.folder.path.as_posix()}"),
+        "source": quoted(_source(plan.folder)),
         "options": "".join(f"\n{key} = {as_toml(value)}" for key, value in plan.folder.options.items()),
         "group": "near-duplicates" if plan.is_shared and _can_group(plan) else "none",
         "alpha": 0.35 if train < MANY else 1.0,
@@ -139,6 +170,7 @@ def _choices(plan: _Plan) -> dict[str, object]:
         "views": 6 if train < 1500 else 4 if train < MANY else 0,
         "head": _epochs(4000, train, 4, 20),
         "tune": _epochs(8000, train, 5, 25),
+        "larger": (plan.parts["validation"].fraction or 0) > init_evidence.VALIDATION,
         "weights": '\nclass_weights = "balanced"' if most > 3 * least else "",
     }
 
@@ -162,6 +194,8 @@ def _figures(plan: _Plan) -> dict[str, object]:
         "folder": folder,
         "sizes": plan.sizes,
         "share": plan.parts["validation"].fraction or 0.0,
+        "needed": init_evidence.images_for_accuracy(),
+        "evidence": plan.sizes["test"] + plan.sizes["validation"],
         "one": 1 / max(1, plan.sizes["test"]),
         "held_out": _quoted_line(plan.parts["test"].origin),
         "alike": _listed(plan.folder.alike, 3),
@@ -187,7 +221,8 @@ def _reason_keys(plan: _Plan, values: Mapping[str, object]) -> dict[str, list[st
         "why_on_bad": ["on bad", *["on bad seen"] * bool(plan.folder.unreadable)],
         "why_splits": [
             f"splits {' '.join(plan.roles)}",
-            *["few to test"] * (plan.sizes["test"] < DECIDING),
+            *["few to test"] * (plan.sizes["test"] < init_evidence.images_for_accuracy()),
+            *["more validation"] * (values["larger"] is True),
             *["untested"] * bool(plan.untested),
         ],
         "why_alpha": [f"alpha {values['alpha']}"],

@@ -12,7 +12,7 @@ from tledge import config
 from tledge.data.sources.registry import SOURCES
 from tledge.errors import RecipeError
 from tledge.recipe import settings as settings_reader
-from tledge.recipe import toml_escapes, toml_reader
+from tledge.recipe import source_path, toml_escapes, toml_reader
 from tledge.recipe.checks import check, unknown
 from tledge.recipe.definition import Recipe, table_name
 from tledge.run.folder import RunFolder
@@ -33,13 +33,14 @@ def load(path: Path, settings: Sequence[str] = ()) -> Recipe:
         RecipeError: The recipe is not valid. The message names the file, the table, the key, what was
             expected and the nearest known spelling.
     """
-    return parse(toml_reader.read_text(path), path.name, settings)
+    return source_path.found_from(parse(toml_reader.read_text(path), path.name, settings), path.parent)
 
 
 def of_run(folder: RunFolder) -> Recipe:
     """Load the recipe that a run was made with, its `--set` included; raise RunError if there is none."""
-    settings = folder.read_environment().get("settings", [])
-    return parse(text_of_run(folder), folder.recipe.name, settings)
+    facts = folder.read_environment()
+    recipe = parse(text_of_run(folder), folder.recipe.name, facts.get("settings", []))
+    return source_path.with_recorded(recipe, facts.get("source", ""))
 
 
 def text_of_run(folder: RunFolder) -> str:

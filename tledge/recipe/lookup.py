@@ -24,11 +24,12 @@ def read_recipe(name: str, settings: Sequence[str]) -> tuple[Recipe, str]:
         RecipeError: There is no such recipe, or it is not valid.
     """
     from tledge._io import resources
-    from tledge.recipe import loader, toml_reader
+    from tledge.recipe import loader, source_path, toml_reader
 
     path = resources.find_recipe(name)
     text = toml_reader.read_text(path)
-    return loader.parse(text, path.name, settings), text
+    recipe = loader.parse(text, path.name, settings)
+    return source_path.found_from(recipe, path.parent), text
 
 
 def open_finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:

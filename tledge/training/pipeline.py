@@ -21,6 +21,7 @@ from tledge.errors import MissingError, RunError
 from tledge.models import classifier
 from tledge.progress import SILENT, Progress
 from tledge.quantization import layer_rebuilding
+from tledge.recipe import source_path
 from tledge.recipe.definition import Recipe
 from tledge.run.folder import RunFolder
 from tledge.run.records import Score, TrainedRun
@@ -215,6 +216,7 @@ def _write_start(request: TrainingRequest, prepared: Prepared) -> None:
         "cache": prepared.folder.name,
         "name": recipe.meta.name,
     }
+    facts |= {"source": source_path.absolute(recipe)}
     facts |= {} if hosts.is_alone else {"processes": hosts.processes}
     files.write_json(folder.environment, facts)
     files.write_text(folder.recipe, request.text)

@@ -101,7 +101,7 @@ def test_many_labels_are_summarized(cli: Cli, somewhere: Path) -> None:
     done = cli("init", "photos", "--out", "own.toml")
     assert done.code == 0, done.err
     first = done.out.splitlines()[0]
-    assert first.startswith("train: 246 photos, 6 of each of 41 labels; fewest: species 00 6, species 01 6")
+    assert first.startswith("photos: 246, 6 of each of 41 labels; fewest: species 00 6, species 01 6")
     assert "species 39" not in done.out
     assert (
         len(json.loads(cli("init", "photos", "--out", "own.toml", "--force", "--json").out)["labels"]) == 41
@@ -111,3 +111,34 @@ def test_many_labels_are_summarized(cli: Cli, somewhere: Path) -> None:
     assert "These are the 10 of 41 labels with the fewest train photos; report.json has all." in lines
     report = json.loads((somewhere / "runs" / "own-data" / "report.json").read_text())
     assert len(report["counts"]["train"]) == 41
+
+
+def test_few_photos_are_said_in_the_terminal(cli: Cli, somewhere: Path) -> None:
+    photos(somewhere / "photos", {"": 36}, ("cat", "dog"))
+    lines = cli("init", "photos").out.splitlines()
+    assert lines[:2] == ["photos: cat 18, dog 18", "splits: about 24 train, 5 validation, 7 test"]
+    assert lines[2].startswith("Few photos: about 12 (7 test, 5 validation, 6 of each label)")
+    assert "takes 50; detecting a 1-point accuracy drop takes 100." in lines[3]
+    found = json.loads(cli("init", "photos", "--force", "--json").out)["evidence"]
+    assert found == {"images": 12, "for_agreement": 50, "for_accuracy": 100, "missing": 252}
+
+
+def test_recipe_finds_its_photos_from_any_folder(
+    cli: Cli, somewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(somewhere / "project" / "photos", {"": 24}, ("cat", "dog"))
+    assert cli("init", "project/photos", "--out", "project/own.toml").code == 0
+    assert '\nsource = "folder:photos"\n' in (somewhere / "project" / "own.toml").read_text()
+    options = ("--quiet", "--json", "--set", "augment.views=0", "--set", "model.image_size=96")
+    assert json.loads(cli("data", "project/own.toml", *options).out)["photos"] == 24
+    (somewhere / "project").rename(somewhere / "moved")
+    monkeypatch.chdir(somewhere / "moved")
+    assert json.loads(cli("data", "own.toml", *options).out)["photos"] == 24
+
+
+def test_init_names_photos_elsewhere_by_their_whole_path(cli: Cli, somewhere: Path) -> None:
+    photos(somewhere / "photos", {"": 24}, ("cat", "dog"))
+    (somewhere / "recipes").mkdir()
+    assert cli("init", "photos", "--out", "recipes/own.toml").code == 0
+    source = f'source = "folder:{(somewhere / "photos").resolve().as_posix()}"'
+    assert source in (somewhere / "recipes" / "own.toml").read_text()
