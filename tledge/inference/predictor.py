@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from tledge import contract
 from tledge._io import file_guard, files
+from tledge._process import keras_settings, optional_imports, signals
 from tledge.bundle.manifest import Shipped
 from tledge.bundle.reader import Bundle, bundle_session, is_bundle, open_bundle
 from tledge.bundle.signing import PublicKey
 from tledge.contract import AbstentionPolicy
 from tledge.data.labels import alike_pairs, parse_labels_file, spelled
-from tledge.errors import ArtifactError, RecipeError
+from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.formats import tflite_metadata
+from tledge.models.keras_session import KerasSession
+from tledge.run import folder as run_folder
 from tledge.runtime import sandbox, sessions
 from tledge.runtime.model_file import ModelFile, read_model
 from tledge.runtime.sandbox import OpenedSession
@@ -66,7 +70,8 @@ def open_predictor(
     """Open an artifact of a bundle, or a loose `.tflite` or `.onnx` file, in another process.
 
     Args:
-        path: A bundle (folder or zip), a run folder that has one, or a model file.
+        path: A bundle (folder or zip), a run folder, or a model file. A run without a bundle is opened as its
+            Keras model.
         variant: The artifact of a bundle; int8 first without it.
         kernels: LiteRT's kernel family: "xnnpack", "builtin" or "reference".
         key: The public key that the bundle must be signed with.
@@ -77,14 +82,16 @@ def open_predictor(
     Raises:
         RecipeError: there is no such path or variant, or `variant` or `key` was passed with a loose file.
         ArtifactError: a file is damaged, or the owner of `key` did not sign the bundle.
-        MissingError: the runtime is not installed.
-        RunError: the bundle of a run is a link.
+        MissingError: the runtime is not installed, or TensorFlow is not for a run without a bundle.
+        RunError: the bundle of a run is a link, or its Keras model is damaged.
     """
     if path.is_dir() and not is_bundle(path) and is_bundle(path / "bundle"):
         file_guard.require_no_link(path / "bundle", path)
         path = path / "bundle"
     if is_bundle(path):
         return _open_bundled(open_bundle(path, key), variant, kernels)
+    if run_folder.is_run(path):
+        return _open_trained(path, variant, key)
     if not path.is_file():
         raise RecipeError(f"{path}: no such model, bundle or run.")
     if variant:
@@ -92,6 +99,34 @@ def open_predictor(
     if key:
         raise RecipeError(f"{path}: --key checks the signature of a bundle, and this is a single file.")
     return _open_loose(path, kernels)
+
+
+def _open_trained(path: Path, variant: str | None, key: PublicKey | None) -> Predictor:
+    """Open the Keras model of a run that has no bundle yet, in another process."""
+    export = f"Type: tledge export {signals.quoted(str(path))}"
+    if variant or key:
+        option = "--variant chooses within a bundle" if variant else "--key checks the signature of a bundle"
+        raise RecipeError(f"{path}: {option}, and this run has none yet. {export}")
+    folder = run_folder.RunFolder(path)
+    run = folder.read_run()
+    backend = os.environ.get(keras_settings.VARIABLE) or keras_settings.BACKENDS[0]
+    if missing := optional_imports.Needs(("keras", backend), "").absent():
+        raise MissingError(
+            f"{path}: has no bundle yet, and its Keras model needs {', '.join(missing)}, not installed here. "
+            f"{export} (or {optional_imports.install_command('train')})"
+        )
+    remarks = (f"{path} has no bundle yet: its Keras model predicts, which takes seconds to open. {export}",)
+    size = (run.input.height, run.input.width)
+    session = KerasSession(folder.model)
+    return Predictor(
+        session,
+        run.labels,
+        size,
+        "keras",
+        remarks,
+        confidence=run.confidence,
+        pixel_range=run.input.pixel_range,
+    )
 
 
 def _open_bundled(bundle: Bundle, variant: str | None, kernels: str) -> Predictor:

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from tests.helpers.command_line import Cli
 from tests.helpers.deep_images import png16
-from tests.helpers.doubt import FITTED
+from tests.helpers.doubt import FITTED, risky
 from tests.helpers.fake_artifacts import bundle
 from tests.helpers.fake_device_bundle import change
-from tledge.errors import ArtifactError
+from tledge._process import optional_imports
+from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.inference import predictor
 from tledge.inference.predict import predict
 from tledge.inference.predictor import open_predictor
@@ -33,6 +36,39 @@ def test_bundle_brings_its_confidence(tmp_path: Path) -> None:
     assert open_predictor(folder).confidence == FITTED
     assert open_predictor(folder / "tflite-fp32.tflite").confidence is None
     assert open_predictor(with_confidence(folder, None)).confidence is None
+
+
+class Keras:
+    """In the place of the process that holds a run's Keras model."""
+
+    kernels = "keras"
+
+    def __init__(self, path: Path) -> None:
+        assert path.name == "model.keras"
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.tile(np.array([0.64, 0.04, 0.32], np.float32), (len(images), 1))
+
+
+def test_run_without_bundle_predicts_with_keras(
+    cli: Cli, shared_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor, "KerasSession", Keras)
+    monkeypatch.setattr(optional_imports, "_is_installed", lambda _name: True)
+    folder, photo = risky(tmp_path / "a run"), next((shared_bundle / "golden").glob("*.png"))
+    done = cli("predict", folder, photo, "--top", 1)
+    assert done.code == 0 and "51.1%" in done.out
+    assert done.err.count("has no bundle yet: its Keras model predicts") == 1
+    assert f"Type: tledge export '{folder}'" in done.err
+
+
+def test_run_without_bundle_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optional_imports, "_is_installed", lambda name: name != "tensorflow")
+    folder = risky(tmp_path / "run")
+    with pytest.raises(MissingError, match=r"needs tensorflow, not installed here\. Type: tledge export"):
+        open_predictor(folder)
+    with pytest.raises(RecipeError, match="--variant chooses within a bundle, and this run has none yet"):
+        open_predictor(folder, "tflite-int8")
 
 
 @pytest.mark.parametrize(
