@@ -15,7 +15,9 @@ generate.write(HERE / "reference")
 project = "tledge"
 release = version = tledge.__version__
 language = "en"
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx_copybutton", "sphinx_design"]
+myst_enable_extensions = ["deflist"]
+copybutton_exclude = ".linenos, .gp, .c1"  # comments behind commands are not copied
 myst_heading_anchors = 4
 nitpicky = True
 

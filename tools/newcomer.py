@@ -26,8 +26,11 @@ from pages import Block, blocks
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "tutorial.md"
-NOT_RUN = {"scp": "there is no Raspberry Pi here; what follows runs on this machine instead"}
-"""First word of a block that is not run, and why."""
+NOT_RUN = {
+    "tledge preview": "it serves its page until it is stopped",
+    "scp": "there is no Raspberry Pi here; what follows runs on this machine instead",
+}
+"""Beginning of a block that is not run, and why."""
 KEPT = ("PIP_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 """Beginnings of variables that reach the clean environment: how packages are had from here."""
 
@@ -48,8 +51,8 @@ def plan(found: Sequence[Block], environment: Path | None) -> Iterator[Step]:
     settings = " ".join(re.findall(r"--set \S+", short.text))
     for block in shells:
         first = block.commands[0].split()[0]
-        if first in NOT_RUN:
-            yield Step(block, "", NOT_RUN[first])
+        if left_out := [why for words, why in NOT_RUN.items() if block.text.startswith(f"{words} ")]:
+            yield Step(block, "", left_out[0])
         elif "javac" in block.text and not shutil.which("javac"):
             yield Step(block, "", "no JDK is installed")
         elif environment and first == "make":
