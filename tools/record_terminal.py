@@ -80,7 +80,8 @@ def record(folder: Path, commands: Sequence[str]) -> list[list[Frame]]:
     child, master = pty.fork()
     if child == 0:  # pragma: no cover - another process
         os.chdir(folder)
-        os.environ.update(PS1=PROMPT, TERM="xterm-256color", BASH_SILENCE_DEPRECATION_WARNING="1")
+        coloured = rf"\[\e[1;32m\]{PROMPT.strip()}\[\e[0m\] "
+        os.environ.update(PS1=coloured, TERM="xterm-256color", BASH_SILENCE_DEPRECATION_WARNING="1")
         os.environ["PATH"] = f"{sys.prefix}/bin:{os.environ['PATH']}"
         os.execlp("bash", "bash", "--norc", "--noprofile", "-i")
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
