@@ -31,7 +31,8 @@ from tledge.bundle.signing import PublicKey
 from tledge.conversion.export import export as export_run
 from tledge.errors import RecipeError, TledgeError
 from tledge.inference.predict import Answer, Prediction, predict, predict_image
-from tledge.inference.predictor import Predictor, open_predictor
+from tledge.inference.predictor import InputChoices, Predictor, open_predictor
+from tledge.preprocessing.scaling import parse_scaling
 from tledge.progress import SILENT, Progress
 from tledge.recipe import arguments, lookup, resumed
 from tledge.recipe.checks import require_variants
@@ -122,8 +123,8 @@ class Classifier:
         return self._predictor.labels
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width in pixels to which photos are resized."""
+    def size(self) -> tuple[int, int] | None:
+        """Height and width in pixels to which photos are resized; None for a single file that takes any."""
         return self._predictor.size
 
     @property
@@ -180,7 +181,13 @@ class Classifier:
 
 @_explained
 def load(
-    model: Named, variant: str | None = None, *, kernels: str = "xnnpack", key: Named | None = None
+    model: Named,
+    variant: str | None = None,
+    *,
+    kernels: str = "xnnpack",
+    key: Named | None = None,
+    scaling: str | None = None,
+    image_size: tuple[SupportsIndex, SupportsIndex] | None = None,
 ) -> Classifier:
     """Open a bundle (folder or zip), a run, or a single .tflite or .onnx file; needs no TensorFlow.
 
@@ -192,15 +199,29 @@ def load(
         variant: Which artifact of a bundle to open; int8 by default, if there is one.
         kernels: LiteRT kernel family: xnnpack, builtin or reference.
         key: File of a public key; a bundle that its owner did not sign is refused.
+        scaling: How a single file takes pixels, as `--scaling` of `tledge predict` takes it, such as "-1..1";
+            what the file itself says by default.
+        image_size: Height and width for a single file that takes images of any size.
 
     Raises:
-        RecipeError: There is no such model or variant.
+        RecipeError: There is no such model or variant, or a single file does not say how its pixels are scaled.
         ArtifactError: A file is damaged, or the bundle is not signed with this key.
         MissingError: The runtime of this model is not installed.
     """
     path, chosen = arguments.path(model, "model"), arguments.optional_name(variant, "variant")
     family = arguments.one_of(kernels, "kernels", KERNELS)
-    return Classifier(open_predictor(path, chosen, family, _public(key)))
+    named = arguments.optional_name(scaling, "scaling")
+    choices = InputChoices(parse_scaling(named) if named else None, _size(image_size))
+    return Classifier(open_predictor(path, chosen, family, _public(key), choices))
+
+
+def _size(sides: tuple[SupportsIndex, SupportsIndex] | None) -> tuple[int, int] | None:
+    if sides is None:
+        return None
+    if not isinstance(sides, (tuple, list)) or len(sides) != 2:
+        raise RecipeError("image_size: expected height and width, such as (224, 224).")
+    height, width = (arguments.count(side, "image_size") for side in sides)
+    return height, width
 
 
 @_explained

@@ -17,7 +17,7 @@ import click
 from tledge._io.encoding import as_json, one_line, printable
 from tledge._process import signals
 from tledge.cli import terminal
-from tledge.errors import TledgeError
+from tledge.errors import RecipeError, TledgeError
 from tledge.recipe.lookup import open_finished_run as open_finished_run  # noqa: PLC0414
 from tledge.recipe.lookup import read_recipe as read_recipe  # noqa: PLC0414
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from tledge.bundle.signing import PublicKey, Signer
+    from tledge.inference.predictor import InputChoices
+    from tledge.metrics.scaling_choice import Choice
+    from tledge.preprocessing.scaling import Scaling
     from tledge.recipe.definition import Recipe
     from tledge.run.folder import RunFolder
 
@@ -70,6 +73,88 @@ wide_option = click.option(
 def is_wide() -> bool:
     """Check whether the command was given `--wide`."""
     return bool(click.get_current_context().meta.get(WIDE))
+
+
+def input_options(command: F) -> F:
+    """Add the options that say how a single .tflite or .onnx file takes its pixels."""
+    command = click.option(
+        "--photos",
+        "scaling_photos",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="For --scaling auto: a folder of photos, with a folder for each label.",
+    )(command)
+    command = click.option(
+        "--image-size",
+        metavar="N|HxW",
+        help="Size in pixels, for a single file that takes images of any size.",
+    )(command)
+    return click.option(
+        "--scaling",
+        metavar="NAME",
+        help="How a single file takes pixels: 0..255, 0..1, -1..1, caffe, torch, each with ,bgr or ,rgb; "
+        "mean=M,std=S; or auto. [what the file itself says]",
+    )(command)
+
+
+def read_input_choices(
+    model: Path, scaling: str | None, image_size: str | None, photos: Path | None, kernels: str, quiet: bool
+) -> InputChoices:
+    """Return what --scaling, --image-size and --photos say; with "auto" find the scaling by the photos."""
+    from tledge.inference.predictor import InputChoices
+    from tledge.preprocessing.scaling import parse_scaling
+
+    size = _read_size(image_size)
+    if (scaling == "auto") != (photos is not None):
+        raise RecipeError(
+            "--scaling auto and --photos DIR go together: photos with labels choose the scaling."
+        )
+    if photos is None:
+        return InputChoices(parse_scaling(scaling) if scaling else None, size)
+    return InputChoices(_find_scaling(model, photos, kernels, size, quiet), size)
+
+
+def _read_size(text: str | None) -> tuple[int, int] | None:
+    from tledge.runtime.sessions import MAX_SIDE
+
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if not 1 <= len(sides) <= 2 or not all(side.isascii() and side.isdigit() for side in sides):
+        raise RecipeError(f"--image-size {text[:40]!r}: expected a number of pixels, or HEIGHTxWIDTH.")
+    height, width = (int(side) for side in (sides[0][:9], sides[-1][:9]))
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise RecipeError(f"--image-size {text[:40]}: expected 1 to {MAX_SIDE} pixels.")
+    return height, width
+
+
+def _find_scaling(
+    model: Path, photos: Path, kernels: str, size: tuple[int, int] | None, quiet: bool
+) -> Scaling:
+    """Find the scaling by labelled photos; without a clear one, show what each predicts, and raise."""
+    from tledge.bundle.reader import is_bundle
+    from tledge.cli import console
+    from tledge.inference.scaling_search import find_scaling
+
+    if model.is_dir() or is_bundle(model):
+        raise RecipeError(f"{model}: --scaling is for single .tflite and .onnx files.")
+    with console.progress_shown(quiet) as progress:
+        found = find_scaling(model, photos, kernels=kernels, image_size=size, progress=progress)
+    if found.scaling is None or not quiet:
+        for line in scaling_lines(found.choice):
+            echo(line, err=True)
+    return found.require(model)
+
+
+def scaling_lines(choice: Choice) -> list[str]:
+    """Return a line for each scaling that was tried: how many photos it predicts right, of how many."""
+    width = max(len(score.name) for score in choice.scores)
+    return [
+        f"{score.name:<{width}}  {score.accuracy:6.1%} of {score.images} photos right "
+        f"(95% interval {score.low:.1%} to {score.high:.1%})"
+        + (f", the same predictions as {score.equal_to}" if score.equal_to else "")
+        for score in choice.scores
+    ]
 
 
 sign_option = click.option(

@@ -12,9 +12,11 @@ from tledge.cli.options import (
     common_options,
     echo,
     example,
+    input_options,
     kernels_option,
     key_option,
     print_json,
+    read_input_choices,
     read_public_key,
 )
 from tledge.errors import TledgeError
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     "--raw", is_flag=True, help="Also show raw probabilities, which the temperature has not changed."
 )
 @click.option("--variant", metavar="NAME", help="Artifact of a bundle [tflite-int8 if there is one].")
+@input_options
 @key_option
 @kernels_option
 @common_options
@@ -44,12 +47,18 @@ def predict(
     top: int,
     raw: bool,
     variant: str | None,
+    scaling: str | None,
+    image_size: str | None,
+    scaling_photos: Path | None,
     key: Path | None,
     kernels: str,
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Classify photos with a bundle, a run or a single .tflite or .onnx file; needs no TensorFlow.
+
+    A single file of another tool says in its metadata or its quantized input how pixels are scaled; where it
+    does not, --scaling says so.
 
     The number beside a label is the confidence: its probability, calibrated on validation photos. A
     prediction below the bundle's confidence threshold is marked with a "?".
@@ -59,7 +68,8 @@ def predict(
     from tledge.inference.predictor import open_predictor
     from tledge.progress import track
 
-    predictor = open_predictor(model, variant, kernels, read_public_key(key))
+    choices = read_input_choices(model, scaling, image_size, scaling_photos, kernels, quiet)
+    predictor = open_predictor(model, variant, kernels, read_public_key(key), choices)
     for remark in predictor.remarks if not quiet else ():
         echo(remark, err=True)
     with console.progress_shown(quiet or len(photos) < 20) as progress:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from tledge._io.json_records import omitted_by_default
 from tledge._process.optional_imports import Needs
 from tledge.formats.jobs import ConversionJob, ConversionResult
 from tledge.runtime.model_file import ModelSource
@@ -34,6 +35,8 @@ class Port:
         shape: length of each axis, -1 where it is free.
         scale: real value of one step, of a quantized tensor; 0 where it is not quantized.
         zero_point: integer that stands for 0.0.
+        signature: the same lengths as the file's signature states them, -1 where it leaves one free;
+            () where the file has none. TFLite writes 1 into `shape` for a free length.
     """
 
     name: str
@@ -41,6 +44,42 @@ class Port:
     shape: tuple[int, ...]
     scale: float = 0.0
     zero_point: int = 0
+    signature: tuple[int, ...] = field(default=(), metadata=omitted_by_default())
+
+
+@dataclass(frozen=True)
+class InputArithmetic:
+    """What a model's first operators do with the pixels: `value * scale + offset`.
+
+    Args:
+        scale: one number, or one for each channel.
+        offset: likewise.
+    """
+
+    scale: tuple[float, ...] = (1.0,)
+    offset: tuple[float, ...] = (0.0,)
+
+    def then(self, operator: str, constant: tuple[float, ...]) -> InputArithmetic | None:
+        """Return this followed by "ADD", "SUB", "MUL" or "DIV" with a constant; None for anything else."""
+        count = max(len(self.scale), len(self.offset), len(constant))
+        if count not in (1, 3) or not {len(self.scale), len(self.offset), len(constant)} <= {1, count}:
+            return None
+        scale, offset, by = (
+            values * (count // len(values)) for values in (self.scale, self.offset, constant)
+        )
+        if operator == "DIV":
+            if not all(by):
+                return None
+            by = tuple(1 / value for value in by)
+        if operator in ("MUL", "DIV"):
+            scale = tuple(a * b for a, b in zip(scale, by, strict=True))
+            offset = tuple(a * b for a, b in zip(offset, by, strict=True))
+        elif operator in ("ADD", "SUB"):
+            sign = 1 if operator == "ADD" else -1
+            offset = tuple(a + sign * b for a, b in zip(offset, by, strict=True))
+        else:
+            return None
+        return InputArithmetic(scale, offset)
 
 
 @dataclass(frozen=True)
@@ -56,6 +95,8 @@ class Structure:
         zeroed: names of kernels whose values are all zero.
         labels: labels that the artifact itself contains, None where it contains none.
         metadata: other texts in the file, by name; JSON takes it.
+        first: what the first operators do with the pixels, where that is arithmetic with constants.
+        last: operator that computes the output, such as "SOFTMAX"; "" where it is not known.
     """
 
     inputs: tuple[Port, ...]
@@ -66,6 +107,8 @@ class Structure:
     zeroed: tuple[str, ...]
     labels: tuple[str, ...] | None
     metadata: dict[str, Any] = field(default_factory=dict)
+    first: InputArithmetic | None = None
+    last: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from tledge._io.json_records import from_json
 from tledge._process import optional_imports
 from tledge._process.optional_imports import Needs, install_command
 from tledge.errors import ArtifactError
-from tledge.formats.base import Format, Mode, Port, Structure, is_zeroed
+from tledge.formats.base import Format, InputArithmetic, Mode, Port, Structure, is_zeroed
 from tledge.formats.onnx_conversion import convert
 from tledge.runtime import sandbox
 from tledge.runtime.model_file import ModelSource, read_model
@@ -19,6 +20,13 @@ from tledge.runtime.sessions import Session
 
 VALUE_KEEPING_OPERATORS = ("Cast", "Transpose")
 """Operators that change the dtype or the order of pixels, and not their values."""
+
+ENTRY_OPERATORS = (*VALUE_KEEPING_OPERATORS, "Identity")
+EXIT_OPERATORS = (*ENTRY_OPERATORS, "Reshape", "Squeeze", "Flatten", "QuantizeLinear", "DequantizeLinear")
+"""Operators that are passed over from the input on, and back from the output."""
+
+MAX_STEPS = 16
+"""Operators that are followed from the input and from the output at most."""
 
 TO_INSPECT = Needs(("onnx",), "pip install onnx")
 """A device needs no more than this for it."""
@@ -79,6 +87,8 @@ def inspect_here(source: ModelSource) -> Structure:
         zeroed=tuple(name for name, array in arrays.items() if is_zeroed(array)),
         labels=_labels(metadata.get("labels"), source.name),
         metadata={**metadata, "opset": max(opset.version for opset in loaded.opset_import)},
+        first=_first_arithmetic(graph, arrays | _constant_nodes(onnx, graph)),
+        last=_last_operator(graph),
     )
 
 
@@ -98,6 +108,54 @@ def _input_quantization(graph: Any, arrays: dict[str, Any], name: str) -> tuple[
         return 0.0, 0
     scale, *zero_point = (arrays[constant].item() for constant in first.input[1:])
     return scale, zero_point[0] if zero_point else 0
+
+
+def _constant_nodes(onnx: Any, graph: Any) -> dict[str, Any]:
+    """Return the values of `Constant` nodes of one or three numbers, by name."""
+    values = {}
+    for node in graph.node:
+        tensor = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
+        if node.op_type == "Constant" and tensor is not None and math.prod(tensor.dims) in (1, 3):
+            values[node.output[0]] = onnx.numpy_helper.to_array(tensor)
+    return values
+
+
+def _first_arithmetic(graph: Any, arrays: dict[str, Any]) -> InputArithmetic | None:
+    """Return the arithmetic that the only readers of the input, one after the other, begin with."""
+    weights = {weight.name for weight in graph.initializer}
+    names = [port.name for port in graph.input if port.name not in weights]
+    arithmetic, name = InputArithmetic(), names[0] if names else ""
+    for _step in range(MAX_STEPS):
+        readers = [node for node in graph.node if name in node.input]
+        if len(readers) != 1 or len(readers[0].output) != 1:
+            break
+        node = readers[0]
+        if node.op_type not in ENTRY_OPERATORS:
+            others = [arrays.get(other) for other in node.input if other != name]
+            if len(node.input) != 2 or len(others) != 1 or others[0] is None or others[0].dtype.kind != "f":
+                break
+            if node.op_type in ("Sub", "Div") and node.input[0] != name:
+                break
+            constant = tuple(float(value) for value in others[0].ravel()[:4])
+            following = arithmetic.then(node.op_type.upper(), constant)
+            if following is None:
+                break
+            arithmetic = following
+        name = node.output[0]
+    return arithmetic if arithmetic != InputArithmetic() else None
+
+
+def _last_operator(graph: Any) -> str:
+    """Return the operator that computes the output, before those that keep its values, in upper case."""
+    name = graph.output[0].name if graph.output else ""
+    for _step in range(MAX_STEPS):
+        makers = [node for node in graph.node if name in node.output]
+        if len(makers) != 1:
+            return ""
+        if makers[0].op_type not in EXIT_OPERATORS:
+            return str(makers[0].op_type).upper()
+        name = makers[0].input[0]
+    return ""
 
 
 def _labels(text: str | None, name: str) -> tuple[str, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from tledge._process.optional_imports import Needs, install_command
 from tledge.errors import ArtifactError
 from tledge.formats import tflite_metadata, tflite_model
-from tledge.formats.base import KERNEL_SIZE, Format, Mode, Port, Structure
+from tledge.formats.base import KERNEL_SIZE, Format, InputArithmetic, Mode, Port, Structure
 from tledge.formats.tflite_conversion import convert
 from tledge.runtime import sandbox
 from tledge.runtime.model_file import ModelSource, read_model
@@ -65,7 +66,67 @@ def _structure(model: Any, data: bytes) -> Structure:
         zeroed=tuple(constant.name for constant in constants if constant.is_zeroed_kernel),
         labels=tuple(labels) if isinstance(labels, (list, tuple)) else None,
         metadata=metadata,
+        first=_first_arithmetic(model, main),
+        last=_last_operator(model, main),
     )
+
+
+VALUE_KEEPING_OPERATORS = ("CAST", "TRANSPOSE", "RESHAPE", "SQUEEZE", "QUANTIZE", "DEQUANTIZE")
+"""Operators that change the dtype, the order or the shape of values, and not what they mean."""
+
+MAX_STEPS = 16
+"""Operators that are followed from the input and from the output at most."""
+
+
+def _first_arithmetic(model: Any, graph: Any) -> InputArithmetic | None:
+    """Return the arithmetic that the only readers of the input, one after the other, begin with."""
+    arithmetic, number = InputArithmetic(), graph.inputs[0] if len(graph.inputs) else -1
+    for _step in range(MAX_STEPS):
+        readers = [operator for operator in graph.operators or () if number in operator.inputs]
+        if len(readers) != 1 or len(readers[0].outputs) != 1:
+            break
+        name = tflite_model.operator_name(model, readers[0])
+        if name not in VALUE_KEEPING_OPERATORS:
+            following = _with_operator(model, graph, readers[0], number, arithmetic)
+            if following is None:
+                break
+            arithmetic = following
+        number = readers[0].outputs[0]
+    return arithmetic if arithmetic != InputArithmetic() else None
+
+
+def _with_operator(
+    model: Any, graph: Any, operator: Any, number: int, arithmetic: InputArithmetic
+) -> InputArithmetic | None:
+    """Return the arithmetic with an operator added; None where it is not one of a float constant."""
+    name = tflite_model.operator_name(model, operator)
+    others = [other for other in operator.inputs if other != number]
+    if name not in ("ADD", "SUB", "MUL", "DIV") or len(others) != 1 or len(operator.inputs) != 2:
+        return None
+    if name in ("SUB", "DIV") and operator.inputs[0] != number:
+        return None
+    if getattr(operator.builtinOptions, "fusedActivationFunction", 0):
+        return None
+    tensor = graph.tensors[others[0]]
+    content = model.buffers[tensor.buffer].data
+    if tflite_model.dtype_name(tensor) != "float32" or content is None or len(content) not in (4, 12):
+        return None
+    constant = struct.unpack(f"<{len(content) // 4}f", bytes(content))
+    return arithmetic.then(name, constant)
+
+
+def _last_operator(model: Any, graph: Any) -> str:
+    """Return the operator that computes the output, before those that keep its values."""
+    number = graph.outputs[0] if len(graph.outputs) else -1
+    for _step in range(MAX_STEPS):
+        makers = [operator for operator in graph.operators or () if number in operator.outputs]
+        if len(makers) != 1:
+            return ""
+        name = tflite_model.operator_name(model, makers[0])
+        if name not in VALUE_KEEPING_OPERATORS:
+            return name
+        number = makers[0].inputs[0]
+    return ""
 
 
 def _bytes_by_dtype(constants: Iterable[_Constant]) -> dict[str, int]:
@@ -108,6 +169,9 @@ def _port(tensor: Any) -> Port:
         shape=tflite_model.shape_of(tensor),
         scale=float(scales[0]) if scales is not None and len(scales) else 0.0,
         zero_point=int(zero_points[0]) if zero_points is not None and len(zero_points) else 0,
+        signature=tuple(int(side) for side in tensor.shapeSignature)
+        if tensor.shapeSignature is not None
+        else (),
     )
 
 

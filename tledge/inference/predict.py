@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tledge.errors import ArtifactError, DataError
 from tledge.inference.photos import read_form
 from tledge.inference.predictor import Predictor
 from tledge.metrics import abstention
+from tledge.preprocessing import image
 from tledge.preprocessing.image import preprocess
 from tledge.runtime import sessions
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tledge.inference.photos import Photo
+
+
+MAX_OWN_SIDE = 2048
+"""Largest side of a photo that a model for any size gets without resizing: more would take its memory."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +108,30 @@ def predict_image(predictor: Predictor, photo: Photo, top: int) -> Answer:
     """
     form = read_form(photo, predictor.pixel_range)
     try:
-        pixels = preprocess(form, predictor.size, predictor.pixel_range)
+        pixels = (
+            preprocess(form, predictor.size, predictor.pixel_range)
+            if predictor.size
+            else _own_size(form, predictor.pixel_range)
+        )
     except FileNotFoundError as error:
         raise DataError(f"{form!s}: no such file.") from error
     except OSError as error:
         raise DataError(f"{form!s}: cannot be read ({error}).") from error
     return _answer(_path_of(photo), predictor, _probabilities(predictor, pixels), top)
+
+
+def _own_size(photo: Path | bytes | NDArray[np.uint8], pixel_range: tuple[float, ...]) -> NDArray[np.uint8]:
+    """Return the pixels of a photo without resizing it, for a model that takes images of any size."""
+    if isinstance(photo, Path):
+        photo = image.read_photo(photo)
+    pixels = image.decode(photo, pixel_range)[0] if isinstance(photo, bytes) else photo
+    if max(pixels.shape[:2]) > MAX_OWN_SIDE:
+        raise DataError(
+            f"{pixels.shape[1]}x{pixels.shape[0]} pixels, for a model that takes any size: at most "
+            f"{MAX_OWN_SIDE} a side are predicted without resizing. Add --image-size with the size that the "
+            "model was trained with."
+        )
+    return pixels
 
 
 def _probabilities(predictor: Predictor, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

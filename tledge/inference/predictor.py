@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tledge import contract
-from tledge._io import file_guard, files
+from tledge._io import file_guard
 from tledge._process import keras_settings, optional_imports, signals
 from tledge.bundle.manifest import Shipped
 from tledge.bundle.reader import Bundle, bundle_session, is_bundle, open_bundle
@@ -16,13 +16,13 @@ from tledge.bundle.signing import PublicKey
 from tledge.contract import AbstentionPolicy
 from tledge.data.labels import alike_pairs, parse_labels_file, spelled
 from tledge.errors import ArtifactError, MissingError, RecipeError
-from tledge.formats import tflite_metadata
+from tledge.formats.loose_model import LooseSession, open_loose
 from tledge.models.keras_session import KerasSession
+from tledge.preprocessing.scaling import Scaling
 from tledge.run import folder as run_folder
-from tledge.runtime import sandbox, sessions
-from tledge.runtime.model_file import ModelFile, read_model
-from tledge.runtime.sandbox import OpenedSession
-from tledge.runtime.sessions import LiteRTSession, Session
+from tledge.runtime import sessions
+from tledge.runtime.model_file import read_model
+from tledge.runtime.sessions import Session
 
 PREFERRED = ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic")
 """Variants of a bundle in the order they are chosen in; then any other."""
@@ -37,13 +37,24 @@ MAX_LABELS = 1 << 20
 
 
 @dataclass(frozen=True)
+class InputChoices:
+    """What the user says of the input of a loose file: its scaling, and the size where it takes any."""
+
+    scaling: Scaling | None = None
+    image_size: tuple[int, int] | None = None
+
+
+NO_CHOICES = InputChoices()
+
+
+@dataclass(frozen=True)
 class Predictor:
     """An opened model with its labels.
 
     Attributes:
         session: The model in its runtime.
         labels: The name of each class, in the order of the model's output.
-        size: Height and width in pixels of the images it takes.
+        size: Height and width in pixels of the images it takes; None where it takes any.
         variant: The artifact's variant; the file's name without its suffix for a loose file.
         remarks: What the user should know: synthetic images, not verified, the signature.
         confidence: The bundle's temperature and confidence threshold; None for a loose file.
@@ -52,7 +63,7 @@ class Predictor:
 
     session: Session
     labels: tuple[str, ...]
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     variant: str
     remarks: tuple[str, ...] = ()
     confidence: AbstentionPolicy | None = None
@@ -65,7 +76,11 @@ class Predictor:
 
 
 def open_predictor(
-    path: Path, variant: str | None = None, kernels: str = "xnnpack", key: PublicKey | None = None
+    path: Path,
+    variant: str | None = None,
+    kernels: str = "xnnpack",
+    key: PublicKey | None = None,
+    choices: InputChoices = NO_CHOICES,
 ) -> Predictor:
     """Open an artifact of a bundle, or a loose `.tflite` or `.onnx` file, in another process.
 
@@ -75,12 +90,14 @@ def open_predictor(
         variant: The artifact of a bundle; int8 first without it.
         kernels: LiteRT's kernel family: "xnnpack", "builtin" or "reference".
         key: The public key that the bundle must be signed with.
+        choices: What the user says of the input of a loose file.
 
     Returns:
         The opened model; each file is read once.
 
     Raises:
-        RecipeError: there is no such path or variant, or `variant` or `key` was passed with a loose file.
+        RecipeError: there is no such path or variant, `variant` or `key` was passed with a loose file or
+            choices with another one, or the scaling of a loose file is not known.
         ArtifactError: a file is damaged, or the owner of `key` did not sign the bundle.
         MissingError: the runtime is not installed, or TensorFlow is not for a run without a bundle.
         RunError: the bundle of a run is a link, or its Keras model is damaged.
@@ -89,8 +106,10 @@ def open_predictor(
         file_guard.require_no_link(path / "bundle", path)
         path = path / "bundle"
     if is_bundle(path):
+        require_no_choices(path, choices)
         return _open_bundled(open_bundle(path, key), variant, kernels)
     if run_folder.is_run(path):
+        require_no_choices(path, choices)
         return _open_trained(path, variant, key)
     if not path.is_file():
         raise RecipeError(f"{path}: no such model, bundle or run.")
@@ -98,7 +117,16 @@ def open_predictor(
         raise RecipeError(f"{path}: --variant chooses within a bundle, and this is a single file.")
     if key:
         raise RecipeError(f"{path}: --key checks the signature of a bundle, and this is a single file.")
-    return _open_loose(path, kernels)
+    return _open_loose(path, kernels, choices)
+
+
+def require_no_choices(path: Path, choices: InputChoices) -> None:
+    """Raise RecipeError where choices were passed for a bundle or a run, whose input is known."""
+    if choices != NO_CHOICES:
+        raise RecipeError(
+            f"{path}: --scaling and --image-size are for single .tflite and .onnx files. The models of a "
+            "bundle or run take RGB bytes of the size that it records."
+        )
 
 
 def _open_trained(path: Path, variant: str | None, key: PublicKey | None) -> Predictor:
@@ -173,17 +201,18 @@ def _choose(bundle: Bundle, variant: str | None) -> Shipped:
     )
 
 
-def _open_loose(path: Path, kernels: str) -> Predictor:
+def _open_loose(path: Path, kernels: str, choices: InputChoices) -> Predictor:
     """Read the file once, and open its bytes in another process."""
     sessions.check_suffix(path)
     model = read_model(path)
-    session = sandbox.open_session(model, kernels)
-    labels = _labels(session, model, path)
+    opened = open_loose(model, kernels, scaling=choices.scaling, image_size=choices.image_size)
+    session = opened.session
+    labels = opened.labels or labels_beside(opened.session, path)
     if session.classes not in (None, len(labels)):
         raise ArtifactError(f"{path}: returns {session.classes} values but has {len(labels)} labels.")
     checked = contract.checked_labels(labels, str(path))
-    remarks = (*_alike_remarks(checked), UNCALIBRATED)
-    return Predictor(session, checked, session.image_size, path.stem, remarks)
+    remarks = (*opened.remarks, *_alike_remarks(checked), UNCALIBRATED)
+    return Predictor(session, checked, opened.preprocessing.size, path.stem, remarks)
 
 
 def _alike_remarks(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -194,13 +223,10 @@ def _alike_remarks(labels: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def _labels(session: OpenedSession, model: ModelFile, path: Path) -> tuple[str, ...]:
-    """Return the labels that the file carries, else those of the `labels.txt` beside it."""
-    if not isinstance(session, LiteRTSession) and files.ending(model.name) == ".onnx":
-        labels: object = _parse_label_list(session.metadata.get("labels", "null"), path)
-    else:
-        labels = tflite_metadata.read_metadata(model.content).get("labels")
-    if isinstance(labels, (list, tuple)) and labels:
+def labels_beside(session: LooseSession, path: Path) -> tuple[str, ...]:
+    """Return the labels of a `.onnx` file's properties, else those of the `labels.txt` beside the file."""
+    labels = _parse_label_list(session.metadata.get("labels", "null"), path)
+    if labels:
         return tuple(labels)
     if session.classes is None:
         raise ArtifactError(f"{path}: states neither its labels nor how many values it returns.")

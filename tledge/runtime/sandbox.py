@@ -71,6 +71,7 @@ class SandboxedSession:
         kernels: What computes the operators; see `sessions.Session`.
         classes: How many values the model returns for an image; None where the file does not say.
         metadata: The metadata properties of a `.onnx` file.
+        input_port: Shape (-1 where free) and dtype of the input of a `.onnx` file.
     """
 
     def __init__(self, opening: Callable[[], Opened], name: str, by: Worker) -> None:
@@ -83,6 +84,7 @@ class SandboxedSession:
         self.kernels: str = opened["kernels"]
         self.classes: int | None = opened["classes"]
         self.metadata: dict[str, str] = opened["metadata"]
+        self.input_port: dict[str, Any] | None = opened.get("input")
         self._by = replace(by, limit=_known_limit(opened))
         self._image_size, self._no_image = opened["image_size"], opened["no_image"]
         self._take(opened)
@@ -99,8 +101,10 @@ class SandboxedSession:
         height, width = self._image_size
         return height, width
 
-    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(self, images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict images in the other process; see `sessions.Session.run`.
+
+        Values float32, in the shape of the model's own input, are passed as they are.
 
         Raises:
             ArtifactError: the model does not run, or it ends the process.
@@ -116,13 +120,15 @@ class SandboxedSession:
             )
         return probabilities
 
-    def latencies(self, images: NDArray[np.uint8], minimum: Minimum) -> list[int]:
+    def latencies(self, images: NDArray[Any], minimum: Minimum) -> list[int]:
         """Time single images in the other process; see `latency.stream`."""
         reply, _content = self._ask("time", images, minimum=asdict(minimum))
         return list(reply["latencies"])
 
-    def _ask(self, what: str, images: NDArray[np.uint8], **more: object) -> tuple[dict[str, Any], bytes]:
+    def _ask(self, what: str, images: NDArray[Any], **more: object) -> tuple[dict[str, Any], bytes]:
         request = {"do": what, "number": self._number, "shape": images.shape, **more}
+        if images.dtype != "uint8":
+            request["values"] = True
         if self._process.has_ended:
             self._process, opened = self._opening()
             self._take(opened)

@@ -24,7 +24,6 @@ from tledge.runtime.session_pool import SessionPool
 from tledge.runtime.sessions import LiteRTSession, OnnxSession, Session
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 Request = Mapping[str, Any]
@@ -68,11 +67,11 @@ class Server:
         return {"latencies": stream(session, images(request, content), minimum, time.perf_counter_ns)}, b""
 
 
-def images(request: Request, content: bytes) -> NDArray[np.uint8]:
-    """Return the images that follow a request, uint8 in the shape that it names."""
+def images(request: Request, content: bytes) -> NDArray[Any]:
+    """Return the images that follow a request, in the shape that it names: uint8, or values float32."""
     import numpy as np
 
-    return np.frombuffer(content, np.uint8).reshape(request["shape"])
+    return np.frombuffer(content, np.float32 if request.get("values") else np.uint8).reshape(request["shape"])
 
 
 def open_file(request: Request, content: bytes) -> tuple[Session, dict[str, Any]]:
@@ -96,7 +95,9 @@ def _facts(session: LiteRTSession | OnnxSession) -> dict[str, Any]:
     except ArtifactError as error:
         facts["no_image"] = str(error)
     if isinstance(session, OnnxSession):
-        return facts | {"metadata": session.metadata, "is_integer": False}
+        port = {"shape": [side if isinstance(side, int) else -1 for side in session.input.shape],
+                "dtype": sessions.ONNX_DTYPES.get(session.input.type, "")}  # fmt: skip
+        return facts | {"metadata": session.metadata, "is_integer": False, "input": port}
     return facts | {"metadata": {}, "is_integer": session.is_integer}
 
 

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 KERNELS = ("xnnpack", "builtin", "reference")
 """LiteRT's kernel families, the default first."""
 
+ONNX_DTYPES = {"tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(float16)": "float16",
+               "tensor(double)": "float64", "tensor(float)": "float32"}  # fmt: skip
+"""numpy's name of ONNX Runtime's types of an input."""
+
 MAX_SIDE = 8192
 """Largest height and width in pixels of a model's input: one image of more would not fit into memory."""
 
@@ -169,6 +173,7 @@ class LiteRTSession:
             self._input = self._interpreter.get_input_details()[0]
             self._output = self._interpreter.get_output_details()[0]
             self.input_shape = tuple(int(size) for size in self._input["shape"])
+            self._signature = tuple(int(size) for size in self._input.get("shape_signature", ()))
             self.output_shape = tuple(int(size) for size in self._output["shape"])
 
     @property
@@ -188,31 +193,46 @@ class LiteRTSession:
 
         return bool(self._output["dtype"] in (np.uint8, np.int8))
 
-    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Predict images one by one; see `Session.run`."""
+    def run(self, images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
+        """Predict images one by one; see `Session.run`.
+
+        Values float32, in the shape of the model's own input, are real numbers that are passed as they are:
+        a quantized input gets them quantized.
+        """
         import numpy as np
 
-        self._check_size(images)
+        self._fit_size(images)
         with runtime_errors_as(f"{self._name}: loads but does not run"):
             rows = [self._predict(image) for image in images]
         return np.concatenate(rows) if rows else np.zeros((0, self.output_shape[-1]), np.float32)
 
-    def _check_size(self, images: NDArray[np.uint8]) -> None:
-        expected = self.input_shape[1:]
-        if images.shape[1:] != expected:
-            raise ArtifactError(f"{self._name}: takes images {expected}, got {images.shape[1:]}.")
+    def _fit_size(self, images: NDArray[Any]) -> None:
+        """Resize the input to the images where its signature leaves sizes free."""
+        wanted, expected = images.shape[1:], self.input_shape[1:]
+        if wanted == expected:
+            return
+        free = self._signature[1:]
+        is_free = expected[:2] == (1, 1)  # what a converter writes that drops the signature
+        if len(free) != len(wanted) or any(
+            side not in (size, -1) and not is_free for side, size in zip(free, wanted, strict=True)
+        ):
+            raise ArtifactError(f"{self._name}: takes images {expected}, got {wanted}.")
+        with runtime_errors_as(f"{self._name}: does not take images of {wanted}"):
+            self._interpreter.resize_tensor_input(self._input["index"], (1, *wanted))
+            self._interpreter.allocate_tensors()
+        self.input_shape = (1, *wanted)
 
-    def _predict(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _predict(self, image: NDArray[Any]) -> NDArray[np.float32]:
         self._interpreter.set_tensor(self._input["index"], self._to_input(image)[None])
         self._interpreter.invoke()
         return self._to_probabilities(self._interpreter.get_tensor(self._output["index"]))
 
-    def _to_input(self, image: NDArray[np.uint8]) -> NDArray[Any]:
+    def _to_input(self, image: NDArray[Any]) -> NDArray[Any]:
         import numpy as np
 
         dtype = self._input["dtype"]
         scale, zero_point = self._input["quantization"]
-        if dtype == np.uint8:
+        if dtype == np.uint8 and image.dtype == np.uint8:
             return image  # a byte input takes the byte, whatever real number it represents
         values = image.astype(np.float32)
         return quantize(values, scale, zero_point, dtype) if scale else values.astype(dtype)
@@ -309,16 +329,23 @@ class OnnxSession:
         last = self.output.shape[-1] if self.output.shape else None
         return last if isinstance(last, int) else None
 
-    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Predict images in batches; see `Session.run`."""
+    def run(self, images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
+        """Predict images in batches; see `Session.run`.
+
+        Values float32, in the shape of the model's own input, are passed as they are.
+        """
         import numpy as np
 
-        dtype = np.uint8 if "uint8" in self.input.type else np.float32
+        dtype = ONNX_DTYPES.get(self.input.type, "float32")
+        first = self.input.shape[0] if self.input.shape else None
+        batch = first if isinstance(first, int) and first > 0 else self._batch
         with runtime_errors_as(f"{self._name}: loads but does not run"):
             batches = [
-                self._session.run(None, {self.input.name: images[start : start + self._batch].astype(dtype)})
-                for start in range(0, len(images), self._batch)
+                self._session.run(None, {self.input.name: images[start : start + batch].astype(dtype)})
+                for start in range(0, len(images), batch)
             ]
+            if not batches:
+                return np.zeros((0, self.classes or 0), np.float32)
             return np.concatenate([outputs[0] for outputs in batches]).astype(np.float32)
 
 
