@@ -204,7 +204,7 @@ def load(
         image_size: Height and width for a single file that takes images of any size.
 
     Raises:
-        RecipeError: There is no such model or variant, or a single file does not say how its pixels are scaled.
+        RecipeError: There is no such model or variant, or a single file does not say how it takes pixels.
         ArtifactError: A file is damaged, or the bundle is not signed with this key.
         MissingError: The runtime of this model is not installed.
     """

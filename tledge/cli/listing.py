@@ -11,7 +11,9 @@ from typing import Any
 from tledge._io import resources
 from tledge.data.sources.registry import SOURCES
 from tledge.devices.projects import TARGETS
-from tledge.errors import RecipeError, TledgeError
+from tledge.errors import ArtifactError, RecipeError, TledgeError
+from tledge.formats.base import Structure
+from tledge.formats.input_preprocessing import read_input
 from tledge.formats.registry import FORMATS, VARIANTS
 from tledge.models.backbones import BACKBONES
 from tledge.recipe import keys, loader
@@ -144,5 +146,26 @@ def inspect(path: Path) -> dict[str, Any]:
     suffix = "" if path.is_dir() else path.suffix.lower()
     for name, format in FORMATS.items():
         if format.suffix == suffix:
-            return {"format": name, **asdict(format.inspect(path))}
+            structure = format.inspect(path)
+            taken = {"preprocessing": _preprocessing(structure, path)} if suffix else {}
+            return {"format": name, **asdict(structure), **taken}
     raise RecipeError(f"{path}: expected a .tflite or .onnx file or a SavedModel folder.")
+
+
+def _preprocessing(structure: Structure, path: Path) -> dict[str, Any]:
+    """Return what the file says of its input: size (None: any), layout, scaling (None: unknown), source."""
+    try:
+        found = read_input(structure, str(path))
+    except ArtifactError as error:
+        return {"problem": str(error)}
+    scaling = found.scaling
+    return {
+        "size": list(found.size) if found.size else None,
+        "channels": found.channels,
+        "layout": found.layout,
+        "scaling": scaling.name if scaling else None,
+        "mean": list(scaling.mean) if scaling else None,
+        "std": list(scaling.std) if scaling else None,
+        "order": scaling.order if scaling else None,
+        "source": found.source,
+    }

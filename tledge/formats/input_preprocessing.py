@@ -225,14 +225,12 @@ def _from_arithmetic(first: InputArithmetic) -> Scaling | None:
 def _combined(outer: Scaling, first: InputArithmetic) -> Scaling | None:
     """Return `outer` followed by the arithmetic, as one scaling without a name; None where it is none."""
     # (b - mean) / std * scale + offset = (b - (mean - offset * std / scale)) / (std / scale)
+    count = max(len(first.scale), len(first.offset))
+    scales, offsets = (values * (count // len(values)) for values in (first.scale, first.offset))
     try:
-        pairs = [(outer.std[0] / scale, scale) for scale in first.scale]
-        offsets = first.offset * (len(pairs) // len(first.offset))
-        mean = tuple(
-            outer.mean[0] - offset * outer.std[0] / scale
-            for offset, (_std, scale) in zip(offsets, pairs, strict=True)
-        )
-        return Scaling("", mean, tuple(std for std, _scale in pairs))
+        stds = tuple(outer.std[0] / scale for scale in scales)
+        means = tuple(outer.mean[0] - offset * std for offset, std in zip(offsets, stds, strict=True))
+        return Scaling("", means, stds)
     except (ValueError, ZeroDivisionError, OverflowError):
         return None
 

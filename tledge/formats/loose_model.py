@@ -52,7 +52,7 @@ class LooseModel:
         """What the user should know about scaling, size and outputs."""
         remarks = []
         scaling = self.preprocessing.scaling
-        if scaling and self.preprocessing.source != input_preprocessing.BYTE_INPUT:
+        if scaling and not self.session.takes_bytes:
             remarks.append(f"Pixels are scaled as {scaling.name}, from {self.preprocessing.source}.")
         if self.preprocessing.size is None:
             remarks.append(
@@ -72,13 +72,14 @@ class LooseSession:
         kernels: What computes the operators; see `sessions.Session`.
         classes: How many classes it returns; None where the file does not say.
         metadata: The metadata properties of a `.onnx` file.
+        takes_bytes: Whether the model takes the RGB bytes as they are.
     """
 
     def __init__(self, session: OpenedSession, preprocessing: InputPreprocessing, port: Port) -> None:
         self.kernels = session.kernels
         self.metadata: dict[str, str] = getattr(session, "metadata", {})
         self._session, self._preprocessing = session, preprocessing
-        self._takes_bytes = _takes_bytes(preprocessing, port)
+        self.takes_bytes = _takes_bytes(preprocessing, port)
         self._finish: Callable[[NDArray[np.float32]], NDArray[np.float32]] = _unchanged
         self.classes = 2 if session.classes == 1 else session.classes
 
@@ -105,7 +106,7 @@ class LooseSession:
         scaling = self._preprocessing.scaling
         assert scaling is not None, "a model with an unknown scaling is not opened"
         colours: NDArray[Any] = _grey(images) if self._preprocessing.channels == 1 else images
-        values = colours if self._takes_bytes else scaling.apply(colours)
+        values = colours if self.takes_bytes else scaling.apply(colours)
         if self._preprocessing.layout == "NCHW":
             values = values.transpose(0, 3, 1, 2)
         return np.ascontiguousarray(values)

@@ -1,10 +1,12 @@
-"""`tledge predict`: what is said where there is no model."""
+"""`tledge predict` without a model, and what `tledge inspect` says of the input of one."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.command_line import Cli
+from tests.helpers.loose_models import onnx_model, write
 
 
 def test_predict_without_model(cli: Cli) -> None:
@@ -43,3 +45,13 @@ def test_manifest_from_elsewhere(cli: Cli, somewhere: Path, manifest: str, messa
     done = cli("predict", "bundle", "photo.jpg")
     assert done.code == 4
     assert message in done.err
+
+
+def test_inspect_says_how_pixels_are_taken(cli: Cli, tmp_path: Path) -> None:
+    known = write(tmp_path / "known", onnx_model(nchw=True, first=[("Div", [255.0])]))
+    found = json.loads(cli("inspect", known, "--json").out)["preprocessing"]
+    assert (found["size"], found["layout"], found["scaling"]) == ([8, 8], "NCHW", "0..255")
+    unknown = cli("inspect", write(tmp_path / "unknown", onnx_model(size=("H", "W"))))
+    assert "a float32 input without metadata" in unknown.out and "preprocessing.scaling" not in unknown.out
+    no_image = json.loads(cli("inspect", write(tmp_path / "four", onnx_model(size=(8, 8, 8))), "--json").out)
+    assert "expected one image" in no_image["preprocessing"]["problem"]

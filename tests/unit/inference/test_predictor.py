@@ -21,7 +21,8 @@ from tledge._process import optional_imports
 from tledge.errors import ArtifactError, MissingError, RecipeError
 from tledge.inference import predictor
 from tledge.inference.predict import predict
-from tledge.inference.predictor import open_predictor
+from tledge.inference.predictor import InputChoices, open_predictor
+from tledge.preprocessing.scaling import BYTES
 
 
 def with_confidence(folder: Path, fitted: dict[str, Any] | None) -> Path:
@@ -34,7 +35,7 @@ def with_confidence(folder: Path, fitted: dict[str, Any] | None) -> Path:
 def test_bundle_brings_its_confidence(tmp_path: Path) -> None:
     folder = with_confidence(bundle(tmp_path / "bundle"), asdict(FITTED))
     assert open_predictor(folder).confidence == FITTED
-    assert open_predictor(folder / "tflite-fp32.tflite").confidence is None
+    assert open_predictor(folder / "tflite-fp32.tflite", choices=InputChoices(BYTES)).confidence is None
     assert open_predictor(with_confidence(folder, None)).confidence is None
 
 

@@ -22,6 +22,8 @@ from tledge._io import file_guard
 from tledge._process import subprocesses
 from tledge.errors import ArtifactError, MissingError
 from tledge.inference import predictor
+from tledge.inference.predictor import InputChoices
+from tledge.preprocessing.scaling import BYTES
 from tledge.runtime import sandbox
 from tledge.runtime.latency import Minimum
 from tledge.runtime.model_file import ModelFile
@@ -190,7 +192,7 @@ def test_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     own = file_guard.open_file
     monkeypatch.setattr(file_guard, "open_file", lambda path, **more: reads.append(path) or own(path, **more))
     (tmp_path / "m.tflite").write_bytes(fake_artifacts.tflite())
-    session = predictor.open_predictor(tmp_path / "m.tflite").session
+    session = predictor.open_predictor(tmp_path / "m.tflite", choices=InputChoices(BYTES)).session
     (tmp_path / "m.tflite").write_bytes(b"exchanged")
     assert reads == [tmp_path / "m.tflite"] and session.run(ZEROS).shape == (2, 3)
 
@@ -219,7 +221,7 @@ def test_predict_needs_an_answer_for_every_label(tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_bytes(fake_artifacts.tflite())
     (tmp_path / "labels.txt").write_text("a\nb\n")
     with pytest.raises(ArtifactError, match="returns 3 values but has 2 labels"):
-        predictor.open_predictor(tmp_path / "m.tflite")
+        predictor.open_predictor(tmp_path / "m.tflite", choices=InputChoices(BYTES))
 
 
 def test_workers_import_nothing_from_where_one_is() -> None:

@@ -11,7 +11,8 @@ from tests.helpers import fake_artifacts
 from tledge.bundle import model_files
 from tledge.cli import listing
 from tledge.errors import ArtifactError, RecipeError
-from tledge.inference.predictor import open_predictor
+from tledge.inference.predictor import InputChoices, open_predictor
+from tledge.preprocessing.scaling import BYTES
 from tledge.runtime.sessions import LiteRTSession, OnnxSession, open_session
 
 
@@ -50,7 +51,7 @@ def test_ending_in_any_case_opens(name: str, tmp_path: Path) -> None:
     assert open_session(path).classes == 3
     assert [subject.variant for subject in model_files.find(path, tmp_path).artifacts] == [path.stem]
     assert listing.inspect(path)["format"] == "tflite"
-    assert open_predictor(path).variant == path.stem
+    assert open_predictor(path, choices=InputChoices(BYTES)).variant == path.stem
 
 
 def test_images_of_another_size_are_refused() -> None:
