@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tledge import contract
 from tledge._io import file_guard
@@ -16,13 +17,15 @@ from tledge.bundle.signing import PublicKey
 from tledge.contract import AbstentionPolicy
 from tledge.data.labels import alike_pairs, parse_labels_file, spelled
 from tledge.errors import ArtifactError, MissingError, RecipeError
-from tledge.formats.loose_model import LooseSession, open_loose
 from tledge.models.keras_session import KerasSession
 from tledge.preprocessing.scaling import Scaling
 from tledge.run import folder as run_folder
 from tledge.runtime import sessions
 from tledge.runtime.model_file import read_model
 from tledge.runtime.sessions import Session
+
+if TYPE_CHECKING:
+    from tledge.formats.loose_model import LooseSession
 
 PREFERRED = ("tflite-int8", "tflite-fp32", "tflite-fp16", "tflite-dynamic")
 """Variants of a bundle in the order they are chosen in; then any other."""
@@ -203,6 +206,8 @@ def _choose(bundle: Bundle, variant: str | None) -> Shipped:
 
 def _open_loose(path: Path, kernels: str, choices: InputChoices) -> Predictor:
     """Read the file once, and open its bytes in another process."""
+    from tledge.formats.loose_model import open_loose  # bundles do without the formats
+
     sessions.check_suffix(path)
     model = read_model(path)
     opened = open_loose(model, kernels, scaling=choices.scaling, image_size=choices.image_size)

@@ -196,8 +196,7 @@ class LiteRTSession:
     def run(self, images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict images one by one; see `Session.run`.
 
-        Values float32, in the shape of the model's own input, are real numbers that are passed as they are:
-        a quantized input gets them quantized.
+        Values float32 in the shape of the input are real numbers, which a quantized input gets quantized.
         """
         import numpy as np
 
@@ -213,14 +212,13 @@ class LiteRTSession:
             return
         free = self._signature[1:]
         is_free = expected[:2] == (1, 1)  # what a converter writes that drops the signature
-        if len(free) != len(wanted) or any(
-            side not in (size, -1) and not is_free for side, size in zip(free, wanted, strict=True)
-        ):
+        fits = [side in (size, -1) or is_free for side, size in zip(free, wanted, strict=False)]
+        if len(free) != len(wanted) or not all(fits):
             raise ArtifactError(f"{self._name}: takes images {expected}, got {wanted}.")
-        with runtime_errors_as(f"{self._name}: does not take images of {wanted}"):
-            self._interpreter.resize_tensor_input(self._input["index"], (1, *wanted))
-            self._interpreter.allocate_tensors()
         self.input_shape = (1, *wanted)
+        with runtime_errors_as(f"{self._name}: does not take images of {wanted}"):
+            self._interpreter.resize_tensor_input(self._input["index"], self.input_shape)
+            self._interpreter.allocate_tensors()
 
     def _predict(self, image: NDArray[Any]) -> NDArray[np.float32]:
         self._interpreter.set_tensor(self._input["index"], self._to_input(image)[None])
@@ -330,10 +328,7 @@ class OnnxSession:
         return last if isinstance(last, int) else None
 
     def run(self, images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
-        """Predict images in batches; see `Session.run`.
-
-        Values float32, in the shape of the model's own input, are passed as they are.
-        """
+        """Predict images in batches, or values float32 in the shape of the input; see `Session.run`."""
         import numpy as np
 
         dtype = ONNX_DTYPES.get(self.input.type, "float32")
