@@ -364,7 +364,7 @@ def test_model_that_is_none(browser: Any, bundle: Path) -> None:
 
 
 def test_bundle_of_the_future(browser: Any, bundle: Path, tmp_path: Path) -> None:
-    project = projects.fill("web", bundle, tmp_path / "web")
+    project = projects.fill("web", bundle, tmp_path / "web").folder
     change(project / "bundle", lambda raw: raw.update(manifest_version=2))
     with static(project) as url, opened(browser, url) as seen:
         seen.wait("failed")
@@ -407,7 +407,7 @@ def self_test(browser: Any, project: Path) -> tuple[str, str]:
 
 
 def test_static_site_proves_itself(browser: Any, made: Path, tmp_path: Path) -> None:
-    project = projects.fill("web", made, tmp_path / "web")
+    project = projects.fill("web", made, tmp_path / "web").folder
     verdict, lines = self_test(browser, project)
     assert verdict == "passed", lines
     assert "golden photos: 13" in lines and "tflite-fp32: agrees with Keras on 13 of 13" in lines
@@ -434,7 +434,7 @@ def _shift(bundle: Path, name: str) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_self_test_finds(browser: Any, bundle: Path, tmp_path: Path, fault: str) -> None:
-    project = projects.fill("web", bundle, tmp_path / "web")
+    project = projects.fill("web", bundle, tmp_path / "web").folder
     FAULTS[fault](project / "bundle")
     verdict, lines = self_test(browser, project)
     assert verdict == "failed"

@@ -345,7 +345,7 @@ class TestSteps:
 @pytest.mark.system_packages("openjdk-17-jdk-headless")
 def test_filled_project_tests_itself(bundle: Path, tmp_path: Path) -> None:
     """As a user would: fill the project, compile it by the README's command, run its self-test."""
-    made = projects.fill("android", bundle, tmp_path / "app")
+    made = projects.fill("android", bundle, tmp_path / "app").folder
     readme = (made / "README.md").read_text(encoding="utf-8")
     commands = [line for line in readme.splitlines() if line.startswith(("    javac ", "    java "))]
     assert len(commands) == 2

@@ -34,7 +34,7 @@ Run = subprocess.CompletedProcess[bytes]
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project with a bundle in it, configured and built."""
     folder = tmp_path_factory.mktemp("cpp")
-    made = projects.fill("cpp", fake.make(folder / "bundle"), folder / "project")
+    made = projects.fill("cpp", fake.make(folder / "bundle"), folder / "project").folder
     import ai_edge_litert
 
     shutil.copy(Path(ai_edge_litert.__path__[0]) / "libLiteRt.so", made)

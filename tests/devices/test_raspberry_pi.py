@@ -18,7 +18,7 @@ from tledge.devices import projects
 @pytest.fixture
 def project(shared_bundle: Path, tmp_path: Path) -> Path:
     """The project as `tledge bundle --target` makes it."""
-    return projects.fill("raspberry_pi", shared_bundle, tmp_path / "my pi")
+    return projects.fill("raspberry_pi", shared_bundle, tmp_path / "my pi").folder
 
 
 def test_project_proves_itself(project: Path) -> None:

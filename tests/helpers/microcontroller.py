@@ -48,7 +48,7 @@ def model_file(folder: Path) -> Path:
 def filled_project(folder: Path) -> Path:
     """The project with a bundle of the model."""
     bundle = fake_integer.bundle(folder / "bundle", MODEL)
-    return projects.fill("microcontroller", bundle, folder / "project")
+    return projects.fill("microcontroller", bundle, folder / "project").folder
 
 
 needs_vela = pytest.mark.skipif(find_spec("ethosu") is None, reason="Vela is not installed")

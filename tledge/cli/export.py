@@ -258,8 +258,9 @@ def bundle(
 ) -> None:
     """Put the artifacts of RUN that passed into a bundle: a folder and a zip.
 
-    With --target, also put the bundle into a project for a device, ready to build or run there. An
-    existing BUNDLE, a folder or a zip, is used unchanged.
+    With --target, also put what the device needs of it into a project, ready to build or run there. An
+    existing BUNDLE, a folder or a zip, and that of RUN are used unchanged; --unverified and --sign make that
+    of RUN anew.
     """
     from tledge.bundle import reader
     from tledge.devices import projects
@@ -275,8 +276,10 @@ def bundle(
     if out and not target:
         raise RecipeError("--out names the folder of a device project: choose one with --target NAME.")
     home = ready.parent if ready else open_run_for_writing(path)[0].path
+    if target and not ready and not unverified and not sign:
+        ready = _existing_bundle(RunFolder(home))
     project = out or home / (target or "")
-    if target and ready and run_folder.is_run(home):  # the project goes there
+    if target and ready and path == ready and run_folder.is_run(home):  # the project goes there
         lock_until_exit(RunFolder(home))
     if target:  # before a bundle is made
         projects.find(target)
@@ -289,6 +292,24 @@ def bundle(
     if as_json:
         print_json(facts)
     print_next_step(following, as_json)
+
+
+def _existing_bundle(folder: RunFolder) -> Path | None:
+    """Return the bundle that a run has; None where it has none. Say what was exported since."""
+    from tledge.bundle import reader
+
+    if not reader.is_bundle(folder.bundle):
+        return None
+    held = {(entry.variant, entry.sha256) for entry in reader.open_bundle(folder.bundle).manifest.artifacts}
+    rows = folder.read_parity().rows if folder.parity.is_file() else ()
+    newer = [row.variant for row in rows if row.is_bundled and (row.variant, row.sha256) not in held]
+    if newer:
+        echo(
+            f"Note: {', '.join(newer)} of this run came after its bundle. Take it in with "
+            f"`tledge bundle {shell_path(folder.path)}`, then repeat this command.",
+            err=True,
+        )
+    return folder.bundle
 
 
 def _bundled(
@@ -306,11 +327,19 @@ def _bundled(
     return {**json_fields(bundled), "folder": str(bundled.folder), "zip": str(bundled.zip)}
 
 
-def _project(target: str, bundle: Path, out: Path, key: PublicKey | None, as_json: bool) -> dict[str, str]:
-    """Fill a device project and print where; return the facts for --json."""
+def _project(target: str, bundle: Path, out: Path, key: PublicKey | None, as_json: bool) -> dict[str, Any]:
+    """Fill a device project and print where and with what; return the facts for --json."""
     from tledge.devices import projects
 
-    folder = projects.fill(target, bundle, out, key)
+    filled = projects.fill(target, bundle, out, key)
     if not as_json:
-        echo(one_line(f"Project: {folder} ({projects.TARGETS[target].summary})"))
-    return {"target": target, "project": str(folder), "self_test": projects.TARGETS[target].self_test}
+        echo(one_line(f"Project: {filled.folder} ({projects.TARGETS[target].summary})"))
+        if filled.is_whole:
+            echo("   With: the whole bundle, because a signature covers all of its files")
+        else:
+            left_out = f"; not {', '.join(filled.left_out)}" if filled.left_out else ""
+            echo(one_line(f"   With: {', '.join(filled.variants)}, {filled.photos} test photos{left_out}"))
+    return {
+        "target": target, "project": str(filled.folder), "self_test": projects.TARGETS[target].self_test,
+        "project_variants": filled.variants,
+    }  # fmt: skip

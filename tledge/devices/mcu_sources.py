@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 VARIANT = "tflite-int8"
 
-MAX_CASES = 3
-"""Golden cases that are compiled in; each needs height x width x 3 bytes of flash."""
+MAX_CASES, MAX_CASE_BYTES = 3, 1 << 18
+"""Golden cases that are compiled in, and bytes of their pixels; each needs height x width x 3 of flash."""
 
 REGISTRATIONS = {
     name.upper(): name
@@ -181,7 +181,7 @@ def _checksums_header(
     model: bytes, labels: Sequence[str], pixels: NDArray[np.uint8], expected: NDArray[np.uint8]
 ) -> str:
     """Return the CRC-32 of the arrays, to detect changed bytes on a device; labels end with 0, as in C."""
-    rows = select_cases(expected)
+    rows = select_cases(expected, pixels[0].size)
     parts = {
         "Model": model,
         "Labels": b"".join(label.encode() + b"\0" for label in labels),
@@ -193,7 +193,7 @@ def _checksums_header(
 
 
 def _golden_sources(pixels: NDArray[np.uint8], expected: NDArray[np.uint8]) -> dict[str, str]:
-    rows = select_cases(expected)
+    rows = select_cases(expected, pixels[0].size)
     case_pixels, outputs = pixels[rows], expected[rows]
     count, size, classes = len(rows), case_pixels[0].size, outputs.shape[1]
     header = _header(
@@ -206,9 +206,14 @@ def _golden_sources(pixels: NDArray[np.uint8], expected: NDArray[np.uint8]) -> d
     return {"golden.h": header, "golden.cc": source + output_array.removeprefix('#include "golden.h"\n')}
 
 
-def select_cases(expected: NDArray[np.uint8]) -> list[int]:
-    """Return the rows of up to 3 golden cases in order, with different predictions where possible."""
+def select_cases(expected: NDArray[np.uint8], case_bytes: int = 1) -> list[int]:
+    """Return the rows of up to 3 golden cases in order, with different predictions where possible.
+
+    There are fewer where their pixels, each of `case_bytes`, would take more than `MAX_CASE_BYTES`; one at
+    least.
+    """
     predictions = expected.argmax(1).tolist()
     first = [predictions.index(label) for label in dict.fromkeys(predictions)]
     others = [row for row in range(len(predictions)) if row not in first]
-    return sorted([*first, *others][:MAX_CASES])
+    count = max(1, min(MAX_CASES, MAX_CASE_BYTES // case_bytes))
+    return sorted([*first, *others][:count])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tledge._io import atomic, resources
-from tledge.bundle import preview_page
+from tledge.bundle import preview_page, signing, subset
 from tledge.bundle.reader import Bundle, open_bundle
 from tledge.bundle.signing import PublicKey
 from tledge.devices import mcu_sources
@@ -27,16 +27,36 @@ LEFTOVERS = (
 """Files that building or running a project in its folder leaves behind, at any depth."""
 
 
+MOST_BYTES = 1_500_000
+"""Bytes of golden photos and further models in a project: with all else it has 2 MB beside its model."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A filled project: its folder, the variants in it, and those of the bundle that are not.
+
+    `photos` counts its golden photos; `is_whole` tells that it holds the whole bundle, which is signed.
+    """
+
+    folder: Path
+    variants: tuple[str, ...]
+    left_out: tuple[str, ...]
+    photos: int
+    is_whole: bool
+
+
 @dataclass(frozen=True)
 class Target:
     """A kind of device: its description, the variants that run there (best first), generated files.
 
-    `self_test` is the command line, run in the project's folder, that tests it on its machine.
+    `self_test` is the command line, run in the project's folder, that tests it on its machine. Golden photos
+    and further models take `most_bytes` at most.
     """
 
     summary: str
     variants: tuple[str, ...]
     fill: Fill | None = None
+    most_bytes: int = MOST_BYTES
     self_test: str = field(kw_only=True)
 
 
@@ -66,6 +86,7 @@ TARGETS = {
         "C++ for tflite-micro, the model and golden cases as arrays, with a budget of memory and cycles",
         ("tflite-int8",),
         mcu_sources.fill,
+        most_bytes=500_000,  # golden cases are sources too
         self_test="make TFLM_DIR=/path/to/tflm-tree self-test",
     ),
 }
@@ -85,10 +106,10 @@ def require_new(out: Path) -> None:
         raise RunError(f"{out}: exists already. Remove it, or choose another folder with --out.")
 
 
-def fill(name: str, bundle: Path, out: Path, key: PublicKey | None = None) -> Path:
-    """Copy the device project `name` and the bundle at `bundle`, a folder or zip, into the new folder `out`.
+def fill(name: str, bundle: Path, out: Path, key: PublicKey | None = None) -> Filled:
+    """Put the device project `name` into the new folder `out`, with what it needs of a bundle.
 
-    `out` appears only when complete; returns its path.
+    `bundle` is a folder or zip. `out` appears only when complete. A signed bundle stays whole.
 
     Raises:
         RecipeError: The target is unknown, the bundle has no variant for it, or `out` is in the bundle.
@@ -105,14 +126,26 @@ def fill(name: str, bundle: Path, out: Path, key: PublicKey | None = None) -> Pa
     _require_variant(name, target, opened)
     opened.check_sums()
     project = resources.folder("export") / name
+    is_whole = signing.NAME in opened.files.names()
     with atomic.replacing(out) as target_folder:
         shutil.copytree(
             project, target_folder, ignore=lambda folder, names: _left_out(project, folder, names)
         )
-        opened.extract(target_folder / "bundle")
+        if is_whole:
+            opened.extract(target_folder / "bundle")
+        else:
+            subset.write(opened, target_folder / "bundle", target.variants, target.most_bytes)
         if target.fill:
             target.fill(target_folder, opened)
-    return out
+    return _filled(out, opened, is_whole)
+
+
+def _filled(out: Path, whole: Bundle, is_whole: bool) -> Filled:
+    part = open_bundle(out / "bundle").manifest
+    variants = tuple(artifact.variant for artifact in part.artifacts)
+    every = (artifact.variant for artifact in whole.manifest.artifacts)
+    left_out = tuple(variant for variant in every if variant not in variants)
+    return Filled(out, variants, left_out, len(part.golden), is_whole)
 
 
 def _require_variant(name: str, target: Target, bundle: Bundle) -> None:

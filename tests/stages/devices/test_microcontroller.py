@@ -36,7 +36,7 @@ def test_arena_is_what_it_takes(model: Path) -> None:
 @needs_micro
 @needs_vela
 def test_trained_bundle_becomes_project(small_run: Path, tmp_path: Path) -> None:
-    made = projects.fill("microcontroller", small_run / "bundle", tmp_path / "project")
+    made = projects.fill("microcontroller", small_run / "bundle", tmp_path / "project").folder
     raw = json.loads((made / "budget.json").read_text())
     assert 0 < raw["arena_bytes"] < 1 << 20 and raw["macs"] > 100_000
     assert len(raw["estimates"]) == len(vela.CONFIGURATIONS)

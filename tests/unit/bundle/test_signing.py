@@ -318,7 +318,7 @@ def test_stages_refuse_it(own: Path, keys: Path, use: Callable[..., object]) -> 
 
 def test_device_project_keeps_the_signature(signed: Path, keys: Path, tmp_path: Path) -> None:
     for name in projects.TARGETS:
-        out = projects.fill(name, signed, tmp_path / name, signing.public_key(keys / "own.pub"))
+        out = projects.fill(name, signed, tmp_path / name, signing.public_key(keys / "own.pub")).folder
         assert check(out / "bundle", keys).checked
     fake_device_bundle.change_byte(out / "bundle" / "labels.txt")
     with pytest.raises(ArtifactError, match=r"labels\.txt was changed"):
@@ -327,7 +327,7 @@ def test_device_project_keeps_the_signature(signed: Path, keys: Path, tmp_path: 
 
 def test_device_runs_a_signed_bundle(signed: Path, tmp_path: Path) -> None:
     """Its self-test reads SHA256SUMS, which does not name the signature."""
-    out = projects.fill("raspberry_pi", signed, tmp_path / "pi")
+    out = projects.fill("raspberry_pi", signed, tmp_path / "pi").folder
     done = subprocess.run(
         [sys.executable, "classify.py", "--self-test"], cwd=out, capture_output=True, text=True, check=False
     )

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.helpers import fake_artifacts
 from tests.helpers.command_line import Cli
 from tests.helpers.recipes import BARE
 from tledge._io import files, resources
-from tledge.bundle.reader import Bundle
+from tledge.bundle.reader import Bundle, open_bundle
 from tledge.devices import projects
 from tledge.errors import ArtifactError, RecipeError, RunError
 from tledge.run import folder as run_folder
@@ -32,6 +33,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "src" / "main.c").write_text("int main(void) { return 0; }\n")
     (folder / "run.sh").write_text("#!/bin/sh\n")
     (folder / "run.sh").chmod(0o755)
+    shutil.copy(resources.folder("export") / "manifest.schema.json", tmp_path / "export")
     monkeypatch.setattr(resources, "folder", lambda name: tmp_path / name)
     toy = projects.Target("a toy", ("tflite-int8",), self_test="./run.sh")
     monkeypatch.setattr(projects, "TARGETS", {"toy": toy})
@@ -40,6 +42,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def tree(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def part_of(bundle: Path, *left_out: str) -> set[str]:
+    """The files of a bundle that a project gets: no README, no page, nothing of some variants."""
+    dropped = ("README.md", "preview.html", *left_out, *(f"golden/{variant}." for variant in left_out))
+    return {name for name in tree(bundle) if not name.startswith(dropped)}
 
 
 @pytest.mark.parametrize("name", projects.TARGETS)
@@ -61,17 +69,18 @@ def test_variants_are_known(name: str) -> None:
 
 
 def test_project_is_copied_with_the_bundle(project: Path, bundle: Path, tmp_path: Path) -> None:
-    out = projects.fill("toy", bundle, tmp_path / "deep" / "out")
-    assert tree(out / "bundle") == tree(bundle)
+    out = projects.fill("toy", bundle, tmp_path / "deep" / "out").folder
+    assert tree(out / "bundle") == part_of(bundle, "tflite-fp32")
     assert tree(out) - {f"bundle/{name}" for name in tree(bundle)} == {"src/main.c", "run.sh"}
     assert os.access(out / "run.sh", os.X_OK) and not os.access(out / "src" / "main.c", os.X_OK)
     assert [path.name for path in out.parent.iterdir()] == ["out"]  # nothing temporary stays
 
 
 def test_zip_serves_as_the_folder_does(project: Path, bundle: Path, tmp_path: Path) -> None:
+    filled_from_folder = projects.fill("toy", bundle, tmp_path / "other").folder
     files.canonical_zip(bundle, tmp_path / "b.zip")
-    out = projects.fill("toy", tmp_path / "b.zip", tmp_path / "out")
-    assert files.sha256(out / "bundle") == files.sha256(bundle)
+    out = projects.fill("toy", tmp_path / "b.zip", tmp_path / "out").folder
+    assert files.sha256(out / "bundle") == files.sha256(filled_from_folder / "bundle")
 
 
 @pytest.mark.parametrize(
@@ -83,16 +92,15 @@ def test_leftovers_stay_behind(project: Path, bundle: Path, tmp_path: Path, stra
     path = project / stray
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("left over")
-    out = projects.fill("toy", bundle, tmp_path / "out")
+    out = projects.fill("toy", bundle, tmp_path / "out").folder
     assert not (out / stray).is_file() or stray == "bundle/manifest.json"
-    assert tree(out / "bundle") == tree(bundle)
-    assert files.sha256(out / "bundle") == files.sha256(bundle)
+    assert tree(out / "bundle") == part_of(bundle, "tflite-fp32")
 
 
 def test_folder_of_sources_named_bundle_comes_along(project: Path, bundle: Path, tmp_path: Path) -> None:
     (project / "src" / "bundle").mkdir()
     (project / "src" / "bundle" / "reader.c").write_text("")
-    assert "src/bundle/reader.c" in tree(projects.fill("toy", bundle, tmp_path / "out"))
+    assert "src/bundle/reader.c" in tree(projects.fill("toy", bundle, tmp_path / "out").folder)
 
 
 def test_fill_sees_project_and_bundle(
@@ -104,7 +112,7 @@ def test_fill_sees_project_and_bundle(
 
     toy = replace(projects.TARGETS["toy"], fill=fill)
     monkeypatch.setattr(projects, "TARGETS", {"toy": toy})
-    out = projects.fill("toy", bundle, tmp_path / "out")
+    out = projects.fill("toy", bundle, tmp_path / "out").folder
     assert (out / "labels.h").read_text() == "red green blue"
 
 
@@ -202,6 +210,7 @@ def test_project_as_json(cli: Cli, bundle: Path, tmp_path: Path) -> None:
         "target": PI,
         "project": str(tmp_path / "my pi"),
         "self_test": "python classify.py --self-test",
+        "project_variants": ["tflite-int8", "tflite-fp32"],
     }
 
 
@@ -226,7 +235,7 @@ def prepared(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 def test_run_becomes_bundle_and_project(cli: Cli, prepared: Path) -> None:
     done = cli("bundle", prepared, "--target", PI)
     assert done.code == 0, done.err
-    assert tree(prepared / PI / "bundle") == tree(prepared / "bundle")
+    assert tree(prepared / PI / "bundle") == part_of(prepared / "bundle")
     assert "Not in the bundle: onnx-fp32 (" in done.out and f"Project: {prepared / PI}" in done.out
 
 
@@ -258,3 +267,22 @@ def test_targets_are_listed(cli: Cli) -> None:
     assert set(listed) == set(projects.TARGETS)
     assert listed[PI][-1] == "python classify.py --self-test"
     assert PI in cli("list", "targets").out
+
+
+def test_bundle_of_a_run_is_used_as_it_is(cli: Cli, prepared: Path, bundle: Path) -> None:
+    """What an export bundled, whatever its options, is not bundled anew by others."""
+    from tests.helpers import fake_device_bundle
+
+    def provisional(raw: dict[str, Any]) -> None:
+        raw["artifacts"][1] |= {"verdict": "undecided", "provisional": True}
+
+    fake_device_bundle.change(bundle, provisional)
+    shutil.copytree(bundle, prepared / "bundle")
+    before = files.sha256(prepared / "bundle")
+    done = cli("bundle", prepared, "--target", PI)
+    assert done.code == 0 and files.sha256(prepared / "bundle") == before
+    assert "With: tflite-int8, tflite-fp32, " in done.out
+    assert "Note: saved_model, tflite-fp32, onnx-fp32 of this run came after its bundle" in done.err
+    shipped = {entry.variant: entry for entry in open_bundle(prepared / PI / "bundle").manifest.artifacts}
+    assert shipped["tflite-int8"].provisional and shipped["tflite-int8"].verdict == "undecided"
+    assert shipped["tflite-fp32"].verdict == "passed"
