@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tledge.metrics.statistics import Bin
+from tledge.visualization.text_format import percent
 
 WIDTH, HEIGHT = 480, 280
 """Size of a chart in its own pixels; a page scales it."""
 
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 40, 38
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 40, 38
 """Margins of the plot; the top one has two rows of stage names."""
 
 CHARACTER_WIDTH = 8.0
@@ -120,11 +121,12 @@ def epochs_chart(
     *,
     low: float | None = None,
     high: float | None = None,
+    in_percent: bool = False,
 ) -> Chart:
     """Lay out series (name, kind, a value for each epoch) over epochs with the names of their stages.
 
-    The axis covers the values, and `low` and `high` where given. Strokes end with a stage, because the
-    next stage may have another loss.
+    `in_percent` shows shares in per cent. The axis covers the values, and `low` and `high` where given.
+    Strokes end with a stage, because the next stage may have another loss.
     """
     values = [value for _name, _kind, line in series for value in line if value is not None]
     bounds = [*values, *(bound for bound in (low, high) if bound is not None)] or [0.0, 1.0]
@@ -132,13 +134,14 @@ def epochs_chart(
     scale = _Scale(len(stages), y_values)
     starts = [n for n in range(len(stages)) if n == 0 or stages[n] != stages[n - 1]]
     lines = tuple(_line(title, kind, line, starts, scale) for title, kind, line in series)
-    digits = max(0, -math.floor(math.log10(y_values[1] - y_values[0]) + 1e-9))
+    factor = 100 if in_percent else 1
+    digits = max(0, -math.floor(math.log10(factor * (y_values[1] - y_values[0])) + 1e-9))
     epochs = (tick for tick in ticks(1, len(stages)) if 1 <= tick <= len(stages) and tick == int(tick))
     return Chart(
         name,
-        _description(name, stages, lines),
+        _description(name, stages, lines, percent if in_percent else "{:.4f}".format),
         tuple(Tick(scale.x(epoch - 1), f"{epoch:g}") for epoch in epochs),
-        tuple(Tick(scale.y(value), f"{value:.{digits}f}") for value in y_values),
+        tuple(Tick(scale.y(value), f"{factor * value:.{digits}f}{'%' * in_percent}") for value in y_values),
         _stage_marks([(scale.x(start - 0.5), stages[start]) for start in starts]),
         lines,
     )
@@ -170,21 +173,23 @@ def _stage_marks(names: Sequence[tuple[float, str]]) -> tuple[Mark, ...]:
     return tuple(marks)
 
 
-def _description(name: str, stages: Sequence[str], lines: Sequence[Line]) -> str:
+def _description(
+    name: str, stages: Sequence[str], lines: Sequence[Line], text: Callable[[float], str]
+) -> str:
     """Describe a chart in words, for screen readers."""
     parts = []
     for line in lines:
         values = [value for value in line.values if value is not None]
         if values:
-            parts.append(f"{line.name} from {values[0]:.4f} to {values[-1]:.4f}")
+            parts.append(f"{line.name} from {text(values[0])} to {text(values[-1])}")
     names = ", ".join(dict.fromkeys(stages))
     return f"{name} over {len(stages)} epochs: {'; '.join(parts)}. Stages: {names}."
 
 
-SIDE, EDGE, ABOVE = 320, 44, 10
+SIDE, EDGE, ABOVE = 320, 62, 10
 """Side of a reliability diagram's square, its left margin, its top margin."""
 
-GAP, STRIP = 26, 44
+GAP, STRIP = 48, 44
 """Gap between the square and the strip of shares below it; the strip's height."""
 
 
@@ -207,9 +212,9 @@ def reliability(bins: Sequence[Bin], error: float) -> Reliability:
     top = bins[-1]
     alt = (
         f"Accuracy by raw probability of {images} predictions; on the diagonal both are equal. "
-        f"{top.images} predictions have one above {top.low:.2f}: {top.accuracy:.4f} of these are "
-        f"correct, their mean is {top.confidence:.4f}. Expected calibration error {error:.4f}."
+        f"{top.images} predictions have one above {percent(top.low)}: {percent(top.accuracy)} of these are "
+        f"correct, their mean is {percent(top.confidence)}. Expected calibration error {error:.3f}."
     )
     shares = [number / 5 for number in range(6)]
-    axis = tuple((EDGE + SIDE * x, round(ABOVE + SIDE * (1 - x), 2), f"{x:.1f}") for x in shares)
+    axis = tuple((EDGE + SIDE * x, round(ABOVE + SIDE * (1 - x), 2), f"{100 * x:.0f}%") for x in shares)
     return Reliability(alt, axis, tuple(map(bar, bins)))

@@ -8,17 +8,22 @@ from typing import Any
 
 from tledge._io import files as io_files
 from tledge._io import npy
+from tledge._io.json_records import from_json
 from tledge.bundle import run_summary
 from tledge.bundle.run_summary import Summary
+from tledge.data.sources import left_out
+from tledge.data.sources.left_out import LeftOut
 from tledge.recipe import loader
 from tledge.report import artifacts as report_artifacts
-from tledge.report import images, predictions, reproduce, training
+from tledge.report import images, mistakes, overview, predictions, reproduce, training
 from tledge.report.artifacts import ArtifactLine, Flips, Latencies, Quantization, RepairTrials
+from tledge.report.mistakes import Mistakes
+from tledge.report.overview import Overview
 from tledge.report.predictions import Predictions
 from tledge.report.training import Training
 from tledge.run.folder import RunFolder
 from tledge.run.records import SKIPPED, ParityReport, ParityRow, TrainedRun
-from tledge.visualization.text_format import share, span
+from tledge.visualization.text_format import percent, percent_span
 
 HEADLINE_VARIANTS = (
     "tflite-int8",
@@ -72,10 +77,14 @@ class ReportFacts:
 
     known: Summary
     verdict: Verdict
+    overview: Overview
     figures: tuple[Figure, ...]
     samples: Mapping[str, tuple[Sample, ...]]
     training: Training | None
     answers: Predictions | None
+    mistakes: Mistakes | None
+    left_out: tuple[str, ...]
+    """Files and folders that the data source passed over, a line for each reason."""
     artifacts: tuple[ArtifactLine, ...]
     latencies: Latencies | None
     flips: tuple[Flips, ...]
@@ -98,13 +107,17 @@ def read(folder: RunFolder) -> ReportFacts:
     latencies = report_artifacts.latencies(folder, summary)
     lines = report_artifacts.artifacts(summary, latencies)
     has_recipe = folder.recipe.is_file()
+    wrong = mistakes.read(folder, summary)
     return ReportFacts(
         known=summary,
         verdict=verdict(summary),
+        overview=overview.read(folder, summary, wrong),
         figures=_figures(summary, lines),
         samples=_samples(folder),
         training=training.read(folder, summary),
         answers=predictions.read(folder, summary),
+        mistakes=wrong,
+        left_out=_left_out(folder, summary),
         artifacts=lines,
         latencies=latencies,
         flips=report_artifacts.flips(folder, summary),
@@ -124,8 +137,8 @@ def verdict(summary: Summary) -> Verdict:
 
 def _of_training(run: TrainedRun) -> Verdict:
     score = run.test
-    sentence = f"Accuracy {share(score.accuracy)} on {score.images} test images."
-    below = f"below the recipe's own expectation of {share(run.expected)} on the test split"
+    sentence = f"Accuracy {percent(score.accuracy)} on {score.images} test images."
+    below = f"below the recipe's own expectation of {percent(run.expected)} on the test split"
     reasons = (("keras", below),) * (score.accuracy < run.expected)
     return Verdict("trained", "Trained", sentence, "Nothing is exported yet.", reasons)
 
@@ -165,7 +178,7 @@ def _least_agreement(report: ParityReport) -> str:
     variant = min(agreements, key=lambda name: agreements[name])
     if agreements[variant] == 1:
         return "All predictions match Keras."
-    return f"The lowest agreement with the Keras model is {share(agreements[variant])}, of {variant}."
+    return f"The lowest agreement with the Keras model is {percent(agreements[variant])}, of {variant}."
 
 
 def _artifacts(count: int) -> str:
@@ -175,7 +188,7 @@ def _artifacts(count: int) -> str:
 def _figures(summary: Summary, lines: tuple[ArtifactLine, ...]) -> tuple[Figure, ...]:
     """Return four figures: the model on test images, and the artifact for most devices."""
     test = summary.run.test
-    note = f"{span(test.low, test.high)}, {test.images} images"
+    note = f"{percent_span(test.low, test.high)}, {test.images} images"
     first = Figure("Test accuracy, Keras", "run.test.accuracy", test.accuracy, "share", note)
     measured = [line for line in lines if line.row.accuracy is not None]
     chosen = next((line for name in HEADLINE_VARIANTS for line in measured if line.row.variant == name), None)
@@ -188,12 +201,20 @@ def _of_artifact(line: ArtifactLine) -> tuple[Figure, ...]:
     key = f"parity.{row.variant}"
     figures = [Figure("Size, KiB", f"{key}.bytes", row.bytes, "kib", _smaller(line) or row.variant)]
     if row.agreement is not None:
-        note = span(row.agreement_low, row.agreement_high)
+        note = _of_images(percent_span(row.agreement_low, row.agreement_high), row.images)
         figures.insert(0, Figure("Agreement with Keras", f"{key}.agreement", row.agreement, "share", note))
     if row.accuracy is not None:
         name = f"Test accuracy, {row.variant}"
-        figures.insert(0, Figure(name, f"{key}.accuracy", row.accuracy, "share", span(line.low, line.high)))
+        note = percent_span(line.low, line.high)
+        figures.insert(
+            0, Figure(name, f"{key}.accuracy", row.accuracy, "share", _of_images(note, row.images))
+        )
     return tuple(figures)
+
+
+def _of_images(text: str, images: int) -> str:
+    """Return the note of a figure: its interval and the number of images."""
+    return ", ".join(part for part in (text, f"{images} images" if images else "") if part)
 
 
 def _smaller(line: ArtifactLine) -> str:
@@ -202,12 +223,19 @@ def _smaller(line: ArtifactLine) -> str:
 
 def _of_run(run: TrainedRun) -> tuple[Figure, ...]:
     validation = run.validation
-    note = f"{span(validation.low, validation.high)}, {validation.images} images"
+    note = f"{percent_span(validation.low, validation.high)}, {validation.images} images"
     return (
         Figure("Validation accuracy", "run.validation.accuracy", validation.accuracy, "share", note),
         Figure("Parameters", "run.parameters", run.parameters, "count", run.backbone),
         Figure("Training, minutes", "run.seconds", run.seconds, "minutes", f"{run.train_images} images"),
     )
+
+
+def _left_out(folder: RunFolder, summary: Summary) -> tuple[str, ...]:
+    """Return what the data source passed over, as `tledge data` prints it."""
+    with io_files.complete(folder.data, "Train again."):
+        groups = from_json(dict[str, LeftOut], summary.photos.get("left_out", {}), "left_out")
+    return tuple(left_out.sentences(groups))
 
 
 def _samples(folder: RunFolder) -> dict[str, tuple[Sample, ...]]:

@@ -9,14 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 from tledge._version import __version__
 from tledge.errors import RunError
-from tledge.report import charts, predictions
+from tledge.report import charts, overview, predictions
 from tledge.report.facts import ReportFacts
+from tledge.verification.flips import KIND_WORDS
 from tledge.visualization import markdown as text_markdown
 from tledge.visualization import templates
-from tledge.visualization.text_format import NONE, abstention, interval, kib, point_span, points, share, span
+from tledge.visualization.text_format import (
+    NONE,
+    abstention,
+    accuracy,
+    duration,
+    kib,
+    percent,
+    percent_span,
+    point_span,
+    points,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+FEW_IMAGES = 100
+"""Images below which no reliability diagram is drawn: its bins would hold a handful each."""
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -28,10 +42,11 @@ def short(value: float) -> str:
 
 
 FORMATS: dict[str, Callable[[Any], str]] = {
-    "share": share,
+    "share": percent,
+    "ece": lambda value: f"{value:.3f}",
     "count": lambda value: f"{value:,}",
     "kib": kib,
-    "points": points,
+    "points": lambda value: points(value, digits=1),
     "short": short,
     "tiny": lambda value: f"{value:.1e}",
     "p": lambda value: f"{value:.3g}",
@@ -45,6 +60,10 @@ FORMATS: dict[str, Callable[[Any], str]] = {
 def shown(value: float | None, how: str = "share") -> str:
     """Return a figure in a format of `FORMATS`, a dash for None."""
     return NONE if value is None else FORMATS[how](value)
+
+
+def _points(change: float | None, low: float | None = None, high: float | None = None) -> str:
+    return points(change, low, high, digits=1)
 
 
 def html(facts: ReportFacts) -> str:
@@ -72,16 +91,32 @@ def _rendered(name: str, facts: ReportFacts, *, escape: bool) -> str:
 
 def _environment(escape: bool) -> Environment:
     environment = templates.environment(TEMPLATES, escape_html=escape)
-    environment.globals.update(fact=_fact, has=lambda value: value is not None, layout=charts)
+    environment.globals.update(
+        fact=_fact, has=lambda value: value is not None, layout=charts, mark=_mark, few_images=FEW_IMAGES,
+        kind_words=KIND_WORDS,
+    )  # fmt: skip
     environment.filters.update(
-        shown=shown, span=lambda pair: span(*pair), points=points, point_span=lambda pair: point_span(*pair),
-        interval=interval, abstention=abstention, cell=text_markdown.escape,
+        shown=shown, span=lambda pair: percent_span(*pair), points=_points,
+        point_span=lambda pair: point_span(*pair), duration=duration, interval=accuracy,
+        standing=overview.standing, abstention=abstention, cell=text_markdown.escape,
         code=text_markdown.code, path=text_markdown.address,
         shown_item=lambda row, key: row.get(key, NONE),
         ticked=_with_code, shown_of=lambda key, row: shown(row.get(key)), total=lambda row: sum(row.values()),
-        fewest=_fewest,
+        fewest=_fewest, breakable=_breakable,
     )  # fmt: skip
     return environment
+
+
+def _mark(standing: str) -> str:
+    """Return the mark of a verdict, which shows it without colour."""
+    return {"passed": "✓", "failed": "✗"}.get(standing, "?")
+
+
+def _breakable(text: str) -> Any:
+    """Return a name or path as HTML that may break after a slash, a dot, a hyphen or an underscore."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"([/._-])(?=[^/._-])", r"\1<wbr>", str(escape(text))))
 
 
 def _fewest(counts: Mapping[str, Mapping[str, int]], labels: Sequence[str]) -> list[str]:

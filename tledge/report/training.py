@@ -90,4 +90,4 @@ def _loss(rows: Sequence[Row], stages: Sequence[str]) -> Chart:
 
 
 def _accuracy(rows: Sequence[Row], stages: Sequence[str]) -> Chart:
-    return charts.epochs_chart("Accuracy", stages, _series(rows, "accuracy"), high=1.0)
+    return charts.epochs_chart("Accuracy", stages, _series(rows, "accuracy"), high=1.0, in_percent=True)

@@ -52,6 +52,8 @@ class TrainedRun:
     """Temperature and threshold below which a prediction is rejected; runs of earlier versions have none."""
     remarks: tuple[str, ...] = ()
     """Warnings about the scores, one line each: see `tledge.data.scores`."""
+    trained_on: str = ""
+    """Date (UTC) on which the training ended, as YYYY-MM-DD; runs of earlier versions have none."""
 
 
 @dataclass(frozen=True)

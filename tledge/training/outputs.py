@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tledge._io import atomic, files
@@ -70,7 +72,15 @@ def finish(session: TrainingSession, state: State) -> TrainedRun:
         halved=state.halved,
         confidence=fitted,
         remarks=scores.remarks(inventory, labels, probabilities, prepared.labels, len(state.history)),
+        trained_on=_today(),
     )
+
+
+def _today() -> str:
+    """Return the date in UTC, or that of SOURCE_DATE_EPOCH: files made on two days are then equal."""
+    seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = datetime.fromtimestamp(int(seconds), UTC) if seconds.isdecimal() else datetime.now(UTC)
+    return now.date().isoformat()
 
 
 def _predict(

@@ -30,6 +30,11 @@ def span(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{low:.4f}–{high:.4f}"
 
 
+def percent_span(low: float | None, high: float | None) -> str:
+    """Return an interval of shares in per cent, as `71.3–93.9%`; empty where a bound is None."""
+    return "" if low is None or high is None else f"{percent(low).removesuffix('%')}–{percent(high)}"
+
+
 def interval(score: Score) -> str:
     """Return `.9650 (.9410–.9790, 372 images)`, with top-5 accuracy where it was measured."""
     top5 = "" if score.top5 is None else f", top-5 {score.top5:.4f}"

@@ -97,4 +97,4 @@ def test_reliability_bars() -> None:
         charts.STRIP / 3, abs=0.01
     )
     assert low.x < top.x < charts.EDGE + charts.SIDE
-    assert "30 predictions have one above 0.80: 1.0000" in made.alt and "error 0.0625" in made.alt
+    assert "30 predictions have one above 80.0%: 100.0%" in made.alt and "error 0.062" in made.alt

@@ -54,7 +54,7 @@ def test_verdict_in_words() -> None:
     passed, other = row("a", "passed", 1.0), row("b", "passed", 0.98)
     assert verdict(passed).detail == "All predictions match Keras."
     assert verdict(passed).sentence == "All 1 artifact passed."
-    assert verdict(passed, other).detail.endswith("is 0.9800, of b.")
+    assert verdict(passed, other).detail.endswith("is 98.0%, of b.")
     found = verdict(passed, row("c", "skipped"))
     assert (found.kind, found.sentence) == ("passed", "1 of 2 artifacts passed, the others were skipped.")
     assert verdict(row("c", "skipped")).kind == "undecided"

@@ -12,12 +12,15 @@ from tests.helpers import fake_report
 from tests.helpers.fake_report import LABELS, Page
 from tests.helpers.report_texts import rewritten
 from tests.helpers.reports import change
+from tledge.report import mistakes, overview
+from tledge.visualization.text_format import percent
 
 pytest.importorskip("jinja2")
 
 
 def test_nothing_is_asked_for_from_elsewhere(made: Path, page: Page) -> None:
-    allowed = re.compile(r"#[\w-]+|data:image/(jpeg|png);base64,[\w+/=]+")
+    of_run = "|".join(re.escape(path) for path, _name in overview.LINKS)
+    allowed = re.compile(rf"#[\w-]+|data:image/(jpeg|png);base64,[\w+/=]+|{of_run}")
     for _tag, attributes in page.tags:
         for name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
             assert allowed.fullmatch(attributes.get(name, "#none")), attributes
@@ -27,7 +30,7 @@ def test_nothing_is_asked_for_from_elsewhere(made: Path, page: Page) -> None:
 
 
 def test_every_picture_has_words(page: Page) -> None:
-    assert len(page.named("img")) == 29 + 2 * 3
+    assert len(page.named("img")) == 29 + 2 * 3 + mistakes.MOST_PICTURES
     assert all(one["alt"].strip() for one in page.named("img"))
     charts = page.named("svg")
     assert len(charts) == 3 and all(one["role"] == "img" and one["aria-label"] for one in charts)
@@ -36,10 +39,14 @@ def test_every_picture_has_words(page: Page) -> None:
 
 def test_links_and_headings_meet(page: Page) -> None:
     targets = {one["id"] for _tag, one in page.tags if "id" in one}
-    linked = {one["href"].removeprefix("#") for one in page.named("a")}
+    hrefs = {one["href"] for one in page.named("a")}
+    files = {href for href in hrefs if not href.startswith("#")}
+    assert files == {"recipe.toml", "history.csv", "parity.json"}
+    linked = {href.removeprefix("#") for href in hrefs - files}
     assert linked <= targets
     assert linked == {
-        "data", "training", "answers", "artifacts", "flips", "quantization", "environment", "again"
+        "data", "training", "answers", "mistakes", "artifacts", "flips", "quantization", "environment",
+        "again",
     }  # fmt: skip
     assert len(page.named("h1")) == 1
 
@@ -71,12 +78,12 @@ def test_markdown_says_the_same(made: Path) -> None:
     rows = {row[0]: row for row in tables["artifact verdict"]}
     for row in json.loads((made / "parity.json").read_text())["rows"]:
         shown = rows[row["variant"]]
-        assert shown[1:3] == [row["verdict"], f"{row['accuracy']:.4f}"]
-        assert shown[5:7] == [f"{row['agreement']:.4f}", f"{row['bytes'] / 1024:.0f}"]
+        assert shown[1:3] == [row["verdict"], percent(row["accuracy"])]
+        assert shown[5:7] == [percent(row["agreement"]), f"{row['bytes'] / 1024:.0f}"]
     expected = fake_report.known(made)
     for label in LABELS:
         (found,) = [row for row in tables["class test images"] if row[0] == label]
-        assert found[2] == f"{expected[f'answers.class.{label}.recall']:.4f}"
+        assert found[2] == percent(expected[f"answers.class.{label}.recall"])
         (counts,) = [row for row in tables["label cat"] if row[0] == label]
         assert [float(one) for one in counts[1:]] == [
             expected[f"answers.counts.{label}.{other}"] for other in LABELS

@@ -37,7 +37,7 @@ def test_after_training_alone(tmp_path: Path) -> None:
 def test_run_below_its_expectation_says_so(tmp_path: Path) -> None:
     path = fake_report.run(tmp_path / "tiny", exported=False)
     change(path / "run.json", lambda raw: raw.update(expected=0.99))
-    assert "below the recipe's own expectation of 0.9900" in rewritten(path).text
+    assert "below the recipe's own expectation of 99.0%" in rewritten(path).text
 
 
 def test_remarks_stand_in_both_reports(tmp_path: Path) -> None:

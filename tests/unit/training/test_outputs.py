@@ -93,3 +93,12 @@ def test_golden_set_is_the_test_split(finished: Finished) -> None:
     assert golden.ids == tuple(f"{row}.png" for row in ROWS["test"])
     np.testing.assert_array_equal(golden.probabilities, finished.network.table[ROWS["test"]])
     np.testing.assert_array_equal(golden.labels, finished.labels[ROWS["test"]])
+
+
+def test_date_of_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SOURCE_DATE_EPOCH sets it, so that trainings of two days leave equal files."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    assert outputs._today() == "1970-01-02"
+    for wrong in ("", "x", "-1"):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", wrong)
+        assert outputs._today() >= "2026-01-01"
