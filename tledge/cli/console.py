@@ -108,15 +108,37 @@ def result_console() -> Console:
 
 
 def print_table(table: Any) -> None:
-    """Print a table on stdout."""
-    result_console().print(table)
+    """Print a table on stdout; where the window is too narrow for it, row by row."""
+    console = result_console()
+    console.print(fitting_table(table, console))
+
+
+def fitting_table(table: Any, console: Console) -> Any:
+    """Return a table, or its rows below each other where it is wider than the console with every word whole.
+
+    A row becomes a line with its first cell, then a line for each other one, after the name of its column.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    boundless = console.options.update(max_width=10_000)
+    if not table.show_header or console.measure(table, options=boundless).minimum <= console.width:
+        return table
+    names = [" ".join(str(column.header).split()) for column in table.columns]
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    narrow = Table(box=None, show_header=False, pad_edge=False, title=table.title)
+    for cells in rows:
+        narrow.add_row(cells[0], Text(""))
+        for name, cell in zip(names[1:], cells[1:], strict=True):
+            narrow.add_row(Text(f"  {name}"), cell)
+    return narrow
 
 
 def print_fitting(draw: Callable[[Console], tuple[Any, tuple[str, ...]]]) -> None:
     """Print a table on stdout that hides columns where the window is too narrow, and say which."""
     console = result_console()
     table, hidden = draw(console)
-    console.print(table)
+    console.print(fitting_table(table, console))
     if hidden:
         console.print(f"Columns hidden in this narrow window (see --json): {', '.join(hidden)}.")
 

@@ -16,6 +16,7 @@ from tledge.cli.options import (
     open_run_for_writing,
     print_json,
     print_next_step,
+    report_shown,
     shell_path,
     write_report,
 )
@@ -28,11 +29,15 @@ if TYPE_CHECKING:
 @click.command("list", epilog=example("tledge list recipes"))
 @click.argument(
     "what",
+    metavar="WHAT",
     type=click.Choice(["recipes", "keys", "runs", "variants", "backbones", "sources", "targets"]),
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_(what: str, as_json: bool) -> None:
-    """List recipes, recipe keys, runs in runs/, variants, backbones, data sources or device projects."""
+    """List recipes, recipe keys, runs in runs/, variants, backbones, data sources or device projects.
+
+    WHAT is recipes, keys, runs, variants, backbones, sources or targets.
+    """
     from tledge.cli import console, listing
 
     rows = listing.TABLES[what]()
@@ -161,7 +166,8 @@ def report(run: Path | None, as_json: bool) -> None:
     from tledge.report.write import write
 
     folder, _recipe = open_run_for_writing(run)
-    written = write(folder)
+    with report_shown():
+        written = write(folder)
     if as_json:
         print_json({"html": str(written.html), "text": str(written.text), "verdict": written.verdict})
         return

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -245,6 +246,17 @@ def lock_until_exit(folder: RunFolder) -> None:
     click.get_current_context().with_resource(folder.alone())
 
 
+@contextmanager
+def report_shown() -> Iterator[None]:
+    """Show in a block that the report is being written, which takes seconds, unless the command is quiet."""
+    from tledge.cli import console
+    from tledge.progress import start_task
+
+    is_quiet = bool(click.get_current_context().params.get("quiet"))
+    with console.progress_shown(is_quiet) as progress, start_task(progress, "write the report"):
+        yield
+
+
 def write_report(folder: RunFolder, as_json: bool = False) -> str | None:
     """Write a run's report at the end of a command, and return its path.
 
@@ -253,7 +265,8 @@ def write_report(folder: RunFolder, as_json: bool = False) -> str | None:
     from tledge.report.write import write
 
     try:
-        written = write(folder)
+        with report_shown():
+            written = write(folder)
     except TledgeError as error:
         echo(f"No report: {error}", err=True)
         return None

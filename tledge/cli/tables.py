@@ -35,17 +35,19 @@ BENCH_COLUMNS = (
 )  # fmt: skip
 
 
-BENCH_SPARE = ("model MiB", "p90 ms", "load ms", "KiB")
+BENCH_SPARE = ("model MiB", "p90 ms", "load ms", "KiB", "peak MiB", "p99 ms", "accuracy")
 """Columns that are hidden in a narrow window, in this order."""
 
 
 COMPARED_COLUMNS = (
-    "variant", "accuracy A → B", "change", "p", "agree", "regressed", "fixed", "KiB A → B", "p50 ms A → B",
-    "verdict",
+    "variant", "accuracy A → B", "change", "change (95 %)", "p", "agree", "regressed", "fixed", "KiB A → B",
+    "p50 ms A → B", "verdict",
 )  # fmt: skip
 
 
-COMPARED_SPARE = ("agree", "p", "fixed", "regressed")
+COMPARED_SPARE = (
+    "agree", "p", "fixed", "regressed", "change (95 %)", "p50 ms A → B", "KiB A → B",
+)  # fmt: skip
 """As `BENCH_SPARE`, for the table of a comparison."""
 
 
@@ -78,14 +80,14 @@ def risk_table(curves: Mapping[str, RiskCoverage]) -> Any:
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for split in curves:
-        for name in ("coverage", "threshold", "error"):
-            table.add_column(f"{split}\n{name}", justify="right", no_wrap=True)
+        for title, name in ((split, "coverage"), ("", "threshold"), ("", "error")):
+            table.add_column(f"{title}\n{name}", justify="right", no_wrap=True)
     for points_of_splits in zip(*(curve.rows for curve in curves.values()), strict=False):
         table.add_row(
             *(
                 text
                 for point in points_of_splits
-                for text in (f"{point.coverage:.1%}", f"{point.threshold:.4f}", f"{point.error:.1%}")
+                for text in (percent(point.coverage), f"{point.threshold:.4f}", percent(point.error))
             )
         )
     return table
@@ -187,7 +189,8 @@ def repair_table(variant: str, trials: Sequence[Mapping[str, Any]], chosen: str)
     table = _table(names, left=("repair", "mode", "gates"), title=f"{variant} on held-out images")
     for trial in trials:
         name = trial["name"] + " *" * _is_best(trial, trials) + " (chosen)" * (trial["name"] == chosen)
-        predictions = (points(trial["accuracy_change"]), share(trial["agreement"]), share(trial["between"]))
+        shares = (percent(trial["agreement"]), percent(trial["between"]))
+        predictions = (points(trial["accuracy_change"]), *shares)
         costs = (kib(trial["bytes"]), f"{trial['milliseconds']:.2f}", f"{trial['seconds']:.1f}")
         table.add_row(name, trial["mode"], *predictions, *costs, trial["verdict"])
     return table
@@ -326,7 +329,7 @@ def _bench_table(report: BenchReport, hidden: Sequence[str]) -> Any:
 
 
 def _bench_row(row: Measure) -> list[str]:
-    head = [row.variant, kib(row.bytes), share(row.accuracy)]
+    head = [row.variant, kib(row.bytes), percent(row.accuracy)]
     how = [row.kernels or row.status, "–" if row.threads is None else str(row.threads)]
     times = (row.load_ms, row.p50_ms, row.p90_ms, row.p99_ms, row.images_per_second)
     memory = (row.peak_mib, row.model_mib)
@@ -364,10 +367,13 @@ def _compared_row(row: ComparedRow) -> list[str]:
 
     return [
         row.variant,
-        pair(row.accuracy_a, row.accuracy_b, share),
-        points(row.change, row.change_low, row.change_high),
+        pair(row.accuracy_a, row.accuracy_b, percent),
+        points(row.change, digits=1),
+        NONE
+        if row.change_low is None or row.change_high is None
+        else point_span(row.change_low, row.change_high),
         _short(row.mcnemar_p),
-        share(row.agreement),
+        percent(row.agreement),
         *("–" if count is None else str(count) for count in (row.lost, row.won)),
         f"{kib(row.bytes_a)} → {kib(row.bytes_b)}",
         pair(row.p50_ms_a, row.p50_ms_b, _short),

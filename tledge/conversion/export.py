@@ -86,21 +86,33 @@ def export(
     artifacts = {} if force else _kept(inputs, wanted, progress)
     missing = [name for name in wanted if name not in artifacts]
 
+    running: list[str] = []
+
     def convert(converter: Converter, name: str) -> None:
+        running.append(name)
+        task.advance(0, **_now(running))
         artifact = _convert_variant(converter, inputs, name)
+        running.remove(name)
         files.write_json(folder.artifacts / f"{artifact.variant}.json", artifact)
         progress.say(
             f"{artifact.variant:16} {text_format.size(artifact.bytes):>12}  {artifact.seconds:5.1f} s"
         )
-        task.advance(1)
+        task.advance(1, **_now(running))
         artifacts[name] = artifact
 
-    with start_task(progress, "export", len(missing)) as task:
+    if missing:
+        progress.say(f"Converting {folder.path} into {', '.join(missing)}")
+    with start_task(progress, "convert", len(missing)) as task:
         _convert_in_parallel(_queues_of_processes(missing), convert, recipe.export.memory_mib)
     in_order = [artifacts[name] for name in wanted]
     if inputs.calibration:
         calibration_data.note_stability(folder, inputs.calibration.record, in_order, progress)
     return in_order
+
+
+def _now(running: Sequence[str]) -> dict[str, str]:
+    """Return the figure that names the variants at work, one in each process."""
+    return {"now": " and ".join(running)} if running else {}
 
 
 def _kept(inputs: ExportInputs, wanted: Sequence[str], progress: Progress) -> dict[str, Artifact]:

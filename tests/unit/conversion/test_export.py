@@ -170,11 +170,13 @@ BOTH = ["tflite-fp32", "tflite-int8"]
 
 def test_nothing_changed_converts_nothing_again(trained: tuple[RunFolder, Recipe]) -> None:
     folder, recipe = trained
-    first = export.export(folder, with_int8(recipe, repair=False), BOTH)
-    listener = Listener()
+    first_listener, listener = Listener(), Listener()
+    first = export.export(folder, with_int8(recipe, repair=False), BOTH, first_listener)
+    assert f"Converting {folder.path} into tflite-fp32, tflite-int8" in first_listener.lines
     again = export.export(RunFolder(folder.path), with_int8(recipe, repair=False), BOTH, listener)
     assert again == first and FakeConverter.converted == BOTH
     assert [line for line in listener.lines if "kept, nothing changed: tflite-fp32, tflite-int8" in line]
+    assert not [line for line in listener.lines if line.startswith("Converting")]
     assert json.loads(folder.calibration.read_text())["stability"] == {"largest": 0.1, "warning": ""}
     export.export(RunFolder(folder.path), with_int8(recipe, repair=False), BOTH, force=True)
     assert FakeConverter.converted == [*BOTH, *BOTH]
