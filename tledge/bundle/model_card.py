@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tledge.bundle import render
+from tledge.bundle import front_matter, render
 from tledge.bundle.run_summary import Summary
 from tledge.contract import OUTPUT_NAME
 from tledge.data.sources.registry import SOURCES
@@ -18,7 +18,7 @@ from tledge.metrics.parity_gates import MIN_CLASS_IMAGES
 from tledge.metrics.per_class import Recall
 from tledge.run.records import ParityRow
 from tledge.visualization import markdown
-from tledge.visualization.text_format import NONE, kib, points, share, span
+from tledge.visualization.text_format import NONE, kib, percent, percent_span, points
 
 MOST_CLASSES = 30
 """Classes up to which a table has a line for each; with more, only totals."""
@@ -57,6 +57,7 @@ def text(summary: Summary, rows: Sequence[ParityRow], version: str) -> str:
     return render.render_template(
         "MODEL_CARD.md.jinja",
         known=summary,
+        front_matter=front_matter.text(summary, rows),
         run=summary.run,
         rows=rows,
         version=version,
@@ -90,11 +91,19 @@ def _count_rows(summary: Summary) -> list[list[object]]:
 def _accuracy_rows(summary: Summary, rows: Sequence[ParityRow]) -> Iterator[list[str]]:
     """Yield the figures of the Keras model and of every artifact."""
     test = summary.run.test
-    yield ["Keras model", NONE, share(test.accuracy), span(test.low, test.high), NONE, NONE, "reference"]
+    yield [
+        "Keras model",
+        NONE,
+        percent(test.accuracy),
+        percent_span(test.low, test.high),
+        NONE,
+        NONE,
+        "reference",
+    ]
     for row in rows:
         low, high = accuracy_interval(row) or (None, None)
-        change = points(row.accuracy_change, row.change_low, row.change_high)
-        figures = [share(row.accuracy), span(low, high) or NONE, change, share(row.agreement)]
+        change = points(row.accuracy_change, row.change_low, row.change_high, digits=1)
+        figures = [percent(row.accuracy), percent_span(low, high) or NONE, change, percent(row.agreement)]
         yield [row.variant, kib(row.bytes), *figures, "provisional" if row.provisional else row.verdict]
 
 

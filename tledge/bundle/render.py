@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from tledge.bundle.manifest import Shipped
 from tledge.formats.registry import VARIANTS
 from tledge.metrics.per_class import Recall
 from tledge.run.records import ParityRow
 from tledge.visualization import markdown, templates
-from tledge.visualization.text_format import abstention, kib, share, span
+from tledge.visualization.text_format import abstention, kib, percent, percent_span
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -20,8 +20,8 @@ def render_template(name: str, **values: object) -> str:
     environment = templates.environment(FOLDER)
     environment.globals["table"] = markdown.table
     environment.filters.update(
-        escape=markdown.escape, code=markdown.code, share=share, kib=kib, abstention=abstention,
-        recall=_recall, count=lambda value: f"{value:,}", percent=lambda value: f"{value:.1%}",
+        escape=markdown.escape, code=markdown.code, kib=kib, abstention=abstention,
+        recall=_recall, count=lambda value: f"{value:,}", percent=percent, without_path=_without_path,
     )  # fmt: skip
     return markdown.single_blank_lines(environment.get_template(name).render(values))
 
@@ -32,5 +32,13 @@ def paths_without_bytes(entries: Iterable[Shipped | ParityRow]) -> list[str]:
     return [Path(entry.path).name for entry, known in variants if known and known.mode.input != "uint8"]
 
 
+def _without_path(source: str) -> str:
+    """Return a source or backbone without folders of this machine: `folder:x` for `folder:/home/me/x`."""
+    kind, colon, place = source.partition(":")
+    path = PureWindowsPath(place)
+    is_of_machine = bool(path.drive or path.root) or place.startswith(("~", ".."))
+    return f"{kind}{colon}{path.name}" if is_of_machine else source
+
+
 def _recall(recall: Recall) -> str:
-    return f"{share(recall.recall)} ({span(recall.low, recall.high)}, {recall.images} images)"
+    return f"{percent(recall.recall)} ({percent_span(recall.low, recall.high)}, {recall.images} images)"

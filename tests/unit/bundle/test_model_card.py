@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import tledge
 from tests.helpers.fake_artifacts import run as bare_run
 from tests.helpers.model_cards import rows_of
 from tledge.bundle import build as stage
@@ -20,6 +21,7 @@ from tledge.bundle.run_summary import Summary
 from tledge.errors import ArtifactError
 from tledge.run.folder import RunFolder
 from tledge.run.records import ParityRow
+from tledge.visualization.text_format import percent
 
 pytest.importorskip("jinja2")
 
@@ -70,16 +72,51 @@ def test_figures_are_those_of_the_files(shared_report_run: Path) -> None:
     text = card_of(shared_report_run)
     rows = rows_of(text, "artifact")
     test = json.loads((shared_report_run / "run.json").read_text())["test"]
-    assert rows["Keras model"][1] == f"{test['accuracy']:.4f}"
+    assert rows["Keras model"][1] == percent(test["accuracy"])
     for row in json.loads((shared_report_run / "parity.json").read_text())["rows"]:
         kib, accuracy, interval, change, agreement, verdict = rows[row["variant"]]
-        assert (kib, accuracy) == (f"{row['bytes'] / 1024:.0f}", f"{row['accuracy']:.4f}")
-        assert change.startswith(f"{100 * row['accuracy_change']:+.2f} pp (")
-        assert (agreement, verdict) == (f"{row['agreement']:.4f}", row["verdict"])
-        low, high = map(float, interval.split("–"))
-        assert low < row["accuracy"] < high
+        assert (kib, accuracy) == (f"{row['bytes'] / 1024:.0f}", percent(row["accuracy"]))
+        assert change.startswith(f"{100 * row['accuracy_change']:+.1f} pp (")
+        assert (agreement, verdict) == (percent(row["agreement"]), row["verdict"])
+        low, high = map(float, interval.removesuffix("%").split("–"))
+        assert low < 100 * row["accuracy"] < high
         file = rows_of(text, "file")[row["path"].rpartition("/")[2]]
         assert (file[0].replace(",", ""), file[2]) == (str(row["bytes"]), row["sha256"])
+
+
+def test_date_is_that_of_the_training(shared_report_run: Path) -> None:
+    def dated(known: Summary) -> Summary:
+        return replace(known, run=replace(known.run, trained_on="2026-03-01"))
+
+    assert "on 2026-03-01." in section(card_of(shared_report_run, dated), "Model")
+    assert " on 20" not in section(card_of(shared_report_run), "Model")
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("/home/me/photos", "photos"),
+        (r"C:\Users\me\photos", "photos"),
+        ("~/photos", "photos"),
+        ("a/photos", "a/photos"),
+    ],
+)
+def test_card_names_no_path_of_the_machine(shared_report_run: Path, place: str, shown: str) -> None:
+    def moved(known: Summary) -> Summary:
+        assert known.recipe
+        data = replace(known.recipe.data, source=f"folder:{place}")
+        return replace(known, recipe=replace(known.recipe, data=data))
+
+    text = card_of(shared_report_run, moved)
+    assert f"Source: `folder:{shown}` (" in text and "home" not in text and "Users" not in text
+
+
+def test_card_shows_how_to_use_the_model(shared_report_run: Path) -> None:
+    use = section(card_of(shared_report_run), "How to use it")
+    assert "tledge predict . photo.jpg" in use
+    (code,) = re.findall(r"```python\n(.*?)```", use, re.S)
+    compile(code, "card", "exec")
+    assert {"load"} <= set(dir(tledge)) and 'tledge.load(".")' in code
 
 
 def test_changed_figure_changes_the_card(own: Path) -> None:
@@ -87,7 +124,7 @@ def test_changed_figure_changes_the_card(own: Path) -> None:
     raw = json.loads((own / "parity.json").read_text())
     raw["rows"][0]["accuracy"] = 0.1234
     (own / "parity.json").write_text(json.dumps(raw))
-    assert "0.1234" not in before and "0.1234" in card_of(own)
+    assert "12.3%" not in before and "12.3%" in card_of(own)
 
 
 def test_card_tells_data_contract_and_versions(shared_report_run: Path) -> None:
@@ -182,8 +219,8 @@ def weak_of(shared_report_run: Path, *rows: ParityRow) -> str:
 def test_weak_classes_are_named_of_each_model(shared_report_run: Path) -> None:
     recalls = {"cat": (100, 0.5, 0.4), "dog": (100, 0.99, 0.99), "owl": (5, 0.2, 0.2)}
     text = weak_of(shared_report_run, row(recalls, accuracy=0.85))
-    assert "Keras model: recall is significantly below its accuracy for cat 0.5000" in text
-    assert "`tflite-int8`: recall is significantly below its accuracy for cat 0.4000" in text
+    assert "Keras model: recall is significantly below its accuracy for cat 50.0%" in text
+    assert "`tflite-int8`: recall is significantly below its accuracy for cat 40.0%" in text
     assert "Too few test images to decide (fewer than 20): owl." in text
 
 
@@ -191,6 +228,6 @@ def test_no_class_stands_out(shared_report_run: Path) -> None:
     text = weak_of(shared_report_run, row({"cat": (100, 0.9, 0.9), "dog": (100, 0.95, 0.95)}, accuracy=0.9))
     assert (
         "no class has a recall significantly below its accuracy" in text
-        and "lowest recall is that of cat, 0.9000" in text
+        and "lowest recall is that of cat, 90.0%" in text
     )
     assert "Same recall as the Keras model in every class: `tflite-int8`." in text
