@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import Namespace
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,3 +106,20 @@ def test_table_fits_the_page() -> None:
     lines = first_hour.table([GOOD, replace(GOOD, command="x" * 90)]).splitlines()
     assert len(lines) == 4 and {len(line) for line in lines[:3]} == {len(lines[0])} and len(lines[0]) <= 100
     assert lines[-1].split()[-2:] == ["10.0", "10.0"]
+
+
+def test_older_code_is_compared_from_init_to_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def to_bundle(_asked: object, work: Path, code: Path) -> list[Measured]:
+        if code != first_hour.newcomer.ROOT:
+            return [replace(GOOD, seconds=100, cpu=40)]
+        (work / "runs" / "mine" / "bundle").mkdir(parents=True)
+        (work / "runs" / "mine" / "bundle" / "manifest.json").touch()
+        return [replace(GOOD, seconds=30, cpu=20), replace(GOOD, seconds=20, cpu=4)]
+
+    monkeypatch.setattr(first_hour, "to_bundle", to_bundle)
+    monkeypatch.setattr(first_hour, "older", lambda _commit: nullcontext(tmp_path / "before"))
+    asked = Namespace(before="v1")
+    assert first_hour.compare(asked, tmp_path) == 0
+    assert "this code / v1: 0.50 of the seconds, 0.60 of the CPU time" in capsys.readouterr().out
