@@ -359,20 +359,22 @@ class Parity:
         0.98, "lowest accuracy of quantized artifacts, as a fraction of Keras' accuracy", low=0, high=1
     )
     max_drop: float = key(0.01, "largest drop of the accuracy, as a fraction of the images", low=0, high=1)
-    max_class_drop: float = key(
-        0.05, "largest drop of the recall of a class with 20 images or more", low=0, high=1
-    )
+    max_class_drop: float = key(0.05, "largest drop of the recall of a class of 20 images", low=0, high=1)
     max_arena_kib: float = key(
         0.0,
-        "largest tensor arena of tflite-int8 in tflite-micro in KiB, 0 for no limit; needs the extra "
-        "microcontroller",
+        "largest arena of tflite-int8 in tflite-micro in KiB, 0 for no limit; needs extra microcontroller",
         low=0,
     )
     max_flash_kib: float = key(0.0, "largest file of tflite-int8 in KiB, 0 for no limit", low=0)
+    stress_agreement: float = key(
+        0.95, "lowest agreement with Keras under any corruption that --stress tries", low=0, high=1
+    )
+    stress_drop: float = key(
+        0.03, "largest drop of the accuracy under any of these, as a fraction of the images", low=0, high=1
+    )
     strict: bool = key(
         False,
-        "whether an artifact stays out of the bundle where images are too few to confirm it; else it is "
-        "bundled and marked provisional",
+        "keep artifacts out of the bundle that too few images cannot confirm; else they are provisional",
     )
 
 

@@ -64,7 +64,7 @@ COMPARED_STYLES = {
 }  # fmt: skip
 
 
-def _table(names: Sequence[str], left: Sequence[str], title: str | None = None) -> Any:
+def empty_table(names: Sequence[str], left: Sequence[str], title: str | None = None) -> Any:
     """Create a table with these columns, aligned to the right except those named in `left`."""
     from rich.table import Table
 
@@ -97,7 +97,7 @@ def runs_table(lines: Sequence[RunLine]) -> Any:
     """Draw every run with its test accuracy and the verdicts of its artifacts."""
     from rich.text import Text
 
-    table = _table(("run", "when", "state", "test accuracy"), left=("run", "when", "state"))
+    table = empty_table(("run", "when", "state", "test accuracy"), left=("run", "when", "state"))
     table.add_column("verdicts", overflow="fold")
     for line in lines:
         synthetic = " synthetic" if line.synthetic else ""
@@ -138,7 +138,7 @@ def _parity_table(report: ParityReport, hidden: Sequence[str]) -> Any:
     from rich.text import Text
 
     shown = [name for name in PARITY_COLUMNS if name not in hidden]
-    table = _table(shown, left=("variant", "verdict", "kernels"))
+    table = empty_table(shown, left=("variant", "verdict", "kernels"))
 
     def add(cells: Mapping[str, Any], style: str = "") -> None:
         table.add_row(*(cells.get(name, "") for name in shown), style=style)
@@ -186,7 +186,7 @@ def repair_table(variant: str, trials: Sequence[Mapping[str, Any]], chosen: str)
     marks the repairs that no other one beats in agreement, size and latency at once.
     """
     names = ("repair", "mode", "change", "agreement", "between", "KiB", "ms", "seconds", "gates")
-    table = _table(names, left=("repair", "mode", "gates"), title=f"{variant} on held-out images")
+    table = empty_table(names, left=("repair", "mode", "gates"), title=f"{variant} on held-out images")
     for trial in trials:
         name = trial["name"] + " *" * _is_best(trial, trials) + " (chosen)" * (trial["name"] == chosen)
         shares = (percent(trial["agreement"]), percent(trial["between"]))
@@ -272,7 +272,7 @@ def _evidence(row: ParityRow, reference: Reference) -> str:
 def skew_table(report: SkewReport) -> Any:
     """Draw a row for each preprocessing: its pixels and the predictions from them, beside the contract's."""
     names = ("preprocessing", "mean Δ grey", "max", "accuracy", "change", "agreement", "max Δp")
-    table = _table(names, left=("preprocessing",))
+    table = empty_table(names, left=("preprocessing",))
     for row in report.rows:
         grey = (f"{row.mean_difference:.2f}", str(row.max_difference))
         change = points(row.accuracy_change, row.change_low, row.change_high)
@@ -321,7 +321,7 @@ def _bench_table(report: BenchReport, hidden: Sequence[str]) -> Any:
     from rich.text import Text
 
     shown = [name for name in BENCH_COLUMNS if name not in hidden]
-    table = _table([name.replace(" ", "\n") for name in shown], left=("variant", "kernels"))
+    table = empty_table([name.replace(" ", "\n") for name in shown], left=("variant", "kernels"))
     for row in report.rows:
         cells = dict(zip(BENCH_COLUMNS, _bench_row(row), strict=True))
         table.add_row(*(Text(cells[name]) for name in shown), style=STYLES.get(row.status, ""))
@@ -353,7 +353,7 @@ def _compared_table(report: ComparedReport, hidden: Sequence[str]) -> Any:
     from rich.text import Text
 
     shown = [name for name in COMPARED_COLUMNS if name not in hidden]
-    table = _table(shown, left=("variant", "verdict"))
+    table = empty_table(shown, left=("variant", "verdict"))
     for row in report.rows:
         cells = dict(zip(COMPARED_COLUMNS, _compared_row(row), strict=True))
         style = COMPARED_STYLES.get(row.verdict, "")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tledge._io.encoding import one_line
 from tledge.cli.options import echo, is_wide, shell_path
+from tledge.errors import InconclusiveError, ParityFailed
 from tledge.visualization.text_format import percent, points
 
 if TYPE_CHECKING:
     from tledge.bundle.build import Bundled
     from tledge.run.records import ParityReport, ParityRow
+    from tledge.verification.stress import StressReport
 
 
 def show(report: ParityReport, path: Path) -> None:
@@ -95,3 +98,84 @@ def fail(report: ParityReport) -> NoReturn:
     from tledge.verification.verify import failure
 
     raise failure(report, "The reasons are above.")
+
+
+def show_stress(report: StressReport) -> None:
+    """Print how artifacts predict under blur, noise, bad light and compression."""
+    from tledge.cli import console
+
+    echo(f"{report.images} test photos, each corrupted in 9 ways at 3 levels.")
+    echo(f"Accuracy of Keras: {_keras_under_stress(report)}")
+    console.print_table(_stress_verdicts(report))
+    echo("Accuracy of Keras, and least agreement of the artifacts, at levels 1 to 3:")
+    console.print_table(_stress_levels(report))
+    for verdict in report.verdicts:
+        for reason in verdict.reasons:
+            echo(f"{verdict.variant}: {reason}")
+
+
+def fail_under_stress(report: StressReport) -> None:
+    """Raise ParityFailed where an artifact failed, InconclusiveError where images are too few to say."""
+    bad = [verdict for verdict in report.verdicts if verdict.verdict != "passed"]
+    if not bad:
+        return
+    failed = [f"{verdict.variant} ({verdict.worst})" for verdict in bad if verdict.verdict == "failed"]
+    if failed:
+        raise ParityFailed(f"does not hold under stress: {', '.join(failed)}. The reasons are above.")
+    names = ", ".join(verdict.variant for verdict in bad)
+    raise InconclusiveError(f"stress is inconclusive: {names}. The reasons are above.")
+
+
+def _keras_under_stress(report: StressReport) -> str:
+    lowest = min(report.rows, key=lambda row: row.reference_accuracy)
+    return (
+        f"{percent(report.clean_accuracy)} clean, {percent(lowest.reference_accuracy)} under "
+        f"{lowest.corruption}, level {lowest.level}."
+    )
+
+
+def _stress_verdicts(report: StressReport) -> Any:
+    """Draw a row for each artifact: its verdict, and where it agrees least and loses most."""
+    from tledge.cli.tables import empty_table, verdict_text
+
+    table = empty_table(
+        ("variant", "verdict", "agree", "least under", "drop", "most under"),
+        left=("variant", "verdict", "least under", "most under"),
+    )
+    for verdict in report.verdicts:
+        worst = verdict.worst if verdict.lowest_agreement < 1 else ""
+        steepest = verdict.steepest if verdict.largest_drop > 0 else ""
+        drop = points(-verdict.largest_drop, digits=1)
+        table.add_row(
+            verdict.variant,
+            verdict_text(verdict.verdict),
+            percent(verdict.lowest_agreement),
+            _short(worst),
+            drop,
+            _short(steepest),
+        )
+    return table
+
+
+def _short(cell: str) -> str:
+    """Return a corruption and its level without the word: `blur 3`."""
+    return cell.replace(", level", "")
+
+
+def _stress_levels(report: StressReport) -> Any:
+    """Draw a row for each corruption: accuracy of Keras and least agreement of the artifacts, by level."""
+    from tledge.cli.tables import empty_table
+
+    table = empty_table(("corruption", "Keras 1", "2", "3", "agree 1", "2", "3"), left=("corruption",))
+    for name in dict.fromkeys(row.corruption for row in report.rows):
+        table.add_row(name, *_stress_cells(report, name))
+    return table
+
+
+def _stress_cells(report: StressReport, name: str) -> Iterator[str]:
+    rows = [row for row in report.rows if row.corruption == name]
+    levels = sorted({row.level for row in rows})
+    for level in levels:
+        yield percent(next(row.reference_accuracy for row in rows if row.level == level))
+    for level in levels:
+        yield percent(min(row.agreement for row in rows if row.level == level))

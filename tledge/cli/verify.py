@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Instead, measure the accuracy lost when photos are preprocessed differently.",
 )
+@click.option(
+    "--stress",
+    is_flag=True,
+    help="Instead, measure on test photos that are blurred, noisy, dark, compressed ...",
+)
 @click.option("--variant", metavar="NAME", help="With --skew: the artifact [the smallest integer-only one].")
 @key_option
 @kernels_option
@@ -47,6 +52,7 @@ if TYPE_CHECKING:
 def verify(
     path: Path | None,
     skew: bool,
+    stress: bool,
     variant: str | None,
     key: Path | None,
     kernels: str,
@@ -58,11 +64,17 @@ def verify(
     With --skew, test photos are preprocessed as some apps do it (no antialiasing, nearest pixel, blue
     first, EXIF ignored ...), to measure the accuracy lost. Informational: the exit
     code does not depend on it.
+
+    With --stress, Keras and every artifact predict the test photos as bad cameras, light and networks would
+    give them: blurred, shaken, noisy, dark, bright, hazy, compressed, small, or in coloured light.
     """
     from tledge.bundle import reader
 
     if skew and key:
         raise RecipeError("--key checks who signed a bundle, --skew measures a model: give one of the two.")
+    if stress:
+        _stress(path, bool(skew or key), kernels, quiet, as_json)
+        return
     if skew:
         _skew(path, variant, kernels, quiet, as_json)
         return
@@ -117,6 +129,27 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
         verdicts.fail(report)
     with_key = f" --key {shell_path(key)}" if key else ""
     print_next_step(f"tledge predict {shell_path(path)} PHOTO.jpg{with_key}", as_json)
+
+
+def _stress(path: Path | None, has_others: bool, kernels: str, quiet: bool, as_json: bool) -> None:
+    """Measure a run's artifacts on corrupted images, and end with the code of the stress gates."""
+    from tledge.bundle import reader
+    from tledge.cli import console
+    from tledge.verification.stress import stress_run
+
+    if has_others:
+        raise RecipeError("--stress measures on other photos than --skew and --key: give one of the three.")
+    if path is not None and reader.is_bundle(path):
+        raise RecipeError(f"{path}: --stress takes a run, which holds the Keras model and the test photos.")
+    folder, recipe = open_run_for_writing(path)
+    with console.progress_shown(quiet) as progress:
+        report = stress_run(folder, recipe.parity, kernels=kernels, progress=progress)
+    if as_json:
+        print_json(json_fields(report))
+    else:
+        verdicts.show_stress(report)
+    verdicts.fail_under_stress(report)
+    print_next_step(f"tledge bundle {shell_path(folder.path)}", as_json)
 
 
 def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_json: bool) -> None:

@@ -193,12 +193,12 @@ def check_parity(comparison: PredictionComparison, gate: str, limits: Parity) ->
     A failed gate outweighs an inconclusive one; only the reasons of the given verdict are returned.
     """
     findings = [
-        *_agreement(comparison, required_agreement(gate, limits)),
+        *agreement_findings(comparison, required_agreement(gate, limits)),
         *_probabilities(comparison, gate, limits),
     ]
     if gate == "int8":
         findings += [*_accuracy(comparison, limits, "Keras"), *_class_recall(comparison, limits)]
-    return _judgement([*findings, *_missing_classes(comparison), *_uninformative(comparison, gate)])
+    return judgement([*findings, *_missing_classes(comparison), *_uninformative(comparison, gate)])
 
 
 def check_replacement(comparison: PredictionComparison, limits: Parity, replaced: str) -> Judgement:
@@ -206,7 +206,7 @@ def check_replacement(comparison: PredictionComparison, limits: Parity, replaced
 
     Accuracy and recall have gates; agreement has none, since training anew changes predictions.
     """
-    return _judgement(
+    return judgement(
         [
             *_accuracy(comparison, limits, replaced),
             *_class_recall(comparison, limits),
@@ -215,7 +215,8 @@ def check_replacement(comparison: PredictionComparison, limits: Parity, replaced
     )
 
 
-def _judgement(findings: Sequence[Finding]) -> Judgement:
+def judgement(findings: Sequence[Finding]) -> Judgement:
+    """Return the gravest verdict among the findings, with its reasons; "passed" without findings."""
     for verdict in ("failed", "undecided"):
         if reasons := tuple(reason for kind, reason in findings if kind == verdict):
             return verdict, reasons
@@ -255,7 +256,8 @@ def _allowed_drop(comparison: PredictionComparison, limits: Parity) -> float:
     return min(limits.max_drop, (1 - limits.int8_accuracy) * comparison.reference_accuracy)
 
 
-def _agreement(comparison: PredictionComparison, required: float) -> Iterator[Finding]:
+def agreement_findings(comparison: PredictionComparison, required: float) -> Iterator[Finding]:
+    """Check the agreement; inconclusive where one image is more than `required` allows."""
     needed = images_to_resolve(1 - required)
     same = round(comparison.agreement * comparison.images)
     agrees = f"agrees with Keras on {same} of {comparison.images} images ({comparison.agreement:.1%})"
@@ -293,15 +295,15 @@ def _accuracy(comparison: PredictionComparison, limits: Parity, other: str) -> I
     if comparison.images < needed and not comparison.accuracy_change_high < -allowed:
         yield (
             "undecided",
-            f"inconclusive: {both}; detecting a {_points(allowed)}-point accuracy drop needs at least "
+            f"inconclusive: {both}; detecting a {points(allowed)}-point accuracy drop needs at least "
             f"{needed} images, there are {comparison.images}",
         )
         return
     if -comparison.accuracy_change > limits.max_drop + ROUNDING:
         yield (
             "failed",
-            f"{both}: a drop of {_points(-comparison.accuracy_change)} points; "
-            f"at most {_points(limits.max_drop)} allowed",
+            f"{both}: a drop of {points(-comparison.accuracy_change)} points; "
+            f"at most {points(limits.max_drop)} allowed",
         )
     if comparison.accuracy < limits.int8_accuracy * comparison.reference_accuracy - ROUNDING:
         share = comparison.accuracy / comparison.reference_accuracy
@@ -317,8 +319,8 @@ def _class_recall(comparison: PredictionComparison, limits: Parity) -> Iterator[
     if -comparison.worst_class_change > limits.max_class_drop + ROUNDING:
         yield (
             "failed",
-            f"recall of class {comparison.worst_class} fell by {_points(-comparison.worst_class_change)} "
-            f"points; at most {_points(limits.max_class_drop)} allowed",
+            f"recall of class {comparison.worst_class} fell by {points(-comparison.worst_class_change)} "
+            f"points; at most {points(limits.max_class_drop)} allowed",
         )
 
 
@@ -355,7 +357,7 @@ def _percent(limit: float) -> str:
     return f"{100 * limit:.6g}%"
 
 
-def _points(share: float) -> str:
+def points(share: float) -> str:
     """Format a difference of shares in percentage points, with three significant digits."""
     return f"{100 * share:.3g}"
 

@@ -113,3 +113,9 @@ def test_names_read_as_ascii_are_explained(command: str, tmp_path: Path) -> None
     )
     assert done.returncode == 2
     assert "reads names of files as ascii here. Set PYTHONUTF8=1" in done.stderr
+
+
+@pytest.mark.parametrize("other", [["--skew"], ["--key", "key.pem"]])
+def test_stress_takes_neither_skew_nor_key(cli: Cli, other: list[str]) -> None:
+    done = cli("verify", "runs/none", "--stress", *other)
+    assert done.code == 2 and "give one of the three" in done.err
