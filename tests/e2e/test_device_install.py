@@ -14,6 +14,7 @@ from tests.helpers import published
 from tests.helpers.command_line import Cli
 from tests.helpers.paths import ROOT
 from tests.helpers.preview_server import ask
+from tests.helpers.small_run import zip_of
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +57,14 @@ def test_heavy_libraries_are_absent(device: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("model", ["bundle", "small-1.zip", "bundle/tflite-fp32.tflite"])
+@pytest.mark.parametrize("model", ["bundle", "zip", "bundle/tflite-fp32.tflite"])
 def test_predicts_golden_photos_as_keras(device: Path, small_run: Path, model: str) -> None:
     bundle = small_run / "bundle"
     cases = json.loads((bundle / "manifest.json").read_text())["golden"]
     photos = [bundle / "golden" / case["photo"] for case in cases]
     variant = () if model.endswith(".tflite") else ("--variant", "tflite-fp32")
-    done = tledge(device, "predict", small_run / model, *photos, "--json", *variant)
+    path = zip_of(small_run) if model == "zip" else small_run / model
+    done = tledge(device, "predict", path, *photos, "--json", *variant)
     answers = [one["predictions"][0]["label"] for one in json.loads(done.stdout)]
     assert done.returncode == 0 and len(answers) == len(cases) >= 12
     assert answers == [case["keras"] for case in cases]
@@ -77,7 +79,7 @@ def test_bundle_verifies_without_tensorflow(device: Path, small_run: Path) -> No
 
 
 def test_bundle_is_inspected_row_by_row(device: Path, small_run: Path) -> None:
-    done = tledge(device, "inspect", small_run / "small-1.zip", "--json")
+    done = tledge(device, "inspect", zip_of(small_run), "--json")
     assert done.returncode == 0, done.stderr
     rows = {row["variant"]: row for row in json.loads(done.stdout)["artifacts"]}
     assert rows["tflite-int8"]["structure"]["inputs"][0]["dtype"] == "uint8"
@@ -89,7 +91,7 @@ def test_bundle_is_inspected_row_by_row(device: Path, small_run: Path) -> None:
 
 
 def test_bundles_are_compared_without_tensorflow(device: Path, small_run: Path) -> None:
-    done = tledge(device, "compare", small_run / "small-1.zip", small_run / "bundle", "--json", "--quiet")
+    done = tledge(device, "compare", zip_of(small_run), small_run / "bundle", "--json", "--quiet")
     assert done.returncode == 0, done.stderr
     verdicts = {row["variant"]: row["verdict"] for row in json.loads(done.stdout)["rows"]}
     assert verdicts["tflite-int8"] == verdicts["tflite-fp32"] == "same file"
@@ -109,7 +111,7 @@ def test_bundle_is_previewed_without_tensorflow(device: Path, small_run: Path) -
 def test_verdicts_stay_and_the_next_bundle_is_the_same(device: Path, own_run: Path, cli: Cli) -> None:
     """A device has neither ONNX Runtime nor TensorFlow: what it cannot check is as good as before."""
     before = {row["variant"]: row for row in json.loads((own_run / "parity.json").read_text())["rows"]}
-    packed = (own_run / "small-1.zip").read_bytes()
+    packed = (zip_of(own_run)).read_bytes()
     done = tledge(device, "verify", own_run, "--json", "--quiet")
     assert done.returncode == 0, done.stderr
     shown = {row["variant"]: row["verdict"] for row in json.loads(done.stdout)["rows"]}
@@ -118,7 +120,7 @@ def test_verdicts_stay_and_the_next_bundle_is_the_same(device: Path, own_run: Pa
     assert {row["verdict"] for row in after.values()} == {"passed"}
     assert after["onnx-fp32"] == before["onnx-fp32"]
     assert cli("bundle", own_run, "--quiet").code == 0
-    assert (own_run / "small-1.zip").read_bytes() == packed
+    assert (zip_of(own_run)).read_bytes() == packed
 
 
 def test_bundle_is_measured_without_tensorflow(device: Path, small_run: Path) -> None:
@@ -148,10 +150,7 @@ def test_device_projects_come_whole(device: Path, small_run: Path) -> None:
             assert there.read_bytes() == path.read_bytes()
             assert os.access(there, os.X_OK) == os.access(path, os.X_OK), path
     out = device.parent / "raspberry_pi"
-    assert (
-        tledge(device, "bundle", small_run / "small-1.zip", "--target", out.name, "--out", out).returncode
-        == 0
-    )
+    assert tledge(device, "bundle", zip_of(small_run), "--target", out.name, "--out", out).returncode == 0
     proof = [str(device), str(out / "classify.py"), "--self-test"]
     assert subprocess.run(proof, capture_output=True, check=False).returncode == 0
 

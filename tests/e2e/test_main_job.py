@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.command_line import Cli
-from tests.helpers.small_run import SMALL
+from tests.helpers.small_run import SMALL, zip_of
 
 SHORT = ("--set", "stage.0.epochs=2", "--set", "data.train=300", "--quiet")
 TWO_STAGES = SMALL.replace(
@@ -95,7 +95,7 @@ def test_predict_folder_zip_and_file(small_run: Path, cli: Cli) -> None:
     cases = json.loads((small_run / "bundle" / "manifest.json").read_text())["golden"]
     photos = [small_run / "bundle" / "golden" / case["photo"] for case in cases]
     shown = []
-    for model in ("bundle", "small-1.zip", "bundle/tflite-int8.tflite"):
+    for model in ("bundle", zip_of(small_run).name, "bundle/tflite-int8.tflite"):
         done = cli("predict", small_run / model, *photos, "--json")
         shown.append(json.loads(done.out))
     assert shown[0] == shown[1]
@@ -119,7 +119,7 @@ def test_predict_names_bad_photo(small_run: Path, cli: Cli, tmp_path: Path) -> N
 
 
 def test_verify_bundle_and_zip(small_run: Path, cli: Cli) -> None:
-    for path in ("bundle", "small-1.zip"):
+    for path in ("bundle", zip_of(small_run).name):
         done = cli("verify", small_run / path, "--json")
         report = json.loads(done.out)
         assert done.code == 0
@@ -167,7 +167,8 @@ def test_run_repeats_byte_for_byte(small_run: Path, tmp_path: Path) -> None:
     for path in sorted((small_run / "artifacts").iterdir()):
         if path.suffix != ".json":
             assert files.sha256(run / "artifacts" / path.name) == files.sha256(path), path.name
-    assert files.sha256(run / "small-1.zip") == files.sha256(small_run / "small-1.zip")
+    assert zip_of(run).name == zip_of(small_run).name
+    assert files.sha256(zip_of(run)) == files.sha256(zip_of(small_run))
 
 
 def train(folder: Path, *extra: str) -> subprocess.CompletedProcess[str]:

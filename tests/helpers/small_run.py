@@ -56,6 +56,12 @@ def _train_and_export(folder: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def zip_of(run: Path) -> Path:
+    """The zip of a run's bundle; a hash of the model is part of its name."""
+    (path,) = run.glob("small-1+????????.zip")
+    return path
+
+
 def record(run: Path, variant: str) -> None:
     """Write an artifact's new hash into its record, as an export that made it so would have."""
     from tledge._io import files

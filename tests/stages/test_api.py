@@ -15,12 +15,12 @@ import tledge
 from tests.helpers.command_line import Cli
 from tests.helpers.paths import ROOT
 from tests.helpers.readme import readme_snippet
-from tests.helpers.small_run import SMALL
+from tests.helpers.small_run import SMALL, zip_of
 from tledge.errors import ArtifactError, DataError, ParityFailed, RecipeError
 
 
 def test_predict_answers_as_the_command(small_run: Path, cli: Cli) -> None:
-    bundle = small_run / "small-1.zip"
+    bundle = zip_of(small_run)
     photos = sorted((small_run / "bundle" / "golden").glob("0*.jpg"))
     wanted = json.loads(cli("predict", bundle, *photos, "--json").out)
     model = tledge.load(str(bundle))

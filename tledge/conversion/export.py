@@ -261,7 +261,7 @@ def _conversion_target(inputs: ExportInputs, name: str, model: Path) -> Conversi
         out=str((inputs.folder.artifacts / variant.filename).resolve()),
         mode=variant.mode_name,
         name=run.name,
-        version=run.version,
+        version=inputs.recipe.meta.version,  # without the training's hash
         description=run.description or f"Image classifier {run.name}",
         labels=run.labels,
         pixel_range=run.input.pixel_range,

@@ -25,7 +25,11 @@ class Score:
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """`run.json`: the trained model and its scores."""
+    """`run.json`: the trained model and its scores.
+
+    `version` is the recipe's, with a hash of the model, see `tledge.run.versions`; in runs of earlier
+    versions of tledge it is the recipe's alone.
+    """
 
     name: str
     version: str

@@ -15,6 +15,7 @@ from tledge.data import golden_set_writer, inspection, scores
 from tledge.data.scores import score
 from tledge.metrics import abstention, statistics
 from tledge.models import classifier
+from tledge.run import versions
 from tledge.run.records import TrainedRun
 from tledge.training.checkpoint import State
 from tledge.training.loggers import tensorboard
@@ -51,7 +52,7 @@ def finish(session: TrainingSession, state: State) -> TrainedRun:
     assert state.first_stage_validation is not None
     return TrainedRun(
         name=recipe.meta.name,
-        version=recipe.meta.version,
+        version=versions.of_models(recipe.meta.version, folder.model, folder.student),
         seed=session.seed,
         description=recipe.meta.description,
         synthetic=recipe.synthetic,

@@ -112,7 +112,7 @@ class Shipped:
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
     """A run with a policy, Keras predictions that all differ, and a golden photo in another encoding."""
     run = RunFolder(fake_pairs.run(tmp_path_factory.mktemp("shipped") / "run"))
-    files.write_json(run.run, replace(run.read_run(), confidence=FITTED))
+    files.write_json(run.run, replace(run.read_run(), confidence=FITTED, version="1+3f9a02c7"))
     golden = run.read_golden()
     drawn = np.random.default_rng(0).uniform(0.1, 1, golden.probabilities.shape).astype(np.float32)
     golden = replace(golden, probabilities=drawn)
@@ -172,3 +172,6 @@ def test_manifest_says_what_the_run_does(shipped: Shipped) -> None:
     names_of_files = {path.name for path in shipped.folder.iterdir()}
     assert names_of_files >= {"MODEL_CARD.md", "README.md", "SHA256SUMS", "labels.txt", "manifest.json"}
     assert files.sha256(shipped.bundled.zip) == shipped.bundled.sha256
+    assert shipped.bundled.zip.name == "tiny-1+3f9a02c7.zip"
+    told = [(shipped.folder / name).read_text(encoding="utf-8") for name in ("MODEL_CARD.md", "README.md")]
+    assert all("1+3f9a02c7" in text for text in told)
