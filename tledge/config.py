@@ -39,11 +39,7 @@ class Meta:
     """`[recipe]`: name, version and seed of the model."""
 
     name: str = key("", "name of the run folder and the bundle: letters, digits, - and _")
-    version: str = key(
-        "1",
-        "version of the model; each training adds a hash of what it trained, such as 1+3f9a02c7, also in the "
-        "bundle's file name",
-    )
+    version: str = key("1", "version of the model, to which each training adds a hash: 1+3f9a02c7")
     seed: int = key(0, "seed of all random numbers", low=0, high=2**31 - 1)
     description: str = key("", "one sentence about the model, for `tledge list` and the bundle")
 
