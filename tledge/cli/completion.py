@@ -91,7 +91,7 @@ def completion(shell: str) -> None:
     \b
     bash: eval "$(tledge completion bash)" in ~/.bashrc
     zsh:  eval "$(tledge completion zsh)" in ~/.zshrc
-    fish: tledge completion fish > ~/.config/fish/completions/tledge.fish
+    fish: tledge completion fish | source in config.fish
     """
     kind = get_completion_class(shell)
     assert kind is not None, "click knows the shells of SHELLS"

@@ -152,7 +152,9 @@ def print_lines(lines: Sequence[str]) -> None:
 
 def print_rows(rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows on stdout as a table without header."""
-    print_table(headless_table(rows))
+    console = result_console()
+    for line in terminal.rows_as_lines([[printable(cell) for cell in row] for row in rows], console.width):
+        console.print(line, soft_wrap=True)
 
 
 def training_rows(run: TrainedRun) -> list[tuple[str, str]]:
@@ -187,17 +189,6 @@ def photo_rows(summary: DatasetSummary) -> list[tuple[str, str]]:
         ("colour modes", shares(summary.modes)),
         ("EXIF orientations", shares(summary.orientations)),
     ]
-
-
-def headless_table(rows: Sequence[tuple[str, ...]]) -> Any:
-    """Draw rows as a table without header."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))  # labels and file names are text, not markup
-    return table
 
 
 def bundle_rows(contents: BundleContents) -> list[tuple[str, str]]:

@@ -218,18 +218,17 @@ def _show(
     from tledge.cli import console
     from tledge.data.sources import left_out
 
-    out = console.result_console()
     is_short = len(prepared.labels) <= MOST_LABELS
     labels = prepared.labels if is_short else _fewest(counts["train"])
     body = [(label, *(str(one[label]) for one in counts.values())) for label in labels]
     totals = ("all", *(str(sum(one.values())) for one in counts.values()))
-    out.print(console.headless_table([("", *counts), *body, totals]))
+    console.print_rows([("", *counts), *body, totals])
     if not is_short:
         echo(
             f"These are the {len(labels)} of {len(prepared.labels):,} labels with the fewest train photos; "
             "report.json has all."
         )
-    out.print(console.headless_table(console.photo_rows(summary)))
+    console.print_rows(console.photo_rows(summary))
     echo(f"Labels are in {_ORDERS[prepared.origin]}.")
     for line in summary.skipped[:SHOWN]:
         echo(one_line(f"skipped {line}"))

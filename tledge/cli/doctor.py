@@ -74,15 +74,15 @@ def _show_abilities(checkup: Checkup) -> None:
 
     table = Table(box=None, pad_edge=False)
     for name in ("variant", "make", "open", "inspect"):
-        table.add_column(name, justify="left", overflow="fold")
+        table.add_column(name, justify="left", no_wrap=True)
     for variant in checkup.variants:
         words = map(_answer, (variant.made, variant.opened, variant.inspected))
         table.add_row(Text(variant.variant), *map(Text, words))
     out = console.result_console()
     out.print()
-    out.print(table)
+    out.print(console.fitting_table(table, out))
     out.print()
-    out.print(console.headless_table([(name, _answer(able)) for name, able in checkup.tasks.items()]))
+    console.print_rows([(name, _answer(able)) for name, able in checkup.tasks.items()])
     for line in checkup.remarks:
         echo(line)
 

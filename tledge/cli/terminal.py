@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 _LEAD = re.compile(r"\s*(?:\S+(?: \S+)*\s{2,}|(?:Next|Run|Bundle|Report|Recipe): )?")
@@ -51,16 +53,48 @@ def wrap(line: str, width: int) -> list[str]:
         return [line]
     is_command = bool(_COMMAND.match(line))
     begin = _beginning(line, width)
-    indent, most = " " * cells(begin), width - 2 * is_command
-    parts, part, is_empty = [], begin, True
-    for word in line[len(begin) :].split(" "):
+    *parts, last = _hanging(begin, line[len(begin) :], width - 2 * is_command)
+    ending = " \\" if is_command else ""
+    return [*(f"{part}{ending}" for part in parts), last]
+
+
+LEAST = 20
+"""Columns that the last cell of a row needs to be read beside the others."""
+
+
+def rows_as_lines(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Return rows as lines of aligned columns, whose last one breaks between words.
+
+    Where that leaves too little for it, each row is a line with its first cell, and the others below it.
+    """
+    columns = list(zip_longest(*rows, fillvalue=""))
+    widths = [max(map(cells, column)) for column in columns]
+    before = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    longest = max((cells(word) for text in columns[-1] for word in text.split()), default=0)
+    if before + min(widths[-1], max(LEAST, longest)) > width:
+        return [line for row in rows for line in _below(row, width)]
+    lines = []
+    for *firsts, last in zip(*columns, strict=True):
+        padded = (text + " " * (size - cells(text) + 2) for text, size in zip(firsts, widths, strict=False))
+        lines += _hanging("".join(padded), last, width)
+    return [line.rstrip() for line in lines]
+
+
+def _below(row: Sequence[str], width: int) -> list[str]:
+    others = "  ".join(text for text in row[1:] if text)
+    return [row[0], *(_hanging("  ", others, width) if others else [])]
+
+
+def _hanging(begin: str, text: str, width: int) -> list[str]:
+    """Return a beginning and a text behind it, whose other lines are indented as deep."""
+    indent, parts, part, is_empty = " " * cells(begin), [], begin, True
+    for word in text.split(" "):
         longer = f"{part}{word}" if is_empty else f"{part} {word}"
-        if cells(longer) > most and not is_empty:
+        if cells(longer) > width and not is_empty:
             parts.append(part)
             longer = f"{indent}{word}"
         part, is_empty = longer, False
-    ending = " \\" if is_command else ""
-    return [*(f"{complete}{ending}" for complete in parts), part]
+    return [*parts, part]
 
 
 def _beginning(line: str, width: int) -> str:

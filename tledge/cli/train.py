@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tledge.training.multi_host import Hosts
 
 
-@click.command(epilog=example("tledge train recipes/rps.toml --set stage.0.epochs=2 --out runs/try"))
+@click.command(epilog=example("tledge train rps --set stage.0.epochs=2 --out runs/try"))
 @click.argument("recipe_name", metavar="[RECIPE|RUN]", required=False)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a recipe key.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder [runs/<name of the recipe>].")

@@ -401,6 +401,6 @@ def shown(report: ComparedReport, width: int) -> tuple[str, tuple[str, ...]]:
 def test_table_fits_its_window(old: Path, tmp_path: Path) -> None:
     report = compare_models.compare(old, fake_pairs.run(tmp_path / "new", weaker), LIMITS)
     wide, hidden = shown(report, 120)
-    assert hidden == () and "0.8900 → 0.8350" in wide and "-5.50 pp" in wide and " 13 " in wide
+    assert hidden == () and "89.0% → 83.5%" in wide and "-5.5 pp" in wide and " 13 " in wide
     narrow, hidden = shown(report, 100)
     assert hidden and "worse" in narrow and "agree" not in narrow
