@@ -155,12 +155,22 @@ def _draw_plot(report: BenchReport, path: Path, out: Path | None) -> list[str]:
         if not points:
             raise RunError("no measured artifact has a known accuracy; run `tledge verify` first.")
         with atomic.replacing(target) as temporary:
-            plots.tradeoff(points, temporary, f"{report.name}: accuracy against latency", _origin(report))
+            title = f"{report.name}: accuracy against latency"
+            plots.tradeoff(points, temporary, title, _origin(report), _test_images(path))
     except (MissingError, RunError) as error:
         if out is not None:
             raise
         return [f"No plot: {error}"]
     return [f"Written: {target}"]
+
+
+def _test_images(path: Path) -> int | None:
+    """Return the number of images on which a run's accuracies were measured; None of a bundle or file."""
+    from tledge.run import folder
+
+    if not folder.is_run(path) or not folder.RunFolder(path).parity.is_file():
+        return None
+    return folder.RunFolder(path).read_parity().reference.images
 
 
 def _origin(report: BenchReport) -> str:

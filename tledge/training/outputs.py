@@ -103,10 +103,10 @@ def _write_plots(
     recipe, names = session.recipe, session.prepared.labels
     title = recipe.meta.name + (" (synthetic photos)" if recipe.synthetic else "")
     with atomic.replacing(session.folder.path / "curves.png") as path:
-        plots.curves(state.history, path, title)
+        plots.curves(state.history, path, title, {split: len(rows) for split, rows in session.rows.items()})
     with atomic.replacing(session.folder.path / "confusion.png") as path:
         counts = statistics.confusion(labels, probabilities.argmax(1), len(names))
-        plots.confusion(counts, names, path, f"{title}, test split")
+        plots.confusion(counts, names, path, f"{title}, {len(labels):,} test images")
 
 
 def _csv(history: list[dict[str, Any]]) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tledge.visualization.plot_style import INK, LINE, PAPER, SOFT
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -24,7 +26,6 @@ _MARGIN = 24
 _TITLE_SIZE, _CAPTION_SIZE = 18, 12
 _TITLE_ROOM, _CAPTION_ROOM = 40, 22
 _LINE_ROOM = 16
-_WHITE, _DARK, _GREY, _LINE = "#ffffff", "#2d3748", "#4a5568", "#e2e8f0"
 
 
 def sheet(
@@ -54,10 +55,10 @@ def sheet(
     rows = -(-count // COLUMNS)
     width = 2 * _MARGIN + columns * (SIDE + _GAP) - _GAP
     height = 2 * _MARGIN + _TITLE_ROOM + rows * cell - _GAP
-    page = Image.new("RGB", (width, height), _WHITE)
+    page = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(page)
     heading, small = ImageFont.load_default(_TITLE_SIZE), ImageFont.load_default(_CAPTION_SIZE)
-    pen.text((_MARGIN, _MARGIN), _shortened(title, heading, width - 2 * _MARGIN), _DARK, heading)
+    pen.text((_MARGIN, _MARGIN), _shortened(title, heading, width - 2 * _MARGIN), INK, heading)
     for number in range(count):
         row, column = divmod(number, COLUMNS)
         left = _MARGIN + column * (SIDE + _GAP)
@@ -65,7 +66,7 @@ def sheet(
         _draw_image(page, pen, images[number], (left, top))
         for under, line in enumerate(lines):
             corner = (left, top + SIDE + 4 + under * _LINE_ROOM)
-            pen.text(corner, _shortened(line[number], small, SIDE), _GREY, small)
+            pen.text(corner, _shortened(line[number], small, SIDE), SOFT, small)
     page.save(path, "PNG", compress_level=3)  # more compression is slow and hardly shrinks photos
 
 
@@ -78,7 +79,7 @@ def _draw_image(page: Any, pen: Any, pixels: NDArray[np.uint8], corner: tuple[in
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     left, top = (place + (SIDE - length) // 2 for place, length in zip(corner, size, strict=True))
     page.paste(image.resize(size, Image.Resampling.LANCZOS), (left, top))
-    pen.rectangle((left - 1, top - 1, left + size[0], top + size[1]), outline=_LINE)
+    pen.rectangle((left - 1, top - 1, left + size[0], top + size[1]), outline=LINE)
 
 
 def _shortened(text: str, font: Any, width: int) -> str:

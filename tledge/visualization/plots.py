@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tledge.errors import MissingError
+from tledge.visualization.plot_style import BLUE, ORANGE, SERIES, SOFT, in_report_style, pyplot, set_title
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Series = Mapping[str, Sequence[float | None]]
     """Values of every layer, None where there is none, by their name in the legend."""
 
-BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#718096"
+GREY = SOFT
 MARKS = "osD^vP"
 LONGEST_LABEL = 24
 """Characters of a label beside an axis; a folder's name, which a label may be, has up to 255."""
@@ -36,44 +36,39 @@ MAX_LAYER_NAMES = 120
 """Layer names below an axis; with more layers, only every second or third is named."""
 
 
-def _pyplot() -> Any:
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise MissingError(f"matplotlib is not installed ({error}): pip install 'tledge[train]'") from error
-    matplotlib.use("Agg")
-    matplotlib.rcParams["text.parse_math"] = False  # labels are text, not formulas
-    from matplotlib import pyplot
-
-    return pyplot
-
-
 def check() -> None:
     """Raise MissingError if matplotlib is not installed."""
-    _pyplot()
+    pyplot()
 
 
 def _save(figure: Any, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # it draws a box
         figure.savefig(path, dpi=120, format="png", metadata={"Software": None})
-    _pyplot().close(figure)
+    pyplot().close(figure)
 
 
-def curves(history: list[dict[str, Any]], path: Path, title: str) -> None:
-    """Plot loss and accuracy over all epochs, train and validation, with marks for the stages."""
-    figure, axes = _pyplot().subplots(1, 2, figsize=(10, 4), layout="constrained")
-    figure.suptitle(title)
+@in_report_style
+def curves(
+    history: list[dict[str, Any]], path: Path, title: str, images: Mapping[str, int] | None = None
+) -> None:
+    """Plot loss and accuracy over all epochs, train and validation, with marks for the stages.
+
+    `images` is the number of images of each of the two splits, for the legend.
+    """
+    figure, axes = pyplot().subplots(1, 2, figsize=(10, 4), layout="constrained")
+    set_title(figure, title)
     epochs = range(1, len(history) + 1)
     for axis, figure_name in zip(axes, ("loss", "accuracy"), strict=True):
-        for prefix, label, color in (("", "train", BLUE), ("val_", "validation", ORANGE)):
+        for prefix, label, color, line in (("", "train", BLUE, "o-"), ("val_", "validation", ORANGE, "o--")):
+            name = f"{label}, {images[label]:,} images" if images else label
             values = [row[prefix + figure_name] for row in history]
-            axis.plot(epochs, values, "o-", label=label, color=color, markersize=3)
+            axis.plot(epochs, values, line, label=name, color=color, markersize=3)
         _mark_stages(axis, history)
         axis.set(xlabel="epoch", ylabel=figure_name)
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.25)
-    axes[0].legend(frameon=False)
+    axes[1].yaxis.set_major_formatter(lambda value, _place: f"{100 * value:.0f}%")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
     _save(figure, path)
 
 
@@ -85,6 +80,7 @@ def _mark_stages(axis: Any, history: list[dict[str, Any]]) -> None:
             axis.text(number + 0.6, 1.01, name, transform=axis.get_xaxis_transform(), color=GREY)
 
 
+@in_report_style
 def confusion(counts: NDArray[np.int64], names: tuple[str, ...], path: Path, title: str) -> None:
     """Plot a confusion matrix int64[classes, classes]: rows are labels, columns predictions.
 
@@ -99,12 +95,13 @@ def confusion(counts: NDArray[np.int64], names: tuple[str, ...], path: Path, tit
     labels = [_shortened(name) for name in names]
     room = 0.1 * max(0, max(map(len, labels), default=0) - 12)  # inches for labels longer than most
     side = max(3.5, 0.45 * len(names) + 2) + room
-    figure, axis = _pyplot().subplots(figsize=(side, side), layout="constrained")
+    figure, axis = pyplot().subplots(figsize=(side, side), layout="constrained")
     axis.imshow(counts / np.maximum(1, counts.sum(1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
     axis.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
     axis.set_yticks(range(len(labels)), labels)
     axis.set(xlabel="prediction", ylabel="label")
-    figure.suptitle(title)
+    axis.grid(visible=False)
+    set_title(figure, title)
     if len(names) <= 25:
         for (row, column), count in np.ndenumerate(counts):
             light = count > 0.5 * max(1, counts[row].sum())
@@ -114,16 +111,18 @@ def confusion(counts: NDArray[np.int64], names: tuple[str, ...], path: Path, tit
 
 def _confusion_of_many(counts: NDArray[np.int64], names: tuple[str, ...], path: Path, title: str) -> None:
     """Plot a heat map without labels, and the most frequent confusions as bars."""
-    figure, (heat, bars) = _pyplot().subplots(
+    figure, (heat, bars) = pyplot().subplots(
         1, 2, figsize=(14, 6), layout="constrained", width_ratios=(1.25, 0.75)
     )
-    figure.suptitle(title)
+    set_title(figure, title)
     end = len(names) + 0.5
     drawn = heat.imshow(
         largest_shares(counts) ** 0.5, cmap="Blues", vmin=0, vmax=1, extent=(0.5, end, end, 0.5)
     )  # the root makes rare confusions visible
     scale = figure.colorbar(drawn, ax=heat, fraction=0.046, pad=0.03, ticks=[0, 0.1**0.5, 0.5, 1])
-    scale.ax.set_yticklabels(["0 %", "10 %", "25 %", "100 %"])
+    scale.ax.set_yticklabels(["0%", "10%", "25%", "100%"])
+    heat.grid(visible=False)
+    bars.grid(visible=False)
     heat.set(
         xlabel="prediction", ylabel="label", title=f"shares of each label; {len(names):,} classes by number"
     )
@@ -189,18 +188,24 @@ class Point:
     accuracy: float
 
 
-def tradeoff(points: Sequence[Point], path: Path, title: str, subtitle: str) -> None:
-    """Plot accuracy against latency: a colour for each variant, a mark for its kernels, thread counts."""
-    figure, axis = _pyplot().subplots(figsize=(8, 5), layout="constrained")
-    figure.suptitle(title)
-    axis.set_title(subtitle, fontsize=8, color=GREY)
+@in_report_style
+def tradeoff(
+    points: Sequence[Point], path: Path, title: str, subtitle: str, images: int | None = None
+) -> None:
+    """Plot accuracy against latency: a colour for each variant, a mark for its kernels, thread counts.
+
+    `images` is the number of images of the accuracy, where it is known.
+    """
+    figure, axis = pyplot().subplots(figsize=(8, 5), layout="constrained")
+    set_title(figure, title)
+    axis.set_title(subtitle, fontsize=8)
     variants = list(dict.fromkeys(point.variant for point in points))
     kernels = list(dict.fromkeys(point.kernels for point in points))
     for variant, name in dict.fromkeys((point.variant, point.kernels) for point in points):
         series = [point for point in points if (point.variant, point.kernels) == (variant, name)]
         xs, ys = [point.latency_ms for point in series], [100 * point.accuracy for point in series]
         number, mark = variants.index(variant), MARKS[kernels.index(name) % len(MARKS)]
-        color = f"C{number}"
+        color = SERIES[number % len(SERIES)]
         axis.plot(xs, ys, mark, color=color, markersize=8, alpha=0.8, label=f"{variant}, {name}")
         place = {
             "xytext": (0, -18 if number % 2 else 8),  # equal accuracies lie on one line
@@ -210,7 +215,8 @@ def tradeoff(points: Sequence[Point], path: Path, title: str, subtitle: str) -> 
             axis.annotate(str(point.threads), (x, y), **place)
     _latency_axis(axis, [point.latency_ms for point in points])
     _accuracy_axis(axis, [100 * point.accuracy for point in points])
-    axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
+    axis.set_ylabel(f"accuracy on {images:,} test images" if images else "accuracy at verification")
+    axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
     _save(figure, path)
 
 
@@ -223,10 +229,8 @@ def _latency_axis(axis: Any, latencies: list[float]) -> None:
         axis.xaxis.set_minor_formatter("")
     else:
         axis.set_xlim(0, 1.1 * max(latencies))
-    axis.set(
-        xlabel="p50 latency of one image in ms (numbers: threads)", ylabel="accuracy at verification in %"
-    )
-    axis.grid(alpha=0.25)
+    axis.set(xlabel="p50 latency of one image in ms (numbers: threads)")
+    axis.grid(axis="x")
 
 
 def _accuracy_axis(axis: Any, accuracies: list[float]) -> None:
@@ -234,15 +238,18 @@ def _accuracy_axis(axis: Any, accuracies: list[float]) -> None:
     low, high = min(accuracies), max(accuracies)
     room = max(0.3, 1 - (high - low) / 2, 0.15 * (high - low))
     axis.set_ylim(max(-room, low - room), min(100 + room, high + room))
+    axis.yaxis.set_major_formatter("{x:.1f}%")
+    axis.yaxis.get_major_locator().set_params(steps=[1, 2, 5, 10])
 
 
+@in_report_style
 def layers(names: Sequence[str], panels: Mapping[str, Series], path: Path, title: str) -> None:
     """Plot panels below one another, each with the values of all layers in the network's order."""
     width = max(8, 2 + 0.17 * len(names))
-    figure, axes = _pyplot().subplots(
+    figure, axes = pyplot().subplots(
         len(panels), 1, figsize=(width, 3 * len(panels)), sharex=True, layout="constrained"
     )
-    figure.suptitle(title)
+    set_title(figure, title)
     for axis, (unit, series) in zip(axes, panels.items(), strict=True):
         for number, (label, values) in enumerate(series.items()):
             points = [(place, value) for place, value in enumerate(values) if value is not None]
@@ -252,8 +259,7 @@ def layers(names: Sequence[str], panels: Mapping[str, Series], path: Path, title
         if not any(map(any, series.values())):  # nothing but zeros: no scale of its own
             axis.set_ylim(-0.05, 1)
         axis.set_xlim(-1, len(names))
-        axis.grid(alpha=0.25)
-        axis.legend(frameon=False, ncols=len(series), fontsize=8)
+        axis.legend(ncols=len(series), fontsize=8)
     step = 1 + len(names) // MAX_LAYER_NAMES
     axes[-1].set_xticks(range(0, len(names), step), names[::step], rotation=90, fontsize=7)
     _save(figure, path)

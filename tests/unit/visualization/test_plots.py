@@ -1,11 +1,13 @@
 """Plots: the same bytes every time, also of what has gaps."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tledge.visualization import plots
+from tledge import report
+from tledge.visualization import plot_style, plots
 
 
 def test_plot_repeats_and_takes_gaps(tmp_path: Path) -> None:
@@ -18,6 +20,55 @@ def test_plot_repeats_and_takes_gaps(tmp_path: Path) -> None:
         plots.layers(["a", "b", "c"], panels, tmp_path / name, "title")
     made = [(tmp_path / name).read_bytes() for name in ("one.png", "two.png")]
     assert made[0] == made[1] and made[0].startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that are drawn, in place of files."""
+    pytest.importorskip("matplotlib")
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots, "_save", lambda figure, _path: drawn.append(figure))
+    return drawn
+
+
+def test_curves_say_how_many_images_and_percentages(figures: list[Any], tmp_path: Path) -> None:
+    history = [
+        {"stage": "head", "loss": 1.0, "accuracy": 0.5, "val_loss": 0.9, "val_accuracy": 0.75},
+        {"stage": "head", "loss": 0.5, "accuracy": 0.9, "val_loss": 0.8, "val_accuracy": 0.8},
+    ]
+    plots.curves(history, tmp_path / "curves.png", "title", {"train": 1170, "validation": 27})
+    (figure,) = figures
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "train, 1,170 images",
+        "validation, 27 images",
+    ]
+    assert figure.axes[1].yaxis.get_major_formatter()(0.5, 0) == "50%"
+
+
+def test_tradeoff_says_how_many_images(figures: list[Any], tmp_path: Path) -> None:
+    points = [plots.Point("tflite-int8", "xnnpack", 1, 1.5, 29 / 36)]
+    plots.tradeoff(points, tmp_path / "bench.png", "title", "machine", 36)
+    plots.tradeoff(points, tmp_path / "bench.png", "title", "machine")
+    labels = [figure.axes[0].get_ylabel() for figure in figures]
+    assert labels == ["accuracy on 36 test images", "accuracy at verification"]
+
+
+def test_plots_look_like_the_report(figures: list[Any], tmp_path: Path) -> None:
+    """In the colours of its page, and without a change to the plots of who calls."""
+    from matplotlib import rcParams
+
+    before = dict(rcParams)
+    plots.confusion(np.eye(2, dtype=np.int64), ("a", "b"), tmp_path / "confusion.png", "title")
+    assert dict(rcParams) == before
+    page = resources_css()
+    for name in ("paper", "ink", "soft", "line", "first", "second"):
+        colour = {"first": "BLUE", "second": "ORANGE"}.get(name, name.upper())
+        assert f"--{name}: {getattr(plot_style, colour)};" in page
+    assert figures[0].axes[0].xaxis.label.get_color() == plot_style.SOFT
+
+
+def resources_css() -> str:
+    return (Path(report.__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
 
 
 def test_long_labels_leave_room(tmp_path: Path) -> None:
