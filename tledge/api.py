@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, SupportsIndex, TypeVar, overload
 
 from tledge._io import resource_errors
 from tledge.bundle import signing
@@ -142,22 +142,35 @@ class Classifier:
         """Whether confidences are calibrated; False for a single file, whose raw probabilities they are."""
         return self._predictor.calibrated
 
+    @overload
+    def predict(self, photo: Photo, top: SupportsIndex = 3) -> Answer: ...
+
+    @overload
+    def predict(self, photo: list[Any] | tuple[Photo, ...], top: SupportsIndex = 3) -> list[Answer]: ...
+
     @_explained
-    def predict(self, photo: Photo, top: SupportsIndex = 3) -> Answer:
-        """Predict one photo.
+    def predict(
+        self, photo: Photo | list[Any] | tuple[Photo, ...], top: SupportsIndex = 3
+    ) -> Answer | list[Answer]:
+        """Predict one photo, or each photo of a list or tuple.
 
         Args:
-            photo: A path, the bytes of an encoded photo, an image of Pillow, or pixels uint8[H, W, 3] in RGB.
+            photo: A path, the bytes of an encoded photo, an image of Pillow, or pixels uint8[H, W, 3] in RGB;
+                or a list or tuple of these.
             top: How many labels to return at most, the most probable first; a whole number from 1.
 
         Returns:
             The predictions with their confidence, as every command shows it, and whether the model is unsure
-            (`abstained`). What the artifact itself returns is `raw_probability`.
+            (`abstained`). What the artifact itself returns is `raw_probability`. For a list, a list of these,
+            as `predict_all` gives them.
 
         Raises:
-            DataError: There is no such file, it cannot be decoded, or the pixels have another type or shape.
+            DataError: For one photo: there is no such file, it cannot be decoded, or the pixels have another
+                type or shape.
             RecipeError: `top` is not a whole number from 1.
         """
+        if isinstance(photo, (list, tuple)):
+            return list(predict(self._predictor, photo, arguments.count(top, "top")))
         return predict_image(self._predictor, photo, arguments.count(top, "top"))
 
     @_explained

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from tledge._io.encoding import one_line
 from tledge.cli.options import (
     common_options,
     echo,
@@ -20,21 +23,30 @@ from tledge.cli.options import (
     read_public_key,
 )
 from tledge.errors import TledgeError
-from tledge.visualization.text_format import percent
 
 if TYPE_CHECKING:
-    from tledge.contract import AbstentionPolicy
-    from tledge.inference.predict import Answer, Prediction
+    from tledge.inference.photos import Photo
+    from tledge.inference.predict import Answer
+    from tledge.inference.predictor import Predictor
+    from tledge.progress import Progress, Task
+
+QUICK = 2.0
+"""Seconds without a progress bar."""
 
 
 @click.command(epilog=example("tledge predict runs/rps/bundle photo.jpg"))
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("photos", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("photos", metavar="PHOTO...", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--top", default=3, show_default=True, type=click.IntRange(1), help="Number of top predictions."
 )
+@click.option("--raw", is_flag=True, help="Also show raw probabilities, before the temperature.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a table for spreadsheets, one line a photo.")
 @click.option(
-    "--raw", is_flag=True, help="Also show raw probabilities, which the temperature has not changed."
+    "--save",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Save a copy of each photo with its prediction below it.",
 )
 @click.option("--variant", metavar="NAME", help="Artifact of a bundle [tflite-int8 if there is one].")
 @input_options
@@ -43,9 +55,11 @@ if TYPE_CHECKING:
 @common_options
 def predict(
     model: Path,
-    photos: tuple[Path, ...],
+    photos: tuple[str, ...],
     top: int,
     raw: bool,
+    as_csv: bool,
+    save: Path | None,
     variant: str | None,
     scaling: str | None,
     image_size: str | None,
@@ -57,58 +71,107 @@ def predict(
 ) -> None:
     """Classify photos with a bundle, a run or a single .tflite or .onnx file; needs no TensorFlow.
 
+    A PHOTO is a file, a folder with all photos in it, a pattern such as "photos/*.jpg", an http or https
+    address, or - for standard input. A photo that cannot be read stops no other; the exit code is 1 then.
+
     A single file of another tool says in its metadata or its quantized input how pixels are scaled; where it
     does not, --scaling says so.
 
     The number beside a label is the confidence: its probability, calibrated on validation photos. A
     prediction below the bundle's confidence threshold is marked with a "?".
     """
-    from tledge.cli import console
-    from tledge.inference.predict import predict as predict_all
+    from tledge.inference import answer_text
+    from tledge.inference.photo_sources import copy_paths, find_photos
+    from tledge.inference.predict import predict_named
     from tledge.inference.predictor import open_predictor
-    from tledge.progress import track
 
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other.")
     choices = read_input_choices(model, scaling, image_size, scaling_photos, kernels, quiet)
     predictor = open_predictor(model, variant, kernels, read_public_key(key), choices)
     for remark in predictor.remarks if not quiet else ():
         echo(remark, err=True)
-    with console.progress_shown(quiet or len(photos) < 20) as progress:
-        answers = list(track(progress, predict_all(predictor, photos, top), "predict", len(photos)))
+    named, started = find_photos(photos, sys.stdin.buffer), time.monotonic()
+    if as_csv:
+        echo(answer_text.csv_header(min(top, len(predictor.labels)), raw))
+    text_of = _texts(predictor, top, raw, as_csv, as_json)
+    copies = copy_paths(named, save) if save else [None] * len(named)
+    answers = []
+    with _late_progress(len(named), quiet) as shown:
+        for photo, copy in zip(named, copies, strict=True):
+            answer, form = predict_named(predictor, photo, top)
+            if copy and form is not None:
+                _save_copy(answer, form, predictor, copy)
+            answers.append(answer)
+            if text := text_of(answer):
+                shown.print(text)
+            shown.advance()
     if as_json:
-        print_json([_answer_as_json(answer, predictor.calibrated, raw) for answer in answers])
-    for answer in answers if not as_json else ():
-        echo(_answer_line(answer, predictor.confidence, raw))
-    unread = [answer for answer in answers if answer.error]
-    if unread:
-        raise TledgeError(f"{len(unread)} of {len(answers)} photos could not be read.")
+        print_json([answer_text.as_json(answer, predictor.calibrated, raw) for answer in answers])
+    if len(answers) > 1 and not quiet:
+        echo(answer_text.summary(answers, predictor.confidence, time.monotonic() - started, save), err=True)
+    if unread := sum(bool(answer.error) for answer in answers):
+        raise TledgeError(f"{unread} of {len(answers)} photos could not be read.")
 
 
-def _answer_as_json(answer: Answer, calibrated: bool, raw: bool) -> dict[str, Any]:
-    """Return an answer for --json; `error` and `calibrated` are there only where something is amiss."""
-    facts: dict[str, Any] = {
-        "image": answer.image,
-        "predictions": [_prediction_as_json(guess, raw) for guess in answer.predictions],
-        "abstained": answer.abstained,
-    }
-    if not calibrated:
-        facts["calibrated"] = False
-    return facts | ({"error": answer.error} if answer.error else {})
+def _texts(predictor: Predictor, top: int, raw: bool, as_csv: bool, as_json: bool) -> Callable[[Answer], str]:
+    """Return what writes the line of an answer; with --json there are none."""
+    from tledge.inference import answer_text
+
+    policy, columns = predictor.confidence, min(top, len(predictor.labels))
+    if as_json:
+        return lambda _answer: ""
+    if as_csv:
+        return lambda answer: answer_text.csv_line(answer, policy, columns, raw)
+    return lambda answer: answer_text.line(answer, policy, raw)
 
 
-def _prediction_as_json(guess: Prediction, raw: bool) -> dict[str, Any]:
-    """Return a prediction for --json: `probability` is `confidence`, under the name of earlier versions."""
-    facts = {"label": guess.label, "confidence": guess.confidence, "probability": guess.probability}
-    return facts | ({"raw_probability": guess.raw_probability} if raw else {})
+def _save_copy(answer: Answer, photo: Photo, predictor: Predictor, path: Path) -> None:
+    from tledge.inference import answer_text
+    from tledge.inference.photos import read_pixels
+    from tledge.visualization import annotated_photo
+
+    pixels = read_pixels(photo, predictor.pixel_range)
+    annotated_photo.save(pixels, answer_text.caption(answer), answer.abstained, path)
 
 
-def _answer_line(answer: Answer, policy: AbstentionPolicy | None, raw: bool) -> str:
-    """Return the line for one photo: its best predictions, marked where they are unsure, or its error."""
-    best = "  ".join(_prediction_text(guess, raw) for guess in answer.predictions)
-    if answer.abstained and policy:
-        best = f"? {best}  (unsure: below {percent(policy.threshold)})"
-    return one_line(f"{answer.image}: {answer.error or best}")
+class _LateProgress:
+    """A progress bar that comes once photos have taken `QUICK` seconds, and the lines printed meanwhile."""
+
+    def __init__(self, total: int, quiet: bool, shown: ExitStack) -> None:
+        self._total, self._quiet, self._shown = total, quiet, shown
+        self._stdout, self._started, self._done = sys.stdout, time.monotonic(), 0
+        self._progress: Progress | None = None
+        self._task: Task | None = None
+
+    def print(self, line: str) -> None:
+        """Print a line of the results; above the bar, where both are on one terminal."""
+        if self._progress and self._stdout.isatty() and sys.stderr.isatty():
+            self._progress.say(line)
+        else:
+            echo(line)
+
+    def advance(self) -> None:
+        """Count a photo."""
+        self._done += 1
+        is_due = time.monotonic() - self._started > QUICK and self._done < self._total
+        if self._task:
+            self._task.advance()
+        elif is_due and not self._quiet:
+            self._start()
+
+    def _start(self) -> None:
+        from tledge.cli import console
+        from tledge.progress import start_task
+
+        self._progress = self._shown.enter_context(console.progress_shown(False))
+        sys.stdout = self._stdout  # rich would print on stderr what is written to stdout meanwhile
+        self._task = self._shown.enter_context(start_task(self._progress, "predict", self._total))
+        self._task.advance(self._done)
 
 
-def _prediction_text(guess: Prediction, raw: bool) -> str:
-    before = f" (raw {percent(guess.raw_probability)})" if raw else ""
-    return f"{guess.label} {percent(guess.confidence)}{before}"
+@contextmanager
+def _late_progress(total: int, quiet: bool) -> Iterator[_LateProgress]:
+    """Give the progress of a block."""
+    with ExitStack() as shown:
+        yield _LateProgress(total, quiet, shown)

@@ -39,6 +39,18 @@ def read_form(photo: object, pixel_range: tuple[float, ...] = ()) -> Path | byte
     raise DataError(f"expected {FORMS}; got {_shown(photo)}.")
 
 
+def read_pixels(photo: Photo, pixel_range: tuple[float, ...] = ()) -> NDArray[np.uint8]:
+    """Return the upright pixels uint8[H, W, 3] of a photo, in its own size.
+
+    Raises:
+        DataError: It is none, or cannot be read.
+    """
+    form = read_form(photo, pixel_range)
+    if isinstance(form, (bytes, Path)):
+        return image.decode(form if isinstance(form, bytes) else image.read_photo(form), pixel_range)[0]
+    return form
+
+
 def _path(photo: str | os.PathLike[str]) -> Path:
     try:
         text = os.fspath(photo)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tledge.errors import ArtifactError, DataError
+from tledge.inference.photo_sources import NamedPhoto
 from tledge.inference.photos import read_form
 from tledge.inference.predictor import Predictor
 from tledge.metrics import abstention
@@ -92,6 +93,18 @@ def predict(predictor: Predictor, photos: Iterable[Photo], top: int) -> Iterator
             yield predict_image(predictor, photo, top)
         except DataError as error:
             yield Answer(_path_of(photo), (), str(error))
+
+
+def predict_named(predictor: Predictor, photo: NamedPhoto, top: int) -> tuple[Answer, Photo | None]:
+    """Predict a photo that an argument names; return the photo as well, which may be read only once.
+
+    One that cannot be read gets its error instead, and None.
+    """
+    try:
+        form = photo.read()
+        return replace(predict_image(predictor, form, top), image=photo.name), form
+    except DataError as error:
+        return Answer(photo.name, (), str(error)), None
 
 
 def predict_image(predictor: Predictor, photo: Photo, top: int) -> Answer:

@@ -370,7 +370,7 @@ def check_suffix(source: ModelSource) -> None:
     """Raise ArtifactError unless the name ends in `.tflite` or `.onnx`; the file is not read."""
     if files.ending(source.name) not in (".tflite", ".onnx"):
         where = source if isinstance(source, Path) else source.name
-        raise ArtifactError(f"{where}: not a .tflite or .onnx model. Is the order MODEL IMAGE...?")
+        raise ArtifactError(f"{where}: not a .tflite or .onnx model. Is the order MODEL PHOTO...?")
 
 
 def open_session(

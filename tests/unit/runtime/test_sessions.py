@@ -26,7 +26,7 @@ def test_session_asks_for_exact_products() -> None:
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     """The name decides before anything is read: a photo in the place of the model."""
-    with pytest.raises(ArtifactError, match=r"not a \.tflite or \.onnx model\. Is the order MODEL IMAGE"):
+    with pytest.raises(ArtifactError, match=r"not a \.tflite or \.onnx model\. Is the order MODEL PHOTO"):
         open_session(tmp_path / "photo.jpg")
 
 

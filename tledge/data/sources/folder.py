@@ -43,7 +43,7 @@ Photo = tuple[tuple[str, ...], str]
 Labelled = tuple[Photo, tuple[str, str]]
 """A photo, and its split and label."""
 
-_SYSTEM = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information"}
+SYSTEM_NAMES = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information"}
 """Files and folders that macOS, Windows and NAS systems create; hidden ones are left out too."""
 
 
@@ -178,7 +178,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 def _ignored(entry: os.DirEntry[str]) -> str:
     """Return why an entry is left out by its name alone; "" if it is not."""
-    if entry.name in _SYSTEM:
+    if entry.name in SYSTEM_NAMES:
         return SYSTEM
     return HIDDEN if entry.name.startswith(".") else ""
 
