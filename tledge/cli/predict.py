@@ -25,6 +25,7 @@ from tledge.cli.options import (
 from tledge.errors import TledgeError
 
 if TYPE_CHECKING:
+    from tledge.inference.photo_sources import NamedPhoto
     from tledge.inference.photos import Photo
     from tledge.inference.predict import Answer
     from tledge.inference.predictor import Predictor
@@ -81,8 +82,7 @@ def predict(
     prediction below the bundle's confidence threshold is marked with a "?".
     """
     from tledge.inference import answer_text
-    from tledge.inference.photo_sources import copy_paths, find_photos
-    from tledge.inference.predict import predict_named
+    from tledge.inference.photo_sources import find_photos
     from tledge.inference.predictor import open_predictor
 
     if as_csv and as_json:
@@ -95,17 +95,7 @@ def predict(
     if as_csv:
         echo(answer_text.csv_header(min(top, len(predictor.labels)), raw))
     text_of = _texts(predictor, top, raw, as_csv, as_json)
-    copies = copy_paths(named, save) if save else [None] * len(named)
-    answers = []
-    with _late_progress(len(named), quiet) as shown:
-        for photo, copy in zip(named, copies, strict=True):
-            answer, form = predict_named(predictor, photo, top)
-            if copy and form is not None:
-                _save_copy(answer, form, predictor, copy)
-            answers.append(answer)
-            if text := text_of(answer):
-                shown.print(text)
-            shown.advance()
+    answers = _predict_all(predictor, named, top, save, quiet, text_of)
     if as_json:
         print_json([answer_text.as_json(answer, predictor.calibrated, raw) for answer in answers])
     if len(answers) > 1 and not quiet:
@@ -124,6 +114,32 @@ def _texts(predictor: Predictor, top: int, raw: bool, as_csv: bool, as_json: boo
     if as_csv:
         return lambda answer: answer_text.csv_line(answer, policy, columns, raw)
     return lambda answer: answer_text.line(answer, policy, raw)
+
+
+def _predict_all(
+    predictor: Predictor,
+    photos: list[NamedPhoto],
+    top: int,
+    save: Path | None,
+    quiet: bool,
+    text_of: Callable[[Answer], str],
+) -> list[Answer]:
+    """Predict all photos, print the line of each, and save their copies in a folder `save`."""
+    from tledge.inference.photo_sources import copy_paths
+    from tledge.inference.predict import predict_named
+
+    copies = copy_paths(photos, save) if save else [None] * len(photos)
+    answers = []
+    with _late_progress(len(photos), quiet) as shown:
+        for photo, copy in zip(photos, copies, strict=True):
+            answer, form = predict_named(predictor, photo, top)
+            if copy and form is not None:
+                _save_copy(answer, form, predictor, copy)
+            answers.append(answer)
+            if text := text_of(answer):
+                shown.print(text)
+            shown.advance()
+    return answers
 
 
 def _save_copy(answer: Answer, photo: Photo, predictor: Predictor, path: Path) -> None:
