@@ -16,13 +16,12 @@ expected. `watch` is a `tledge.progress.Progress`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, SupportsIndex, TypeVar, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
-from tledge._io import resource_errors
+from tledge._io.resource_errors import system_errors_explained
 from tledge.bundle import signing
 from tledge.bundle.build import Bundled
 from tledge.bundle.build import bundle as bundle_run
@@ -49,9 +48,6 @@ if TYPE_CHECKING:
     Named = str | os.PathLike[str]
     """A path, a `Run` or an `Exported`."""
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 __all__ = [
     "Answer",
     "Classifier",
@@ -67,21 +63,6 @@ __all__ = [
     "train",
     "verify",
 ]
-
-
-def _explained(function: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a function of the API: errors of the system become TledgeErrors, as on the command line."""
-
-    @wraps(function)
-    def explained(*arguments: P.args, **options: P.kwargs) -> T:
-        try:
-            with resource_errors.resource_errors_explained():
-                return function(*arguments, **options)
-        except OSError as error:
-            place = f"{error.filename}: " if error.filename else ""
-            raise TledgeError(f"{place}{error.strerror or error}.") from error
-
-    return explained
 
 
 @dataclass(frozen=True)
@@ -148,7 +129,7 @@ class Classifier:
     @overload
     def predict(self, photo: list[Any] | tuple[Photo, ...], top: SupportsIndex = 3) -> list[Answer]: ...
 
-    @_explained
+    @system_errors_explained
     def predict(
         self, photo: Photo | list[Any] | tuple[Photo, ...], top: SupportsIndex = 3
     ) -> Answer | list[Answer]:
@@ -173,7 +154,7 @@ class Classifier:
             return list(predict(self._predictor, photo, arguments.count(top, "top")))
         return predict_image(self._predictor, photo, arguments.count(top, "top"))
 
-    @_explained
+    @system_errors_explained
     def predict_all(self, photos: Iterable[Photo], top: SupportsIndex = 3) -> Iterator[Answer]:
         """Predict many photos, in order, each when its answer is asked for.
 
@@ -192,7 +173,7 @@ class Classifier:
         return predict(self._predictor, several, arguments.count(top, "top"))
 
 
-@_explained
+@system_errors_explained
 def load(
     model: Named,
     variant: str | None = None,
@@ -224,7 +205,7 @@ def load(
     path, chosen = arguments.path(model, "model"), arguments.optional_name(variant, "variant")
     family = arguments.one_of(kernels, "kernels", KERNELS)
     named = arguments.optional_name(scaling, "scaling")
-    choices = InputChoices(parse_scaling(named) if named else None, _size(image_size))
+    choices = InputChoices(parse_scaling(named, "scaling:") if named else None, _size(image_size))
     return Classifier(open_predictor(path, chosen, family, _public(key), choices))
 
 
@@ -237,7 +218,7 @@ def _size(sides: tuple[SupportsIndex, SupportsIndex] | None) -> tuple[int, int] 
     return height, width
 
 
-@_explained
+@system_errors_explained
 def train(
     recipe: Named,
     *,
@@ -282,7 +263,7 @@ def train(
     return Run(asked.folder, trained)
 
 
-@_explained
+@system_errors_explained
 def export(
     run: Named | None = None,
     variants: Iterable[str] | None = None,
@@ -334,7 +315,7 @@ def export(
         return Exported(report, bundled)
 
 
-@_explained
+@system_errors_explained
 def verify(
     model: Named, *, kernels: str = "xnnpack", key: Named | None = None, watch: Progress = SILENT
 ) -> ParityReport:
@@ -369,7 +350,7 @@ def verify(
     return verify_run(folder, recipe.parity, kernels=family, progress=progress)
 
 
-@_explained
+@system_errors_explained
 def compare(
     a: Named,
     b: Named,

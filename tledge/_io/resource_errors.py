@@ -10,11 +10,16 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from tledge.errors import ResourceError, TledgeError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 _FULL_TEXT = re.compile(r"No space left on device|Disk quota exceeded|File too large|errno = (?:28|122|27)\b")
@@ -60,6 +65,21 @@ def resource_errors_explained(path: Path | None = None) -> Iterator[None]:
         if (explanation := cause(error, path)) is None:
             raise
         raise ResourceError(explanation) from error
+
+
+def system_errors_explained(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function: errors of the system become TledgeErrors, as on the command line."""
+
+    @wraps(function)
+    def explained(*arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            with resource_errors_explained():
+                return function(*arguments, **options)
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            raise TledgeError(f"{place}{error.strerror or error}.") from error
+
+    return explained
 
 
 def cause(error: BaseException, path: Path | None = None) -> str | None:

@@ -139,13 +139,14 @@ NAMES = tuple(scaling.name for scaling in SCALINGS)
 _FIGURES = re.compile(r"mean=(?P<mean>[-+.,0-9e]+?),std=(?P<std>[-+.,0-9e]+?)(?:,(?P<order>rgb|bgr))?")
 
 
-def parse_scaling(text: str) -> Scaling:
+def parse_scaling(text: str, name: str = "--scaling") -> Scaling:
     """Return the scaling that the text of `--scaling` names.
 
     Args:
         text: A name of `SCALINGS`, such as "-1..1" or "torch,bgr"; or the figures themselves,
             "mean=127.5,std=127.5" or "mean=104,117,123,std=1,bgr", for bytes 0..255, in the order of the
             model's channels.
+        name: What a message calls it.
 
     Raises:
         RecipeError: it is neither; the message lists the names.
@@ -160,8 +161,8 @@ def parse_scaling(text: str) -> Scaling:
             mean, std = (tuple(float(value) for value in figures[key].split(",")) for key in ("mean", "std"))
             return Scaling(wanted, mean, std, (figures["order"] or "rgb").upper())
     except ValueError as error:
-        raise RecipeError(f"--scaling {text[:200]!r}: {error}.") from error
-    raise RecipeError(f"--scaling {text[:200]!r} is not a scaling. Expected {choices()}.")
+        raise RecipeError(f"{name} {text[:200]!r}: {error}.") from error
+    raise RecipeError(f"{name} {text[:200]!r} is not a scaling. Expected {choices()}.")
 
 
 def choices() -> str:

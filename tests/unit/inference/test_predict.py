@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+import tledge
 from tests.helpers.command_line import Cli
 from tests.helpers.doubt import FITTED
 from tledge.contract import AbstentionPolicy
@@ -145,3 +146,14 @@ def test_photo_is_turned_as_its_camera_says(tmp_path: Path) -> None:
     for photo in (tmp_path / "turned.png", (tmp_path / "turned.png").read_bytes()):
         list(predict.predict(watching, [photo], 1))
         np.testing.assert_array_equal(session.seen[0], pixels)
+
+
+def test_list_of_photos_gives_a_list(photo: Path) -> None:
+    """In Python: paths, bytes, images of Pillow and pixels, and one that is none among them."""
+    with Image.open(photo) as image:
+        image.load()
+        photos = [photo, str(photo), photo.read_bytes(), image, np.asarray(image), photo.parent / "none.png"]
+        model = tledge.Classifier(predictor(FITTED, 0.64, 0.04, 0.32))
+        answers, same = model.predict(photos, top=1), model.predict(tuple(photos))
+    assert [answer.best.label for answer in answers[:-1]] == ["cat"] * 5 and len(same) == 6
+    assert "no such file" in answers[-1].error

@@ -19,6 +19,7 @@ from tests.helpers import fake_pairs
 from tests.helpers.recipes import drawn, tiny_recipe
 from tests.helpers.small_run import SMALL
 from tledge import api
+from tledge._io import resource_errors
 from tledge.errors import RecipeError, TledgeError
 from tledge.recipe import arguments, loader
 
@@ -48,13 +49,15 @@ WRONG: dict[str, Callable[[], object]] = {
 """What nobody should pass, by name; made anew for every call."""
 
 ACCEPTED = {
-    **{name: ["None"] for name in ("key", "out", "cache", "run", "sign")},
+    **{name: ["None"] for name in ("key", "out", "cache", "run", "sign", "scaling")},
+    "image_size": ["None", "a list of numbers"],
     "variant": ["None", "NUL", "a surrogate"],
     "export.variants": ["None", "NUL", "a surrogate"],
     "compare.variants": ["nothing", "NUL", "a surrogate"],
     **{name: ["True"] for name in ("resume", "force", "unverified")},
     "top": ["a whole number"],
     "settings": ["nothing", "no text", "NUL", "a surrogate"],
+    "photo": ["a list of numbers", "a list of None", "nothing"],
     "photos": ["a list of numbers", "a list of None", "nothing", "a set", "a generator", "an array"],
 }
 """What a parameter takes of it: its default, a value of its type, and names and lines that are judged later.
@@ -288,7 +291,7 @@ def test_place_that_cannot_be_is_explained(values: dict[str, Any], model: str) -
 
 
 def test_error_of_the_system_is_one_of_ours() -> None:
-    @api._explained
+    @resource_errors.system_errors_explained
     def refused() -> None:
         raise NotADirectoryError(20, "Not a directory", "a/b")
 
