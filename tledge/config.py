@@ -361,9 +361,7 @@ class Parity:
     max_drop: float = key(0.01, "largest drop of the accuracy, as a fraction of the images", low=0, high=1)
     max_class_drop: float = key(0.05, "largest drop of the recall of a class of 20 images", low=0, high=1)
     max_arena_kib: float = key(
-        0.0,
-        "largest arena of tflite-int8 in tflite-micro in KiB, 0 for no limit; needs extra microcontroller",
-        low=0,
+        0.0, "largest arena of tflite-int8 in KiB, 0 for no limit; needs the extra microcontroller", low=0
     )
     max_flash_kib: float = key(0.0, "largest file of tflite-int8 in KiB, 0 for no limit", low=0)
     stress_agreement: float = key(
@@ -372,10 +370,8 @@ class Parity:
     stress_drop: float = key(
         0.03, "largest drop of the accuracy under any of these, as a fraction of the images", low=0, high=1
     )
-    strict: bool = key(
-        False,
-        "keep artifacts out of the bundle that too few images cannot confirm; else they are provisional",
-    )
+    extra: str = key("", 'photos without labels to verify on where test images are few, as "folder:PATH"')
+    strict: bool = key(False, "leave out of the bundle what is provisional because images are too few")
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,12 @@ if TYPE_CHECKING:
 @click.option(
     "--unverified", is_flag=True, help="Also bundle artifacts that failed verification, marked as such."
 )
+@click.option(
+    "--photos",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Photos without labels to verify on too, where test images are too few.",
+)
 @click.option("--force", is_flag=True, help="Convert anew also what nothing has changed for.")
 @sign_option
 @wide_option
@@ -68,6 +74,7 @@ def export(
     mixed: bool,
     named: tuple[str, ...],
     unverified: bool,
+    photos: Path | None,
     force: bool,
     sign: Path | None,
     quiet: bool,
@@ -78,7 +85,7 @@ def export(
     An artifact is kept where nothing changed since it was made: the model, the options, the recipe, the
     calibration images, the versions of the converters. It is verified again.
     """
-    from tledge.recipe.loader import with_repair, without_repair
+    from tledge.recipe.loader import with_photos, with_repair, without_repair
 
     folder, recipe = open_run_for_writing(run)
     signing = read_signer(sign)  # before anything takes time
@@ -86,12 +93,16 @@ def export(
         raise RecipeError("--mixed needs --repair: give both, or --variant tflite-mixed.")
     if repair:
         recipe = with_repair(recipe, integer_only=recipe.export.int8.integer_only and not mixed)
+    if photos:
+        recipe = with_photos(recipe, photos)
     flags = {"tflite-int8": int8 or repair, "tflite-fp16": fp16, "tflite-dynamic": dynamic}
     wanted = _variants(recipe, [name for name, on in flags.items() if on], named, everything)
     note = _lacking_images(folder, recipe, wanted)
     asked = without_repair(recipe) if note else recipe
     report = _convert_and_verify(folder, asked, wanted, force, quiet, as_json)
-    if note and _has_failed(report):  # a repair can make it better than that
+    if _has(report, "passed"):  # on more than the test images
+        note = ""
+    if note and _has(report, "failed"):  # a repair can make it better than that
         note = ""
         report = _convert_and_verify(folder, recipe, wanted, force, quiet, as_json)
     if note and not as_json:
@@ -147,8 +158,9 @@ def _is_repaired_or_failed(folder: RunFolder) -> bool:
     )
 
 
-def _has_failed(report: ParityReport) -> bool:
-    return any(row.variant == "tflite-int8" and row.verdict == "failed" for row in report.rows)
+def _has(report: ParityReport, verdict: str) -> bool:
+    """Tell whether the run's int8 artifact has a verdict."""
+    return any(row.variant == "tflite-int8" and row.verdict == verdict for row in report.rows)
 
 
 def _culprits(folder: RunFolder, recipe: Recipe, report: ParityReport, quiet: bool) -> tuple[str, ...]:

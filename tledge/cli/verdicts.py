@@ -68,9 +68,16 @@ def _figures(row: ParityRow) -> str:
 
 
 def _what_settles(row: ParityRow) -> str:
-    """Say how many more test images would decide about a provisional artifact."""
+    """Say how many more images would decide, without labels or as test images."""
     missing = max((row.images_needed or 0) - row.images, 1)
-    return f"{missing} more test image{'s' * (missing != 1)} would settle it."
+    tested = f"{missing} more test image{'s' * (missing != 1)}"
+    unlabelled = (row.independent_needed or 0) - (row.independent_images or 0)
+    if unlabelled <= 0:
+        return f"{tested} would settle it."
+    return (
+        f"{unlabelled} more photos that need no labels (tledge export RUN --photos DIR) or {tested} would "
+        "settle it."
+    )
 
 
 def left_out(variants: tuple[str, ...], report: ParityReport) -> list[str]:

@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tledge._io import files
 from tledge._process import processors
-from tledge.conversion import calibration_data, kept_artifacts
+from tledge.config import Parity
+from tledge.conversion import calibration_data, independent_images, kept_artifacts
 from tledge.conversion.calibration_data import WrittenCalibration
 from tledge.conversion.worker_client import Conversion, Converter
 from tledge.environment import packages
@@ -100,10 +101,12 @@ def export(
         task.advance(1, **_now(running))
         artifacts[name] = artifact
 
+    request = independent_images.request(folder, recipe, inputs.run, wanted, progress)
     if missing:
         progress.say(f"Converting {folder.path} into {', '.join(missing)}")
     with start_task(progress, "convert", len(missing)) as task:
-        _convert_in_parallel(_queues_of_processes(missing), convert, recipe.export.memory_mib)
+        queues, work = _with_predictions(_queues_of_processes(missing), convert, request, inputs)
+        _convert_in_parallel(queues, work, recipe.export.memory_mib)
     in_order = [artifacts[name] for name in wanted]
     if inputs.calibration:
         calibration_data.note_stability(folder, inputs.calibration.record, in_order, progress)
@@ -113,6 +116,31 @@ def export(
 def _now(running: Sequence[str]) -> dict[str, str]:
     """Return the figure that names the variants at work, one in each process."""
     return {"now": " and ".join(running)} if running else {}
+
+
+Work = Callable[[Converter, str], None]
+"""Do in a converter's process what a name in its queue stands for."""
+
+
+def _with_predictions(
+    queues: list[list[str]],
+    convert: Work,
+    request: independent_images.Request | None,
+    inputs: ExportInputs,
+) -> tuple[list[list[str]], Work]:
+    """Add Keras' predictions for independent images to the first queue: the model is open in its process."""
+    if request is None:
+        return queues, convert
+
+    def work(converter: Converter, name: str) -> None:
+        if name == independent_images.JOB:
+            timeout = inputs.recipe.export.timeout
+            independent_images.predict(converter, inputs.folder, request, timeout)
+        else:
+            convert(converter, name)
+
+    first = queues[0] if queues else []
+    return [[*first, independent_images.JOB], *queues[1:]], work
 
 
 def _kept(inputs: ExportInputs, wanted: Sequence[str], progress: Progress) -> dict[str, Artifact]:
@@ -248,10 +276,15 @@ def conversion_job(inputs: ExportInputs, name: str) -> ConversionJob:
     if not _is_chosen_by_trial(name, inputs.recipe):
         kept = uncorrected if settings.bias_correction else None
         return CalibratedJob(target, calibration, settings.bias_correction, kept)
-    selection, limits = str((folder.path / calibration_data.HELD_OUT).resolve()), inputs.recipe.parity
+    selection, limits = str((folder.path / calibration_data.HELD_OUT).resolve()), _gates(inputs.recipe.parity)
     if name == MIXED:
         return MixedPrecisionJob(target, calibration, selection, limits)
     return RepairJob(target, calibration, selection, limits, settings.integer_only, uncorrected)
+
+
+def _gates(limits: Parity) -> Parity:
+    """Return the gates alone: what is bundled, and on which photos, changes no candidate."""
+    return replace(limits, extra="", strict=False)
 
 
 def _conversion_target(inputs: ExportInputs, name: str, model: Path) -> ConversionTarget:

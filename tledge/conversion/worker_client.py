@@ -16,7 +16,7 @@ from tledge._io import files
 from tledge._io.json_records import from_json
 from tledge._process import subprocesses
 from tledge.errors import ConversionError, RecipeError
-from tledge.formats.jobs import ConversionJob, WrittenArtifact, job_to_json
+from tledge.formats.jobs import Job, WrittenArtifact, job_to_json
 
 COMMAND = tuple(subprocesses.worker_command("formats.worker"))
 """The command line of the worker."""
@@ -34,7 +34,7 @@ class Conversion:
     """
 
     variant: str
-    job: ConversionJob
+    job: Job
     log: Path
     timeout: int
 

@@ -1,7 +1,8 @@
 """Conversion jobs and their results: what the exporting process sends to a worker, and what it gets back.
 
-A job is one of five frozen dataclasses, one for each way to make an artifact. As JSON it is an object
-with the key `kind`. A converter in another process needs nothing else: paths are absolute.
+A job is one of six frozen dataclasses: one for each way to make an artifact, and one to predict images. As
+JSON it is an object with the key `kind`. A converter in another process needs nothing else: paths are
+absolute.
 """
 
 from __future__ import annotations
@@ -124,26 +125,43 @@ class QuantizationAwareJob:
     ranges: str
 
 
+@dataclass(frozen=True)
+class PredictionJob:
+    """No conversion: predictions of the Keras model, which the worker has open.
+
+    Args:
+        target: the model, and the `.npy` file of probabilities float32[N, classes] to write.
+        images: path of an `.npy` file with uint8[N, H, W, 3].
+    """
+
+    target: ConversionTarget
+    images: str
+
+
 ConversionJob = UncalibratedJob | CalibratedJob | RepairJob | MixedPrecisionJob | QuantizationAwareJob
 """Every kind of job; a converter handles those that its format has, and refuses the others."""
 
-JOB_KINDS: dict[str, type[ConversionJob]] = {
+Job = ConversionJob | PredictionJob
+"""Every kind of job that the worker does."""
+
+JOB_KINDS: dict[str, type[Job]] = {
     "uncalibrated": UncalibratedJob,
     "calibrated": CalibratedJob,
     "repair": RepairJob,
     "mixed-precision": MixedPrecisionJob,
     "quantization-aware": QuantizationAwareJob,
+    "prediction": PredictionJob,
 }
 """The classes of jobs by the name that JSON has for them."""
 
 
-def job_to_json(job: ConversionJob) -> dict[str, Any]:
+def job_to_json(job: Job) -> dict[str, Any]:
     """Return a job as an object for JSON, with its kind."""
     kind = next(name for name, job_class in JOB_KINDS.items() if type(job) is job_class)
     return {KIND: kind, **to_json(job)}
 
 
-def job_from_json(fields: Mapping[str, Any]) -> ConversionJob:
+def job_from_json(fields: Mapping[str, Any]) -> Job:
     """Return the job that `job_to_json` made this object of.
 
     Raises:

@@ -18,7 +18,8 @@ from typing import Any
 from tledge._io import files, resource_errors
 from tledge._process import no_network, subprocesses
 from tledge.errors import TledgeError, error_to_json
-from tledge.formats.jobs import WrittenArtifact, job_from_json
+from tledge.formats import reference_predictions
+from tledge.formats.jobs import PredictionJob, WrittenArtifact, job_from_json
 from tledge.formats.registry import VARIANTS
 
 UNUSED = ("jax", "matplotlib")
@@ -53,11 +54,14 @@ def reply(job_path: Path, result_path: Path) -> str:
 def result_of(job_path: Path) -> dict[str, Any]:
     """Do a job; return its `WrittenArtifact` as JSON, or a failure that tledge can explain."""
     fields = json.loads(job_path.read_text(encoding="utf-8"))
-    variant = VARIANTS[fields.pop("variant")]
+    name = fields.pop("variant")
     job = job_from_json(fields)
     try:
         with resource_errors.resource_errors_explained():
-            result = variant.format.convert(job)
+            if isinstance(job, PredictionJob):
+                reference_predictions.write(job)
+                return asdict(WrittenArtifact("", {}))
+            result = VARIANTS[name].format.convert(job)
     except TledgeError as error:
         return dict(error_to_json(error))
     return asdict(WrittenArtifact(result.mode, result.details()))

@@ -230,10 +230,15 @@ def images_to_resolve(tolerance: float) -> int:
 
 def images_needed(comparison: PredictionComparison, gate: str, limits: Parity) -> int:
     """Count the images from which on `check_parity` is never inconclusive for lack of images."""
+    return needed_test_images(comparison.reference_accuracy, gate, limits)
+
+
+def needed_test_images(reference_accuracy: float, gate: str, limits: Parity) -> int:
+    """Count the test images from which on a gate is decided by them alone."""
     needed = images_to_resolve(1 - required_agreement(gate, limits))
     if gate != "int8":
         return needed
-    return max(needed, images_to_resolve(_allowed_drop(comparison, limits)))
+    return max(needed, images_to_resolve(_allowed_drop_from(reference_accuracy, limits)))
 
 
 def lacks_only_images(comparison: PredictionComparison, gate: str, limits: Parity) -> bool:
@@ -251,9 +256,13 @@ def required_agreement(gate: str, limits: Parity) -> float:
     }[gate]
 
 
-def _allowed_drop(comparison: PredictionComparison, limits: Parity) -> float:
+def allowed_drop(comparison: PredictionComparison, limits: Parity) -> float:
     """Return the largest accuracy drop that both limits allow: the absolute and the relative one."""
-    return min(limits.max_drop, (1 - limits.int8_accuracy) * comparison.reference_accuracy)
+    return _allowed_drop_from(comparison.reference_accuracy, limits)
+
+
+def _allowed_drop_from(reference_accuracy: float, limits: Parity) -> float:
+    return min(limits.max_drop, (1 - limits.int8_accuracy) * reference_accuracy)
 
 
 def agreement_findings(comparison: PredictionComparison, required: float) -> Iterator[Finding]:
@@ -263,18 +272,17 @@ def agreement_findings(comparison: PredictionComparison, required: float) -> Ite
     agrees = f"agrees with Keras on {same} of {comparison.images} images ({comparison.agreement:.1%})"
     if comparison.images >= needed:
         if comparison.agreement < required:
-            yield "failed", f"{agrees}; at least {_percent(required)} is required"
+            yield "failed", f"{agrees}; at least {percent(required)} is required"
     elif comparison.agreement_high < required:
         yield (
             "failed",
-            f"{agrees}; at least {_percent(required)} is required, and even the upper end of the 95% "
+            f"{agrees}; at least {percent(required)} is required, and even the upper end of the 95% "
             f"interval, {comparison.agreement_high:.1%}, is below",
         )
     else:
         yield (
             "undecided",
-            f"inconclusive: {agrees}; confirming at least {_percent(required)} needs at least "
-            f"{needed} images",
+            f"inconclusive: {agrees}; confirming at least {percent(required)} needs at least {needed} images",
         )
 
 
@@ -289,7 +297,7 @@ def _probabilities(comparison: PredictionComparison, gate: str, limits: Parity) 
 
 def _accuracy(comparison: PredictionComparison, limits: Parity, other: str) -> Iterator[Finding]:
     """Check the accuracy drop against `other`, the name of the reference model."""
-    allowed = _allowed_drop(comparison, limits)
+    allowed = allowed_drop(comparison, limits)
     needed = images_to_resolve(allowed)
     both = f"accuracy {comparison.accuracy:.1%}, {other} {comparison.reference_accuracy:.1%}"
     if comparison.images < needed and not comparison.accuracy_change_high < -allowed:
@@ -310,7 +318,7 @@ def _accuracy(comparison: PredictionComparison, limits: Parity, other: str) -> I
         yield (
             "failed",
             f"{both}: {share:.1%} of {other}'s accuracy; "
-            f"at least {_percent(limits.int8_accuracy)} is required",
+            f"at least {percent(limits.int8_accuracy)} is required",
         )
 
 
@@ -352,7 +360,7 @@ def _uninformative(comparison: PredictionComparison, gate: str) -> Iterator[Find
         )
 
 
-def _percent(limit: float) -> str:
+def percent(limit: float) -> str:
     """Format a limit as a percentage with all its digits, e.g. `98%` or `99.5%`."""
     return f"{100 * limit:.6g}%"
 

@@ -6,7 +6,7 @@ In plain Python and numpy, without SciPy: a device install has numpy only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import comb, sqrt
+from math import comb, exp, lgamma, log, log1p, sqrt
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +35,44 @@ def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
     low = 0.0 if successes == 0 else (middle - spread) / scale
     high = 1.0 if successes == trials else (middle + spread) / scale
     return low, high
+
+
+def clopper_pearson(successes: float, trials: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Compute the exact interval of a proportion (Clopper and Pearson 1934), as (low, high) in 0..1.
+
+    The bounds are quantiles of beta distributions, so `successes` may be a sum of shares of clusters, each
+    counted as one trial (Korn and Graubard 1998, with the number of clusters as the largest effective sample
+    size). Raises ValueError where `trials` is not positive or `successes` not within 0..trials.
+    """
+    if trials <= 0 or not 0 <= successes <= trials:
+        raise ValueError(f"{successes} successes of {trials} trials are no proportion")
+    tail, failures = (1 - confidence) / 2, trials - successes
+    low = 0.0 if successes == 0 else _beta_quantile(tail, successes, failures + 1)
+    high = 1.0 if failures == 0 else _beta_quantile(1 - tail, successes + 1, failures)
+    return low, high
+
+
+def _beta_quantile(probability: float, a: float, b: float) -> float:
+    """Find by bisection where the distribution function of Beta(a, b) reaches a probability."""
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _beta_below(middle, a, b) < probability else (low, middle)
+    return (low + high) / 2
+
+
+def _beta_below(x: float, a: float, b: float) -> float:
+    """Compute the distribution function of Beta(a, b) for 0 < x < 1: DLMF 8.17.22, a continued fraction."""
+    if x > (a + 1) / (a + b + 2):  # it converges fast on the other side
+        return 1 - _beta_below(1 - x, b, a)
+    scale = lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x)
+    fraction, terms = 1.0, 20 + round(3 * sqrt(max(a, b)))
+    for m in range(terms, 0, -1):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        fraction = 1 + even / (1 + odd / fraction)
+    first = -(a + b) * x / (a + 1)
+    return exp(scale) / (a * (1 + first / fraction))
 
 
 def mcnemar(regressions: int, fixes: int) -> float:

@@ -45,11 +45,11 @@ def _cropped(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     import numpy as np
     from PIL import Image
 
-    side = images.shape[1]
-    edge = round(side * (1 - CROP) / 2)
-    box = (edge, edge, side - edge, side - edge)
+    height, width = images.shape[1:3]
+    top, left = (round(side * (1 - CROP) / 2) for side in (height, width))
+    box = (left, top, width - left, height - top)
     bilinear = Image.Resampling.BILINEAR
-    resized = [Image.fromarray(image).resize((side, side), bilinear, box=box) for image in images]
+    resized = [Image.fromarray(image).resize((width, height), bilinear, box=box) for image in images]
     return np.stack([np.asarray(image) for image in resized])
 
 
@@ -61,14 +61,20 @@ CHANGES: tuple[Callable[[NDArray[np.uint8]], NDArray[np.uint8]], ...] = (
 )
 
 
+def changed_copies(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return uint8[K * N, H, W, 3]: all images mirrored, then all darker, brighter and cropped."""
+    import numpy as np
+
+    return np.concatenate([change(images) for change in CHANGES])
+
+
 def with_changed_copies(
     images: NDArray[np.uint8], labels: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Append one changed copy of all images uint8[N, H, W, 3] and labels int64[N] for every change."""
     import numpy as np
 
-    copies = [images, *(change(images) for change in CHANGES)]
-    return np.concatenate(copies), np.tile(labels, len(copies))
+    return np.concatenate([images, changed_copies(images)]), np.tile(labels, 1 + len(CHANGES))
 
 
 def blend_between_classes(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -267,3 +267,8 @@ def without_repair(recipe: Recipe) -> Recipe:
     """Return the recipe with `[export.int8] repair = false`."""
     int8 = replace(recipe.export.int8, repair=False)
     return replace(recipe, export=replace(recipe.export, int8=int8))
+
+
+def with_photos(recipe: Recipe, photos: Path) -> Recipe:
+    """Return the recipe with `[parity] extra` set to a folder of photos."""
+    return replace(recipe, parity=replace(recipe.parity, extra=f"folder:{photos.absolute()}"))

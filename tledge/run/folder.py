@@ -53,8 +53,8 @@ FILES = {
     "artifacts": "converted models, each with a JSON file that says how it was made",
     "logs": "output of the converters",
     "calibration.json": "the images on which int8 ranges were measured, and how stable the ranges are",
-    "evidence": "images for calibration and selection; predictions that differ; accuracy cost of int8 and "
-    "of `--skew`",
+    "evidence": "images for calibration and selection; independent images with Keras' predictions; "
+    "predictions that differ; accuracy cost of int8 and of `--skew`",
     "parity.json": "every artifact compared with Keras",
     "report.html": "everything on one page",
     "report.md": "the same as Markdown, for a repository",

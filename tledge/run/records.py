@@ -157,6 +157,10 @@ class ParityRow:
     """Independent images that the verdict on agreement rests on: copies of an image do not count."""
     independent_agreement: float | None = None
     """Agreement on the independent images; `independent_low`, `independent_high` are its 95 % bounds."""
+    independent_sources: dict[str, int] = field(default_factory=dict)
+    """Independent images by where they come from: "test", "validation", "extra"."""
+    independent_needed: int | None = None
+    """Independent images that would let a provisional artifact pass, if no other prediction differs."""
     independent_low: float | None = None
     independent_high: float | None = None
 
@@ -184,6 +188,11 @@ class ParityReport:
     passed: bool
     reference: Reference
     rows: tuple[ParityRow, ...]
+
+    @property
+    def all_bundled(self) -> bool:
+        """Whether everything that was checked passed or is provisional."""
+        return all(row.is_bundled for row in self.rows if row.verdict != SKIPPED)
 
     @property
     def any_bundled(self) -> bool:

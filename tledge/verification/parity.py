@@ -19,7 +19,8 @@ from tledge.run.golden_set import Golden
 from tledge.run.records import Artifact, ParityRow
 from tledge.runtime.model_file import ModelFile, ModelSource, read_model
 from tledge.runtime.sessions import Session, runtime_errors_as
-from tledge.verification import causes, flips, structure
+from tledge.verification import causes, flips, independent, structure
+from tledge.verification.independent import Evidence
 from tledge.verification.reasons import Reasons
 
 if TYPE_CHECKING:
@@ -50,8 +51,11 @@ def check(
     kernels: str = "xnnpack",
     progress: Progress = SILENT,
     arena_bytes: int | None = None,
+    evidence: Evidence | None = None,
 ) -> ParityRow:
     """Verify one artifact of a run, and list there the predictions that differ from Keras'.
+
+    Where the test images are too few, `evidence` decides as far as it can.
 
     The file is read once: what is hashed and inspected is what is opened. `arena_bytes` was measured
     before, for a machine without tflite-micro. Raises MissingError where a library to inspect or to open
@@ -78,7 +82,7 @@ def check(
         if not reasons.structural_reasons:
             raise
         return reasons.put_into(row)  # the file is wrong, whatever it predicts
-    row, prediction_reasons = _compare(row, session, predictions, golden, standard)
+    row, prediction_reasons = _compare(row, session, predictions, golden, standard, evidence)
     if row.images:
         row = replace(
             row,
@@ -158,6 +162,7 @@ def _compare(
     predictions: NDArray[np.float32],
     golden: Golden,
     standard: Standard,
+    evidence: Evidence | None = None,
 ) -> tuple[ParityRow, Reasons]:
     """Fill in the figures of the predictions, and the verdict of their gates."""
     import numpy as np
@@ -188,11 +193,11 @@ def _compare(
         max_abs_dp=result.max_abs_dp,
         kernels=session.kernels,
         images_needed=needed if verdict == "undecided" and result.images < needed else None,
-        provisional=not limits.strict and parity_gates.lacks_only_images(result, row.gate, limits),
         independent_images=result.images,
         independent_agreement=result.agreement,
         independent_low=result.agreement_low,
         independent_high=result.agreement_high,
+        independent_sources={independent.TEST: result.images},
         ece=result.ece,
         lost=result.regressions,
         won=result.fixes,
@@ -201,6 +206,13 @@ def _compare(
         worst_class_change=result.worst_class_change if result.worst_class else None,
         recall=result.recall,
     )
+    if parity_gates.lacks_only_images(result, row.gate, limits):
+
+        def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return predict_all(session, images, row.variant)
+
+        row, failed = independent.decide(row, result, predict, predictions, golden, evidence, limits)
+        reasons = reasons if row.verdict == "undecided" else failed
     return row, Reasons((), (*likely, *reasons))
 
 

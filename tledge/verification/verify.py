@@ -33,7 +33,8 @@ from tledge.progress import SILENT, Progress, track
 from tledge.run import golden_set
 from tledge.run.folder import UNCORRECTED, RunFolder, alone
 from tledge.run.records import SKIPPED, Artifact, ParityReport, ParityRow, Reference
-from tledge.verification import earlier_verdicts, flips, parity
+from tledge.verification import earlier_verdicts, flips, independent, parity
+from tledge.verification.independent import Evidence
 from tledge.verification.parity import Standard
 from tledge.verification.reasons import Reasons
 
@@ -65,9 +66,11 @@ def verify_run(
     artifacts.sort(key=lambda artifact: order.index(artifact.variant))
     earlier = [earlier_verdicts.earlier_row(folder, artifact) for artifact in artifacts]
     rows = []
+    found = independent.read(folder, folder.sha256(folder.golden))
     for artifact, before in zip(artifacts, earlier, strict=True):
         arena = before.arena_bytes if before else None
-        row = _row(folder, artifact, reference, standard, kernels, progress, arena)
+        evidence = independent.evidence_for(artifact, found)
+        row = _row(folder, artifact, reference, standard, kernels, progress, arena, evidence)
         rows.append(_with_uncorrected(folder, row, artifact, reference, standard))
     figures = _reference_figures(reference, run.confidence)
     recorded = earlier_verdicts.recorded_rows(rows, earlier)
@@ -125,11 +128,12 @@ def _row(
     kernels: str,
     progress: Progress,
     arena_bytes: int | None,
+    evidence: Evidence | None,
 ) -> ParityRow:
     try:
         return parity.check(
             folder, artifact, reference, standard,
-            kernels=kernels, progress=progress, arena_bytes=arena_bytes,
+            kernels=kernels, progress=progress, arena_bytes=arena_bytes, evidence=evidence,
         )  # fmt: skip
     except MissingError as error:
         return ParityRow(

@@ -77,6 +77,7 @@ class FakeConverter:
 def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[RunFolder, Recipe]:
     """Write a run that was never trained, and let the export use no real converter."""
     monkeypatch.setattr(export, "Converter", FakeConverter)
+    monkeypatch.setattr(export.independent_images, "request", lambda *_: None)
     monkeypatch.setattr(FakeConverter, "modes", {})
     monkeypatch.setattr(FakeConverter, "converted", [])
     recipe = parse(RECIPE, "little.toml")

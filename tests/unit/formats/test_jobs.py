@@ -14,10 +14,11 @@ from tledge.formats import jobs
 from tledge.formats.jobs import (
     CalibratedJob,
     CalibrationResult,
-    ConversionJob,
     ConversionResult,
     ConversionTarget,
+    Job,
     MixedPrecisionJob,
+    PredictionJob,
     QuantizationAwareJob,
     QuantizationAwareResult,
     RepairJob,
@@ -30,18 +31,19 @@ from tledge.quantization.repair import TrialResult
 
 TARGET = ConversionTarget("/run/model.keras", "/run/out", "int8", "net", "1", "", ("paper", "Ähre"))
 LIMITS = Parity(int8_agreement=0.9)
-JOBS: list[ConversionJob] = [
+JOBS: list[Job] = [
     UncalibratedJob(TARGET),
     CalibratedJob(TARGET, "/run/calibration.npy"),
     CalibratedJob(TARGET, "/run/calibration.npy", bias_correction=True, uncorrected="/run/plain"),
     RepairJob(TARGET, "/run/calibration.npy", "/run/held_out.npz", LIMITS, True, "/run/plain"),
     MixedPrecisionJob(TARGET, "/run/calibration.npy", "/run/held_out.npz", LIMITS),
     QuantizationAwareJob(TARGET, "/run/ranges.json"),
+    PredictionJob(TARGET, "/run/images.npy"),
 ]
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: type(job).__name__)
-def test_job_comes_back_from_json_as_it_was(job: ConversionJob) -> None:
+def test_job_comes_back_from_json_as_it_was(job: Job) -> None:
     assert jobs.job_from_json(json.loads(json.dumps(jobs.job_to_json(job)))) == job
 
 
@@ -97,6 +99,6 @@ def test_repair_result_names_the_candidate_taken() -> None:
     [("saved_model", job) for job in JOBS[1:]] + [("onnx-int8", job) for job in JOBS[3:]],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_format_refuses_jobs_that_it_does_not_have(variant: str, job: ConversionJob) -> None:
+def test_format_refuses_jobs_that_it_does_not_have(variant: str, job: Job) -> None:
     with pytest.raises(ConversionError, match=rf"has no {type(job).__name__}; expected UncalibratedJob"):
         VARIANTS[variant].format.convert(job)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from math import comb
+
 import numpy as np
 import pytest
 
+from tledge.metrics import statistics
 from tledge.metrics.statistics import (
     calibration_error,
     confusion,
@@ -205,3 +208,23 @@ def test_confusion_counts_labels_down_and_answers_across() -> None:
 
 def test_confusion_counts_in_integers() -> None:
     assert confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 3).dtype == np.int64
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(35, 36), (30, 63), (190, 200), (1, 9), (5000, 5100)])
+def test_exact_interval_leaves_equal_tails(successes: int, trials: int) -> None:
+    low, high = statistics.clopper_pearson(successes, trials)
+
+    def at_least(count: int, share: float) -> float:
+        return sum(comb(trials, k) * share**k * (1 - share) ** (trials - k) for k in range(count, trials + 1))
+
+    assert at_least(successes, low) == pytest.approx(0.025)
+    assert 1 - at_least(successes + 1, high) == pytest.approx(0.025)
+
+
+def test_exact_interval_at_the_ends_and_between() -> None:
+    assert statistics.clopper_pearson(36, 36) == (pytest.approx(0.025 ** (1 / 36)), 1.0)
+    assert statistics.clopper_pearson(0, 36) == (0.0, pytest.approx(1 - 0.025 ** (1 / 36)))
+    lows = [statistics.clopper_pearson(count, 36)[0] for count in (34, 34.5, 35)]
+    assert lows == sorted(lows) and len(set(lows)) == 3
+    with pytest.raises(ValueError, match="no proportion"):
+        statistics.clopper_pearson(3, 2)

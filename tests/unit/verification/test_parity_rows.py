@@ -20,7 +20,7 @@ from tledge.devices import mcu_budget
 from tledge.devices.mcu_budget import Shortfalls
 from tledge.errors import ArtifactError, MissingError
 from tledge.formats.registry import VARIANTS
-from tledge.metrics import abstention, parity_gates
+from tledge.metrics import abstention, parity_gates, statistics
 from tledge.run.golden_set import FAULTS, Golden
 from tledge.run.records import ParityRow
 from tledge.verification import flips, parity
@@ -116,8 +116,9 @@ def few(golden: Golden) -> Golden:
 def test_what_lacks_only_images_is_provisional(run: ColourRun) -> None:
     row = run.check("tflite-int8", few(run.golden))
     assert row.provisional and row.is_bundled and row.independent_images == 30
-    bounds = (row.independent_agreement, row.independent_low, row.independent_high)
-    assert bounds == (row.agreement, row.agreement_low, row.agreement_high)
+    low, high = statistics.clopper_pearson(30, 30)
+    assert (row.independent_agreement, row.independent_low, row.independent_high) == (1.0, low, high)
+    assert row.independent_sources == {"test": 30} and row.independent_needed == 149
     strict = run.check("tflite-int8", few(run.golden), limits=Parity(strict=True))
     assert (strict.verdict, strict.provisional) == ("undecided", False)
 
