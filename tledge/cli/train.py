@@ -63,6 +63,8 @@ def train(
     from tledge.training.pipeline import train as train_run
 
     hosts = _hosts(coordinator, processes, process)
+    if recipe_name is None and not resume:
+        raise click.UsageError("Missing argument 'RECIPE'. Name one, or continue a run with --resume RUN.")
     asked = resumed.find(recipe_name, settings, out, resume=resume, force=force)
     folder = asked.folder
     signals.advice.append(lambda words: _resume_advice(words, folder, force))

@@ -33,7 +33,7 @@ from tledge.config import Data
 from tledge.data import cache, prepare
 from tledge.data.cache import Prepared
 from tledge.data.sources.options import read_options, stored_options, with_defaults
-from tledge.errors import DataError, MissingError, RecipeError, RunError
+from tledge.errors import DataError, RecipeError, RunError
 from tledge.preprocessing import image
 from tledge.progress import SILENT, Progress, Task, start_task
 
@@ -149,9 +149,8 @@ def unpack(path: Path, data: Data, size: int, progress: Progress = SILENT) -> Pr
     is not touched. Options are compared as the recipe writes them, paths too: photos in
     `folder:photos` need not be here, and need not have been in the same place.
 
-    Raises RecipeError where `data` or `size` ask for another cache, DataError naming what is
-    damaged or does not belong there, MissingError where there is no such file, ResourceError where
-    the disk is too small.
+    Raises RecipeError where there is no such file, or `data` or `size` ask for another cache, DataError
+    naming what is damaged or does not belong there, ResourceError where the disk is too small.
     """
     with _open_archive(path) as member:
         header = _read_header(path, member)
@@ -173,7 +172,7 @@ def _open_archive(path: Path) -> Iterator[Callable[[str], IO[bytes]]]:
         yield lambda name: _open(path, name)
         return
     if not path.is_file():
-        raise MissingError(f"{path}: no such file or folder. Write it with `tledge data RECIPE --pack`.")
+        raise RecipeError(f"{path}: no such file or folder. Write it with `tledge data RECIPE --pack`.")
     try:
         packed = zip_guard.open_zip(path, DIRECTORY, bounded=False, error=DataError)
     except zip_guard.DAMAGE as error:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tledge.data.labels import comparable, normalized
 from tledge.data.sources import folder
 from tledge.data.sources.left_out import LeftOutCounter, sentences
-from tledge.errors import DataError, MissingError
+from tledge.errors import DataError, RecipeError
 from tledge.preprocessing import image
 from tledge.preprocessing.bit_depth import PixelRange
 from tledge.progress import SILENT, Progress, track
@@ -69,11 +69,11 @@ def list_photos(root: Path) -> tuple[tuple[ListedPhoto, ...], tuple[str, ...]]:
     """Return the photos below `root` in order of path, and sentences about what is no photo.
 
     Raises:
-        MissingError: there is no such folder.
+        RecipeError: there is no such folder.
         DataError: it has no photos, or photos at mixed depths.
     """
     if not root.is_dir():
-        raise MissingError(f"{root}: no such folder of photos.")
+        raise RecipeError(f"{root}: no such folder of photos.")
     left_out = LeftOutCounter()
     listed = list(folder.photos(root, left_out))
     about = tuple(sentences(left_out.by_reason()))
@@ -105,7 +105,7 @@ def prepare_photos(
         progress: Receives progress.
 
     Raises:
-        MissingError: there is no such folder.
+        RecipeError: there is no such folder.
         DataError: it has no photos that can be read, photos at mixed depths, or more than fit into memory.
     """
     import numpy as np

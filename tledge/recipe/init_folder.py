@@ -22,7 +22,7 @@ from tledge.data.sources.csv_tables import SPLIT
 from tledge.data.sources.label_patterns import FOLDER
 from tledge.data.sources.left_out import LeftOut, LeftOutCounter
 from tledge.data.sources.split_names import ROLES, role_of
-from tledge.errors import DataError, MissingError
+from tledge.errors import DataError, MissingError, RecipeError
 from tledge.preprocessing import image as preprocessing_image
 from tledge.preprocessing.file_formats import FORMATS
 from tledge.preprocessing.pillow_open import open_image, pillow_warnings_ignored
@@ -83,15 +83,14 @@ def look(root: Path, label_from: str = "") -> Folder:
         label_from: Where the label is, as in `[data] label_from`; found out if empty.
 
     Raises:
-        MissingError: There is no such folder.
-        RecipeError: `label_from` is not a pattern.
+        RecipeError: There is no such folder, or `label_from` is not a pattern.
         DataError: The layout is not understood, there is a single label, or a label has fewer than
             `FEWEST` photos in train.
     """
     given = _real(root)
     if not given.is_dir():
         _refuse_archive(root)
-        raise MissingError(f"{given}: no such folder. Expected a folder of photos, as {LAYOUTS}.")
+        raise RecipeError(f"{given}: no such folder. Expected a folder of photos, as {LAYOUTS}.")
     layout = Layout(given, label_from) if label_from else _layout(given)
     root = layout.root
     scan = source.scan({"path": str(root), "label_from": layout.label_from})

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tledge.errors import RunError
+from tledge.errors import RecipeError
 
 if TYPE_CHECKING:
     from tledge.config import Parity
@@ -36,14 +36,15 @@ def open_finished_run(path: Path | None) -> tuple[RunFolder, Recipe]:
     """Open a finished run (the newest in runs/ without a path); return it with its recipe.
 
     Raises:
-        RunError: There is no such run, or it is not finished.
+        RecipeError: There is no such folder.
+        RunError: It holds no run, or one that is not finished; or runs/ has none.
     """
     from tledge.recipe import loader
     from tledge.run import folder as run_folder
 
     folder = run_folder.newest_run(Path("runs")) if path is None else run_folder.RunFolder(path)
     if not folder.path.is_dir():
-        raise RunError(f"{folder.path}: no such run folder.")
+        raise RecipeError(f"{folder.path}: no such run folder.")
     folder.read_run()
     return folder, loader.of_run(folder)
 

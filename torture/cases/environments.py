@@ -260,11 +260,11 @@ def symbolic_links(workspace: Workspace) -> Observation:
         (("bundle", "run"), 1, ("bundle: is a symbolic link", "rm run/bundle")),
         (("report", "run"), 1, ("is a symbolic link",)),
         (("predict", "other", "photo.jpg"), 0, ()),
-        (("verify", "loop"), 1, ("no such run folder",)),
+        (("verify", "loop"), 2, ("no such run folder",)),
         (("predict", "other", "loop"), 1, ("could not be read",)),
         (("bundle", "other", "--target", "web", "--out", "dangling"), 1, ("exists already",)),
-        (("report", "dangling"), 1, ("no such run folder",)),
-        (("init", "loop/photos"), 5, ("no such folder",)),
+        (("report", "dangling"), 2, ("no such run folder",)),
+        (("init", "loop/photos"), 2, ("no such folder",)),
     ):
         results.append(workspace.tledge(*command, cwd=folder))
         shortfalls += _faults(command, results[-1], code, *words)

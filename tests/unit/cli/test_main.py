@@ -46,13 +46,6 @@ def test_no_run_yet(cli: Cli) -> None:
     assert "no finished run here" in done.err and "tledge train" in done.err
 
 
-@pytest.mark.parametrize("command", ["export", "verify", "bundle"])
-def test_missing_run_folder(cli: Cli, command: str) -> None:
-    done = cli(command, "runs/none")
-    assert done.code == 1
-    assert "runs/none: no such run folder" in done.err
-
-
 def test_unfinished_run_is_explained(cli: Cli, somewhere: Path) -> None:
     (somewhere / "runs" / "half").mkdir(parents=True)
     done = cli("export", "runs/half")

@@ -19,7 +19,7 @@ from tests.helpers.fake_data import photo
 from tledge.config import Data
 from tledge.data import cache_archive, prepare
 from tledge.data.cache import Prepared
-from tledge.errors import DataError, MissingError, RecipeError, ResourceError, RunError, TledgeError
+from tledge.errors import DataError, RecipeError, ResourceError, RunError, TledgeError
 
 DATA = Data(source="folder:photos")
 
@@ -223,7 +223,7 @@ def test_later_format_is_refused(packed: Path, away: Path) -> None:
         cache_archive.unpack(packed, DATA, 16)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("none.zip", MissingError), ("text.zip", DataError)])
+@pytest.mark.parametrize(("name", "kind"), [("none.zip", RecipeError), ("text.zip", DataError)])
 def test_no_zip_is_refused(name: str, kind: type[TledgeError], away: Path, tmp_path: Path) -> None:
     (tmp_path / "text.zip").write_text("not a zip")
     with pytest.raises(kind, match=name):

@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.numbered_photos import encoded
 from tledge.data import photo_folder
 from tledge.data.photo_folder import label_indices, list_photos, prepare_photos
-from tledge.errors import DataError, MissingError
+from tledge.errors import DataError, RecipeError
 
 
 def write(root: Path, *names: str) -> Path:
@@ -67,7 +67,7 @@ def test_other_folders_are_refused(tmp_path: Path, names: tuple[str, ...]) -> No
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="no such folder"):
+    with pytest.raises(RecipeError, match="no such folder"):
         list_photos(tmp_path / "nowhere")
 
 

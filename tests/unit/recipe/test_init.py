@@ -21,7 +21,7 @@ from PIL import Image
 from tests.helpers.paths import ROOT
 from tledge.data import prepare, splits
 from tledge.data.sources.options import source_options
-from tledge.errors import DataError, MissingError
+from tledge.errors import DataError, RecipeError
 from tledge.preprocessing import image
 from tledge.recipe import definition, init, init_folder, loader
 from tledge.recipe.init import quoted, recipe_text
@@ -190,19 +190,19 @@ def test_hidden_files_are_no_photos(tmp_path: Path) -> None:
 
 
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match=r"nowhere: no such folder.*<split>/<label>/photo"):
+    with pytest.raises(RecipeError, match=r"nowhere: no such folder.*<split>/<label>/photo"):
         look(tmp_path / "nowhere")
 
 
 def test_photo_instead_of_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="no such folder"):
+    with pytest.raises(RecipeError, match="no such folder"):
         look(save(tmp_path / "photo.png"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 def test_link_to_itself_is_refused(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    with pytest.raises(MissingError, match="no such folder"):
+    with pytest.raises(RecipeError, match="no such folder"):
         look(tmp_path / "loop")
 
 

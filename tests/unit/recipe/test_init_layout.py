@@ -14,7 +14,7 @@ from tests.helpers.photo_folders import photo
 from tests.helpers.sources import touch
 from tledge.data import prepare, splits
 from tledge.data.sources.split_names import role_of
-from tledge.errors import DataError, MissingError, RecipeError
+from tledge.errors import DataError, RecipeError
 from tledge.recipe import loader
 from tledge.recipe.init import as_toml, recipe_text
 from tledge.recipe.init_folder import look
@@ -209,7 +209,7 @@ def test_archive_is_refused_with_what_to_type(tmp_path: Path, name: str, module:
 
 
 def test_missing_archive_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="no such folder"):
+    with pytest.raises(RecipeError, match="no such folder"):
         look(tmp_path / "p.zip")
 
 
