@@ -130,7 +130,7 @@ def parity_table(report: ParityReport, console: Console, wide: bool = False) -> 
     """
     least = 0 if wide else len(PARITY_DETAILS)
     spare = (*PARITY_DETAILS, "size")
-    table, hidden = _fitting(lambda names: _parity_table(report, names), spare, console, least)
+    table, hidden = fitting_table(lambda names: _parity_table(report, names), spare, console, least)
     return table, hidden[least:]
 
 
@@ -301,10 +301,10 @@ def _coverage(report: ParityReport) -> list[str]:
 
 def bench_table(report: BenchReport, console: Console) -> tuple[Any, tuple[str, ...]]:
     """Draw a row for each configuration; return the table and the columns hidden to fit."""
-    return _fitting(lambda hidden: _bench_table(report, hidden), BENCH_SPARE, console)
+    return fitting_table(lambda hidden: _bench_table(report, hidden), BENCH_SPARE, console)
 
 
-def _fitting(
+def fitting_table(
     draw: Callable[[Sequence[str]], Any], spare: tuple[str, ...], console: Console, least: int = 0
 ) -> tuple[Any, tuple[str, ...]]:
     """Draw a table, hiding as few of the `spare` columns as fits, but `least` of them; return both."""
@@ -346,7 +346,7 @@ def _short(value: float | None) -> str:
 
 def compared_table(report: ComparedReport, console: Console) -> tuple[Any, tuple[str, ...]]:
     """Draw a row for each variant of both models; return the table and the columns hidden to fit."""
-    return _fitting(lambda hidden: _compared_table(report, hidden), COMPARED_SPARE, console)
+    return fitting_table(lambda hidden: _compared_table(report, hidden), COMPARED_SPARE, console)
 
 
 def _compared_table(report: ComparedReport, hidden: Sequence[str]) -> Any:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tledge._io.encoding import one_line
 from tledge.cli import verdicts
 from tledge.cli.options import (
     common_options,
@@ -24,12 +26,13 @@ from tledge.cli.options import (
     wide_option,
     write_report,
 )
-from tledge.errors import RecipeError
+from tledge.errors import ArtifactError, MissingError, RecipeError
 
 if TYPE_CHECKING:
     from tledge.recipe.definition import Recipe
     from tledge.run.folder import RunFolder
     from tledge.run.records import ParityReport
+    from tledge.verification.field_photos import FieldReport, FieldRow
 
 
 @click.command(epilog=example("tledge verify runs/rps"))
@@ -45,6 +48,12 @@ if TYPE_CHECKING:
     help="Instead, measure on test photos that are blurred, noisy, dark, compressed ...",
 )
 @click.option("--variant", metavar="NAME", help="With --skew: the artifact [the smallest integer-only one].")
+@click.option(
+    "--photos",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Instead, predict these photos from the field with every artifact; folders are labels.",
+)
 @key_option
 @kernels_option
 @wide_option
@@ -54,12 +63,17 @@ def verify(
     skew: bool,
     stress: bool,
     variant: str | None,
+    photos: Path | None,
     key: Path | None,
     kernels: str,
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Check a run's artifacts against Keras' golden set, or check a bundle on this machine.
+
+    With --photos, other photos are predicted: a folder for each label shows accuracy, per class and beside
+    the test images; photos without labels show agreement and confidence. Training photos are left out.
+    Informational, as --skew is.
 
     With --skew, test photos are preprocessed as some apps do it (no antialiasing, nearest pixel, blue
     first, EXIF ignored ...), to measure the accuracy lost. Informational: the exit
@@ -70,19 +84,33 @@ def verify(
     """
     from tledge.bundle import reader
 
+    _check_measures(skew, stress, photos, variant, key)
+    if photos is not None:
+        _field(path, photos, key, kernels, quiet, as_json)
+    elif stress:
+        _stress(path, bool(skew or key), kernels, quiet, as_json)
+    elif skew:
+        _skew(path, variant, kernels, quiet, as_json)
+    elif path is not None and reader.is_bundle(path):
+        _verify_bundle(path, key, kernels, quiet, as_json)
+    else:
+        _verify_run(path, key, kernels, quiet, as_json)
+
+
+def _check_measures(
+    skew: bool, stress: bool, photos: Path | None, variant: str | None, key: Path | None
+) -> None:
+    """Raise RecipeError for options that do not go together."""
+    if photos is not None and (skew or stress or variant):
+        raise RecipeError("--photos measures on other photos: leave --skew, --stress and --variant out.")
     if skew and key:
         raise RecipeError("--key checks who signed a bundle, --skew measures a model: give one of the two.")
-    if stress:
-        _stress(path, bool(skew or key), kernels, quiet, as_json)
-        return
-    if skew:
-        _skew(path, variant, kernels, quiet, as_json)
-        return
-    if variant:
+    if variant and not skew and not stress:
         raise RecipeError("--variant chooses the artifact of --skew; give --skew, or leave --variant out.")
-    if path is not None and reader.is_bundle(path):
-        _verify_bundle(path, key, kernels, quiet, as_json)
-        return
+
+
+def _verify_run(path: Path | None, key: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
+    """Verify a run's artifacts against its golden set, and write the report."""
     if key:
         raise RecipeError(key_of_run("verify", path, key))
     folder, recipe = open_run_for_writing(path)
@@ -150,6 +178,96 @@ def _stress(path: Path | None, has_others: bool, kernels: str, quiet: bool, as_j
         verdicts.show_stress(report)
     verdicts.fail_under_stress(report)
     print_next_step(f"tledge bundle {shell_path(folder.path)}", as_json)
+
+
+def _field(
+    path: Path | None, photos: Path, key: Path | None, kernels: str, quiet: bool, as_json: bool
+) -> None:
+    """Predict photos from the field with every artifact, and print the table."""
+    from tledge.cli import console
+    from tledge.run import folder
+    from tledge.verification.field_photos import verify_photos
+
+    model = folder.newest_run(Path("runs")).path if path is None else path
+    public = read_public_key(key)
+    with console.progress_shown(quiet) as progress:
+        report = verify_photos(model, photos, kernels=kernels, key=public, progress=progress)
+    if as_json:
+        print_json(json_fields(report))
+    else:
+        _show_field(report)
+    failed = [row.variant for row in report.rows if row.status == "failed"]
+    if failed:
+        raise ArtifactError(f"could not be measured: {', '.join(failed)}. The reasons are above.")
+    if not report.reference:
+        raise MissingError("No model could be opened here; the reasons above say what is missing.")
+    print_next_step(f"tledge preview {shell_path(model)}", as_json)
+
+
+FIELD_COLUMNS = (
+    "model",
+    "accuracy",
+    "on test images",
+    "agreement",
+    "regressions",
+    "fixes",
+    "confidence",
+    "rejected",
+)
+FIELD_SPARE = ("confidence", "fixes", "regressions", "on test images")
+"""Columns of the table of photos from the field, and those that a narrow terminal hides, the first first."""
+
+
+def _show_field(report: FieldReport) -> None:
+    from tledge.cli import console, tables
+    from tledge.verification.field_photos import confusions
+    from tledge.visualization.text_format import percent
+
+    labelled = f", {report.labelled} of them with a label" if report.labelled else ", without labels"
+    echo(one_line(f"{report.name} on {report.images} photos of {report.photos}{labelled}"))
+    console.print_fitting(
+        lambda out: tables.fitting_table(lambda hidden: _field_table(report, hidden), FIELD_SPARE, out)
+    )
+    for row in report.rows:
+        if row.reason:
+            echo(f"{row.variant} {row.status}: {row.reason}")
+    best = report.rows[0]
+    for label, (images, recall) in best.recall.items():
+        echo(one_line(f"{label}: {percent(recall)} of {images} right ({best.variant})"))
+    for count, label, predicted in confusions(best):
+        echo(one_line(f"{count} of {label} predicted as {predicted}"))
+    for line in (*report.summary, *report.remarks):
+        echo(line)
+
+
+def _field_table(report: FieldReport, hidden: Sequence[str]) -> Any:
+    """Draw a row for each measured model, without the columns that need labels where there are none."""
+    from tledge.cli import tables
+
+    lacking = () if report.labelled else ("accuracy", "on test images", "regressions", "fixes")
+    shown = [name for name in FIELD_COLUMNS if name not in (*hidden, *lacking)]
+    table = tables.empty_table(shown, left=("model",))
+    for row in report.rows:
+        if row.status == "measured":
+            cells = dict(zip(FIELD_COLUMNS, _field_cells(row), strict=True))
+            table.add_row(*(cells[name] for name in shown))
+    return table
+
+
+def _field_cells(row: FieldRow) -> tuple[str, ...]:
+    from tledge.visualization.text_format import NONE, percent
+
+    count = f" of {row.recorded_images}" if row.recorded_images else ""
+    flips = (NONE if number is None else str(number) for number in (row.lost, row.won))
+    return (
+        row.variant,
+        percent(row.accuracy),
+        f"{percent(row.recorded_accuracy)}{count}",
+        percent(row.agreement),
+        *flips,
+        percent(row.confidence),
+        percent(row.rejected),
+    )
 
 
 def _skew(path: Path | None, variant: str | None, kernels: str, quiet: bool, as_json: bool) -> None:

@@ -86,6 +86,29 @@ def mcnemar(regressions: int, fixes: int) -> float:
     return float(min(1.0, 2 * tail))
 
 
+def fisher(right_a: int, images_a: int, right_b: int, images_b: int) -> float:
+    """Compute the exact two-sided p that two proportions of different images are equal (Fisher 1935).
+
+    With all margins of the 2 x 2 table fixed, the count of `right_a` is hypergeometric; p is the sum over
+    all counts that are at most as probable as the one found (as R's `fisher.test` and SciPy define it).
+    Raises ValueError where a count is not within its images.
+    """
+    if not (0 <= right_a <= images_a and 0 <= right_b <= images_b):
+        raise ValueError(f"{right_a} of {images_a} or {right_b} of {images_b} is no proportion")
+    right, total = right_a + right_b, images_a + images_b
+    low, high = max(0, right - images_b), min(right, images_a)
+    logs = [
+        _log_choose(images_a, count) + _log_choose(images_b, right - count) for count in range(low, high + 1)
+    ]
+    whole = _log_choose(total, right)
+    limit = logs[right_a - low] + 1e-7
+    return min(1.0, sum(exp(value - whole) for value in logs if value <= limit))
+
+
+def _log_choose(total: int, chosen: int) -> float:
+    return lgamma(total + 1) - lgamma(chosen + 1) - lgamma(total - chosen + 1)
+
+
 def paired_interval(
     before: NDArray[np.bool_], after: NDArray[np.bool_], *, seed: int = 0, rounds: int = 2000
 ) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from tledge.metrics import statistics
 from tledge.metrics.statistics import (
     calibration_error,
     confusion,
+    fisher,
     mcnemar,
     paired_interval,
     reliability,
@@ -53,6 +54,21 @@ def test_wilson_refuses_no_proportion(successes: int, trials: int) -> None:
 def test_mcnemar_equals_scipy(lost: int, won: int) -> None:
     assert mcnemar(lost, won) == pytest.approx(stats.binomtest(lost, lost + won).pvalue, rel=1e-9)
     assert mcnemar(lost, won) == mcnemar(won, lost)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [(0, 5, 5, 5), (9, 10, 8, 10), (300, 372, 80, 120), (0, 0, 3, 4), (5, 5, 7, 7), (9000, 10000, 95, 100)],
+)
+def test_fisher_equals_scipy(counts: tuple[int, int, int, int]) -> None:
+    right_a, images_a, right_b, images_b = counts
+    table = [[right_a, images_a - right_a], [right_b, images_b - right_b]]
+    assert fisher(*counts) == pytest.approx(stats.fisher_exact(table).pvalue, rel=1e-5, abs=1e-12)
+
+
+def test_fisher_refuses_no_proportion() -> None:
+    with pytest.raises(ValueError, match="no proportion"):
+        fisher(3, 2, 0, 1)
 
 
 def test_mcnemar_without_discordant_pairs() -> None:
