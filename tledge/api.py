@@ -16,12 +16,13 @@ expected. `watch` is a `tledge.progress.Progress`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+from typing import TYPE_CHECKING, SupportsIndex
 
 from tledge._io.resource_errors import system_errors_explained
+from tledge.adoption import adopt as adoption
 from tledge.bundle import signing
 from tledge.bundle.build import Bundled
 from tledge.bundle.build import bundle as bundle_run
@@ -29,8 +30,9 @@ from tledge.bundle.reader import is_bundle
 from tledge.bundle.signing import PublicKey
 from tledge.conversion.export import export as export_run
 from tledge.errors import RecipeError, TledgeError
-from tledge.inference.predict import Answer, Prediction, predict, predict_image
-from tledge.inference.predictor import InputChoices, Predictor, open_predictor
+from tledge.inference.classifier import Classifier
+from tledge.inference.predict import Answer, Prediction
+from tledge.inference.predictor import InputChoices, open_predictor
 from tledge.preprocessing.scaling import parse_scaling
 from tledge.progress import SILENT, Progress
 from tledge.recipe import arguments, lookup, resumed
@@ -44,8 +46,6 @@ from tledge.verification.compare_models import ComparedReport
 from tledge.verification.verify import failure, verify_bundle, verify_run
 
 if TYPE_CHECKING:
-    from tledge.inference.photos import Photo
-
     Named = str | os.PathLike[str]
     """A path, a `Run` or an `Exported`."""
 
@@ -58,6 +58,7 @@ __all__ = [
     "Prediction",
     "Run",
     "TledgeError",
+    "adopt",
     "compare",
     "export",
     "load",
@@ -86,92 +87,6 @@ class Exported:
 
     def __fspath__(self) -> str:
         return str(self.bundle.folder)
-
-
-class Classifier:
-    """An opened model that predicts photos; `load` opens one."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        if not isinstance(predictor, Predictor):
-            raise RecipeError("Classifier: open a model with tledge.load(PATH) instead.")
-        self._predictor = predictor
-
-    def __repr__(self) -> str:
-        return f"Classifier({self.variant}, labels={list(self.labels)}, size={self.size})"
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Labels of the classes, in the order of the model's output."""
-        return self._predictor.labels
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """Height and width in pixels to which photos are resized; None for a single file that takes any."""
-        return self._predictor.size
-
-    @property
-    def variant(self) -> str:
-        """Variant of the opened artifact, such as `tflite-int8`; the file's name for a single file."""
-        return self._predictor.variant
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """Notes for the user, such as: trained on synthetic photos, bundled without passing verification."""
-        return self._predictor.remarks
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether confidences are calibrated; False for a single file, whose raw probabilities they are."""
-        return self._predictor.calibrated
-
-    @overload
-    def predict(self, photo: Photo, top: SupportsIndex = 3) -> Answer: ...
-
-    @overload
-    def predict(self, photo: list[Any] | tuple[Photo, ...], top: SupportsIndex = 3) -> list[Answer]: ...
-
-    @system_errors_explained
-    def predict(
-        self, photo: Photo | list[Any] | tuple[Photo, ...], top: SupportsIndex = 3
-    ) -> Answer | list[Answer]:
-        """Predict one photo, or each photo of a list or tuple.
-
-        Args:
-            photo: A path, the bytes of an encoded photo, an image of Pillow, or pixels uint8[H, W, 3] in RGB;
-                or a list or tuple of these.
-            top: How many labels to return at most, the most probable first; a whole number from 1.
-
-        Returns:
-            The predictions with their confidence, as every command shows it, and whether the model is unsure
-            (`abstained`). What the artifact itself returns is `raw_probability`. For a list, a list of these,
-            as `predict_all` gives them.
-
-        Raises:
-            DataError: For one photo: there is no such file, it cannot be decoded, or the pixels have another
-                type or shape.
-            RecipeError: `top` is not a whole number from 1.
-        """
-        if isinstance(photo, (list, tuple)):
-            return list(predict(self._predictor, photo, arguments.count(top, "top")))
-        return predict_image(self._predictor, photo, arguments.count(top, "top"))
-
-    @system_errors_explained
-    def predict_all(self, photos: Iterable[Photo], top: SupportsIndex = 3) -> Iterator[Answer]:
-        """Predict many photos, in order, each when its answer is asked for.
-
-        Args:
-            photos: A list or another iterable of photos as in `predict`, also pixels uint8[N, H, W, 3].
-            top: How many labels to return for each at most; a whole number from 1.
-
-        Returns:
-            An iterator with an answer for each photo; one that cannot be read has an `error` and no
-            predictions.
-
-        Raises:
-            RecipeError: `photos` is a single photo, or `top` is not a whole number from 1.
-        """
-        several = arguments.several(photos, "photos", "For a single photo use predict(photo).")
-        return predict(self._predictor, several, arguments.count(top, "top"))
 
 
 @system_errors_explained
@@ -262,6 +177,56 @@ def train(
     )  # fmt: skip
     assert trained is not None, "only one of several processes gives none"
     return Run(asked.folder, trained)
+
+
+@system_errors_explained
+def adopt(
+    model: Named,
+    photos: Named,
+    *,
+    labels: Named | None = None,
+    scaling: str | None = None,
+    image_size: SupportsIndex | None = None,
+    settings: Mapping[str, object] | Iterable[str] = (),
+    out: Named | None = None,
+    force: bool = False,
+    watch: Progress = SILENT,
+) -> Run:
+    """Make a run of a model that was trained elsewhere; then `export` and the others work on it.
+
+    Example:
+        run = tledge.adopt("keras_model.h5", "photos", labels="labels.txt")
+
+    Args:
+        model: A `.keras` file, a Keras 2 `.h5` file, a SavedModel folder, or a zip of Teachable Machine.
+        photos: A folder of photos, in a folder for each label.
+        labels: A text file with the labels in the order of the model's outputs; by default those in the zip,
+            or the names of the folders.
+        scaling: How pixels are scaled for the model, such as "-1..1"; found out by default.
+        image_size: Side of the photos in pixels, where the model takes any.
+        settings: Keys of the run's recipe, as in `train`.
+        out: The run folder; runs/NAME of the model by default.
+        force: Replace the run in the folder.
+        watch: Receives progress.
+
+    Raises:
+        RecipeError: The scaling or the labels cannot be found out, or do not fit.
+        ArtifactError: The model is damaged, holds code, or is no classifier of photos.
+        RunError: The folder holds a run, or another command writes into it.
+        MissingError: There is no such model, or no such photos.
+        DataError: The photos are unusable.
+    """
+    named = arguments.optional_name(scaling, "scaling")
+    side = 0 if image_size is None else arguments.count(image_size, "image_size")
+    folder, adopted = adoption.adopt(
+        arguments.path(model, "model"), arguments.path(photos, "photos"),
+        arguments.optional_path(out, "out"),
+        labels=arguments.optional_path(labels, "labels"),
+        scaling=parse_scaling(named, "scaling:") if named else None,
+        image_size=side, settings=arguments.settings(settings), force=arguments.flag(force, "force"),
+        progress=arguments.progress(watch, "watch"),
+    )  # fmt: skip
+    return Run(folder.path, adopted)
 
 
 @system_errors_explained

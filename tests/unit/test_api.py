@@ -16,10 +16,10 @@ from tledge.errors import RecipeError
 
 NAMES = [
     "Answer", "Classifier", "ComparedReport", "Exported", "ParityReport", "Prediction", "Run", "TledgeError",
-    "__version__", "compare", "export", "load", "train", "verify",
+    "__version__", "adopt", "compare", "export", "load", "train", "verify",
 ]  # fmt: skip
 
-FUNCTIONS = ["compare", "export", "load", "train", "verify"]
+FUNCTIONS = ["adopt", "compare", "export", "load", "train", "verify"]
 
 
 def test_names_are_fixed() -> None:
@@ -39,7 +39,7 @@ def test_functions_are_typed_and_short_to_call(name: str) -> None:
     signature = inspect.signature(getattr(tledge, name))
     assert all(one.annotation is not inspect.Parameter.empty for one in signature.parameters.values())
     asked = [one.name for one in signature.parameters.values() if one.default is inspect.Parameter.empty]
-    assert asked in (["a", "b"], ["model"], ["recipe"], [])
+    assert asked in (["a", "b"], ["model"], ["model", "photos"], ["recipe"], [])
 
 
 def test_no_module_stands_in_a_names_place() -> None:

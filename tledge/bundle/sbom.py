@@ -18,7 +18,7 @@ from urllib.parse import quote
 from tledge.bundle import preview_page
 from tledge.bundle.run_summary import Summary
 from tledge.contract import InputSpec
-from tledge.models.backbones import BACKBONES, split_name
+from tledge.models.backbones import ADOPTED, BACKBONES, split_name
 from tledge.run.records import ParityRow
 
 NAME = "sbom.cdx.json"
@@ -127,7 +127,7 @@ def _artifact(summary: Summary, row: ParityRow, path: Path) -> Component:
 
 def _weights(summary: Summary) -> Iterator[Component]:
     """Yield the pretrained weights, where training did not start from random ones."""
-    if summary.recipe is None:
+    if summary.recipe is None or summary.recipe.model.backbone == ADOPTED:
         return
     table = summary.recipe.model
     name, argument = split_name(table.backbone)

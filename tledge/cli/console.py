@@ -171,6 +171,29 @@ def training_rows(run: TrainedRun) -> list[tuple[str, str]]:
     ]
 
 
+def adoption_rows(run: TrainedRun) -> list[tuple[str, str]]:
+    """Return the rows of the table after a model was adopted: name and value."""
+    assert run.origin is not None
+    origin = run.origin
+    return [
+        ("model", f"{origin.file}, {origin.framework} {origin.version}".rstrip()),
+        *[("changed", line) for line in origin.changes],
+        ("scaling", f"{origin.scaling} ({_SCALING_SOURCES.get(origin.scaling_from, origin.scaling_from)})"),
+        ("labels", ", ".join(run.labels[:12]) + (" …" if len(run.labels) > 12 else "")),
+        ("input", f"{run.input.height} x {run.input.width} pixels"),
+        ("validation accuracy", accuracy(run.validation)),
+        ("test accuracy", accuracy(run.test)),
+        *([("confidence threshold", abstention(run.confidence))] if run.confidence else []),
+    ]
+
+
+_SCALING_SOURCES = {
+    "given": "given with --scaling",
+    "model": "read from the model",
+    "photos": "chosen by labelled photos",
+}
+
+
 def photo_rows(summary: DatasetSummary) -> list[tuple[str, str]]:
     """Return the rows of the table about photos: name and value."""
 

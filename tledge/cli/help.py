@@ -9,6 +9,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "init": "Write a recipe for a folder of photos.",
         "data": "Prepare the photos, report what is wrong.",
         "train": "Train the model of a recipe.",
+        "adopt": "Make a run of a model that you have.",
     },
     "Ship it": {
         "export": "Convert a run, verify it, bundle it.",

@@ -136,6 +136,7 @@ for command in (
     data.init,
     data.data,
     train.train,
+    train.adopt,
     export.export,
     verify.verify,
     export.bundle,

@@ -1,4 +1,4 @@
-"""`tledge train`: train a recipe into a run folder."""
+"""`tledge train` and `tledge adopt`: make a run, of a recipe or of a model that was trained elsewhere."""
 
 from __future__ import annotations
 
@@ -113,3 +113,65 @@ def _hosts(coordinator: str | None, processes: int | None, process: int | None) 
     if coordinator is None or processes is None or process is None:
         raise RecipeError("--coordinator, --processes and --process belong together: give all three or none.")
     return Hosts(coordinator, processes, process)
+
+
+@click.command(epilog=example("tledge adopt keras_model.h5 --photos photos --labels labels.txt"))
+@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL")
+@click.option(
+    "--photos",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Photos in a folder per label.",
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Labels, one a line, in the order of the outputs.",
+)
+@click.option("--scaling", default="", metavar="NAME", help="Scaling of the pixels [found out].")
+@click.option("--image-size", default=0, metavar="SIDE", help="Side of the photos, if the model takes any.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="RUN", help="Run folder [runs/<name of MODEL>]."
+)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a key of the run's recipe.")
+@click.option("--force", is_flag=True, help="Replace the run in the run folder.")
+@common_options
+def adopt(
+    model: Path,
+    photos: Path,
+    labels: Path | None,
+    scaling: str,
+    image_size: int,
+    out: Path | None,
+    settings: tuple[str, ...],
+    force: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Make a run of MODEL, which was trained elsewhere.
+
+    MODEL is a .keras file, a Keras 2 .h5 file, a SavedModel folder, or a zip of Teachable Machine. Then
+    export, verify, bundle, preview and report work on the run as on a trained one.
+    """
+    from tledge.adoption.adopt import adopt as adopt_model
+    from tledge.cli import console
+    from tledge.preprocessing.scaling import parse_scaling
+
+    given = parse_scaling(scaling) if scaling else None
+    with console.progress_shown(quiet) as progress:
+        folder, run = adopt_model(
+            model, photos, out,
+            labels=labels, scaling=given, image_size=image_size, settings=settings, force=force,
+            progress=progress,
+        )  # fmt: skip
+    if as_json:
+        print_json({"path": str(folder.path), "report": write_report(folder, as_json), **json_fields(run)})
+        return
+    console.print_rows(console.adoption_rows(run))
+    for line in run.remarks:
+        echo(f"Note: {line}.")
+    echo(one_line(f"Run: {folder.path}"))
+    write_report(folder)
+    print_next_step(f"tledge export {shell_path(folder.path)} --int8")

@@ -41,6 +41,10 @@ class Backbone:
     licence: str = ""
 
 
+ADOPTED = "adopted"
+"""Backbone in the recipe of a run whose model was trained elsewhere: nothing is built, nothing trains."""
+
+
 def split_name(text: str) -> tuple[str, str]:
     """Split `[model] backbone` into a row's name and its argument: "hub:PATH" is ("hub", "PATH")."""
     name, _, argument = text.partition(":")

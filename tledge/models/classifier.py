@@ -29,7 +29,7 @@ from tledge.config import Stage
 from tledge.contract import INPUT_NAME, OUTPUT_NAME
 from tledge.errors import MissingError, RecipeError, RunError, TledgeError
 from tledge.models import keras_file, saved_model_layer
-from tledge.models.backbones import BACKBONES, Backbone, Values, split_name
+from tledge.models.backbones import ADOPTED, BACKBONES, Backbone, Values, split_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +66,11 @@ def build(table: config.Model, classes: int) -> Any:
     import keras
     from keras import layers
 
+    if table.backbone == ADOPTED:
+        raise RecipeError(
+            '[model] backbone = "adopted": the model was trained elsewhere, and tledge does not train it. '
+            "For a model of your own, type: tledge init PHOTOS"
+        )
     if table.loss == "binary" and classes != 2:
         raise RecipeError(f'[model] loss = "binary" is for two classes, the photos have {classes}.')
     name, _ = split_name(table.backbone)

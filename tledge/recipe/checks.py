@@ -12,7 +12,7 @@ from tledge import config
 from tledge.data.sources.options import source_options
 from tledge.errors import RecipeError
 from tledge.formats.registry import VARIANTS
-from tledge.models.backbones import BACKBONES, split_name
+from tledge.models.backbones import ADOPTED, BACKBONES, split_name
 from tledge.recipe.definition import Recipe
 
 LONGEST_NAME = 200
@@ -131,6 +131,8 @@ def _check_grouping(data: config.Data) -> None:
 
 def _check_model(model: config.Model) -> None:
     name, argument = split_name(model.backbone)
+    if model.backbone == ADOPTED:
+        return
     if name not in BACKBONES:
         raise RecipeError(unknown("[model] backbone", "backbone", name, BACKBONES))
     if bool(argument) != (name == "hub") or (":" in model.backbone and not argument):

@@ -139,6 +139,26 @@ def recipe_text(folder: Folder, name: str, file: str = "", seed: int = 0) -> str
     )
 
 
+def data_tables(folder: Folder, labels: Sequence[str] = ()) -> str:
+    """Write the tables [data] and [data.splits] alone, with the choices of `recipe_text` and no comments.
+
+    Args:
+        folder: What `look` found.
+        labels: All labels in the order of the model's outputs; the order of the source if empty.
+
+    Raises:
+        DataError: The folder's path is not Unicode text, which TOML requires.
+    """
+    plan = _plan(folder)
+    values = _choices(plan)
+    lines = ["[data]", f"source = {values['source']}{values['options']}", f'group = "{values["group"]}"']
+    if labels:
+        lines.append(f"labels = {as_toml(list(labels))}")
+    lines += ["", "[data.splits]"]
+    lines += [f"{role} = {_split_as_toml(plan.parts[role])}" for role in ("train", "validation", "test")]
+    return "\n".join(lines) + "\n"
+
+
 def _header(plan: _Plan, name: str, file: str) -> str:
     folder = plan.folder
     rows = [

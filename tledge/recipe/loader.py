@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 from tledge import config
 from tledge.data.sources.registry import SOURCES
 from tledge.errors import RecipeError
+from tledge.models.backbones import ADOPTED
 from tledge.recipe import settings as settings_reader
 from tledge.recipe import source_path, toml_escapes, toml_reader
 from tledge.recipe.checks import check, unknown
@@ -76,11 +77,14 @@ def parse(text: str, where: str, settings: Sequence[str] = ()) -> Recipe:
 
 def _build_recipe(raw: dict[str, Any]) -> Recipe:
     _refuse_unknown_tables(raw)
-    for name in ("data", "model", "stage"):
+    is_adopted = isinstance(raw.get("model"), dict) and raw["model"].get("backbone") == ADOPTED
+    for name in ("data", "model", *(() if is_adopted else ("stage",))):
         if name not in raw:
             raise RecipeError(f"[{name}] is missing; a recipe has [data], [model] and [[stage]].")
-    stages = raw["stage"]
-    if not isinstance(stages, list) or not stages:
+    stages = raw.get("stage", [])
+    if not isinstance(stages, list) or bool(stages) == is_adopted:
+        if is_adopted:
+            raise RecipeError("[[stage]]: an adopted model is not trained. Leave the stages out.")
         raise RecipeError("[[stage]]: expected one table or more, with two brackets.")
     if len(stages) > MOST_STAGES:
         raise RecipeError(f"[[stage]]: expected at most {MOST_STAGES} tables, got {len(stages)}.")

@@ -46,6 +46,7 @@ FILES = {
     "model.keras": "the trained model",
     "quantize_aware.keras": "its quantization-aware copy, if a stage trained one",
     "quantize_aware.json": "the ranges with which this copy was trained",
+    "adopted": "the model as it was adopted, if tledge did not train it",
     "labels.txt": "one label a line, in the order of the output",
     "golden.npz": "the golden set: preprocessed test images and the predictions of Keras",
     "golden": "encoded test images that go into bundles",
@@ -81,6 +82,7 @@ class RunFolder:
         self.model = path / "model.keras"
         self.student = path / "quantize_aware.keras"
         self.student_ranges = path / "quantize_aware.json"
+        self.adopted = path / "adopted"
         self.labels = path / "labels.txt"
         self.golden = path / "golden.npz"
         self.photos = path / "golden"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tledge._io.json_records import stored_as
+from tledge._io.json_records import omitted_by_default, stored_as
 from tledge.contract import AbstentionPolicy, InputSpec
 
 SKIPPED = "skipped"
@@ -21,6 +21,31 @@ class Score:
     low: float
     high: float
     top5: float | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the model of a run comes from that tledge did not train.
+
+    Attributes:
+        file: Name of the adopted file or folder; `adopted/` in the run holds it.
+        sha256: Its hash.
+        framework: What wrote it, such as "Keras 2".
+        version: The framework's version; "" where the file does not say it.
+        scaling: Name of the scaling that was put in front of the model, "0..255" for none.
+        scaling_from: How it was found: "given", "model" or "photos".
+        labels_from: Where the labels come from: "file", "archive" or "folders".
+        changes: What was changed in the model, a sentence each.
+    """
+
+    file: str
+    sha256: str
+    framework: str
+    version: str
+    scaling: str
+    scaling_from: str
+    labels_from: str
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +83,8 @@ class TrainedRun:
     """Warnings about the scores, one line each: see `tledge.data.scores`."""
     trained_on: str = ""
     """Date (UTC) on which the training ended, as YYYY-MM-DD; runs of earlier versions have none."""
+    origin: Origin | None = field(default=None, metadata=omitted_by_default())
+    """Where the model comes from, if tledge did not train it."""
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,9 @@ WRONG: dict[str, Callable[[], object]] = {
 """What nobody should pass, by name; made anew for every call."""
 
 ACCEPTED = {
-    **{name: ["None"] for name in ("key", "out", "cache", "run", "sign", "scaling")},
-    "image_size": ["None", "a list of numbers"],
+    **{name: ["None"] for name in ("key", "out", "cache", "run", "sign", "scaling", "labels")},
+    "load.image_size": ["None", "a list of numbers"],
+    "adopt.image_size": ["None", "a whole number"],
     "variant": ["None", "NUL", "a surrogate"],
     "export.variants": ["None", "NUL", "a surrogate"],
     "compare.variants": ["nothing", "NUL", "a surrogate"],
@@ -59,7 +60,14 @@ ACCEPTED = {
     "settings": ["nothing", "no text", "NUL", "a surrogate"],
     "photo": ["a list of numbers", "a list of None", "nothing"],
     "export.photos": ["None"],
-    "photos": ["a list of numbers", "a list of None", "nothing", "a set", "a generator", "an array"],
+    "Classifier.predict_all.photos": [
+        "a list of numbers",
+        "a list of None",
+        "nothing",
+        "a set",
+        "a generator",
+        "an array",
+    ],
 }
 """What a parameter takes of it: its default, a value of its type, and names and lines that are judged later.
 Each of several photos gets an answer, which says where it is none."""
@@ -67,6 +75,7 @@ Each of several photos gets an answer, which says where it is none."""
 CALLS = {
     "load": {"model": "bundle"},
     "train": {"recipe": "recipe"},
+    "adopt": {"model": "photo", "photos": "photo"},
     "export": {"run": "run"},
     "verify": {"model": "bundle"},
     "compare": {"a": "run", "b": "run"},
@@ -120,7 +129,7 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module, name in (
         (api.pipeline, "train"), (api, "export_run"), (api, "verify_bundle"), (api.compare_models, "compare"),
-        (api, "open_predictor"),
+        (api, "open_predictor"), (api.adoption, "adopt"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, stop)
 

@@ -1,0 +1,1 @@
+"""Make a run of a model that was trained elsewhere."""
