@@ -1,7 +1,7 @@
-"""Pictures of the preview for the documentation: screenshots.py RUN [--out docs/images]
+"""Pictures of preview and report for the documentation: screenshots.py RUN [--out docs/images]
 
-Drives `tledge preview` on a run in headless Chromium, with its golden photos before a fake webcam. Needs
-chromium and the dev extra.
+Drives `tledge preview` on a run in headless Chromium, with its golden photos before a fake webcam, and opens
+the run's report. Needs chromium and the dev extra.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from tests.helpers.chromium import FAKE_CAMERA, Seen, chromium, film, opened, se
 from tledge.bundle.reader import open_bundle
 
 DESKTOP = {"viewport": {"width": 1180, "height": 760}}
+MOST_BYTES = 150 << 10
+"""Bytes of a picture."""
+
 PHONE = {
     "viewport": {"width": 390, "height": 780},
     "has_touch": True,
@@ -52,15 +55,19 @@ def main() -> None:
         camera = (*FAKE_CAMERA, f"--use-file-for-fake-video-capture={seen_by_camera}")
         with chromium(*camera) as browser:
             shoot(browser, url, photos, asked.out, Path(scratch))
-    for path in asked.out.glob("preview-*.png"):
+            shoot_report(browser, asked.run / "report.html", asked.out)
+    for path in [*asked.out.glob("preview-*.png"), *asked.out.glob("report-*.png")]:
         shrink(path)
 
 
 def shrink(path: Path) -> None:
-    """Keep 256 colours: a third of the bytes, and hardly a difference to see."""
+    """Keep 256 colours, or fewer where the file is large: hardly a difference to see."""
     with Image.open(path) as picture:
-        few = picture.convert("RGB").quantize(256)
-    few.save(path, optimize=True)
+        whole = picture.convert("RGB")
+    for colours in (256, 128, 64):
+        whole.quantize(colours).save(path, optimize=True)
+        if path.stat().st_size <= MOST_BYTES:
+            return
 
 
 def shoot(browser: Any, url: str, photos: list[Path], out: Path, scratch: Path) -> None:
@@ -84,6 +91,18 @@ def shoot(browser: Any, url: str, photos: list[Path], out: Path, scratch: Path) 
     with page(browser, url, **PHONE) as seen:
         seen.choose(photos[2])
         seen.page.screenshot(path=out / "preview-phone.png")
+
+
+def shoot_report(browser: Any, report: Path, out: Path) -> None:
+    """Take screenshots of the report: its top, wrong predictions, artifacts, and a phone in dark colours."""
+    address = report.resolve().as_uri()
+    with opened(browser, address, viewport={"width": 1280, "height": 1180}) as seen:
+        seen.page.screenshot(path=out / "report-top.png")
+        if seen.page.locator("#mistakes").count():
+            seen.page.locator("#mistakes").screenshot(path=out / "report-wrong.png")
+        seen.page.locator("#artifacts").screenshot(path=out / "report-artifacts.png")
+    with opened(browser, address, **PHONE, color_scheme="dark") as seen:
+        seen.page.screenshot(path=out / "report-phone.png")
 
 
 if __name__ == "__main__":
