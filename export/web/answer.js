@@ -19,7 +19,7 @@ function standingReason(artifact) {
 
 /** Name the classes where a prediction will stand, before there is one. */
 function showClasses({ labels }) {
-  const most = labels.slice(0, MOST_CLASSES).map((label) => make("li", {}, label)), rest = labels.length - most.length;
+  const most = labels.slice(0, MOST_CLASSES).map((label) => make("li", {}, breakable(label))), rest = labels.length - most.length;
   if (rest > 0) most.push(make("li", { class: "more" }, say("moreClasses", { count: rest })));
   at("classes").replaceChildren(...most);
 }
@@ -71,7 +71,7 @@ function showBars(judged) {
     bars.append(make("li", {}, make("span", { class: "label" }), make("span", { class: "bar" }, make("i")), make("span", { class: "share" })));
   judged.classes.forEach((one, place) => {
     const [label, bar, share] = bars.children[place].children;
-    label.textContent = one.label;
+    label.textContent = breakable(one.label);
     bar.style.setProperty("--share", one.confidence);
     bar.style.setProperty("--threshold", judged.threshold);
     bar.classList.toggle("limited", judged.threshold > 0);

@@ -8,7 +8,7 @@ async function showExamples() {
   at("tries").hidden = !cases.length;
   for (const one of cases) {
     const blob = await page.files.photo(one.photo), { label } = one, mark = make("span", { class: "mark", "aria-hidden": "true" });
-    const button = make("button", { type: "button" }, make("img", { src: URL.createObjectURL(blob), alt: "" }), make("span", {}, mark, label));
+    const button = make("button", { type: "button" }, make("img", { src: URL.createObjectURL(blob), alt: "" }), make("span", {}, mark, breakable(label)));
     button.addEventListener("click", () => show(blob, one.photo, { label }));
     nameExample({ label, button }, say("exampleOf", { label }));
     at("examples").append(make("li", {}, button));

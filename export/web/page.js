@@ -14,6 +14,8 @@ function make(name, attributes = {}, ...children) {
   return made;
 }
 
+/** Return a name that may break after an underscore, a slash, a dot or a hyphen, and nowhere in a word. */
+const breakable = (name) => name.replace(/[_/.-](?=[^_/.-])/g, "$&\u200b");
 /** Return a share in per cent with one decimal, and never 100.0% where it is less. */
 const percent = (share) => (share >= 0.9995 && share < 1 ? "99.9%" : `${(100 * share).toFixed(1)}%`);
 /** Return milliseconds for people: whole ones, but for very few. */
@@ -41,7 +43,7 @@ function showFacts({ manifest, model }) {
   const one = model.artifact, { height, width } = manifest.input;
   const facts = [say("facts", { variant: one.variant, kib: Math.round(one.bytes / 1024), width, height, classes: manifest.labels.length })];
   if (standing(one)) facts.push(standingReason(one));
-  if (one.agreement !== null) facts.push(say("agreement", { agreement: percent(one.agreement), accuracy: percent(one.accuracy) }));
+  else if (one.agreement !== null) facts.push(say("agreement", { agreement: percent(one.agreement), accuracy: percent(one.accuracy) }));
   if (manifest.synthetic) facts.push(say("synthetic"));
   at("seen-caption").textContent = say("seen", { width, height });
   at("facts").replaceChildren(...facts.map((fact) => make("li", {}, fact)));
@@ -142,7 +144,7 @@ function remembered(shown, judged) {
   paint(canvas, shown.pixels, height, width);
   const words = judged.abstained ? say("unsure") : best.label;
   const share = percent(best.confidence);
-  const button = make("button", { type: "button", "aria-label": say("historyOf", { label: words, share }) }, canvas, make("span", {}, words));
+  const button = make("button", { type: "button", "aria-label": say("historyOf", { label: words, share }) }, canvas, make("span", {}, breakable(words)));
   button.addEventListener("click", () => show(shown.blob, shown.name, { label: shown.label, remember: false }));
   at("history").prepend(make("li", {}, button));
   while (at("history").children.length > MOST_SEEN) at("history").lastChild.remove();

@@ -84,7 +84,7 @@ async function showFlips() {
   for (const one of flips) {
     const words = say("flipOf", one), image = make("img", { alt: "", "data-row": one.row }), { label } = one;
     const button = make("button", { type: "button", title: words, "aria-label": words }, image,
-      make("span", { class: "of" }, say("flipLabel", { label })), flipLine("Keras", one.keras, label), flipLine(one.variant, one.artifact, label));
+      make("span", { class: "of" }, say("flipLabel", { label: breakable(label) })), flipLine("Keras", one.keras, label), flipLine(one.variant, one.artifact, label));
     button.addEventListener("click", () => attempt(async () => show(await flipImage(one.row), one.image, { label })));
     at("flips-list").append(make("li", {}, button));
     visible.observe(image);
@@ -93,7 +93,7 @@ async function showFlips() {
 
 function flipLine(model, predicted, label) {
   const correct = predicted === label, mark = make("span", { class: "mark", "data-verdict": correct ? "correct" : "incorrect" }, correct ? "✓ " : "✗ ");
-  return make("span", {}, mark, `${model}: ${predicted}`);
+  return make("span", {}, mark, `${model}: ${breakable(predicted)}`);
 }
 
 /** Request the preprocessed test photo of a flip; an image element could not show the key. */
