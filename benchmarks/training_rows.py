@@ -162,7 +162,7 @@ class Clock:
 
     def say(self, line: str) -> None:
         """Note the stage's announcement, before the frozen layers are computed; its task starts after."""
-        if line.startswith("Stage "):
+        if line.startswith("stage."):
             self.begun.setdefault("stage", _now())
 
 

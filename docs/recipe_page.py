@@ -17,7 +17,7 @@ def recipe() -> str:
         "# The recipe\n\nA TOML file. `[data]`, `[model]` and one `[[stage]]` or more have to be there; all "
         "else has a default. An unknown key or name ends with exit code 2 and the nearest spelling. "
         "`--set stage.0.epochs=2` overrides a key for one run; `tledge list keys` shows all of them in the "
-        "terminal."
+        "terminal. Stages count from 0: the first `[[stage]]` is `stage.0`."
     ]
     for title, cls in keys.tables():
         parts += [f"## `{title}`", prose(cls.__doc__), _keys(cls)]

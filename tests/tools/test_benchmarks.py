@@ -209,7 +209,7 @@ def test_clock_starts_with_the_stage() -> None:
     from benchmarks.training_rows import Clock
 
     clock = Clock()
-    clock.say("Stage 1/2 head: 154 backbone layers frozen")
+    clock.say("stage.0 head: 154 backbone layers frozen")
     first = clock.begun["stage"]
     clock.finish(clock.start("stage"))
     assert clock.begun["stage"] is first  # frozen layers are computed in between

@@ -164,7 +164,7 @@ def training_rows(run: TrainedRun) -> list[tuple[str, str]]:
         *synthetic,
         ("labels", ", ".join(run.labels[:12]) + (" …" if len(run.labels) > 12 else "")),
         ("trained", f"on {run.train_images:,} images in {duration(run.seconds)}"),
-        ("validation after stage 1", accuracy(run.first_stage_validation)),
+        ("validation after stage.0", accuracy(run.first_stage_validation)),
         ("validation accuracy", accuracy(run.validation)),
         ("test accuracy", accuracy(run.test)),
         *([("confidence threshold", abstention(run.confidence))] if run.confidence else []),

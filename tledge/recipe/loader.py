@@ -93,7 +93,7 @@ def _build_recipe(raw: dict[str, Any]) -> Recipe:
         data=_build_data(raw["data"]),
         model=_build_table(config.Model, raw["model"], "[model]"),
         augment=_build_table(config.Augment, raw.get("augment", {}), "[augment]"),
-        stage=tuple(_build_stage(table, number) for number, table in enumerate(stages, 1)),
+        stage=tuple(_build_stage(table, number) for number, table in enumerate(stages)),
         hardware=_build_table(config.Hardware, raw.get("hardware", {}), "[hardware]"),
         log=_build_table(config.Log, raw.get("log", {}), "[log]"),
         export=_build_table(config.Export, raw.get("export", {}), "[export]"),
@@ -112,8 +112,10 @@ def _refuse_unknown_tables(raw: Mapping[str, Any]) -> None:
 
 
 def _build_stage(raw: object, number: int) -> config.Stage:
-    stage = _build_table(config.Stage, raw, f"[[stage]] {number}")
-    return stage if stage.name else replace(stage, name=f"stage {number}")
+    """Build a `[[stage]]`; without a name it is called as `--set` calls it."""
+    key = f"stage.{number}"
+    stage = _build_table(config.Stage, raw, key)
+    return stage if stage.name else replace(stage, name=key)
 
 
 def _build_data(raw: object) -> config.Data:

@@ -63,7 +63,7 @@ def _numbers(tables: list[Any]) -> str:
     names = [table.get("name", "") if isinstance(table, dict) else "" for table in tables[:4]]
     known = [f"stage.{number}" + (f" ({name})" if name else "") for number, name in enumerate(names)]
     more = f" up to stage.{len(tables) - 1}" if len(tables) > len(names) else ""
-    return f"Stages are numbered: use {' or '.join(known)}{more}."
+    return f"Stages count from 0: use {' or '.join(known)}{more}."
 
 
 def _toml_value(text: str, setting: str) -> Any:

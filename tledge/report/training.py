@@ -68,7 +68,9 @@ def _number(text: str) -> float | None:
 
 
 def _stages(rows: Sequence[Row], summary: Summary) -> tuple[StageLine, ...]:
-    configs = {stage.name: stage for stage in summary.recipe.stage} if summary.recipe else {}
+    known = summary.recipe.stage if summary.recipe else ()
+    configs = {f"stage {number}": stage for number, stage in enumerate(known, 1)}  # names of earlier versions
+    configs |= {stage.name: stage for stage in known}
     lines, last = [], 0
     for name, group in groupby(rows, lambda row: str(row["stage"])):
         epochs = list(group)

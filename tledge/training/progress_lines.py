@@ -54,9 +54,10 @@ def photos(counts: Mapping[str, int], labels: int) -> str:
 
 
 def stage_line(stages: Sequence[Stage], number: int, how: str) -> str:
-    """Return the line before a stage's table; `how` says what is trained."""
-    stage = stages[number]
-    return f"Stage {number + 1}/{len(stages)} {stage.name}: {how}, {_epochs(stage)}"
+    """Return the line before a stage's table: its number as `--set` takes it; `how` says what is trained."""
+    stage, key = stages[number], f"stage.{number}"
+    name = f" {stage.name}" if stage.name != key else ""
+    return f"{key}{name}: {how}, {_epochs(stage)}"
 
 
 def _epochs(stage: Stage) -> str:

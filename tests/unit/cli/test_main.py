@@ -30,7 +30,7 @@ def test_recipe_typo_writes_nothing(cli: Cli, somewhere: Path) -> None:
     (somewhere / "pets.toml").write_text('[data]\nsource = "drawn"\n[model]\n[[stage]]\nepoch = 3\n')
     done = cli("train", "pets.toml")
     assert done.code == 2
-    assert "pets.toml: [[stage]] 1 has no key 'epoch'. Did you mean 'epochs'?" in done.err
+    assert "pets.toml: stage.0 has no key 'epoch'. Did you mean 'epochs'?" in done.err
     assert [path.name for path in somewhere.iterdir()] == ["pets.toml"]
 
 

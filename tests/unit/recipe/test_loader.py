@@ -67,7 +67,7 @@ def test_full_recipe_is_read() -> None:
 
 def test_stages_keep_their_order() -> None:
     stages = parse(FULL, "other.toml").stage
-    assert [stage.name for stage in stages] == ["head", "stage 2"]
+    assert [stage.name for stage in stages] == ["head", "stage.1"]
     assert [stage.epochs for stage in stages] == [3, 5]
     assert stages[1].unfreeze == "block_15_expand"
 
@@ -232,10 +232,10 @@ def test_any_group_ends_well(text: str) -> None:
         ("stage.0.epochs", "expected TABLE.KEY=VALUE"),
         ("=3", "expected TABLE.KEY=VALUE"),
         ("stage..epochs=3", "expected TABLE.KEY=VALUE"),
-        ("stage.1.epochs=3", "'1' is not one of its numbers. Stages are numbered: use stage.0"),
+        ("stage.1.epochs=3", "'1' is not one of its numbers. Stages count from 0: use stage.0"),
         ("stage.first.epochs=3", "'first' is not one of its numbers"),
         ("stage.².epochs=3", "'²' is not one of its numbers"),
-        ("stage.epochs=3", "'stage' is a list. Stages are numbered: use stage.0"),
+        ("stage.epochs=3", "'stage' is a list. Stages count from 0: use stage.0"),
         ("epochs=3", "unknown key 'epochs'. Did you mean stage.0.epochs?"),
         ("image_size=96", "unknown key 'image_size'. Did you mean model.image_size?"),
         ("data.source.path=x", "'source' is not a table"),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.helpers import fake_report
 from tests.helpers.fake_report import Page, contradictions
+from tests.helpers.recipes import drawn, tiny_recipe
 from tests.helpers.report_texts import rewritten
 from tests.helpers.reports import change
-from tledge.report import write
+from tledge.recipe.loader import parse
+from tledge.report import training, write
 from tledge.run.folder import RunFolder
 
 pytest.importorskip("jinja2")
@@ -45,3 +49,12 @@ def test_remarks_stand_in_both_reports(tmp_path: Path) -> None:
     change(path / "run.json", lambda raw: raw.update(remarks=["it answers <cat> to every test photo"]))
     assert "it answers <cat> to every test photo" in rewritten(path).text
     assert "every test photo" in (path / "report.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["stage.0", "stage 1"])
+def test_unnamed_stage_is_known_by_its_number(name: str) -> None:
+    """Earlier versions counted from one."""
+    summary: Any = SimpleNamespace(recipe=parse(tiny_recipe(drawn(24, 9), "epochs = 2"), "tiny.toml"))
+    rows: list[Any] = [{"stage": name, "epoch": 1.0, "seconds": 1.0}]
+    (line,) = training._stages(rows, summary)
+    assert line.config == summary.recipe.stage[0] and summary.recipe.stage[0].name == "stage.0"

@@ -55,8 +55,8 @@ def test_network_is_named(table: Model, text: str) -> None:
 
 def test_stages_count_from_one() -> None:
     stages = (Stage(name="head", epochs=1), Stage(name="all", epochs=9, patience=3))
-    assert progress_lines.stage_line(stages, 0, "frozen") == "Stage 1/2 head: frozen, 1 epoch"
-    assert progress_lines.stage_line(stages, 1, "frozen") == "Stage 2/2 all: frozen, up to 9 epochs"
+    assert progress_lines.stage_line(stages, 0, "frozen") == "stage.0 head: frozen, 1 epoch"
+    assert progress_lines.stage_line(stages, 1, "frozen") == "stage.1 all: frozen, up to 9 epochs"
 
 
 def test_time_is_estimated_once_and_only_where_long() -> None:
