@@ -76,6 +76,20 @@ def is_wide() -> bool:
     return bool(click.get_current_context().meta.get(WIDE))
 
 
+image_size_option = click.option(
+    "--image-size",
+    metavar="N|HxW",
+    help="Size in pixels, for a single file that takes images of any size.",
+)
+
+scaling_option = click.option(
+    "--scaling",
+    metavar="NAME",
+    help="How a single file takes pixels: 0..255, 0..1, -1..1, caffe, torch, each with ,bgr or ,rgb; "
+    "mean=M,std=S. [what the file itself says]",
+)
+
+
 def input_options(command: F) -> F:
     """Add the options that say how a single .tflite or .onnx file takes its pixels."""
     command = click.option(
@@ -83,19 +97,9 @@ def input_options(command: F) -> F:
         "scaling_photos",
         metavar="DIR",
         type=click.Path(path_type=Path),
-        help="For --scaling auto: a folder of photos, with a folder for each label.",
+        help="With --scaling auto: labelled photos that choose the scaling, a folder for each label.",
     )(command)
-    command = click.option(
-        "--image-size",
-        metavar="N|HxW",
-        help="Size in pixels, for a single file that takes images of any size.",
-    )(command)
-    return click.option(
-        "--scaling",
-        metavar="NAME",
-        help="How a single file takes pixels: 0..255, 0..1, -1..1, caffe, torch, each with ,bgr or ,rgb; "
-        "mean=M,std=S; or auto. [what the file itself says]",
-    )(command)
+    return scaling_option(image_size_option(command))
 
 
 def read_input_choices(
@@ -105,7 +109,7 @@ def read_input_choices(
     from tledge.inference.predictor import InputChoices
     from tledge.preprocessing.scaling import parse_scaling
 
-    size = _read_size(image_size)
+    size = read_size(image_size)
     if (scaling == "auto") != (photos is not None):
         raise RecipeError(
             "--scaling auto and --photos DIR go together: photos with labels choose the scaling."
@@ -115,7 +119,8 @@ def read_input_choices(
     return InputChoices(_find_scaling(model, photos, kernels, size, quiet), size)
 
 
-def _read_size(text: str | None) -> tuple[int, int] | None:
+def read_size(text: str | None) -> tuple[int, int] | None:
+    """Return the height and width that --image-size names."""
     from tledge.runtime.sessions import MAX_SIDE
 
     if text is None:

@@ -15,13 +15,17 @@ from tledge.cli.options import (
     common_options,
     echo,
     example,
+    image_size_option,
     json_fields,
     kernels_option,
     key_option,
+    open_finished_run,
     open_run_for_writing,
     print_json,
     print_next_step,
     read_public_key,
+    read_size,
+    scaling_option,
     shell_path,
     wide_option,
     write_report,
@@ -54,6 +58,14 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Instead, predict these photos from the field with every artifact; folders are labels.",
 )
+@click.option(
+    "--against",
+    metavar="RUN",
+    type=click.Path(path_type=Path),
+    help="Compare a .tflite or .onnx file that another tool converted with the Keras model of RUN.",
+)
+@scaling_option
+@image_size_option
 @key_option
 @kernels_option
 @wide_option
@@ -64,6 +76,9 @@ def verify(
     stress: bool,
     variant: str | None,
     photos: Path | None,
+    against: Path | None,
+    scaling: str | None,
+    image_size: str | None,
     key: Path | None,
     kernels: str,
     quiet: bool,
@@ -75,6 +90,9 @@ def verify(
     the test images; photos without labels show agreement and confidence. Training photos are left out.
     Informational, as --skew is.
 
+    With --against, a single file of another tool is compared with a run's Keras model: structure, agreement,
+    accuracy, and the likely cause of a difference (scaling, BGR, order of labels).
+
     With --skew, test photos are preprocessed as some apps do it (no antialiasing, nearest pixel, blue
     first, EXIF ignored ...), to measure the accuracy lost. Informational: the exit
     code does not depend on it.
@@ -85,6 +103,13 @@ def verify(
     from tledge.bundle import reader
 
     _check_measures(skew, stress, photos, variant, key)
+    if against is not None:
+        if skew or stress or photos or variant or key:
+            raise RecipeError("--against compares one file: leave --skew, --stress, --photos and --key out.")
+        _against(path, against, (scaling, image_size), kernels, quiet, as_json)
+        return
+    if scaling or image_size:
+        raise RecipeError("--scaling and --image-size go with --against: other models take RGB bytes.")
     if photos is not None:
         _field(path, photos, key, kernels, quiet, as_json)
     elif stress:
@@ -178,6 +203,42 @@ def _stress(path: Path | None, has_others: bool, kernels: str, quiet: bool, as_j
         verdicts.show_stress(report)
     verdicts.fail_under_stress(report)
     print_next_step(f"tledge bundle {shell_path(folder.path)}", as_json)
+
+
+def _against(
+    path: Path | None,
+    run: Path,
+    choices: tuple[str | None, str | None],
+    kernels: str,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Compare a file of another tool with the Keras model of a run, and print the verdict."""
+    from tledge.cli import console
+    from tledge.preprocessing.scaling import parse_scaling
+    from tledge.verification.foreign import verify_foreign
+
+    if path is None or not path.is_file():
+        raise RecipeError(f"{path or 'FILE'}: expected a .tflite or .onnx file before --against.")
+    scaling, size = choices
+    folder, recipe = open_finished_run(run)
+    with console.progress_shown(quiet) as progress:
+        report = verify_foreign(
+            path,
+            folder,
+            recipe.parity,
+            kernels=kernels,
+            scaling=parse_scaling(scaling) if scaling else None,
+            image_size=read_size(size),
+            progress=progress,
+        )
+    if as_json:
+        print_json(json_fields(report))
+    else:
+        verdicts.show(report, folder.path)
+    if not report.passed:
+        verdicts.fail(report)
+    print_next_step(f"tledge predict {shell_path(path)} PHOTO.jpg", as_json)
 
 
 def _field(

@@ -82,7 +82,7 @@ def check(
         if not reasons.structural_reasons:
             raise
         return reasons.put_into(row)  # the file is wrong, whatever it predicts
-    row, prediction_reasons = _compare(row, session, predictions, golden, standard, evidence)
+    row, prediction_reasons = compare_row(row, session, predictions, golden, standard, evidence)
     if row.images:
         row = replace(
             row,
@@ -156,7 +156,7 @@ def structural_reasons(source: ModelSource, variant_name: str, standard: Standar
     )
 
 
-def _compare(
+def compare_row(
     row: ParityRow,
     session: Session,
     predictions: NDArray[np.float32],
@@ -164,7 +164,7 @@ def _compare(
     standard: Standard,
     evidence: Evidence | None = None,
 ) -> tuple[ParityRow, Reasons]:
-    """Fill in the figures of the predictions, and the verdict of their gates."""
+    """Return the row with the figures of the predictions and the verdict of their gates, and the reasons."""
     import numpy as np
 
     if predictions.shape != golden.probabilities.shape:

@@ -41,7 +41,7 @@ def structure_reasons(
     """
     return [
         *_port_reasons(structure, mode, labels, spec),
-        *_operator_reasons(structure.operators),
+        *operator_reasons(structure.operators),
         *_weight_reasons(structure, mode, parameters, file_bytes),
         *_label_reasons(structure, labels),
         *(f"all weights of {name} are zero" for name in structure.zeroed[:MAX_REASONS]),
@@ -81,7 +81,8 @@ def _input_reasons(model_input: Port, mode: Mode) -> list[str]:
     return []
 
 
-def _operator_reasons(operators: tuple[str, ...]) -> list[str]:
+def operator_reasons(operators: tuple[str, ...]) -> list[str]:
+    """List operators that no runtime on a device has, or that mean a faulty export."""
     reasons = []
     flex = [name for name in operators if name.startswith("Flex")]
     variables = [name for name in operators if name in ("READ_VARIABLE", "VAR_HANDLE")]

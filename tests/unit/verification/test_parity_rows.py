@@ -190,7 +190,7 @@ class Session:
 def test_predictions_that_are_not_numbers_fail_by_that_name(run: ColourRun) -> None:
     row = ParityRow("tflite-fp32", "a", "", 1, "failed", gate="float")
     nothing = np.full_like(run.golden.probabilities, np.nan)
-    same, reasons = parity._compare(row, Session(keras), nothing, run.golden, STANDARD)
+    same, reasons = parity.compare_row(row, Session(keras), nothing, run.golden, STANDARD)
     assert same is row and reasons.structural_reasons == ()
     assert reasons.prediction_reasons[0].startswith("its predictions are not numbers")
 
@@ -304,7 +304,7 @@ def test_a_set_that_is_large_enough_and_shows_nothing_names_no_number(run: Colou
     blind = np.tile(np.array([0.5, 0.3, 0.2], np.float32), (IMAGES, 1))
     blind[:, 0] += np.linspace(0, 0.1, IMAGES, dtype=np.float32)
     same = replace(run.golden, probabilities=blind, labels=(np.arange(IMAGES) < 12).astype(np.int64))
-    row, _ = parity._compare(
+    row, _ = parity.compare_row(
         ParityRow("tflite-int8", "a", "", 1, "failed", gate="int8"), Session(keras), blind, same, STANDARD
     )
     assert (row.verdict, row.images_needed) == ("undecided", None)
