@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 
 PARITY_COLUMNS = (
-    "variant", "verdict", "accuracy", "change", "agree", "size", "change (95 %)", "max Δp", "kernels",
+    "variant", "verdict", "accuracy", "change", "agree", "images", "size", "change (95 %)", "max Δp",
+    "kernels",
 )  # fmt: skip
+"""`images` are the independent images that the verdict rests on; copies of an image do not count."""
 
 
 PARITY_DETAILS = ("kernels", "max Δp", "change (95 %)")
@@ -129,7 +131,9 @@ def parity_table(report: ParityReport, console: Console, wide: bool = False) -> 
     as far as they fit.
     """
     least = 0 if wide else len(PARITY_DETAILS)
-    spare = (*PARITY_DETAILS, "size")
+    spare = (*PARITY_DETAILS, "size", "images")
+    if wide:
+        spare = ("kernels", "max Δp", "images", "change (95 %)", "size")
     table, hidden = fitting_table(lambda names: _parity_table(report, names), spare, console, least)
     return table, hidden[least:]
 
@@ -143,7 +147,8 @@ def _parity_table(report: ParityReport, hidden: Sequence[str]) -> Any:
     def add(cells: Mapping[str, Any], style: str = "") -> None:
         table.add_row(*(cells.get(name, "") for name in shown), style=style)
 
-    add({"variant": "keras", "verdict": "reference", "accuracy": percent(report.reference.accuracy)})
+    keras = {"accuracy": percent(report.reference.accuracy), "images": str(report.reference.images)}
+    add({"variant": "keras", "verdict": "reference", **keras})
     for row in report.rows:
         add(_parity_cells(row))
         if plain := row.without_bias_correction:
@@ -165,6 +170,7 @@ def _parity_cells(row: ParityRow) -> dict[str, Any]:
         "variant": row.variant, "verdict": verdict_text(row.verdict, row.provisional),
         "accuracy": percent(row.accuracy),
         "change": points(row.accuracy_change, digits=1), "agree": percent(row.agreement),
+        "images": str(row.independent_images or row.images or NONE),
         "size": size(row.bytes), "kernels": row.kernels,
         "change (95 %)": point_span(row.change_low or 0, row.change_high or 0) if measured else "",
         "max Δp": NONE if row.max_abs_dp is None else f"{row.max_abs_dp:.1e}",

@@ -34,7 +34,8 @@ def show_bundle(bundled: Bundled, report: ParityReport) -> None:
     if bundled.signed_by:
         echo(f"Signed: {bundled.signed_by}")
     echo(f"In the bundle: {', '.join(_marked(bundled.variants, report))}.")
-    for line in (*provisional(bundled.variants, report), *left_out(bundled.variants, report)):
+    run = bundled.folder.parent
+    for line in (*provisional(bundled.variants, report, run), *left_out(bundled.variants, report)):
         echo(line)
 
 
@@ -44,13 +45,13 @@ def _marked(variants: tuple[str, ...], report: ParityReport) -> list[str]:
     return [f"{variant} (provisional)" if variant in marked else variant for variant in variants]
 
 
-def provisional(variants: tuple[str, ...], report: ParityReport) -> list[str]:
+def provisional(variants: tuple[str, ...], report: ParityReport, run: Path) -> list[str]:
     """Return one sentence for each provisional artifact among the bundled `variants`.
 
     It says on which figures the artifact is bundled, and what would confirm it.
     """
     return [
-        one_line(f"Provisional: {row.variant} {_figures(row)}. {_what_settles(row)}")
+        one_line(f"Provisional: {row.variant} {_figures(row)}. {_what_settles(row, run)}")
         for row in report.rows
         if row.provisional and row.variant in variants
     ]
@@ -67,7 +68,7 @@ def _figures(row: ParityRow) -> str:
     )
 
 
-def _what_settles(row: ParityRow) -> str:
+def _what_settles(row: ParityRow, run: Path) -> str:
     """Say how many more images would decide, without labels or as test images."""
     missing = max((row.images_needed or 0) - row.images, 1)
     tested = f"{missing} more test image{'s' * (missing != 1)}"
@@ -75,8 +76,8 @@ def _what_settles(row: ParityRow) -> str:
     if unlabelled <= 0:
         return f"{tested} would settle it."
     return (
-        f"{unlabelled} more photos that need no labels (tledge export RUN --photos DIR) or {tested} would "
-        "settle it."
+        f"{unlabelled} more photos would settle it, without labels: tledge export {shell_path(run)} --photos "
+        f"DIR; or {tested}."
     )
 
 

@@ -234,7 +234,7 @@ def _shipped_row(bundle: Bundle, entry: Shipped, arrays: dict[str, NDArray[Any]]
     row = ParityRow(entry.variant, entry.path, entry.sha256, entry.bytes, "failed")
     if entry.variant not in VARIANTS:
         return Reasons((f"no such variant: {entry.variant}",)).put_into(row)
-    row = replace(row, gate=VARIANTS[entry.variant].mode.gate)
+    row = replace(row, gate=VARIANTS[entry.variant].mode.gate, remarks=_provisional_remarks(entry))
     recorded = arrays.get(f"{entry.variant}.{kernels}", arrays.get(entry.variant))
     if recorded is None:
         known = entry.unsupported_reason(kernels)
@@ -247,6 +247,16 @@ def _shipped_row(bundle: Bundle, entry: Shipped, arrays: dict[str, NDArray[Any]]
     except ArtifactError as error:
         return Reasons((str(error),)).put_into(row)
     return _compare_with_golden(replace(row, kernels=used), predictions, recorded, reasons)
+
+
+def _provisional_remarks(entry: Shipped) -> tuple[str, ...]:
+    """Say of an artifact that it was bundled as provisional, and on how many images."""
+    if not entry.provisional:
+        return ()
+    return (
+        f"provisional: it predicts as at export, where {entry.independent_images} images were too few to "
+        "confirm that it predicts as Keras",
+    )
 
 
 def _predict_shipped(

@@ -65,7 +65,8 @@ def verdicts() -> ParityReport:
                 without_bias_correction=plain if verdict == "undecided" else None, kernels="tensorflow-cpu",
             )
         )  # fmt: skip
-    return ParityReport(False, Reference(1.0, 300), tuple(rows))
+    marked = replace(rows[2], variant="tflite-fp16", provisional=True, independent_images=1930)
+    return ParityReport(False, Reference(1.0, 300), (*rows, marked))
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -80,9 +81,12 @@ def test_verdicts_fit_the_window(width: int, wide: bool) -> None:
     lines = shown.get().splitlines()
     assert max(map(len, lines)) <= width and "…\n" not in shown.get() and "… " not in shown.get()
     assert hidden == {
-        (60, False): ("size",), (60, True): ("kernels", "max Δp", "change (95 %)", "size"),
-        (80, True): ("kernels", "max Δp"),
+        (60, False): ("size", "images"),
+        (60, True): ("kernels", "max Δp", "images", "change (95 %)", "size"),
+        (80, True): ("kernels", "max Δp", "images"),
     }.get((width, wide), ())  # fmt: skip
     assert all(f"{sign} {verdict}" in shown.get() for verdict, sign in tables.SIGNS.items())
+    assert "? provisional" in shown.get()
+    assert ("images" in shown.get()) is ("1930" in shown.get()) is ("images" not in hidden)
     assert "87.6%" in shown.get() and "-12.4 pp" in shown.get() and "99.9%" in shown.get()
     assert ("tensorflow-cpu" in shown.get()) is ("3.1e-01" in shown.get()) is (wide and width == 120)

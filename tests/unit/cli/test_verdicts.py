@@ -37,12 +37,18 @@ def test_what_is_provisional_says_on_which_figures_and_what_settles_it() -> None
     )  # fmt: skip
     found = replace(found, rows=(found.rows[0], marked))
     variants = ("tflite-fp32", "tflite-int8")
-    assert verdicts.provisional(variants, found) == [
+    run = Path("runs/mine")
+    assert verdicts.provisional(variants, found, run) == [
         "Provisional: tflite-int8 agrees with Keras on 100.0% of 36 independent images (95% interval 90.4% "
         "to 100.0%, accuracy change +0.0 pp), which is too few to confirm it. 64 more test images would "
         "settle it."
     ]
-    assert verdicts.provisional(("tflite-fp32",), found) == []
+    assert verdicts.provisional(("tflite-fp32",), found, run) == []
+    known = replace(found, rows=(replace(marked, independent_needed=149),))
+    assert verdicts.provisional(variants, known, run)[0].endswith(
+        "113 more photos would settle it, without labels: tledge export runs/mine --photos DIR; or 64 more "
+        "test images."
+    )
     assert verdicts._marked(variants, found) == ["tflite-fp32", "tflite-int8 (provisional)"]
 
 

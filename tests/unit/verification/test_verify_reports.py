@@ -246,3 +246,11 @@ def test_predictions_without_a_family_of_kernels_serve_every_family(bundle: Path
     arrays = {"pixels": opened.golden()["pixels"], entry.variant: np.zeros((2, len(LABELS)), np.float32)}
     row = verify._shipped_row(opened, entry, arrays, "xnnpack")
     assert any("where [2, 3] were recorded" in reason for reason in row.reasons)
+
+
+def test_a_provisional_artifact_is_named_so() -> None:
+    shipped = Shipped(
+        "tflite-int8", "a.tflite", "ab" * 32, 1, "undecided", provisional=True, independent_images=36
+    )
+    assert "36 images were too few" in verify._provisional_remarks(shipped)[0]
+    assert verify._provisional_remarks(replace(shipped, provisional=False)) == ()
