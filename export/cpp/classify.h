@@ -49,7 +49,7 @@ struct Bundle {
         return resize(decode(photo), width, height);
     }
     Model open(const Choice& choice) const;  // without a variant the best there is
-    int self_test(Choice choice) const;  // 0; 3 where answers differ from Keras'; 4 where files are damaged
+    int self_test(Choice choice) const;  // 0; 3 where predictions differ from Keras'; 4 where files are damaged
 
     std::filesystem::path folder;
     nlohmann::json manifest;

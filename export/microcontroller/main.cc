@@ -104,7 +104,7 @@ bool Fits(tflite::MicroInterpreter& interpreter) {
 
 }  // namespace
 
-// 0: passed; 3: an answer differs; 4: the model was changed, or does not start.
+// 0: passed; 3: a prediction differs; 4: the model was changed, or does not start.
 int main() {
   tflite::InitializeTarget();
   if (!IsWhole()) {

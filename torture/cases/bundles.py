@@ -1,4 +1,4 @@
-"""Bundles that were damaged, or made to do harm."""
+"""Bundles that are damaged or malicious."""
 
 from __future__ import annotations
 

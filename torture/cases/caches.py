@@ -1,4 +1,4 @@
-"""Caches: packed ones that were made to do harm, and a cache folder that others can write into."""
+"""Caches: malicious packed ones, and a cache folder that others can write into."""
 
 from __future__ import annotations
 

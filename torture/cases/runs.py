@@ -1,4 +1,4 @@
-"""Run folders, damaged by chance or made to do harm."""
+"""Run folders that are damaged or malicious."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Zips made to do harm: what is refused before anything of them is read."""
+"""Malicious zips: what is refused before anything of them is read."""
 
 from __future__ import annotations
 

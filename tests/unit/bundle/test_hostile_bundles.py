@@ -1,4 +1,4 @@
-"""Bundles made to do harm: nothing is written elsewhere, nothing of theirs runs, words say what is wrong."""
+"""Malicious bundles: nothing is written elsewhere, nothing of theirs runs, words say what is wrong."""
 
 from __future__ import annotations
 

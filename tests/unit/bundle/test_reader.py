@@ -1,4 +1,4 @@
-"""Bundles made to do harm are not opened: nothing is written elsewhere, words say what is wrong."""
+"""Malicious bundles are not opened: nothing is written elsewhere, words say what is wrong."""
 
 from __future__ import annotations
 
