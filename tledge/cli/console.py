@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from threading import Lock, Timer
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tledge._io.encoding import printable
@@ -66,6 +67,33 @@ def progress_shown(quiet: bool) -> Iterator[Progress]:
             shown = RichProgress(bars)
             with optional_imports.loading_shown(lambda what: start_task(shown, what)):
                 yield shown
+
+
+@contextmanager
+def shown_if_slow(what: str, quiet: bool, after: float = 1.0) -> Iterator[None]:
+    """Show on a terminal that a block is at work, once it has taken `after` seconds."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    lock, shown = Lock(), ExitStack()
+    has_ended = False
+
+    def show() -> None:
+        with lock:
+            if not has_ended:
+                progress = shown.enter_context(progress_shown(quiet=False))
+                shown.enter_context(start_task(progress, what))
+
+    timer = Timer(after, show)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        with lock:
+            has_ended = True
+        shown.close()
 
 
 @contextmanager

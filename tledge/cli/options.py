@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -251,15 +251,12 @@ def lock_until_exit(folder: RunFolder) -> None:
     click.get_current_context().with_resource(folder.alone())
 
 
-@contextmanager
-def report_shown() -> Iterator[None]:
-    """Show in a block that the report is being written, which takes seconds, unless the command is quiet."""
+def report_shown() -> AbstractContextManager[None]:
+    """Show in a block that the report is being written, which may take seconds, unless it is quiet."""
     from tledge.cli import console
-    from tledge.progress import start_task
 
     is_quiet = bool(click.get_current_context().params.get("quiet"))
-    with console.progress_shown(is_quiet) as progress, start_task(progress, "write the report"):
-        yield
+    return console.shown_if_slow("write the report", is_quiet, after=0.5)
 
 
 def write_report(folder: RunFolder, as_json: bool = False) -> str | None:

@@ -81,6 +81,7 @@ def predict(
     The number beside a label is the confidence: its probability, calibrated on validation photos. A
     prediction below the bundle's confidence threshold is marked with a "?".
     """
+    from tledge.cli import console
     from tledge.inference import answer_text
     from tledge.inference.photo_sources import find_photos
     from tledge.inference.predictor import open_predictor
@@ -88,7 +89,8 @@ def predict(
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other.")
     choices = read_input_choices(model, scaling, image_size, scaling_photos, kernels, quiet)
-    predictor = open_predictor(model, variant, kernels, read_public_key(key), choices)
+    with console.shown_if_slow("open the model", quiet):
+        predictor = open_predictor(model, variant, kernels, read_public_key(key), choices)
     for remark in predictor.remarks if not quiet else ():
         echo(remark, err=True)
     named, started = find_photos(photos, sys.stdin.buffer), time.monotonic()

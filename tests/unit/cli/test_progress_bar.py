@@ -85,3 +85,16 @@ def test_library_that_loads_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     with terminal(80) as screen, console.progress_shown(quiet=False):
         optional_imports.load("keras", "train")
     assert screen.text.count("loading TensorFlow") > 1
+
+
+@pytest.mark.parametrize(("seconds", "is_shown"), [(0.15, True), (0.0, False)])
+def test_only_slow_work_is_shown(seconds: float, is_shown: bool) -> None:
+    with terminal(80) as screen, console.shown_if_slow("open the model", quiet=False, after=0.05):
+        time.sleep(seconds)
+    assert ("open the model" in screen.text) == is_shown
+
+
+def test_slow_work_is_not_shown_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.shown_if_slow("open the model", quiet=False, after=0.0):
+        time.sleep(0.02)
+    assert capsys.readouterr() == ("", "")
