@@ -22,7 +22,7 @@ from tledge.cli.options import (
     read_input_choices,
     read_public_key,
 )
-from tledge.errors import TledgeError
+from tledge.errors import MissingError, TledgeError
 
 if TYPE_CHECKING:
     from tledge.inference.photo_sources import NamedPhoto
@@ -97,11 +97,13 @@ def predict(
     if as_csv:
         echo(answer_text.csv_header(min(top, len(predictor.labels)), raw))
     text_of = _texts(predictor, top, raw, as_csv, as_json)
-    answers = _predict_all(predictor, named, top, save, quiet, text_of)
+    answers, missing = _predict_all(predictor, named, top, save, quiet, text_of)
     if as_json:
         print_json([answer_text.as_json(answer, predictor.calibrated, raw) for answer in answers])
     if len(answers) > 1 and not quiet:
         echo(answer_text.summary(answers, predictor.confidence, time.monotonic() - started, save), err=True)
+    if missing:
+        raise missing
     if unread := sum(bool(answer.error) for answer in answers):
         raise TledgeError(f"{unread} of {len(answers)} photos could not be read.")
 
@@ -125,23 +127,31 @@ def _predict_all(
     save: Path | None,
     quiet: bool,
     text_of: Callable[[Answer], str],
-) -> list[Answer]:
-    """Predict all photos, print the line of each, and save their copies in a folder `save`."""
-    from tledge.inference.photo_sources import copy_paths
-    from tledge.inference.predict import predict_named
+) -> tuple[list[Answer], MissingError | None]:
+    """Predict all photos, print the line of each, and save their copies in a folder `save`.
 
+    Returns the answers, and the first error of a photo that needs a library that is not installed.
+    """
+    from tledge.inference.photo_sources import copy_paths
+    from tledge.inference.predict import Answer, predict_named
+
+    missing: MissingError | None = None
     copies = copy_paths(photos, save) if save else [None] * len(photos)
     answers = []
     with _late_progress(len(photos), quiet) as shown:
         for photo, copy in zip(photos, copies, strict=True):
-            answer, form = predict_named(predictor, photo, top)
+            try:
+                answer, form = predict_named(predictor, photo, top)
+            except MissingError as error:  # a HEIC photo, for example, and the others go on
+                answer, form = Answer(photo.name, (), str(error)), None
+                missing = missing or error
             if copy and form is not None:
                 _save_copy(answer, form, predictor, copy)
             answers.append(answer)
             if text := text_of(answer):
                 shown.print(text)
             shown.advance()
-    return answers
+    return answers, missing
 
 
 def _save_copy(answer: Answer, photo: Photo, predictor: Predictor, path: Path) -> None:

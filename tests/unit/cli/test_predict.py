@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from tests.helpers.command_line import Cli
 from tests.helpers.doubt import FITTED
 from tledge.cli import predict as command
 from tledge.contract import AbstentionPolicy
+from tledge.errors import MissingError
+from tledge.inference import predict as predict_module
 from tledge.inference import predictor as predictor_module
 from tledge.inference.predictor import Predictor
 
@@ -90,6 +93,24 @@ def test_table_tells_nothing_of_a_threshold_that_is_not_set(
     fitted(monkeypatch, None)
     rows = list(csv.DictReader(io.StringIO(cli("predict", "model", photos / "1.png", "--csv", "--raw").out)))
     assert (rows[0]["certainty"], rows[0]["raw_probability_3"]) == ("", "0.010000")
+
+
+def test_photo_that_needs_a_library_stops_no_other(
+    cli: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HEIC without pillow-heif: the code is that of a missing library."""
+    decode = predict_module.preprocess
+
+    def preprocess(form: Path, *rest: Any) -> NDArray[np.uint8]:
+        if form.name == "1.png":
+            raise MissingError(f"{form}: needs pillow-heif.")
+        return decode(form, *rest)
+
+    monkeypatch.setattr(predict_module, "preprocess", preprocess)
+    done = cli("predict", "model", "photos", "--top", 1)
+    assert done.code == 5 and len(done.out.splitlines()) == 5
+    assert done.out.startswith("photos/1.png: needs pillow-heif.\n")
+    assert done.err.endswith("tledge: photos/1.png: needs pillow-heif.\n")
 
 
 def test_two_tables_are_refused(cli: Cli, photos: Path) -> None:
