@@ -57,8 +57,10 @@ def read(folder: RunFolder, summary: Summary, mistakes: Mistakes | None) -> Over
 
 
 def _model(summary: Summary) -> str:
-    """Return the backbone, with its width multiplier where it has one."""
+    """Return the backbone with its width multiplier, or the file of a model that was trained elsewhere."""
     name = summary.run.backbone
+    if origin := summary.run.origin:
+        return f"{origin.file}, {origin.framework} {origin.version}".rstrip()
     row = BACKBONES.get(split_name(name)[0])
     if summary.recipe and row and row.takes_alpha:
         return f"{name}, alpha {summary.recipe.model.alpha:g}"
@@ -88,6 +90,10 @@ def _steps(summary: Summary, mistakes: Mistakes | None) -> Iterator[Step]:
         yield Step("Convert the model, and compare every artifact with it:", f"tledge export {run} --int8")
     if any(row.verdict == "failed" and "int" in row.variant and not row.structural for row in rows):
         yield Step("An integer artifact failed. Try quantization fixes:", f"tledge export {run} --repair")
+    unlabelled = max((_unlabelled(row) for row in rows), default=0)
+    if unlabelled > 0:
+        sentence = f"Verify on {unlabelled} or more further photos, which need no labels:"
+        yield Step(sentence, f"tledge export {run} --photos FOLDER")
     needed = max((row.images_needed or 0 for row in rows if row.verdict == "undecided"), default=0)
     if needed:
         yield Step(_more_photos(summary, needed))
@@ -103,12 +109,18 @@ def _steps(summary: Summary, mistakes: Mistakes | None) -> Iterator[Step]:
     yield Step("See whether a larger model or more epochs do better: change the recipe, and train again.")
 
 
+def _unlabelled(row: ParityRow) -> int:
+    """Return how many photos without labels would let a provisional artifact pass; 0 if not known."""
+    return (row.independent_needed or 0) - (row.independent_images or 0) if row.provisional else 0
+
+
 def _more_photos(summary: Summary, needed: int) -> str:
     """Say how many photos would decide the verdicts that are undecided, with the split as it is."""
     run, test = summary.run, max(1, summary.run.test.images)
     photos = run.train_images + run.validation.images + run.test.images
+    start = "Or add" if any(_unlabelled(row) > 0 for row in _rows(summary)) else "Add"
     return (
-        f"Add photos, then train and export again: the verdicts that are undecided need {needed} test "
-        f"photos, this run has {test}. With the same split that takes about "
+        f"{start} photos with labels, then train and export again: the verdicts that are undecided need "
+        f"{needed} test photos, this run has {test}. With the same split that takes about "
         f"{ceil(photos * needed / test):,} photos, {photos:,} are there now."
     )

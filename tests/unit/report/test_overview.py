@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,25 @@ def test_first_step_fits_to_what_happened() -> None:
     assert "--repair" not in steps(row("tflite-fp32", "failed"), row("tflite-int8", "undecided", 50))
     few = steps(row("tflite-int8", "undecided", 2 * RUN.test.images), row("tflite-fp32", "passed"))
     assert f"need {2 * RUN.test.images} test photos, this run has {RUN.test.images}" in few
-    assert few.startswith("Add photos") and "tledge preview" in few
+    assert few.startswith("Add photos with labels") and "tledge preview" in few
+
+
+def test_photos_without_labels_come_before_photos_with_labels() -> None:
+    given = replace(row("tflite-int8", "undecided", 100, provisional=True), independent_images=63)
+    text = steps(replace(given, independent_needed=110))
+    assert text.startswith("Verify on 47 or more further photos, which need no labels:")
+    assert "--photos FOLDER" in text and "Or add photos with labels" in text
+    assert "--photos" not in steps(given)
+
+
+def test_adopted_model_is_named_as_such(own: Path) -> None:
+    origin = {"file": "old.h5", "sha256": "0", "framework": "Keras 2", "version": "", "scaling": "0..255"}
+    origin |= {"scaling_from": "given", "labels_from": "file", "changes": []}
+    change(own / "run.json", lambda raw: raw.update(origin=origin))
+    text = rewritten(own).text
+    assert (
+        "elsewhere, adopted by tledge" in text and "old.h5, Keras 2" in text and "Training took" not in text
+    )
 
 
 def test_provisional_artifact_is_shown_with_its_figures(own: Path) -> None:
