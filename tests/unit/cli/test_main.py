@@ -19,11 +19,16 @@ def test_version_and_help(cli: Cli) -> None:
     assert done.code == 0 and "tledge export runs/rps --int8" in done.out
 
 
-@pytest.mark.parametrize("arguments", [["trian"], ["train"], ["list", "planets"], ["train", "a", "--fast"]])
+@pytest.mark.parametrize("arguments", [["trian"], ["train", "a", "b"], ["list", "planets"], ["train", "a", "--fast"]])
 def test_wrong_usage_is_two(cli: Cli, arguments: list[str]) -> None:
     done = cli(*arguments)
     assert done.code == 2
     assert "Usage:" in done.err
+
+
+def test_train_without_recipe_names_both_ways(cli: Cli) -> None:
+    done = cli("train")
+    assert done.code == 2 and "name a RECIPE, or continue a run with --resume RUN" in done.err
 
 
 def test_recipe_typo_writes_nothing(cli: Cli, somewhere: Path) -> None:
