@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tledge._io.encoding import one_line
 from tledge.cli.options import echo, is_wide, shell_path
-from tledge.errors import InconclusiveError, ParityFailed
 from tledge.visualization.text_format import percent, points
 
 if TYPE_CHECKING:
@@ -117,21 +116,6 @@ def show_stress(report: StressReport) -> None:
     console.print_table(_stress_verdicts(report))
     echo("Accuracy of Keras, and least agreement of the artifacts, at levels 1 to 3:")
     console.print_table(_stress_levels(report))
-    for verdict in report.verdicts:
-        for reason in verdict.reasons:
-            echo(f"{verdict.variant}: {reason}")
-
-
-def fail_under_stress(report: StressReport) -> None:
-    """Raise ParityFailed where an artifact failed, InconclusiveError where images are too few to say."""
-    bad = [verdict for verdict in report.verdicts if verdict.verdict != "passed"]
-    if not bad:
-        return
-    failed = [f"{verdict.variant} ({verdict.worst})" for verdict in bad if verdict.verdict == "failed"]
-    if failed:
-        raise ParityFailed(f"does not hold under stress: {', '.join(failed)}. The reasons are above.")
-    names = ", ".join(verdict.variant for verdict in bad)
-    raise InconclusiveError(f"stress is inconclusive: {names}. The reasons are above.")
 
 
 def _keras_under_stress(report: StressReport) -> str:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tledge.run.folder import RunFolder
     from tledge.run.records import ParityReport
     from tledge.verification.field_photos import FieldReport, FieldRow
+    from tledge.verification.stress import StressReport
 
 
 @click.command(epilog=example("tledge verify runs/rps"))
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 @click.option(
     "--stress",
     is_flag=True,
-    help="Instead, measure on test photos that are blurred, noisy, dark, compressed ...",
+    help="Also verify on test photos that are blurred, noisy, dark, compressed ...",
 )
 @click.option("--variant", metavar="NAME", help="With --skew: the artifact [the smallest integer-only one].")
 @click.option(
@@ -102,7 +103,7 @@ def verify(
     """
     from tledge.bundle import reader
 
-    _check_measures(skew, stress, photos, variant, key)
+    _check_measures(path, skew, stress, photos, variant, key)
     if against is not None:
         if skew or stress or photos or variant or key:
             raise RecipeError("--against compares one file: leave --skew, --stress, --photos and --key out.")
@@ -112,38 +113,48 @@ def verify(
         raise RecipeError("--scaling and --image-size go with --against: other models take RGB bytes.")
     if photos is not None:
         _field(path, photos, key, kernels, quiet, as_json)
-    elif stress:
-        _stress(path, bool(skew or key), kernels, quiet, as_json)
     elif skew:
         _skew(path, variant, kernels, quiet, as_json)
     elif path is not None and reader.is_bundle(path):
         _verify_bundle(path, key, kernels, quiet, as_json)
     else:
-        _verify_run(path, key, kernels, quiet, as_json)
+        _verify_run(path, stress, key, kernels, quiet, as_json)
 
 
 def _check_measures(
-    skew: bool, stress: bool, photos: Path | None, variant: str | None, key: Path | None
+    path: Path | None, skew: bool, stress: bool, photos: Path | None, variant: str | None, key: Path | None
 ) -> None:
     """Raise RecipeError for options that do not go together."""
+    from tledge.bundle import reader
+
     if photos is not None and (skew or stress or variant):
         raise RecipeError("--photos measures on other photos: leave --skew, --stress and --variant out.")
     if skew and key:
         raise RecipeError("--key checks who signed a bundle, --skew measures a model: give one of the two.")
-    if variant and not skew and not stress:
+    if stress and (skew or key or (path is not None and reader.is_bundle(path))):
+        raise RecipeError(
+            "--stress takes a run, which holds the Keras model and the test photos, and neither --skew nor "
+            "--key."
+        )
+    if variant and not skew:
         raise RecipeError("--variant chooses the artifact of --skew; give --skew, or leave --variant out.")
 
 
-def _verify_run(path: Path | None, key: Path | None, kernels: str, quiet: bool, as_json: bool) -> None:
+def _verify_run(
+    path: Path | None, stress: bool, key: Path | None, kernels: str, quiet: bool, as_json: bool
+) -> None:
     """Verify a run's artifacts against its golden set, and write the report."""
     if key:
         raise RecipeError(key_of_run("verify", path, key))
     folder, recipe = open_run_for_writing(path)
+    stressed = stress_with_progress(folder, recipe, kernels, quiet) if stress else None
     report = verify_with_progress(folder, recipe, kernels, quiet)
     if as_json:
-        print_json(json_fields(report))
+        print_json({**json_fields(report), **({"stress": json_fields(stressed)} if stressed else {})})
     else:
         verdicts.show(report, folder.path)
+        if stressed:
+            verdicts.show_stress(stressed)
     write_report(folder, as_json)
     if not report.passed:
         verdicts.fail(report)
@@ -182,27 +193,6 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
         verdicts.fail(report)
     with_key = f" --key {shell_path(key)}" if key else ""
     print_next_step(f"tledge predict {shell_path(path)} PHOTO.jpg{with_key}", as_json)
-
-
-def _stress(path: Path | None, has_others: bool, kernels: str, quiet: bool, as_json: bool) -> None:
-    """Measure a run's artifacts on corrupted images, and end with the code of the stress gates."""
-    from tledge.bundle import reader
-    from tledge.cli import console
-    from tledge.verification.stress import stress_run
-
-    if has_others:
-        raise RecipeError("--stress measures on other photos than --skew and --key: give one of the three.")
-    if path is not None and reader.is_bundle(path):
-        raise RecipeError(f"{path}: --stress takes a run, which holds the Keras model and the test photos.")
-    folder, recipe = open_run_for_writing(path)
-    with console.progress_shown(quiet) as progress:
-        report = stress_run(folder, recipe.parity, kernels=kernels, progress=progress)
-    if as_json:
-        print_json(json_fields(report))
-    else:
-        verdicts.show_stress(report)
-    verdicts.fail_under_stress(report)
-    print_next_step(f"tledge bundle {shell_path(folder.path)}", as_json)
 
 
 def _against(
@@ -367,3 +357,12 @@ def verify_with_progress(folder: RunFolder, recipe: Recipe, kernels: str, quiet:
 
     with console.progress_shown(quiet) as progress:
         return verify_run(folder, recipe.parity, kernels=kernels, progress=progress)
+
+
+def stress_with_progress(folder: RunFolder, recipe: Recipe, kernels: str, quiet: bool) -> StressReport:
+    """Measure a run's artifacts on corrupted test photos, with progress on stderr."""
+    from tledge.cli import console
+    from tledge.verification.stress import stress_run
+
+    with console.progress_shown(quiet) as progress:
+        return stress_run(folder, recipe.parity, kernels=kernels, progress=progress)

@@ -27,7 +27,7 @@ from tledge.preprocessing.corruptions import CORRUPTIONS, LEVELS, corrupt
 from tledge.progress import SILENT, Progress, start_task
 from tledge.run.folder import RunFolder, alone
 from tledge.run.golden_set import Golden
-from tledge.run.records import Artifact
+from tledge.run.records import SKIPPED, Artifact, ParityRow
 from tledge.runtime.model_file import read_model
 from tledge.runtime.sessions import Session
 
@@ -125,6 +125,26 @@ def stress_run(
     path.parent.mkdir(exist_ok=True)
     files.write_json(path, report)
     return report
+
+
+def with_stress(folder: RunFolder, row: ParityRow, limits: Parity) -> ParityRow:
+    """Add to an artifact's row what the stress report says of the same file; without one, change nothing.
+
+    So a file that failed under stress stays out of bundles until it is converted again or measured again.
+    """
+    path = folder.path / EVIDENCE
+    if row.verdict == SKIPPED or not path.is_file():
+        return row
+    report = files.read_record(StressReport, path, "a stress report", "Run `tledge verify --stress` again.")
+    stressed = [verdict for verdict in report.verdicts if verdict.sha256 == row.sha256]
+    if not stressed or stressed[0].verdict == "passed":
+        return row
+    row = replace(row, reasons=(*row.reasons, *stressed[0].reasons))
+    if stressed[0].verdict == "failed":
+        return replace(row, verdict="failed", provisional=False, images_needed=None)
+    if row.verdict == "passed":
+        return replace(row, verdict="undecided", provisional=not limits.strict)
+    return row
 
 
 def _opened(folder: RunFolder, artifact: Artifact, kernels: str) -> Session:

@@ -33,7 +33,7 @@ from tledge.progress import SILENT, Progress, track
 from tledge.run import golden_set
 from tledge.run.folder import UNCORRECTED, RunFolder, alone
 from tledge.run.records import SKIPPED, Artifact, ParityReport, ParityRow, Reference
-from tledge.verification import earlier_verdicts, flips, independent, parity
+from tledge.verification import earlier_verdicts, flips, independent, parity, stress
 from tledge.verification.independent import Evidence
 from tledge.verification.parity import Standard
 from tledge.verification.reasons import Reasons
@@ -53,8 +53,9 @@ def verify_run(
 ) -> ParityReport:
     """Verify every artifact of a run against the golden set, and write `parity.json` and the flips.
 
-    An artifact whose runtime is missing here is "skipped" in the report, and keeps in `parity.json` the
-    verdict that the same file got before. Raises RunError where there is nothing to verify.
+    What `stress_run` found of the same files counts too. An artifact whose runtime is missing here is
+    "skipped" in the report, and keeps in `parity.json` the verdict that the same file got before. Raises
+    RunError where there is nothing to verify.
     """
     run = folder.read_run()
     reference = folder.read_golden()
@@ -71,6 +72,7 @@ def verify_run(
         arena = before.arena_bytes if before else None
         evidence = independent.evidence_for(artifact, found)
         row = _row(folder, artifact, reference, standard, kernels, progress, arena, evidence)
+        row = stress.with_stress(folder, row, limits)
         rows.append(_with_uncorrected(folder, row, artifact, reference, standard))
     figures = _reference_figures(reference, run.confidence)
     recorded = earlier_verdicts.recorded_rows(rows, earlier)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers import fake_artifacts
-from tledge.cli.verdicts import fail_under_stress
+from tledge._io import files
 from tledge.config import Parity
-from tledge.errors import ParityFailed, RunError
+from tledge.errors import RunError
 from tledge.preprocessing.corruptions import corrupt
 from tledge.run import golden_set
 from tledge.run.folder import RunFolder
+from tledge.run.records import SKIPPED, ParityRow
 from tledge.verification import stress
 
 IMAGES = 120
@@ -93,8 +95,35 @@ def test_what_holds_clean_and_breaks_under_blur_fails(
     assert not report.passed and broken.verdict == "failed" and broken.worst.startswith("blur, level")
     assert broken.reasons[0].startswith(f"under {broken.worst}: agrees with Keras on 60 of 120")
     assert verdicts and all(verdict.verdict == "passed" for verdict in verdicts.values())
-    with pytest.raises(ParityFailed, match=rf"{variant} \({broken.worst}\)"):
-        fail_under_stress(report)
+
+
+def test_verdict_stays_with_the_file(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed under stress fails the parity check too, and no other artifact does."""
+    artifact, other = run.read_artifacts()[:2]
+    passed = ParityRow(artifact.variant, artifact.path, artifact.sha256, artifact.bytes, "passed")
+    assert stress.with_stress(run, passed, Parity()) == passed
+    measure(run, monkeypatch, artifact.variant)
+    row = stress.with_stress(run, passed, Parity())
+    assert row.verdict == "failed" and row.reasons[0].startswith("under blur, level")
+    for unchanged in (
+        replace(passed, variant=other.variant, sha256=other.sha256),
+        replace(passed, sha256="0" * 64),
+        replace(passed, verdict=SKIPPED),
+    ):
+        assert stress.with_stress(run, unchanged, Parity()) == unchanged
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_few_images_leave_it_provisional(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, strict: bool
+) -> None:
+    artifact = run.read_artifacts()[0]
+    report = measure(run, monkeypatch, artifact.variant)
+    verdicts = tuple(replace(verdict, verdict="undecided", reasons=("few",)) for verdict in report.verdicts)
+    files.write_json(run.path / stress.EVIDENCE, replace(report, verdicts=verdicts))
+    passed = ParityRow(artifact.variant, artifact.path, artifact.sha256, artifact.bytes, "passed")
+    row = stress.with_stress(run, passed, Parity(strict=strict))
+    assert (row.verdict, row.provisional, row.reasons) == ("undecided", not strict, ("few",))
 
 
 def test_report_is_written_and_repeats(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
