@@ -27,7 +27,7 @@ from tledge.cli.options import (
     wide_option,
     write_report,
 )
-from tledge.cli.verify import key_of_run, verify_with_progress
+from tledge.cli.verify import key_of_run, stress_with_progress, verify_with_progress
 from tledge.errors import RecipeError, TledgeError
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ if TYPE_CHECKING:
     help="Photos without labels to verify on too, where test images are too few.",
 )
 @click.option("--force", is_flag=True, help="Convert anew also what nothing has changed for.")
+@click.option(
+    "--stress", is_flag=True, help="Also verify on test photos that are blurred, noisy, dark, compressed ..."
+)
 @sign_option
 @wide_option
 @common_options
@@ -76,6 +79,7 @@ def export(
     unverified: bool,
     photos: Path | None,
     force: bool,
+    stress: bool,
     sign: Path | None,
     quiet: bool,
     as_json: bool,
@@ -99,12 +103,12 @@ def export(
     wanted = _variants(recipe, [name for name, on in flags.items() if on], named, everything)
     note = _lacking_images(folder, recipe, wanted)
     asked = without_repair(recipe) if note else recipe
-    report = _convert_and_verify(folder, asked, wanted, force, quiet, as_json)
+    report = _convert_and_verify(folder, asked, wanted, force, stress, quiet, as_json)
     if _has(report, "passed"):  # on more than the test images
         note = ""
     if note and _has(report, "failed"):  # a repair can make it better than that
         note = ""
-        report = _convert_and_verify(folder, recipe, wanted, force, quiet, as_json)
+        report = _convert_and_verify(folder, recipe, wanted, force, stress, quiet, as_json)
     if note and not as_json:
         echo(note)
     culprits = _culprits(folder, recipe, report, quiet)
@@ -112,9 +116,15 @@ def export(
 
 
 def _convert_and_verify(
-    folder: RunFolder, recipe: Recipe, wanted: list[str], force: bool, quiet: bool, as_json: bool
+    folder: RunFolder,
+    recipe: Recipe,
+    wanted: list[str],
+    force: bool,
+    stress: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> ParityReport:
-    """Convert, show the trials of a repair, and verify all that the run has."""
+    """Convert, show the trials of a repair, and verify all that the run has; `stress` adds that report."""
     from tledge.cli import console, tables
     from tledge.conversion.export import export as export_run
 
@@ -123,6 +133,9 @@ def _convert_and_verify(
     for artifact in artifacts if not as_json else ():
         if trials := artifact.details.get("rungs"):
             console.print_table(tables.repair_table(artifact.variant, trials, artifact.details["repair"]))
+    stressed = stress_with_progress(folder, recipe, "xnnpack", quiet) if stress else None
+    if stressed and not as_json:
+        verdicts.show_stress(stressed)
     return verify_with_progress(folder, recipe, "xnnpack", quiet)
 
 

@@ -137,7 +137,7 @@ def _stress_verdicts(report: StressReport) -> Any:
     for verdict in report.verdicts:
         worst = verdict.worst if verdict.lowest_agreement < 1 else ""
         steepest = verdict.steepest if verdict.largest_drop > 0 else ""
-        drop = points(-verdict.largest_drop, digits=1)
+        drop = points(0.0 - verdict.largest_drop, digits=1)
         table.add_row(
             verdict.variant,
             verdict_text(verdict.verdict),
