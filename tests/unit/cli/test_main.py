@@ -30,7 +30,7 @@ def test_wrong_usage_is_two(cli: Cli, arguments: list[str]) -> None:
 
 def test_train_without_recipe_names_both_ways(cli: Cli) -> None:
     done = cli("train")
-    assert done.code == 2 and "name a RECIPE, or continue a run with --resume RUN" in done.err
+    assert done.code == 2 and "Name one, or continue a run with --resume RUN." in done.err
 
 
 def test_recipe_typo_writes_nothing(cli: Cli, somewhere: Path) -> None:
