@@ -19,7 +19,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex, overload
 
 from tledge._io.resource_errors import system_errors_explained
 from tledge.adoption import adopt as adoption
@@ -43,6 +43,7 @@ from tledge.runtime.sessions import KERNELS
 from tledge.training import pipeline
 from tledge.verification import compare_models
 from tledge.verification.compare_models import ComparedReport
+from tledge.verification.field_photos import FieldReport, verify_photos
 from tledge.verification.verify import failure, verify_bundle, verify_run
 
 if TYPE_CHECKING:
@@ -285,30 +286,55 @@ def export(
         return Exported(report, bundled)
 
 
+@overload
+def verify(
+    model: Named, *, kernels: str = ..., key: Named | None = ..., watch: Progress = ..., photos: None = ...
+) -> ParityReport: ...
+
+
+@overload
+def verify(
+    model: Named, *, kernels: str = ..., key: Named | None = ..., watch: Progress = ..., photos: Named
+) -> FieldReport: ...
+
+
 @system_errors_explained
 def verify(
-    model: Named, *, kernels: str = "xnnpack", key: Named | None = None, watch: Progress = SILENT
-) -> ParityReport:
+    model: Named,
+    *,
+    kernels: str = "xnnpack",
+    key: Named | None = None,
+    watch: Progress = SILENT,
+    photos: Named | None = None,
+) -> ParityReport | FieldReport:
     """Check a run's artifacts against Keras' golden set, or check a bundle on this machine.
 
     Example:
         report = tledge.verify("runs/try/bundle")
+        field = tledge.verify("runs/try", photos="from-the-field")
 
     Args:
         model: A run folder or a bundle.
         kernels: LiteRT kernel family: xnnpack, builtin or reference.
         key: File of a public key; a bundle that its owner did not sign is refused.
         watch: Receives progress.
+        photos: A folder of photos from the field to predict instead, with a folder for each label or without
+            labels. Photos that the model was trained on are left out.
 
     Returns:
-        The verdict of every artifact; an artifact that did not pass raises no error.
+        The verdict of every artifact; an artifact that did not pass raises no error. With `photos`, the
+        figures of every artifact on these, beside those of the test images.
 
     Raises:
         RunError: There is nothing to verify.
+        DataError: There is no photo to predict.
         ArtifactError: The bundle is damaged, or not signed with this key.
     """
     path, family = arguments.path(model, "model"), arguments.one_of(kernels, "kernels", KERNELS)
     progress, public = arguments.progress(watch, "watch"), _public(key)
+    if photos is not None:
+        root = arguments.path(photos, "photos")
+        return verify_photos(path, root, kernels=family, key=public, progress=progress)
     if is_bundle(path):
         return verify_bundle(path, key=public, kernels=family, progress=progress)
     if key is not None:

@@ -11,10 +11,12 @@ from tledge.cli.options import (
     common_options,
     echo,
     example,
+    image_size_option,
     json_fields,
     lock_until_exit,
     print_json,
     print_next_step,
+    read_size,
     shell_path,
     write_report,
 )
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this artifact.")
 @click.option("--out", type=click.Path(path_type=Path), help="Plot, a PNG [bench.png of a run].")
+@image_size_option
 @common_options
 def bench(
     path: Path | None,
@@ -44,6 +47,7 @@ def bench(
     kernels: tuple[str, ...],
     variants: tuple[str, ...],
     out: Path | None,
+    image_size: str | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -69,6 +73,7 @@ def bench(
             kernels=kernels or stage.KERNELS,
             variants=variants,
             official=official,
+            image_size=_size(path, image_size),
             progress=progress,
         )
     lines = _write_record(report, path)
@@ -87,6 +92,15 @@ def bench(
         else f"tledge bench {shell_path(path)} --official",
         as_json,
     )
+
+
+def _size(path: Path, text: str | None) -> tuple[int, int] | None:
+    """Return what --image-size says; raise RecipeError where the model is no single file."""
+    from tledge.bundle import reader
+
+    if text is not None and (path.is_dir() or reader.is_bundle(path)):
+        raise RecipeError(f"{path}: --image-size is for single .tflite and .onnx files.")
+    return read_size(text)
 
 
 def _check_plot(path: Path, out: Path | None) -> None:

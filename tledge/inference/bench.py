@@ -23,8 +23,9 @@ from tledge.bundle.model_files import Subject
 from tledge.environment import machine
 from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError, TledgeError
+from tledge.formats.input_preprocessing import read_input, with_choices
 from tledge.formats.registry import FORMATS
-from tledge.inference.bench_worker import MeasurementJob, Reading
+from tledge.inference.bench_worker import RANDOM_IMAGES, SEED, MeasurementJob, Reading
 from tledge.progress import SILENT, Progress, start_task
 from tledge.runtime import sandbox
 from tledge.runtime.latency import Minimum
@@ -140,6 +141,7 @@ def bench(
     kernels: Sequence[str] = KERNELS,
     variants: Sequence[str] = (),
     official: bool = False,
+    image_size: tuple[int, int] | None = None,
     progress: Progress = SILENT,
 ) -> BenchReport:
     """Measure the artifacts of a bundle, a run or a loose file.
@@ -152,6 +154,7 @@ def bench(
         kernels: LiteRT's kernel families: "xnnpack", "builtin", "reference".
         variants: The artifacts to measure; all without any.
         official: Measure as long as MLPerf Mobile's rules say.
+        image_size: Height and width for a loose file that takes images of any size.
         progress: Receives the progress.
 
     Returns:
@@ -171,10 +174,35 @@ def bench(
             for subject in model_files.chosen(subjects.artifacts, variants)
             for configuration in _configurations(subject, kernels, counts)
         ]
-        images = str(subjects.images or "")
+        drawn = subjects.images or _draw_input(path, image_size, Path(scratch))
+        images = str(drawn or "")
         rows = list(_measure_all(plan, images, minimum, Path(scratch), progress))
     remarks = ((SYNTHETIC,) if subjects.synthetic else ()) + _remarks(rows, counts, kernels, this_machine)
     return BenchReport(subjects.name, str(path), this_machine, official, minimum, tuple(rows), remarks)
+
+
+def _draw_input(path: Path, image_size: tuple[int, int] | None, scratch: Path) -> Path | None:
+    """Write random values as a loose file takes them: its layout, its channels, floats unless it takes bytes.
+
+    Latency does not depend on how pixels are scaled. Returns None where the file takes RGB bytes, or does not
+    tell what it takes; the measurement then says what is wrong. Raises RecipeError where it takes any size.
+    """
+    import numpy as np
+
+    try:
+        taken = read_input(FORMATS[files.ending(path)[1:]].inspect(path), path.name)
+    except (ArtifactError, MissingError):
+        return None
+    taken = with_choices(taken, None, image_size, path.name)
+    if taken.size is None:
+        raise RecipeError(f"{path}: takes images of any size. Add --image-size.")
+    if (taken.dtype, taken.channels, taken.layout) == ("uint8", 3, "NHWC"):
+        return None
+    pixels = (*taken.size, taken.channels) if taken.layout == "NHWC" else (taken.channels, *taken.size)
+    values = np.random.default_rng(SEED).integers(0, 256, (RANDOM_IMAGES, *pixels))
+    drawn = values.astype(np.uint8) if taken.dtype == "uint8" else (values / 255).astype(np.float32)
+    np.save(scratch / "input.npy", drawn)
+    return scratch / "input.npy"
 
 
 def _configurations(

@@ -150,8 +150,7 @@ def verify_photos(
     Raises:
         ArtifactError: the bundle is damaged.
         DataError: the folder has no photos to predict.
-        MissingError: there is no such folder.
-        RecipeError: `path` is neither a run nor a bundle.
+        RecipeError: there is no such folder, or `path` is neither a run nor a bundle.
     """
     with tempfile.TemporaryDirectory() as scratch:
         model = open_model(path, Path(scratch), key)

@@ -120,7 +120,7 @@ def verify_foreign(
         cause = _other_scaling(foreign, chosen, images, golden, row.agreement or 0.0)
         compared = Reasons((), (cause,) if cause else ()) + compared
     row = (reasons + compared).put_into(row)
-    row = replace(row, remarks=(*row.remarks, *how, *remarks))
+    row = replace(row, provisional=False, remarks=(*row.remarks, *how, *remarks))
     return ParityReport(passed=row.verdict == "passed", reference=reference, rows=(row,))
 
 

@@ -10,10 +10,12 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.helpers import fake_artifacts
 from tests.helpers.command_line import Cli
+from tests.helpers.loose_models import onnx_model, write
 from tledge._io import files
 from tledge.environment.machine import Machine
 from tledge.errors import ArtifactError, MissingError, RecipeError
@@ -488,3 +490,14 @@ def test_nothing_named_is_no_missing_library() -> None:
     machine = Machine(**dict.fromkeys((one.name for one in fields(Machine)), ""))  # type: ignore[arg-type]
     with pytest.raises(ArtifactError, match="lists no artifact"):
         _end(BenchReport("x", "x", machine, False, Minimum(1, 0.0), (), ()))
+
+
+def test_loose_files_are_measured_as_they_take_images(tmp_path: Path) -> None:
+    """Planes of floats, and a size that only the user knows."""
+    planes = write(tmp_path / "planes", onnx_model(nchw=True))
+    assert [row.status for row in bench.bench(planes, threads=[1]).rows] == ["measured"]
+    free = write(tmp_path / "free", onnx_model(size=("H", "W")))
+    with pytest.raises(RecipeError, match=r"any size\. Add --image-size"):
+        bench.bench(free, threads=[1])
+    drawn = bench._draw_input(free, (9, 7), tmp_path)
+    assert drawn and np.load(drawn).shape == (4, 9, 7, 3) and np.load(drawn).dtype == np.float32

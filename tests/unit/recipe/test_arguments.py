@@ -60,6 +60,7 @@ ACCEPTED = {
     "settings": ["nothing", "no text", "NUL", "a surrogate"],
     "photo": ["a list of numbers", "a list of None", "nothing"],
     "export.photos": ["None"],
+    "verify.photos": ["None"],
     "Classifier.predict_all.photos": [
         "a list of numbers",
         "a list of None",

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tledge
 from tests.helpers import fake_artifacts
 from tests.helpers.command_line import Cli
 from tledge.data import cache_index
 from tledge.data.cache_index import CacheHeader, Row, row_line
-from tledge.errors import DataError, MissingError, RecipeError
+from tledge.errors import DataError, RecipeError
 from tledge.run.folder import RunFolder
 from tledge.verification import field_photos
 from tledge.verification.field_photos import FieldRow, confusions, verify_photos
@@ -98,7 +99,7 @@ def test_labels_that_the_model_lacks_count_for_agreement(run: Path, tmp_path: Pa
 
 def test_bundle_is_measured_too(tmp_path: Path) -> None:
     bundle = fake_artifacts.bundle(tmp_path / "bundle")
-    report = verify_photos(bundle, photos(tmp_path / "p", "cat", "dog"))
+    report = tledge.verify(bundle, photos=photos(tmp_path / "p", "cat", "dog"))
     assert report.labelled == 8 and any("A bundle does not list" in line for line in report.remarks)
 
 
@@ -148,7 +149,7 @@ def test_command_prints_json(run: Path, tmp_path: Path, cli: Cli) -> None:
 
 def test_other_options_do_not_go_with_photos(run: Path, tmp_path: Path, cli: Cli) -> None:
     assert cli("verify", run, "--photos", tmp_path, "--skew").code == 2
-    with pytest.raises(MissingError):
+    with pytest.raises(RecipeError, match="no such folder"):
         verify_photos(run, tmp_path / "nowhere")
     with pytest.raises(RecipeError, match="expected a finished run"):
         verify_photos(tmp_path, photos(tmp_path / "p"))
