@@ -17,12 +17,13 @@ from tledge.config import Parity
 from tledge.conversion import calibration_data
 from tledge.conversion.worker_client import Conversion, Converter
 from tledge.data import cache, duplicates, photo_folder, splits
-from tledge.errors import RecipeError, RunError, TledgeError
+from tledge.errors import RunError, TledgeError
 from tledge.formats.jobs import ConversionTarget, PredictionJob
 from tledge.formats.registry import VARIANTS
 from tledge.metrics import parity_gates
 from tledge.progress import SILENT, Progress
 from tledge.quantization import calibration_set, selection_images
+from tledge.recipe.checks import extra_folder
 from tledge.recipe.definition import Recipe
 from tledge.run import golden_set, independent_images
 from tledge.run.folder import RunFolder
@@ -42,9 +43,6 @@ MAX_IMAGES = 1000
 MAX_COMPARED = 5000
 """Images up to which near-duplicates are searched; among more, only equal ones."""
 
-FOLDER = "folder:"
-"""How `[parity] extra` begins."""
-
 
 @dataclass(frozen=True)
 class Collected:
@@ -63,15 +61,6 @@ class Request:
     golden_sha256: str
 
 
-def extra_folder(limits: Parity) -> Path | None:
-    """Return the folder that `[parity] extra` names; raise RecipeError where it names none."""
-    if not limits.extra:
-        return None
-    if not limits.extra.startswith(FOLDER) or len(limits.extra) == len(FOLDER):
-        raise RecipeError(f'[parity] extra = "{limits.extra}": expected "{FOLDER}PATH", a folder of photos.')
-    return Path(limits.extra.removeprefix(FOLDER)).expanduser()
-
-
 def needed_test_images(variants: Sequence[str], golden: golden_set.Golden, limits: Parity) -> int:
     """Count the test images from which on the gates of all these variants are decided by them alone."""
     accuracy = float((golden.probabilities.argmax(1) == golden.labels).mean())
@@ -85,6 +74,8 @@ def request(
     """Collect what Keras has to predict; None where nothing is needed, or the run has it already."""
     golden = folder.read_golden()
     if len(golden.images) >= needed_test_images(variants, golden, recipe.parity):
+        if recipe.parity.extra:
+            progress.say(f"{len(golden.images)} test images decide alone: other photos are not needed")
         return None
     try:
         prepared = calibration_data.open_photos(recipe, run, progress)
@@ -138,7 +129,7 @@ def _extra_images(
     `known` are the hashes of the data set's own photos.
     """
     size = (run.input.height, run.input.width)
-    root = extra_folder(recipe.parity)
+    root = extra_folder(recipe.parity.extra)
     if root is None:
         return _extra_images_before(folder, size)
     photos = photo_folder.prepare_photos(

@@ -7,6 +7,7 @@ import math
 import re
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 from tledge import config
 from tledge.data.sources.options import source_options
@@ -17,6 +18,9 @@ from tledge.recipe.definition import Recipe
 
 LONGEST_NAME = 200
 """Bytes of name and version together: the bundle's file name is made of them."""
+
+FOLDER = "folder:"
+"""How `[parity] extra` begins."""
 
 
 def check(recipe: Recipe) -> None:
@@ -43,9 +47,19 @@ def check(recipe: Recipe) -> None:
     if recipe.hardware.precision != "float32" and split_name(recipe.model.backbone)[0] == "hub":
         raise RecipeError("[hardware] precision: a hub backbone computes in float32; leave precision out.")
     require_variants(recipe.export.variants, "[export] variants")
+    extra_folder(recipe.parity.extra)
     _check_augmentation_copies(recipe.augment, recipe.data.cache)
     for stage in recipe.stage:
         _check_stage(stage, recipe)
+
+
+def extra_folder(extra: str) -> Path | None:
+    """Return the folder that `[parity] extra` names; raise RecipeError where it is set and names none."""
+    if not extra:
+        return None
+    if not extra.startswith(FOLDER) or extra == FOLDER:
+        raise RecipeError(f'[parity] extra = "{extra}": expected "{FOLDER}PATH", a folder of photos.')
+    return Path(extra.removeprefix(FOLDER)).expanduser()
 
 
 def _check_pixel_range(pixel_range: tuple[float, ...]) -> None:

@@ -17,7 +17,6 @@ from tledge.config import Parity
 from tledge.contract import InputSpec
 from tledge.conversion import independent_images as collected
 from tledge.data import prepare, splits
-from tledge.errors import RecipeError
 from tledge.progress import Silent
 from tledge.quantization import selection_images
 from tledge.recipe.definition import Recipe
@@ -103,6 +102,9 @@ def test_nothing_is_asked_for_where_the_test_images_decide(trained: tuple[RunFol
     assert ask(folder, recipe, "tflite-fp32", "saved_model") is None
     loose = replace(recipe, parity=Parity(int8_agreement=0.5, int8_accuracy=0.5, max_drop=0.5))
     assert ask(folder, loose) is None
+    listener = Listener()
+    assert ask(folder, with_photos(loose, Path("more")), progress=listener) is None
+    assert listener.lines == ["9 test images decide alone: other photos are not needed"]
 
 
 def test_photos_that_repeat_others_are_left_out_and_told(
@@ -134,10 +136,3 @@ def test_keras_predicts_once(trained: tuple[RunFolder, Recipe], tmp_path: Path) 
     assert ask(folder, recipe) is None, "photos of an earlier export stay"
     Image.fromarray(noise(3)).save(root / "another.png")
     assert ask(folder, with_photos(recipe, root)) is not None
-
-
-@pytest.mark.parametrize("extra", ["more", "folder:", "csv:more"])
-def test_extra_that_names_no_folder_is_refused(extra: str) -> None:
-    with pytest.raises(RecipeError, match='expected "folder:PATH"'):
-        collected.extra_folder(Parity(extra=extra))
-    assert collected.extra_folder(Parity()) is None

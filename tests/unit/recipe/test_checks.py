@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.helpers.recipes import BARE
 from tledge.config import Hardware
 from tledge.errors import RecipeError
 from tledge.recipe import loader
+from tledge.recipe.checks import extra_folder
 from tledge.recipe.loader import parse
 
 
@@ -72,3 +74,13 @@ def test_name_too_long_for_the_bundle_is_refused() -> None:
 def test_impossible_group_is_refused(group: str) -> None:
     with pytest.raises(RecipeError, match=r"\[data\] group"):
         parse(SMALL, "x.toml", [f"data.group={json.dumps(group)}"])
+
+
+@pytest.mark.parametrize("extra", ["more", "folder:", "csv:more"])
+def test_extra_photos_that_name_no_folder_are_refused(extra: str) -> None:
+    with pytest.raises(RecipeError, match=r'\[parity\] extra = .*: expected "folder:PATH"'):
+        parse(SMALL, "x.toml", [f"parity.extra={extra}"])
+
+
+def test_extra_photos_are_a_folder() -> None:
+    assert (extra_folder("folder:more"), extra_folder("")) == (Path("more"), None)
