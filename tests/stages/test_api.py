@@ -153,9 +153,10 @@ tledge.train("recipe.toml", settings=(f"stage.0.epochs={count}" for count in (1,
 tledge.export(run, (name for name in ("tflite-int8",)), sign=Path("key.pem"))
 tledge.compare(Path("a.zip"), exported, variants={"tflite-int8"})
 
-model.predict(None)  # type: ignore[arg-type]
-model.predict(3)  # type: ignore[arg-type]
-model.predict(image, top=1.5)  # type: ignore[arg-type]
+several: list[tledge.Answer] = model.predict([image, "photo.jpg", b""])
+model.predict(None)  # type: ignore[call-overload]
+model.predict(3)  # type: ignore[call-overload]
+model.predict(image, top=1.5)  # type: ignore[call-overload]
 model.predict_all(Path("photos"))  # type: ignore[arg-type]
 tledge.train("recipe.toml", resume="no")  # type: ignore[arg-type]
 tledge.train("recipe.toml", settings=3)  # type: ignore[arg-type]
