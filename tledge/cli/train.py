@@ -115,7 +115,7 @@ def _hosts(coordinator: str | None, processes: int | None, process: int | None) 
     return Hosts(coordinator, processes, process)
 
 
-@click.command(epilog=example("tledge adopt keras_model.h5 --photos photos --labels labels.txt"))
+@click.command(epilog=example("tledge adopt mine.h5 --photos photos --labels labels.txt"))
 @click.argument("model", type=click.Path(path_type=Path), metavar="MODEL")
 @click.option(
     "--photos",

@@ -214,7 +214,7 @@ def _figures(plan: _Plan) -> dict[str, object]:
         "folder": folder,
         "sizes": plan.sizes,
         "share": plan.parts["validation"].fraction or 0.0,
-        "needed": init_evidence.images_for_accuracy(),
+        "needed": init_evidence.test_photos_needed(),
         "evidence": plan.sizes["test"] + plan.sizes["validation"],
         "one": 1 / max(1, plan.sizes["test"]),
         "held_out": _quoted_line(plan.parts["test"].origin),
@@ -241,7 +241,7 @@ def _reason_keys(plan: _Plan, values: Mapping[str, object]) -> dict[str, list[st
         "why_on_bad": ["on bad", *["on bad seen"] * bool(plan.folder.unreadable)],
         "why_splits": [
             f"splits {' '.join(plan.roles)}",
-            *["few to test"] * (plan.sizes["test"] < init_evidence.images_for_accuracy()),
+            *["few to test"] * (plan.sizes["test"] < init_evidence.test_photos_needed()),
             *["more validation"] * (values["larger"] is True),
             *["untested"] * bool(plan.untested),
         ],

@@ -105,10 +105,11 @@ REASONS = {
     "end, gets 20% of each label, about {sizes[test]:,}; validation, measured while training, "
     "{share:.0%}, about {sizes[validation]:,}. About {sizes[train]:,} are left to train on.",
     "few to test": "\nNOTE: {sizes[test]:,} test photos are few: each is {one:.1%} of the score. The int8 "
-    "accuracy may drop by at most 1%, and detecting that needs {needed} photos; with fewer, int8 is "
-    "provisional. Add photos if you can.",
-    "more validation": "Validation is larger than the usual 15%: agreement of int8 with Keras needs no "
-    "labels, so its photos are compared too, {evidence:,} with those of test.",
+    "accuracy may drop by at most 1%, and detecting that needs {needed} photos. With fewer, the agreement of "
+    "int8 with Keras decides, which needs no labels: the {sizes[validation]:,} validation photos count too, "
+    "so none that is kept out of training is wasted. A larger share would be missed in training.",
+    "more validation": "Validation is larger than the usual 15%, so that these {evidence:,} photos can "
+    "settle the verdict.",
     "untested": "\nNOTE: there is no test photo of {untested}, so the score says nothing about it.",
     "alpha 0.35": "The narrowest network: small and fast. With {sizes[train]:,} photos to train on, a "
     "wider one gains little.",

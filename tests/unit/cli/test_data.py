@@ -117,10 +117,13 @@ def test_few_photos_are_said_in_the_terminal(cli: Cli, somewhere: Path) -> None:
     photos(somewhere / "photos", {"": 36}, ("cat", "dog"))
     lines = cli("init", "photos").out.splitlines()
     assert lines[:2] == ["photos: cat 18, dog 18", "splits: about 24 train, 5 validation, 7 test"]
-    assert lines[2].startswith("Few photos: about 12 (7 test, 5 validation, 6 of each label)")
-    assert "takes 50; detecting a 1-point accuracy drop takes 100." in lines[3]
+    assert lines[2].startswith("Few photos: about 7 test and 5 validation photos (6 of each label)")
+    assert "takes 100 test photos, or 149 photos" in lines[3] and "137 more photos" in lines[4]
     found = json.loads(cli("init", "photos", "--force", "--json").out)["evidence"]
-    assert found == {"images": 12, "for_agreement": 50, "for_accuracy": 100, "missing": 252}
+    assert found == {
+        "images": 12, "test_photos_needed": 100, "photos_needed": 149, "missing_without_labels": 137,
+        "missing_of_each_label": 233,
+    }  # fmt: skip
 
 
 def test_recipe_finds_its_photos_from_any_folder(

@@ -17,12 +17,13 @@ from tests.helpers.fake_data import photos
 from tests.helpers.recipes import drawn, tiny_recipe
 from tests.helpers.run_records import RUN
 from tests.helpers.terminal import Screen, terminal
-from tledge.cli import bench, compare, console, doctor, predict, tables
+from tledge.cli import bench, compare, console, doctor, tables
 from tledge.cli.main import main, tledge
 from tledge.cli.options import echo, print_next_step
 from tledge.cli.terminal import cells
 from tledge.config import Model, Stage
 from tledge.contract import AbstentionPolicy
+from tledge.inference import answer_text
 from tledge.run.records import Risk, RiskCoverage
 from tledge.training import progress_lines
 
@@ -83,7 +84,7 @@ def verdicts() -> None:
 def predicted() -> None:
     policy = AbstentionPolicy(1.87, 0.568, 120, 0.95, 0.01)
     for answer in recorded.ANSWERS:
-        echo(predict._answer_line(answer, policy, raw=True))
+        echo(answer_text.line(answer, policy, raw=True))
 
 
 def examined() -> None:

@@ -10,50 +10,47 @@ from tledge.config import Parity
 from tledge.recipe import init_evidence
 from tledge.recipe.init_evidence import Evidence, validation_share
 
+FEW = Evidence(test=36, validation=27, labels=3, has_test_folder=False)
+
 
 @pytest.mark.parametrize(
     ("total", "test", "share"),
     [
-        (100, 20, 0.15),  # no share up to a fifth settles anything
-        (125, 25, 0.2),
-        (130, 26, 0.19),
-        (143, 29, 0.15),
-        (180, 36, 0.15),  # 63 of them: agreement is settled
-        (249, 50, 0.15),
-        (250, 50, 0.2),
-        (270, 54, 0.18),
-        (299, 60, 0.15),
-        (300, 60, 0.15),
-        (60, 90, 0.17),  # a test folder of its own
-        (60, 200, 0.15),
+        (60, 12, 0.15),  # no share up to a fifth settles anything
+        (180, 36, 0.15),
+        (372, 74, 0.15),
+        (375, 75, 0.2),
+        (400, 80, 0.18),
+        (440, 88, 0.15),
+        (499, 99, 0.15),
+        (500, 100, 0.15),  # test photos alone decide
+        (300, 95, 0.18),  # a test folder of its own
+        (300, 200, 0.15),
     ],
 )
-def test_share_grows_only_where_it_settles_a_gate(total: int, test: int, share: float) -> None:
+def test_share_grows_only_where_it_settles_the_gates(total: int, test: int, share: float) -> None:
     assert validation_share(total, test) == share
 
 
-def test_settled_set_says_nothing() -> None:
-    assert Evidence(80, 20, 2, 1.0).sentences() == []
-    assert Evidence(80, 20, 2, 1.0).missing == 0
+@pytest.mark.parametrize("settled", [replace(FEW, test=100), replace(FEW, test=90, validation=59)])
+def test_settled_set_says_nothing(settled: Evidence) -> None:
+    assert settled.sentences() == []
+    assert (settled.without_labels, settled.with_labels) == (0, 0)
 
 
-def test_missing_photos_are_counted_by_label() -> None:
-    few = Evidence(36, 27, 3, 1 / 0.35)
-    assert few.missing == 108  # 37 more in test and validation are 106 more of all
-    assert few.sentences() == [
-        "Few photos: about 63 (36 test, 27 validation, 21 of each label) will compare int8 with Keras.",
-        "Confirming 98% agreement takes 50, so there are enough; detecting a 1-point accuracy drop takes "
-        "100.",
-        "About 108 more photos (36 of each label) would settle both. Until then, export bundles int8 as "
-        "provisional, with its figures.",
-    ]
-    own_folder = replace(few, per_photo=1.0).sentences()
-    assert "About 39 more photos in the test folder (13 of each label)" in own_folder[2]
-    assert "takes 50; detecting" in replace(few, test=2).sentences()[1]
+def test_missing_photos_are_counted() -> None:
+    assert FEW.sentences() == [
+        "Few photos: about 36 test and 27 validation photos (21 of each label) will compare int8 with Keras.",
+        "A verdict on int8 takes 100 test photos, or 149 photos of any kind whose predictions all agree.",
+        "To settle it: 86 more photos without labels (tledge export --photos DIR), or 107 more of each "
+        "label. Until then int8 is bundled as provisional.",
+    ]  # a fifth of 107 more of 3 labels are the 64 test photos that are missing
+    own_folder = replace(FEW, has_test_folder=True).sentences()
+    assert "or 22 more of each label in the test folder." in own_folder[2]
 
 
 def test_figures_are_those_of_the_gates(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (init_evidence.images_for_agreement(), init_evidence.images_for_accuracy()) == (50, 100)
+    assert (init_evidence.test_photos_needed(), init_evidence.photos_needed()) == (100, 149)
     monkeypatch.setattr(init_evidence, "Parity", lambda: Parity(int8_agreement=0.9, max_drop=0.02))
-    assert (init_evidence.images_for_agreement(), init_evidence.images_for_accuracy()) == (10, 50)
-    assert "2-point accuracy drop takes 50" in Evidence(9, 9, 3, 1.0).sentences()[1]
+    assert (init_evidence.test_photos_needed(), init_evidence.photos_needed()) == (50, 29)
+    assert "takes 50 test photos, or 29 photos" in Evidence(9, 9, 3, False).sentences()[1]
