@@ -19,7 +19,7 @@ from tledge.adoption.scaling_decision import Decision
 from tledge.adoption.session import AdoptionSession
 from tledge.data import prepare, sampling, splits
 from tledge.data.cache import Prepared
-from tledge.errors import DataError, MissingError, RecipeError, RunError
+from tledge.errors import DataError, RecipeError, RunError
 from tledge.models.backbones import ADOPTED
 from tledge.preprocessing.scaling import BYTES, Scaling
 from tledge.progress import SILENT, Progress, start_task
@@ -91,7 +91,7 @@ def adopt(
         DataError: The photos cannot be used.
     """
     if not model.exists():
-        raise MissingError(f"{model}: no such file or folder. Name the model to adopt.")
+        raise RecipeError(f"{model}: no such file or folder. Name the model to adopt.")
     folder = RunFolder(out or Path("runs") / name_of(model))
     request = AdoptionRequest(model, photos, folder, labels, scaling, image_size, settings, force, progress)
     if folder.path.exists() and not folder.path.is_dir():

@@ -25,6 +25,7 @@ from tledge.models import keras_file
 from tledge.models.backbones import ADOPTED
 from tledge.progress import Progress
 from tledge.recipe.definition import Recipe
+from tledge.run import versions
 from tledge.run.folder import RunFolder
 from tledge.run.records import Origin, Score, TrainedRun
 from tledge.visualization import plots
@@ -108,6 +109,7 @@ def write(
             *scores.remarks(summary, labels["test"], predictions["test"], prepared.labels, None),
         ),
         origin=origin,
+        version=versions.of_models(recipe.meta.version, folder.model),
     )
     files.write_json(folder.run, run)
     return run

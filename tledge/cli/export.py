@@ -98,17 +98,18 @@ def export(
     if repair:
         recipe = with_repair(recipe, integer_only=recipe.export.int8.integer_only and not mixed)
     if photos:
+        if not photos.is_dir():
+            raise RecipeError(f"--photos {photos}: no such folder of photos.")
         recipe = with_photos(recipe, photos)
     flags = {"tflite-int8": int8 or repair, "tflite-fp16": fp16, "tflite-dynamic": dynamic}
     wanted = _variants(recipe, [name for name, on in flags.items() if on], named, everything)
-    note = _lacking_images(folder, recipe, wanted)
-    asked = without_repair(recipe) if note else recipe
-    report = _convert_and_verify(folder, asked, wanted, force, stress, quiet, as_json)
-    if _has(report, "passed"):  # on more than the test images
-        note = ""
-    if note and _has(report, "failed"):  # a repair can make it better than that
-        note = ""
-        report = _convert_and_verify(folder, recipe, wanted, force, stress, quiet, as_json)
+    waits = _repair_can_wait(folder, recipe, wanted)
+    report = _convert_and_verify(
+        folder, without_repair(recipe) if waits else recipe, wanted, force, stress, quiet, as_json
+    )
+    if waits and _repair_could_help(folder, recipe, report):
+        waits, report = False, _convert_and_verify(folder, recipe, wanted, force, stress, quiet, as_json)
+    note = verdicts.no_repair(report) if waits else ""
     if note and not as_json:
         echo(note)
     culprits = _culprits(folder, recipe, report, quiet)
@@ -139,8 +140,8 @@ def _convert_and_verify(
     return verify_with_progress(folder, recipe, "xnnpack", quiet)
 
 
-def _lacking_images(folder: RunFolder, recipe: Recipe, wanted: list[str]) -> str:
-    """Return why no repair is tried before the plain int8 artifact failed; "" where one is tried at once.
+def _repair_can_wait(folder: RunFolder, recipe: Recipe, wanted: list[str]) -> bool:
+    """Tell whether int8 is to be verified without a repair first: one is asked for, and may not help.
 
     Where the test images are too few to confirm even an artifact that predicts exactly as Keras, a repair
     could end a failure, but not an inconclusive verdict.
@@ -148,16 +149,22 @@ def _lacking_images(folder: RunFolder, recipe: Recipe, wanted: list[str]) -> str
     from tledge.verification import parity
 
     if not recipe.export.int8.repair or "tflite-int8" not in wanted or folder.student.is_file():
-        return ""
-    golden = folder.read_golden()
-    verdict, needed = parity.verdict_at_best(golden, folder.read_run().labels, recipe.parity)
-    count = len(golden.labels)
-    if verdict != "undecided" or needed <= count or _is_repaired_or_failed(folder):
-        return ""
-    return (
-        f"No repair was tried: {count} test images cannot confirm tflite-int8 even where it predicts exactly "
-        f"as Keras. {needed} test images would settle it ({needed - count} more)."
-    )
+        return False
+    if _is_repaired_or_failed(folder):
+        return False
+    best = parity.verdict_at_best(folder.read_golden(), folder.read_run().labels, recipe.parity)
+    return best == "undecided"
+
+
+def _repair_could_help(folder: RunFolder, recipe: Recipe, report: ParityReport) -> bool:
+    """Tell whether a repair could make the verdict on the plain int8 artifact better."""
+    from tledge.verification import independent, parity
+
+    if _has(report, "failed"):
+        return True
+    more = independent.images_for_repaired(folder)
+    best = parity.verdict_at_best(folder.read_golden(), folder.read_run().labels, recipe.parity, more)
+    return _has(report, "undecided") and best == "passed"
 
 
 def _is_repaired_or_failed(folder: RunFolder) -> bool:

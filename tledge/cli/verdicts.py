@@ -80,6 +80,16 @@ def _what_settles(row: ParityRow, run: Path) -> str:
     )
 
 
+def no_repair(report: ParityReport) -> str:
+    """Say that no repair of int8 was tried because only images are missing; "" where it is not undecided."""
+    for row in report.rows:
+        if row.variant == "tflite-int8" and row.verdict == "undecided":
+            return (
+                f"No repair was tried: images are missing, no repair could confirm int8. {_what_settles(row)}"
+            )
+    return ""
+
+
 def left_out(variants: tuple[str, ...], report: ParityReport) -> list[str]:
     """Return one sentence for each artifact of the report that is not among the bundled `variants`."""
     rows = [row for row in report.rows if row.variant not in variants]

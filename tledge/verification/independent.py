@@ -99,6 +99,25 @@ def decide(
     return replace(row, verdict=verdict, images_needed=None), reasons
 
 
+def decide_perfect(perfect: PredictionComparison, more_images: int, limits: Parity) -> str:
+    """Return the verdict of an int8 artifact that agrees on all independent images; "" for no verdict.
+
+    `more_images` counts those beside the test images of `perfect`.
+    """
+    import numpy as np
+
+    count = perfect.images + more_images
+    found = independent_evidence.agreement_by_image(np.ones(count, bool), np.arange(count))
+    decided = independent_evidence.decide(found, perfect, "int8", limits)
+    return decided[0] if decided else ""
+
+
+def images_for_repaired(folder: RunFolder) -> int:
+    """Count the independent images, beside the golden set, that may verify what a repair chose."""
+    found = read(folder, folder.sha256(folder.golden))
+    return sum(source != VALIDATION for source in found.sources) if found else 0
+
+
 def _agreements(
     predict: Predict, predictions: NDArray[np.float32], golden: Golden, evidence: Evidence | None
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64], dict[str, int], tuple[str, ...]]:

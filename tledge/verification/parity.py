@@ -94,16 +94,19 @@ def check(
     return _check_memory(row, reasons, path, standard.limits, arena_bytes)
 
 
-def verdict_at_best(golden: Golden, labels: tuple[str, ...], limits: Parity) -> tuple[str, int]:
-    """Return the verdict of an int8 artifact that predicts exactly as Keras, and how many images decide.
+def verdict_at_best(golden: Golden, labels: tuple[str, ...], limits: Parity, more_images: int = 0) -> str:
+    """Return the verdict of an int8 artifact that predicts exactly as Keras: no repair can get a better one.
 
-    No repair of an artifact can get a better verdict than this on the same images.
+    `more_images` counts the independent images beside the golden set that may verify a repaired artifact.
     """
     perfect = parity_gates.compare_predictions(
         golden.labels, golden.probabilities, golden.probabilities, labels
     )
     verdict, _reasons = parity_gates.check_parity(perfect, "int8", limits)
-    return verdict, parity_gates.images_needed(perfect, "int8", limits)
+    if not parity_gates.lacks_only_images(perfect, "int8", limits):
+        return verdict
+    decided = independent.decide_perfect(perfect, more_images, limits)
+    return decided or verdict
 
 
 def hash_of(source: ModelSource) -> str:

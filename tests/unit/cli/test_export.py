@@ -42,7 +42,8 @@ class Exports:
         return [INT8]
 
     def verify(self, *_arguments: Any, **_options: Any) -> ParityReport:
-        row = ParityRow(INT8.variant, INT8.path, INT8.sha256, 4, self.verdicts.pop(0), structural=False)
+        verdict, counts = self.verdicts.pop(0), {"images": 5, "images_needed": 100}
+        row = ParityRow(INT8.variant, INT8.path, INT8.sha256, 4, verdict, **counts)  # type: ignore[arg-type]
         report = ParityReport(False, Reference(1.0, 5), (row,))
         files.write_json(self.folder.parity, report)
         return report
@@ -67,8 +68,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Exports:
 def test_no_repair_is_tried_where_photos_are_missing(run: Exports, cli: Cli) -> None:
     done = cli("export", run.folder.path, "--repair")
     assert done.code == 6 and run.repairs == [False]
-    assert "No repair was tried: 5 test images cannot confirm tflite-int8" in done.out
-    assert "100 test images would settle it (95 more)." in done.out
+    assert "No repair was tried: images are missing, no repair could confirm int8." in done.out
+    assert "95 more test images would settle it." in done.out
     shown = json.loads(cli("export", run.folder.path, "--repair", "--json").out)
     assert shown["no_repair"].startswith("No repair was tried") and run.repairs == [False, False]
 
@@ -90,3 +91,19 @@ def test_enough_photos_are_repaired_at_once(run: Exports, cli: Cli) -> None:
     )
     cli("export", run.folder.path, "--repair")
     assert run.repairs == [True]
+
+
+@pytest.mark.parametrize(("more", "repairs"), [(100, [False]), (200, [False, True])])
+def test_repair_is_tried_where_more_images_can_confirm_it(
+    run: Exports, cli: Cli, monkeypatch: pytest.MonkeyPatch, more: int, repairs: list[bool]
+) -> None:
+    """Not the validation images, which choose a repair: 149 others that all agree confirm 98 %."""
+    monkeypatch.setattr("tledge.verification.independent.images_for_repaired", lambda _folder: more)
+    cli("export", run.folder.path, "--repair")
+    assert run.repairs == repairs
+
+
+def test_int8_that_passed_needs_no_repair(run: Exports, cli: Cli) -> None:
+    run.verdicts[:] = ["passed"]
+    done = cli("export", run.folder.path, "--repair")
+    assert run.repairs == [False] and "No repair" not in done.out

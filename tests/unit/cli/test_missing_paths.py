@@ -17,12 +17,16 @@ OTHER_ARGUMENTS: dict[str, list[tuple[str, ...]]] = {
         ("nope.toml",), ("nope", "--resume"), ("nope/nope.toml", "--resume"),
         ("quickstart", "--cache", "nope.zip", "--out", "new"),
     ],
-    "export": [("nope",), ("run", "--sign", "nope.pem")],
-    "verify": [("nope",), ("nope.zip",), ("nope", "--skew"), ("nope.zip", "--key", "nope.pem")],
+    "export": [("nope",), ("run", "--sign", "nope.pem"), ("run", "--photos", "nope")],
+    "verify": [
+        ("nope",), ("nope.zip",), ("nope", "--skew"), ("nope.zip", "--key", "nope.pem"),
+        ("run", "--photos", "nope"),
+    ],
     "bundle": [
         ("nope",), ("nope", "--target", "web"), ("nope.zip", "--target", "web"),
         ("run", "--sign", "nope.pem"),
     ],
+    "adopt": [("nope.keras", "--photos", "nope")],
     "compare": [("nope", "run"), ("run", "nope"), ("run", "nope.zip")],
     "predict": [("nope", "photo.jpg"), ("nope.tflite", "photo.jpg"), ("nope.zip", "photo.jpg")],
     "preview": [("nope", "--no-browser"), ("nope.zip", "--no-browser")],
