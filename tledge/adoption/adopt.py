@@ -83,11 +83,11 @@ def adopt(
         The run folder, and the record in `run.json`.
 
     Raises:
-        RecipeError: The scaling or the labels cannot be found out, or do not fit; the message says what to
-            type.
+        RecipeError: There is no such model, or the scaling or the labels cannot be found out, or do not fit;
+            the message says what to type.
         ArtifactError: The model is damaged, holds code, or is no classifier of photos.
         RunError: `out` holds a run, or another command is writing there.
-        MissingError: There is no such model, or no such photos.
+        MissingError: There are no such photos.
         DataError: The photos cannot be used.
     """
     if not model.exists():
