@@ -109,7 +109,7 @@ def export(
     )
     if waits and _repair_could_help(folder, recipe, report):
         waits, report = False, _convert_and_verify(folder, recipe, wanted, force, stress, quiet, as_json)
-    note = verdicts.no_repair(report) if waits else ""
+    note = verdicts.no_repair(report, folder.path) if waits else ""
     if note and not as_json:
         echo(note)
     culprits = _culprits(folder, recipe, report, quiet)

@@ -80,13 +80,12 @@ def _what_settles(row: ParityRow, run: Path) -> str:
     )
 
 
-def no_repair(report: ParityReport) -> str:
+def no_repair(report: ParityReport, run: Path) -> str:
     """Say that no repair of int8 was tried because only images are missing; "" where it is not undecided."""
     for row in report.rows:
         if row.variant == "tflite-int8" and row.verdict == "undecided":
-            return (
-                f"No repair was tried: images are missing, no repair could confirm int8. {_what_settles(row)}"
-            )
+            settles = _what_settles(row, run)
+            return f"No repair was tried: images are missing, no repair could confirm int8. {settles}"
     return ""
 
 
