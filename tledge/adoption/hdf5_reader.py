@@ -165,7 +165,7 @@ class _Builder:
             known[name, 0] = [tensor]
         built: dict[str, Any] = {}
         waiting = [
-            (layer, number, node)
+            (layer, number + _first_call(layer["class_name"], node), node)
             for layer in layers
             if layer["class_name"] != "InputLayer"
             for number, node in enumerate(layer["inbound_nodes"])
@@ -209,7 +209,8 @@ class _Builder:
         """Apply an operation of TensorFlow with a number, as `preprocess_input` in a model of Keras 2."""
         import keras
 
-        function, options = str(settings.get("function")), node[0][3] if len(node[0]) > 3 else {}
+        function, call = str(settings.get("function")), node if isinstance(node[0], str) else node[0]
+        options = call[3] if len(call) > 3 else {}
         operand = options.get("y")
         if function not in OPERATIONS or not isinstance(operand, (int, float)) or len(inputs) != 1:
             raise ArtifactError(
@@ -264,6 +265,14 @@ class _Builder:
 def _merges(kind: str) -> bool:
     """Tell whether a layer takes a list of tensors, also of a single one."""
     return kind in ("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract")
+
+
+def _first_call(kind: str, node: Any) -> int:
+    """Return the number of a layer's first call: a nested functional model has one from its making.
+
+    In Keras 2 that is also so of a Sequential; its calls are lists, those of Keras 3 objects.
+    """
+    return int(kind in MODELS and not (kind == "Sequential" and isinstance(node, dict)))
 
 
 def _references(value: Any) -> list[tuple[str, int, int]]:
