@@ -44,6 +44,12 @@ def _marked(variants: tuple[str, ...], report: ParityReport) -> list[str]:
     return [f"{variant} (provisional)" if variant in marked else variant for variant in variants]
 
 
+def show_provisional(report: ParityReport, run: Path) -> None:
+    """Print a sentence for each provisional artifact of a run."""
+    for line in provisional(tuple(row.variant for row in report.rows), report, run):
+        echo(line)
+
+
 def provisional(variants: tuple[str, ...], report: ParityReport, run: Path) -> list[str]:
     """Return one sentence for each provisional artifact among the bundled `variants`.
 

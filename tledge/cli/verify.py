@@ -153,6 +153,7 @@ def _verify_run(
         print_json({**json_fields(report), **({"stress": json_fields(stressed)} if stressed else {})})
     else:
         verdicts.show(report, folder.path)
+        verdicts.show_provisional(report, folder.path)
         if stressed:
             verdicts.show_stress(stressed)
     write_report(folder, as_json)

@@ -29,7 +29,9 @@ def test_each_artifact_left_out_has_one_sentence() -> None:
     assert verdicts.left_out(("tflite-fp32", "tflite-int8", "onnx-int8"), found) == []
 
 
-def test_what_is_provisional_says_on_which_figures_and_what_settles_it() -> None:
+def test_what_is_provisional_says_on_which_figures_and_what_settles_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     found = report(tflite_fp32="passed", tflite_int8="undecided")
     marked = replace(
         found.rows[1], provisional=True, images=36, images_needed=100, independent_images=36,
@@ -49,6 +51,8 @@ def test_what_is_provisional_says_on_which_figures_and_what_settles_it() -> None
         "113 more photos would settle it, without labels: tledge export runs/mine --photos DIR; or 64 more "
         "test images."
     )
+    verdicts.show_provisional(found, run)
+    assert capsys.readouterr().out == verdicts.provisional(variants, found, run)[0] + "\n"
     assert verdicts._marked(variants, found) == ["tflite-fp32", "tflite-int8 (provisional)"]
 
 
