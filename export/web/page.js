@@ -127,7 +127,7 @@ async function answer(shown) {
   page.said = -Infinity; // what was asked for is said at once
   const judged = showAnswer(found, shown.label);
   at("speed").textContent = say("speed", { prepare: short(found.prepare), invoke: short(found.invoke) });
-  await compareSides(shown);
+  compareSides(shown); // which may take seconds at first, and tells its failure itself
   return judged;
 }
 
