@@ -149,7 +149,7 @@ def _predict_all(
                 _save_copy(answer, form, predictor, copy)
             answers.append(answer)
             if text := text_of(answer):
-                shown.print(text)
+                shown.show_line(text)
             shown.advance()
     return answers, missing
 
@@ -172,7 +172,7 @@ class _LateProgress:
         self._progress: Progress | None = None
         self._task: Task | None = None
 
-    def print(self, line: str) -> None:
+    def show_line(self, line: str) -> None:
         """Print a line of the results; above the bar, where both are on one terminal."""
         if self._progress and self._stdout.isatty() and sys.stderr.isatty():
             self._progress.say(line)

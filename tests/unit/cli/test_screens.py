@@ -85,6 +85,7 @@ def predicted() -> None:
     policy = AbstentionPolicy(1.87, 0.568, 120, 0.95, 0.01)
     for answer in recorded.ANSWERS:
         echo(answer_text.line(answer, policy, raw=True))
+    echo(answer_text.summary(recorded.ANSWERS, policy, 1.25, Path("annotated copies")))
 
 
 def examined() -> None:
