@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.helpers.paths import ROOT
 from tledge._io import files
 from tledge.bundle.manifest import Manifest, Shipped
 from tledge.bundle.reader import open_bundle
+from tledge.formats.tflite_metadata_writer import write_metadata
 from tledge.inference.predict import predict
 from tledge.inference.predictor import open_predictor
 
@@ -173,3 +175,68 @@ def test_opencv_answers_as_onnx_runtime(python: Path, bundle: Path, tmp_path: Pa
         tolerance = variant.expected[0].tolerance
         np.testing.assert_allclose(np.load(out), wanted, atol=tolerance)
         np.testing.assert_allclose(np.load(tmp_path / "out.one.npy"), wanted, atol=tolerance)
+
+
+SIDE, PHOTOS = 32, 120
+COLOURS = ("red", "green", "blue")
+
+
+def colour_photos() -> NDArray[np.uint8]:
+    """Noise around a colour: uint8[120, 32, 32, 3]."""
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (PHOTOS, 1, 1, 3))
+    noise = rng.integers(-30, 31, (PHOTOS, SIDE, SIDE, 3))
+    return np.clip(colours + noise, 0, 255).astype(np.uint8)
+
+
+def colour_network() -> Any:
+    """The mean colour decides, of pixels that are scaled to -1..1 outside of the model."""
+    import keras
+
+    image = keras.Input((SIDE, SIDE, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3, activation="relu")(image))
+    net = keras.Model(image, keras.layers.Dense(3, activation="softmax")(pooled))
+    rng = np.random.default_rng(1)
+    kernel, bias = np.repeat(np.eye(3, 8)[None, None] / 9, 3, 0).repeat(3, 1), np.full(8, 1.0)
+    net.set_weights([kernel, bias, rng.normal(0, 0.1, (8, 3)) + 4 * np.eye(8, 3), np.zeros(3)])
+    return net
+
+
+def converted(net: Any, dtype: str) -> bytes:
+    """Convert as a tutorial does, and describe the input in the metadata."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(net)
+    if dtype != "float32":
+        scaled = colour_photos().astype(np.float32) / 127.5 - 1
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([one[None]] for one in scaled)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = getattr(tf, dtype)
+    texts = {"name": "colours", "description": "Of another tool.", "version": "1"}
+    return write_metadata(converter.convert(), **texts, labels=COLOURS, mean=127.5, std=127.5)
+
+
+@pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
+def test_mediapipe_predicts_files_of_others_as_tledge(python: Path, tmp_path: Path) -> None:
+    """MediaPipe takes bytes and floats; it refuses int8 inputs, which tledge predicts as the uint8 file."""
+    pixels, net = colour_photos(), colour_network()
+    np.save(tmp_path / "pixels.npy", pixels)
+    (tmp_path / "labels.txt").write_text("\n".join(COLOURS) + "\n")
+    own = {"keras": net.predict(pixels / 127.5 - 1, verbose=0).argmax(1)}
+    for dtype in ("float32", "uint8", "int8"):
+        model = tmp_path / f"{dtype}.tflite"
+        model.write_bytes(converted(net, dtype))
+        answers = predict(open_predictor(model), list(pixels), 1)
+        own[dtype] = np.array([COLOURS.index(answer.best.label) for answer in answers])
+        places = (model, tmp_path / "pixels.npy", tmp_path / "labels.txt", tmp_path / "out.npy")
+        done = client(python, "mediapipe_answers.py", *places)
+        if dtype == "int8":
+            assert "got INT8" in done.stderr
+            continue
+        assert done.returncode == 0, f"{dtype}: {done.stderr[-1000:]}"
+        theirs = np.load(tmp_path / "out.npy").argmax(1)
+        assert (own[dtype] == theirs).mean() >= 0.99, dtype
+    assert len(set(own["float32"].tolist())) == 3
+    assert (own["float32"] == own["keras"]).mean() >= 0.99
+    assert (own["int8"] == own["uint8"]).mean() >= 0.99

@@ -67,16 +67,26 @@ from tledge.formats.tflite_metadata import (
 ALIGNMENT, MARK = 64, b"TLEP"
 """Of the part before the old model: what its length is a multiple of, and its mark."""
 
+TEXTS = (ModelMetadataField.NAME, ModelMetadataField.DESCRIPTION, ModelMetadataField.VERSION)
+"""Fields of the texts that are shown to users."""
+
 SPARE_BYTES = 65536
 """Bytes before the old model that a builder begins with; it takes more where they do not suffice."""
 
 
 def write_metadata(
-    model: bytes, *, name: str, description: str, version: str, labels: Sequence[str]
+    model: bytes,
+    *,
+    name: str,
+    description: str,
+    version: str,
+    labels: Sequence[str],
+    mean: float = 0.0,
+    std: float = 1.0,
 ) -> bytes:
     """Return `model` with metadata and `labels.txt`, as an image classifier.
 
-    The input is described as an RGB image of values 0 to 255 taken as they are (mean 0, std 1),
+    The input is described as an RGB image of values 0 to 255 taken as they are (mean 0, std 1) by default,
     the output as probabilities labelled by `labels`: MediaPipe's ImageClassifier requires this.
     Metadata and zip archive of the model are replaced. Equal arguments give equal bytes, and so does
     writing twice.
@@ -87,6 +97,8 @@ def write_metadata(
         description: one sentence on the model.
         version: version of the model.
         labels: label of each class, in the order of the output's last axis.
+        mean: what is subtracted from a byte before the model takes it.
+        std: what the difference is divided by.
 
     Returns:
         The bytes of a `.tflite` file.
@@ -103,7 +115,7 @@ def write_metadata(
     body = _without_metadata_part(bytes(model))
     root = root_table(body, MODEL_IDENTIFIER, "model")
     _require_classifier(root, len(labels))
-    described = _prepend_root(body, root, _metadata_flatbuffer(name, description, version))
+    described = _prepend_root(body, root, _metadata_flatbuffer((name, description, version), mean, std))
     return _append_labels(described, b"".join(line + b"\n" for line in encoded))
 
 
@@ -190,18 +202,16 @@ def _model_flatbuffer(fields: NewTable, body: bytes) -> bytes:
     return bytes(builder.Output())
 
 
-def _metadata_flatbuffer(name: str, description: str, version: str) -> bytes:
+def _metadata_flatbuffer(texts: tuple[str, str, str], mean: float, std: float) -> bytes:
     """Return the flatbuffer `ModelMetadata` of an image classifier."""
     import flatbuffers
 
     graph = {
-        SubGraphMetadataField.INPUTS: [_image_metadata()],
+        SubGraphMetadataField.INPUTS: [_image_metadata(mean, std)],
         SubGraphMetadataField.OUTPUTS: [_probabilities_metadata()],
     }
-    metadata = {
-        ModelMetadataField.NAME: name,
-        ModelMetadataField.DESCRIPTION: description,
-        ModelMetadataField.VERSION: version,
+    metadata: NewTable = {
+        **dict(zip(TEXTS, texts, strict=True)),
         ModelMetadataField.SUBGRAPHS: [graph],
         ModelMetadataField.MIN_PARSER_VERSION: "1.0.0",  # no newer fields are used
     }
@@ -210,17 +220,20 @@ def _metadata_flatbuffer(name: str, description: str, version: str) -> bytes:
     return bytes(builder.Output())
 
 
-def _image_metadata() -> NewTable:
+def _image_metadata(mean: float, std: float) -> NewTable:
     content = {UnionField.TYPE: UInt8(IMAGE), UnionField.VALUE: {ImageField.COLOR_SPACE: UInt8(RGB)}}
-    unchanged = {NormalizationField.MEAN: [0.0], NormalizationField.STD: [1.0]}
+    scaling = {NormalizationField.MEAN: [mean], NormalizationField.STD: [std]}
     return {
         TensorMetadataField.NAME: "image",
         TensorMetadataField.DESCRIPTION: "RGB image, values 0 to 255.",
         TensorMetadataField.CONTENT: content,
         TensorMetadataField.PROCESS_UNITS: [
-            {UnionField.TYPE: UInt8(NORMALIZATION), UnionField.VALUE: unchanged}
+            {UnionField.TYPE: UInt8(NORMALIZATION), UnionField.VALUE: scaling}
         ],
-        TensorMetadataField.STATS: {StatsField.MAX: [255.0], StatsField.MIN: [0.0]},
+        TensorMetadataField.STATS: {
+            StatsField.MAX: [(255.0 - mean) / std],
+            StatsField.MIN: [(0.0 - mean) / std],
+        },
     }
 
 

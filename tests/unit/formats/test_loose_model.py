@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.helpers import fake_artifacts
 from tests.helpers.loose_models import colour, onnx_model, write
 from tledge.errors import RecipeError
 from tledge.formats import onnx
 from tledge.formats.base import InputArithmetic
 from tledge.formats.loose_model import LOGITS, SCORES, open_loose
+from tledge.formats.tflite_metadata_writer import write_metadata
 from tledge.preprocessing.scaling import AROUND_ZERO, TO_ONE, parse_scaling
 from tledge.runtime.model_file import ModelFile
 
@@ -115,3 +117,31 @@ def test_any_size_takes_photos_as_they_are() -> None:
 
 def test_write_is_what_other_tests_read(tmp_path: Path) -> None:
     assert write(tmp_path, onnx_model()).stat().st_size > 100
+
+
+def tflite_file(folder: Path, mean: float, std: float) -> Path:
+    """A float file with this mean and std in its metadata."""
+    (folder / "m.tflite").write_bytes(
+        write_metadata(
+            fake_artifacts.tflite(), name="m", description="", version="1",
+            labels=fake_artifacts.LABELS, mean=mean, std=std,
+        )
+    )  # fmt: skip
+    return folder / "m.tflite"
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [(float("nan"), 1.0), (0.0, float("inf")), (1e30, 1.0), (0.0, -1.0)]
+)
+def test_absurd_metadata_in_a_file_asks(tmp_path: Path, mean: float, std: float) -> None:
+    with pytest.raises(RecipeError, match=r"metadata that cannot be right.*--scaling"):
+        open_loose(tflite_file(tmp_path, mean, std))
+
+
+def test_metadata_of_a_file_scales(tmp_path: Path) -> None:
+    opened = open_loose(tflite_file(tmp_path, 127.5, 127.5))
+    assert opened.preprocessing.scaling == AROUND_ZERO and opened.labels == fake_artifacts.LABELS
+    images = fake_artifacts.pixels()
+    by_hand = (images / np.float32(127.5) - 1).reshape(5, -1) @ fake_artifacts.weights().T
+    logits = np.log(opened.session.run(images))
+    np.testing.assert_allclose(logits - logits[:, :1], by_hand - by_hand[:, :1], atol=1e-3)
