@@ -47,6 +47,7 @@ GROUPS = {
     "signatures": ("bundle", "signed bundles, changed afterwards"),
     "models": ("model", "mutated and hostile model files"),
     "hostile_models": ("model", "models that are programs"),
+    "adopted_models": ("model", "models to adopt that are programs"),
     "hub_modules": ("model", "SavedModels that are programs, and caches of them"),
     "caches": ("cache", "hostile caches"),
     "server": ("network", "the preview server"),

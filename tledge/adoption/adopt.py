@@ -122,7 +122,9 @@ def _adopt(request: AdoptionRequest) -> TrainedRun:
     with tempfile.TemporaryDirectory(prefix="tledge-", ignore_cleanup_errors=True) as scratch:
         unpacked = archives.unpack(request.model, Path(scratch))
         progress.say(f"opening {request.model.name}")
-        with AdoptionSession(unpacked.model, request.image_size) as session:
+        inside = "" if unpacked.model == request.model else f" ({unpacked.model.name})"
+        shown = f"{request.model}{inside}"
+        with AdoptionSession(unpacked.model, request.image_size, shown) as session:
             names, source = _listed_labels(request, unpacked, session.facts)
             recipe, text = _recipe(request, session.facts, names)
             prepared = prepare.prepare_dataset(recipe.data, recipe.model.image_size, progress)

@@ -47,13 +47,15 @@ class AdoptionSession:
     Args:
         path: The model's file, or its folder.
         size: Side of the photos, 0 where the model says it.
+        shown: How messages name the model; its path if empty.
 
     Raises:
         TledgeError: The model is damaged or refused; the class tells which of both.
     """
 
-    def __init__(self, path: Path, size: int = 0) -> None:
-        self._path = path
+    def __init__(self, path: Path, size: int = 0, shown: str = "") -> None:
+        self._path = path.absolute()
+        self._shown = shown or str(path)
         self._scratch = tempfile.TemporaryDirectory(prefix="tledge-", ignore_cleanup_errors=True)
         self._folder = Path(self._scratch.name)
         hidden = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -158,13 +160,14 @@ class AdoptionSession:
                 line += part
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
-            raise errors.error_class(reply, ArtifactError)(reply["error"])
+            message = str(reply["error"]).replace(str(self._path), self._shown)
+            raise errors.error_class(reply, ArtifactError)(message)
         return reply
 
     def _failure(self, what: str) -> ArtifactError:
         return ArtifactError(
-            f"{self._path}: the process that opened it {what}; the model is damaged, malicious, or too large "
-            "for this machine."
+            f"{self._shown}: the process that opened it {what}; the model is damaged, malicious, or too "
+            "large for this machine."
         )
 
 
