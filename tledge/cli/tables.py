@@ -103,7 +103,7 @@ def runs_table(lines: Sequence[RunLine]) -> Any:
     table.add_column("verdicts", overflow="fold")
     for line in lines:
         synthetic = " synthetic" if line.synthetic else ""
-        score = "" if line.test is None else share(line.test.accuracy) + synthetic
+        score = "" if line.test is None else percent(line.test.accuracy) + synthetic
         table.add_row(Text(one_line(line.path)), line.when, line.state, score, _verdicts(line))
     return table
 
@@ -266,7 +266,7 @@ def differences(report: ParityReport, run: Path) -> list[str]:
 def _evidence(row: ParityRow, reference: Reference) -> str:
     """Return the figures that the table has no room for; ECE is the expected calibration error."""
     parts = [
-        f"agreement {share(row.agreement_low)}–{share(row.agreement_high)}",
+        f"agreement {percent(row.agreement_low)}–{percent(row.agreement_high)}",
         f"McNemar p {row.mcnemar_p:.3g}",
         f"ECE {share(row.ece)} (Keras {share(reference.ece)})",
     ]
@@ -282,7 +282,7 @@ def skew_table(report: SkewReport) -> Any:
     for row in report.rows:
         grey = (f"{row.mean_difference:.2f}", str(row.max_difference))
         change = points(row.accuracy_change, row.change_low, row.change_high)
-        answers = (share(row.accuracy), change, share(row.agreement), f"{row.max_abs_dp:.1e}")
+        answers = (percent(row.accuracy), change, percent(row.agreement), f"{row.max_abs_dp:.1e}")
         table.add_row(row.preparation, *grey, *answers)
     return table
 

@@ -234,7 +234,7 @@ def test_flips_are_told_in_two_lines() -> None:
     assert differences(SAME, ROW) == [
         "tflite-int8: 4 of 372 predictions changed (2 regressions, 1 fix, 1 wrong both times): "
         "runs/rps/evidence/tflite-int8-flips.png",
-        "tflite-int8: agreement 0.9727–0.9958, McNemar p 1, ECE 0.0312 (Keras 0.0281), "
+        "tflite-int8: agreement 97.3%–99.6%, McNemar p 1, ECE 0.0312 (Keras 0.0281), "
         "worst class rock -1.61 pp of recall",
     ]
 
