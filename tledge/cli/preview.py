@@ -16,6 +16,7 @@ from tledge.cli.options import (
     print_json,
     print_on_stderr,
     read_public_key,
+    shell_path,
 )
 from tledge.errors import RecipeError, RunError
 
@@ -95,7 +96,10 @@ def _site(path: Path | None, feedback: Path | None, key: PublicKey | None) -> Si
         panel = None if key else Panel(folder)  # the run's other models are not signed
         return Site(_usable(folder / "bundle", key), panel, kept, feedback is not None)
     if not reader.is_bundle(folder):
-        raise RecipeError(f"{folder}: expected a run, or a bundle (a folder with manifest.json, or its zip).")
+        expected = f"{folder}: expected a run, or a bundle (a folder with manifest.json, or its zip)."
+        single = f" A single file predicts photos by: tledge predict {shell_path(folder)} PHOTO.jpg"
+        is_single = folder.suffix.lower() in (".tflite", ".onnx")
+        raise RecipeError(expected + single * is_single)
     return Site(_usable(folder, key), None, feedback, True)
 
 

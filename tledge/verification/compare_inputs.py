@@ -118,10 +118,17 @@ def open_side(path: Path, scratch: Path) -> ModelSide:
     if not path.exists():
         raise RecipeError(f"{path}: no such run or bundle.")
     if not is_run(path) and not is_bundle(path):
-        raise RecipeError(f"{path}: expected a finished run, or a bundle (folder or zip).")
+        raise RecipeError(f"{path}: expected a finished run, or a bundle (folder or zip).{_advice(path)}")
     scratch.mkdir()
     artifacts = model_files.find(path, scratch).artifacts
     return _open_run(RunFolder(path), artifacts) if is_run(path) else _open_bundle(path, artifacts)
+
+
+def _advice(path: Path) -> str:
+    """Return what compares a single file, or nothing."""
+    if files.ending(path) not in (".tflite", ".onnx"):
+        return ""
+    return f" A single file is compared with Keras by: tledge verify {path} --against RUN"
 
 
 def _open_run(folder: RunFolder, artifacts: tuple[Subject, ...]) -> ModelSide:

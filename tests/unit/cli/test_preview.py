@@ -77,3 +77,10 @@ def test_qr_code_holds_the_address() -> None:
     drawn = preview._qr("http://192.0.2.7:8765/#key=abcdefgh")
     assert len(drawn.splitlines()) >= 15
     assert drawn != preview._qr("http://192.0.2.7:8765/#key=abcdefgi")
+
+
+def test_single_file_is_told_what_takes_it(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"x")
+    shown, compared = cli("preview", tmp_path / "m.onnx"), cli("compare", tmp_path / "m.onnx", tmp_path)
+    assert shown.code == 2 and "tledge predict" in shown.err
+    assert compared.code == 2 and "--against RUN" in compared.err
