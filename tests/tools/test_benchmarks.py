@@ -33,7 +33,7 @@ FOLDER = ROOT / "benchmarks"
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
 WANTED = {
     "frozen": 8.0, "augmented": 3.0, "fine-tune": 1.5, "prepare": 0.9, "decode-epochs": 1.0, "export": 2.9,
-    "verify": 0.8, "predict-start": None, "predict-image": 0.87, "help": None,
+    "adopt": 0.67, "verify": 0.8, "predict-start": None, "predict-image": 0.87, "help": None,
 }  # fmt: skip
 
 
