@@ -3,7 +3,7 @@
 A shell in FOLDER gets the commands typed, one after the other; what its terminal shows is kept with
 the times, drawn as SVG and played by CSS in a loop, so that the picture fetches and runs nothing.
 Whoever asks their system for less motion sees the last screen. Waiting is shortened: a command takes
-at most --seconds in the picture. Needs pyte (`pip install pyte`), whose licence keeps it out of the dev extra.
+at most --seconds in the picture. Needs `pip install pyte`, whose licence keeps it out of the dev extra.
 
 The picture of the README, with photos laid out as the tutorial says:
 
