@@ -96,11 +96,11 @@ def test_predict_folder_zip_and_file(small_run: Path, cli: Cli) -> None:
     photos = [small_run / "bundle" / "golden" / case["photo"] for case in cases]
     shown = []
     for model in ("bundle", zip_of(small_run).name, "bundle/tflite-int8.tflite"):
-        done = cli("predict", small_run / model, *photos, "--json")
+        done = cli("predict", small_run / model, *photos, "--raw", "--json")
         shown.append(json.loads(done.out))
     assert shown[0] == shown[1]
     raw = [
-        [(best["label"], best["probability"]) for one in every for best in one["predictions"]]
+        [(best["label"], best["raw_probability"]) for one in every for best in one["predictions"]]
         for every in shown
     ]
     assert raw[0] == raw[2]

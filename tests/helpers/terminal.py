@@ -53,6 +53,7 @@ def terminal(columns: int) -> Iterator[Screen]:
     reader = Thread(target=_read, args=(shown, screen))
     reader.start()
     streams, copies = (sys.stdout, sys.stderr), [os.dup(number) for number in range(3)]
+    sizes = {name: os.environ.pop(name) for name in ("COLUMNS", "LINES") if name in os.environ}
     try:
         for number in range(3):
             os.dup2(inside, number)
@@ -64,6 +65,7 @@ def terminal(columns: int) -> Iterator[Screen]:
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
+        os.environ.update(sizes)
         sys.stdout, sys.stderr = streams
         for number, copy in enumerate(copies):
             os.dup2(copy, number)

@@ -84,7 +84,8 @@ def request(
         return None
     extra = _extra_images(folder, recipe, run, [row.sha256 for row in prepared.rows], progress)
     collected = collect(recipe, run, golden, extra, prepared, progress)
-    made = Request(collected, selection_images.changed_copies(golden.images), folder.sha256(folder.golden))
+    copies = selection_images.changed_copies(golden.images)
+    made = Request(collected, copies, golden_set.fingerprint(golden))
     return None if _is_there(folder, made) else made
 
 
@@ -147,7 +148,7 @@ def _extra_images_before(folder: RunFolder, size: tuple[int, int]) -> NDArray[np
     import numpy as np
 
     before = _kept(folder)
-    if before is None or before.golden_sha256 != folder.sha256(folder.golden):
+    if before is None or before.golden_sha256 != golden_set.fingerprint(folder.read_golden()):
         return np.zeros((0, *size, 3), np.uint8)
     return before.images[[source == EXTRA for source in before.sources]]
 

@@ -7,6 +7,7 @@ does on wrong input has that fault, so verification can name the cause and not o
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,14 @@ def load(path: Path) -> Golden:
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: no {what} ({error}). Train again.") from error
     return golden
+
+
+def fingerprint(golden: Golden) -> str:
+    """Hash what Keras predicted for which images; pixels are left out, because they can take 512 MiB."""
+    hashed = hashlib.sha256("\n".join(golden.ids).encode())
+    for values in (golden.labels, golden.probabilities):
+        hashed.update(repr((str(values.dtype), values.shape)).encode() + values.tobytes())
+    return hashed.hexdigest()
 
 
 def _require_fitting(golden: Golden) -> None:

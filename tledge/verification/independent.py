@@ -12,7 +12,7 @@ from tledge.metrics import independent_evidence
 from tledge.metrics.independent_evidence import IndependentAgreement
 from tledge.metrics.parity_gates import PredictionComparison
 from tledge.quantization import selection_images
-from tledge.run import independent_images
+from tledge.run import golden_set, independent_images
 from tledge.run.folder import RunFolder
 from tledge.run.golden_set import Golden
 from tledge.run.independent_images import VALIDATION, IndependentImages
@@ -114,7 +114,7 @@ def decide_perfect(perfect: PredictionComparison, more_images: int, limits: Pari
 
 def images_for_repaired(folder: RunFolder) -> int:
     """Count the independent images, beside the golden set, that may verify what a repair chose."""
-    found = read(folder, folder.sha256(folder.golden))
+    found = read(folder, golden_set.fingerprint(folder.read_golden()))
     return sum(source != VALIDATION for source in found.sources) if found else 0
 
 

@@ -67,7 +67,7 @@ def verify_run(
     artifacts.sort(key=lambda artifact: order.index(artifact.variant))
     earlier = [earlier_verdicts.earlier_row(folder, artifact) for artifact in artifacts]
     rows = []
-    found = independent.read(folder, folder.sha256(folder.golden))
+    found = independent.read(folder, golden_set.fingerprint(reference))
     for artifact, before in zip(artifacts, earlier, strict=True):
         arena = before.arena_bytes if before else None
         evidence = independent.evidence_for(artifact, found)

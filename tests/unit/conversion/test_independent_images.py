@@ -94,7 +94,7 @@ def test_validation_images_and_copies_are_asked_for(trained: tuple[RunFolder, Re
     asked, golden = ask(folder, recipe), folder.read_golden()
     assert asked is not None and set(asked.collected.sources) == {VALIDATION}
     assert len(asked.copies) == len(selection_images.CHANGES) * len(golden.images)
-    assert asked.golden_sha256 == files.sha256(folder.golden)
+    assert asked.golden_sha256 == golden_set.fingerprint(folder.read_golden())
 
 
 def test_nothing_is_asked_for_where_the_test_images_decide(trained: tuple[RunFolder, Recipe]) -> None:

@@ -149,3 +149,16 @@ def test_unsigned_labels_and_faults_of_every_image_are_read(written: tuple[Path,
     golden_set.save(path, kept)
     found = golden_set.load(path)
     assert found.labels.tolist() == made.labels.tolist() and len(found.faults["x"]) == COUNT
+
+
+@pytest.mark.parametrize("part", ["ids", "labels", "probabilities"])
+def test_fingerprint_is_of_what_was_predicted(part: str, written: tuple[Path, Golden]) -> None:
+    _path, golden = written
+    changed = {
+        "ids": (*golden.ids[:-1], "other"),
+        "labels": golden.labels[::-1] + 1,
+        "probabilities": np.nextafter(golden.probabilities, np.float32(1)),
+    }
+    known = golden_set.fingerprint(golden)
+    assert golden_set.fingerprint(replace(golden, images=golden.images + 1)) == known
+    assert golden_set.fingerprint(replace(golden, **{part: changed[part]})) != known
