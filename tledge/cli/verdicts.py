@@ -134,7 +134,8 @@ def show_stress(report: StressReport) -> None:
 
 
 def _keras_under_stress(report: StressReport) -> str:
-    lowest = min(report.rows, key=lambda row: row.reference_accuracy)
+    rows = [row for row in report.rows if row.images == report.images]
+    lowest = min(rows or report.rows, key=lambda row: row.reference_accuracy)
     return (
         f"{percent(report.clean_accuracy)} clean, {percent(lowest.reference_accuracy)} under "
         f"{lowest.corruption}, level {lowest.level}."
@@ -183,6 +184,7 @@ def _stress_cells(report: StressReport, name: str) -> Iterator[str]:
     rows = [row for row in report.rows if row.corruption == name]
     levels = sorted({row.level for row in rows})
     for level in levels:
-        yield percent(next(row.reference_accuracy for row in rows if row.level == level))
+        at_level = (row for row in rows if row.level == level)
+        yield percent(max(at_level, key=lambda row: row.images).reference_accuracy)
     for level in levels:
         yield percent(min(row.agreement for row in rows if row.level == level))

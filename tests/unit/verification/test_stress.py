@@ -159,3 +159,18 @@ def test_run_without_artifacts_says_so(run: RunFolder) -> None:
         path.unlink()
     with pytest.raises(RunError, match="tledge export"):
         stress.stress_run(run, Parity())
+
+
+def test_float_artifacts_predict_each_third_of_many_images() -> None:
+    assert [stress._step(name, 299) for name in ("onnx-fp32", "tflite-int8")] == [1, 1]
+    assert [stress._step(name, 300) for name in ("saved_model", "tflite-fp32", "onnx-fp32")] == [3, 3, 3]
+    assert [stress._step(name, 300) for name in ("tflite-fp16", "tflite-dynamic", "tflite-int8")] == [1, 1, 1]
+
+
+def test_thirds_are_compared_with_their_own_reference(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stress, "FLOAT_IMAGES", IMAGES // 3)
+    report = measure(run, monkeypatch)
+    images = {row.variant: row.images for row in report.rows}
+    assert report.passed and images["onnx-fp32"] == IMAGES // 3
