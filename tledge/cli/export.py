@@ -238,9 +238,10 @@ def _show_and_bundle(
     if as_json:
         _print_export(folder, report, bundled, page, culprits, note)
     place = bundled.folder if bundled else None
-    print_next_step(verdicts.next_step(folder.path, place, report), as_json)
+    step = verdicts.next_step(folder.path, place, report)
     if not report.passed and not unverified:
-        verdicts.fail(report)
+        verdicts.fail(report, step, as_json)
+    print_next_step(step, as_json)
 
 
 def _print_export(

@@ -68,7 +68,7 @@ def _run(arguments: list[str]) -> int:
     try:
         with resource_errors.resource_errors_explained():
             encoding.require_utf8_names(arguments)
-            tledge.main(args=arguments, standalone_mode=False)
+            code = tledge.main(args=arguments, standalone_mode=False)
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.Abort as error:
@@ -84,7 +84,7 @@ def _run(arguments: list[str]) -> int:
             raise
         echo(f"tledge: {_message(error)}", err=True)
         return error.exit_code if isinstance(error, TledgeError) else 1
-    return 0
+    return code if isinstance(code, int) else 0  # that of click's Exit; commands return nothing
 
 
 def _show_usage_error(error: click.ClickException) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import click
+
 from tledge._io.encoding import one_line
-from tledge.cli.options import echo, is_wide, shell_path
+from tledge.cli.options import echo, is_wide, print_next_step, shell_path
 from tledge.visualization.text_format import percent, points
 
 if TYPE_CHECKING:
@@ -115,11 +117,18 @@ def next_step(run: Path, bundle: Path | None, report: ParityReport) -> str:
     return f"tledge predict {shell_path(bundle)} PHOTO.jpg"
 
 
-def fail(report: ParityReport) -> NoReturn:
-    """End with exit code 4 if a file itself is faulty, 3 if an artifact failed, 6 if one is undecided."""
+def fail(report: ParityReport, step: str, as_json: bool) -> NoReturn:
+    """Print which artifacts did not pass, then the next command, and end with the exit code for the report.
+
+    The code is 4 if a file itself is faulty, 3 if an artifact failed, 6 if one is undecided, 5 if none was
+    checked.
+    """
     from tledge.verification.verify import failure
 
-    raise failure(report, "The reasons are above.")
+    error = failure(report, "The reasons are above.")
+    echo(f"tledge: {error}", err=True)
+    print_next_step(step, as_json)
+    raise click.exceptions.Exit(error.exit_code)
 
 
 def show_stress(report: StressReport) -> None:

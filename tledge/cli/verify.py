@@ -157,9 +157,11 @@ def _verify_run(
         if stressed:
             verdicts.show_stress(stressed)
     write_report(folder, as_json)
+    step = f"tledge bundle {shell_path(folder.path)}"
     if not report.passed:
-        verdicts.fail(report)
-    print_next_step(f"tledge bundle {shell_path(folder.path)}", as_json)
+        step = step if report.any_bundled else verdicts.next_step(folder.path, None, report)
+        verdicts.fail(report, step, as_json)
+    print_next_step(step, as_json)
 
 
 def key_of_run(command: str, path: Path | None, key: Path, *options: str) -> str:
@@ -191,7 +193,7 @@ def _verify_bundle(path: Path, key: Path | None, kernels: str, quiet: bool, as_j
         if opened.signed_by:
             echo(opened.signature_description)
     if not report.passed:
-        verdicts.fail(report)
+        verdicts.fail(report, f"tledge inspect {shell_path(path)}", as_json)
     with_key = f" --key {shell_path(key)}" if key else ""
     print_next_step(f"tledge predict {shell_path(path)} PHOTO.jpg{with_key}", as_json)
 
@@ -228,7 +230,7 @@ def _against(
     else:
         verdicts.show(report, folder.path)
     if not report.passed:
-        verdicts.fail(report)
+        verdicts.fail(report, f"tledge inspect {shell_path(path)}", as_json)
     print_next_step(f"tledge predict {shell_path(path)} PHOTO.jpg", as_json)
 
 

@@ -55,7 +55,7 @@ FILES = {
     "logs": "output of the converters",
     "calibration.json": "the images on which int8 ranges were measured, and how stable the ranges are",
     "evidence": "images for calibration and selection; independent images with Keras' predictions; "
-    "predictions that differ; accuracy cost of int8 and of `--skew`",
+    "predictions that differ; accuracy cost of int8 and of `--skew`; figures of `--stress`",
     "parity.json": "every artifact compared with Keras",
     "report.html": "everything on one page",
     "report.md": "the same as Markdown, for a repository",
