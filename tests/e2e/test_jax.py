@@ -132,7 +132,7 @@ def test_killed_run_resumes_to_same_bytes(away: Away) -> None:
     whole = away.train("whole", *short)
     killed = away.start("killed", *short)
     end = time.monotonic() + 600
-    while not re.search("all 3/6", (away.folder / "killed.log").read_text()):
+    while not re.search(r"all +3/6", (away.folder / "killed.log").read_text()):
         assert time.monotonic() < end
         time.sleep(0.01)
     killed.kill()
