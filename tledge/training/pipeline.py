@@ -179,6 +179,7 @@ def _load_images(request: TrainingRequest) -> Prepared:
         is_shared = not request.hosts.is_alone
         return prepare.prepare_dataset(recipe.data, size, request.progress, wait=is_shared)
     except MissingError as error:
+        optional_imports.load("keras", "train")
         try:
             classifier.build(recipe.model, classes=2)
         except MissingError as other:
