@@ -80,7 +80,7 @@ def check_runners(bundle: Path, board: Userland, folder: Path) -> None:
     """Fill each runner's project with the bundle, as `tledge bundle` does, and run its self-test."""
     for name, command in RUNNERS.items():
         print(f"{name}: {' '.join(command)} --self-test", flush=True)
-        project = fill(name, bundle, folder / name)
+        project = fill(name, bundle, folder / name).folder
         if (project / "CMakeLists.txt").is_file():
             board.cmake(project)
         run(board, project, *command, "--self-test")
