@@ -129,12 +129,12 @@ def _run_commands(workspace: Workspace, count: int) -> dict[str, processes.Proce
         "data": ("data", recipe),
         "train": ("train", recipe, "--out", run),
         "export": ("export", run, "--unverified"),
-        "verify": ("verify", run),  # 3: one epoch makes no network that int8 must keep
+        "verify": ("verify", run),  # 3 or 6: one epoch makes no network that int8 must keep
     }
     results = {
         name: workspace.tledge(*arguments, "--quiet", timeout=3600) for name, arguments in commands.items()
     }
-    if bad := [f"{name}: {result.tail}" for name, result in results.items() if result.code not in (0, 3)]:
+    if bad := [f"{name}: {result.tail}" for name, result in results.items() if result.code not in (0, 3, 6)]:
         raise RuntimeError("; ".join(bad))
     verified = json.loads((run / "parity.json").read_text())["reference"]["images"]
     if abs(verified - count * TEST_FRACTION) > 3:
