@@ -19,6 +19,7 @@ def test_real_run_holds_what_is_explained(small_run: Path) -> None:
         "bench.json",
         "bench.png",
         "feedback",
+        "adopted",
         "evidence",
         ".lock",
     }
