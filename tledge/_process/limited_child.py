@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import selectors
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tledge._process import no_network, subprocesses
+from tledge.errors import TledgeError
 
 LIMITS = "TLEDGE_LIMITS"
 """Environment variable with the limits of a child, as JSON."""
@@ -54,6 +58,33 @@ def start(
         stdin=pipe, stdout=pipe, stderr=stderr,
         env={**subprocesses.child_environment(), **(environment or {}), LIMITS: json.dumps(asdict(limits))},
     )  # fmt: skip
+
+
+def receive(
+    process: subprocess.Popen[bytes], timeout: float, limit: int, failure: Callable[[str], TledgeError]
+) -> dict[str, Any]:
+    """Return the next line of a child, an object of JSON.
+
+    Args:
+        process: the child.
+        timeout: seconds until the line has to end; the child is killed then.
+        limit: bytes of the line, checked as they arrive.
+        failure: makes the error that is raised where no such line comes, from what the child does instead.
+    """
+    assert process.stdout is not None
+    line, deadline = b"", time.monotonic() + timeout
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while not line.endswith(b"\n"):
+            if len(line) > limit or not selector.select(max(0.0, deadline - time.monotonic())):
+                process.kill()
+                raise failure(f"does not reply within {timeout:g} s")
+            part = os.read(process.stdout.fileno(), 1 << 16)
+            if not part:
+                raise failure(f"ended ({process.wait()})")
+            line += part
+    reply: dict[str, Any] = json.loads(line)
+    return reply
 
 
 def enter(*, by_thread: bool = True) -> None:

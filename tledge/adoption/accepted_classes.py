@@ -6,7 +6,6 @@ parts out or replaces them: nested models, random layers, preprocessing in the f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from tledge.errors import ArtifactError
@@ -56,7 +55,7 @@ def require(config: Any, where: str) -> None:
     """Raise ArtifactError, with the name and what would help, where a configuration names other classes."""
     if not isinstance(config, dict) or "class_name" not in config:
         raise ArtifactError(f"{where}: it describes no model.")
-    for entry in _named_classes(config):
+    for entry in keras_file.named_classes(config):
         _require_class(entry, where)
 
 
@@ -96,16 +95,3 @@ def _is_accepted(module: Any, name: str) -> bool:
     if module in SERIALIZED or module == "keras":
         return name in keras_file.CLASSES.get(module, ()) or name in MODELS
     return name in LAYERS or name == OPERATION_OF_TENSORFLOW
-
-
-def _named_classes(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield every object of a configuration that names a class, without recursion."""
-    waiting = [value]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            if "class_name" in part:
-                yield part
-            waiting.extend(part.values())
-        elif isinstance(part, list):
-            waiting.extend(part)

@@ -65,7 +65,7 @@ class _Rebuilder:
 
         if id(operation) not in self.clones:
             config = operation.get_config()
-            config["name"] = self._unused(operation.name)
+            config["name"] = unused_name(operation.name, self.names)
             if operation.name == self.linear:
                 config["activation"] = "linear"
             if isinstance(operation, keras.layers.Layer):
@@ -77,19 +77,20 @@ class _Rebuilder:
             self.clones[id(operation)] = clone
         return self.clones[id(operation)]
 
-    def _unused(self, name: str) -> str:
-        """Return a name that no layer has yet: two nested models may use the same ones."""
-        chosen, number = name, 1
-        while chosen in self.names:
-            number += 1
-            chosen = f"{name}_{number}"
-        self.names.add(chosen)
-        return chosen
-
     def copy_weights(self) -> None:
         """Give the clones, which are built now, the weights of their originals."""
         for clone, layer in self.pairs:
             clone.set_weights(layer.get_weights())
+
+
+def unused_name(name: str, names: set[str]) -> str:
+    """Return a name that is not among `names`, and add it: two nested models may use the same ones."""
+    chosen, number = name, 1
+    while chosen in names:
+        number += 1
+        chosen = f"{name}_{number}"
+    names.add(chosen)
+    return chosen
 
 
 def _without_training(clone: Any) -> Callable[..., Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tledge.adoption import accepted_classes
 from tledge.adoption.accepted_classes import MODELS
+from tledge.adoption.flattening import unused_name
 from tledge.errors import ArtifactError
 from tledge.models import keras_file
 from tledge.models.keras_file import MAX_CONFIG
@@ -218,7 +219,7 @@ class _Builder:
                 f"from this format. {accepted_classes.ADVICE}."
             )
         scale, offset = OPERATIONS[function](float(operand))
-        return keras.layers.Rescaling(scale, offset, name=self._unused("operation"))(inputs[0])
+        return keras.layers.Rescaling(scale, offset, name=unused_name("operation", self._names))(inputs[0])
 
     def _layer(self, kind: str, settings: Mapping[str, Any], name: str, path: tuple[str, ...]) -> Any:
         import keras
@@ -235,17 +236,9 @@ class _Builder:
             kept.pop("groups", None)  # Keras 2 writes it and does not use it
         if kind == "BatchNormalization" and isinstance(kept.get("axis"), list):
             kept["axis"] = kept["axis"][0]
-        layer = layer_class.from_config({**kept, "name": self._unused(name), "dtype": "float32"})
+        layer = layer_class.from_config({**kept, "name": unused_name(name, self._names), "dtype": "float32"})
         self._layers.append((layer, name, path))
         return layer
-
-    def _unused(self, name: str) -> str:
-        chosen, number = name, 1
-        while chosen in self._names:
-            number += 1
-            chosen = f"{name}_{number}"
-        self._names.add(chosen)
-        return chosen
 
     def _array(self, layer: Any, variable: Any, name: str, path: tuple[str, ...]) -> Any:
         """Return the array of a layer's variable: the one whose place in the file fits the nesting best."""

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import selectors
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +17,7 @@ from tledge._process import limited_child, subprocesses
 from tledge._process.limited_child import Limits
 from tledge.adoption.facts import ModelFacts
 from tledge.errors import ArtifactError
+from tledge.models import keras_session
 from tledge.preprocessing.scaling import Scaling
 
 if TYPE_CHECKING:
@@ -31,9 +29,6 @@ OPENING, PREDICTING = 300.0, 1800.0
 
 TOGETHER = 256
 """Images that are handed over at once; a multiple of the batch of 32."""
-
-MEMORY, MEMORY_PER_PROCESSOR = 16 << 30, 512 << 20
-"""Bytes of address space, in addition to 16 times the model's size; TensorFlow maps much of it unused."""
 
 MAX_REPLY = 1 << 20
 """Bytes of a reply."""
@@ -146,19 +141,7 @@ class AdoptionSession:
 
     def _receive(self, timeout: float) -> dict[str, Any]:
         """Return the next line of the process; raise its failure, or that there is none in time."""
-        assert self._process.stdout is not None
-        line, deadline = b"", time.monotonic() + timeout
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
-                if len(line) > MAX_REPLY or not selector.select(max(0.0, deadline - time.monotonic())):
-                    self._process.kill()
-                    raise self._failure(f"does not reply within {timeout:g} s")
-                part = os.read(self._process.stdout.fileno(), 1 << 16)
-                if not part:
-                    raise self._failure(f"ended ({self._process.wait()})")
-                line += part
-        reply: dict[str, Any] = json.loads(line)
+        reply = limited_child.receive(self._process, timeout, MAX_REPLY, self._failure)
         if "error" in reply:
             message = str(reply["error"]).replace(str(self._path), self._shown)
             raise errors.error_class(reply, ArtifactError)(message)
@@ -174,5 +157,4 @@ class AdoptionSession:
 def _limits(path: Path) -> Limits:
     """Return what the process may use; it writes a copy of the model, and probabilities."""
     size = files.size_of(path) if path.exists() else 0
-    memory = MEMORY + MEMORY_PER_PROCESSOR * (os.cpu_count() or 1) + 16 * size
-    return Limits(memory=memory, written=(256 << 20) + 4 * size)
+    return Limits(memory=keras_session.memory_for(size), written=(256 << 20) + 4 * size)

@@ -92,7 +92,7 @@ def _judge_config(config: Any) -> None:
     """Raise ValueError where the configuration names a class that no model of tledge's is made of."""
     if not isinstance(config, dict) or "class_name" not in config:
         raise ValueError(f"{CONFIG} describes no model")
-    for entry in _named_classes(config):
+    for entry in named_classes(config):
         module, name, registered = (entry.get(key) for key in ("module", "class_name", "registered_name"))
         is_own = name == OWN_LAYER and registered == f"tledge>{OWN_LAYER}"
         is_tensor = name == "__keras_tensor__" and not module
@@ -105,7 +105,7 @@ def _is_listed(module: Any, name: Any) -> bool:
     return isinstance(module, str) and isinstance(name, str) and name in CLASSES.get(module, ())
 
 
-def _named_classes(value: Any) -> Iterator[dict[str, Any]]:
+def named_classes(value: Any) -> Iterator[dict[str, Any]]:
     """Yield every object of a configuration that names a class, without recursion."""
     waiting = [value]
     while waiting:

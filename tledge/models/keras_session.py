@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import selectors
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,19 +75,7 @@ class KerasSession:
 
     def _receive(self, timeout: float) -> dict[str, Any]:
         """Return the next line of the process; raise its failure, or that there is none in time."""
-        assert self._process.stdout is not None
-        line, deadline = b"", time.monotonic() + timeout
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
-                if len(line) > MAX_REPLY or not selector.select(max(0.0, deadline - time.monotonic())):
-                    self._process.kill()
-                    raise self._failure(f"does not reply within {timeout:g} s")
-                part = os.read(self._process.stdout.fileno(), 1 << 20)
-                if not part:
-                    raise self._failure(f"ended ({self._process.wait()})")
-                line += part
-        reply: dict[str, Any] = json.loads(line)
+        reply = limited_child.receive(self._process, timeout, MAX_REPLY, self._failure)
         if "error" in reply:
             raise errors.error_class(reply, RunError)(reply["error"])
         return reply
@@ -105,5 +90,9 @@ class KerasSession:
 def _limits(path: Path) -> Limits:
     """Return what the process may use; it writes a copy of the file, and nothing larger."""
     size = path.stat().st_size if path.is_file() else 0
-    memory = MEMORY + MEMORY_PER_PROCESSOR * processors.in_machine() + 16 * size
-    return Limits(memory=memory, written=size)
+    return Limits(memory=memory_for(size), written=size)
+
+
+def memory_for(size: int) -> int:
+    """Return the bytes of address space that a process may take to open a model of `size` bytes."""
+    return MEMORY + MEMORY_PER_PROCESSOR * processors.in_machine() + 16 * size
