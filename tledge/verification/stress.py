@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tledge._io import files
@@ -137,7 +138,7 @@ def with_stress(folder: RunFolder, row: ParityRow, limits: Parity) -> ParityRow:
     path = folder.path / EVIDENCE
     if row.verdict == SKIPPED or not path.is_file():
         return row
-    report = files.read_record(StressReport, path, "a stress report", "Run `tledge verify --stress` again.")
+    report = folder.once.get(path, "stress", lambda: _read(path))
     stressed = [verdict for verdict in report.verdicts if verdict.sha256 == row.sha256]
     if not stressed or stressed[0].verdict == "passed":
         return row
@@ -147,6 +148,10 @@ def with_stress(folder: RunFolder, row: ParityRow, limits: Parity) -> ParityRow:
     if row.verdict == "passed":
         return replace(row, verdict="undecided", provisional=not limits.strict)
     return row
+
+
+def _read(path: Path) -> StressReport:
+    return files.read_record(StressReport, path, "a stress report", "Run `tledge verify --stress` again.")
 
 
 def _opened(folder: RunFolder, artifact: Artifact, kernels: str) -> Session:
